@@ -1,0 +1,175 @@
+"""Small RGB frames with their times come in, one bool a frame goes out: is this the first frame of a new shot?
+
+Two frames of one shot can be made from each other by moving pieces of the picture about; two shots cannot.
+Each frame is therefore brought down to a thumbnail, evened in brightness and contrast, cut into blocks, and
+each block is looked for near its place in the frame before (and the other way round). What no shift explains
+is the change: about 0 for a copy, below 0.4 for nearly all motion, above 0.5 for unrelated pictures.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.errors import ConfigError
+
+__all__ = ["CutDetector", "CutOptions"]
+
+_Thumbnail = npt.NDArray[np.float32]
+
+# Thumbnail, search range and block in thumbnail pixels: shifts up to a tenth of the picture are motion.
+_HEIGHT, _WIDTH = 20, 32
+_REACH = 3
+_BLOCK = 4
+_BLOCKS = (_HEIGHT // _BLOCK) * (_WIDTH // _BLOCK)
+# Grey levels added to the contrast before dividing by it, so that noise in a black frame stays noise.
+_CONTRAST_FLOOR = 12.0
+# What the shot has lately shown counts this much against a cut, and fades by this factor a frame.
+_LEVEL_WEIGHT = 0.5
+_LEVEL_DECAY = 0.8
+# The level cannot rise above this, or a flash or a whip pan would hide the cut behind it.
+_LEVEL_LIMIT = 0.5
+# A frame that looks like one this many frames back belongs to its shot: the frames after a flash.
+_MEMORY = 4
+# Frames compared at once; bounds the working memory to a few MB for any batch.
+_CHUNK = 8
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """How cuts between shots are found."""
+
+    detect_cuts: bool = True
+    """Find cuts between shots and start the model, smoothing and region ids afresh there."""
+    cut_threshold: float = 0.45
+    """Change that makes a cut, from 0 to 1 (no unit): lower finds more cuts, higher bears more motion."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.cut_threshold <= 1.0:
+            raise ConfigError(
+                f"cut_threshold is {self.cut_threshold}; it must be above 0 and at most 1. "
+                "Try 0.45, or detect_cuts=False to find none."
+            )
+
+
+class CutDetector:
+    """Finds hard cuts, deciding on each frame at once and without looking ahead.
+
+    A cut is declared where the change from the frame before, less half of the largest recent change of the
+    same shot, reaches the threshold, unless the frame looks like one of the last four: so motion that has been
+    fast stays motion, and a flash of up to three frames makes at most one cut, mostly none. Dissolves and
+    fades have no first frame and make none.
+
+    The answer depends on the frames alone and not on how they are grouped into calls. The level of change is
+    counted in frames, not seconds, on purpose: what is compared is always a frame and its neighbour, and
+    footage at one frame a second sets its own, higher, level.
+
+    Example:
+        >>> dark, light = np.zeros((2, 90, 160, 3), np.uint8), np.zeros((2, 90, 160, 3), np.uint8)
+        >>> light[:, 20:60, 30:90] = 255
+        >>> detector = CutDetector(CutOptions())
+        >>> detector.update(np.concatenate([dark, light]), np.arange(4) / 25).tolist()
+        [False, False, True, False]
+    """
+
+    def __init__(self, options: CutOptions | None = None) -> None:
+        self.options = options or CutOptions()
+        self._recent: deque[_Thumbnail] = deque(maxlen=_MEMORY)
+        self._level = 0.0
+
+    def reset(self) -> None:
+        """Forgets the source: the next frame is a first frame again."""
+        self._recent.clear()
+        self._level = 0.0
+
+    def update(self, frames: npt.NDArray[np.uint8], pts_seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Says which of the next frames begin a shot.
+
+        Args:
+            frames: (B, h, w, 3) uint8 RGB, B >= 0, of any size; about 320x180 is enough. The size may change between
+                calls.
+            pts_seconds: (B,) seconds, as in `FrameBatch`. Only its length matters: see the class.
+
+        Returns:
+            (B,) bool, True on the first frame of each new shot; never on the first frame after `reset`.
+
+        Raises:
+            ValueError: The arrays do not have these shapes or this type.
+        """
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+            raise ValueError(f"frames must be (B, h, w, 3) uint8, got {frames.shape} {frames.dtype}")
+        if pts_seconds.shape != (len(frames),):
+            raise ValueError(f"pts_seconds must be ({len(frames)},), got {pts_seconds.shape}")
+        cut = np.zeros(len(frames), np.bool_)
+        if not self.options.detect_cuts:
+            return cut
+        for start in range(0, len(frames), _CHUNK):
+            self._update_chunk(frames[start : start + _CHUNK], cut[start : start + _CHUNK])
+        return cut
+
+    def _update_chunk(self, frames: npt.NDArray[np.uint8], cut: npt.NDArray[np.bool_]) -> None:
+        """Fills `cut` for a few frames."""
+        thumbnails = _thumbnails(frames)
+        before = [*list(self._recent)[-1:], *thumbnails]
+        changes = _change(np.stack(before[:-1]), np.stack(before[1:])) if len(before) > 1 else np.zeros(0)
+        first = len(thumbnails) - len(changes)  # 1 on the very first frame, which has no frame before it
+        for i, thumbnail in enumerate(thumbnails):
+            if i >= first:
+                change = float(changes[i - first])
+                cut[i] = self._is_cut(change, thumbnail)
+                self._level *= _LEVEL_DECAY
+                if not cut[i]:
+                    self._level = max(self._level, min(change, _LEVEL_LIMIT))
+            self._recent.append(thumbnail)
+
+    def _is_cut(self, change: float, thumbnail: _Thumbnail) -> bool:
+        threshold = self.options.cut_threshold
+        if change - _LEVEL_WEIGHT * self._level < threshold:
+            return False
+        earlier = list(self._recent)[:-1]
+        if not earlier:
+            return True
+        back = _change(np.stack(earlier), np.repeat(thumbnail[None], len(earlier), axis=0))
+        return bool(back.min() >= threshold)
+
+
+def _thumbnails(frames: npt.NDArray[np.uint8]) -> _Thumbnail:
+    """(B, h, w, 3) uint8 RGB -> (B, 3, 20, 32): evened luma and two colour differences."""
+    small = np.stack([cv2.resize(frame, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA) for frame in frames])
+    red, green, blue = np.moveaxis(small.astype(np.float32), 3, 0)  # (3, B, 20, 32)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    planes = np.stack([luma, 0.564 * (blue - luma), 0.713 * (red - luma)], axis=1)  # (B, 3, 20, 32)
+    planes[:, 0] -= luma.mean(axis=(1, 2), keepdims=True)
+    planes /= (luma.std(axis=(1, 2)) + _CONTRAST_FLOOR)[:, None, None, None]
+    return planes
+
+
+def _change(before: _Thumbnail, after: _Thumbnail) -> npt.NDArray[np.float64]:
+    """(N, 3, 20, 32) twice -> (N,) what no shift of blocks explains, 0 for equal pictures; symmetric."""
+    residual = np.sort((_unexplained(before, after) + _unexplained(after, before)) / 2, axis=1)  # (N, blocks)
+    # A passing lorry changes some blocks wholly, a cut changes all somewhat: ask the mean, quarter and median.
+    quarter = residual[:, _BLOCKS // 4]
+    median = residual[:, _BLOCKS // 2]
+    parts = np.sqrt(np.stack([residual.mean(axis=1), quarter, median]))  # (3, N)
+    return parts.mean(axis=0, dtype=np.float64)
+
+
+def _unexplained(source: _Thumbnail, target: _Thumbnail) -> _Thumbnail:
+    """(N, 3, 20, 32) twice -> (N, blocks) least mean squared difference of each block of target to source nearby."""
+    padded = np.pad(source, ((0, 0), (0, 0), (_REACH, _REACH), (_REACH, _REACH)), mode="edge")
+    count = len(target)
+    best: _Thumbnail = np.full((count, _BLOCKS), np.inf, np.float32)
+    for row in range(2 * _REACH + 1):
+        # One row of shifts at a time keeps the working set inside the processor's cache.
+        band = padded[:, :, row : row + _HEIGHT]
+        shifted = np.lib.stride_tricks.sliding_window_view(band, _WIDTH, axis=3)  # (N, 3, 20, 7, 32)
+        difference = shifted - target[:, :, :, None, :]
+        squared = np.einsum("nchsw,nchsw->nhsw", difference, difference)
+        blocks = squared.reshape(count, _HEIGHT // _BLOCK, _BLOCK, -1, _WIDTH // _BLOCK, _BLOCK).sum(axis=(2, 5))
+        np.minimum(best, blocks.min(axis=2).reshape(count, _BLOCKS), out=best)
+    best /= _BLOCK**2
+    return best
