@@ -1,0 +1,1 @@
+"""Recorded fixations on disk in, densities and training samples out."""

@@ -1,0 +1,293 @@
+"""A checkpoint file or the name of a preset in, a model ready to predict out; and back to a file.
+
+A checkpoint is one safetensors file: the weights, and in its header, as JSON under the key "vidsal", the
+architecture, the preprocessing and the model card. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from vidsal.errors import CheckpointError, ConfigError
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, fold_batch_norms
+from vidsal.preprocess import PreprocessOptions, Preprocessor
+
+__all__ = [
+    "PRESETS",
+    "ModelCard",
+    "Precision",
+    "SaliencyModel",
+    "Preset",
+    "load_model",
+    "read_checkpoint",
+    "resolve_device",
+    "save_checkpoint",
+]
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+_FORMAT = 1
+_WEIGHTS = Path(__file__).parent / "weights"
+_CAFFE = PreprocessOptions(
+    channel_order="bgr", divisor=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named architecture."""
+
+    config: SAMConfig
+    """The network."""
+    preprocess: PreprocessOptions
+    """What its input looks like."""
+    weights: Path | None
+    """The embedded checkpoint, None where none is embedded."""
+
+
+PRESETS: dict[str, Preset] = {
+    "sam-lite": Preset(SAMConfig(), PreprocessOptions(), _WEIGHTS / "sam-lite.safetensors"),
+    "sam-resnet": Preset(
+        SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None
+    ),
+    "sam-vgg": Preset(SAMConfig("vgg16", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
+}
+"""The named architectures; "sam-lite" is the default and has embedded weights."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a user has to know about weights before trusting them."""
+
+    name: str
+    """Name of the model."""
+    description: str = ""
+    """What it is, in a sentence or two."""
+    licence: str = ""
+    """Licence of the weights."""
+    training_data: tuple[str, ...] = ()
+    """What it was trained on, each with source and licence."""
+    initialisation: str = ""
+    """Where the weights came from before training."""
+    training: str = ""
+    """Configuration of the training run, as JSON."""
+    commit: str = ""
+    """Commit of the code that trained it."""
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Validation scores: set name to metric to value; baselines under "SET/BASELINE"."""
+    protocol: str = ""
+    """How the scores were made."""
+    limits: tuple[str, ...] = ()
+    """What it is not good for."""
+
+
+class SaliencyModel:
+    """A network in evaluation mode with its preprocessing, on a device: what the pipe runs.
+
+    Stateless: the state of a video goes in and comes out.
+    """
+
+    def __init__(
+        self,
+        network: SaliencyAttentiveModel,
+        *,
+        preprocess: PreprocessOptions,
+        card: ModelCard,
+        device: torch.device | str = "cpu",
+        precision: Precision = "auto",
+    ) -> None:
+        """Prepare `network` for inference on `device`: evaluation mode, batch norms folded, channels last."""
+        self.device = torch.device(device)
+        self.config = network.config
+        self.card = card
+        self.preprocessor = Preprocessor(preprocess)
+        network = network.eval().requires_grad_(False)
+        fold_batch_norms(network)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.autocast_dtype = _autocast_dtype(precision, self.device)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        frames: torch.Tensor,
+        state: SAMState | None = None,
+        *,
+        fresh: Sequence[Sequence[bool]] | None = None,
+        fresh_steps: int | None = None,
+        carry_steps: int = 1,
+    ) -> tuple[torch.Tensor, SAMState]:
+        """Predict log densities over the canvas; arguments and results as `SaliencyAttentiveModel.forward`."""
+        with torch.autocast(
+            self.device.type, self.autocast_dtype or torch.bfloat16, enabled=self.autocast_dtype is not None
+        ):
+            log_density, state = self.network(
+                frames, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps
+            )
+        return log_density, state
+
+    def __repr__(self) -> str:
+        precision = "fp32" if self.autocast_dtype is None else str(self.autocast_dtype).removeprefix("torch.")
+        return f"SaliencyModel({self.card.name}, {self.device}, {precision})"
+
+
+def load_model(
+    model: str | Path = "sam-lite", *, device: str = "auto", precision: Precision = "auto"
+) -> SaliencyModel:
+    """Load a model by the name of a preset or from a checkpoint file. Needs no network and unpickles nothing.
+
+    Args:
+        model: a name in `PRESETS`, or the path of a vidsal checkpoint (.safetensors).
+        device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
+        precision: "fp32"; "bf16" for autocast to bfloat16; "auto" is bf16 on CUDA, fp32 elsewhere.
+
+    Raises:
+        CheckpointError: unknown name, missing or damaged file, or weights that do not fit their architecture.
+        ConfigError: the device is not there.
+
+    Example:
+        >>> load_model("sam-lite", device="cpu").card.name
+        'sam-lite'
+    """
+    target = resolve_device(device)
+    name = str(model)
+    if name in PRESETS:
+        path = PRESETS[name].weights
+        if path is None:
+            raise CheckpointError(
+                f"{name} has no embedded weights: give the path of a checkpoint of that architecture as the model"
+            )
+    else:
+        path = Path(model)
+        if not path.exists():
+            raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
+    network, preprocess, card = read_checkpoint(path)
+    return SaliencyModel(network, preprocess=preprocess, card=card, device=target, precision=precision)
+
+
+def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, PreprocessOptions, ModelCard]:
+    """Read a checkpoint written by `save_checkpoint`: the network (float32, CPU), its preprocessing, its card.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, no vidsal checkpoint, or of another architecture.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("vidsal")
+            if header is None:
+                raise CheckpointError(f"{path}: a safetensors file, but not a vidsal checkpoint (no vidsal header)")
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file") from error
+    except (SafetensorError, OSError, struct.error) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    try:
+        content = json.loads(header)
+        if content["format"] != _FORMAT:
+            raise CheckpointError(f"{path}: format {content['format']}, this version reads {_FORMAT}")
+        config = _from_dict(SAMConfig, content["config"])
+        preprocess = _from_dict(PreprocessOptions, content["preprocess"])
+        card = _from_dict(ModelCard, content["card"])
+        network = SaliencyAttentiveModel(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its vidsal header cannot be used ({error})") from error
+    own = network.state_dict()
+    missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
+    if missing or surplus or wrong:
+        first = (missing + surplus + wrong)[0]
+        raise CheckpointError(
+            f"{path}: weights of another architecture: {len(missing)} tensors missing, {len(surplus)} left over, "
+            f"{len(wrong)} of another shape; first: {first}"
+        )
+    network.load_state_dict(state)
+    return network.eval(), preprocess, card
+
+
+def save_checkpoint(
+    path: Path | str,
+    network: SaliencyAttentiveModel,
+    *,
+    preprocess: PreprocessOptions,
+    card: ModelCard,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write a checkpoint whole: beside its target first, then renamed.
+
+    Args:
+        path: the target, replaced if it exists.
+        network: the network, batch norms not folded.
+        preprocess: what its input looks like.
+        card: its card.
+        dtype: how floating-point weights are stored.
+    """
+    path = Path(path)
+    state = {
+        name: (value.detach().to("cpu", dtype) if value.is_floating_point() else value.detach().cpu()).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    header = {
+        "format": _FORMAT,
+        "config": dataclasses.asdict(network.config),
+        "preprocess": dataclasses.asdict(preprocess),
+        "card": dataclasses.asdict(card),
+    }
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(state, partial, metadata={"vidsal": json.dumps(header)})
+    os.replace(partial, path)
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device a name stands for.
+
+    Args:
+        device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        ConfigError: if the name is unknown or the device is not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and (kind != "cuda" or not number.isdigit())):
+        raise ConfigError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count <= int(number or 0):
+            raise ConfigError(f"device {device!r} is not there: {count} CUDA devices found; use --device cpu or auto")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device 'mps' is not there; use --device cpu or auto")
+    return torch.device(device)
+
+
+def _autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ConfigError(f"unknown precision {precision!r}: use auto, fp32 or bf16")
+    if precision == "fp32" or (precision == "auto" and device.type != "cuda"):
+        return None
+    return torch.bfloat16
+
+
+_T = TypeVar("_T")
+
+
+def _from_dict(kind: type[_T], values: dict[str, Any]) -> _T:
+    """A flat dataclass from JSON values: lists become tuples, unknown keys are errors."""
+    known = {f.name for f in dataclasses.fields(cast(Any, kind))}
+    unknown = sorted(values.keys() - known)
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r} of {kind.__name__}; known are {', '.join(sorted(known))}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -1,0 +1,237 @@
+"""Normalised frames of B streams and their state in, log densities over the canvas and the new state out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vidsal.model.backbones import BackboneFeatures, BackboneName, build_backbone
+from vidsal.model.priors import LearnedPriors
+from vidsal.model.recurrent import AttentionScale, AttentiveConvLSTM, SAMState
+
+__all__ = ["HeadName", "SAMConfig", "SAMState", "SaliencyAttentiveModel", "fold_batch_norms"]
+
+HeadName = Literal["published", "refine"]
+
+# The published map is twice the canvas: cell i of the 1/8 grid lies on its pixel 16 i + 7.
+_PUBLISHED_UPSAMPLING = 16
+# Keeps the log of the published head's ReLU finite; the share of a uniform map that an all-zero cell gets.
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class SAMConfig:
+    """The architecture: one family from the published networks to the light default."""
+
+    backbone: BackboneName = "mobilenet_v2"
+    """Picture to features: "resnet50" and "vgg16" as published, "mobilenet_v2" light."""
+    recurrent_channels: int = 128
+    """Channels of the features X, of H and of C."""
+    steps: int = 3
+    """T: refinement steps on a frame that starts from the zero state."""
+    attention_scale: AttentionScale = "cells"
+    """"none" as published; "cells" multiplies the attention by the number of cells."""
+    priors: int = 16
+    """Learned Gaussian priors in each round."""
+    prior_rounds: int = 1
+    """Rounds of (join priors, 5x5 convolution); the published networks have two."""
+    prior_dilation: int = 2
+    """Dilation of the 5x5 convolutions; 4 as published at stride 8."""
+    head: HeadName = "refine"
+    """"published": 1x1, ReLU, bilinear x16; "refine": upsampling with the backbone's finer features, log-softmax."""
+    dropout: float = 0.0
+    """Share of feature channels dropped in training."""
+
+    def __post_init__(self) -> None:
+        for name in ("recurrent_channels", "steps", "priors", "prior_rounds", "prior_dilation"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.head == "refine" and self.backbone != "mobilenet_v2":
+            raise ValueError(f'head "refine" needs finer features, which {self.backbone} does not hand on')
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+class SaliencyAttentiveModel(nn.Module):
+    """The Saliency Attentive Model over consecutive frames.
+
+    Features of all frames are computed at once, only the recurrence runs frame by frame, the head again runs on
+    all frames. Nothing about a video is stored here: the state goes in and comes out.
+
+    Example:
+        >>> model = SaliencyAttentiveModel(SAMConfig(recurrent_channels=8, priors=2)).eval()
+        >>> frames = torch.zeros(1, 2, 3, 64, 64)
+        >>> with torch.inference_mode():
+        ...     log_density, state = model(frames)
+        >>> log_density.shape, state
+        (torch.Size([1, 2, 64, 64]), SAMState(hidden=(1, 8, 4, 4), cell=(1, 8, 4, 4)))
+    """
+
+    def __init__(self, config: SAMConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.recurrent_channels
+        self.backbone = build_backbone(config.backbone, channels)
+        self.recurrence = AttentiveConvLSTM(channels, channels, attention_scale=config.attention_scale)
+        self.priors = nn.ModuleList(LearnedPriors(config.priors) for _ in range(config.prior_rounds))
+        dilation = config.prior_dilation
+        self.prior_convolutions = nn.ModuleList(
+            nn.Conv2d(channels + config.priors, channels, 5, padding=2 * dilation, dilation=dilation)
+            for _ in range(config.prior_rounds)
+        )
+        self.head: _PublishedHead | _RefineHead = (
+            _PublishedHead(channels)
+            if config.head == "published"
+            else _RefineHead(channels, self.backbone.skip_channels)
+        )
+        self.dropout = nn.Dropout2d(config.dropout)
+
+    def forward(
+        self,
+        frames: torch.Tensor,
+        state: SAMState | None = None,
+        *,
+        fresh: Sequence[Sequence[bool]] | None = None,
+        fresh_steps: int | None = None,
+        carry_steps: int = 1,
+    ) -> tuple[torch.Tensor, SAMState]:
+        """Predict log densities.
+
+        Args:
+            frames: (B, T, 3, H, W) float, T consecutive frames of B streams, normalised by the model's
+                preprocessing; H and W are multiples of the backbone's stride (16 for the light one).
+            state: what the call before returned for the same streams; None starts every stream from zero.
+            fresh: B rows of T flags, True where a frame starts from the zero state (after a cut). None: the first
+                frame where `state` is None, else none.
+            fresh_steps: steps on a frame that starts from zero; None takes `config.steps`.
+            carry_steps: steps on a frame that goes on from the state.
+
+        Returns:
+            The log density over the canvas, (B, T, H, W) float32, `exp` of it sums to 1 over (H, W); and the
+            state after the last frame.
+
+        Raises:
+            ValueError: if the shapes do not fit.
+        """
+        if frames.ndim != 5 or frames.shape[2] != 3:
+            raise ValueError(f"frames must be (B, T, 3, H, W), got {tuple(frames.shape)}")
+        batch, times, _, height, width = frames.shape
+        stride = self.backbone.stride
+        if height % stride or width % stride:
+            raise ValueError(f"H and W must be multiples of {stride}, got {height}x{width}")
+        if fresh is None:
+            fresh = [[state is None and t == 0 for t in range(times)] for _ in range(batch)]
+        if len(fresh) != batch or any(len(row) != times for row in fresh):
+            raise ValueError(f"fresh must be {batch} rows of {times} flags")
+        fresh_steps = self.config.steps if fresh_steps is None else fresh_steps
+        if fresh_steps < 1 or carry_steps < 1:
+            raise ValueError(f"steps must be at least 1, got fresh_steps={fresh_steps}, carry_steps={carry_steps}")
+
+        features = self.backbone(frames.flatten(0, 1))
+        deep = self.dropout(features.deep).unflatten(0, (batch, times))
+        hidden, state = self.recurrence(
+            deep, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps
+        )
+        log_density = self._read_out(hidden.flatten(0, 1), features, (height, width))
+        return log_density.unflatten(0, (batch, times)), state
+
+    def _read_out(self, hidden: torch.Tensor, features: BackboneFeatures, size: tuple[int, int]) -> torch.Tensor:
+        x = hidden
+        for priors, convolution in zip(self.priors, self.prior_convolutions, strict=True):
+            maps = priors(*x.shape[-2:]).to(x.dtype).expand(x.shape[0], -1, -1, -1)
+            x = F.relu(convolution(torch.cat([x, maps], 1)))
+        log_density: torch.Tensor = self.head(x, features.skips, size)
+        return log_density
+
+
+class _PublishedHead(nn.Module):
+    """1x1 to one channel, ReLU, bilinear upsampling: the published output, turned into a log density."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x: torch.Tensor, skips: tuple[torch.Tensor, ...], size: tuple[int, int]) -> torch.Tensor:
+        coarse = F.relu(self.out(x)).float()  # (N, 1, h, w)
+        fine = _upsample_theano(coarse, _PUBLISHED_UPSAMPLING)  # (N, 1, 16 h, 16 w), twice the canvas
+        relevant = F.avg_pool2d(fine, 2)[:, 0]  # (N, H, W): the canvas, mass kept
+        if relevant.shape[-2:] != size:
+            raise ValueError(f"the head made {tuple(relevant.shape[-2:])}, the canvas is {size}")
+        # ReLU can leave an all-zero map: the floor makes it uniform instead of undefined.
+        density = relevant + _FLOOR * relevant.mean((-1, -2), keepdim=True).clamp_min(1e-12)
+        return (density / density.sum((-1, -2), keepdim=True)).log()
+
+
+class _RefineHead(nn.Module):
+    """Upsamples twice by two, joining finer features of the backbone each time; log-softmax over the canvas."""
+
+    _WIDTHS = (64, 32)
+
+    def __init__(self, channels: int, skip_channels: tuple[int, ...]) -> None:
+        super().__init__()
+        reduce, lateral, mix = [], [], []
+        inputs = channels
+        for width, skip in zip(self._WIDTHS, skip_channels, strict=True):
+            reduce.append(_convolution(inputs, width, 1))
+            lateral.append(_convolution(skip, width // 2, 1))
+            joined = width + width // 2
+            mix.append(nn.Sequential(*_convolution(joined, joined, 3, groups=joined), *_convolution(joined, width, 1)))
+            inputs = width
+        self.reduce, self.lateral, self.mix = nn.ModuleList(reduce), nn.ModuleList(lateral), nn.ModuleList(mix)
+        self.out = nn.Conv2d(inputs, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, skips: tuple[torch.Tensor, ...], size: tuple[int, int]) -> torch.Tensor:
+        for reduce, lateral, mix, skip in zip(self.reduce, self.lateral, self.mix, skips, strict=True):
+            upsampled = F.interpolate(reduce(x), size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = mix(torch.cat([upsampled, lateral(skip)], 1))
+        logits = F.interpolate(self.out(x).float(), size=size, mode="bilinear", align_corners=False)[:, 0]
+        return logits - logits.flatten(1).logsumexp(1)[:, None, None]  # (N, H, W)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _upsample_theano(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Bilinear upsampling that puts cell i exactly on pixel `factor` * i + `factor` / 2 - 1 and repeats the edges."""
+    for dim in (-2, -1):
+        cells = x.shape[dim]
+        position = (torch.arange(cells * factor, device=x.device, dtype=x.dtype) - (factor // 2 - 1)) / factor
+        position = position.clamp(0, cells - 1)
+        low = position.floor().long().clamp(max=max(cells - 2, 0))
+        share = position - low
+        shape = [1] * x.ndim
+        shape[dim] = -1
+        share = share.view(shape)
+        high = (low + 1).clamp(max=cells - 1)
+        x = x.index_select(dim, low) * (1 - share) + x.index_select(dim, high) * share
+    return x
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Fold every batch norm that follows a convolution in an `nn.Sequential` into that convolution, in place.
+
+    Only for inference: the module must be in evaluation mode. Results stay the same up to rounding.
+
+    Raises:
+        ValueError: if the module is in training mode.
+    """
+    if module.training:
+        raise ValueError("batch norms can only be folded in evaluation mode: call eval() first")
+    for child in module.modules():
+        if not isinstance(child, nn.Sequential):
+            continue
+        for index in range(len(child) - 1):
+            first, second = child[index], child[index + 1]
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                child[index] = nn.utils.fusion.fuse_conv_bn_eval(first, second)
+                child[index + 1] = nn.Identity()

@@ -1,0 +1,151 @@
+"""uint8 RGB frames in, model input out; log densities over the model's canvas in, log densities over the picture out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["PreprocessOptions", "Preprocessor", "Viewport"]
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """How a picture becomes model input; travels inside the checkpoint."""
+
+    height: int = 240
+    """Rows of the model's canvas."""
+    width: int = 320
+    """Columns of the model's canvas."""
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    """Order of the channels the network was trained on."""
+    divisor: float = 255.0
+    """Pixel values are divided by this before the mean is taken off."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Taken off each channel, in `channel_order`, after the division."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Divides each channel, in `channel_order`, after the mean is taken off."""
+
+    def __post_init__(self) -> None:
+        if self.height < 16 or self.width < 16:
+            raise ValueError(f"the canvas is at least 16x16, got {self.height}x{self.width}")
+        if self.divisor <= 0 or min(self.std) <= 0:
+            raise ValueError("divisor and std must be positive")
+
+
+@dataclass(frozen=True)
+class Viewport:
+    """The part of the model's canvas that shows the picture; the rest are black bars.
+
+    Example:
+        >>> Viewport.fit(720, 1280, canvas_height=240, canvas_width=320)
+        Viewport(canvas_height=240, canvas_width=320, top=30, left=0, height=180, width=320)
+    """
+
+    canvas_height: int
+    """Rows of the canvas."""
+    canvas_width: int
+    """Columns of the canvas."""
+    top: int
+    """First canvas row of the picture."""
+    left: int
+    """First canvas column of the picture."""
+    height: int
+    """Rows of the picture on the canvas."""
+    width: int
+    """Columns of the picture on the canvas."""
+
+    @classmethod
+    def fit(cls, height: int, width: int, *, canvas_height: int, canvas_width: int) -> Viewport:
+        """Fit an upright picture of `height` x `width` pixels into the canvas, aspect kept, centred.
+
+        The shorter side is rounded down, as in the code of Cornia et al. (2018), but is at least one pixel.
+        """
+        if height * canvas_width > width * canvas_height:
+            fitted_height, fitted_width = canvas_height, max(1, width * canvas_height // height)
+        else:
+            fitted_height, fitted_width = max(1, height * canvas_width // width), canvas_width
+        return cls(
+            canvas_height=canvas_height,
+            canvas_width=canvas_width,
+            top=(canvas_height - fitted_height) // 2,
+            left=(canvas_width - fitted_width) // 2,
+            height=fitted_height,
+            width=fitted_width,
+        )
+
+    def crop(self, log_density: torch.Tensor) -> torch.Tensor:
+        """Undo the letter-box: (..., canvas_height, canvas_width) to (..., height, width), still summing to 1.
+
+        Args:
+            log_density: natural log of a density over the canvas, or any logits.
+
+        Returns:
+            The same dtype, normalised over the picture: mass that fell on the bars is shared out in proportion.
+        """
+        part = log_density[..., self.top : self.top + self.height, self.left : self.left + self.width]
+        return part - part.flatten(-2).logsumexp(-1)[..., None, None]
+
+
+class Preprocessor:
+    """Turns uint8 RGB frames into the float input of a model.
+
+    Example:
+        >>> preprocess = Preprocessor(PreprocessOptions())
+        >>> preprocess(np.zeros((2, 180, 320, 3), np.uint8)).shape
+        torch.Size([2, 3, 240, 320])
+    """
+
+    def __init__(self, options: PreprocessOptions) -> None:
+        self.options = options
+        order = [0, 1, 2] if options.channel_order == "rgb" else [2, 1, 0]
+        self._order = order
+        self._scale = torch.tensor([1.0 / (options.divisor * s) for s in options.std]).view(1, 3, 1, 1)
+        self._offset = torch.tensor([-m / s for m, s in zip(options.mean, options.std, strict=True)]).view(1, 3, 1, 1)
+
+    def viewport(self, height: int, width: int) -> Viewport:
+        """Where a picture of `height` x `width` pixels lies on the canvas."""
+        return Viewport.fit(height, width, canvas_height=self.options.height, canvas_width=self.options.width)
+
+    def frame_size(self, height: int, width: int) -> tuple[int, int]:
+        """(rows, columns) in which frames of a picture of `height` x `width` pixels are best handed in."""
+        viewport = self.viewport(height, width)
+        return viewport.height, viewport.width
+
+    def __call__(
+        self, frames: npt.NDArray[np.uint8], *, device: torch.device | str = "cpu"
+    ) -> torch.Tensor:
+        """Letter-box and normalise.
+
+        Args:
+            frames: (B, h, w, 3) uint8 RGB; frames of another size than `frame_size` are resized (area).
+            device: where the result lives.
+
+        Returns:
+            (B, 3, height, width) float32 in channels-last memory order.
+
+        Raises:
+            ValueError: if frames are not (B, h, w, 3) uint8.
+        """
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+            raise ValueError(f"frames must be (B, h, w, 3) uint8, got {frames.shape} {frames.dtype}")
+        count, height, width = frames.shape[:3]
+        viewport = self.viewport(height, width)
+        canvas = np.zeros((count, self.options.height, self.options.width, 3), np.uint8)
+        inner = canvas[:, viewport.top : viewport.top + viewport.height, viewport.left : viewport.left + viewport.width]
+        for target, frame in zip(inner, frames, strict=True):
+            if (height, width) == (viewport.height, viewport.width):
+                target[...] = frame
+            else:
+                smaller = viewport.height * viewport.width < height * width
+                how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+                target[...] = cv2.resize(frame, (viewport.width, viewport.height), interpolation=how)
+        pixels = torch.from_numpy(canvas).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W), channels last
+        if self._order != [0, 1, 2]:
+            pixels = pixels[:, self._order]
+        scale, offset = self._scale.to(device), self._offset.to(device)
+        return (pixels.float() * scale + offset).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,507 @@
+"""A training configuration in, a trained checkpoint and a log of validation scores out.
+
+What happens at a step is a function of the configuration and the step's number alone (order of the pictures, clip
+lengths, augmentation, dropout), so a run that was killed and resumed ends as an unbroken one does.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import pickle
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from vidsal.data.clips import AugmentOptions, Clip, make_clip
+from vidsal.data.fixations import Still, load_stills, split_stills
+from vidsal.errors import CheckpointError, ConfigError
+from vidsal.evaluate import score_stills
+from vidsal.losses import LossOptions, sam_loss
+from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint, resolve_device, save_checkpoint
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.prefetch import prefetch
+from vidsal.preprocess import PreprocessOptions, Preprocessor
+
+__all__ = ["CardText", "ScheduleOptions", "TrainConfig", "TrainProgress", "train"]
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """How long, how fast."""
+
+    passes: int = 14
+    """Times every training picture is shown."""
+    frames_per_step: int = 16
+    """Frames in a step; a clip of T frames counts T."""
+    clip_lengths: dict[int, float] = field(default_factory=lambda: {1: 0.5, 2: 0.3, 4: 0.2})
+    """Frames of a clip and how often a step uses that length."""
+    undetected_cut_probability: float = 0.1
+    """Chance that a clip's first frame comes from another picture, so that the carried state is a foreign one."""
+    learning_rate: float = 1e-3
+    """Highest rate of the new layers."""
+    backbone_learning_rate: float = 1e-4
+    """Highest rate of the backbone."""
+    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
+    """"one_cycle": up over `warmup_share`, then down on a cosine; "cosine": down from the start."""
+    warmup_share: float = 0.15
+    """Share of the steps in which a one-cycle schedule rises."""
+    weight_decay: float = 1e-2
+    """AdamW's decay of convolution weights (norms, biases and priors are left alone)."""
+    clip_gradient_norm: float = 5.0
+    """Longer gradients are scaled down to this norm."""
+    average_decay: float = 0.998
+    """Decay a step of the running average of the weights, which is what is scored and saved; 0 switches it off."""
+
+
+@dataclass(frozen=True)
+class CardText:
+    """The words of the model card."""
+
+    name: str = "unnamed"
+    """Name of the model."""
+    description: str = ""
+    """What it is."""
+    licence: str = ""
+    """Licence of the weights."""
+    training_data: tuple[str, ...] = ()
+    """Each data set with its source and licence."""
+    initialisation: str = ""
+    """Where the first weights come from."""
+    limits: tuple[str, ...] = ()
+    """What it is not good for."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training run."""
+
+    datasets: tuple[Path, ...]
+    """Folders in the simple layout (`images/` and `fixations.csv.gz`); relative ones start at the working folder."""
+    output: Path
+    """Folder for the log, the state to resume from and the final checkpoint."""
+    preset: Literal["sam-lite", "sam-resnet", "sam-vgg"] = "sam-lite"
+    """The architecture to start from, with its preprocessing."""
+    model: SAMConfig | None = None
+    """Another architecture than the preset's."""
+    preprocess: PreprocessOptions | None = None
+    """Another input than the preset's."""
+    imagenet_weights: Path | None = None
+    """torchvision state dict of the backbone (.pth or .safetensors); None starts from random weights."""
+    start_from: Path | None = None
+    """vidsal checkpoint to fine-tune instead; its architecture and preprocessing are taken."""
+    condition: str | None = None
+    """Only fixations with this value in the column `condition`."""
+    freeze_backbone_statistics: bool = True
+    """Keep the batch norms of the backbone at their ImageNet statistics."""
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    """What is done to the pictures."""
+    loss: LossOptions = field(default_factory=LossOptions)
+    """Weights of the loss."""
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    """How long, how fast."""
+    seed: int = 0
+    """Everything random follows from it."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """"bf16" and "fp16" train under autocast ("fp16" with loss scaling, CUDA only)."""
+    checkpoint_every_steps: int = 50
+    """Steps between two saved states."""
+    validation_pictures: int | None = None
+    """Score only the first so many validation pictures of each set after a pass; None scores all."""
+    card: CardText = field(default_factory=CardText)
+    """The words of the model card."""
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """What a display needs."""
+
+    step: int
+    """Steps done."""
+    steps: int
+    """Steps in all."""
+    pass_number: int
+    """Passes begun, from 1."""
+    passes: int
+    """Passes in all."""
+    loss: float
+    """Running mean of the loss over about 50 steps."""
+    scores: dict[str, dict[str, float]] | None
+    """Validation scores, set to metric to value, right after a pass; else None."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    pass_index: int
+    stills: tuple[int, ...]
+    times: int
+    seed: int
+
+
+def train(
+    config: TrainConfig,
+    *,
+    on_progress: Callable[[TrainProgress], None] | None = None,
+    stop_after_steps: int | None = None,
+) -> Path:
+    """Train, or go on with a run that was interrupted, and write the checkpoint.
+
+    A run goes on from `output/state.pt` where it is there; with another configuration that is an error.
+
+    Args:
+        config: the run.
+        on_progress: called after every step.
+        stop_after_steps: save the state and return after so many steps of this call (for tests and time limits).
+
+    Returns:
+        The path of the checkpoint, or of the saved state where `stop_after_steps` ended the call early.
+
+    Raises:
+        ConfigError: the configuration contradicts itself or the run in `output`.
+        DatasetError: a data set is not in the simple layout.
+        CheckpointError: starting weights do not fit.
+    """
+    device = resolve_device(config.device)
+    if config.precision == "fp16" and device.type != "cuda":
+        raise ConfigError("precision fp16 needs CUDA; use bf16 or fp32")
+    training, validation = _load_data(config)
+    plan = _plan(len(training), config)
+    run = _Run.start(config, device, len(plan))
+    config.output.mkdir(parents=True, exist_ok=True)
+    run.resume()
+    first = run.step
+    running: float | None = None
+    with prefetch(_samples(plan[first:], training, config, run.preprocess), depth=4) as samples:
+        for offset, clips in enumerate(samples):
+            step = plan[first + offset]
+            loss = run.train_step(step, clips)
+            running = loss if running is None else 0.98 * running + 0.02 * loss
+            last_of_pass = run.step == len(plan) or plan[run.step].pass_index != step.pass_index
+            scores = None
+            if last_of_pass:
+                scores = score_sets(run.inference_model(), validation, limit=config.validation_pictures)
+                run.log({"pass": step.pass_index + 1, "step": run.step, "loss": running, "validation": scores})
+            if on_progress:
+                on_progress(
+                    TrainProgress(
+                        step=run.step,
+                        steps=len(plan),
+                        pass_number=step.pass_index + 1,
+                        passes=config.schedule.passes,
+                        loss=running,
+                        scores=scores,
+                    )
+                )
+            stopping = stop_after_steps is not None and offset + 1 >= stop_after_steps
+            if last_of_pass or stopping or run.step % config.checkpoint_every_steps == 0:
+                run.save()
+            if stopping and run.step < len(plan):
+                return run.state_path
+    return run.finish(score_sets(run.inference_model(), validation, limit=None))
+
+
+def score_sets(
+    model: SaliencyModel, stills: list[Still], *, limit: int | None
+) -> dict[str, dict[str, float]]:
+    """Mean scores of each set of stills, at the model's resolution."""
+    by_set: dict[str, list[Still]] = {}
+    for still in stills:
+        by_set.setdefault(still.set_name, []).append(still)
+    return {name: score_stills(model, members[:limit], resolution="model") for name, members in by_set.items()}
+
+
+def _load_data(config: TrainConfig) -> tuple[list[Still], list[Still]]:
+    if not config.datasets:
+        raise ConfigError("datasets is empty: name at least one folder in the simple layout")
+    stills = [still for root in config.datasets for still in load_stills(root, condition=config.condition)]
+    training, validation = split_stills(stills, "train"), split_stills(stills, "val")
+    if not training:
+        raise ConfigError("no training pictures: all fell into the validation split")
+    return training, validation
+
+
+def _plan(count: int, config: TrainConfig) -> list[_Step]:
+    """Every step of the run: which pictures, how long the clips, which seed."""
+    schedule = config.schedule
+    lengths = list(schedule.clip_lengths)
+    shares = np.array([schedule.clip_lengths[n] for n in lengths], np.float64)
+    if not lengths or min(lengths) < 1 or shares.min() < 0 or shares.sum() <= 0:
+        raise ConfigError(f"clip_lengths maps lengths of at least 1 to shares, got {schedule.clip_lengths}")
+    if schedule.passes < 1 or schedule.frames_per_step < max(lengths):
+        raise ConfigError("passes must be at least 1 and frames_per_step at least the longest clip")
+    random = np.random.default_rng([config.seed, 1])
+    plan: list[_Step] = []
+    for pass_index in range(schedule.passes):
+        order = random.permutation(count).tolist()
+        while order:
+            times = int(random.choice(lengths, p=shares / shares.sum()))
+            size = schedule.frames_per_step // times
+            chosen, order = order[:size], order[size:]
+            plan.append(_Step(pass_index, tuple(chosen), times, int(random.integers(2**31))))
+    return plan
+
+
+def _samples(
+    plan: list[_Step], stills: list[Still], config: TrainConfig, preprocess: PreprocessOptions
+) -> Iterator[list[Clip]]:
+    for step in plan:
+        yield [
+            make_clip(
+                stills[index],
+                times=step.times,
+                preprocess=preprocess,
+                augment=config.augment,
+                random=np.random.default_rng([step.seed, place]),
+            )
+            for place, index in enumerate(step.stills)
+        ]
+
+
+class _Run:
+    """The moving parts of a run: network, averaged network, optimiser, step."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: SaliencyAttentiveModel,
+        preprocess: PreprocessOptions,
+        device: torch.device,
+        steps: int,
+    ) -> None:
+        self.config, self.preprocess, self.device, self.steps = config, preprocess, device, steps
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.preprocessor = Preprocessor(preprocess)
+        groups = _parameter_groups(network, config.schedule)
+        self.peaks = [group["lr"] for group in groups]
+        self.optimizer = torch.optim.AdamW(groups)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self.step = 0
+        self.state_path = config.output / "state.pt"
+        self.log_path = config.output / "log.jsonl"
+
+    @classmethod
+    def start(cls, config: TrainConfig, device: torch.device, steps: int) -> _Run:
+        torch.manual_seed(config.seed)
+        if config.start_from is not None:
+            network, preprocess, _ = read_checkpoint(config.start_from)
+            network.requires_grad_(True)
+        else:
+            preset = PRESETS[config.preset]
+            network = SaliencyAttentiveModel(config.model or preset.config)
+            preprocess = config.preprocess or preset.preprocess
+            if config.imagenet_weights is not None:
+                network.backbone.load_imagenet(_read_state_dict(config.imagenet_weights))
+        return cls(config, network, preprocess, device, steps)
+
+    def train_step(self, step: _Step, clips: list[Clip]) -> float:
+        """One step of the optimiser; returns the mean loss of its frames."""
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * _rate_share(self.step, self.steps, self.config.schedule)
+        self.network.train()
+        if self.config.freeze_backbone_statistics:
+            for module in self.network.backbone.modules():
+                # The projection is new, its statistics have to be learned.
+                if isinstance(module, torch.nn.BatchNorm2d) and not _is_new(self.network, module):
+                    module.eval()
+        torch.manual_seed(step.seed)  # dropout
+        frames, density, counts, inside = self._tensors(clips, step)
+        precision = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]
+        with torch.autocast(self.device.type, precision or torch.bfloat16, enabled=precision is not None):
+            log_density, _ = self.network(frames)
+        losses = sam_loss(
+            log_density.flatten(0, 1),
+            density=density.flatten(0, 1),
+            counts=counts.flatten(0, 1),
+            inside=inside.flatten(0, 1),
+            options=self.config.loss,
+        )
+        loss = losses.mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip_gradient_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step += 1
+        self._update_average()
+        return float(loss.detach())
+
+    def _tensors(
+        self, clips: list[Clip], step: _Step
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        frames = np.stack([clip.frames for clip in clips])  # (B, T, H, W, 3)
+        density = np.stack([clip.density for clip in clips])
+        counts = np.stack([clip.counts for clip in clips])
+        inside = np.zeros(density.shape, np.bool_)
+        for row, clip in zip(inside, clips, strict=True):
+            view = clip.viewport
+            row[:, view.top : view.top + view.height, view.left : view.left + view.width] = True
+        random = np.random.default_rng([step.seed, 2**20])
+        swapped = random.random(len(clips)) < self.config.schedule.undetected_cut_probability
+        if step.times > 1 and len(clips) > 1:
+            # The first frame is another picture's, the state is carried over all the same: a missed cut.
+            source = np.where(swapped, (np.arange(len(clips)) + 1) % len(clips), np.arange(len(clips)))
+            for array in (frames, density, counts, inside):
+                array[:, 0] = array[source, 0]
+        batch = self.preprocessor(frames.reshape(-1, *frames.shape[2:]), device=self.device)
+        tensors = [torch.from_numpy(array).to(self.device) for array in (density, counts, inside)]
+        return batch.unflatten(0, (len(clips), step.times)), tensors[0], tensors[1], tensors[2]
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # Early on the average follows closely, so that it does not remember the random start.
+        decay = min(self.config.schedule.average_decay, (1 + self.step) / (10 + self.step))
+        own = self.network.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(own[name], 1 - decay)
+            else:
+                value.copy_(own[name])
+
+    def inference_model(self) -> SaliencyModel:
+        """The averaged network, ready to score."""
+        network = copy.deepcopy(self.average)
+        card = ModelCard(name=self.config.card.name)
+        return SaliencyModel(network, preprocess=self.preprocess, card=card, device=self.device)
+
+    def save(self) -> None:
+        """Write all that a resumed run needs, whole or not at all."""
+        partial = self.state_path.with_name("state.pt.partial")
+        torch.save(
+            {
+                "config": _comparable(self.config),
+                "step": self.step,
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            },
+            partial,
+        )
+        os.replace(partial, self.state_path)
+
+    def resume(self) -> None:
+        """Take over a saved state of the same configuration, if there is one, and cut the log back to it."""
+        if self.state_path.exists():
+            try:
+                saved = torch.load(self.state_path, map_location=self.device, weights_only=True)
+            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                raise CheckpointError(f"{self.state_path}: cannot be resumed from ({error}); delete it") from error
+            if saved["config"] != _comparable(self.config):
+                raise ConfigError(
+                    f"{self.state_path} belongs to a run with another configuration; "
+                    "choose another output folder or delete it"
+                )
+            self.network.load_state_dict(saved["network"])
+            self.average.load_state_dict(saved["average"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.scaler.load_state_dict(saved["scaler"])
+            self.step = saved["step"]
+        lines = self.log_path.read_text().splitlines() if self.log_path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+        self.log_path.write_text("".join(line + "\n" for line in kept))
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append a line to the log."""
+        with self.log_path.open("a") as stream:
+            stream.write(json.dumps({**entry, "time": time.strftime("%Y-%m-%dT%H:%M:%S")}) + "\n")
+
+    def finish(self, scores: dict[str, dict[str, float]]) -> Path:
+        """Write the averaged network as a checkpoint with its card."""
+        words = self.config.card
+        card = ModelCard(
+            name=words.name,
+            description=words.description,
+            licence=words.licence,
+            training_data=words.training_data,
+            initialisation=words.initialisation,
+            training=_comparable(self.config),
+            commit=_commit(),
+            scores=scores,
+            protocol="validation split, model resolution, one frame from the zero state",
+            limits=words.limits,
+        )
+        path = self.config.output / f"{words.name}.safetensors"
+        save_checkpoint(path, self.average, preprocess=self.preprocess, card=card)
+        return path
+
+
+def _is_new(network: SaliencyAttentiveModel, module: torch.nn.Module) -> bool:
+    project = getattr(network.backbone, "project", None)
+    return project is not None and any(module is part for part in project.modules())
+
+
+def _parameter_groups(network: SaliencyAttentiveModel, schedule: ScheduleOptions) -> list[dict[str, Any]]:
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        pretrained = name.startswith("backbone.") and not name.startswith("backbone.project")
+        groups.setdefault((pretrained, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": schedule.backbone_learning_rate if pretrained else schedule.learning_rate,
+            "weight_decay": schedule.weight_decay if decays else 0.0,
+        }
+        for (pretrained, decays), parameters in groups.items()
+    ]
+
+
+def _rate_share(step: int, steps: int, schedule: ScheduleOptions) -> float:
+    """Share of the highest learning rate at a step."""
+    done = step / max(1, steps)
+    warmup = schedule.warmup_share if schedule.schedule == "one_cycle" else 0.0
+    if done < warmup:
+        return 0.04 + 0.96 * done / warmup
+    return max(1e-4, 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))))
+
+
+def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file (imagenet_weights)")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        # weights_only: tensors and plain containers, no code from the file is run.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: not a state dict ({error})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}, expected a state dict")
+    return state
+
+
+def _comparable(config: TrainConfig) -> str:
+    """The configuration as JSON, without what does not change the result."""
+    values = dataclasses.asdict(config)
+    for name in ("output", "checkpoint_every_steps", "device"):
+        del values[name]
+    return json.dumps(values, default=str, sort_keys=True)
+
+
+def _commit() -> str:
+    """The commit of the code, or "" outside a checkout."""
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return result.stdout.strip()
