@@ -1,0 +1,37 @@
+"""What all tests share: one quiet thread for torch, the `gpu` marker, the folder of shared material where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# libgomp reads these once, when torch is imported: on a busy machine its threads spin at barriers and cost a hundredfold.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+from hypothesis import settings
+
+# Derandomised: a failure on another machine is the same failure here. Times vary with the load, so no deadline.
+settings.register_profile("vidsal", deadline=None, derandomize=True)
+settings.load_profile("vidsal")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked or os.environ.get("VIDSAL_REQUIRE_GPU"):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device (VIDSAL_REQUIRE_GPU makes this a failure)"))
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of data sets and videos beside the checkout; what cannot do without it is skipped elsewhere."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no shared material at {folder}")
+    return folder
