@@ -1,11 +1,11 @@
-"""What all tests share: one quiet thread for torch, the `gpu` marker, the folder of shared material where there is one."""
+"""What all tests share: one quiet thread for torch, the `gpu` marker, the folder of shared material."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# libgomp reads these once, when torch is imported: on a busy machine its threads spin at barriers and cost a hundredfold.
+# libgomp reads these once, when torch is imported. Its threads spin at barriers: a hundredfold cost on a busy machine.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
