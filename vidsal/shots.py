@@ -29,14 +29,19 @@ _BLOCKS = (_HEIGHT // _BLOCK) * (_WIDTH // _BLOCK)
 # Grey levels added to the contrast before dividing by it, so that noise in a black frame stays noise.
 _CONTRAST_FLOOR = 12.0
 # What the shot has lately shown counts this much against a cut, and fades by this factor a frame.
-_LEVEL_WEIGHT = 0.5
+_LEVEL_WEIGHT = 0.2
 _LEVEL_DECAY = 0.8
 # The level cannot rise above this, or a flash or a whip pan would hide the cut behind it.
 _LEVEL_LIMIT = 0.5
 # A frame that looks like one this many frames back belongs to its shot: the frames after a flash.
 _MEMORY = 4
+# Correlation of shapes from which two frames show one scene whatever their light, and the area of one comparison.
+_SAME_SHAPES = 0.45
+_TILE_HEIGHT, _TILE_WIDTH = 10, 8
+# Added to a tile's variance (contrast is about 1), so that empty tiles neither match nor differ.
+_TILE_FLOOR = 0.003
 # Frames compared at once; bounds the working memory to a few MB for any batch.
-_CHUNK = 8
+_CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,10 @@ class CutOptions:
 class CutDetector:
     """Finds hard cuts, deciding on each frame at once and without looking ahead.
 
-    A cut is declared where the change from the frame before, less half of the largest recent change of the
-    same shot, reaches the threshold, unless the frame looks like one of the last four: so motion that has been
-    fast stays motion, and a flash of up to three frames makes at most one cut, mostly none. Dissolves and
-    fades have no first frame and make none.
+    A cut is declared where the change from the frame before, less a fifth of the largest recent change, reaches
+    the threshold, unless the frame looks like one of the last four or shows the shapes of the one before in
+    another light. So motion that has been fast stays motion, and a flash of up to three frames makes at most one
+    cut, mostly none. Dissolves and fades have no first frame and make none.
 
     The answer depends on the frames alone and not on how they are grouped into calls. The level of change is
     counted in frames, not seconds, on purpose: what is compared is always a frame and its neighbour, and
@@ -130,6 +135,8 @@ class CutDetector:
         threshold = self.options.cut_threshold
         if change - _LEVEL_WEIGHT * self._level < threshold:
             return False
+        if _shape_correlation(self._recent[-1], thumbnail) >= _SAME_SHAPES:
+            return False
         earlier = list(self._recent)[:-1]
         if not earlier:
             return True
@@ -150,12 +157,14 @@ def _thumbnails(frames: npt.NDArray[np.uint8]) -> _Thumbnail:
 
 def _change(before: _Thumbnail, after: _Thumbnail) -> npt.NDArray[np.float64]:
     """(N, 3, 20, 32) twice -> (N,) what no shift of blocks explains, 0 for equal pictures; symmetric."""
-    residual = np.sort((_unexplained(before, after) + _unexplained(after, before)) / 2, axis=1)  # (N, blocks)
+    both_ways = _unexplained(np.concatenate([before, after]), np.concatenate([after, before]))  # (2 N, blocks)
+    residual = np.sort((both_ways[: len(before)] + both_ways[len(before) :]) / 2, axis=1)  # (N, blocks)
     # A passing lorry changes some blocks wholly, a cut changes all somewhat: ask the mean, quarter and median.
     quarter = residual[:, _BLOCKS // 4]
     median = residual[:, _BLOCKS // 2]
     parts = np.sqrt(np.stack([residual.mean(axis=1), quarter, median]))  # (3, N)
-    return parts.mean(axis=0, dtype=np.float64)
+    mean: npt.NDArray[np.float64] = parts.mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def _unexplained(source: _Thumbnail, target: _Thumbnail) -> _Thumbnail:
@@ -173,3 +182,21 @@ def _unexplained(source: _Thumbnail, target: _Thumbnail) -> _Thumbnail:
         np.minimum(best, blocks.min(axis=2).reshape(count, _BLOCKS), out=best)
     best /= _BLOCK**2
     return best
+
+
+def _shape_correlation(before: _Thumbnail, after: _Thumbnail) -> float:
+    """(3, 20, 32) twice -> mean over tiles of the best correlation of luma, which a flash keeps."""
+    padded = np.pad(before[0], 1, mode="edge")
+    near = np.lib.stride_tricks.sliding_window_view(padded, (_HEIGHT, _WIDTH)).reshape(-1, _HEIGHT, _WIDTH)
+    source, target = _tiles(near), _tiles(after[:1])  # (9, tiles, pixels), (1, tiles, pixels)
+    spread = (np.square(source).mean(axis=2) + _TILE_FLOOR) * (np.square(target).mean(axis=2) + _TILE_FLOOR)
+    correlation = (source * target).mean(axis=2) / np.sqrt(spread)
+    return float(correlation.max(axis=0).mean())
+
+
+def _tiles(planes: _Thumbnail) -> _Thumbnail:
+    """(N, 20, 32) -> (N, tiles, pixels of a tile), each tile with mean 0."""
+    split = planes.reshape(len(planes), _HEIGHT // _TILE_HEIGHT, _TILE_HEIGHT, _WIDTH // _TILE_WIDTH, _TILE_WIDTH)
+    tiles = np.moveaxis(split, 2, 3).reshape(len(planes), -1, _TILE_HEIGHT * _TILE_WIDTH)
+    centred: _Thumbnail = tiles - tiles.mean(axis=2, keepdims=True)
+    return centred
