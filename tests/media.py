@@ -1,4 +1,4 @@
-"""Made test videos: options in, paths of small files (whole, tagged, rotated, damaged) out; the packets of a file listed."""
+"""Made test videos: options in, small files (whole, tagged, rotated, damaged) out; and the packets of a file listed."""
 
 from __future__ import annotations
 

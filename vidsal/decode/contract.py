@@ -1,0 +1,334 @@
+"""What every reader promises: options in, `FrameBatch`es with facts about the source and a report out.
+
+A backend subclasses `Reader` and says how to walk through the source (`_frames`) and what to
+release (`_release`); cutting to start and end, batches, live dropping and the report are done here.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.errors import ConfigError, DecodeError
+from vidsal.frames import FrameBatch, Picture
+from vidsal.prefetch import Prefetched, prefetch
+
+__all__ = [
+    "MAX_CORRUPT_IN_A_ROW",
+    "MAX_CORRUPT_TOTAL",
+    "DecodeOptions",
+    "DecodeReport",
+    "DecodedFrame",
+    "Reader",
+    "SizeRequest",
+    "VideoInfo",
+]
+
+MAX_CORRUPT_IN_A_ROW = 500
+"""Broken packets (or image files) after one another that are skipped; one more is a `DecodeError`."""
+
+MAX_CORRUPT_TOTAL = 10_000
+"""Broken packets (or image files) of one source that are skipped; one more is a `DecodeError`."""
+
+SizeRequest = tuple[int, int] | Callable[[int, int], tuple[int, int]] | None
+"""(height, width) of the small frames, or what makes it from the upright (height, width); None: full size."""
+
+UNSPECIFIED = 2
+"""FFmpeg's number for a colour tag that is not set (range: 0)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """How a source is read."""
+
+    decoder: Literal["pyav", "decord", "opencv"] = "pyav"
+    """Library that decodes: pyav (exact times, damaged files, streams), decord (an extra) or opencv; cameras always
+    use opencv."""
+    batch_size: int = 8
+    """Frames handed on at once, at least 1; it changes speed and memory, never the result."""
+    start_seconds: float = 0.0
+    """Seconds after the first frame at which reading starts; frames before are left out."""
+    end_seconds: float | None = None
+    """Seconds after the first frame at which reading stops; a frame at this very time is left out; None: the end."""
+    strict: bool = False
+    """Makes damage an error at the end of reading: file cut short, packets skipped, frames patched up."""
+    threads: int = 0
+    """Threads of the pyav or decord decoder; 0: one for small pictures, several from 1080p up where there are cores."""
+
+    def __post_init__(self) -> None:
+        if self.decoder not in ("pyav", "decord", "opencv"):
+            raise ConfigError(f"decoder must be pyav, decord or opencv, got {self.decoder!r}")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+        if not (math.isfinite(self.start_seconds) and self.start_seconds >= 0):
+            raise ConfigError(f"start_seconds must be 0 or more, got {self.start_seconds}")
+        if self.end_seconds is not None and not self.end_seconds > self.start_seconds:
+            raise ConfigError(
+                f"end_seconds must be greater than start_seconds ({self.start_seconds}), got {self.end_seconds}"
+            )
+        if self.threads < 0:
+            raise ConfigError(f"threads must be 0 (chosen for you) or more, got {self.threads}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What is known of a source before it is read through."""
+
+    source: str
+    """The source as it was given."""
+    path: Path | None = None
+    """The file or folder; None for cameras, addresses and standard input."""
+    kind: Literal["video", "image", "images", "camera", "stream"]
+    """video: a file; image: one; images: a folder of them; camera; stream: an address or standard input."""
+    height: int
+    """Rows of the upright picture, in pixels."""
+    width: int
+    """Columns of the upright picture, in pixels."""
+    frame_count: int | None = None
+    """Frames the container claims to hold; None where it does not say."""
+    duration_seconds: float | None = None
+    """Seconds the container claims to last; None where it does not say."""
+    rate: Fraction | None = None
+    """Average frames a second; None where unknown. Times are measured, never counted from this."""
+    time_base: Fraction | None = None
+    """Seconds per unit of `Picture.pts`; None for sources without."""
+    rotation: int = 0
+    """Degrees, counter-clockwise, by which the coded picture was turned to stand upright."""
+    sample_aspect_ratio: Fraction = Fraction(1)
+    """Width of a pixel of the upright picture over its height."""
+    color_range: int = 0
+    """FFmpeg's number: 0 not tagged, 1 limited, 2 full."""
+    color_primaries: int = UNSPECIFIED
+    """FFmpeg's number; 2 not tagged."""
+    color_trc: int = UNSPECIFIED
+    """FFmpeg's number of the transfer curve; 2 not tagged."""
+    colorspace: int = UNSPECIFIED
+    """FFmpeg's number of the matrix; 2 not tagged."""
+    pix_fmt: str | None = None
+    """FFmpeg's name of the coded pixel format; None where unknown."""
+    live: bool = False
+    """True where the source does not wait: frames are dropped when the reader is slow."""
+    stream_index: int | None = None
+    """Position in the container of the video stream that is read; None for sources without streams."""
+
+
+@dataclass
+class DecodeReport:
+    """Counts of what happened while reading; grows as the reader is iterated."""
+
+    decoded: int = 0
+    """Frames delivered."""
+    skipped_corrupt: int = 0
+    """Packets or image files that could not be decoded and were left out."""
+    concealed: int = 0
+    """Frames delivered although the decoder had to patch up damage in them."""
+    dropped_live: int = 0
+    """Frames of a live source that were left out because the consumer was slow."""
+    truncated: bool = False
+    """True where the file ends well before its container promises."""
+    missing_seconds: float = 0.0
+    """Seconds between the end that the container promises and the last frame; 0 unless `truncated`."""
+    messages: list[str] = field(default_factory=list)
+    """Sentences for a person about what was skipped, repaired or assumed; each appears once."""
+
+    def say(self, message: str) -> None:
+        """Adds a message unless it is there already."""
+        if message not in self.messages:
+            self.messages.append(message)
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedFrame:
+    """One frame on its way into a batch, not converted yet."""
+
+    seconds: float
+    """Presentation time; the first frame of the source is 0."""
+    convert: Callable[[], tuple[npt.NDArray[np.uint8], Picture | None]]
+    """Makes the upright (h, w, 3) RGB frame at `Reader.size`, and the full picture where pictures are kept."""
+
+
+class Reader(ABC):
+    """Reads one source once, from `start_seconds` to `end_seconds`.
+
+    A context manager; iterating it yields `FrameBatch`es of at most `batch_size` frames, each frame
+    once, in presentation order, times strictly increasing. `info` is complete when the reader is made,
+    `report` when the iteration has ended. Frames that were read before an error are delivered before it.
+    A live source delivers what is there, at least one frame, instead of waiting for a full batch.
+    """
+
+    info: VideoInfo
+    """What is known of the source."""
+    report: DecodeReport
+    """What happened while reading."""
+    size: tuple[int, int]
+    """(height, width) of `FrameBatch.frames`, in pixels."""
+
+    def __init__(
+        self, info: VideoInfo, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool, report: DecodeReport
+    ) -> None:
+        self.info = info
+        self.report = report
+        self.size = _resolve_size(size, info.height, info.width)
+        self._options = options
+        self._keep_pictures = keep_pictures
+        self._begun = False
+        self._closed = False
+        self._corrupt_in_a_row = 0
+
+    @abstractmethod
+    def _frames(self) -> Iterator[DecodedFrame]:
+        """Yields the frames in presentation order; those before `start_seconds` may be left out or not."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Closes files and devices."""
+
+    def close(self) -> None:
+        """Closes the source; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        """Yields the batches.
+
+        Raises:
+            DecodeError: the source cannot be read any further, holds no frame in the wanted range, is
+                damaged and `strict` is set, was closed, or is iterated a second time.
+        """
+        if self._closed or self._begun:
+            state = "is closed" if self._closed else "has been read already"
+            raise DecodeError(f"{self.info.source} {state}: open it again with open_video")
+        self._begun = True
+        return self._live_batches() if self.info.live else self._batches(self._wanted())
+
+    def _wanted(self) -> Iterator[DecodedFrame]:
+        start, end = self._options.start_seconds, self._options.end_seconds
+        for frame in self._frames():
+            if end is not None and frame.seconds >= end - _SAME_TIME_SECONDS:
+                return
+            if frame.seconds >= start - _SAME_TIME_SECONDS:
+                yield frame
+
+    def _batches(self, frames: Iterator[DecodedFrame]) -> Iterator[FrameBatch]:
+        gathered: list[DecodedFrame] = []
+        failure: DecodeError | None = None
+        try:
+            for frame in frames:
+                gathered.append(frame)
+                if len(gathered) == self._options.batch_size:
+                    yield self._batch(gathered)
+                    gathered = []
+        except DecodeError as error:
+            failure = error
+        if gathered:
+            yield self._batch(gathered)
+        if failure is not None:
+            raise failure
+        self._check_end()
+
+    def _live_batches(self) -> Iterator[FrameBatch]:
+        limit = self._options.batch_size
+        frames: Prefetched[DecodedFrame]
+        with prefetch(self._wanted(), depth=max(2, limit), drop_oldest=True, name="vidsal-live") as frames:
+            for frame in frames:
+                gathered = [frame]
+                while len(gathered) < limit and frames.ready:
+                    gathered.append(next(frames))
+                self.report.dropped_live = frames.dropped
+                yield self._batch(gathered)
+        self._check_end()
+
+    def _batch(self, gathered: list[DecodedFrame]) -> FrameBatch:
+        converted = [frame.convert() for frame in gathered]
+        first = self.report.decoded
+        self.report.decoded += len(gathered)
+        return FrameBatch(
+            index=np.arange(first, first + len(gathered), dtype=np.int64),
+            pts_seconds=np.array([frame.seconds for frame in gathered], np.float64),
+            frames=np.stack([small for small, _ in converted]),
+            height=self.info.height,
+            width=self.info.width,
+            pictures=tuple(picture for _, picture in converted if picture is not None),
+        )
+
+    def _check_end(self) -> None:
+        report, options = self.report, self._options
+        if report.decoded == 0:
+            lasts = self.info.duration_seconds
+            raise DecodeError(
+                f"{self.info.source}: no frame between start_seconds={options.start_seconds:g} and "
+                f"end_seconds={'the end' if options.end_seconds is None else format(options.end_seconds, 'g')}"
+                + (f"; it lasts about {lasts:.3f} seconds" if lasts is not None else "")
+                + "; choose another range"
+            )
+        if report.skipped_corrupt:
+            report.say(f"{report.skipped_corrupt} corrupt packets or files were skipped")
+        if report.concealed:
+            report.say(f"{report.concealed} frames are damaged: the decoder filled the gaps")
+        if options.strict and (report.truncated or report.skipped_corrupt or report.concealed):
+            raise DecodeError(
+                f"{self.info.source} is damaged ({'; '.join(report.messages)}); "
+                f"all {report.decoded} readable frames were delivered; leave out strict to accept them"
+            )
+
+    def _count_corrupt(self) -> None:
+        """Notes one packet or file that is skipped, and gives up when there are too many."""
+        self.report.skipped_corrupt += 1
+        self._corrupt_in_a_row += 1
+        if self._corrupt_in_a_row > MAX_CORRUPT_IN_A_ROW or self.report.skipped_corrupt > MAX_CORRUPT_TOTAL:
+            raise DecodeError(
+                f"{self.info.source} is too damaged: {self.report.skipped_corrupt} corrupt packets or files, "
+                f"{self._corrupt_in_a_row} of them in a row (at most {MAX_CORRUPT_TOTAL} and {MAX_CORRUPT_IN_A_ROW} "
+                "are skipped); repair or copy the source again"
+            )
+
+    def _count_good(self) -> None:
+        self._corrupt_in_a_row = 0
+
+    def _note_missing(self, promised_seconds: float, reached_seconds: float, step_seconds: float) -> None:
+        """Compares where the container promises to end with where the last frame ended; both after the first frame."""
+        missing = promised_seconds - reached_seconds
+        if missing > max(_SLACK_SECONDS, _SLACK_STEPS * step_seconds):
+            self.report.truncated = True
+            self.report.missing_seconds = missing
+            self.report.say(
+                f"the file is cut short: its header promises {promised_seconds:.2f} seconds, "
+                f"the last frame ends at {reached_seconds:.2f}; {missing:.2f} seconds are missing"
+            )
+
+
+_SAME_TIME_SECONDS = 1e-6
+"""Times closer than this are the same: `end_seconds=0.1` means the frame at 1/10, whatever its float."""
+
+_SLACK_SECONDS = 0.1
+"""Headers round; a smaller gap at the end is no loss."""
+
+_SLACK_STEPS = 2.5
+"""Frames by which headers miscount at the end (AVI counts one too many)."""
+
+
+def _resolve_size(size: SizeRequest, height: int, width: int) -> tuple[int, int]:
+    if size is None:
+        return height, width
+    rows, columns = size(height, width) if callable(size) else size
+    if rows < 1 or columns < 1:
+        raise ConfigError(f"size must be (height, width) of at least 1x1 pixel, got ({rows}, {columns})")
+    return int(rows), int(columns)

@@ -1,0 +1,177 @@
+"""An image file or a folder of them in, `FrameBatch`es out: a picture each, at a nominal rate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest, VideoInfo
+from vidsal.errors import DecodeError
+from vidsal.frames import Picture
+
+__all__ = ["IMAGE_SUFFIXES", "NOMINAL_RATE", "ImagesReader", "open_images"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+"""Endings of file names, in lower case, that are read as pictures."""
+
+NOMINAL_RATE = Fraction(25)
+"""Pictures a second given to a folder of images, which has no times of its own."""
+
+
+def open_images(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool) -> ImagesReader:
+    """Opens one image, or all images of a folder (not of its subfolders) in natural order: 2.png before 10.png.
+
+    Orientation tags of cameras (EXIF) are honoured; an alpha channel is dropped; more than 8 bits become 8.
+
+    Raises:
+        DecodeError: the folder holds no image, or none can be read.
+    """
+    if path.is_dir():
+        try:
+            files = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
+        except OSError as error:
+            raise DecodeError(f"the folder {path} cannot be read: {error.strerror}; change its permissions") from error
+        files = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
+        if not files:
+            raise DecodeError(
+                f"the folder {path} holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            )
+        return ImagesReader(path, files, "images", options=options, size=size, keep_pictures=keep_pictures)
+    return ImagesReader(path, [path], "image", options=options, size=size, keep_pictures=keep_pictures)
+
+
+def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
+    """Key that sorts numbers inside names by value."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part], path.name
+
+
+class ImagesReader(Reader):
+    """Reads image files one after the other; see `open_images`."""
+
+    def __init__(
+        self,
+        path: Path,
+        files: list[Path],
+        kind: Literal["image", "images"],
+        *,
+        options: DecodeOptions,
+        size: SizeRequest,
+        keep_pictures: bool,
+    ) -> None:
+        self._files = files
+        self._corrupt_in_a_row = 0
+        self.report = DecodeReport()
+        self._source = str(path)
+        self._first: tuple[int, npt.NDArray[np.uint8]] | None = None
+        for position, file in enumerate(files):
+            picture = _read(file)
+            if picture is not None:
+                self._first = (position, picture)
+                break
+        if self._first is None:
+            what = f"none of the {len(files)} images in {path}" if kind == "images" else f"{path}, as an image,"
+            raise DecodeError(f"{what} can be read; expected whole {', '.join(sorted(IMAGE_SUFFIXES))} files")
+        self._origin, picture = self._first
+        info = VideoInfo(
+            source=str(path),
+            path=path,
+            kind=kind,
+            height=picture.shape[0],
+            width=picture.shape[1],
+            frame_count=len(files),
+            duration_seconds=float(len(files) / NOMINAL_RATE),
+            rate=NOMINAL_RATE,
+            time_base=1 / NOMINAL_RATE,
+            color_range=2,
+            colorspace=0,
+            pix_fmt="rgb24",
+        )
+        super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=self.report)
+
+    def _release(self) -> None:
+        self._first = None
+
+    def _frames(self) -> Iterator[DecodedFrame]:
+        start = self._options.start_seconds
+        for position, file in enumerate(self._files):
+            if position < self._origin:
+                self._skip(file)
+                continue
+            ticks = position - self._origin
+            seconds = float(ticks / NOMINAL_RATE)
+            # Half a picture of room: the exact comparison is the base class's.
+            if seconds < start - float(1 / NOMINAL_RATE) / 2:
+                continue
+            picture = self._first[1] if self._first is not None and position == self._origin else _read(file)
+            self._first = None
+            if picture is None:
+                self._skip(file)
+                continue
+            self._count_good()
+            yield self._wrap(seconds, ticks, picture)
+
+    def _wrap(self, seconds: float, ticks: int, picture: npt.NDArray[np.uint8]) -> DecodedFrame:
+        return DecodedFrame(seconds, lambda: self._convert(ticks, picture))
+
+    def _skip(self, file: Path) -> None:
+        self.report.say(f"{file} cannot be read as an image and is skipped")
+        self._count_corrupt()
+
+    def _convert(self, ticks: int, picture: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Picture | None]:
+        if picture.shape[:2] != (self.info.height, self.info.width):
+            self.report.say(
+                f"the images differ in size; all are shown at the first one's, {self.info.width}x{self.info.height}"
+            )
+        small = resize(picture, self.size)
+        if not self._keep_pictures:
+            return small, None
+        size = (self.info.height, self.info.width)
+
+        def full() -> npt.NDArray[np.uint8]:
+            rgb = resize(picture, size)
+            return rgb.copy() if rgb is picture else rgb
+
+        return small, Picture(rgb=full, pts=ticks, time_base=1 / NOMINAL_RATE)
+
+
+def resize(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Averages areas when a side shrinks, else interpolates; the picture itself where the size is right.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        size: (height, width) wanted.
+    """
+    height, width = size
+    if rgb.shape[:2] == size:
+        return rgb
+    shrinks = height < rgb.shape[0] or width < rgb.shape[1]
+    out: npt.NDArray[np.uint8] = cv2.resize(
+        rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+    return out
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8] | None:
+    """(H, W, 3) uint8 RGB, upright; None for what is no image."""
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError:
+        return None
+    if data.size == 0:
+        return None
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)  # turns by EXIF, drops alpha, makes 8 bits
+    except cv2.error:
+        return None
+    if bgr is None:
+        return None
+    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return rgb

@@ -1,0 +1,163 @@
+"""A camera, a file or an address in, `FrameBatch`es out, by OpenCV: for cameras, and where it is asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest, VideoInfo
+from vidsal.decode.images import resize
+from vidsal.errors import DecodeError
+from vidsal.frames import Picture
+
+__all__ = ["OpencvReader", "open_opencv"]
+
+FALLBACK_RATE = 25.0
+"""Frames a second assumed where OpenCV knows no rate."""
+
+_MAX_RATE = 1000.0
+"""OpenCV reports nonsense above this for sources without a rate."""
+
+
+def open_opencv(
+    file: str | int,
+    *,
+    source: str,
+    path: Path | None,
+    kind: Literal["video", "camera", "stream"],
+    live: bool,
+    options: DecodeOptions,
+    size: SizeRequest,
+    keep_pictures: bool,
+) -> OpencvReader:
+    """Opens a camera by number, a file or an address and reads the first frame.
+
+    OpenCV turns pictures upright by itself, has no exact times (`Picture.pts` is None), stops at
+    damage without a word and tells little about colours.
+
+    Raises:
+        DecodeError: it cannot be opened, or gives no frame.
+    """
+    capture = cv2.VideoCapture(file) if isinstance(file, int) else cv2.VideoCapture(file, cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            what = f"camera {file}" if kind == "camera" else source
+            raise DecodeError(
+                f"OpenCV cannot open {what}; "
+                + ("check that it is connected and not in use" if kind == "camera" else "try the pyav decoder")
+            )
+        return OpencvReader(
+            capture,
+            source=source,
+            path=path,
+            kind=kind,
+            live=live,
+            options=options,
+            size=size,
+            keep_pictures=keep_pictures,
+        )
+    except BaseException:
+        capture.release()
+        raise
+
+
+class OpencvReader(Reader):
+    """Reads an open capture; see `open_opencv`."""
+
+    def __init__(
+        self,
+        capture: Any,
+        *,
+        source: str,
+        path: Path | None,
+        kind: Literal["video", "camera", "stream"],
+        live: bool,
+        options: DecodeOptions,
+        size: SizeRequest,
+        keep_pictures: bool,
+    ) -> None:
+        self._capture = capture
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        self._known_rate = math.isfinite(fps) and 0 < fps <= _MAX_RATE
+        self._step_seconds = 1 / (fps if self._known_rate else FALLBACK_RATE)
+        ok, picture = capture.read()
+        self._first_time = self._time_of_frame(live)
+        if not ok or picture is None:
+            raise DecodeError(
+                f"OpenCV opens {source} but gets no frame from it; "
+                + ("check the camera" if kind == "camera" else "it may lack the decoder: try the pyav decoder")
+            )
+        self._first: npt.NDArray[np.uint8] | None = picture
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._count = count if 0 < count < 2**40 and not live else None
+        turned = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360 if kind == "video" else 0
+        info = VideoInfo(
+            source=source,
+            path=path,
+            kind=kind,
+            height=picture.shape[0],
+            width=picture.shape[1],
+            frame_count=self._count,
+            duration_seconds=self._count * self._step_seconds if self._count else None,
+            rate=Fraction(fps).limit_denominator(1001) if self._known_rate else None,
+            rotation=-turned % 360,  # OpenCV counts clockwise
+            live=live,
+        )
+        super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=DecodeReport())
+
+    def _release(self) -> None:
+        self._capture.release()
+
+    def _time_of_frame(self, live: bool) -> float:
+        """Seconds on the clock of the source: the file's, or the machine's where the source is live."""
+        return time.monotonic() if live else float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
+    def _frames(self) -> Iterator[DecodedFrame]:
+        start = self._options.start_seconds
+        seconds = 0.0
+        first, self._first = self._first, None
+        if first is not None:
+            yield self._wrap(0.0, first)
+        while self._capture.grab():
+            measured = self._time_of_frame(self.info.live) - self._first_time
+            if measured <= seconds:
+                self.report.say("frames without a time of their own follow the one before at the source's rate")
+                measured = seconds + self._step_seconds
+            seconds = measured
+            if seconds < start - self._step_seconds / 2:
+                continue  # grabbed, never converted
+            ok, picture = self._capture.retrieve()
+            if not ok or picture is None:
+                self._count_corrupt()
+                continue
+            self._count_good()
+            yield self._wrap(seconds, picture)
+        if self.info.live:
+            self.report.say("the live source ended")
+        elif self._count:
+            # Its count is an estimate: only a clear gap is worth a word.
+            promised = self._count * self._step_seconds
+            self._note_missing(promised, seconds + self._step_seconds, max(self._step_seconds, 0.02 * promised))
+
+    def _wrap(self, seconds: float, bgr: npt.NDArray[np.uint8]) -> DecodedFrame:
+        return DecodedFrame(seconds, lambda: self._convert(bgr))
+
+    def _convert(self, bgr: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Picture | None]:
+        small: npt.NDArray[np.uint8] = cv2.cvtColor(resize(bgr, self.size), cv2.COLOR_BGR2RGB)
+        if not self._keep_pictures:
+            return small, None
+        size = (self.info.height, self.info.width)
+
+        def full() -> npt.NDArray[np.uint8]:
+            rgb: npt.NDArray[np.uint8] = cv2.cvtColor(resize(bgr, size), cv2.COLOR_BGR2RGB)
+            return rgb
+
+        return small, Picture(rgb=full)

@@ -1,0 +1,492 @@
+"""A file, an address or standard input in, `FrameBatch`es out, decoded by FFmpeg through PyAV: the default backend."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from vidsal.decode.contract import (
+    UNSPECIFIED,
+    DecodedFrame,
+    DecodeOptions,
+    DecodeReport,
+    Reader,
+    SizeRequest,
+    VideoInfo,
+)
+from vidsal.errors import DecodeError
+from vidsal.frames import Picture
+
+__all__ = ["NETWORK_TIMEOUT_SECONDS", "PyavReader", "open_pyav"]
+
+NETWORK_TIMEOUT_SECONDS = 15.0
+"""Longest wait for an address to answer, and for its next packet."""
+
+BT709_FROM_LINES = 720
+"""Pictures of at least so many lines are BT.709 where nothing is tagged: players assume it, FFmpeg does not."""
+
+FALLBACK_RATE = Fraction(25)
+"""Frames a second assumed where neither times nor a rate are known."""
+
+REORDER_FRAMES = 16
+"""Farthest that a decoder may put frames out of order; a time that jumps back farther starts a new clock."""
+
+THREADS_FROM_PIXELS = 1920 * 1080
+"""Below this size more than one decoder thread costs more than it gains."""
+
+MAX_THREADS = 8
+
+SEEK_BACK_SECONDS = (0.0, 2.0, 10.0, 60.0)
+"""Where a seek lands behind its target it is tried again so much earlier; then from the beginning."""
+
+_CONVERTIBLE_COLORSPACES = frozenset({0, 1, UNSPECIFIED, 4, 5, 6, 7, 9})
+"""FFmpeg's numbers of the matrices that swscale knows."""
+
+_BT709 = 1
+_BT2020 = 9
+_BT2020_CONSTANT_LUMINANCE = 10
+_FULL_RANGE = 2
+
+# Before 17 swscale had no threads here; since, it starts some for each frame unless told not to.
+_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".", maxsplit=1)[0]) >= 17 else {}
+
+
+def open_pyav(
+    file: str | BinaryIO,
+    *,
+    source: str,
+    path: Path | None,
+    kind: Literal["video", "stream"],
+    live: bool,
+    options: DecodeOptions,
+    size: SizeRequest,
+    keep_pictures: bool,
+) -> PyavReader:
+    """Opens what FFmpeg can read and decodes its first frame.
+
+    Args:
+        file: address for FFmpeg, or a binary file object that is read from where it stands.
+        source: name of the source for messages.
+        path: the file, if it is one.
+        kind: goes into `VideoInfo.kind`.
+        live: True drops frames when the consumer is slow.
+        options: how to read.
+        size: see `open_video`.
+        keep_pictures: see `open_video`.
+
+    Raises:
+        DecodeError: it cannot be opened, holds no video, or no frame of it can be decoded.
+    """
+    timeout = NETWORK_TIMEOUT_SECONDS if kind == "stream" and isinstance(file, str) else None
+    try:
+        container = av.open(file, "r", timeout=timeout)
+    except (FFmpegError, OSError, ValueError) as error:
+        raise DecodeError(_why_not_opened(source, file, error)) from error
+    try:
+        return PyavReader(
+            container,
+            source=source,
+            path=path,
+            kind=kind,
+            live=live,
+            seekable=path is not None or isinstance(file, str),
+            options=options,
+            size=size,
+            keep_pictures=keep_pictures,
+        )
+    except BaseException:
+        container.close()
+        raise
+
+
+class PyavReader(Reader):
+    """Reads one video stream of an open container; see `open_pyav`."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        *,
+        source: str,
+        path: Path | None,
+        kind: Literal["video", "stream"],
+        live: bool,
+        seekable: bool,
+        options: DecodeOptions,
+        size: SizeRequest,
+        keep_pictures: bool,
+    ) -> None:
+        self._container = container
+        self._source = source
+        self._corrupt_in_a_row = 0  # the first frame is decoded before the base class is set up
+        self.report = DecodeReport()
+        self._stream = _pick_stream(container, source)
+        _set_threads(self._stream, options.threads)
+        self._base = _fraction(self._stream.time_base) or Fraction(1, 90000)
+        self._rate = _fraction(self._stream.average_rate) or _fraction(self._stream.guessed_rate)
+        self._decoder = self._decode()
+        first = next(self._decoder, None)
+        if first is None:
+            raise DecodeError(
+                f"{source} holds a {self._stream.codec_context.name} video stream, but not one frame of it can be "
+                f"decoded ({self.report.skipped_corrupt} corrupt packets); repair or copy the source again"
+            )
+        self._first: VideoFrame | None = first
+        self._seekable = seekable and first.pts is not None
+        self._clock = _Clock(self._base, self._rate, self.report)
+        self._origin = self._clock.stamp(first)
+        rotation = self._rotation_of(first)
+        height, width = first.height, first.width
+        ratio = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)
+        if rotation % 180:
+            height, width, ratio = width, height, 1 / ratio
+        context = self._stream.codec_context
+        info = VideoInfo(
+            source=source,
+            path=path,
+            kind=kind,
+            height=height,
+            width=width,
+            frame_count=self._stream.frames or None,
+            duration_seconds=self._promised_seconds(),
+            rate=self._rate,
+            time_base=self._base,
+            rotation=rotation,
+            sample_aspect_ratio=ratio,
+            color_range=int(first.color_range),
+            color_primaries=int(context.color_primaries),
+            color_trc=int(context.color_trc),
+            colorspace=int(first.colorspace),
+            pix_fmt=first.format.name,
+            live=live,
+            stream_index=self._stream.index,
+        )
+        report = self.report
+        super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=report)
+        self._small = _Converter(self.size, report)
+        self._full = _Converter((height, width), report)
+
+    def _release(self) -> None:
+        self._decoder.close()
+        self._container.close()
+
+    def _frames(self) -> Iterator[DecodedFrame]:
+        start = self._options.start_seconds
+        if start > 0 and self._seekable:
+            yield from map(self._wrap, self._from(start))
+        else:
+            yield from map(self._wrap, self._from_beginning())
+        self._compare_with_promise()
+
+    def _from_beginning(self) -> Iterator[_Stamped]:
+        first, self._first = self._first, None
+        if first is not None:
+            yield _Stamped(first, self._origin)
+        for frame in self._decoder:
+            yield _Stamped(frame, self._clock.stamp(frame))
+
+    def _from(self, start_seconds: float) -> Iterator[_Stamped]:
+        """Starts at a key frame at or before `start_seconds`."""
+        self._first = None
+        self._decoder.close()
+        for back in SEEK_BACK_SECONDS:
+            target = max(0.0, start_seconds - back)
+            try:
+                self._container.seek(self._origin + int(target / self._base), stream=self._stream)
+            except FFmpegError:
+                continue
+            self._clock.restart()
+            self._decoder = self._decode()
+            first = next(self._decoder, None)
+            if first is None or first.pts is None:
+                continue
+            ticks = self._clock.stamp(first)
+            if self._seconds(ticks) <= start_seconds or target == 0.0:
+                yield _Stamped(first, ticks)
+                yield from (_Stamped(frame, self._clock.stamp(frame)) for frame in self._decoder)
+                return
+        try:
+            self._container.seek(self._origin, stream=self._stream)
+        except FFmpegError as error:
+            raise DecodeError(
+                f"{self._source} cannot be sought ({error}); read it from the beginning, without start_seconds"
+            ) from error
+        self._clock.restart()
+        self._decoder = self._decode()
+        yield from (_Stamped(frame, self._clock.stamp(frame)) for frame in self._decoder)
+
+    def _decode(self) -> Generator[VideoFrame, None, None]:
+        """Yields every frame that can be decoded; skips and counts the packets that cannot."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except InvalidDataError:
+                self._count_corrupt()
+                packets = self._container.demux(self._stream)  # a generator that raised is over
+                continue
+            except IndexError:
+                packet = None  # PyAV trips at the end over streams that turned up while reading
+            except (FFmpegError, OSError) as error:
+                raise DecodeError(
+                    f"reading {self._source} failed: {_strip(error)}; check the disk or the connection"
+                ) from error
+            # The demuxer's note to flush, an empty packet, is left to the end.
+            if packet is not None and packet.size == 0 and packet.pts is None and packet.dts is None:
+                continue
+            try:
+                frames = self._stream.decode(packet)
+            except EOFError:
+                frames = []
+            except FFmpegError:
+                self._count_corrupt()
+                frames = []
+            for frame in frames:
+                self._count_good()
+                yield frame
+            if packet is None:
+                return
+
+    def _wrap(self, stamped: _Stamped) -> DecodedFrame:
+        return DecodedFrame(self._seconds(stamped.ticks), lambda: self._convert(stamped))
+
+    def _convert(self, stamped: _Stamped) -> tuple[npt.NDArray[np.uint8], Picture | None]:
+        frame = stamped.frame
+        if frame.is_corrupt:
+            self.report.concealed += 1
+        rotation = self._rotation_of(frame)
+        coded = (frame.width, frame.height) if rotation % 180 else (frame.height, frame.width)
+        if coded != (self.info.height, self.info.width):
+            self.report.say(
+                f"the picture changes its size on the way, from {self.info.width}x{self.info.height} to "
+                f"{coded[1]}x{coded[0]}; it is shown at the first size"
+            )
+        small = self._small(frame, rotation)
+        if not self._keep_pictures:
+            return small, None
+        picture = Picture(rgb=lambda: self._full(frame, rotation), pts=stamped.ticks, time_base=self._base)
+        return small, picture
+
+    def _rotation_of(self, frame: VideoFrame) -> int:
+        rotation = int(frame.rotation) % 360
+        if rotation % 90:
+            self.report.say(f"the rotation of {rotation} degrees is ignored: only multiples of 90 can be shown")
+            return 0
+        return rotation
+
+    def _seconds(self, ticks: int) -> float:
+        return float((ticks - self._origin) * self._base)
+
+    def _promised_end(self) -> Fraction | None:
+        """Seconds after the first frame at which the video ends by the container's word; None where it has none."""
+        format_names = self._container.format.name.split(",")
+        stream = self._stream
+        origin = self._origin * self._base
+        tag = next((text for key, text in stream.metadata.items() if key.upper().startswith("DURATION")), None)
+        if tag is not None and (end := _clock_time(tag)) is not None:
+            return end - origin
+        if "mov" in format_names and stream.duration:
+            begin = stream.start_time if stream.start_time is not None else self._origin
+            return (begin + stream.duration) * self._base - origin
+        if "avi" in format_names and stream.frames and self._rate:
+            return stream.frames / self._rate
+        # Sound may last longer than the picture, so the whole file's length says something only where it is alone.
+        alone = all(other is stream or other.type not in ("audio", "video") for other in self._container.streams)
+        if "matroska" in format_names and alone and self._container.duration:
+            begin = self._container.start_time or 0
+            return Fraction(begin + self._container.duration, 1_000_000) - origin
+        return None
+
+    def _promised_seconds(self) -> float | None:
+        end = self._promised_end()
+        if end is not None:
+            return float(end)
+        if self._stream.duration:
+            return float(self._stream.duration * self._base)
+        return self._container.duration / 1_000_000 if self._container.duration else None
+
+    def _compare_with_promise(self) -> None:
+        """At the end of the source: says so if the container promised more."""
+        promised, last = self._promised_end(), self._clock.last
+        if promised is None or last is None or self.info.live:
+            return
+        step = float(self._clock.step * self._base)
+        self._note_missing(float(promised), self._seconds(last) + step, step)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Stamped:
+    """A frame and its time in units of the stream's time base."""
+
+    frame: VideoFrame
+    ticks: int
+
+
+class _Clock:
+    """Gives every frame a time later than the one before, its own wherever it has one."""
+
+    def __init__(self, base: Fraction, rate: Fraction | None, report: DecodeReport) -> None:
+        self._nominal_step = max(1, round(1 / ((rate or FALLBACK_RATE) * base)))
+        self._report = report
+        self.step = self._nominal_step
+        self.last: int | None = None
+        self._shift = 0
+
+    def restart(self) -> None:
+        """Forgets the last time: after a seek."""
+        self.last = None
+        self._shift = 0
+
+    def stamp(self, frame: VideoFrame) -> int:
+        self.step = frame.duration or self._nominal_step
+        last = self.last
+        if frame.pts is None:
+            self._report.say("frames without a time of their own follow the one before at the stream's rate")
+            ticks = last + self._nominal_step if last is not None else (frame.dts or 0)
+        else:
+            ticks = frame.pts + self._shift
+        if last is not None and ticks <= last:
+            if last - ticks > REORDER_FRAMES * self._nominal_step:
+                self._report.say("times jump back on the way; from there on they are moved to go on without a gap")
+                self._shift += last + self._nominal_step - ticks
+                ticks = last + self._nominal_step
+            else:
+                self._report.say("frames that are not later than the one before are moved just behind it")
+                ticks = last + 1
+        self.last = ticks
+        return ticks
+
+
+class _Converter:
+    """Makes upright RGB arrays of one size; may be called from any thread, one call at a time.
+
+    PyAV writes colour tags into the frame while it converts, so two conversions must not overlap.
+    """
+
+    def __init__(self, size: tuple[int, int], report: DecodeReport) -> None:
+        self._size = size
+        self._report = report
+        self._reformatter = VideoReformatter()
+        self._lock = threading.Lock()
+
+    def __call__(self, frame: VideoFrame, rotation: int) -> npt.NDArray[np.uint8]:
+        height, width = self._size if rotation % 180 == 0 else self._size[::-1]
+        scaled = (frame.height, frame.width) != (height, width)
+        with self._lock:
+            out = self._reformatter.reformat(
+                frame,
+                width=width,
+                height=height,
+                format="rgb24",
+                src_colorspace=self._matrix_of(frame),
+                interpolation="AREA" if scaled else "BILINEAR",
+                **_ONE_THREAD,
+            )
+            rgb: npt.NDArray[Any] = out.to_ndarray()
+        if rotation:
+            return np.ascontiguousarray(np.rot90(rgb, rotation // 90))
+        # A frame that is RGB already comes back as itself; the array would be the decoder's own memory.
+        return rgb.copy() if out is frame else rgb
+
+    def _matrix_of(self, frame: VideoFrame) -> int | None:
+        """The matrix to convert with, where it is not the one the frame is tagged with."""
+        tagged = int(frame.colorspace)
+        if tagged == UNSPECIFIED:
+            untagged_hd = frame.height >= BT709_FROM_LINES and not frame.format.is_rgb
+            return _BT709 if untagged_hd else None
+        if tagged in _CONVERTIBLE_COLORSPACES:
+            return None
+        stand_in = _BT2020 if tagged == _BT2020_CONSTANT_LUMINANCE else _BT709
+        self._report.say(
+            f"colours are approximate: the matrix number {tagged} is converted as "
+            f"{'BT.2020' if stand_in == _BT2020 else 'BT.709'}"
+        )
+        return stand_in
+
+
+def _pick_stream(container: InputContainer, source: str) -> VideoStream:
+    """The best video stream; a picture attached to a piece of music is none."""
+    if container.format.name == "tty":  # FFmpeg plays text files as pictures of a terminal
+        raise DecodeError(f"{source} is a text file; expected a video or an image")
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        cover = " besides cover art" if container.streams.video else ""
+        raise DecodeError(f"{source} holds no video stream{cover}, only {kinds}; expected a video or an image")
+    best = container.streams.best("video")
+    stream = next((video for video in videos if best is not None and video.index == best.index), videos[0])
+    context: Any = stream.codec_context
+    if context is None:
+        raise DecodeError(
+            f"{source}: there is no decoder for its video codec (tag {_codec_tag(stream)}); "
+            "convert it, for instance to H.264"
+        )
+    return stream
+
+
+def _codec_tag(stream: VideoStream) -> str:
+    try:
+        return repr(stream.codec_tag)
+    except (AttributeError, ValueError, UnicodeDecodeError):  # unset, or not made of letters
+        return "unknown"
+
+
+def _set_threads(stream: VideoStream, threads: int) -> None:
+    if threads == 0:
+        # The processor count is what this process may use, where the system can say so.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        large = stream.codec_context.width * stream.codec_context.height >= THREADS_FROM_PIXELS
+        threads = min(cores - 1, MAX_THREADS) if large and cores > 2 else 1
+    stream.thread_type = "AUTO"
+    stream.thread_count = threads
+
+
+def _fraction(value: Any) -> Fraction | None:
+    """PyAV's rational as a `Fraction`; None where unset: `None`, 0 or, from 19 on, a falsy `AVRational`."""
+    if not value:
+        return None
+    return Fraction(value.numerator, value.denominator)
+
+
+def _clock_time(text: str) -> Fraction | None:
+    """Matroska's "00:01:02.500000000" in seconds."""
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip())
+    if match is None:
+        return None
+    return int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])
+
+
+def _strip(error: BaseException) -> str:
+    """The message without the number in front."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _why_not_opened(source: str, file: str | BinaryIO, error: BaseException) -> str:
+    if isinstance(error, PermissionError):
+        return f"{source} may not be read: {_strip(error)}; change its permissions"
+    if not isinstance(file, str):
+        return (
+            f"{source} is no video that can be read from a pipe: {_strip(error)}; an mp4 file needs its header in "
+            "front (movflags=faststart), or pipe Matroska or MPEG-TS"
+        )
+    if isinstance(error, InvalidDataError):
+        return (
+            f"{source} is no video or image that FFmpeg can open: {_strip(error)}; it may be of another kind, "
+            "or cut off before its header (an mp4 file keeps it at the end)"
+        )
+    return f"{source} cannot be opened: {_strip(error)}; check that it exists and can be read"
