@@ -1,4 +1,4 @@
-"""uint8 RGB frames in, model input out; log densities over the model's canvas in, log densities over the picture out."""
+"""uint8 RGB frames in, model input out; log densities over the model's canvas in, over the picture out."""
 
 from __future__ import annotations
 
@@ -116,9 +116,7 @@ class Preprocessor:
         viewport = self.viewport(height, width)
         return viewport.height, viewport.width
 
-    def __call__(
-        self, frames: npt.NDArray[np.uint8], *, device: torch.device | str = "cpu"
-    ) -> torch.Tensor:
+    def __call__(self, frames: npt.NDArray[np.uint8], *, device: torch.device | str = "cpu") -> torch.Tensor:
         """Letter-box and normalise.
 
         Args:

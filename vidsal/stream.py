@@ -19,6 +19,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from vidsal.sinks import ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
+from vidsal.smooth import Smoother, SmoothOptions
 
 from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError
@@ -28,9 +30,6 @@ from vidsal.model.recurrent import SAMState
 from vidsal.prefetch import prefetch
 from vidsal.render import RenderOptions
 from vidsal.shots import CutDetector, CutOptions
-from vidsal.sinks import ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
-from vidsal.smooth import Smoother, SmoothOptions
-from vidsal.tracks import Tracker
 
 __all__ = [
     "ModelOptions",
@@ -92,7 +91,7 @@ class OutputOptions:
     table: str = "csv"
     """Table of numbers a frame: csv, parquet or jsonl beside the video, a path ending in one of these, or none."""
     maps: str | None = None
-    """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path ending in one."""
+    """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path ending so."""
     overwrite: bool = False
     """Replace results that are already there; default: refuse, naming the file."""
 
@@ -312,7 +311,7 @@ class _Waiting:
 
 
 class _Between:
-    """Gives frames between two keys the density interpolated linearly in time; holds the last before a cut or the end."""
+    """Gives frames between two keys a density interpolated linearly in time; holds it before a cut or the end."""
 
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []
@@ -465,9 +464,7 @@ def run(
         DecodeError, EncodeError, CheckpointError, ConfigError: see their docstrings. Nothing is left that looks whole.
     """
     options = options or RunOptions()
-    loaded = model or load_model(
-        options.model.model, device=options.model.device, precision=options.model.precision
-    )
+    loaded = model or load_model(options.model.model, device=options.model.device, precision=options.model.precision)
     clock = StageClock()
     begin = time.perf_counter()
     with contextlib.ExitStack() as stack:
@@ -504,9 +501,7 @@ def run(
         frames=done.frames,
         seconds=seconds,
         frames_per_second=done.frames / seconds,
-        stage_frames_per_second={
-            stage: done.frames / spent for stage, spent in clock.seconds.items() if spent > 0
-        },
+        stage_frames_per_second={stage: done.frames / spent for stage, spent in clock.seconds.items() if spent > 0},
         cuts=done.cuts,
         skipped_corrupt=report.skipped_corrupt,
         dropped_live=report.dropped_live,
@@ -529,7 +524,7 @@ class _Done:
 
 @dataclass(frozen=True)
 class _Pump:
-    """Moves everything from the reader to the sinks: decoding and prediction each in a thread, sinks in the caller's."""
+    """Moves everything from reader to sinks: decoding and prediction each in a thread, sinks in the caller's."""
 
     reader: Reader
     model: SaliencyModel
@@ -538,9 +533,7 @@ class _Pump:
     clock: StageClock
     done: _Done
 
-    def work(
-        self, on_progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None
-    ) -> None:
+    def work(self, on_progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> None:
         begin = time.perf_counter()
         options = self.options
         with prefetch(self.reader, name="vidsal-decode") as batches:

@@ -10,8 +10,8 @@ import copy
 import dataclasses
 import json
 import math
-import os
 import pickle
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +21,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
 from vidsal.data.fixations import Still, load_stills, split_stills
@@ -31,6 +33,19 @@ from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_chec
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.prefetch import prefetch
 from vidsal.preprocess import PreprocessOptions, Preprocessor
+
+# What torch's restricted unpickler lets out when it meets a file that is none.
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    struct.error,
+    pickle.UnpicklingError,
+)
 
 __all__ = ["CardText", "ScheduleOptions", "TrainConfig", "TrainProgress", "train"]
 
@@ -211,9 +226,7 @@ def train(
     return run.finish(score_sets(run.inference_model(), validation, limit=None))
 
 
-def score_sets(
-    model: SaliencyModel, stills: list[Still], *, limit: int | None
-) -> dict[str, dict[str, float]]:
+def score_sets(model: SaliencyModel, stills: list[Still], *, limit: int | None) -> dict[str, dict[str, float]]:
     """Mean scores of each set of stills, at the model's resolution."""
     by_set: dict[str, list[Still]] = {}
     for still in stills:
@@ -338,9 +351,7 @@ class _Run:
         self._update_average()
         return float(loss.detach())
 
-    def _tensors(
-        self, clips: list[Clip], step: _Step
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _tensors(self, clips: list[Clip], step: _Step) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         frames = np.stack([clip.frames for clip in clips])  # (B, T, H, W, 3)
         density = np.stack([clip.density for clip in clips])
         counts = np.stack([clip.counts for clip in clips])
@@ -357,7 +368,7 @@ class _Run:
                 array[:, 0] = array[source, 0]
         batch = self.preprocessor(frames.reshape(-1, *frames.shape[2:]), device=self.device)
         tensors = [torch.from_numpy(array).to(self.device) for array in (density, counts, inside)]
-        return batch.unflatten(0, (len(clips), step.times)), tensors[0], tensors[1], tensors[2]
+        return batch.reshape(len(clips), step.times, *batch.shape[1:]), tensors[0], tensors[1], tensors[2]
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -390,14 +401,14 @@ class _Run:
             },
             partial,
         )
-        os.replace(partial, self.state_path)
+        partial.replace(self.state_path)
 
     def resume(self) -> None:
         """Take over a saved state of the same configuration, if there is one, and cut the log back to it."""
         if self.state_path.exists():
             try:
                 saved = torch.load(self.state_path, map_location=self.device, weights_only=True)
-            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            except _UNREADABLE as error:
                 raise CheckpointError(f"{self.state_path}: cannot be resumed from ({error}); delete it") from error
             if saved["config"] != _comparable(self.config):
                 raise ConfigError(
@@ -472,12 +483,10 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path}: no such file (imagenet_weights)")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         # weights_only: tensors and plain containers, no code from the file is run.
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (*_UNREADABLE, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a state dict ({error})") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds a {type(state).__name__}, expected a state dict")

@@ -132,12 +132,10 @@ def _cut_out(
         rows, columns = round(picture.shape[0] / scale), round(picture.shape[1] / scale)
         rows, columns = max(rows, 1), max(columns, 1)
         ratio_x, ratio_y = columns / picture.shape[1], rows / picture.shape[0]
-        picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
         left, width, top, height = left * ratio_x, width * ratio_x, top * ratio_y, height * ratio_y
     step_x, step_y = width / viewport.width, height / viewport.height
-    to_source = np.array(
-        [[step_x, 0, left + 0.5 * step_x - 0.5], [0, step_y, top + 0.5 * step_y - 0.5]], np.float64
-    )
+    to_source = np.array([[step_x, 0, left + 0.5 * step_x - 0.5], [0, step_y, top + 0.5 * step_y - 0.5]], np.float64)
     shown = cv2.warpAffine(
         picture,
         to_source,
@@ -172,7 +170,12 @@ def _draw_windows(
     elif times > 1:
         # A whole picture has no room to move in: leave a little.
         margin = 1 - augment.shift
-        first = (random.uniform(0, columns * augment.shift), random.uniform(0, rows * augment.shift), columns * margin, rows * margin)
+        first = (
+            random.uniform(0, columns * augment.shift),
+            random.uniform(0, rows * augment.shift),
+            columns * margin,
+            rows * margin,
+        )
     windows = [first]
     for _ in range(times - 1):
         left, top, width, height = windows[-1]
@@ -181,9 +184,7 @@ def _draw_windows(
         left += random.uniform(-augment.shift, augment.shift) * width - (zoom - 1) * width / 2
         top += random.uniform(-augment.shift, augment.shift) * height - (zoom - 1) * height / 2
         width, height = width * zoom, height * zoom
-        windows.append(
-            (float(np.clip(left, 0, columns - width)), float(np.clip(top, 0, rows - height)), width, height)
-        )
+        windows.append((float(np.clip(left, 0, columns - width)), float(np.clip(top, 0, rows - height)), width, height))
     return windows
 
 

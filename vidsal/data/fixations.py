@@ -26,7 +26,15 @@ import numpy.typing as npt
 
 from vidsal.errors import DatasetError
 
-__all__ = ["SIGMA_SHARE", "Still", "density_from_fixations", "fixation_counts", "is_validation", "load_stills", "split_stills"]
+__all__ = [
+    "SIGMA_SHARE",
+    "Still",
+    "density_from_fixations",
+    "fixation_counts",
+    "is_validation",
+    "load_stills",
+    "split_stills",
+]
 
 SIGMA_SHARE = 0.03
 """Width of the density's Gaussian as a share of the stimulus's longer side: 24 px at 800x600, about one degree."""

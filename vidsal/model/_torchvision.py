@@ -30,8 +30,8 @@ def import_torchvision_models() -> ModuleType:
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     _declared.append(library)
     for name in ("nms", "qnms"):
-        library.define(name + _SIGNATURE)
+        library.define(name + _SIGNATURE)  # type: ignore[no-untyped-call]
     return importlib.import_module("torchvision.models")

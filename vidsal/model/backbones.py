@@ -15,7 +15,15 @@ from torch import nn
 from vidsal.errors import CheckpointError
 from vidsal.model._torchvision import import_torchvision_models
 
-__all__ = ["Backbone", "BackboneFeatures", "BackboneName", "DilatedResNet50", "DilatedVGG16", "LightMobileNetV2", "build_backbone"]
+__all__ = [
+    "Backbone",
+    "BackboneFeatures",
+    "BackboneName",
+    "DilatedResNet50",
+    "DilatedVGG16",
+    "LightMobileNetV2",
+    "build_backbone",
+]
 
 BackboneName = Literal["mobilenet_v2", "resnet50", "vgg16"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,8 +26,8 @@ __all__ = [
     "PRESETS",
     "ModelCard",
     "Precision",
-    "SaliencyModel",
     "Preset",
+    "SaliencyModel",
     "load_model",
     "read_checkpoint",
     "resolve_device",
@@ -39,9 +38,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 _FORMAT = 1
 _WEIGHTS = Path(__file__).parent / "weights"
-_CAFFE = PreprocessOptions(
-    channel_order="bgr", divisor=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
-)
+_CAFFE = PreprocessOptions(channel_order="bgr", divisor=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "sam-lite": Preset(SAMConfig(), PreprocessOptions(), _WEIGHTS / "sam-lite.safetensors"),
-    "sam-resnet": Preset(
-        SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None
-    ),
+    "sam-resnet": Preset(SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
     "sam-vgg": Preset(SAMConfig("vgg16", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
 }
 """The named architectures; "sam-lite" is the default and has embedded weights."""
@@ -141,9 +136,7 @@ class SaliencyModel:
         return f"SaliencyModel({self.card.name}, {self.device}, {precision})"
 
 
-def load_model(
-    model: str | Path = "sam-lite", *, device: str = "auto", precision: Precision = "auto"
-) -> SaliencyModel:
+def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precision: Precision = "auto") -> SaliencyModel:
     """Load a model by the name of a preset or from a checkpoint file. Needs no network and unpickles nothing.
 
     Args:
@@ -245,7 +238,7 @@ def save_checkpoint(
     }
     partial = path.with_name(f"{path.name}.partial")
     save_file(state, partial, metadata={"vidsal": json.dumps(header)})
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def resolve_device(device: str) -> torch.device:

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-__all__ = ["AttentiveConvLSTM", "AttentionScale", "SAMState"]
+__all__ = ["AttentionScale", "AttentiveConvLSTM", "SAMState"]
 
 AttentionScale = Literal["none", "cells"]
 
@@ -141,7 +141,8 @@ class AttentiveConvLSTM(nn.Module):
             H after each frame, (B, T, channels, h, w), and the state after the last.
         """
         batch, times = features.shape[:2]
-        attended = self.precompute(features.flatten(0, 1)).unflatten(0, (batch, times))
+        attended = self.precompute(features.flatten(0, 1))
+        attended = attended.reshape(batch, times, *attended.shape[1:])
         zero = self.initial_state(features[:, 0])
         if state is None:
             state = zero

@@ -133,12 +133,11 @@ class SaliencyAttentiveModel(nn.Module):
             raise ValueError(f"steps must be at least 1, got fresh_steps={fresh_steps}, carry_steps={carry_steps}")
 
         features = self.backbone(frames.flatten(0, 1))
-        deep = self.dropout(features.deep).unflatten(0, (batch, times))
-        hidden, state = self.recurrence(
-            deep, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps
-        )
+        deep = self.dropout(features.deep)
+        deep = deep.reshape(batch, times, *deep.shape[1:])
+        hidden, state = self.recurrence(deep, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps)
         log_density = self._read_out(hidden.flatten(0, 1), features, (height, width))
-        return log_density.unflatten(0, (batch, times)), state
+        return log_density.reshape(batch, times, height, width), state
 
     def _read_out(self, hidden: torch.Tensor, features: BackboneFeatures, size: tuple[int, int]) -> torch.Tensor:
         x = hidden
