@@ -250,12 +250,17 @@ class VideoPredictor:
         log_density = self._infer(batch, cut, keys) if keys else None
         ready = self._between.update(_Piece(batch, shot, cut), keys, log_density)
         with self._clock("smooth"):
-            return [smoothed for piece in ready for smoothed in self._smoother.update(piece)]
+            smoothed: list[SaliencyBatch] = []
+            for steady in ready:
+                smoothed += self._smoother.update(steady)
+        return smoothed
 
     def flush(self) -> list[SaliencyBatch]:
         """Return what was held back; call it once, at the end."""
-        ready = [smoothed for piece in self._between.flush() for smoothed in self._smoother.update(piece)]
-        return ready + self._smoother.flush()
+        smoothed: list[SaliencyBatch] = []
+        for held in self._between.flush():
+            smoothed += self._smoother.update(held)
+        return smoothed + self._smoother.flush()
 
     def _choose_keys(self, cut: npt.NDArray[np.bool_]) -> list[int]:
         """Which frames of the batch the model sees: every n-th, counted anew from each cut."""
@@ -494,10 +499,10 @@ def run(
             raise DecodeError(f"{reader.info.source}: not one frame could be decoded")
         report = reader.report
     seconds = time.perf_counter() - begin
-    messages = [*report.messages, *(text for sink in files for text in getattr(sink, "messages", ()))]
+    messages = [*report.messages, *(text for sink in files for text in sink.messages)]
     return RunReport(
         source=reader.info.source,
-        files=tuple(sink.path for sink in files if sink.path.exists()),
+        files=tuple(path for sink in files if (path := sink.partial_path if done.interrupted else sink.path).exists()),
         frames=done.frames,
         seconds=seconds,
         frames_per_second=done.frames / seconds,
@@ -567,7 +572,7 @@ class _Pump:
         )
 
 
-def _make_sinks(info: VideoInfo, options: RunOptions) -> list[Sink]:
+def _make_sinks(info: VideoInfo, options: RunOptions) -> list[VideoSink | ImageSink | TableSink | MapsSink]:
     """The files that the options ask for; refuses what is already there before anything is decoded."""
     wanted = options.output
     folder, stem = _where(info, wanted.output)
@@ -580,9 +585,13 @@ def _make_sinks(info: VideoInfo, options: RunOptions) -> list[Sink]:
             raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
         raise EncodeError(f"cannot write into {folder}: choose another folder with --output")
-    sinks: list[Sink] = []
+    sinks: list[VideoSink | ImageSink | TableSink | MapsSink] = []
     if wanted.video and info.kind == "image":
-        sinks.append(ImageSink(folder / f"{stem}.vidsal.png", render=options.render, overwrite=wanted.overwrite))
+        sinks.append(
+            ImageSink(
+                folder / f"{stem}.vidsal.png", render=options.render, overwrite=wanted.overwrite, source=info.path
+            )
+        )
     elif wanted.video:
         sinks.append(
             VideoSink(

@@ -1,0 +1,341 @@
+"""The sentences the pipe obeys."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made import make_model
+from media import make_video, stream_packets
+
+from vidsal.decode import DecodeOptions, open_video
+from vidsal.errors import ConfigError, DecodeError, EncodeError
+from vidsal.frames import FrameBatch, SaliencyBatch
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.shots import CutOptions
+from vidsal.smooth import SmoothOptions
+from vidsal.stream import OutputOptions, Progress, RecurrenceOptions, RunOptions, VideoPredictor, predict, run
+
+RAW = SmoothOptions(smoothing="none")
+NO_CUTS = CutOptions(detect_cuts=False)
+
+
+@pytest.fixture(scope="module")
+def model() -> SaliencyModel:
+    return make_model()
+
+
+def made_frames(count: int, *, rate: float = 25, cut_at: int | None = None) -> FrameBatch:
+    """A bright square that wanders over noise; with a cut the picture turns into another one."""
+    random = np.random.default_rng(0)
+    backgrounds = random.integers(0, 120, (2, 6, 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    frames = np.stack([backgrounds[int(cut_at is not None and n >= cut_at)].copy() for n in range(count)])
+    for n, frame in enumerate(frames):
+        frame[10 : 18, n % 40 : n % 40 + 8] = 250
+    return FrameBatch(
+        index=np.arange(count), pts_seconds=np.arange(count) / rate, frames=frames, height=480, width=640
+    )
+
+
+def parts(batch: FrameBatch, sizes: list[int]) -> Iterator[FrameBatch]:
+    begin = 0
+    for size in sizes:
+        rows = slice(begin, begin + size)
+        yield dataclasses.replace(
+            batch, index=batch.index[rows], pts_seconds=batch.pts_seconds[rows], frames=batch.frames[rows]
+        )
+        begin += size
+
+
+def joined(results: Iterator[SaliencyBatch]) -> tuple[list[int], torch.Tensor, list[bool], list[int]]:
+    batches = list(results)
+    return (
+        [int(i) for b in batches for i in b.index],
+        torch.cat([b.density for b in batches]),
+        [bool(c) for b in batches for c in b.cut],
+        [int(s) for b in batches for s in b.shot],
+    )
+
+
+SETTINGS = {
+    "default": {},
+    "raw": {"smooth": RAW},
+    "reset": {"recurrence": RecurrenceOptions(state="reset", steps=2), "smooth": RAW},
+    "every third": {"recurrence": RecurrenceOptions(every=3)},
+    "looking ahead": {"smooth": SmoothOptions(smoothing="gaussian", time_constant_seconds=0.08)},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("sizes", [[1] * 24, [7, 1, 9, 7], [11, 13]])
+def test_maps_depend_neither_on_the_batch_size_nor_on_the_cutting_into_calls(
+    model: SaliencyModel, name: str, sizes: list[int]
+) -> None:
+    clip = made_frames(24, cut_at=11)
+    index, whole, cuts, shots = joined(predict([clip], model, **SETTINGS[name]))  # type: ignore[arg-type]
+    again = joined(predict(parts(clip, sizes), model, **SETTINGS[name]))  # type: ignore[arg-type]
+    assert index == again[0] == list(range(24))
+    assert cuts == again[2] == [n == 11 for n in range(24)] and shots == again[3] == [0] * 11 + [1] * 13
+    torch.testing.assert_close(again[1], whole, atol=2e-6, rtol=1e-3)
+    torch.testing.assert_close(whole.sum((1, 2)), torch.ones(24))
+
+
+def test_a_dropped_state_shows(model: SaliencyModel) -> None:
+    clip = made_frames(12)
+    whole = joined(predict([clip], model, smooth=RAW, cuts=NO_CUTS))[1]
+    halves = [joined(predict([half], model, smooth=RAW, cuts=NO_CUTS))[1] for half in parts(clip, [6, 6])]
+    torch.testing.assert_close(halves[0], whole[:6], atol=2e-6, rtol=1e-3)
+    assert ((halves[1] - whole[6:]).abs().sum((1, 2)) > 0.01).any()
+
+
+def test_a_cut_starts_afresh_and_a_missed_cut_does_not(model: SaliencyModel) -> None:
+    clip = made_frames(16, cut_at=8)
+    second = joined(predict(list(parts(clip, [8, 8]))[1:], model, smooth=RAW))[1]
+    found = joined(predict([clip], model, smooth=RAW))[1][8:]
+    missed = joined(predict([clip], model, smooth=RAW, cuts=NO_CUTS))[1][8:]
+    torch.testing.assert_close(found, second, atol=2e-6, rtol=1e-3)
+    assert (missed[0] - second[0]).abs().sum() > 0.01
+
+
+def test_reset_gives_every_frame_the_map_of_the_picture_alone(model: SaliencyModel) -> None:
+    clip = made_frames(5)
+    together = joined(predict([clip], model, recurrence=RecurrenceOptions(state="reset"), smooth=RAW))[1]
+    for n, single in enumerate(parts(clip, [1] * 5)):
+        alone = joined(predict([single], model, smooth=RAW))[1]
+        torch.testing.assert_close(together[n : n + 1], alone, atol=2e-6, rtol=1e-3)
+
+
+def test_maps_between_two_keys_are_interpolated_in_time_and_held_before_a_cut(model: SaliencyModel) -> None:
+    clip = made_frames(9, cut_at=6)
+    # Uneven times: interpolation goes by the clock, not by the count.
+    clip = dataclasses.replace(clip, pts_seconds=np.array([0, 0.01, 0.03, 0.04, 0.05, 0.06, 0.1, 0.14, 0.18]))
+    maps = joined(predict([clip], model, recurrence=RecurrenceOptions(every=3), smooth=RAW))[1]
+    keys = list(parts(clip, [1] * 9))
+    expected = joined(predict([keys[0], keys[3]], model, smooth=RAW, cuts=NO_CUTS))[1]
+    torch.testing.assert_close(maps[[0, 3]], expected, atol=2e-6, rtol=1e-3)
+    torch.testing.assert_close(maps[1], 0.75 * maps[0] + 0.25 * maps[3], atol=2e-6, rtol=1e-3)
+    torch.testing.assert_close(maps[2], 0.25 * maps[0] + 0.75 * maps[3], atol=2e-6, rtol=1e-3)
+    torch.testing.assert_close(maps[4], maps[3], atol=2e-6, rtol=1e-3)
+    torch.testing.assert_close(maps[5], maps[3], atol=2e-6, rtol=1e-3)
+    assert (maps[6] - maps[3]).abs().sum() > 0.01
+
+
+def test_smoothing_at_25_and_50_frames_a_second_agrees_at_the_same_instants(model: SaliencyModel) -> None:
+    fast = made_frames(40, rate=50)
+    fast.frames[1::2] = fast.frames[::2]
+    slow = dataclasses.replace(
+        fast, index=np.arange(20), pts_seconds=fast.pts_seconds[::2], frames=fast.frames[::2]
+    )
+    every_frame = RecurrenceOptions(state="reset")
+    a = joined(predict([fast], model, recurrence=every_frame, cuts=NO_CUTS))[1][::2]
+    b = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS))[1]
+    raw = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS, smooth=RAW))[1]
+    difference = (a - b).abs().sum((1, 2)).mean()
+    assert difference < 0.25 * (raw - b).abs().sum((1, 2)).mean()
+
+
+def test_a_predictor_that_was_reset_is_as_new(model: SaliencyModel) -> None:
+    clip = made_frames(6, cut_at=3)
+    predictor = VideoPredictor(model)
+    first = joined(iter(predictor.update(clip) + predictor.flush()))
+    predictor.reset()
+    second = joined(iter(predictor.update(clip) + predictor.flush()))
+    assert first[2:] == second[2:] and torch.equal(first[1], second[1])
+
+
+def test_an_error_of_the_reader_reaches_the_caller(model: SaliencyModel) -> None:
+    def broken() -> Iterator[FrameBatch]:
+        yield made_frames(3)
+        raise DecodeError("broken at frame 3")
+
+    with pytest.raises(DecodeError, match="frame 3"):
+        list(predict(broken(), model))
+
+
+@pytest.mark.parametrize("bad", [{"state": "keep"}, {"steps": 0}, {"every": 0}])
+def test_options_out_of_range_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        RecurrenceOptions(**bad)  # type: ignore[arg-type]
+
+
+def options(**output: object) -> RunOptions:
+    return RunOptions(output=OutputOptions(**output))  # type: ignore[arg-type]
+
+
+def test_a_run_writes_every_frame_once_with_its_own_time_and_the_sound(model: SaliencyModel, tmp_path: Path) -> None:
+    times = [0, 3000, 6100, 12000, 12900, 20000, 30000, 30500, 40000, 41000]
+    source = make_video(tmp_path / "in.mp4", frames=10, width=96, height=64, pts=times, audio_tracks=2)
+    seen: list[Progress] = []
+    report = run(source, model=model, on_progress=seen.append)
+    target = tmp_path / "in.vidsal.mp4"
+    assert report.files == (target, tmp_path / "in.vidsal.csv")
+    assert report.frames == seen[-1].frames == 10 and not report.interrupted
+    with open_video(source) as a, open_video(target) as b:
+        original, written = ([t for batch in r for t in batch.pts_seconds] for r in (a, b))
+    assert written == pytest.approx(original, abs=1e-9)
+    for stream in (1, 2):
+        assert [p.data for p in stream_packets(target, stream)] == [p.data for p in stream_packets(source, stream)]
+    with report.files[1].open() as table:
+        rows = list(csv.DictReader(table))
+    assert [int(row["index"]) for row in rows] == list(range(10))
+    assert [float(row["pts_seconds"]) for row in rows] == pytest.approx(original, abs=1e-6)
+    assert {"decode", "model", "VideoSink"} <= set(report.stage_frames_per_second)
+    assert report.as_dict()["options"]["recurrence"]["state"] == "carry"
+
+
+def test_the_table_says_where_the_heat_is(tmp_path: Path) -> None:
+    """The peak's pixel in the table, the hottest pixel of the video and the density agree on one corner."""
+
+    class Corner:
+        """A model that always looks at the top right."""
+
+        def __init__(self, inner: SaliencyModel) -> None:
+            self.device, self.config = inner.device, inner.config
+            self.card, self.preprocessor = inner.card, inner.preprocessor
+
+        def __call__(self, frames: torch.Tensor, state: object, **_: object) -> tuple[torch.Tensor, object]:
+            log_density = torch.full((1, frames.shape[1], 48, 64), -20.0)
+            log_density[:, :, 10, 55] = 0.0
+            return log_density, state
+
+    source = make_video(
+        tmp_path / "in.mp4", frames=3, width=256, height=144, picture=lambda _: np.full((144, 256, 3), 90, np.uint8)
+    )
+    run(source, model=Corner(make_model()))  # type: ignore[arg-type]
+    with (tmp_path / "in.vidsal.csv").open() as table:
+        row = next(csv.DictReader(table))
+    # The picture lies on canvas rows 6 to 41, every cell is 4 pixels: column 55, row 10 - 6 = 4.
+    assert float(row["peak_x"]) == pytest.approx(55.5 * 4 - 0.5, abs=1)
+    assert float(row["peak_y"]) == pytest.approx(4.5 * 4 - 0.5, abs=1)
+    with open_video(tmp_path / "in.vidsal.mp4") as reader:
+        frame = next(iter(reader)).frames[0].astype(int)
+    changed = np.abs(frame - 90).sum(2)
+    y, x = np.unravel_index(changed.argmax(), changed.shape)
+    assert abs(x - 221) <= 5 and abs(y - 17) <= 5
+    assert changed[80:, :150].max() < 12
+
+
+def test_results_that_are_there_are_refused_before_anything_is_decoded(model: SaliencyModel, tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=3)
+    (tmp_path / "in.vidsal.csv").write_text("mine")
+    with pytest.raises(EncodeError, match=r"in\.vidsal\.csv"):
+        run(source, model=model)
+    assert (tmp_path / "in.vidsal.csv").read_text() == "mine" and not (tmp_path / "in.vidsal.mp4").exists()
+    run(source, model=model, options=options(overwrite=True))
+    assert (tmp_path / "in.vidsal.csv").read_text() != "mine"
+
+
+class Failing:
+    """A sink that fails at its second batch."""
+
+    path = partial_path = Path("nowhere")
+
+    def __init__(self) -> None:
+        self.batches, self.left = 0, False
+
+    def __enter__(self) -> Failing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.left = True
+
+    def write(self, batch: SaliencyBatch) -> None:
+        self.batches += 1
+        if self.batches == 2:
+            raise EncodeError("no more room")
+
+
+def test_a_failing_sink_stops_the_run_closes_the_others_and_leaves_no_thread(
+    model: SaliencyModel, tmp_path: Path
+) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=60)
+    before, sink = threading.active_count(), Failing()
+    with pytest.raises(EncodeError, match="no more room"):
+        run(source, model=model, sinks=[sink])  # type: ignore[list-item]
+    assert sink.left and sink.batches == 2 and threading.active_count() == before
+    assert not (tmp_path / "in.vidsal.mp4").exists() and not (tmp_path / "in.vidsal.csv").exists()
+
+
+def test_a_run_that_is_stopped_keeps_what_it_wrote_under_partial_names(model: SaliencyModel, tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=60)
+    report = run(source, model=model, should_stop=lambda: True)
+    assert report.interrupted and report.frames == 8
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "in.vidsal.partial.csv", "in.vidsal.partial.mp4"]
+    assert set(report.files) == {tmp_path / "in.vidsal.partial.csv", tmp_path / "in.vidsal.partial.mp4"}
+    with open_video(tmp_path / "in.vidsal.partial.mp4") as reader:
+        assert sum(len(batch) for batch in reader) == 8
+    assert run(source, model=model).frames == 60
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "in.vidsal.csv", "in.vidsal.mp4"]
+
+
+@pytest.mark.parametrize("kind", ["npz", "mkv"])
+def test_the_raw_maps_are_the_densities(model: SaliencyModel, tmp_path: Path, kind: str) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=5, width=128, height=96)
+    run(source, model=model, options=options(maps=kind, video=False, table="none", output=tmp_path / "new"))
+    path = tmp_path / "new" / f"in.vidsal.maps.{kind}"
+    assert [p.name for p in (tmp_path / "new").iterdir()] == [path.name]
+    with open_video(source, size=model.preprocessor.frame_size) as reader:
+        wanted = torch.cat([batch.density for batch in predict(reader, model)]).numpy()
+    if kind == "npz":
+        with np.load(path) as arrays:
+            got = np.exp(arrays["log_density"].astype(np.float32))
+    else:
+        import av
+
+        with av.open(str(path)) as container:
+            planes = [f.to_ndarray(format="gray16le") for f in container.decode(video=0)]
+        got = np.stack(planes) / 65535 * 256 / planes[0].size
+    assert got.shape == wanted.shape
+    assert np.abs(got - wanted).max() < 0.01 * wanted.max()
+
+
+def test_a_part_of_a_video_is_its_frames_of_that_time(model: SaliencyModel, tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=50, audio_tracks=1)
+    part = RunOptions(decode=DecodeOptions(start_seconds=0.4, end_seconds=1.0))
+    assert run(source, model=model, options=part).frames == 15
+    with (tmp_path / "in.vidsal.csv").open() as table:
+        times = [float(row["pts_seconds"]) for row in csv.DictReader(table)]
+    assert times == pytest.approx([0.4 + n / 25 for n in range(15)], abs=1e-6)
+
+
+def test_a_picture_and_a_folder_of_pictures_run(model: SaliencyModel, tmp_path: Path) -> None:
+    import cv2
+
+    folder = tmp_path / "stills"
+    folder.mkdir()
+    for n in range(3):
+        cv2.imwrite(str(folder / f"{n}.png"), np.random.default_rng(n).integers(0, 255, (60, 80, 3), np.uint8))
+    report = run(folder, model=model)
+    assert report.frames == 3 and report.files[0] == tmp_path / "stills.vidsal.mp4"
+    report = run(folder / "0.png", model=model)
+    assert report.files == (folder / "0.vidsal.png", folder / "0.vidsal.csv")
+    assert cv2.imread(str(report.files[0])).shape == (60, 80, 3)
+
+
+def test_nothing_to_write_and_unknown_formats_are_refused(model: SaliencyModel, tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=3)
+    for wrong, says in (
+        ({"video": False, "table": "none"}, "nothing to write"),
+        ({"table": "xlsx"}, "table must be csv"),
+        ({"maps": "png"}, "maps must be mkv"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            run(source, model=model, options=options(**wrong))
+    with pytest.raises(EncodeError, match="is a file"):
+        run(source, model=model, options=options(output=source))
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_rates_are_never_counted(tmp_path: Path, model: SaliencyModel) -> None:
+    """29.97 frames a second stay exactly that."""
+    source = make_video(tmp_path / "in.mp4", frames=12, rate=Fraction(30000, 1001))
+    run(source, model=model)
+    times = [[p.pts * p.time_base for p in stream_packets(path)] for path in (source, tmp_path / "in.vidsal.mp4")]  # type: ignore[operator]
+    assert sorted(times[0]) == sorted(times[1])
