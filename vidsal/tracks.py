@@ -1,0 +1,608 @@
+"""`SaliencyBatch` comes in, one row of numbers a frame goes out: peak, centroid, spread, entropy, regions with ids.
+
+All positions are pixels of the upright full-size picture, x to the right, y down, 0 the centre of the first pixel.
+
+A region is a hill of the map. On the map reduced to at most 48 cells a side, every cell belongs to the maximum
+that steepest ascent leads to; a maximum that does not stand clear of the pass to a higher one is part of that one.
+The region is the cells of the hill that reach half the hill's own height (for a Gaussian they hold half its mass).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.errors import ConfigError
+from vidsal.frames import SaliencyBatch
+
+__all__ = ["COLUMNS", "Column", "FrameNumbers", "TrackOptions", "Tracker"]
+
+_Floats = npt.NDArray[np.float64]
+
+_REGIONS = 3  # reported a frame
+_CANDIDATES = 5  # hills followed a frame, so that one that drops to fourth place keeps its id
+_TRACKS = 8  # remembered at once; bounds the search for the best pairs
+_GRID = 48
+# A pass at most this share of the summit makes a hill of its own; one already followed may be flatter and lower.
+_PASS_NEW, _PASS_KNOWN = 0.70, 0.85
+_KNOWN_PEAK = 0.6  # a followed hill may sink to this share of what a new one needs
+_HALF_HEIGHT = 0.5
+_RUN = 128
+# The expected distance grows with the time between frames, at this share of the diagonal a second, up to the limit.
+_REACH_PER_SECOND = 0.3
+_REACH_LIMIT = 0.3
+# A track's velocity follows what is seen with this time constant.
+_VELOCITY_SECONDS = 0.15
+# Two hills have run into one where a lost one is expected within this many radii of another.
+_MERGE_RADII = 2.0
+
+
+class Column(NamedTuple):
+    """What a column of the table means."""
+
+    unit: str
+    """Unit of the values; "" for names and truth values."""
+    meaning: str
+    """One sentence, for the documentation."""
+
+
+def _column(unit: str, meaning: str) -> Any:
+    return field(metadata={"column": Column(unit, meaning)})
+
+
+@dataclass(frozen=True)
+class TrackOptions:
+    """How regions are found and followed from frame to frame."""
+
+    region_min_peak: float = 0.25
+    """Smallest height of a new region, as a share of the map's highest value, above 0 and at most 1."""
+    region_memory_seconds: float = 0.5
+    """Seconds for which a region that vanishes keeps its id in case it comes back; 0 for not at all."""
+    region_reach: float = 0.1
+    """Farthest step between frames that is still the same region, as a share of the picture's diagonal."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.region_min_peak <= 1.0:
+            raise ConfigError(f"region_min_peak is {self.region_min_peak}; it must be above 0 and at most 1. Try 0.25.")
+        if not 0.0 <= self.region_memory_seconds < math.inf:
+            raise ConfigError(
+                f"region_memory_seconds is {self.region_memory_seconds}; it must be 0 or a positive number. Try 0.5."
+            )
+        if not 0.0 < self.region_reach <= 1.0:
+            raise ConfigError(f"region_reach is {self.region_reach}; it must be above 0 and at most 1. Try 0.1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameNumbers:
+    """The numbers of one frame: one row of the table, one field a column. `COLUMNS` says what each means."""
+
+    index: int = _column("frames", "Ordinal of the frame as decoded, from 0.")
+    pts_seconds: float = _column("s", "Presentation time; the first frame of the source is 0.")
+    shot: int = _column("shots", "Ordinal of the shot, from 0.")
+    cut: bool = _column("", "True on the first frame of every shot but the first.")
+    peak_x: float = _column("px", "Column of the map's maximum, between cells by a parabola through the logs.")
+    peak_y: float = _column("px", "Row of the map's maximum, between cells by a parabola through the logs.")
+    peak_density: float = _column(
+        "x uniform", "Density in the highest cell as a multiple of the uniform density: 1 for a flat map."
+    )
+    centroid_x: float = _column("px", "Mean column under the density.")
+    centroid_y: float = _column("px", "Mean row under the density.")
+    spread_x: float = _column("px", "Standard deviation of the column under the density, of cell centres.")
+    spread_y: float = _column("px", "Standard deviation of the row under the density, of cell centres.")
+    entropy_bits: float = _column("bit", "Entropy of the density over the map's cells.")
+    entropy_share: float = _column(
+        "share", "Entropy over its maximum, log2 of the number of cells: 1 for a flat map, 0 for a single cell."
+    )
+    coverage: float = _column(
+        "share", "Smallest share of the picture that holds half of the mass, the last cell counted in part."
+    )
+    region1_id: int | None = _column("", "Id of the region with the largest mass, from 1 in every shot; empty if none.")
+    region1_x: float | None = _column("px", "Mean column of that region under the density.")
+    region1_y: float | None = _column("px", "Mean row of that region under the density.")
+    region1_mass: float | None = _column("share", "Share of the density in that region.")
+    region2_id: int | None = _column("", "Id of the region with the second largest mass; empty if none.")
+    region2_x: float | None = _column("px", "Mean column of that region under the density.")
+    region2_y: float | None = _column("px", "Mean row of that region under the density.")
+    region2_mass: float | None = _column("share", "Share of the density in that region.")
+    region3_id: int | None = _column("", "Id of the region with the third largest mass; empty if none.")
+    region3_x: float | None = _column("px", "Mean column of that region under the density.")
+    region3_y: float | None = _column("px", "Mean row of that region under the density.")
+    region3_mass: float | None = _column("share", "Share of the density in that region.")
+
+    @classmethod
+    def columns(cls) -> tuple[str, ...]:
+        """Names of the columns, in the table's order."""
+        return tuple(COLUMNS)
+
+    def as_row(self) -> dict[str, int | float | bool | None]:
+        """The values by column name, in the table's order, as plain Python values."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+
+COLUMNS: Mapping[str, Column] = MappingProxyType({each.name: each.metadata["column"] for each in fields(FrameNumbers)})
+"""Unit and meaning of every column, in the table's order."""
+
+
+class Tracker:
+    """Measures densities and follows their regions from frame to frame.
+
+    A region keeps its id while it moves by no more than `region_reach` of the diagonal (more where frames lie far
+    apart in time) from where its motion so far would have it, while it is gone for `region_memory_seconds` at
+    most, and while it has run into another one. Pairs of regions and ids are the best for all together. Ids begin
+    at 1 in each shot and are not given twice within it.
+
+    Numbers do not depend on how the frames are grouped into batches.
+
+    Example:
+        >>> import torch
+        >>> flat = torch.full((1, 2, 4), 1 / 8).log()
+        >>> batch = SaliencyBatch(
+        ...     index=np.array([0]), pts_seconds=np.array([0.0]), shot=np.array([0]), cut=np.array([False]),
+        ...     log_density=flat, height=20, width=40,
+        ... )
+        >>> numbers = Tracker().update(batch)[0]
+        >>> numbers.centroid_x, round(numbers.entropy_bits, 6), numbers.coverage, numbers.region1_id
+        (19.5, 3.0, 0.5, None)
+    """
+
+    def __init__(self, options: TrackOptions | None = None) -> None:
+        self.options = options or TrackOptions()
+        self._tracks: list[_Track] = []
+        self._next_id = 1
+        self._shot: int | None = None
+        self._seconds = 0.0
+
+    def reset(self) -> None:
+        """Forgets the source: ids begin again."""
+        self._tracks = []
+        self._next_id = 1
+        self._shot = None
+        self._seconds = 0.0
+
+    def update(self, batch: SaliencyBatch) -> list[FrameNumbers]:
+        """Measures the next frames.
+
+        Args:
+            batch: The frames that follow those given before.
+
+        Returns:
+            One `FrameNumbers` a frame, in order.
+
+        Raises:
+            ValueError: A density is not finite or has no mass.
+        """
+        log_density: npt.NDArray[np.float32] = batch.log_density.detach().cpu().numpy()
+        density: npt.NDArray[np.float32] = np.exp(log_density)
+        whole = _whole_map(log_density, density, batch)
+        maps = _reduce(density, batch.height, batch.width)
+        rows = []
+        for i in range(len(batch)):
+            shot, seconds = int(batch.shot[i]), float(batch.pts_seconds[i])
+            if bool(batch.cut[i]) or shot != self._shot:
+                self.reset()
+                self._shot, self._seconds = shot, seconds
+            numbers: dict[str, Any] = {name: float(values[i]) for name, values in whole.items()}
+            numbers.update(self._regions(maps.one(i), seconds))
+            rows.append(
+                FrameNumbers(
+                    index=int(batch.index[i]), pts_seconds=seconds, shot=shot, cut=bool(batch.cut[i]), **numbers
+                )
+            )
+        return rows
+
+    def _regions(self, grid: _Grid, seconds: float) -> dict[str, Any]:
+        """Finds and follows the regions of one frame; the region columns."""
+        step = max(seconds - self._seconds, 0.0)  # a step back in time counts as none
+        self._seconds = max(seconds, self._seconds)
+        diagonal = math.hypot(grid.height, grid.width)
+        hills = _find_hills(grid, min_peak=_KNOWN_PEAK * self.options.region_min_peak)
+        for track in self._tracks:
+            track.expect(step)
+        grown = self.options.region_reach + _REACH_PER_SECOND * step
+        reach = diagonal * min(grown, max(_REACH_LIMIT, self.options.region_reach))
+        pairs = _best_pairs(hills, self._tracks, reach)
+        highest = max((hill.peak for hill in hills), default=0.0)
+        kept = [
+            hill
+            for i, hill in enumerate(hills)
+            if pairs[i] is not None
+            or (hill.pass_share <= _PASS_NEW and hill.peak >= self.options.region_min_peak * highest)
+        ]
+        found = {id(hill): pair for hill, pair in zip(hills, pairs, strict=True)}
+        regions = [(region, found[id(hill)]) for hill, region in _measure(grid, hills, kept)]
+        seen = {id(track) for _, track in regions if track is not None}
+        lost = [track for track in self._tracks if id(track) not in seen]
+        joined = {
+            (id(region), id(track))
+            for region, _ in regions
+            for track in lost
+            if math.hypot(track.expected_x - region.x, track.expected_y - region.y) <= _MERGE_RADII * region.radius
+        }
+        named: list[tuple[int, _Region]] = []
+        for region, pair in regions:
+            if pair is None:
+                track = _Track(self._next_id, region.x, region.y)
+                self._next_id += 1
+                self._tracks.append(track)
+            else:
+                track = pair
+                track.see(region, step, merged=any(one == id(region) for one, _ in joined))
+            named.append((track.id, region))
+        for track in lost:
+            track.miss(step, merged=any(other == id(track) for _, other in joined))
+        self._tracks = [track for track in self._tracks if track.missing <= self.options.region_memory_seconds]
+        # The longest missing go first where there are too many.
+        self._tracks = sorted(self._tracks, key=lambda track: (track.missing, track.id))[:_TRACKS]
+        named.sort(key=lambda each: (-each[1].mass, each[0]))
+        row: dict[str, Any] = {}
+        for place in range(_REGIONS):
+            number, found_region = named[place] if place < len(named) else (None, None)
+            row[f"region{place + 1}_id"] = number
+            row[f"region{place + 1}_x"] = found_region.x if found_region else None
+            row[f"region{place + 1}_y"] = found_region.y if found_region else None
+            row[f"region{place + 1}_mass"] = found_region.mass if found_region else None
+        return row
+
+
+def _whole_map(
+    log_density: npt.NDArray[np.float32], density: npt.NDArray[np.float32], batch: SaliencyBatch
+) -> dict[str, _Floats]:
+    """(B, h, w) logs and densities -> the columns that need no regions, (B,) each."""
+    count, rows, columns = density.shape
+    by_column = density.sum(axis=1, dtype=np.float64)  # (B, w)
+    by_row = density.sum(axis=2, dtype=np.float64)  # (B, h)
+    mass = by_row.sum(axis=1)
+    bad = ~(np.isfinite(mass) & (mass > 0))
+    if bad.any():
+        raise ValueError(f"the density of frame {batch.index[bad][0]} has mass {mass[bad][0]}; it must be 1")
+    x, y = _centres(columns, batch.width), _centres(rows, batch.height)
+    by_column /= mass[:, None]
+    by_row /= mass[:, None]
+    centroid_x, centroid_y = by_column @ x, by_row @ y
+    spread_x = np.sqrt((by_column * (x - centroid_x[:, None]) ** 2).sum(axis=1))
+    spread_y = np.sqrt((by_row * (y - centroid_y[:, None]) ** 2).sum(axis=1))
+    flat = density.reshape(count, -1)
+    # The bound keeps 0 log 0 at 0; einsum would add 57,600 float32 one by one.
+    information = -(flat * np.maximum(log_density.reshape(count, -1), -1e4)).sum(axis=1, dtype=np.float64)
+    entropy = np.maximum(information / mass + np.log(mass), 0.0) / math.log(2)
+    most = math.log2(rows * columns)
+    best = flat.argmax(axis=1)
+    row, column = best // columns, best % columns
+    frame = np.arange(count)
+    row_offset = _parabola(log_density, frame, row, column, down=1, right=0)
+    column_offset = _parabola(log_density, frame, row, column, down=0, right=1)
+    return {
+        "peak_x": (column + column_offset + 0.5) * batch.width / columns - 0.5,
+        "peak_y": (row + row_offset + 0.5) * batch.height / rows - 0.5,
+        "peak_density": flat[frame, best] / mass * (rows * columns),
+        "centroid_x": centroid_x,
+        "centroid_y": centroid_y,
+        "spread_x": spread_x,
+        "spread_y": spread_y,
+        "entropy_bits": entropy,
+        "entropy_share": np.minimum(entropy / most, 1.0) if most > 0 else np.ones(count),
+        "coverage": _coverage(flat, mass),
+    }
+
+
+def _centres(cells: int, pixels: int) -> _Floats:
+    """Pixel coordinates of the cells' centres along one side."""
+    centres: _Floats = (np.arange(cells) + 0.5) * pixels / cells - 0.5
+    return centres
+
+
+def _parabola(
+    log_density: npt.NDArray[np.float32],
+    frame: npt.NDArray[np.int64],
+    row: npt.NDArray[np.int64],
+    column: npt.NDArray[np.int64],
+    *,
+    down: int,
+    right: int,
+) -> _Floats:
+    """Offset of the maximum in cells along one side, -0.5 to 0.5; exact for a Gaussian, 0 at the border."""
+    last_row, last_column = log_density.shape[1] - 1, log_density.shape[2] - 1
+    inside = (row >= down) & (row + down <= last_row) & (column >= right) & (column + right <= last_column)
+    before = log_density[frame, np.maximum(row - down, 0), np.maximum(column - right, 0)].astype(np.float64)
+    after = log_density[frame, np.minimum(row + down, last_row), np.minimum(column + right, last_column)].astype(
+        np.float64
+    )
+    top = log_density[frame, row, column].astype(np.float64)
+    bend = before - 2 * top + after  # never above 0 at a maximum
+    usable = inside & np.isfinite(bend) & (bend < 0)
+    offset = np.zeros(len(frame))
+    offset[usable] = 0.5 * (before[usable] - after[usable]) / bend[usable]
+    return np.clip(offset, -0.5, 0.5)
+
+
+def _coverage(flat: npt.NDArray[np.float32], mass: _Floats) -> _Floats:
+    """(B, n) densities -> (B,) smallest share of the cells that holds half of the mass."""
+    share = np.empty(len(flat))
+    # Sums of runs first: adding up all the cells one after the other would take most of the time.
+    starts = np.arange(0, flat.shape[1], _RUN)
+    for i, values in enumerate(flat):
+        descending = np.sort(values)[::-1]
+        half = mass[i] / 2
+        held = np.cumsum(np.add.reduceat(descending, starts, dtype=np.float64))
+        run = min(int(np.searchsorted(held, half)), len(starts) - 1)
+        before = float(held[run - 1]) if run else 0.0
+        cells = descending[run * _RUN : (run + 1) * _RUN]
+        held = before + np.cumsum(cells, dtype=np.float64)
+        last = min(int(np.searchsorted(held, half)), len(cells) - 1)
+        before = float(held[last - 1]) if last else before
+        share[i] = (run * _RUN + last + (half - before) / float(cells[last])) / flat.shape[1]
+    return share
+
+
+@dataclass(eq=False)
+class _Grid:
+    """Maps on the reduced grid, (..., cells) flattened row by row."""
+
+    mass: _Floats
+    density: _Floats  # mass over area
+    order: npt.NDArray[np.int64]  # cells from low to high, equal ones by place
+    uphill: npt.NDArray[np.int64]  # the highest cell of the nine around each
+    x: _Floats  # (cells,) pixels
+    y: _Floats  # (cells,) pixels
+    cell_area: _Floats  # (cells,) square pixels
+    rows: int
+    columns: int
+    height: int
+    width: int
+
+    def one(self, i: int) -> _Grid:
+        """The i-th map of the batch."""
+        return _Grid(
+            mass=self.mass[i],
+            density=self.density[i],
+            order=self.order[i],
+            uphill=self.uphill[i],
+            x=self.x,
+            y=self.y,
+            cell_area=self.cell_area,
+            rows=self.rows,
+            columns=self.columns,
+            height=self.height,
+            width=self.width,
+        )
+
+
+def _edges(cells: int) -> npt.NDArray[np.int64]:
+    """Bounds of the reduced cells along a side of this many cells; at most 48 of them."""
+    return np.unique(np.append(np.arange(0, cells, math.ceil(cells / _GRID)), cells))
+
+
+def _reduce(density: npt.NDArray[np.float32], height: int, width: int) -> _Grid:
+    """(B, h, w) -> the maps on a grid of at most 48 cells a side, with the way uphill from each cell."""
+    count = len(density)
+    row_edges, column_edges = _edges(density.shape[1]), _edges(density.shape[2])
+    rows, columns = len(row_edges) - 1, len(column_edges) - 1
+    down, across = int(row_edges[1]), int(column_edges[1])
+    ragged = ((0, 0), (0, rows * down - density.shape[1]), (0, columns * across - density.shape[2]))
+    padded = np.pad(density, ragged)
+    strips = padded.reshape(count, rows, down, columns * across).sum(axis=2)
+    mass = strips.reshape(count, rows, columns, across).sum(axis=3, dtype=np.float64)  # (B, rows, columns)
+    area = np.outer(np.diff(row_edges), np.diff(column_edges))  # in cells of the map
+    flat = (mass / area).reshape(count, -1)
+    order = np.argsort(flat, axis=1, kind="stable")
+    # Ranks instead of values: no two cells are equal, so every way uphill ends.
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(np.arange(rows * columns), order.shape), axis=1)
+    framed = np.pad(rank.reshape(count, rows, columns), ((0, 0), (1, 1), (1, 1)), constant_values=-1)
+    beside = np.maximum(np.maximum(framed[:, :, :-2], framed[:, :, 1:-1]), framed[:, :, 2:])
+    around = np.maximum(np.maximum(beside[:, :-2], beside[:, 1:-1]), beside[:, 2:])
+    uphill = np.take_along_axis(order, around.reshape(count, -1), axis=1)
+    y = (row_edges[:-1] + row_edges[1:]) / 2 * height / density.shape[1] - 0.5
+    x = (column_edges[:-1] + column_edges[1:]) / 2 * width / density.shape[2] - 0.5
+    return _Grid(
+        mass=mass.reshape(count, -1),
+        density=flat,
+        order=order,
+        uphill=uphill,
+        x=np.tile(x, rows),
+        y=np.repeat(y, columns),
+        cell_area=area.ravel() * (height / density.shape[1]) * (width / density.shape[2]),
+        rows=rows,
+        columns=columns,
+        height=height,
+        width=width,
+    )
+
+
+@dataclass(eq=False)
+class _Hill:
+    """A maximum that stands clear of the others."""
+
+    peak: float
+    pass_share: float  # density of the pass to a higher hill over the peak; for the highest the lowest cell's
+    parent: _Hill | None  # the hill beyond that pass
+    cells: npt.NDArray[np.int64]  # of the whole hill
+    x: float = 0.0  # centre, pixels
+    y: float = 0.0
+
+
+@dataclass(eq=False)
+class _Region:
+    """The part of a hill above half its height."""
+
+    x: float
+    y: float
+    mass: float
+    radius: float  # of a disc of the same area, pixels
+
+
+def _find_hills(grid: _Grid, *, min_peak: float) -> list[_Hill]:
+    """The highest hills of one map, at most five, by peak from the highest; none where the map is nearly flat."""
+    top = grid.uphill
+    while True:  # pointer jumping: each round doubles the distance walked
+        further = top[top]
+        if np.array_equal(further, top):
+            break
+        top = further
+    summits, label = np.unique(top, return_inverse=True)
+    peaks = grid.density[summits]
+    by_height = np.argsort(-peaks, kind="stable")
+    place = np.empty_like(by_height)
+    place[by_height] = np.arange(len(by_height))
+    label, peaks = place[label], peaks[by_height]  # label 0 is the highest
+    lowest, highest = float(grid.density[grid.order[0]]), float(peaks[0])
+    if lowest > _PASS_KNOWN * highest:
+        return []
+    passes = _passes(label.reshape(grid.rows, grid.columns), grid.density.reshape(grid.rows, grid.columns))
+    # Flooding from the highest pass down, the lower of two hills that meet ends there (its persistence).
+    leader = list(range(len(peaks)))
+    ended: dict[int, tuple[float, int]] = {}
+
+    def lead(hill: int) -> int:
+        while leader[hill] != hill:
+            leader[hill] = leader[leader[hill]]
+            hill = leader[hill]
+        return hill
+
+    for height, one, other in passes:
+        high, low = sorted((lead(one), lead(other)))
+        if high == low:
+            continue
+        leader[low] = high
+        ended[low] = (height, high)
+    clear = [
+        i
+        for i, peak in enumerate(peaks)
+        if i == 0 or (peak >= min_peak * highest and ended[i][0] <= _PASS_KNOWN * peak)
+    ][:_CANDIDATES]
+    owner: dict[int, int] = {}
+    for i in range(len(peaks)):  # a parent is higher, so it has been seen
+        owner[i] = i if i in clear else owner[ended[i][1]]
+    owners = np.array([owner[i] for i in range(len(peaks))])[label]
+    hills: dict[int, _Hill] = {}
+    for i in clear:
+        height, beyond = ended.get(i, (lowest, i))
+        hill = _Hill(
+            peak=float(peaks[i]),
+            pass_share=height / float(peaks[i]),
+            parent=None if i == 0 else hills[owner[beyond]],
+            cells=np.flatnonzero(owners == i),
+        )
+        region = _region(grid, hill.cells, hill.peak)
+        hill.x, hill.y = region.x, region.y
+        hills[i] = hill
+    return list(hills.values())
+
+
+def _passes(label: npt.NDArray[np.int64], density: _Floats) -> list[tuple[float, int, int]]:
+    """(rows, columns) twice -> the highest pass between each two hills that touch, from the highest down."""
+    pairs, heights = [], []
+    rows, columns = label.shape
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here = (slice(0, rows - down), slice(max(0, -right), columns - max(0, right)))
+        there = (slice(down, rows), slice(max(0, right), columns + min(0, right)))
+        differ = label[here] != label[there]
+        one, other = label[here][differ], label[there][differ]
+        pairs.append(np.minimum(one, other) * label.size + np.maximum(one, other))
+        heights.append(np.minimum(density[here][differ], density[there][differ]))
+    pair, height = np.concatenate(pairs), np.concatenate(heights)
+    order = np.lexsort((pair, -height))
+    pair, height = pair[order], height[order]
+    _, first = np.unique(pair, return_index=True)
+    return [(float(height[i]), int(pair[i] // label.size), int(pair[i] % label.size)) for i in np.sort(first)]
+
+
+def _region(grid: _Grid, cells: npt.NDArray[np.int64], peak: float) -> _Region:
+    inside = cells[grid.density[cells] >= _HALF_HEIGHT * peak]
+    mass = grid.mass[inside]
+    total = float(mass.sum())
+    return _Region(
+        x=float(mass @ grid.x[inside]) / total,
+        y=float(mass @ grid.y[inside]) / total,
+        mass=total / float(grid.mass.sum()),
+        radius=math.sqrt(float(grid.cell_area[inside].sum()) / math.pi),
+    )
+
+
+def _measure(grid: _Grid, hills: list[_Hill], kept: list[_Hill]) -> list[tuple[_Hill, _Region]]:
+    """Regions of the hills that are kept; the others go to the hill beyond their pass."""
+    if not kept:
+        return []
+    cells: dict[int, list[npt.NDArray[np.int64]]] = {id(hill): [] for hill in kept}
+    for hill in hills:
+        owner: _Hill | None = hill
+        while owner is not None and id(owner) not in cells:
+            owner = owner.parent
+        if owner is not None:
+            cells[id(owner)].append(hill.cells)
+    return [(hill, _region(grid, np.concatenate(cells[id(hill)]), hill.peak)) for hill in kept]
+
+
+class _Track:
+    """A region over time: where it is expected, and since when it has not been seen."""
+
+    def __init__(self, number: int, x: float, y: float) -> None:
+        self.id = number
+        self.x, self.y = x, y  # where it is, going on with its motion while it cannot be seen by itself
+        self.seen_x, self.seen_y = x, y  # where it was last seen
+        self.expected_x, self.expected_y = x, y
+        self.speed_x, self.speed_y = 0.0, 0.0  # pixels a second
+        self.missing = 0.0  # seconds
+
+    def expect(self, step: float) -> None:
+        self.expected_x = self.x + self.speed_x * step
+        self.expected_y = self.y + self.speed_y * step
+
+    def see(self, region: _Region, step: float, *, merged: bool) -> None:
+        """Takes in what was seen; inside a merged hill the motion goes on as before."""
+        self.seen_x, self.seen_y = region.x, region.y
+        self.missing = 0.0
+        if merged:
+            self.x, self.y = self.expected_x, self.expected_y
+            return
+        if step > 0:
+            gain = -math.expm1(-step / _VELOCITY_SECONDS)
+            self.speed_x += gain * ((region.x - self.x) / step - self.speed_x)
+            self.speed_y += gain * ((region.y - self.y) / step - self.speed_y)
+        self.x, self.y = region.x, region.y
+
+    def miss(self, step: float, *, merged: bool) -> None:
+        """Goes on unseen; inside a merged hill that is no absence."""
+        self.x, self.y = self.expected_x, self.expected_y
+        if not merged:
+            self.missing += step
+
+
+def _best_pairs(hills: list[_Hill], tracks: list[_Track], reach: float) -> list[_Track | None]:
+    """For each hill the track it goes on with, or None: the pairs of least summed squared distance.
+
+    A hill without a track costs `reach` squared, so a pair within reach is never given up for nothing.
+    """
+    costs: list[list[tuple[float, int]]] = []
+    for hill in hills:
+        near = []
+        for j, track in enumerate(tracks):
+            expected = math.hypot(hill.x - track.expected_x, hill.y - track.expected_y)
+            seen = math.hypot(hill.x - track.seen_x, hill.y - track.seen_y)
+            if min(expected, seen) <= reach:
+                near.append((min(expected / reach, 1.0) ** 2, j))
+        costs.append(near)
+
+    # Least cost for the hills so far, by the set of tracks used up (one bit each).
+    best: dict[int, tuple[float, tuple[int | None, ...]]] = {0: (0.0, ())}
+    for near in costs:
+        following: dict[int, tuple[float, tuple[int | None, ...]]] = {}
+        for used, (cost, choice) in best.items():
+            # Pairs first: at equal cost a known id beats a new one.
+            options: list[tuple[int, float, int | None]]
+            options = [(used | 1 << j, cost + more, j) for more, j in near if not used >> j & 1]
+            options.append((used, cost + 1.0, None))
+            for now_used, now_cost, pick in options:
+                if now_used not in following or now_cost < following[now_used][0]:
+                    following[now_used] = (now_cost, (*choice, pick))
+        best = following
+    # Of equal costs the one that uses more tracks.
+    used, _ = min(best.items(), key=lambda each: (each[1][0], -each[0].bit_count()))
+    chosen = best[used][1]
+    return [None if j is None else tracks[j] for j in chosen]
