@@ -81,6 +81,7 @@ def make_video(
     time_base: Fraction = Fraction(1, 90000),
     color_range: int | None = None,
     colorspace: int | None = None,
+    matrix: int | None = None,
     color_primaries: int | None = None,
     color_trc: int | None = None,
     sample_aspect_ratio: Fraction | None = None,
@@ -111,6 +112,7 @@ def make_video(
         time_base: seconds per unit of `pts`.
         color_range: FFmpeg's number (1 limited, 2 full); the pixels are converted to fit.
         colorspace: FFmpeg's number of the matrix (1 BT.709, 5 or 6 BT.601, 9 BT.2020); the pixels are converted to fit.
+        matrix: FFmpeg's number of the matrix with which the pixels are converted, where not `colorspace`; not tagged.
         color_primaries: FFmpeg's number, a tag only.
         color_trc: FFmpeg's number, a tag only.
         sample_aspect_ratio: shape of a pixel, width to height.
@@ -167,8 +169,9 @@ def make_video(
             raise ValueError(f"pts must hold {frames} times, got {len(times)}")
         for i, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(draw(i)), format="rgb24").reformat(
-                format=pix_fmt, dst_colorspace=colorspace, dst_color_range=color_range
+                format=pix_fmt, dst_colorspace=colorspace if matrix is None else matrix, dst_color_range=color_range
             )
+            frame.colorspace = 2 if colorspace is None else colorspace  # an encoder may take the tag from here
             frame.pts, frame.time_base = time, context.time_base
             container.mux(video.encode(frame))
         container.mux(video.encode(None))

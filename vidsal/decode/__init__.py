@@ -83,6 +83,8 @@ def _open_stdin(options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
 
     if options.decoder != "pyav":
         raise ConfigError(f"standard input needs the pyav decoder, got {options.decoder}")
+    if sys.stdin.isatty():
+        raise DecodeError("standard input is a terminal; pipe a video into it, or name a file")
     return open_pyav(
         cast(BinaryIO, _Pipe(sys.stdin.buffer)), source="standard input", path=None, kind="stream", live=False, **wanted
     )

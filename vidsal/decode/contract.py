@@ -280,9 +280,11 @@ class Reader(ABC):
                 + "; choose another range"
             )
         if report.skipped_corrupt:
-            report.say(f"{report.skipped_corrupt} corrupt packets or files were skipped")
+            report.say(
+                f"{_count(report.skipped_corrupt, 'corrupt packet or file', 'corrupt packets or files')} skipped"
+            )
         if report.concealed:
-            report.say(f"{report.concealed} frames are damaged: the decoder filled the gaps")
+            report.say(f"{_count(report.concealed, 'damaged frame', 'damaged frames')} patched up by the decoder")
         if options.strict and (report.truncated or report.skipped_corrupt or report.concealed):
             raise DecodeError(
                 f"{self.info.source} is damaged ({'; '.join(report.messages)}); "
@@ -310,7 +312,7 @@ class Reader(ABC):
             self.report.truncated = True
             self.report.missing_seconds = missing
             self.report.say(
-                f"the file is cut short: its header promises {promised_seconds:.2f} seconds, "
+                f"the file ends early: its header promises {promised_seconds:.2f} seconds, "
                 f"the last frame ends at {reached_seconds:.2f}; {missing:.2f} seconds are missing"
             )
 
@@ -323,6 +325,10 @@ _SLACK_SECONDS = 0.1
 
 _SLACK_STEPS = 2.5
 """Frames by which headers miscount at the end (AVI counts one too many)."""
+
+
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
 def _resolve_size(size: SizeRequest, height: int, width: int) -> tuple[int, int]:

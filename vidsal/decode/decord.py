@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest, VideoInfo
+from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest
 from vidsal.decode.images import resize
+from vidsal.decode.pyav import FileFacts, probe
 from vidsal.errors import ConfigError, DecodeError
 from vidsal.frames import Picture
 
@@ -23,7 +25,8 @@ def open_decord(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_p
     """Opens a file.
 
     decord has no exact times (`Picture.pts` is None), repeats frames of a damaged file without a
-    word, and lacks newer codecs such as AV1.
+    word, lacks newer codecs such as AV1, and converts untagged HD pictures as BT.601. What it does
+    not tell of a file, PyAV does.
 
     Raises:
         ConfigError: decord is not installed.
@@ -35,13 +38,23 @@ def open_decord(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_p
         raise ConfigError(
             "decoder=decord needs the decord package: pip install 'vidsal[decord]', or use the pyav decoder"
         ) from error
+    facts = probe(path)
+    info = facts.info
     errors = (decord.DECORDError, RuntimeError)
+    # decord mixes up the sides of a picture turned by 90 degrees; of a square they are the same.
+    side = max(info.height, info.width)
+    square = {"width": side, "height": side} if info.rotation % 180 else {}
     try:
-        video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=options.threads or 1)
+        video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=options.threads or 1, **square)
     except errors as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-        raise DecodeError(f"decord cannot open {path}: {first_line}; try the pyav decoder") from error
-    return DecordReader(video, errors, path=path, options=options, size=size, keep_pictures=keep_pictures)
+        raise DecodeError(f"decord cannot open {path}: {_reason(error)}; try the pyav decoder") from error
+    return DecordReader(video, errors, facts, options=options, size=size, keep_pictures=keep_pictures)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of decord's message, without the time and the place in its source."""
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return re.sub(r"^(\[[\d:]+\] \S+\.cc:\d+: )+", "", lines[0])
 
 
 class DecordReader(Reader):
@@ -51,8 +64,8 @@ class DecordReader(Reader):
         self,
         video: Any,
         errors: tuple[type[Exception], ...],
+        facts: FileFacts,
         *,
-        path: Path,
         options: DecodeOptions,
         size: SizeRequest,
         keep_pictures: bool,
@@ -61,21 +74,12 @@ class DecordReader(Reader):
         self._errors = errors
         count = len(video)
         if count == 0:
-            raise DecodeError(f"decord finds no frame in {path}; try the pyav decoder")
+            raise DecodeError(f"decord finds no frame in {facts.info.source}; try the pyav decoder")
         times = np.asarray(video.get_frame_timestamp(range(count)), np.float64)
         self._seconds = _strictly_rising(times[:, 0] - times[0, 0])
-        first = self._read([0])
-        fps = float(video.get_avg_fps())
-        info = VideoInfo(
-            source=str(path),
-            path=path,
-            kind="video",
-            height=first.shape[1],
-            width=first.shape[2],
-            frame_count=count,
-            duration_seconds=float(times[-1, 1] - times[0, 0]),
-            rate=Fraction(fps).limit_denominator(1001) if fps > 0 else None,
-        )
+        info = replace(facts.info, frame_count=count, time_base=None)
+        self._promised_seconds = facts.promised_seconds
+        self._end_seconds = float(times[-1, 1] - times[0, 0])
         super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=DecodeReport())
 
     def _release(self) -> None:
@@ -87,7 +91,7 @@ class DecordReader(Reader):
             frames: npt.NDArray[np.uint8] = self._video.get_batch(indices).asnumpy()
         except self._errors as error:
             raise DecodeError(
-                f"decord fails at frame {indices[0]}: {str(error).strip().splitlines()[0]}; try the pyav decoder"
+                f"decord fails at frame {indices[0]} of {self.info.source}: {_reason(error)}; try the pyav decoder"
             ) from error
         return frames
 
@@ -99,13 +103,23 @@ class DecordReader(Reader):
             run = list(range(first, min(stop, first + self._options.batch_size)))
             for index, picture in zip(run, self._read(run), strict=True):
                 yield self._wrap(float(self._seconds[index]), picture)
+        if self._promised_seconds is not None and stop == len(self._seconds):
+            self._note_missing(self._promised_seconds, self._end_seconds, self._end_seconds / len(self._seconds))
 
     def _wrap(self, seconds: float, picture: npt.NDArray[np.uint8]) -> DecodedFrame:
         return DecodedFrame(seconds, lambda: self._convert(picture))
 
     def _convert(self, picture: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Picture | None]:
         small = resize(picture, self.size)
-        return small, Picture(rgb=picture.copy) if self._keep_pictures else None
+        if not self._keep_pictures:
+            return small, None
+        size = (self.info.height, self.info.width)
+
+        def full() -> npt.NDArray[np.uint8]:
+            rgb = resize(picture, size)
+            return rgb.copy() if rgb is picture else rgb
+
+        return small, Picture(rgb=full)
 
 
 def _strictly_rising(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

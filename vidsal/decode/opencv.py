@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest, VideoInfo
 from vidsal.decode.images import resize
+from vidsal.decode.pyav import FileFacts, probe
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
@@ -41,11 +43,16 @@ def open_opencv(
     """Opens a camera by number, a file or an address and reads the first frame.
 
     OpenCV turns pictures upright by itself, has no exact times (`Picture.pts` is None), stops at
-    damage without a word and tells little about colours.
+    damage without a word, and converts untagged HD pictures as BT.601. What it does not tell of
+    a file, PyAV does.
 
     Raises:
-        DecodeError: it cannot be opened, or gives no frame.
+        DecodeError: it cannot be opened, gives no frame, or is interlaced (OpenCV 5 then hands out
+            memory that nobody has written).
     """
+    facts = probe(path) if path is not None else None
+    if facts is not None and facts.interlaced:
+        raise DecodeError(f"{source} is interlaced, which OpenCV cannot convert; use the pyav decoder")
     capture = cv2.VideoCapture(file) if isinstance(file, int) else cv2.VideoCapture(file, cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened():
@@ -56,6 +63,7 @@ def open_opencv(
             )
         return OpencvReader(
             capture,
+            facts,
             source=source,
             path=path,
             kind=kind,
@@ -75,6 +83,7 @@ class OpencvReader(Reader):
     def __init__(
         self,
         capture: Any,
+        facts: FileFacts | None,
         *,
         source: str,
         path: Path | None,
@@ -96,21 +105,13 @@ class OpencvReader(Reader):
                 + ("check the camera" if kind == "camera" else "it may lack the decoder: try the pyav decoder")
             )
         self._first: npt.NDArray[np.uint8] | None = picture
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._count = count if 0 < count < 2**40 and not live else None
-        turned = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360 if kind == "video" else 0
-        info = VideoInfo(
-            source=source,
-            path=path,
-            kind=kind,
-            height=picture.shape[0],
-            width=picture.shape[1],
-            frame_count=self._count,
-            duration_seconds=self._count * self._step_seconds if self._count else None,
-            rate=Fraction(fps).limit_denominator(1001) if self._known_rate else None,
-            rotation=-turned % 360,  # OpenCV counts clockwise
-            live=live,
-        )
+        self._promised_seconds = facts.promised_seconds if facts is not None else None
+        height, width = picture.shape[:2]
+        if facts is not None:
+            info = replace(facts.info, height=height, width=width, time_base=None)
+        else:
+            rate = Fraction(fps).limit_denominator(1001) if self._known_rate else None
+            info = VideoInfo(source=source, path=path, kind=kind, height=height, width=width, rate=rate, live=live)
         super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=DecodeReport())
 
     def _release(self) -> None:
@@ -142,10 +143,8 @@ class OpencvReader(Reader):
             yield self._wrap(seconds, picture)
         if self.info.live:
             self.report.say("the live source ended")
-        elif self._count:
-            # Its count is an estimate: only a clear gap is worth a word.
-            promised = self._count * self._step_seconds
-            self._note_missing(promised, seconds + self._step_seconds, max(self._step_seconds, 0.02 * promised))
+        elif self._promised_seconds is not None:
+            self._note_missing(self._promised_seconds, seconds + self._step_seconds, self._step_seconds)
 
     def _wrap(self, seconds: float, bgr: npt.NDArray[np.uint8]) -> DecodedFrame:
         return DecodedFrame(seconds, lambda: self._convert(bgr))

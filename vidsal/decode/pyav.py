@@ -33,7 +33,7 @@ from vidsal.decode.contract import (
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
-__all__ = ["NETWORK_TIMEOUT_SECONDS", "PyavReader", "open_pyav"]
+__all__ = ["NETWORK_TIMEOUT_SECONDS", "FileFacts", "PyavReader", "open_pyav", "probe"]
 
 NETWORK_TIMEOUT_SECONDS = 15.0
 """Longest wait for an address to answer, and for its next packet."""
@@ -115,6 +115,37 @@ def open_pyav(
         raise
 
 
+@dataclass(frozen=True)
+class FileFacts:
+    """What FFmpeg says of a file, for the backends that tell less."""
+
+    info: VideoInfo
+    """As `PyavReader.info`."""
+    promised_seconds: float | None
+    """Where the container says that the video ends, after its first frame; None where it says nothing reliable."""
+    interlaced: bool
+    """True where the first frame holds two fields."""
+
+
+def probe(path: Path) -> FileFacts:
+    """Opens a video file, decodes its first frame and closes it.
+
+    Raises:
+        DecodeError: as `open_pyav`.
+    """
+    with open_pyav(
+        f"file:{path}",
+        source=str(path),
+        path=path,
+        kind="video",
+        live=False,
+        options=DecodeOptions(threads=1),
+        size=None,
+        keep_pictures=False,
+    ) as reader:
+        return reader.facts()
+
+
 class PyavReader(Reader):
     """Reads one video stream of an open container; see `open_pyav`."""
 
@@ -134,6 +165,7 @@ class PyavReader(Reader):
         self._container = container
         self._source = source
         self._corrupt_in_a_row = 0  # the first frame is decoded before the base class is set up
+        self._packets = 0
         self.report = DecodeReport()
         self._stream = _pick_stream(container, source)
         _set_threads(self._stream, options.threads)
@@ -180,6 +212,15 @@ class PyavReader(Reader):
         super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=report)
         self._small = _Converter(self.size, report)
         self._full = _Converter((height, width), report)
+
+    def facts(self) -> FileFacts:
+        """What is known before the iteration starts."""
+        promised = self._promised_end()
+        return FileFacts(
+            info=self.info,
+            promised_seconds=None if promised is None else float(promised),
+            interlaced=self._first is not None and self._first.interlaced_frame,
+        )
 
     def _release(self) -> None:
         self._decoder.close()
@@ -249,6 +290,7 @@ class PyavReader(Reader):
             # The demuxer's note to flush, an empty packet, is left to the end.
             if packet is not None and packet.size == 0 and packet.pts is None and packet.dts is None:
                 continue
+            self._packets += packet is not None
             try:
                 frames = self._stream.decode(packet)
             except EOFError:
@@ -325,6 +367,8 @@ class PyavReader(Reader):
         promised, last = self._promised_end(), self._clock.last
         if promised is None or last is None or self.info.live:
             return
+        if 0 < self._stream.frames <= self._packets:
+            return  # all there: an edit list may hide some, and then the times fall short
         step = float(self._clock.step * self._base)
         self._note_missing(float(promised), self._seconds(last) + step, step)
 
