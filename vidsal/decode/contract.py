@@ -172,17 +172,20 @@ class Reader(ABC):
     size: tuple[int, int]
     """(height, width) of `FrameBatch.frames`, in pixels."""
 
+    _source: str
+    _corrupt_in_a_row: int = 0
+
     def __init__(
         self, info: VideoInfo, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool, report: DecodeReport
     ) -> None:
         self.info = info
         self.report = report
+        self._source = info.source
         self.size = _resolve_size(size, info.height, info.width)
         self._options = options
         self._keep_pictures = keep_pictures
         self._begun = False
         self._closed = False
-        self._corrupt_in_a_row = 0
 
     @abstractmethod
     def _frames(self) -> Iterator[DecodedFrame]:
@@ -297,7 +300,7 @@ class Reader(ABC):
         self._corrupt_in_a_row += 1
         if self._corrupt_in_a_row > MAX_CORRUPT_IN_A_ROW or self.report.skipped_corrupt > MAX_CORRUPT_TOTAL:
             raise DecodeError(
-                f"{self.info.source} is too damaged: {self.report.skipped_corrupt} corrupt packets or files, "
+                f"{self._source} is too damaged: {self.report.skipped_corrupt} corrupt packets or files, "
                 f"{self._corrupt_in_a_row} of them in a row (at most {MAX_CORRUPT_TOTAL} and {MAX_CORRUPT_IN_A_ROW} "
                 "are skipped); repair or copy the source again"
             )

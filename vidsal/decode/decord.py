@@ -21,6 +21,10 @@ from vidsal.frames import Picture
 __all__ = ["DecordReader", "open_decord"]
 
 
+MIN_WIDTH = 64
+"""Narrower pictures are read enlarged and made smaller again."""
+
+
 def open_decord(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool) -> DecordReader:
     """Opens a file.
 
@@ -41,9 +45,10 @@ def open_decord(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_p
     facts = probe(path)
     info = facts.info
     errors = (decord.DECORDError, RuntimeError)
-    # decord mixes up the sides of a picture turned by 90 degrees; of a square they are the same.
-    side = max(info.height, info.width)
-    square = {"width": side, "height": side} if info.rotation % 180 else {}
+    # decord mixes up the sides of a picture turned by 90 degrees (of a square they are the same) and fails
+    # on some tiny ones.
+    side = max(info.height, info.width, MIN_WIDTH)
+    square = {"width": side, "height": side} if info.rotation % 180 or info.width < MIN_WIDTH else {}
     try:
         video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=options.threads or 1, **square)
     except errors as error:

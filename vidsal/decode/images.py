@@ -67,9 +67,7 @@ class ImagesReader(Reader):
         keep_pictures: bool,
     ) -> None:
         self._files = files
-        self._corrupt_in_a_row = 0
         self.report = DecodeReport()
-        self._source = str(path)
         self._first: tuple[int, npt.NDArray[np.uint8]] | None = None
         for position, file in enumerate(files):
             picture = _read(file)

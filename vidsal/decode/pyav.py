@@ -55,6 +55,14 @@ MAX_THREADS = 8
 SEEK_BACK_SECONDS = (0.0, 2.0, 10.0, 60.0)
 """Where a seek lands behind its target it is tried again so much earlier; then from the beginning."""
 
+_PIPE_HINT = "an mp4 file in a pipe needs its header in front (movflags=faststart), or pipe Matroska or MPEG-TS"
+
+# swscale's numbers; PyAV before 18 names only the first two.
+_BILINEAR = 1 << 1
+_AREA = 1 << 5
+_FULL_CHROMA = 1 << 13
+"""Without it colours are shared by two pixels of the small frame, and all values come out 1.5 too low."""
+
 _CONVERTIBLE_COLORSPACES = frozenset({0, 1, UNSPECIFIED, 4, 5, 6, 7, 9})
 """FFmpeg's numbers of the matrices that swscale knows."""
 
@@ -163,8 +171,7 @@ class PyavReader(Reader):
         keep_pictures: bool,
     ) -> None:
         self._container = container
-        self._source = source
-        self._corrupt_in_a_row = 0  # the first frame is decoded before the base class is set up
+        self._source = source  # the first frame is decoded before the base class is set up
         self._packets = 0
         self.report = DecodeReport()
         self._stream = _pick_stream(container, source)
@@ -172,12 +179,7 @@ class PyavReader(Reader):
         self._base = _fraction(self._stream.time_base) or Fraction(1, 90000)
         self._rate = _fraction(self._stream.average_rate) or _fraction(self._stream.guessed_rate)
         self._decoder = self._decode()
-        first = next(self._decoder, None)
-        if first is None:
-            raise DecodeError(
-                f"{source} holds a {self._stream.codec_context.name} video stream, but not one frame of it can be "
-                f"decoded ({self.report.skipped_corrupt} corrupt packets); repair or copy the source again"
-            )
+        first = self._first_frame(seekable)
         self._first: VideoFrame | None = first
         self._seekable = seekable and first.pts is not None
         self._clock = _Clock(self._base, self._rate, self.report)
@@ -212,6 +214,20 @@ class PyavReader(Reader):
         super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=report)
         self._small = _Converter(self.size, report)
         self._full = _Converter((height, width), report)
+
+    def _first_frame(self, seekable: bool) -> VideoFrame:
+        failure: DecodeError | None = None
+        try:
+            first = next(self._decoder, None)
+        except DecodeError as error:
+            first, failure = None, error
+        if first is not None:
+            return first
+        raise DecodeError(
+            f"{self._source} holds a {self._stream.codec_context.name} video stream, but not one frame of it can be "
+            f"decoded ({self.report.skipped_corrupt} corrupt packets); "
+            + ("repair or copy the source again" if seekable else _PIPE_HINT)
+        ) from failure
 
     def facts(self) -> FileFacts:
         """What is known before the iteration starts."""
@@ -438,7 +454,7 @@ class _Converter:
                 height=height,
                 format="rgb24",
                 src_colorspace=self._matrix_of(frame),
-                interpolation="AREA" if scaled else "BILINEAR",
+                interpolation=(_AREA | _FULL_CHROMA) if scaled else _BILINEAR,
                 **_ONE_THREAD,
             )
             rgb: npt.NDArray[Any] = out.to_ndarray()
@@ -524,10 +540,7 @@ def _why_not_opened(source: str, file: str | BinaryIO, error: BaseException) -> 
     if isinstance(error, PermissionError):
         return f"{source} may not be read: {_strip(error)}; change its permissions"
     if not isinstance(file, str):
-        return (
-            f"{source} is no video that can be read from a pipe: {_strip(error)}; an mp4 file needs its header in "
-            "front (movflags=faststart), or pipe Matroska or MPEG-TS"
-        )
+        return f"{source} is no video that can be read from a pipe: {_strip(error)}; {_PIPE_HINT}"
     if isinstance(error, InvalidDataError):
         return (
             f"{source} is no video or image that FFmpeg can open: {_strip(error)}; it may be of another kind, "
