@@ -1,0 +1,119 @@
+"""Predict where people look in video: a source of pictures in, densities of gaze out.
+
+The names below are loaded on first use, so that `import vidsal` and `vidsal --help` stay quick: torch alone takes
+about a second to import.
+
+Example:
+    >>> import vidsal
+    >>> vidsal.VidsalError.__name__, "predict" in dir(vidsal)
+    ('VidsalError', True)
+"""
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from vidsal.errors import CheckpointError, ConfigError, DatasetError, DecodeError, EncodeError, VidsalError
+
+if TYPE_CHECKING:
+    from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
+    from vidsal.frames import FrameBatch, Picture, SaliencyBatch
+    from vidsal.model.checkpoint import SaliencyModel, load_model
+    from vidsal.render import RenderOptions
+    from vidsal.shots import CutOptions
+    from vidsal.sinks import Sink, VideoOptions
+    from vidsal.smooth import SmoothOptions
+    from vidsal.stream import (
+        ModelOptions,
+        OutputOptions,
+        Progress,
+        RecurrenceOptions,
+        RunOptions,
+        RunReport,
+        VideoPredictor,
+        predict,
+        run,
+    )
+
+    __version__: str
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "CutOptions",
+    "DatasetError",
+    "DecodeError",
+    "DecodeOptions",
+    "EncodeError",
+    "FrameBatch",
+    "ModelOptions",
+    "OutputOptions",
+    "Picture",
+    "Progress",
+    "Reader",
+    "RecurrenceOptions",
+    "RenderOptions",
+    "RunOptions",
+    "RunReport",
+    "SaliencyBatch",
+    "SaliencyModel",
+    "Sink",
+    "SmoothOptions",
+    "VideoInfo",
+    "VideoOptions",
+    "VideoPredictor",
+    "VidsalError",
+    "__version__",
+    "load_model",
+    "open_video",
+    "predict",
+    "run",
+]
+
+# libgomp's threads spin at barriers before they sleep; with anything else running on the cores that made a frame a
+# hundred times as slow. It reads this once, when torch is imported, so it is set before any module of vidsal does that.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+_HOMES = {
+    "decode": ("DecodeOptions", "Reader", "VideoInfo", "open_video"),
+    "frames": ("FrameBatch", "Picture", "SaliencyBatch"),
+    "model.checkpoint": ("SaliencyModel", "load_model"),
+    "render": ("RenderOptions",),
+    "shots": ("CutOptions",),
+    "sinks": ("Sink", "VideoOptions"),
+    "smooth": ("SmoothOptions",),
+    "stream": (
+        "ModelOptions",
+        "OutputOptions",
+        "Progress",
+        "RecurrenceOptions",
+        "RunOptions",
+        "RunReport",
+        "VideoPredictor",
+        "predict",
+        "run",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            value: Any = version("vidsal")
+        except PackageNotFoundError:
+            # A checkout on the path that was never installed.
+            value = "0+unknown"
+    elif name in _HOME_OF:
+        value = getattr(importlib.import_module(f"vidsal.{_HOME_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module 'vidsal' has no attribute {name!r}")
+    # Found directly from now on.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,426 @@
+"""The command line's arguments in, files and an exit status out: parse, call, show.
+
+Results and paths go to stdout, everything else to stderr. 0: done; 1: a user's or a file's fault; 2: bad usage;
+130 and 143: stopped by Ctrl-C and SIGTERM. Modules that import torch are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from vidsal import config as configuration
+from vidsal.errors import ConfigError, VidsalError
+
+if TYPE_CHECKING:
+    from vidsal.model.checkpoint import SaliencyModel
+    from vidsal.stream import Progress, RunOptions, RunReport
+
+__all__ = ["main"]
+
+_ALIASES = {"start_seconds": "--start", "end_seconds": "--end", "output": "-o", "model": "-m"}
+_SIGPIPE_STATUS = 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: what stands behind `vidsal`; None takes the process's own.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        SystemExit: after --help, --version, bad usage and errors nobody foresaw.
+    """
+    try:
+        status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        # Here, not at interpreter exit, where a closed pipe could no longer be caught.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does. What is still buffered has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGPIPE_STATUS
+    except KeyboardInterrupt:
+        _print_error("interrupted")
+        return 128 + signal.SIGINT
+    except configuration.UsageError as error:
+        _print_error(str(error))
+        return 2
+    except VidsalError as error:
+        _show_traceback()
+        _print_error(str(error))
+        return 1
+    except Exception as error:
+        if not _show_traceback() and not _is_out_of_memory(error):
+            _print_error(
+                f"unexpected {type(error).__name__}: {error} (a bug: please report it with the traceback, "
+                "which VIDSAL_DEBUG=1 shows)"
+            )
+        else:
+            _print_error(_describe(error))
+        raise SystemExit(1) from error
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    parser = _Parser(prog="vidsal", description="Predict where people look in video.", epilog=_EPILOG)
+    parser.add_argument("-V", "--version", action=_Version)
+    commands = {"run": _run_command, "train": _train_command, "models": _models_command}
+    parser.add_argument("command", metavar="COMMAND", choices=list(commands), help=", ".join(commands))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command: vidsal COMMAND --help")
+    given = parser.parse_args(arguments)
+    return commands[given.command](given.arguments)
+
+
+_EPILOG = """\
+commands:
+  run      write the video with the heatmap over it, and a table of numbers a frame
+  train    train a model on stills with fixations
+  models   list the models, or show the card of one
+
+vidsal COMMAND --help shows a command's options. With VIDSAL_DEBUG=1 errors come with their traceback.
+"""
+
+
+def _run_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal run` in, results on disk and on stdout out."""
+    from vidsal.stream import RunOptions
+
+    parser = _Parser(prog="vidsal run", usage="vidsal run [options] INPUT [INPUT ...]", description=_RUN_DESCRIPTION)
+    _add_run_arguments(parser)
+    configuration.add_flags(parser, RunOptions, aliases=_ALIASES)
+    given = vars(parser.parse_intermixed_args(_hyphenated(arguments)))
+    common = {name: given.pop(name) for name in ("inputs", "config", "print_config", "quiet", "json")}
+    file = configuration.read_file(common["config"], RunOptions) if common["config"] else {}
+    from_file = configuration.resolve(RunOptions, file)
+    try:
+        options = configuration.resolve(RunOptions, file, given) if given else from_file
+    except ConfigError as error:
+        raise configuration.UsageError(str(error)) from error
+    if common["print_config"]:
+        print(configuration.to_yaml(options), end="")
+        return 0
+    if not common["inputs"]:
+        parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
+    from vidsal.model.checkpoint import load_model
+
+    _share_cores()
+    with _Stop(quiet=common["quiet"]) as stop:
+        chosen = options.model
+        model = load_model(chosen.model, device=chosen.device, precision=chosen.precision)
+        return _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"]).work(common["inputs"])
+
+
+_RUN_DESCRIPTION = """\
+Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound) and
+NAME.vidsal.csv (a row of numbers a frame) beside each input. The paths written go
+to stdout, all else to stderr.
+"""
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="video file, image, folder of images, camera index, address (rtsp://, http://), or - for standard input",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with options by name; flags win over it")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and stop")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notices on stderr; errors stay")
+    parser.add_argument("--json", action="store_true", help="one JSON report a line on stdout instead of the paths")
+
+
+@dataclass
+class _Runs:
+    """Several inputs, one after another, through one model."""
+
+    options: RunOptions
+    model: SaliencyModel
+    stop: _Stop
+    quiet: bool
+    as_json: bool
+    failed: list[str] = field(default_factory=list)
+    last: Progress | None = None
+
+    def work(self, inputs: Sequence[str]) -> int:
+        from vidsal.console import say
+
+        begun = 0
+        for text in inputs:
+            if self.stop():
+                break
+            begun += 1
+            self._one(text)
+        if len(inputs) > 1 and self.failed and not self.quiet:
+            say(f"vidsal: {len(self.failed)} of {len(inputs)} inputs failed: {', '.join(self.failed)}")
+        if begun < len(inputs) and not self.quiet:
+            say(f"vidsal: not begun: {', '.join(inputs[begun:])}")
+        if self.stop.status:
+            return self.stop.status
+        return 1 if self.failed else 0
+
+    def _one(self, text: str) -> None:
+        """One input; its errors are told and counted, the next input is tried all the same."""
+        from vidsal.console import make_display
+        from vidsal.stream import run
+
+        self.last = None
+        try:
+            with make_display(_label(text), unit="frames", quiet=self.quiet) as display:
+
+                def show(progress: Progress) -> None:
+                    self.last = progress
+                    display.update(done=progress.frames, total=progress.total, seconds=progress.seconds)
+
+                report = run(
+                    _source(text), options=self.options, model=self.model, on_progress=show, should_stop=self.stop
+                )
+        except (VidsalError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, VidsalError) and not _is_out_of_memory(error):
+                raise
+            _show_traceback()
+            _print_error(_describe(error))
+            self.failed.append(text)
+            if self.as_json:
+                print(json.dumps({"source": text, "error": _describe(error)}), flush=True)
+        else:
+            self._show(text, report)
+
+    def _show(self, text: str, report: RunReport) -> None:
+        from vidsal.console import format_report, say
+
+        if not self.quiet:
+            for message in report.messages:
+                say(f"vidsal: warning: {_label(text)}: {message}")
+            if not report.interrupted:
+                say(format_report(report, label=_label(text)))
+        if report.interrupted:
+            self.stop.note_interrupt()
+            _print_stopped(report, self.last)
+        if self.as_json:
+            print(json.dumps(report.as_dict()), flush=True)
+        elif not report.interrupted:
+            for path in report.files:
+                print(path, flush=True)
+
+
+def _print_stopped(report: RunReport, last: Progress | None) -> None:
+    """How far an interrupted run got, and where its results are."""
+    of = f" of {last.total}" if last is not None and last.total is not None else ""
+    kept = f"partial results: {', '.join(map(str, report.files))}" if report.files else "nothing was kept"
+    print(
+        f"vidsal: stopped at frame {report.frames}{of}, after {report.seconds:.1f} s; {kept}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _train_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal train` in, a checkpoint on disk and its path on stdout out."""
+    from vidsal.train import TrainConfig, train
+
+    config = configuration.parse_nested(TrainConfig, _underscored(arguments), prog="vidsal train")
+    if isinstance(config, str):
+        print(config, end="")
+        return 0
+    from vidsal.console import TrainClock, make_display, say
+
+    _share_cores()
+    with make_display(config.card.name, unit="steps") as display:
+        clock = TrainClock(display)
+        try:
+            path = train(config, on_progress=clock)
+        except KeyboardInterrupt:
+            reached = f"step {clock.last.step} of {clock.last.steps}" if clock.last else "the start"
+            display.say(
+                f"vidsal: stopped at {reached}; the same command goes on from the state last saved in {config.output}"
+            )
+            return 128 + signal.SIGINT
+    say(f"{config.card.name}: trained")
+    print(path)
+    return 0
+
+
+def _models_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal models` in, the list of presets or one card on stdout out."""
+    parser = _Parser(prog="vidsal models", description="List the models, or show what is known of one.")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="name of a preset, or path of a checkpoint")
+    wanted: str | None = parser.parse_args(arguments).model
+    from vidsal.console import format_card
+    from vidsal.model.checkpoint import PRESETS, ModelCard, read_checkpoint
+
+    if wanted is None:
+        width = max(map(len, PRESETS))
+        for name, preset in PRESETS.items():
+            embedded = "embedded weights" if preset.weights is not None else "architecture only, no embedded weights"
+            config = preset.config
+            print(f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {embedded}")
+        return 0
+    named = PRESETS.get(wanted)
+    card: ModelCard | None = None
+    if named is not None and named.weights is None:
+        shown = named.config
+    else:
+        network, _, card = read_checkpoint(named.weights if named and named.weights else Path(wanted))
+        shown = network.config
+    print(format_card(wanted, shown, card))
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """One-line errors, with the nearest flag where one was mistyped; no abbreviations, so scripts stay valid."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **settings)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given, unknown = self.parse_known_args(args, namespace)
+        self._refuse(unknown)
+        return given
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given, unknown = self.parse_known_intermixed_args(args, namespace)
+        self._refuse(unknown)
+        return given
+
+    def _refuse(self, unknown: list[str]) -> None:
+        if unknown:
+            flag = unknown[0].split("=")[0]
+            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+            self.error(f"unknown option {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help shows what is allowed)\n")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=min(100, shutil.get_terminal_size().columns) - 2)
+
+
+class _Version(argparse.Action):
+    """Prints the version; it is only looked up when asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the version and stop")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        import vidsal
+
+        print(f"vidsal {vidsal.__version__}")
+        parser.exit()
+
+
+class _Stop:
+    """True from the first Ctrl-C or SIGTERM on; the second one acts at once."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.status = 0
+        self._number: int | None = None
+        self._quiet = quiet
+        self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        return self._number is not None
+
+    def note_interrupt(self) -> None:
+        """A run was cut short: that is the exit status, whatever the other inputs did."""
+        self.status = 128 + (self._number or signal.SIGINT)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._number = number
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if not self._quiet:
+            # Straight to the descriptor: a handler may run in the middle of a print. The live line is wiped first.
+            wipe = "\r\x1b[2K" if sys.stderr.isatty() else ""
+            again = "; Ctrl-C again to stop at once" if number == signal.SIGINT else ""
+            os.write(2, f"{wipe}vidsal: stopping after this batch{again}\n".encode())
+
+
+def _share_cores() -> None:
+    """One core is left to decoding and encoding; what the user set is respected."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores - 1))
+
+
+def _source(text: str) -> str | int:
+    """Digits are a camera's index, unless there is a file of that name."""
+    return int(text) if text.isdecimal() and not Path(text).exists() else text
+
+
+def _label(text: str) -> str:
+    return Path(text).name or text
+
+
+def _hyphenated(arguments: Sequence[str]) -> list[str]:
+    """--batch_size is --batch-size."""
+    return _renamed(arguments, "_", "-")
+
+
+def _underscored(arguments: Sequence[str]) -> list[str]:
+    """--schedule.frames-per-step is --schedule.frames_per_step."""
+    return _renamed(arguments, "-", "_")
+
+
+def _renamed(arguments: Sequence[str], old: str, new: str) -> list[str]:
+    renamed = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and len(name) > 2:
+            name = "--" + name[2:].replace(old, new)
+        renamed.append(name + equals + value)
+    return renamed
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch has a class for CUDA only; on a CPU its allocator raises a plain RuntimeError.
+    named = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and named)
+
+
+def _describe(error: BaseException) -> str:
+    if _is_out_of_memory(error):
+        return "out of memory: try a smaller --batch-size, or --device cpu if it was the GPU's"
+    return str(error)
+
+
+def _show_traceback() -> bool:
+    """Print the traceback of the error at hand if VIDSAL_DEBUG asks for it."""
+    wanted = os.environ.get("VIDSAL_DEBUG", "") not in ("", "0")
+    if wanted:
+        traceback.print_exc()
+    return wanted
+
+
+def _print_error(text: str) -> None:
+    print(f"vidsal: error: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,284 @@
+"""What a person sees while it runs: progress and results in, lines of text out. The only file that imports rich.
+
+Everything here goes to stderr, but for what the `format_` functions return.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from vidsal.model.checkpoint import ModelCard
+from vidsal.model.sam import SAMConfig
+from vidsal.stream import RunReport
+from vidsal.train import TrainProgress
+
+__all__ = [
+    "Display",
+    "TrainClock",
+    "format_card",
+    "format_duration",
+    "format_report",
+    "format_scores",
+    "make_display",
+    "say",
+]
+
+LOG_EVERY_SECONDS = 10.0
+"""Seconds between two log lines where stderr is no terminal."""
+
+_REDRAW_SECONDS = 0.1
+_LONGEST_LABEL = 24
+
+
+class Display(Protocol):
+    """Shows how far a job is, between entering and leaving."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the live line away."""
+        ...
+
+    def update(self, *, done: int, total: int | None, seconds: float, detail: str = "") -> None:
+        """Show a state of the job.
+
+        Args:
+            done: units done.
+            total: units in all, None where unknown.
+            seconds: time that the `done` units took.
+            detail: a few more words.
+        """
+        ...
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        ...
+
+
+def make_display(label: str, *, unit: str, quiet: bool = False) -> Display:
+    """A live line on a terminal, else a log line now and then; nothing where `quiet`.
+
+    Args:
+        label: what is worked on.
+        unit: what is counted, in the plural ("frames").
+        quiet: show nothing at all.
+    """
+    if quiet:
+        return _Silent()
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        return _LiveLine(label, unit)
+    return _LogLines(label, unit)
+
+
+def say(text: str) -> None:
+    """Print a line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class _Silent:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def update(self, *, done: int, total: int | None, seconds: float, detail: str = "") -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+class _LogLines(_Silent):
+    """For files and pipes: a line every `LOG_EVERY_SECONDS`."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        self._label, self._unit = label, unit
+        self._last = time.monotonic()
+
+    def update(self, *, done: int, total: int | None, seconds: float, detail: str = "") -> None:
+        if time.monotonic() - self._last < LOG_EVERY_SECONDS:
+            return
+        self._last = time.monotonic()
+        count = f"{done} {self._unit}" if total is None else f"{done} of {total} {self._unit}"
+        parts = [count, _rate(done, seconds, self._unit), _time_left(done, total, seconds), detail]
+        say(f"{self._label}: {', '.join(part for part in parts if part)}")
+
+    def say(self, text: str) -> None:
+        say(text)
+
+
+class _LiveLine:
+    """For terminals: one line that is drawn again; drawn by the caller's thread, so a signal cannot tear it."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        self._unit = unit
+        self._drawn = 0.0
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[count]}", markup=False),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TextColumn("{task.fields[left]}", markup=False),
+            TextColumn("{task.fields[detail]}", markup=False),
+            console=Console(stderr=True, highlight=False),
+            auto_refresh=False,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._progress.add_task(shorten(label), total=None, count="", rate="", left="", detail="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, *, done: int, total: int | None, seconds: float, detail: str = "") -> None:
+        if time.monotonic() - self._drawn < _REDRAW_SECONDS and done != total:
+            return
+        self._drawn = time.monotonic()
+        self._progress.update(
+            self._task,
+            completed=done,
+            total=None if total is None else max(total, done),
+            count=f"{done}" if total is None else f"{done}/{total}",
+            rate=_rate(done, seconds, self._unit),
+            left=_time_left(done, total, seconds),
+            detail=detail,
+            refresh=True,
+        )
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, soft_wrap=True)
+
+
+class TrainClock:
+    """Turns the trainer's progress into what a display shows; a resumed run is timed from where it went on."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._begin: tuple[float, int] | None = None
+        self.last: TrainProgress | None = None
+
+    def __call__(self, progress: TrainProgress) -> None:
+        """Show a step; after a pass, its scores."""
+        self.last = progress
+        now = time.monotonic()
+        if self._begin is None:
+            # The first step also loads and warms up: the clock starts behind it.
+            self._begin = now, progress.step
+        begin, first = self._begin
+        detail = f"pass {progress.pass_number}/{progress.passes}, loss {progress.loss:.3f}"
+        seconds = (now - begin) * progress.step / max(1, progress.step - first)
+        self._display.update(done=progress.step, total=progress.steps, seconds=seconds, detail=detail)
+        if progress.scores is not None:
+            self._display.say(f"pass {progress.pass_number} of {progress.passes}, loss {progress.loss:.3f}")
+            self._display.say(format_scores(progress.scores))
+
+
+def shorten(label: str) -> str:
+    """A label that leaves room for the bar: its middle is left out where it is long."""
+    if len(label) <= _LONGEST_LABEL:
+        return label
+    tail = _LONGEST_LABEL // 2
+    return f"{label[: _LONGEST_LABEL - tail - 1]}…{label[-tail:]}"
+
+
+def format_duration(seconds: float) -> str:
+    """Whole seconds as 0:07, 12:34 or 1:02:03.
+
+    Example:
+        >>> format_duration(6.6), format_duration(3723)
+        ('0:07', '1:02:03')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def format_report(report: RunReport, *, label: str) -> str:
+    """A finished run in a line."""
+    cuts = "no cut" if report.cuts == 0 else "1 cut" if report.cuts == 1 else f"{report.cuts} cuts"
+    frames = "1 frame" if report.frames == 1 else f"{report.frames} frames"
+    return f"{label}: {frames} in {report.seconds:.1f} s ({report.frames_per_second:.1f} frames/s), {cuts}"
+
+
+def format_scores(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """A table of scores, one row a set.
+
+    Example:
+        >>> print(format_scores({"osie": {"nss": 3.2, "cc": 0.8}, "scene": {"nss": 2.0, "cc": 0.7}}))
+                    nss      cc
+        osie      3.200   0.800
+        scene     2.000   0.700
+    """
+    names = list(dict.fromkeys(name for row in scores.values() for name in row))
+    width = max([len(name) for name in scores], default=0) + 1
+    head = " " * width + "".join(f"{name:>{_column(name)}}" for name in names)
+    rows = [
+        f"{label:<{width}}"
+        + "".join(f"{row[name]:>{_column(name)}.3f}" if name in row else " " * _column(name) for name in names)
+        for label, row in scores.items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def format_card(name: str, config: SAMConfig, card: ModelCard | None) -> str:
+    """What is known of a model, for stdout; a preset without weights has no card."""
+    lines = [name]
+    if card is None:
+        lines.append("  no embedded weights: give the path of a checkpoint of this architecture with --model")
+    elif card.description:
+        lines.append(f"  {card.description}")
+    architecture = (
+        f"{config.backbone}, {config.recurrent_channels} recurrent channels, {config.steps} steps, "
+        f"{config.priors} priors, {config.head} head"
+    )
+    facts: list[tuple[str, tuple[str, ...]]] = [("architecture", (architecture,))]
+    if card is not None:
+        facts += [
+            ("licence", (card.licence,)),
+            ("initialised with", (card.initialisation,)),
+            ("trained on", card.training_data),
+            ("commit", (card.commit,)),
+            ("limits", card.limits),
+        ]
+    for title, texts in facts:
+        if any(texts):
+            lines += ["", f"  {title}", *(f"    {text}" for text in texts if text)]
+    if card is not None and card.scores:
+        lines += ["", f"  scores{f' ({card.protocol})' if card.protocol else ''}"]
+        lines += [f"    {row}".rstrip() for row in format_scores(card.scores).splitlines()]
+    return "\n".join(lines)
+
+
+def _column(name: str) -> int:
+    return max(8, len(name) + 2)
+
+
+def _rate(done: int, seconds: float, unit: str) -> str:
+    return f"{done / seconds:.1f} {unit}/s" if done and seconds > 0 else ""
+
+
+def _time_left(done: int, total: int | None, seconds: float) -> str:
+    if total is None or done == 0 or seconds <= 0:
+        return ""
+    return f"{format_duration(max(0, total - done) * seconds / done)} left"
