@@ -253,7 +253,7 @@ def add_cover(path: Path, target: Path, jpeg: bytes) -> Path:
         with av.open(io.BytesIO(jpeg), format="jpeg_pipe") as image:
             still = next(image.decode(video=0))
         cover.width, cover.height, cover.pix_fmt = still.width, still.height, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = int(av.stream.Disposition.attached_pic)
         copies = {stream.index: out.add_stream_from_template(stream) for stream in source.streams}
         out.start_encoding()
         packet: Any = av.Packet(jpeg)

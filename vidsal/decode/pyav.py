@@ -69,7 +69,6 @@ _CONVERTIBLE_COLORSPACES = frozenset({0, 1, UNSPECIFIED, 4, 5, 6, 7, 9})
 _BT709 = 1
 _BT2020 = 9
 _BT2020_CONSTANT_LUMINANCE = 10
-_FULL_RANGE = 2
 
 # Before 17 swscale had no threads here; since, it starts some for each frame unless told not to.
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".", maxsplit=1)[0]) >= 17 else {}
@@ -172,6 +171,7 @@ class PyavReader(Reader):
     ) -> None:
         self._container = container
         self._source = source  # the first frame is decoded before the base class is set up
+        self._live = live
         self._packets = 0
         self.report = DecodeReport()
         self._stream = _pick_stream(container, source)
@@ -300,6 +300,9 @@ class PyavReader(Reader):
             except IndexError:
                 packet = None  # PyAV trips at the end over streams that turned up while reading
             except (FFmpegError, OSError) as error:
+                if self._live and self._packets:
+                    self.report.say(f"the live source stopped: {_strip(error)}")
+                    return
                 raise DecodeError(
                     f"reading {self._source} failed: {_strip(error)}; check the disk or the connection"
                 ) from error
@@ -454,6 +457,8 @@ class _Converter:
                 height=height,
                 format="rgb24",
                 src_colorspace=self._matrix_of(frame),
+                # PyAV 16 minds the matrix only where it differs from this one.
+                dst_colorspace=UNSPECIFIED,
                 interpolation=(_AREA | _FULL_CHROMA) if scaled else _BILINEAR,
                 **_ONE_THREAD,
             )
@@ -463,14 +468,14 @@ class _Converter:
         # A frame that is RGB already comes back as itself; the array would be the decoder's own memory.
         return rgb.copy() if out is frame else rgb
 
-    def _matrix_of(self, frame: VideoFrame) -> int | None:
-        """The matrix to convert with, where it is not the one the frame is tagged with."""
+    def _matrix_of(self, frame: VideoFrame) -> int:
+        """The matrix to convert with: the one the frame is tagged with, wherever that is one."""
         tagged = int(frame.colorspace)
         if tagged == UNSPECIFIED:
             untagged_hd = frame.height >= BT709_FROM_LINES and not frame.format.is_rgb
-            return _BT709 if untagged_hd else None
+            return _BT709 if untagged_hd else UNSPECIFIED
         if tagged in _CONVERTIBLE_COLORSPACES:
-            return None
+            return tagged
         stand_in = _BT2020 if tagged == _BT2020_CONSTANT_LUMINANCE else _BT709
         self._report.say(
             f"colours are approximate: the matrix number {tagged} is converted as "
