@@ -1,0 +1,48 @@
+"""What the documentation says about the code is true."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import vidsal.model.checkpoint as checkpoints
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_page_of_columns_is_the_one_the_code_makes() -> None:
+    spec = importlib.util.spec_from_file_location("write_table_docs", ROOT / "tools" / "write_table_docs.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "table.md").read_text() == module.render()
+
+
+def test_the_scores_in_the_readme_are_those_of_the_card() -> None:
+    path = checkpoints.PRESETS["sam-lite"].weights
+    assert path is not None
+    scores = checkpoints.read_checkpoint(path)[2].scores
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
+    shown = {}
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0].split("/")[0] in ("osie", "eyecrowd", "scene", "traffic"):
+            shown[cells[0]] = [float(cell) for cell in cells[1:]]
+    wanted = {
+        name: [round(values[m], 3) for m in ("nss", "cc", "sim", "auc_judd", "kl")] for name, values in scores.items()
+    }
+    assert shown == wanted and len(shown) == 12
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_card_says_how_the_default_was_trained() -> None:
+    path = checkpoints.PRESETS["sam-lite"].weights
+    assert path is not None
+    card = checkpoints.read_checkpoint(path)[2]
+    assert json.loads(card.training)["schedule"]["passes"] >= 1 and "md5" in card.protocol
