@@ -34,6 +34,7 @@ _EXPECTED: dict[Any, str] = {
     str: "text",
     Path: "a path",
 }
+_METAVARS: dict[Any, str] = {int: "N", float: "X", Path: "PATH"}
 
 
 class UsageError(ConfigError):
@@ -203,10 +204,11 @@ def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> _T |
         ConfigError: the file is missing or no YAML mapping, or holds an unknown key or a value not allowed.
         UsageError: a flag is unknown, its value not allowed, or something required is missing.
     """
-    from jsonargparse import ArgumentError, ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
-    summary = (inspect.getdoc(kind) or "").split("\n\n")[0]
-    parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False)
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    usage = f"{prog} CONFIG [--option VALUE ...]"
+    parser = ArgumentParser(prog=prog, usage=usage, exit_on_error=False)
     parser.add_argument("CONFIG", nargs="?", type=str, help="YAML file with the options below; flags win over it")
     parser.add_argument("--print_config", action="store_true", help="print the resolved options as YAML and stop")
     parser.add_class_arguments(kind)
@@ -219,14 +221,14 @@ def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> _T |
         except ArgumentError as error:
             raise ConfigError(f"{file}: {_one_line(error)}") from error
     try:
-        values = parser.parse_args(list(arguments))
-        if values.pop("CONFIG") != (None if file is None else str(file)):
-            raise UsageError("the config file comes first: " + prog + " CONFIG [options]")
-        prints = values.pop("print_config")
+        values = parser.parse_args([argument for argument in arguments if argument != "--print_config"])
+        if values.pop("CONFIG") != (None if file is None else arguments[0]):
+            raise UsageError("only one file, in front of the options")
         made = parser.instantiate(values)
-    except (ArgumentError, ValueError) as error:
-        raise UsageError(_one_line(error)) from error
-    if prints:
+    except (ArgumentError, ValueError, UsageError) as error:
+        raise UsageError(f"{_one_line(error)} (usage: {usage})") from error
+    values.pop("print_config")
+    if "--print_config" in arguments:
         return str(parser.dump(values, skip_none=False))
     return kind(**{field.name: made[field.name] for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
 
