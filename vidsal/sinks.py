@@ -266,7 +266,7 @@ class VideoSink(_FileSink):
         self._bumped = 0
         self._copier: _Copier | None = None
         self._window: _Window | None = None
-        self._texts: list[int] = []
+        self._late: list[int] = []
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
             self._copier = self._plan_copies(info.path)
         try:
@@ -275,7 +275,7 @@ class VideoSink(_FileSink):
             self._close(complete=False)
             raise
 
-    def _plan_copies(self, source: Path) -> _Copier | None:
+    def _plan_copies(self, source: Path) -> _Copier:
         copier = _Copier(source, skip=self._info.stream_index, messages=self.messages)
         left_out = copier.left_out_by(self._target.suffix)
         if left_out and self._target.suffix.lower() != ".mkv":
@@ -293,14 +293,12 @@ class VideoSink(_FileSink):
             self.messages.append(f"left out, as a {self._target.suffix} file cannot hold it: {_describe(stream)}")
         copier.leave_out(left_out)
         if self._target.suffix.lower() != ".mkv":
-            # FFmpeg's fragmented mp4 breaks on text subtitles (wrong times, even an abort): they are added at the end.
-            texts = [stream for stream in copier.streams if _is_text(stream)]
-            self._texts = [stream.index for stream in texts]
-            copier.leave_out(texts)
-        if copier.streams or copier.chapters or self._texts:
-            return copier
-        copier.close()
-        return None
+            # FFmpeg's fragmented mp4 breaks on text subtitles (wrong times, even an abort), loses covers, and keeps
+            # everything in memory until each stream has begun: such streams are added at the end.
+            late = [stream for stream in copier.streams if copier.is_late(stream)]
+            self._late = [stream.index for stream in late]
+            copier.leave_out(late)
+        return copier
 
     def _probe_encoder(self) -> None:
         """Encodes one grey frame into memory: hardware encoders fail only there."""
@@ -309,8 +307,9 @@ class VideoSink(_FileSink):
             with av.open(io.BytesIO(), "w", format=_FORMATS[self._target.suffix.lower()]) as out:
                 stream = self._add_video(out, time_base)
                 frame = av.VideoFrame.from_ndarray(np.full((*self._size, 3), 128, np.uint8), format="rgb24")
-                out.mux(stream.encode(self._to_yuv(frame, 0, time_base)))
-                out.mux(stream.encode(None))
+                stream.encode(self._to_yuv(frame, 0, time_base))
+                stream.encode(None)
+                out.start_encoding()
         except (FFmpegError, ValueError, OSError) as error:
             raise EncodeError(
                 f"the encoder {self._video.encoder!r} (preset {self._video.preset!r}, crf {self._video.crf}) cannot "
@@ -382,13 +381,17 @@ class VideoSink(_FileSink):
                 self.messages.append(f"the source's times begin at {float(start):.3f} seconds; the result begins at 0")
         with self._telling():
             suffix = self._target.suffix.lower()
-            # Written in pieces of a second and flushed, so that a kill loses little; a sparse stream may not hold
+            # Written in pieces of half a second and flushed, so that a kill loses little; a sparse stream may not hold
             # back the others for long.
             options = {"flush_packets": "1", "max_interleave_delta": "2000000"}
             if suffix == ".mkv":
                 options |= {"cluster_time_limit": "1000"}
             else:
-                options |= {"movflags": "hybrid_fragmented", "frag_duration": "1000000"} | self._mp4_options(copier)
+                # Without the delay the first piece has wrong times, which shows in a killed file; AAC from a transport
+                # stream does not bear it.
+                delay = "" if copier is not None and copier.has_raw_aac else "+delay_moov"
+                options |= {"movflags": f"hybrid_fragmented{delay}", "frag_duration": "500000"}
+                options |= self._mp4_options(copier)
             self._out = av.open(str(self.partial_path), "w", format=_FORMATS[suffix], container_options=options)
             self._stream = self._add_video(self._out, self._time_base)
             if copier is not None:
@@ -448,20 +451,22 @@ class VideoSink(_FileSink):
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
+            if packet.dts is None or abs(packet.pts - packet.dts) > _LONGEST_GAP_TICKS:
+                packet.dts = packet.pts  # libx265 leaves it unset where it gets a single frame
             written_until = None if packet.dts is None else packet.dts * Fraction(packet.time_base)
             self._out.mux(packet)
             # Copies follow the encoder, which runs behind the frames: neither waits in memory for the other.
             if self._copier is not None and written_until is not None:
                 self._copier.copy_until(written_until)
 
-    def _add_texts(self) -> None:
-        """Rewrites the finished partial file with the text subtitles of the source."""
+    def _add_late_streams(self) -> None:
+        """Rewrites the finished partial file with the streams of the source that had to wait."""
         if self._info.path is None or self._window is None:
             return
         whole = self.partial_path.with_suffix(f".2{self._target.suffix}")
-        texts = _Copier(self._info.path, skip=self._info.stream_index, messages=self.messages)
+        late = _Copier(self._info.path, skip=self._info.stream_index, messages=self.messages)
         try:
-            texts.leave_out([stream for stream in texts.streams if stream.index not in self._texts])
+            late.leave_out([stream for stream in late.streams if stream.index not in self._late])
             options = self._mp4_options(self._copier)
             with (
                 av.open(str(self.partial_path)) as written,
@@ -471,17 +476,17 @@ class VideoSink(_FileSink):
             ):
                 streams = [stream for stream in written.streams if not _is_chapter_track(stream)]
                 copies = {stream.index: _add_copy(out, stream) for stream in streams}
-                texts.attach(out, copies[0], window=self._window)
+                late.attach(out, copies[0], window=self._window)
                 for packet in written.demux(*streams):
                     if packet.size == 0 or packet.dts is None:
                         continue
-                    texts.copy_until(packet.dts * Fraction(packet.time_base))
+                    late.copy_until(packet.dts * Fraction(packet.time_base))
                     packet.stream = copies[packet.stream.index]
                     out.mux(packet)
-                texts.copy_until(None)
+                late.copy_until(None)
             whole.replace(self.partial_path)
         finally:
-            texts.close()
+            late.close()
             whole.unlink(missing_ok=True)
 
     def _close(self, *, complete: bool) -> None:
@@ -496,8 +501,8 @@ class VideoSink(_FileSink):
                             self._copier.copy_until(None)
                 finally:
                     self._out.close()
-                if complete and self._texts:
-                    self._add_texts()
+                if complete and self._late:
+                    self._add_late_streams()
         finally:
             self._out = None
             if self._copier is not None:
@@ -604,9 +609,7 @@ class _Copier:
         self._video = None if skip is None else container.streams[skip]
         self.chapters: list[Any] = list(container.chapters())
         self.streams: list[Any] = [
-            stream
-            for stream in container.streams
-            if stream.index != skip and not (self.chapters and _is_chapter_track(stream))
+            stream for stream in container.streams if stream.index != skip and not self._is_remade(stream)
         ]
         self._out: Any = None
         self._copies: dict[int, Any] = {}
@@ -619,6 +622,13 @@ class _Copier:
         self._shift = Fraction(0)
         self._start: Fraction | None = None
         self._end: Fraction | None = None
+
+    def _is_remade(self, stream: Any) -> bool:
+        """Whether the muxer makes a track itself, from the chapters or from the video's time code."""
+        if stream.type != "data":
+            return False
+        coded = self._video is not None and "timecode" in self._video.metadata and "timecode" in stream.metadata
+        return coded or (bool(self.chapters) and _is_chapter_track(stream))
 
     @property
     def start(self) -> Fraction | None:
@@ -633,6 +643,19 @@ class _Copier:
         if video is None or video.start_time is None or not video.time_base:
             return Fraction(0)
         return Fraction(video.start_time * video.time_base)
+
+    @property
+    def has_raw_aac(self) -> bool:
+        """Whether a sound track is AAC whose settings stand in its packets, as in transport streams."""
+        contexts = [stream.codec_context for stream in self.streams if stream.type == "audio"]
+        return any(context.name.startswith("aac") and not context.extradata for context in contexts)
+
+    def is_late(self, stream: Any) -> bool:
+        """Whether a stream begins late, or has few packets, or none."""
+        if stream.type not in ("audio", "video") or _is_cover(stream) or stream.start_time is None:
+            return True
+        begin = Fraction(stream.start_time * stream.time_base)
+        return begin - (self.start or 0) > _LONGEST_LAG_SECONDS
 
     def left_out_by(self, suffix: str) -> list[Any]:
         """The streams that a container cannot hold, found by trying."""
@@ -651,6 +674,9 @@ class _Copier:
             encoded.metadata.update(_kept(self._video.metadata))
             encoded.disposition = self._video.disposition
         for stream in self.streams:
+            if _is_cover(stream) and out.format.name == "matroska":
+                self._attach_cover(out, stream)
+                continue
             copy = _add_copy(out, stream)
             self._copies[stream.index] = copy
             if window.start is not None and stream.type == "video":
@@ -663,6 +689,14 @@ class _Copier:
             with suppress(FFmpegError):
                 self._container.seek(int((window.start - 5) * 1_000_000))
         self._packets = self._read()
+
+    def _attach_cover(self, out: Any, stream: Any) -> None:
+        """A .mkv keeps a cover as an attached file, written with the header."""
+        with av.open(str(self._source)) as container:
+            packet = next((p for p in container.demux(container.streams[stream.index]) if p.size), None)
+        if packet is not None:
+            kind = "png" if stream.codec_context.name == "png" else "jpeg"
+            out.add_attachment(f"cover.{'png' if kind == 'png' else 'jpg'}", f"image/{kind}", bytes(packet))
 
     def copy_until(self, seconds: Fraction | None) -> None:
         """Copies what comes up to a time of the output; None: all that is left."""
@@ -692,14 +726,14 @@ class _Copier:
 
     def _read(self) -> Iterator[Any]:
         """The packets in file order, with a decoding time each; bad data is skipped, counted and bounded."""
-        wanted = [stream for stream in self.streams if stream.type != "attachment"]
+        wanted = [stream for stream in self.streams if stream.index in self._copies and stream.type != "attachment"]
         while wanted:
             try:
                 for packet in self._container.demux(*wanted):
                     if packet.size == 0 or _is_gap(packet):
                         continue
                     if packet.dts is None:
-                        packet.dts = packet.pts
+                        packet.dts = 0 if _is_cover(packet.stream) else packet.pts
                     if packet.dts is None:
                         if not self._fault():
                             return
@@ -834,6 +868,8 @@ def _add_copy(out: Any, stream: Any) -> Any:
 
 def _can_hold(format_name: str, stream: Any) -> bool:
     """Whether a container takes a stream: only writing a header tells."""
+    if stream.type == "data" and getattr(stream, "name", None) is None:
+        return False  # an mp4 takes the header of nameless data and fails at the end
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as out:
             _add_copy(out, stream)
@@ -1025,8 +1061,8 @@ class _MapArrays:
         if self._raw is None:
             return
         raw, self._raw = self._raw, None
-        raw.close()
         try:
+            raw.close()
             self._zip()
         finally:
             self._raw_path.unlink(missing_ok=True)

@@ -1,0 +1,819 @@
+"""The files that are written: times, sound, colours, kills, full disks, maps and tables read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from media import RGB, add_cover, make_video, stream_packets
+
+from vidsal.decode import DecodeOptions, VideoInfo, open_video
+from vidsal.errors import ConfigError, EncodeError
+from vidsal.frames import FrameBatch, Picture, SaliencyBatch
+from vidsal.render import RenderOptions
+from vidsal.sinks import MAPS_FULL_SCALE, ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
+from vidsal.tracks import FrameNumbers, Tracker
+
+QUICK = VideoOptions(preset="ultrafast", crf=12)
+INVISIBLE = RenderOptions(opacity=0)
+
+
+def one_hot_log_density(count: int, height: int = 6, width: int = 8) -> torch.Tensor:
+    maps = torch.full((count, height, width), 1e-4)
+    maps[:, 1, 6] = 1
+    return (maps / maps.sum(dim=(1, 2), keepdim=True)).log()
+
+
+def saliency(batch: FrameBatch) -> SaliencyBatch:
+    """A made result: everybody looks at the upper right."""
+    count = len(batch)
+    return SaliencyBatch(
+        index=batch.index,
+        pts_seconds=batch.pts_seconds,
+        shot=np.zeros(count, np.int64),
+        cut=np.zeros(count, np.bool_),
+        log_density=one_hot_log_density(count),
+        height=batch.height,
+        width=batch.width,
+        pictures=batch.pictures,
+    )
+
+
+def made_batch(
+    times: Sequence[float],
+    *,
+    pts: Sequence[int | None] | None = None,
+    size: tuple[int, int] = (48, 64),
+    level: int = 90,
+) -> SaliencyBatch:
+    """Grey pictures without a source; `pts` in units of 1/1000 second."""
+    count, (height, width) = len(times), size
+    pictures = tuple(
+        Picture(
+            rgb=lambda: np.full((height, width, 3), level, np.uint8),
+            pts=None if pts is None else pts[i],
+            time_base=None if pts is None or pts[i] is None else Fraction(1, 1000),
+        )
+        for i in range(count)
+    )
+    return SaliencyBatch(
+        index=np.arange(count),
+        pts_seconds=np.array(times, np.float64),
+        shot=np.zeros(count, np.int64),
+        cut=np.zeros(count, np.bool_),
+        log_density=one_hot_log_density(count),
+        height=height,
+        width=width,
+        pictures=pictures,
+    )
+
+
+def made_info(**changed: Any) -> VideoInfo:
+    return VideoInfo(**({"source": "made", "kind": "camera", "height": 48, "width": 64} | changed))
+
+
+def overlaid(source: Path, target: Path, *, start: float = 0.0, end: float | None = None, **options: Any) -> VideoSink:
+    """Runs a source through a VideoSink."""
+    options = {"video": QUICK} | options
+    decode = DecodeOptions(start_seconds=start, end_seconds=end)
+    with open_video(source, options=decode, size=(12, 16), keep_pictures=True) as reader:
+        sink = VideoSink(target, reader.info, start_seconds=start, end_seconds=end, **options)
+        with sink:
+            for batch in reader:
+                sink.write(saliency(batch))
+    return sink
+
+
+def times(path: Path, index: int = 0) -> list[Fraction]:
+    return sorted(packet.pts for packet in stream_packets(path, index) if packet.pts is not None)
+
+
+def shown_times(path: Path) -> list[Fraction]:
+    """What a player shows: the times of the decoded frames of the first stream."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [frame.pts * stream.time_base for frame in container.decode(stream)]
+
+
+def sound(path: Path, index: int = 1) -> list[tuple[Fraction | None, bytes]]:
+    return [(packet.pts, packet.data) for packet in stream_packets(path, index)]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- times and copied streams ---
+
+UNEVEN = np.cumsum(np.random.default_rng(0).integers(900, 9000, 30)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("pts", "bframes"),
+    [
+        pytest.param(None, 0, id="even"),
+        pytest.param(None, 3, id="bframes"),
+        pytest.param(UNEVEN, 2, id="uneven"),
+        pytest.param([45000 + 3600 * i for i in range(30)], 2, id="late"),
+        pytest.param([-9000 + 3600 * i for i in range(30)], 0, id="negative"),
+    ],
+)
+def test_every_frame_comes_once_with_its_own_time_and_the_sound_is_the_same_to_the_bit(
+    tmp_path: Path, pts: list[int] | None, bframes: int
+) -> None:
+    source = make_video(tmp_path / "in.mp4", pts=pts, bframes=bframes, audio_tracks=2)
+    sink = overlaid(source, tmp_path / "out.mp4")
+    assert sink.path == tmp_path / "out.mp4"
+    assert shown_times(sink.path) == shown_times(source)
+    if pts is None or pts[0] >= 0:  # an mp4 hides frames before 0, which its packets still list
+        assert times(sink.path) == times(source)
+    assert len(set(shown_times(source))) >= 27
+    for track in (1, 2):
+        assert sound(sink.path, track) == sound(source, track)
+    assert sink.messages == []
+
+
+def test_frames_taken_at_a_steady_rate_would_fail_the_comparison_of_times(tmp_path: Path) -> None:
+    """The test above means something: its uneven source is far from any steady one."""
+    source = make_video(tmp_path / "in.mp4", pts=UNEVEN)
+    steps = np.diff([float(time) for time in times(source)])
+    assert steps.max() > 5 * steps.min()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("in.mkv", {"audio_tracks": 1, "bframes": 2}),
+        ("in.webm", {"audio_tracks": 1, "codec": "libvpx-vp9"}),
+        ("in.avi", {"audio_tracks": 1, "codec": "mpeg4"}),
+        ("in.mov", {"audio_tracks": 1, "bframes": 2}),
+    ],
+)
+def test_other_containers_become_an_mp4_with_the_same_times_and_sound(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    source = make_video(tmp_path / name, frames=25, **options)
+    sink = overlaid(source, tmp_path / "out.mp4")
+    assert sink.path.suffix == ".mp4"
+    assert times(sink.path) == times(source)
+    ours, theirs = sound(sink.path), sound(source)
+    assert [data for _, data in ours] == [data for _, data in theirs]
+    # Their clocks may differ (milliseconds in a mkv), the moments not.
+    gaps = [abs(float(a - b)) for (a, _), (b, _) in zip(ours, theirs, strict=True) if a is not None and b is not None]
+    assert max(gaps) < 0.001
+
+
+def test_sound_of_a_transport_stream_is_unwrapped_and_keeps_its_times(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.ts", audio_tracks=1, bframes=2)
+    sink = overlaid(source, tmp_path / "out.mp4")
+    assert times(sink.path) == times(source)
+    ours, theirs = sound(sink.path), sound(source)
+    # An mp4 holds AAC without the 7-byte header that each packet of a transport stream has.
+    assert [data for _, data in ours] == [data[7:] for _, data in theirs]
+    assert max(abs(float(a - b)) for (a, _), (b, _) in zip(ours, theirs, strict=True) if a and b) < 2e-5
+
+
+def test_a_recording_that_begins_hours_late_begins_at_0_and_keeps_step_with_its_sound(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.ts", frames=25, audio_tracks=1, container_options={"output_ts_offset": "7000"})
+    assert times(source)[0] >= 7000
+    sink = overlaid(source, tmp_path / "out.mp4")
+    assert float(times(sink.path)[0]) < 0.2
+    assert "begin at" in sink.messages[0]
+    before, after = (float(times(path)[0] - times(path, 1)[0]) for path in (source, sink.path))
+    assert after == pytest.approx(before, abs=2e-5)
+
+
+def test_subtitles_titles_languages_and_chapters_are_kept(tmp_path: Path) -> None:
+    plain = make_video(
+        tmp_path / "plain.mp4", audio_tracks=2, subtitles=True, metadata={"title": "A film", "comment": "c"}
+    )
+    source = tmp_path / "in.mp4"
+    chapters = [
+        {"id": i, "start": 500 * i, "end": 500 * i + 500, "time_base": Fraction(1, 1000), "metadata": {"title": name}}
+        for i, name in enumerate(("One", "Two"))
+    ]
+    with av.open(str(plain)) as container, av.open(str(source), "w") as out:
+        copies: dict[int, Any] = {}
+        for stream in container.streams:
+            copies[stream.index] = out.add_stream_from_template(stream)
+            copies[stream.index].metadata.update(stream.metadata)
+        copies[0].metadata["handler_name"] = "Main picture"
+        copies[2].disposition = av.stream.Disposition.comment
+        out.metadata.update({"title": "A film", "comment": "c"})
+        out.set_chapters(chapters)
+        for packet in container.demux():
+            if packet.dts is not None and packet.size > 2:
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+    sink = overlaid(source, tmp_path / "out.mp4")
+    assert sink.messages == []
+    for track in (1, 2, 3):
+        assert sound(sink.path, track) == sound(source, track)
+    with av.open(str(sink.path)) as result:
+        assert result.metadata["title"] == "A film"
+        assert result.metadata["comment"] == "c"
+        assert [stream.language for stream in result.streams][1:4] == ["eng", "deu", "eng"]
+        assert result.streams[0].metadata["handler_name"] == "Main picture"
+        assert result.streams[2].disposition & av.stream.Disposition.comment
+        found = [(c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]) for c in result.chapters()]
+    assert found == [(0, Fraction(1, 2), {"title": "One"}), (Fraction(1, 2), 1, {"title": "Two"})]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_cover_art_is_kept_as_cover_art(tmp_path: Path, suffix: str) -> None:
+    jpeg = cv2.imencode(".jpg", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
+    source = add_cover(make_video(tmp_path / "plain.mp4", audio_tracks=1), tmp_path / "in.mp4", jpeg)
+    sink = overlaid(source, tmp_path / f"out{suffix}")
+    assert sink.messages == []
+    with av.open(str(sink.path)) as result:
+        covers = [s for s in result.streams if s.disposition & av.stream.Disposition.attached_pic]
+        assert len(covers) == 1
+        index = covers[0].index
+    assert stream_packets(sink.path, index)[0].data == jpeg
+
+
+def test_a_stream_that_no_mp4_holds_makes_the_result_a_mkv_and_is_said(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mkv", audio_tracks=1, subtitles=True)
+    sink = overlaid(source, tmp_path / "out.mp4")
+    assert sink.path == tmp_path / "out.mkv"
+    assert names_in(tmp_path) == ["in.mkv", "out.mkv"]
+    assert "out.mkv is written instead of out.mp4" in sink.messages[0]
+    assert "srt" in sink.messages[0]
+    assert times(sink.path) == times(source)
+    for track in (1, 2):
+        assert sound(sink.path, track) == sound(source, track)
+    with pytest.raises(EncodeError, match=r"out\.mkv exists already"):
+        overlaid(source, tmp_path / "out.mp4")
+
+
+def test_a_stream_that_the_wanted_container_cannot_hold_is_never_dropped_in_silence(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", audio_tracks=1, subtitles=True)
+    sink = overlaid(source, tmp_path / "out.mkv")
+    assert sink.messages == ["left out, as a .mkv file cannot hold it: subtitle stream 2 (mov_text, eng)"]
+    assert [data for _, data in sound(sink.path)] == [data for _, data in sound(source)]
+
+
+def test_a_time_code_track_is_made_anew(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mov", metadata={"timecode": "01:00:00:00"})
+    sink = overlaid(source, tmp_path / "out.mov")
+    assert sink.messages == []
+    with av.open(str(sink.path)) as result:
+        assert result.streams[0].metadata["timecode"] == "01:00:00:00"
+
+
+def test_streams_are_left_out_when_asked(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", audio_tracks=1, subtitles=True)
+    sink = overlaid(source, tmp_path / "out.mp4", video=VideoOptions(preset="ultrafast", keep_streams=False))
+    with av.open(str(sink.path)) as result:
+        assert [stream.type for stream in result.streams] == ["video"]
+
+
+def test_a_part_begins_at_0_with_the_sound_of_that_part_only(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=150, audio_tracks=1, subtitles=True, bframes=2)
+    sink = overlaid(source, tmp_path / "out.mp4", start=2.1, end=4.0)
+    # Frames at 2.12, 2.16, ..., 3.96.
+    assert times(sink.path) == [Fraction(i, 25) for i in range(47)]
+    ours, theirs = sound(sink.path), sound(source)
+    first = [data for _, data in theirs].index(ours[0][1])
+    assert ours == [(time - Fraction(53, 25), data) for time, data in theirs[first : first + len(ours)] if time]
+    assert ours[0][0] is not None
+    assert 0 <= ours[0][0] < Fraction(1024, 48000)
+    last = ours[-1][0]
+    assert last is not None
+    assert Fraction(188, 100) - Fraction(1024, 48000) <= last < Fraction(188, 100)
+    # The line that is on screen at the start, and the one that follows at 3 seconds.
+    lines = [(packet.pts, packet.data[2:]) for packet in stream_packets(sink.path, 2) if packet.size > 2]
+    assert lines == [(0, b"first line"), (Fraction(88, 100), b"second line")]
+
+
+def test_an_end_alone_cuts_sound_at_the_end_and_moves_nothing(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=50, audio_tracks=1)
+    sink = overlaid(source, tmp_path / "out.mp4", end=1.0)
+    assert times(sink.path) == times(source)[:25]
+    kept = [item for item in sound(source) if item[0] is not None and item[0] < 1]
+    assert sound(sink.path) == kept
+
+
+def test_times_that_do_not_grow_are_moved_minimally_and_counted(tmp_path: Path) -> None:
+    batch = made_batch([0.0, 0.04, 0.04, 0.08, 0.05], pts=[0, 40, 40, 80, 50])
+    sink = VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK)
+    with sink:
+        sink.write(batch)
+    assert times(sink.path) == [Fraction(ms, 1000) for ms in (0, 40, 41, 80, 81)]
+    assert "2 frames" in sink.messages[0]
+
+
+def test_pictures_without_times_of_their_own_get_the_batch_times(tmp_path: Path) -> None:
+    moments = [0.0, 0.1, 0.15, 0.4]
+    sink = VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK)
+    with sink:
+        sink.write(made_batch(moments))
+    assert [float(time) for time in times(sink.path)] == pytest.approx(moments, abs=1e-5)
+
+
+def test_a_first_time_below_0_moves_the_whole_to_0(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK)
+    with sink:
+        sink.write(made_batch([0.0, 0.04], pts=[-100, -60]))
+    assert shown_times(sink.path) == [0, Fraction(1, 25)]
+    assert "below 0" in sink.messages[0]
+
+
+# --- pictures ---
+
+BARS = [(255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)]
+WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
+
+
+def bars(height: int, width: int) -> Callable[[int], RGB]:
+    row = np.repeat(np.array(BARS, np.uint8), width // 8, axis=0)
+    return lambda i: np.broadcast_to(row, (height, width, 3)).copy()
+
+
+def yuv_of(rgb: tuple[int, int, int], matrix: int, *, full: bool) -> list[float]:
+    """The definition, ITU-R BT.601, BT.709 and BT.2020."""
+    kr, kb = WEIGHTS[matrix]
+    r, g, b = (value / 255 for value in rgb)
+    luma = kr * r + (1 - kr - kb) * g + kb * b
+    u, v = (b - luma) / 2 / (1 - kb), (r - luma) / 2 / (1 - kr)
+    return [255 * luma, 128 + 255 * u, 128 + 255 * v] if full else [16 + 219 * luma, 128 + 224 * u, 128 + 224 * v]
+
+
+@pytest.mark.parametrize(
+    ("height", "tagged", "full", "expected"),
+    [
+        pytest.param(48, 1, False, 1, id="709"),
+        pytest.param(48, 6, False, 6, id="601"),
+        pytest.param(48, 9, False, 9, id="2020"),
+        pytest.param(48, 1, True, 1, id="709 full range"),
+        pytest.param(48, 5, True, 5, id="601 full range"),
+        pytest.param(48, None, False, 6, id="untagged SD"),
+        pytest.param(720, None, False, 1, id="untagged HD"),
+    ],
+)
+def test_colour_bars_come_out_in_the_matrix_and_range_that_the_file_is_tagged_with(
+    tmp_path: Path, height: int, tagged: int | None, full: bool, expected: int
+) -> None:
+    width = 128
+    source = tmp_path / "in.mp4"
+    options: dict[str, Any] = {"codec_options": {"qp": "1", "crf": "0"}}
+    if tagged is None:
+        # Converted by hand to what players assume: made with a tag, which is then left out.
+        options["codec_options"]["x264-params"] = "colormatrix=undef"
+    make_video(
+        source,
+        frames=2,
+        width=width,
+        height=height,
+        picture=bars(height, width),
+        colorspace=tagged or expected,
+        color_range=2 if full else 1,
+        **options,
+    )
+    sink = overlaid(source, tmp_path / "out.mp4", render=INVISIBLE, video=VideoOptions(preset="ultrafast", crf=1))
+    with av.open(str(sink.path)) as result:
+        frame = next(result.decode(video=0))
+    assert int(frame.colorspace) == expected
+    assert int(frame.color_range) == (2 if full else 1)
+    planes = [np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
+    for i, rgb in enumerate(BARS):
+        x = i * 16 + 8
+        got = [float(plane[plane.shape[0] // 2, x // (1 if k == 0 else 2)]) for k, plane in enumerate(planes)]
+        np.testing.assert_allclose(got, yuv_of(rgb, expected, full=full), atol=4)
+    # Under the other matrix green differs by far more: the tolerance above tells them apart.
+    other = 6 if expected in (1, 9) else 1
+    assert np.abs(np.subtract(yuv_of(BARS[3], other, full=full), yuv_of(BARS[3], expected, full=full))).max() > 15
+
+
+def test_tags_of_high_dynamic_range_are_kept(tmp_path: Path) -> None:
+    source = make_video(
+        tmp_path / "in.mp4",
+        frames=3,
+        pix_fmt="yuv420p10le",
+        colorspace=9,
+        color_primaries=9,
+        color_trc=16,
+        color_range=1,
+    )
+    sink = overlaid(source, tmp_path / "out.mp4")
+    with av.open(str(sink.path)) as result:
+        context = result.streams.video[0].codec_context
+        assert (context.pix_fmt, context.colorspace, context.color_primaries, context.color_trc) == (
+            "yuv420p",
+            9,
+            9,
+            16,
+        )
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv422p", "yuv444p", "gray", "yuvj420p"])
+def test_other_pixel_formats_become_8_bit_420_that_looks_the_same(tmp_path: Path, pix_fmt: str) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2, pix_fmt=pix_fmt)
+    sink = overlaid(source, tmp_path / "out.mp4", render=INVISIBLE)
+    pictures = []
+    for path in (source, sink.path):
+        with open_video(path) as reader:
+            pictures.append(next(iter(reader)).frames.astype(int))
+    assert np.abs(pictures[0] - pictures[1]).mean() < 3
+    with av.open(str(sink.path)) as result:
+        assert result.streams.video[0].codec_context.format.name in ("yuv420p", "yuvj420p")
+
+
+def test_turned_pictures_are_written_upright_and_their_pixel_shape_turns_too(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=3, rotation=90, sample_aspect_ratio=Fraction(4, 3))
+    sink = overlaid(source, tmp_path / "out.mp4", render=INVISIBLE)
+    with av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        frame = next(result.decode(stream))
+        assert (frame.width, frame.height, frame.rotation) == (48, 64, 0)
+        assert stream.sample_aspect_ratio == Fraction(3, 4)
+    with open_video(source) as before, open_video(sink.path) as after:
+        gap = np.abs(next(iter(before)).frames.astype(int) - next(iter(after)).frames)
+    assert gap.mean() < 4
+
+
+def test_side_by_side_is_twice_as_wide_with_the_same_pixel_shape(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2, sample_aspect_ratio=Fraction(4, 3))
+    sink = overlaid(source, tmp_path / "out.mp4", render=RenderOptions(side_by_side=True))
+    with av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        assert (stream.width, stream.height, stream.sample_aspect_ratio) == (128, 48, Fraction(4, 3))
+
+
+def test_odd_sides_are_made_even_by_repeating_the_edge_and_that_is_said(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mkv", frames=2, width=65, height=49, pix_fmt="yuv444p")
+    sink = overlaid(source, tmp_path / "out.mp4", render=INVISIBLE)
+    assert "66x50 instead of 65x49" in sink.messages[0]
+    with open_video(source) as before, open_video(sink.path) as after:
+        old, new = next(iter(before)).frames[0].astype(int), next(iter(after)).frames[0].astype(int)
+    assert new.shape == (50, 66, 3)
+    assert np.abs(new[:49, :65] - old).mean() < 5
+    assert np.abs(new[:49, 65] - old[:, 64]).mean() < 12
+
+
+def test_the_heat_is_where_people_look(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK)
+    with sink:
+        sink.write(made_batch([0.0, 0.04]))
+    with open_video(sink.path) as reader:
+        frame = next(iter(reader)).frames[0].astype(int)
+    # Cell (1, 6) of 6 x 8 covers rows 8 to 16 and columns 48 to 56; everything else stays grey.
+    assert np.abs(frame[8:16, 48:56] - 90).max() > 30
+    assert np.abs(frame[:, :36] - 90).max() < 6
+    assert np.abs(frame[30:] - 90).max() < 6
+
+
+# --- kills, errors, full disks ---
+
+
+def run_in_child(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python code that finds the repository's tests and package."""
+    tests = Path(__file__).parent
+    prelude = f"import sys; sys.path[:0] = [{str(tests)!r}, {str(tests.parent)!r}]\n"
+    return subprocess.run(
+        [sys.executable, "-c", prelude + textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_a_kill_leaves_a_readable_partial_file_and_the_next_run_is_clean(tmp_path: Path, name: str) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=300, audio_tracks=1, subtitles=name == "out.mp4")
+    code = """
+        import os, signal
+        from test_sinks import saliency
+        from vidsal.decode import open_video
+        from vidsal.sinks import VideoSink
+        with open_video(sys.argv[1], size=(12, 16), keep_pictures=True) as reader:
+            with VideoSink(sys.argv[2], reader.info) as sink:
+                for batch in reader:
+                    sink.write(saliency(batch))
+                    if batch.index[-1] >= 199:
+                        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run_in_child(code, str(source), str(tmp_path / name)).returncode == -9
+    partial = tmp_path / name.replace("out", "out.partial")
+    assert names_in(tmp_path) == ["in.mp4", partial.name]
+    shown = shown_times(partial)
+    # The very last frames may refer to one that is not there; a .mkv moves all by what the sound begins before 0.
+    kept = [float(time) for time in shown[:-8]]
+    shift = float(shown[0])
+    assert 0 <= shift <= (0.022 if partial.suffix == ".mkv" else 0)
+    truth = [float(time) + shift for time in shown_times(source)[: len(kept)]]
+    assert kept == pytest.approx(truth, abs=1.1e-3 if partial.suffix == ".mkv" else 0)
+    # The encoder looks two seconds ahead, at 25 frames a second.
+    assert len(shown) >= 130
+    assert len(stream_packets(partial, 1)) >= 130 / 25 * 48000 / 1024 - 25
+    sink = overlaid(source, tmp_path / name)
+    assert names_in(tmp_path) == ["in.mp4", name]
+    assert len(times(sink.path)) == 300
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=60, width=320, height=240, audio_tracks=1)
+    code = """
+        import json, resource, signal
+        from pathlib import Path
+        from test_sinks import saliency
+        from vidsal.decode import DecodeOptions, open_video
+        from vidsal.errors import EncodeError
+        from vidsal.sinks import ImageSink, MapsSink, TableSink, VideoSink
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        folder, said = Path(sys.argv[2]), {}
+        for name in ("a.mp4", "b.mkv", "c.mkv", "d.npz", "e.csv", "f.jsonl", "g.png"):
+            target = folder / name
+            options = DecodeOptions(batch_size=1 if name == "g.png" else 8)
+            with open_video(sys.argv[1], options=options, size=(12, 16), keep_pictures=True) as reader:
+                if name in ("a.mp4", "b.mkv"):
+                    sink = VideoSink(target, reader.info)
+                elif name == "g.png":
+                    sink = ImageSink(target)
+                else:
+                    sink = TableSink(target) if name in ("e.csv", "f.jsonl") else MapsSink(target)
+                try:
+                    with sink:
+                        for batch in reader:
+                            sink.write(saliency(batch))
+                except EncodeError as error:
+                    said[name] = str(error)
+        print(json.dumps(said))
+    """
+    (tmp_path / "out").mkdir()
+    done = run_in_child(code, str(source), str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert sorted(said) == ["a.mp4", "b.mkv", "c.mkv", "d.npz", "e.csv", "f.jsonl", "g.png"]
+    for name, message in said.items():
+        stem, suffix = name.split(".")
+        assert f"{stem}.partial.{suffix}: the disk is full" in message
+    assert all(".partial." in name and not name.endswith(".raw") for name in names_in(tmp_path / "out"))
+
+
+def test_an_error_keeps_what_was_written_under_the_partial_name(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK)
+    with pytest.raises(RuntimeError, match="elsewhere"), sink:
+        sink.write(made_batch([i / 25 for i in range(10)]))
+        raise RuntimeError("elsewhere")
+    assert names_in(tmp_path) == ["out.partial.mp4"]
+    assert sink.partial_path.name == "out.partial.mp4"
+    assert len(shown_times(sink.partial_path)) == 10
+
+
+def sinks_for(folder: Path) -> list[Sink]:
+    return [
+        VideoSink(folder / "a.mp4", made_info(), video=QUICK),
+        ImageSink(folder / "b.png"),
+        MapsSink(folder / "c.mkv"),
+        MapsSink(folder / "d.npz"),
+        TableSink(folder / "e.csv"),
+        TableSink(folder / "f.jsonl"),
+        TableSink(folder / "g.parquet"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_without_a_frame_no_file_is_left(tmp_path: Path, number: int) -> None:
+    with pytest.raises(RuntimeError, match="early"), sinks_for(tmp_path)[number]:
+        raise RuntimeError("early")
+    assert names_in(tmp_path) == []
+    with pytest.raises(EncodeError, match="no frame came"), sinks_for(tmp_path)[number]:
+        pass
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_the_final_name_appears_only_at_the_end(tmp_path: Path, number: int) -> None:
+    with sinks_for(tmp_path)[number] as sink:
+        sink.write(made_batch([0.0]))
+        assert not sink.path.exists()
+    assert names_in(tmp_path) == [sink.path.name]
+
+
+def test_an_existing_target_is_refused_by_name_before_anything_is_done(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_text("precious")
+    with pytest.raises(EncodeError, match=r"out\.mp4 exists already; use --overwrite"):
+        VideoSink(tmp_path / "out.mp4", made_info())
+    assert (tmp_path / "out.mp4").read_text() == "precious"
+    with VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK, overwrite=True) as sink:
+        sink.write(made_batch([0.0]))
+        assert (tmp_path / "out.mp4").read_text() == "precious"
+    assert len(times(tmp_path / "out.mp4")) == 1
+
+
+def test_the_source_is_never_replaced(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2)
+    (tmp_path / "alias.mp4").symlink_to(source)
+    for name in ("in.mp4", "alias.mp4"):
+        with pytest.raises(EncodeError, match="source itself"):
+            VideoSink(tmp_path / name, made_info(path=source), overwrite=True)
+
+
+def test_a_missing_folder_and_a_folder_as_target_are_named(tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match="missing does not exist"):
+        TableSink(tmp_path / "missing" / "out.csv")
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(EncodeError, match="it is a folder"):
+        TableSink(tmp_path / "out.csv", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "allowed"),
+    [
+        (lambda folder: VideoSink(folder / "out.gif", made_info()), ".mp4, .mov, .mkv"),
+        (lambda folder: MapsSink(folder / "out.mp4"), ".mkv, .npz"),
+        (lambda folder: TableSink(folder / "out.xls"), ".csv, .jsonl, .parquet"),
+    ],
+)
+def test_an_ending_that_is_not_known_is_an_error_that_lists_the_known(
+    tmp_path: Path, make: Callable[[Path], Sink], allowed: str
+) -> None:
+    with pytest.raises(ConfigError, match=allowed):
+        make(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"encoder": "libnosuch"}, {"preset": "hasty"}, {"encoder": "libtheora"}])
+def test_an_encoder_that_does_not_work_here_is_known_before_the_first_frame(
+    tmp_path: Path, options: dict[str, str]
+) -> None:
+    with pytest.raises(EncodeError, match=f"{options.get('encoder', 'libx264')}.*use --encoder libx264"):
+        VideoSink(tmp_path / "out.mp4", made_info(), video=VideoOptions(**options))  # type: ignore[arg-type]
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("encoder", ["libx265", "mpeg4", "libvpx-vp9"])
+def test_other_encoders_write_the_same_frames(tmp_path: Path, encoder: str) -> None:
+    if encoder not in av.codecs_available:
+        pytest.skip(f"this build of FFmpeg has no {encoder}")
+    batch = made_batch([0.0, 0.1, 0.15], pts=[0, 100, 150])
+    info = made_info(time_base=Fraction(1, 1000))
+    with VideoSink(tmp_path / "out.mp4", info, video=VideoOptions(encoder=encoder, preset="ultrafast")) as sink:
+        sink.write(batch)
+    assert shown_times(sink.path) == [0, Fraction(1, 10), Fraction(3, 20)]
+
+
+@pytest.mark.parametrize("wrong", [{"crf": 70}, {"encoder": ""}, {"crf": -1}])
+def test_a_wrong_video_option_is_an_error(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        VideoOptions(**wrong)
+
+
+# --- image, maps, tables ---
+
+
+def test_an_image_is_written_with_its_heat(tmp_path: Path) -> None:
+    with ImageSink(tmp_path / "out.png") as sink:
+        sink.write(made_batch([0.0]))
+    picture = cv2.imread(str(sink.path)).astype(int)
+    assert picture.shape == (48, 64, 3)
+    assert (picture[30:] == 90).all()
+    assert picture[12, 52, 2] - picture[12, 52, 0] > 40  # the hot end of turbo is red; OpenCV reads BGR
+    with pytest.raises(ValueError, match="one frame"), ImageSink(tmp_path / "two.png") as sink:
+        sink.write(made_batch([0.0, 0.1]))
+
+
+def random_batch(count: int, first: int = 0, sharpness: float = 6.0) -> SaliencyBatch:
+    rng = torch.Generator().manual_seed(first)
+    logits = sharpness * torch.rand(count, 30, 40, generator=rng)
+    index = np.arange(first, first + count)
+    return SaliencyBatch(
+        index=index,
+        pts_seconds=index * 0.0417083,
+        shot=index // 5,
+        cut=(index % 5 == 0) & (index > 0),
+        log_density=logits.flatten(1).log_softmax(1).reshape(logits.shape),
+        height=720,
+        width=1280,
+    )
+
+
+def test_a_map_video_gives_the_density_back_within_half_a_unit(tmp_path: Path) -> None:
+    batches = [random_batch(4), random_batch(3, first=4)]
+    with MapsSink(tmp_path / "maps.mkv") as sink:
+        for batch in batches:
+            sink.write(batch)
+    with av.open(str(sink.path)) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+        unit = float(tags["vidsal_density_per_unit"])
+        stream = container.streams.video[0]
+        frames = [(float(frame.pts * stream.time_base), frame.to_ndarray()) for frame in container.decode(stream)]
+        assert stream.codec_context.format.name == "gray16le"
+    assert unit == pytest.approx(MAPS_FULL_SCALE / 65535 / 1200)
+    truth = torch.cat([batch.density for batch in batches]).numpy()
+    assert len(frames) == 7
+    for i, (seconds, values) in enumerate(frames):
+        assert seconds == pytest.approx(i * 0.0417083, abs=5.1e-4)
+        np.testing.assert_allclose(values * unit, truth[i], rtol=0, atol=0.5001 * unit)
+    # The maps are far from flat, so a scale per frame or a lost map would show.
+    assert truth.max() > 10 * truth.min()
+    assert sink.messages == []
+
+
+def test_cells_beyond_the_scale_of_a_map_video_are_clipped_and_counted(tmp_path: Path) -> None:
+    sharp = random_batch(2, sharpness=2000.0)
+    above = int((sharp.density * 1200 > MAPS_FULL_SCALE * (1 + 0.5 / 65535)).sum())
+    assert above > 0
+    with MapsSink(tmp_path / "maps.mkv") as sink:
+        sink.write(sharp)
+    assert sink.messages[0].startswith(f"{above} cells")
+
+
+def test_map_arrays_give_back_the_log_density_and_all_that_belongs_to_it(tmp_path: Path) -> None:
+    batches = [random_batch(4), random_batch(3, first=4)]
+    with MapsSink(tmp_path / "maps.npz") as sink:
+        for batch in batches:
+            sink.write(batch)
+    assert names_in(tmp_path) == ["maps.npz"]
+    with np.load(sink.path, allow_pickle=False) as arrays:
+        assert arrays["log_density"].dtype == np.float16
+        truth = torch.cat([batch.density for batch in batches]).numpy()
+        np.testing.assert_allclose(np.exp(arrays["log_density"].astype(np.float64)), truth, rtol=0.004)
+        np.testing.assert_array_equal(arrays["index"], np.arange(7))
+        np.testing.assert_array_equal(arrays["pts_seconds"], np.arange(7) * 0.0417083)
+        np.testing.assert_array_equal(arrays["shot"], [0, 0, 0, 0, 0, 1, 1])
+        assert (int(arrays["height"]), int(arrays["width"])) == (720, 1280)
+
+
+def test_map_arrays_hold_impossible_places_as_finite_numbers(tmp_path: Path) -> None:
+    batch = random_batch(1)
+    batch.log_density[0, 0, 0] = -math.inf
+    with MapsSink(tmp_path / "maps.npz") as sink:
+        sink.write(batch)
+    with np.load(sink.path) as arrays:
+        assert np.isfinite(arrays["log_density"]).all()
+        assert np.exp(arrays["log_density"][0, 0, 0].astype(np.float64)) == 0
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        rows: list[dict[str, Any]] = parquet.read_table(str(path)).to_pylist()
+        return rows
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    with path.open(newline="") as file:
+        return [
+            {
+                key: None
+                if text == ""
+                else {"true": True, "false": False}.get(text, text)
+                if text in ("true", "false")
+                else float(text)
+                for key, text in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_holds_the_numbers_of_the_tracker_one_row_a_frame(tmp_path: Path, suffix: str) -> None:
+    batches = [random_batch(4), random_batch(8, first=4)]
+    with TableSink(tmp_path / f"table{suffix}") as sink:
+        for batch in batches:
+            sink.write(batch)
+    tracker = Tracker()
+    expected = [numbers.as_row() for batch in batches for numbers in tracker.update(batch)]
+    rows = read_table(sink.path)
+    assert [list(row) for row in rows] == [list(FrameNumbers.columns())] * 12
+    for row, truth in zip(rows, expected, strict=True):
+        assert row == pytest.approx(truth, rel=1e-8, nan_ok=True)
+    assert [row["cut"] for row in rows] == [i % 5 == 0 and i > 0 for i in range(12)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_rows_are_on_disk_after_every_batch(tmp_path: Path, suffix: str) -> None:
+    with TableSink(tmp_path / f"table{suffix}") as sink:
+        for i in range(3):
+            sink.write(random_batch(2, first=2 * i))
+            partial = tmp_path / f"table.partial{suffix}"
+            assert len(read_table(partial)) == 2 * (i + 1)
+
+
+def test_a_parquet_table_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(EncodeError, match=r"pip install 'vidsal\[parquet\]'"):
+        TableSink(tmp_path / "table.parquet")
+
+
+def test_drawing_without_pictures_is_refused(tmp_path: Path) -> None:
+    batch: npt.NDArray[Any] | SaliencyBatch = random_batch(1)
+    with pytest.raises(ValueError, match="keep_pictures"), VideoSink(tmp_path / "o.mp4", made_info(), video=QUICK) as s:
+        s.write(batch)
+    assert names_in(tmp_path) == []
