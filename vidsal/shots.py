@@ -3,7 +3,7 @@
 Two frames of one shot can be made from each other by moving pieces of the picture about; two shots cannot.
 Each frame is therefore brought down to a thumbnail, evened in brightness and contrast, cut into blocks, and
 each block is looked for near its place in the frame before (and the other way round). What no shift explains
-is the change: about 0 for a copy, below 0.4 for nearly all motion, above 0.5 for unrelated pictures.
+is the change: 0 for a copy, below 0.35 for nearly all motion, 0.4 to 1 for unrelated pictures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BLOCKS = (_HEIGHT // _BLOCK) * (_WIDTH // _BLOCK)
 # Grey levels added to the contrast before dividing by it, so that noise in a black frame stays noise.
 _CONTRAST_FLOOR = 12.0
 # What the shot has lately shown counts this much against a cut, and fades by this factor a frame.
-_LEVEL_WEIGHT = 0.2
+_LEVEL_WEIGHT = 0.3
 _LEVEL_DECAY = 0.8
 # The level cannot rise above this, or a flash or a whip pan would hide the cut behind it.
 _LEVEL_LIMIT = 0.5
@@ -50,21 +50,21 @@ class CutOptions:
 
     detect_cuts: bool = True
     """Find cuts between shots and start the model, smoothing and region ids afresh there."""
-    cut_threshold: float = 0.45
-    """Change that makes a cut, from 0 to 1 (no unit): lower finds more cuts, higher bears more motion."""
+    cut_threshold: float = 0.4
+    """Change that makes a cut, above 0 (a copy) to 1 (nothing in common): lower finds more, higher forgives motion."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.cut_threshold <= 1.0:
             raise ConfigError(
                 f"cut_threshold is {self.cut_threshold}; it must be above 0 and at most 1. "
-                "Try 0.45, or detect_cuts=False to find none."
+                "Try 0.4, or detect_cuts=False to find none."
             )
 
 
 class CutDetector:
     """Finds hard cuts, deciding on each frame at once and without looking ahead.
 
-    A cut is declared where the change from the frame before, less a fifth of the largest recent change, reaches
+    A cut is declared where the change from the frame before, less 0.3 of the largest recent change, reaches
     the threshold, unless the frame looks like one of the last four or shows the shapes of the one before in
     another light. So motion that has been fast stays motion, and a flash of up to three frames makes at most one
     cut, mostly none. Dissolves and fades have no first frame and make none.
@@ -145,13 +145,15 @@ class CutDetector:
 
 
 def _thumbnails(frames: npt.NDArray[np.uint8]) -> _Thumbnail:
-    """(B, h, w, 3) uint8 RGB -> (B, 3, 20, 32): evened luma and two colour differences."""
+    """(B, h, w, 3) uint8 RGB -> (B, 3, 20, 32): luma and two colour differences, evened in light and contrast."""
     small = np.stack([cv2.resize(frame, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA) for frame in frames])
     red, green, blue = np.moveaxis(small.astype(np.float32), 3, 0)  # (3, B, 20, 32)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     planes = np.stack([luma, 0.564 * (blue - luma), 0.713 * (red - luma)], axis=1)  # (B, 3, 20, 32)
     planes[:, 0] -= luma.mean(axis=(1, 2), keepdims=True)
-    planes /= (luma.std(axis=(1, 2)) + _CONTRAST_FLOOR)[:, None, None, None]
+    # Contrast of light and colour together, so that grey footage has as large a change at its cuts.
+    contrast = np.sqrt(np.square(planes).sum(axis=1).mean(axis=(1, 2)))
+    planes /= (contrast + _CONTRAST_FLOOR)[:, None, None, None]
     return planes
 
 

@@ -1,0 +1,288 @@
+"""Densities with known courses in time come in; the averages must be those of the definition."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidsal.errors import ConfigError
+from vidsal.frames import Picture, SaliencyBatch
+from vidsal.smooth import Smoother, SmoothOptions
+
+KINDS = ("exponential", "gaussian")
+
+
+def make(
+    density: npt.ArrayLike, times: Sequence[float], cuts: Sequence[int] = (), *, first: int = 0, pictures: bool = False
+) -> SaliencyBatch:
+    maps = torch.tensor(np.asarray(density, np.float64)).float()
+    count = len(times)
+    cut = np.isin(np.arange(count), cuts)
+    return SaliencyBatch(
+        index=np.arange(first, first + count),
+        pts_seconds=np.asarray(times, np.float64),
+        shot=np.cumsum(cut),
+        cut=cut,
+        log_density=maps.log(),
+        height=20,
+        width=40,
+        pictures=tuple(Picture(rgb=lambda: np.zeros((20, 40, 3), np.uint8), pts=i) for i in range(count))
+        if pictures
+        else (),
+    )
+
+
+def part(batch: SaliencyBatch, start: int, end: int) -> SaliencyBatch:
+    return SaliencyBatch(
+        index=batch.index[start:end],
+        pts_seconds=batch.pts_seconds[start:end],
+        shot=batch.shot[start:end],
+        cut=batch.cut[start:end],
+        log_density=batch.log_density[start:end],
+        height=batch.height,
+        width=batch.width,
+        pictures=batch.pictures[start:end],
+    )
+
+
+def smooth(kind: str, *batches: SaliencyBatch, tau: float = 0.15) -> SaliencyBatch:
+    """All frames that come out, joined."""
+    smoother = Smoother(SmoothOptions(smoothing=kind, time_constant_seconds=tau))  # type: ignore[arg-type]
+    out = [each for batch in batches for each in smoother.update(batch)] + smoother.flush()
+    return SaliencyBatch(
+        index=np.concatenate([each.index for each in out]),
+        pts_seconds=np.concatenate([each.pts_seconds for each in out]),
+        shot=np.concatenate([each.shot for each in out]),
+        cut=np.concatenate([each.cut for each in out]),
+        log_density=torch.cat([each.log_density for each in out]),
+        height=out[0].height,
+        width=out[0].width,
+        pictures=tuple(picture for each in out for picture in each.pictures),
+    )
+
+
+def two_cells(share: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """A 1x2 map whose left cell holds `share`: one number over time."""
+    left = np.asarray(share, np.float64)
+    return np.stack([left, 1 - left], axis=-1)[:, None, :]
+
+
+def left(batch: SaliencyBatch) -> npt.NDArray[np.float64]:
+    return batch.density[:, 0, 0].double().numpy()
+
+
+def wave(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return 0.5 + 0.3 * np.sin(2 * np.pi * times / 0.9) + 0.1 * np.sin(2 * np.pi * times / 0.4 + 1)
+
+
+def random_maps(count: int, seed: int = 0) -> npt.NDArray[np.float64]:
+    maps = np.random.default_rng(seed).random((count, 3, 5)) ** 3
+    return maps / maps.sum(axis=(1, 2), keepdims=True)
+
+
+def by_definition(
+    kind: str, signal: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], end: float, at: float, tau: float
+) -> float:
+    """The filter of a continuous signal on [0, end] by brute force: 200,000 steps of the midpoint rule."""
+    low, high = (0.0, at) if kind == "exponential" else (max(0.0, at - 3 * tau), min(end, at + 3 * tau))
+    step = (high - low) / 200_000
+    middle = low + (np.arange(200_000) + 0.5) * step
+    values = signal(middle)
+    if kind == "exponential":
+        weights = np.exp(-(at - middle) / tau) / tau * step
+        return float((weights * values).sum() + math.exp(-at / tau) * signal(np.zeros(1))[0])
+    weights = np.exp(-(((middle - at) / tau) ** 2) / 2)
+    return float((weights * values).sum() / weights.sum())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_average_is_the_continuous_filter_of_the_line_through_the_frames(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    times = np.concatenate([[0.0], np.cumsum(rng.uniform(0.005, 0.2, 19))])  # variable frame rate
+    values = rng.uniform(0.1, 0.9, 20)
+    answer = left(smooth(kind, make(two_cells(values), times.tolist())))
+    for i in (1, 7, 12, 19):
+        expected = by_definition(kind, lambda t: np.interp(t, times, values), times[-1], times[i], 0.15)
+        assert answer[i] == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_25_and_50_frames_a_second_agree_at_the_same_instants(kind: str) -> None:
+    slow, fast = np.arange(50) / 25, np.arange(99) / 50
+    one = left(smooth(kind, make(two_cells(wave(slow)), slow.tolist())))
+    two = left(smooth(kind, make(two_cells(wave(fast)), fast.tolist())))
+    assert np.abs(one - two[::2]).max() < 5e-3
+    # The waves themselves are smoothed by far more than that, and counting frames would not pass.
+    assert np.abs(one - wave(slow)).max() > 0.05
+    miscounted = left(smooth(kind, make(two_cells(wave(fast)), (fast * 2).tolist())))
+    assert np.abs(one - miscounted[::2]).max() > 0.03
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_course_of_straight_lines_25_and_50_agree_to_rounding(kind: str) -> None:
+    slow, fast = np.arange(40) / 25, np.arange(79) / 50
+    course = np.random.default_rng(2).uniform(0.1, 0.9, 40)
+    one = left(smooth(kind, make(two_cells(course), slow.tolist())))
+    two = left(smooth(kind, make(two_cells(np.interp(fast, slow, course)), fast.tolist())))
+    assert np.abs(one - two[::2]).max() < 2e-6
+
+
+def test_a_step_is_followed_with_the_time_constant() -> None:
+    times = np.array([0.0, 1e-9, 0.15, 0.30, 0.45])  # the step happens between the first two frames
+    answer = left(smooth("exponential", make(two_cells([0.0001, 0.9, 0.9, 0.9, 0.9]), times.tolist())))
+    expected = 0.9 - (0.9 - 0.0001) * np.exp(-times / 0.15)
+    assert answer == pytest.approx(expected, abs=1e-5)
+
+
+def test_densities_are_averaged_and_not_their_logs() -> None:
+    answer = left(smooth("gaussian", make(two_cells([0.9999, 0.0001]), [0.0, 0.0001])))
+    assert answer == pytest.approx([0.5, 0.5], abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_that_stands_still_stays_as_it_is(kind: str) -> None:
+    maps = np.repeat(random_maps(1), 12, axis=0)
+    answer = smooth(kind, make(maps, (np.arange(12) ** 1.5 / 25).tolist()))
+    assert answer.density.numpy() == pytest.approx(maps, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_reaches_over_a_cut(kind: str) -> None:
+    values = np.array([0.1] * 10 + [0.9] * 10)
+    times = (np.arange(20) / 25).tolist()
+    assert left(smooth(kind, make(two_cells(values), times, cuts=[10]))) == pytest.approx(values, abs=1e-6)
+    uncut = left(smooth(kind, make(two_cells(values), times)))
+    assert np.abs(uncut - values).max() > 0.2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_shot_number_without_a_mark_begins_afresh_too(kind: str) -> None:
+    values = np.array([0.1] * 5 + [0.9] * 5)
+    batch = make(two_cells(values), (np.arange(10) / 25).tolist())
+    batch.shot[5:] = 1
+    assert left(smooth(kind, batch)) == pytest.approx(values, abs=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(KINDS), st.lists(st.integers(1, 9), min_size=1, max_size=12))
+def test_grouping_into_batches_changes_nothing(kind: str, sizes: list[int]) -> None:
+    times = np.cumsum(np.random.default_rng(3).choice([0.0, 0.01, 0.04, 0.3], 40)).tolist()
+    whole = make(random_maps(40), times, cuts=[17, 18, 30])
+    pieces, start = [], 0
+    for size in [*sizes, 40]:
+        if start < 40:
+            pieces.append(part(whole, start, min(start + size, 40)))
+        start += size
+    one, many = smooth(kind, whole), smooth(kind, *pieces)
+    assert torch.equal(one.log_density, many.log_density)
+    assert many.index.tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_every_frame_comes_out_once_in_order_with_its_own_time_and_picture(kind: str) -> None:
+    times = [0.0, 0.04, 0.08, 0.5, 0.5, 0.52, 3.0, 3.04]
+    batch = make(random_maps(8), times, cuts=[5], first=30, pictures=True)
+    answer = smooth(kind, part(batch, 0, 3), part(batch, 3, 8))
+    assert answer.index.tolist() == list(range(30, 38))
+    assert answer.pts_seconds.tolist() == times
+    assert answer.shot.tolist() == batch.shot.tolist()
+    assert answer.cut.tolist() == batch.cut.tolist()
+    assert [picture.pts for picture in answer.pictures] == list(range(8))
+    assert answer.log_density.dtype == torch.float32
+    assert answer.density.sum(dim=(1, 2)).numpy() == pytest.approx(np.ones(8), abs=1e-6)
+
+
+def test_none_hands_the_batch_through() -> None:
+    batch = make(random_maps(2), [0.0, 0.04])
+    assert Smoother(SmoothOptions(smoothing="none")).update(batch)[0] is batch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_input_is_left_as_it_was(kind: str) -> None:
+    batch = make(random_maps(6), (np.arange(6) / 25).tolist())
+    before = batch.log_density.clone()
+    smooth(kind, batch)
+    assert torch.equal(batch.log_density, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_timestamps_and_steps_back_do_no_harm(kind: str) -> None:
+    for times in ([0.0] * 6, [0.0, 0.04, 0.04, 0.02, 0.08, 0.08]):
+        answer = smooth(kind, make(random_maps(6), times))
+        assert bool(torch.isfinite(answer.log_density).all())
+        assert answer.density.sum(dim=(1, 2)).numpy() == pytest.approx(np.ones(6), abs=1e-6)
+        assert answer.pts_seconds.tolist() == times
+
+
+def test_cells_without_mass_stay_finite() -> None:
+    maps = np.zeros((3, 2, 2))
+    maps[:, 0, 0] = 1
+    answer = smooth("exponential", make(maps, [0.0, 0.04, 0.08]))
+    assert bool(torch.isfinite(answer.log_density).all())
+    assert answer.density[:, 0, 0].tolist() == pytest.approx([1.0] * 3)
+
+
+def test_the_exponential_holds_nothing_back_and_the_gaussian_three_standard_deviations() -> None:
+    batch = make(random_maps(50), (np.arange(50) / 25).tolist())
+    exponential = Smoother(SmoothOptions(smoothing="exponential"))
+    assert [len(each) for each in exponential.update(batch)] == [50]
+    assert exponential.flush() == []
+    gaussian = Smoother(SmoothOptions(smoothing="gaussian", time_constant_seconds=0.1))
+    ready = sum(len(each) for each in gaussian.update(batch))
+    assert ready == 50 - 8  # 0.3 s are 7.5 frames
+    assert sum(len(each) for each in gaussian.flush()) == 8
+    assert gaussian.flush() == []
+
+
+def test_a_cut_releases_what_is_held_of_the_shot_before() -> None:
+    smoother = Smoother(SmoothOptions(smoothing="gaussian", time_constant_seconds=10.0))
+    batch = make(random_maps(6), (np.arange(6) / 25).tolist(), cuts=[4])
+    assert [each.index.tolist() for each in smoother.update(batch)] == [[0, 1, 2, 3]]
+
+
+def test_the_gaussian_holds_a_bounded_number_even_where_time_stands_still() -> None:
+    smoother = Smoother(SmoothOptions(smoothing="gaussian"))
+    maps, held = random_maps(50), 0
+    for i in range(40):
+        out = smoother.update(make(maps, [0.0] * 50, first=50 * i))
+        held += 50 - sum(len(each) for each in out)
+        assert held <= 600
+
+
+def test_reset_forgets_the_past_and_what_is_held() -> None:
+    for kind in KINDS:
+        smoother = Smoother(SmoothOptions(smoothing=kind))  # type: ignore[arg-type]
+        smoother.update(make(two_cells([0.1] * 5), (np.arange(5) / 25).tolist()))
+        smoother.reset()
+        out = smoother.update(make(two_cells([0.9]), [0.2])) + smoother.flush()
+        assert [len(each) for each in out] == [1]
+        assert left(out[0]) == pytest.approx([0.9], abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_change_of_size_within_a_shot_is_refused_and_at_a_cut_taken(kind: str) -> None:
+    smoother = Smoother(SmoothOptions(smoothing=kind))  # type: ignore[arg-type]
+    smoother.update(make(random_maps(2), [0.0, 0.04]))
+    other = np.full((2, 4, 4), 1 / 16)
+    with pytest.raises(ValueError, match="within a shot"):
+        smoother.update(make(other, [0.08, 0.12], first=2))
+    smoother = Smoother(SmoothOptions(smoothing=kind))  # type: ignore[arg-type]
+    out = smoother.update(make(random_maps(2), [0.0, 0.04]))
+    out += smoother.update(make(other, [0.08, 0.12], cuts=[0], first=2)) + smoother.flush()
+    assert sum(len(each) for each in out) == 4
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_time_constant_out_of_range_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match="positive number of seconds"):
+        SmoothOptions(time_constant_seconds=value)
+
+
+def test_an_unknown_smoothing_is_refused_with_the_choices() -> None:
+    with pytest.raises(ConfigError, match="none, exponential or gaussian"):
+        SmoothOptions(smoothing="median")  # type: ignore[arg-type]
