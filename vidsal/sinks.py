@@ -349,8 +349,6 @@ class VideoSink(_FileSink):
             **_ONE_THREAD,
         )
         frame.colorspace = self._color.matrix
-        frame.color_primaries = self._info.color_primaries
-        frame.color_trc = self._info.color_trc
         frame.pts, frame.time_base = pts, time_base
         if self._step:
             frame.duration = self._step
@@ -672,7 +670,7 @@ class _Copier:
         self._shift, self._start, self._end = window.shift, window.start, window.end
         if self._video is not None:
             encoded.metadata.update(_kept(self._video.metadata))
-            encoded.disposition = self._video.disposition
+            encoded.disposition = self._video.disposition.value
         for stream in self.streams:
             if _is_cover(stream) and out.format.name == "matroska":
                 self._attach_cover(out, stream)
@@ -862,7 +860,7 @@ def _is_chapter_track(stream: Any) -> bool:
 def _add_copy(out: Any, stream: Any) -> Any:
     copy = out.add_stream_from_template(stream, opaque=True)
     copy.metadata.update(_kept(stream.metadata))
-    copy.disposition = stream.disposition
+    copy.disposition = stream.disposition.value
     return copy
 
 
