@@ -115,6 +115,7 @@ def _run_command(arguments: list[str]) -> int:
         return 0
     if not common["inputs"]:
         parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
+    _check_targets(common["inputs"], options)
     from vidsal.model.checkpoint import load_model
 
     _share_cores()
@@ -360,6 +361,23 @@ class _Stop:
             wipe = "\r\x1b[2K" if sys.stderr.isatty() else ""
             again = "; Ctrl-C again to stop at once" if number == signal.SIGINT else ""
             os.write(2, f"{wipe}vidsal: stopping after this batch{again}\n".encode())
+
+
+def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
+    """No two inputs may write the same file: with --overwrite, the first one's results would be lost in silence."""
+    wanted = options.output
+    seen: dict[tuple[Path, str], str] = {}
+    for text in inputs:
+        path = Path(text)
+        target = (wanted.output or path.absolute().parent, path.name if path.is_dir() else path.stem)
+        if target in seen:
+            raise configuration.UsageError(
+                f"{seen[target]} and {text} would both write {target[1]}.vidsal.*: give each its own --output"
+            )
+        seen[target] = text
+    for name in (wanted.table, wanted.maps):
+        if name is not None and Path(name).suffix and len(inputs) > 1:
+            raise configuration.UsageError(f"{len(inputs)} inputs cannot share {name}: give a format, not a path")
 
 
 def _share_cores() -> None:

@@ -71,7 +71,7 @@ class Option:
         Raises:
             ConfigError: it is of another type, or none of the choices.
         """
-        if self.optional and (value is None or (value == "none" and self.kind is not str)):
+        if self.optional and (value is None or (value == "none" and (self.choices or self.kind is not str))):
             return None
         if self.choices:
             if value in self.choices:

@@ -21,6 +21,7 @@ from vidsal.stream import RunReport
 from vidsal.train import TrainProgress
 
 __all__ = [
+    "LOG_EVERY_SECONDS",
     "Display",
     "TrainClock",
     "format_card",
@@ -35,7 +36,7 @@ LOG_EVERY_SECONDS = 10.0
 """Seconds between two log lines where stderr is no terminal."""
 
 _REDRAW_SECONDS = 0.1
-_LONGEST_LABEL = 24
+_LONGEST_LABEL = 22
 
 
 class Display(Protocol):
@@ -128,19 +129,20 @@ class _LiveLine:
     def __init__(self, label: str, unit: str) -> None:
         self._unit = unit
         self._drawn = 0.0
+        console = Console(stderr=True, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
+            # The line stays short of the edge, or the terminal's echo of ^C would wrap it.
+            BarColumn(bar_width=min(40, max(8, console.width - 70))),
             TextColumn("{task.fields[count]}", markup=False),
             TextColumn("{task.fields[rate]}", markup=False),
             TextColumn("{task.fields[left]}", markup=False),
             TextColumn("{task.fields[detail]}", markup=False),
-            console=Console(stderr=True, highlight=False),
+            console=console,
             auto_refresh=False,
             transient=True,
-            expand=True,
         )
-        self._task = self._progress.add_task(shorten(label), total=None, count="", rate="", left="", detail="")
+        self._task = self._progress.add_task(_shorten(label), total=None, count="", rate="", left="", detail="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -186,7 +188,7 @@ class TrainClock:
             # The first step also loads and warms up: the clock starts behind it.
             self._begin = now, progress.step
         begin, first = self._begin
-        detail = f"pass {progress.pass_number}/{progress.passes}, loss {progress.loss:.3f}"
+        detail = f"pass {progress.pass_number}/{progress.passes} loss {progress.loss:.2f}"
         seconds = (now - begin) * progress.step / max(1, progress.step - first)
         self._display.update(done=progress.step, total=progress.steps, seconds=seconds, detail=detail)
         if progress.scores is not None:
@@ -194,7 +196,7 @@ class TrainClock:
             self._display.say(format_scores(progress.scores))
 
 
-def shorten(label: str) -> str:
+def _shorten(label: str) -> str:
     """A label that leaves room for the bar: its middle is left out where it is long."""
     if len(label) <= _LONGEST_LABEL:
         return label

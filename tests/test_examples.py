@@ -1,0 +1,80 @@
+"""The scripts in examples/ run as their first lines say, and do what they say."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made import make_checkpoint
+from media import make_video
+
+from vidsal import load_model, open_video, predict
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+def run_example(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def test_every_example_is_short_and_tested_here() -> None:
+    scripts = sorted(EXAMPLES.glob("*.py"))
+    assert [script.name for script in scripts] == ["own_sink.py", "score_a_picture.py", "stream_a_file.py"]
+    assert all(len(script.read_text().splitlines()) <= 40 for script in scripts)
+
+
+def test_streaming_prints_a_line_a_frame_with_its_time_and_a_point_in_the_picture(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = make_video(tmp_path / "clip.mp4", frames=20, width=96, height=64)
+    run_example("stream_a_file.py", monkeypatch, video, checkpoint)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [float(row[0]) for row in rows] == pytest.approx(np.arange(20) / 25, abs=1e-3)
+    assert all(-0.5 <= float(row[5]) <= 95.5 and -0.5 <= float(row[7]) <= 63.5 for row in rows)
+
+
+def test_an_own_sink_gets_every_frame_of_the_run(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = make_video(tmp_path / "clip.mp4", frames=11)
+    run_example("own_sink.py", monkeypatch, video, tmp_path, checkpoint)
+    assert capsys.readouterr().out.startswith("11 frames, 0 cuts")
+    with np.load(tmp_path / "shots.npz") as shots:
+        assert list(shots) == ["shot0"]
+        # A mean of densities is one.
+        assert shots["shot0"].sum() == pytest.approx(1.0, abs=1e-4)
+        model = load_model(checkpoint)
+        with open_video(video, size=model.preprocessor.frame_size) as reader:
+            maps = np.concatenate([batch.density.numpy() for batch in predict(reader, model)])
+        np.testing.assert_allclose(shots["shot0"], maps.mean(axis=0), atol=1e-6)
+    assert len((tmp_path / "clip.vidsal.csv").read_text().splitlines()) == 12
+
+
+def test_scoring_prefers_fixations_where_the_model_expects_them(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(3)
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), random.integers(0, 255, (48, 64, 3), np.uint8))
+    with open_video(picture) as reader:
+        (batch,) = predict(reader, checkpoint)
+    scores = {}
+    for name, cell in {"hot": batch.density[0].argmax(), "cold": batch.density[0].argmin()}.items():
+        row, column = divmod(int(cell), batch.density.shape[2])
+        x, y = (column + 0.5) * 64 / batch.density.shape[2] - 0.5, (row + 0.5) * 48 / batch.density.shape[1] - 0.5
+        (tmp_path / "fixations.csv").write_text(f"x,y\n{x:.1f},{y:.1f}\n")
+        run_example("score_a_picture.py", monkeypatch, picture, tmp_path / "fixations.csv", checkpoint)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 5 and all("centre prior" in line for line in lines)
+        scores[name] = {line.split()[0]: float(line.split()[1]) for line in lines}
+    assert scores["hot"]["nss"] > 1 > 0 > scores["cold"]["nss"]
