@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, EncodeError
@@ -386,8 +386,9 @@ class VideoSink(_FileSink):
                 options |= {"cluster_time_limit": "1000"}
             else:
                 # Without the delay the first piece has wrong times, which shows in a killed file; AAC from a transport
-                # stream does not bear it.
-                delay = "" if copier is not None and copier.has_raw_aac else "+delay_moov"
+                # stream does not bear it, and FFmpeg 8.0 damages the whole file with it.
+                raw_aac = copier is not None and copier.has_raw_aac
+                delay = "+delay_moov" if _DELAY_IS_SAFE and not raw_aac else ""
                 options |= {"movflags": f"hybrid_fragmented{delay}", "frag_duration": "500000"}
                 options |= self._mp4_options(copier)
             self._out = av.open(str(self.partial_path), "w", format=_FORMATS[suffix], container_options=options)
@@ -513,6 +514,8 @@ class VideoSink(_FileSink):
 # Before 17 swscale had no threads here; since, it starts some for each frame unless told not to.
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".", maxsplit=1)[0]) >= 17 else {}
 
+_DELAY_IS_SAFE = av.library_versions["libavformat"] >= (62, 12)
+
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 _FINEST_CLOCK = 1_000_000
@@ -521,8 +524,8 @@ _FINEST_CLOCK = 1_000_000
 _LONGEST_GAP_TICKS = 2**30
 """An mp4 has 31 bits for the time from a packet to the next, and FFmpeg aborts the process beyond."""
 
-_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
-"""FFmpeg's number of a matrix to swscale's."""
+_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7} | ({9: 9} if hasattr(Colorspace, "BT2020") else {})
+"""FFmpeg's number of a matrix to swscale's; PyAV before 18 has no BT.2020."""
 
 
 @dataclass(frozen=True)
@@ -539,7 +542,7 @@ class _OutputColor:
         full = not rgb and (info.color_range == 2 or (info.pix_fmt or "").startswith("yuvj"))
         if info.colorspace in _SWSCALE:
             matrix = info.colorspace
-        elif info.colorspace == 10:  # BT.2020 with constant luminance, which swscale treats as the usual one
+        elif info.colorspace == 10 and 9 in _SWSCALE:  # BT.2020 with constant luminance: the usual one is the nearest
             matrix = 9
         else:
             lines = info.width if info.rotation % 180 else info.height
