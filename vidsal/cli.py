@@ -234,9 +234,9 @@ def _train_command(arguments: list[str]) -> int:
     """Arguments of `vidsal train` in, a checkpoint on disk and its path on stdout out."""
     from vidsal.train import TrainConfig, train
 
-    config = configuration.parse_nested(TrainConfig, _underscored(arguments), prog="vidsal train")
-    if isinstance(config, str):
-        print(config, end="")
+    config, only_print = configuration.parse_nested(TrainConfig, _underscored(arguments), prog="vidsal train")
+    if only_print:
+        print(configuration.to_yaml(config), end="")
         return 0
     from vidsal.console import TrainClock, make_display, say
 

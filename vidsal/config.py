@@ -183,22 +183,20 @@ def resolve(kind: type[_T], *layers: Mapping[str, Any]) -> _T:
 
 
 def to_yaml(options: Any) -> str:
-    """Options as YAML, grouped by stage, that `read_file` reads back."""
-    values = dataclasses.asdict(options)
-    plain = {
-        stage: {name: str(value) if isinstance(value, Path) else value for name, value in inside.items()}
-        for stage, inside in values.items()
-    }
-    return yaml.safe_dump(plain, sort_keys=False)
+    """Option dataclasses as YAML, stage by stage, that `read_file` or `parse_nested` reads back."""
+    return yaml.safe_dump(_plain(dataclasses.asdict(options)), sort_keys=False)
 
 
-def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> _T | str:
-    """A nested dataclass from `CONFIG --stage.option value`; with --print_config, its YAML instead.
+def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> tuple[_T, bool]:
+    """A nested dataclass from `CONFIG --stage.option value`.
 
     Args:
         kind: the dataclass; fields may be dataclasses, tuples, paths and mappings.
         arguments: the YAML file, which comes first and may be left out, and flags, which win over it.
         prog: the command, for the help.
+
+    Returns:
+        The dataclass, and whether it is only to be printed (--print_config).
 
     Raises:
         ConfigError: the file is missing or no YAML mapping, or holds an unknown key or a value not allowed.
@@ -218,19 +216,17 @@ def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> _T |
         parser.default_config_files = [glob.escape(str(file))]
         try:
             parser.get_defaults()
-        except ArgumentError as error:
+        except (ArgumentError, TypeError, ValueError) as error:
             raise ConfigError(f"{file}: {_one_line(error)}") from error
     try:
         values = parser.parse_args([argument for argument in arguments if argument != "--print_config"])
         if values.pop("CONFIG") != (None if file is None else arguments[0]):
             raise UsageError("only one file, in front of the options")
         made = parser.instantiate(values)
-    except (ArgumentError, ValueError, UsageError) as error:
+    except (ArgumentError, TypeError, ValueError, UsageError) as error:
         raise UsageError(f"{_one_line(error)} (usage: {usage})") from error
-    values.pop("print_config")
-    if "--print_config" in arguments:
-        return str(parser.dump(values, skip_none=False))
-    return kind(**{field.name: made[field.name] for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
+    chosen = {field.name: made[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**chosen), "--print_config" in arguments
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -305,6 +301,14 @@ def _flag_type(option: Option) -> Any:
             raise argparse.ArgumentTypeError(str(error).removeprefix(f"{option.name} ")) from error
 
     return convert
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _one_line(error: Exception) -> str:
