@@ -96,6 +96,8 @@ def test_a_file_wins_over_a_default_and_a_flag_over_a_file(tmp_path: Path) -> No
     resolved = resolve(Breakfast, file, from_flags("--sort", "green"))
     assert resolved == Breakfast(Kettle(litres=2.0), Tea(sort="green"))
     assert resolve(Breakfast) == Breakfast()
+    flags = from_flags("--tin", "a/b", "--spoons", "3", "--litres", "1", "--milk", "oat", "--lid")
+    assert resolve(Breakfast, flags) == Breakfast(Kettle(litres=1.0), Tea(spoons=3, tin=Path("a/b"), milk="oat"))
 
 
 def test_flags_that_were_not_given_say_nothing() -> None:

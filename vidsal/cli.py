@@ -168,8 +168,10 @@ class _Runs:
             self._one(text)
         if len(inputs) > 1 and self.failed and not self.quiet:
             say(f"vidsal: {len(self.failed)} of {len(inputs)} inputs failed: {', '.join(self.failed)}")
-        if begun < len(inputs) and not self.quiet:
-            say(f"vidsal: not begun: {', '.join(inputs[begun:])}")
+        if begun < len(inputs):
+            self.stop.note_interrupt()
+            if not self.quiet:
+                say(f"vidsal: not begun: {', '.join(inputs[begun:])}")
         if self.stop.status:
             return self.stop.status
         return 1 if self.failed else 0

@@ -78,7 +78,8 @@ class Option:
                 return value
             raise ConfigError(f"{self.name} must be one of {', '.join(self.choices)}; got {value!r}")
         try:
-            if type(value) is self.kind:
+            # Not isinstance: True is an int. A Path is always of a subclass.
+            if type(value) is self.kind or (self.kind is Path and isinstance(value, Path)):
                 return value
             # PyYAML reads 1e-3 as text, and flags are text anyway.
             if (isinstance(value, str) and self.kind is not bool) or (self.kind is float and type(value) is int):

@@ -1,0 +1,507 @@
+"""The commands as a user meets them: what lands on stdout, on stderr and on disk, and the exit status."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import av
+import numpy as np
+import pytest
+import torch
+from made import make_checkpoint, make_stills
+from media import make_audio, make_video
+
+from vidsal import cli, console, stream
+from vidsal.cli import main
+from vidsal.config import read_file, resolve
+from vidsal.model.checkpoint import PRESETS, read_checkpoint
+from vidsal.stream import RunOptions
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FRAMES = 20
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_video(tmp_path / "clip.mp4", frames=FRAMES)
+
+
+def status_of(*arguments: str | Path) -> int:
+    """Runs a command in this process; bad usage and --help end it with SystemExit, as in a process of its own."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def in_a_process(code: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False, **settings
+    )
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+# What comes out.
+
+
+def test_a_video_becomes_a_video_and_a_table_whose_paths_are_all_that_stdout_holds(
+    model: str, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of("run", clip, "--model", model) == 0
+    out, err = capsys.readouterr()
+    video, table = clip.with_name("clip.vidsal.mp4"), clip.with_name("clip.vidsal.csv")
+    assert out.splitlines() == [str(video), str(table)]
+    assert frames_of(video) == FRAMES
+    assert len(rows_of(table)) == FRAMES
+    assert f"clip.mp4: {FRAMES} frames in" in err
+
+
+def test_json_gives_one_report_and_nothing_else_on_stdout(
+    model: str, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of("run", "--json", clip, "-m", model, "--device=cpu", "--no-video", "--batch_size", "3") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["files"] == [str(clip.with_name("clip.vidsal.csv"))]
+    assert report["frames"] == FRAMES and report["device"] == "cpu" and report["model"] == "tiny"
+    assert report["options"]["decode"]["batch_size"] == 3 and not report["options"]["output"]["video"]
+    assert {"decode", "model"} <= report["stage_frames_per_second"].keys()
+    assert {"cuts", "skipped_corrupt", "seconds", "frames_per_second"} <= report.keys()
+
+
+def test_quiet_leaves_stderr_empty_and_stdout_as_it_was(
+    model: str, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of("run", clip, "-q", "-m", model, "--no-video") == 0
+    out, err = capsys.readouterr()
+    assert err == "" and out == f"{clip.with_name('clip.vidsal.csv')}\n"
+
+
+def test_one_bad_input_does_not_keep_the_others_from_being_done(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = make_audio(tmp_path / "sound.mp4")
+    clips = [make_video(tmp_path / f"{name}.mp4", frames=5) for name in "ab"]
+    inputs = [clips[0], tmp_path / "nowhere.mp4", sound, clips[1]]
+    assert status_of("run", *inputs, "-m", model, "--no-video", "--json") == 1
+    out, err = capsys.readouterr()
+    reports = [json.loads(line) for line in out.splitlines()]
+    assert [report["source"] for report in reports] == [str(path) for path in inputs]
+    assert ["error" in report for report in reports] == [False, True, True, False]
+    errors = [line for line in err.splitlines() if line.startswith("vidsal: error: ")]
+    assert len(errors) == 2 and "nowhere.mp4" in errors[0] and "sound.mp4" in errors[1]
+    assert f"2 of 4 inputs failed: {inputs[1]}, {inputs[2]}" in err
+    assert (tmp_path / "b.vidsal.csv").exists()
+
+
+def test_results_go_to_the_folder_that_is_asked_for(model: str, clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    assert status_of("run", clip, "-m", model, "-o", folder, "--maps=npz", "--table=jsonl", "--container=mkv") == 0
+    assert {path.name for path in folder.iterdir()} == {
+        "clip.vidsal.mkv",
+        "clip.vidsal.jsonl",
+        "clip.vidsal.maps.npz",
+    }
+
+
+def test_results_that_are_there_are_refused_by_name_unless_they_may_be_replaced(
+    model: str, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = clip.with_name("clip.vidsal.csv")
+    table.write_text("precious")
+    assert status_of("run", clip, "-m", model, "--no-video") == 1
+    out, err = capsys.readouterr()
+    assert str(table) in err and "--overwrite" in err and out == ""
+    assert table.read_text() == "precious"
+    assert status_of("run", clip, "-m", model, "--no-video", "--overwrite") == 0
+    assert table.read_text() != "precious"
+
+
+def test_a_file_cut_short_is_done_with_a_warning_and_refused_when_strict(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = make_video(tmp_path / "whole.mkv", frames=60)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert status_of("run", cut, "-m", model, "--no-video") == 0
+    out, err = capsys.readouterr()
+    assert "vidsal: warning: cut.mkv: " in err and out
+    assert status_of("run", cut, "-m", model, "--no-video", "--overwrite", "--strict", "-o", tmp_path / "strict") == 1
+    assert not list((tmp_path / "strict").glob("cut.vidsal.csv"))
+
+
+def test_digits_are_a_camera_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli._source("0") == 0 and cli._source("12") == 12
+    (tmp_path / "7").touch()
+    assert cli._source("7") == "7"
+    assert cli._source("-") == "-" and cli._source("0.mp4") == "0.mp4" and cli._source("²") == "²"
+
+
+# Options.
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(
+    model: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text(f"model: {model}\noutput: {{video: false}}\nopacity: 0.3\nthreshold: 0.2\n")
+    assert status_of("run", clip, "--config", file, "--opacity", "0.5", "--json") == 0
+    options = json.loads(capsys.readouterr().out)["options"]
+    assert options["render"]["opacity"] == 0.5
+    assert options["render"]["threshold"] == 0.2
+    assert options["smooth"]["smoothing"] == RunOptions().smooth.smoothing
+    # The options in a report are a config file themselves.
+    file.write_text(json.dumps(options))
+    assert resolve(RunOptions, read_file(file, RunOptions)).render.opacity == 0.5
+
+
+def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("run", "--print_config", "--smoothing", "none", "--end", "3", "--no-detect-cuts") == 0
+    file = tmp_path / "options.yaml"
+    file.write_text(capsys.readouterr().out)
+    options = resolve(RunOptions, read_file(file, RunOptions))
+    assert options.smooth.smoothing == "none" and options.decode.end_seconds == 3.0
+    assert not options.cuts.detect_cuts and options.output == RunOptions().output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["runn"], "invalid choice: 'runn'"),
+        (["run"], "no input given"),
+        (["run", "x.mp4", "--opactiy", "1"], "unknown option --opactiy; did you mean --opacity?"),
+        (["run", "x.mp4", "--opacity=2"], "opacity must be from 0 to 1, got 2.0"),
+        (["run", "x.mp4", "--opac=1"], "unknown option --opac"),
+        (["run", "x.mp4", "--state", "keep"], "--state: must be one of carry, reset; got 'keep'"),
+        (["run", "x.mp4", "--steps", "many"], "--steps: must be a whole number, got 'many'"),
+        (["run", "x.mp4", "--start", "5", "--end", "3"], "end_seconds must be greater than start_seconds"),
+        (["run", "a/x.mp4", "b/x.mkv", "--output", "c"], "a/x.mp4 and b/x.mkv would both write x.vidsal.*"),
+        (["run", "x.mp4", "y.mp4", "--table", "both.csv"], "2 inputs cannot share both.csv"),
+        (["train", "--seed=x"], "seed"),
+        (["models", "--all"], "unknown option --all"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and says in err and "error: " in err
+    assert len([line for line in err.splitlines() if not line.startswith("usage:")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "x.mp4", "--config", "{folder}/unknown.yaml"], "unknown key 'opactiy'; known are "),
+        (["run", "x.mp4", "--config", "{folder}/bad.yaml"], "opacity must be from 0 to 1"),
+        (["run", "x.mp4", "--config", "{folder}/none.yaml"], "cannot read the config file"),
+        (["run", "x.mp4", "--model", "sam-huge"], "no model 'sam-huge'"),
+        (["run", "x.mp4", "--model", "sam-vgg"], "no embedded weights"),
+        (["run", "x.mp4", "--model", "{model}", "--device", "abacus"], "unknown device 'abacus'"),
+        (["run", "{folder}/nowhere.mp4", "--model", "{model}"], "nowhere.mp4"),
+        (["run", "{folder}/text.mp4", "--model", "{model}"], "text.mp4"),
+        (["run", "{folder}", "--model", "{model}"], "{folder}"),
+        (["train", "{folder}/unknown.yaml"], "unknown key 'opactiy'; known are "),
+        (["train", "{folder}/none.yaml"], "cannot read the config file"),
+        (["models", "sam-huge"], "sam-huge"),
+    ],
+)
+def test_a_users_or_a_files_fault_is_one_line_and_status_1(
+    arguments: list[str], says: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unknown.yaml").write_text("opactiy: 1")
+    (tmp_path / "bad.yaml").write_text("opacity: 2")
+    (tmp_path / "text.mp4").write_text("no video at all")
+    before = set(tmp_path.iterdir())
+    given = [argument.format(folder=tmp_path, model=model) for argument in arguments]
+    assert status_of(*given) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and says.format(folder=tmp_path) in err
+    assert len(err.splitlines()) == 1 and err.startswith("vidsal: error: ")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_debug_variable_adds_the_traceback(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VIDSAL_DEBUG", "1")
+    assert status_of("run", tmp_path / "nowhere.mp4", "-m", model) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "DecodeError" in err and err.splitlines()[-1].startswith("vidsal: error: ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_running_out_of_memory_is_told_with_what_helps(
+    error: Exception, model: str, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(stream, "run", fails)
+    assert status_of("run", clip, "-m", model) == 1
+    assert capsys.readouterr().err == (
+        "vidsal: error: out of memory: try a smaller --batch-size, or --device cpu if it was the GPU's\n"
+    )
+
+
+def test_an_error_nobody_foresaw_asks_for_a_report_and_says_how_to_make_one(
+    model: str, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the tensors are sad")
+
+    monkeypatch.setattr(stream, "run", fails)
+    assert status_of("run", clip, "-m", model) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "RuntimeError: the tensors are sad" in line and "report" in line and "VIDSAL_DEBUG=1" in line
+    monkeypatch.setenv("VIDSAL_DEBUG", "1")
+    assert status_of("run", clip, "-m", model) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+# Being stopped.
+
+
+class Stopper:
+    """A display that sends this process a signal at each of its first updates."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = list(numbers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, **_: Any) -> None:
+        if self.numbers:
+            signal.raise_signal(self.numbers.pop(0))
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def send(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    stopper = Stopper(*numbers)
+    monkeypatch.setattr(console, "make_display", lambda *_, **__: stopper)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_after_the_batch_and_tells_how_far_it_got(
+    number: int,
+    status: int,
+    model: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=60)
+    other = make_video(tmp_path / "other.mp4", frames=5)
+    send(monkeypatch, number)
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert status_of("run", clip, other, "-m", model, "--batch-size", "10") == status
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    out, err = capfd.readouterr()
+    assert "vidsal: stopping after this batch" in err
+    assert "vidsal: stopped at frame 10 of 60" in err and f"not begun: {other}" in err
+    # Nothing under a final name; what there is under the partial names can be read.
+    assert out == ""
+    partial = {path.name for path in tmp_path.iterdir()} - {clip.name, other.name}
+    assert partial == {"clip.vidsal.partial.mp4", "clip.vidsal.partial.csv"}
+    assert all(name in err for name in partial)
+    assert frames_of(tmp_path / "clip.vidsal.partial.mp4") == 10
+
+
+def test_a_second_ctrl_c_does_not_wait(
+    model: str, clip: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def never_stops(*_: Any, on_progress: Callable[..., None], **__: Any) -> None:
+        for _ in range(3):
+            on_progress(stream.Progress(frames=1, total=None, seconds=1.0, cuts=0))
+        pytest.fail("the second Ctrl-C went unheard")
+
+    monkeypatch.setattr(stream, "run", never_stops)
+    send(monkeypatch, signal.SIGINT, signal.SIGINT)
+    assert status_of("run", clip, "-m", model) == 130
+    assert "interrupted" in capfd.readouterr().err
+
+
+def test_a_stopped_run_reports_so_in_json(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=60)
+    send(monkeypatch, signal.SIGINT)
+    assert status_of("run", clip, "-m", model, "--batch-size=10", "--json", "--no-video", "-q") == 130
+    out, err = capfd.readouterr()
+    report = json.loads(out)
+    assert report["interrupted"] and report["frames"] == 10
+    assert report["files"] == [str(tmp_path / "clip.vidsal.partial.csv")]
+    # How far it got is told even so.
+    assert err.startswith("vidsal: stopped at frame 10") and len(err.splitlines()) == 1
+
+
+def test_a_reader_of_stdout_that_leaves_ends_the_command_without_a_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "vidsal", "--version"],
+        cwd=REPOSITORY,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert ended.stderr == b"" and ended.returncode == 141
+
+
+# Starting quickly.
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "models --help", "walk"])
+def test_help_and_mistakes_do_not_wait_for_torch(command: str) -> None:
+    code = (
+        "import sys\n"
+        "from vidsal.cli import main\n"
+        f"try: main({command.split()!r})\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'cv2', 'av', 'rich', 'numpy'} & sys.modules.keys()))"
+    )
+    assert in_a_process(code).stdout.splitlines()[-1] == "[]"
+
+
+def test_the_package_is_imported_without_torch_and_still_has_all_its_names() -> None:
+    code = (
+        "import os, sys\nos.environ.pop('GOMP_SPINCOUNT', None)\nimport vidsal\n"
+        "print('torch' in sys.modules, os.environ['GOMP_SPINCOUNT'])\n"
+        "print(all(getattr(vidsal, name) is not None for name in vidsal.__all__), 'torch' in sys.modules)\n"
+        "print(vidsal.__all__ == sorted(vidsal.__all__), set(vidsal.__all__) <= set(dir(vidsal)))"
+    )
+    assert in_a_process(code).stdout.split() == ["False", "1000", "True", "True", "True", "True"]
+
+
+def test_a_spin_count_of_the_users_own_is_left_alone() -> None:
+    code = "import vidsal, os; print(os.environ['GOMP_SPINCOUNT'])"
+    assert in_a_process(code, env={**os.environ, "GOMP_SPINCOUNT": "77"}).stdout == "77\n"
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    import vidsal
+
+    with pytest.raises(AttributeError, match="predictt"):
+        _ = vidsal.predictt
+    assert vidsal.run is stream.run
+
+
+def test_one_core_is_left_to_decoding_unless_the_user_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cli._share_cores()
+    assert chosen == []
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    cli._share_cores()
+    assert chosen == [3]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    cli._share_cores()
+    assert chosen == [3, 1]
+
+
+# The other commands.
+
+
+def test_the_models_are_listed_with_whether_they_have_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("models") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(PRESETS)
+    assert ["no embedded weights" in line for line in lines] == [preset.weights is None for preset in PRESETS.values()]
+
+
+def test_a_card_is_shown_for_a_checkpoint_and_for_an_architecture(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of("models", model) == 0
+    assert "MIT" in capsys.readouterr().out
+    assert status_of("models", "sam-resnet") == 0
+    shown = capsys.readouterr().out
+    assert "resnet50" in shown and "no embedded weights" in shown
+
+
+def training(folder: Path) -> list[str]:
+    file = folder / "train.yaml"
+    file.write_text(
+        f"datasets: [{make_stills(folder / 'mine')}]\noutput: {folder / 'run'}\n"
+        "model: {recurrent_channels: 8, priors: 2, steps: 2}\npreprocess: {height: 48, width: 64}\n"
+        "schedule: {passes: 5, frames_per_step: 4, clip_lengths: {1: 1.0}}\ncard: {name: mine}\n"
+    )
+    return ["train", str(file), "--schedule.passes=1", "--card.licence", "MIT", "--device", "cpu"]
+
+
+def test_training_writes_a_checkpoint_prints_its_path_and_that_path_runs(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(*training(tmp_path)) == 0
+    out, err = capsys.readouterr()
+    path = tmp_path / "run" / "mine.safetensors"
+    assert out == f"{path}\n" and "pass 1 of 1" in err and "nss" in err
+    assert read_checkpoint(path)[2].licence == "MIT"
+    assert status_of("run", clip, "-m", path, "--no-video") == 0
+
+
+def test_training_that_is_stopped_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupter(Stopper):
+        def say(self, text: str) -> None:
+            console.say(text)
+
+    monkeypatch.setattr(console, "make_display", lambda *_, **__: Interrupter(signal.SIGINT))
+    assert status_of(*training(tmp_path)) == 130
+    out, err = capsys.readouterr()
+    assert out == "" and "stopped at step 1 of" in err and "the same command goes on" in err
+
+
+# With the embedded default.
+
+
+def test_the_default_model_needs_no_option_and_shows_its_card(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("run", clip) == 0
+    rows = rows_of(clip.with_name("clip.vidsal.csv"))
+    assert len(rows) == FRAMES
+    assert np.isfinite([float(row["entropy_bits"]) for row in rows]).all()
+    capsys.readouterr()
+    assert status_of("models", "sam-lite") == 0
+    card = capsys.readouterr().out
+    assert "licence" in card and "limits" in card and "nss" in card
