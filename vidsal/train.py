@@ -438,7 +438,7 @@ class _Run:
             licence=words.licence,
             training_data=words.training_data,
             initialisation=words.initialisation,
-            training=_comparable(self.config),
+            training=_recipe(self.config),
             commit=_commit(),
             scores=scores,
             protocol="validation split, model resolution, one frame from the zero state",
@@ -499,6 +499,14 @@ def _comparable(config: TrainConfig) -> str:
     for name in ("output", "checkpoint_every_steps", "device"):
         del values[name]
     return json.dumps(values, default=str, sort_keys=True)
+
+
+def _recipe(config: TrainConfig) -> str:
+    """The configuration as JSON for the card: of paths only the names, which mean something elsewhere too."""
+    values = dataclasses.asdict(config)
+    for name in ("output", "checkpoint_every_steps", "device", "card"):
+        del values[name]
+    return json.dumps(values, default=lambda path: Path(path).name, sort_keys=True)
 
 
 def _commit() -> str:
