@@ -322,9 +322,8 @@ class _Version(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the version and stop")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        import vidsal
-
-        print(f"vidsal {vidsal.__version__}")
+        # The package itself stands below this file: it is not imported, but it is always there.
+        print(f"vidsal {sys.modules['vidsal'].__version__}")
         parser.exit()
 
 

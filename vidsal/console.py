@@ -228,9 +228,9 @@ def format_scores(scores: Mapping[str, Mapping[str, float]]) -> str:
 
     Example:
         >>> print(format_scores({"osie": {"nss": 3.2, "cc": 0.8}, "scene": {"nss": 2.0, "cc": 0.7}}))
-                    nss      cc
-        osie      3.200   0.800
-        scene     2.000   0.700
+                   nss      cc
+        osie     3.200   0.800
+        scene    2.000   0.700
     """
     names = list(dict.fromkeys(name for row in scores.values() for name in row))
     width = max([len(name) for name in scores], default=0) + 1
