@@ -32,7 +32,7 @@ _CONTRAST_FLOOR = 12.0
 _LEVEL_WEIGHT = 0.3
 _LEVEL_DECAY = 0.8
 # The level cannot rise above this, or a flash or a whip pan would hide the cut behind it.
-_LEVEL_LIMIT = 0.5
+_LEVEL_LIMIT = 0.8
 # A frame that looks like one this many frames back belongs to its shot: the frames after a flash.
 _MEMORY = 4
 # Correlation of shapes from which two frames show one scene whatever their light, and the area of one comparison.
@@ -50,14 +50,14 @@ class CutOptions:
 
     detect_cuts: bool = True
     """Find cuts between shots and start the model, smoothing and region ids afresh there."""
-    cut_threshold: float = 0.4
+    cut_threshold: float = 0.38
     """Change that makes a cut, above 0 (a copy) to 1 (nothing in common): lower finds more, higher forgives motion."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.cut_threshold <= 1.0:
             raise ConfigError(
                 f"cut_threshold is {self.cut_threshold}; it must be above 0 and at most 1. "
-                "Try 0.4, or detect_cuts=False to find none."
+                "Try 0.38, or detect_cuts=False to find none."
             )
 
 
@@ -127,8 +127,8 @@ class CutDetector:
                 change = float(changes[i - first])
                 cut[i] = self._is_cut(change, thumbnail)
                 self._level *= _LEVEL_DECAY
-                if not cut[i]:
-                    self._level = max(self._level, min(change, _LEVEL_LIMIT))
+                # The cut's own change counts: a shot of one frame is rarer than fast motion after a cut.
+                self._level = max(self._level, min(change, _LEVEL_LIMIT))
             self._recent.append(thumbnail)
 
     def _is_cut(self, change: float, thumbnail: _Thumbnail) -> bool:
