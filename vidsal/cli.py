@@ -64,13 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(str(error))
         return 1
     except Exception as error:
-        if not _show_traceback() and not _is_out_of_memory(error):
-            _print_error(
-                f"unexpected {type(error).__name__}: {error} (a bug: please report it with the traceback, "
-                "which VIDSAL_DEBUG=1 shows)"
-            )
-        else:
-            _print_error(_describe(error))
+        _show_traceback()
+        _print_error(_describe(error))
         raise SystemExit(1) from error
     return status
 
@@ -272,6 +267,8 @@ def _models_command(arguments: list[str]) -> int:
             embedded = "embedded weights" if preset.weights is not None else "architecture only, no embedded weights"
             config = preset.config
             print(f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {embedded}")
+            if preset.weights is not None and preset.weights.is_file():
+                print(f"{'':<{width}}  {read_checkpoint(preset.weights)[2].description}")
         return 0
     named = PRESETS.get(wanted)
     card: ModelCard | None = None
@@ -428,17 +425,22 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _describe(error: BaseException) -> str:
+    """An error in one line."""
     if _is_out_of_memory(error):
         return "out of memory: try a smaller --batch-size, or --device cpu if it was the GPU's"
-    return str(error)
+    if isinstance(error, VidsalError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return (
+        f"unexpected {type(error).__name__}: {text} (a bug: please report it with the traceback, which "
+        "VIDSAL_DEBUG=1 shows)"
+    )
 
 
-def _show_traceback() -> bool:
+def _show_traceback() -> None:
     """Print the traceback of the error at hand if VIDSAL_DEBUG asks for it."""
-    wanted = os.environ.get("VIDSAL_DEBUG", "") not in ("", "0")
-    if wanted:
+    if os.environ.get("VIDSAL_DEBUG", "") not in ("", "0"):
         traceback.print_exc()
-    return wanted
 
 
 def _print_error(text: str) -> None:
