@@ -264,12 +264,15 @@ def _whole_map(
     x, y = _centres(columns, batch.width), _centres(rows, batch.height)
     by_column /= mass[:, None]
     by_row /= mass[:, None]
-    centroid_x, centroid_y = by_column @ x, by_row @ y
+    # Not a matrix product, whose rounding depends on the size of the batch.
+    centroid_x, centroid_y = (by_column * x).sum(axis=1), (by_row * y).sum(axis=1)
     spread_x = np.sqrt((by_column * (x - centroid_x[:, None]) ** 2).sum(axis=1))
     spread_y = np.sqrt((by_row * (y - centroid_y[:, None]) ** 2).sum(axis=1))
     flat = density.reshape(count, -1)
     # The bound keeps 0 log 0 at 0; einsum would add 57,600 float32 one by one.
-    information = -(flat * np.maximum(log_density.reshape(count, -1), -1e4)).sum(axis=1, dtype=np.float64)
+    weighed = np.maximum(log_density.reshape(count, -1), np.float32(-1e4))
+    weighed *= flat
+    information = -weighed.sum(axis=1, dtype=np.float64)
     entropy = np.maximum(information / mass + np.log(mass), 0.0) / math.log(2)
     most = math.log2(rows * columns)
     best = flat.argmax(axis=1)

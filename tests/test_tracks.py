@@ -1,0 +1,322 @@
+"""Maps whose numbers are known in closed form or by hand come in; the tracker must give those numbers."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidsal.errors import ConfigError
+from vidsal.frames import SaliencyBatch
+from vidsal.tracks import COLUMNS, FrameNumbers, Tracker, TrackOptions
+
+ROWS, CELLS = 90, 160
+HEIGHT, WIDTH = 360, 640  # four pixels a cell
+Map = npt.NDArray[np.float64]
+
+
+def make(
+    maps: npt.ArrayLike,
+    times: Sequence[float] | None = None,
+    cuts: Sequence[int] = (),
+    *,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+) -> SaliencyBatch:
+    density = np.asarray(maps, np.float64)
+    density = density / density.sum(axis=(1, 2), keepdims=True)
+    count = len(density)
+    cut = np.isin(np.arange(count), cuts)
+    with np.errstate(divide="ignore"):
+        log_density = torch.tensor(np.log(density)).float()
+    return SaliencyBatch(
+        index=np.arange(count),
+        pts_seconds=np.arange(count) / 25 if times is None else np.asarray(times, np.float64),
+        shot=np.cumsum(cut),
+        cut=cut,
+        log_density=log_density,
+        height=height,
+        width=width,
+    )
+
+
+def blob(x: float, y: float, sigma_x: float = 32.0, sigma_y: float | None = None) -> Map:
+    """A Gaussian of these pixels, peak 1, sampled at the cells' centres."""
+    columns = (np.arange(CELLS) + 0.5) * WIDTH / CELLS - 0.5
+    rows = (np.arange(ROWS) + 0.5) * HEIGHT / ROWS - 0.5
+    sigma_y = sigma_x if sigma_y is None else sigma_y
+    result: Map = np.exp(-(((rows - y) / sigma_y) ** 2)[:, None] / 2 - ((columns - x) / sigma_x) ** 2 / 2)
+    return result
+
+
+def one(density: npt.ArrayLike, **size: int) -> FrameNumbers:
+    return Tracker().update(make(np.asarray(density)[None], **size))[0]
+
+
+def regions(numbers: FrameNumbers) -> dict[int, tuple[float, float]]:
+    """Id -> centre."""
+    row = numbers.as_row()
+    return {
+        int(row[f"region{place}_id"]): (float(row[f"region{place}_x"]), float(row[f"region{place}_y"]))  # type: ignore[arg-type]
+        for place in (1, 2, 3)
+        if row[f"region{place}_id"] is not None
+    }
+
+
+def nearest(numbers: FrameNumbers, x: float, y: float) -> int:
+    """Id of the region at a place, which must be within 40 pixels."""
+    found = regions(numbers)
+    best = min(found, key=lambda each: math.dist(found[each], (x, y)))
+    assert math.dist(found[best], (x, y)) < 40
+    return best
+
+
+def test_a_gaussian_has_its_centre_spread_entropy_coverage_and_half_height_mass() -> None:
+    numbers = one(blob(301.3, 170.8, 36, 24))
+    assert (numbers.peak_x, numbers.peak_y) == pytest.approx((301.3, 170.8), abs=0.01)
+    assert (numbers.centroid_x, numbers.centroid_y) == pytest.approx((301.3, 170.8), abs=0.01)
+    assert (numbers.spread_x, numbers.spread_y) == pytest.approx((36, 24), rel=1e-4)
+    # Differential entropy in square cells (of 4x4 pixels): log2(2 pi e sx sy).
+    assert numbers.entropy_bits == pytest.approx(math.log2(2 * math.pi * math.e * 36 * 24 / 16), abs=1e-4)
+    assert numbers.entropy_share == pytest.approx(numbers.entropy_bits / math.log2(ROWS * CELLS))
+    # Half the mass lies within the ellipse of radius sqrt(2 ln 2) sigma, where the density is half its peak.
+    assert numbers.coverage == pytest.approx(2 * math.log(2) * math.pi * 36 * 24 / (WIDTH * HEIGHT), rel=0.01)
+    assert numbers.region1_mass == pytest.approx(0.5, abs=0.06)
+    assert (numbers.region1_x, numbers.region1_y) == pytest.approx((301.3, 170.8), abs=3)
+    assert numbers.region2_id is None
+    peak = one(blob(301.5, 169.5, 36, 24)).peak_density  # this one peaks on a cell's centre
+    assert peak == pytest.approx(WIDTH * HEIGHT / (2 * math.pi * 36 * 24), rel=1e-4)
+
+
+def test_a_small_map_has_the_numbers_reckoned_by_hand() -> None:
+    # 2x4 cells of 10x10 pixels; column centres 4.5, 14.5, 24.5, 34.5, row centres 4.5, 14.5.
+    numbers = one([[1 / 2, 1 / 4, 1 / 8, 1 / 16], [1 / 16, 0, 0, 0]], height=20, width=40)
+    assert (numbers.peak_x, numbers.peak_y) == (4.5, 4.5)  # in the corner there is no parabola
+    assert numbers.peak_density == pytest.approx(4.0)
+    assert numbers.centroid_x == pytest.approx(4.5 + 10 * (1 / 4 + 2 / 8 + 3 / 16))
+    assert numbers.centroid_y == pytest.approx(4.5 + 10 / 16)
+    assert numbers.spread_x == pytest.approx(10 * math.sqrt(1 / 4 + 4 / 8 + 9 / 16 - (11 / 16) ** 2))
+    assert numbers.spread_y == pytest.approx(10 * math.sqrt(1 / 16 - 1 / 256))
+    assert numbers.entropy_bits == pytest.approx(1 / 2 + 2 / 4 + 3 / 8 + 4 / 16 + 4 / 16)
+    assert numbers.entropy_share == pytest.approx(1.875 / 3)
+    assert numbers.coverage == pytest.approx(1 / 8)
+    # The cells of at least half the peak: the first two.
+    assert numbers.region1_mass == pytest.approx(3 / 4)
+    assert numbers.region1_x == pytest.approx((4.5 * 1 / 2 + 14.5 * 1 / 4) / (3 / 4))
+    assert numbers.region1_y == pytest.approx(4.5)
+
+
+def test_the_last_cell_of_the_covered_area_counts_in_part() -> None:
+    assert one([[0.4, 0.3, 0.2, 0.1]], height=1, width=4).coverage == pytest.approx((1 + 0.1 / 0.3) / 4)
+
+
+def test_coverage_is_that_of_sorting_all_cells() -> None:
+    density = np.random.default_rng(0).random((37, 53)) ** 4
+    share = np.sort(density.ravel())[::-1] / density.sum()
+    expected = np.interp(0.5, np.concatenate([[0], np.cumsum(share)]), np.arange(share.size + 1) / share.size)
+    assert one(density).coverage == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_flat_map_is_flat_in_all_numbers() -> None:
+    numbers = one(np.ones((ROWS, CELLS)))
+    assert (numbers.centroid_x, numbers.centroid_y) == pytest.approx((WIDTH / 2 - 0.5, HEIGHT / 2 - 0.5))
+    assert numbers.spread_x == pytest.approx(WIDTH / math.sqrt(12), rel=1e-3)
+    assert numbers.peak_density == pytest.approx(1, rel=1e-5)
+    assert numbers.entropy_share == pytest.approx(1)
+    assert numbers.coverage == pytest.approx(0.5, rel=1e-4)
+    assert regions(numbers) == {}
+
+
+def test_all_mass_in_one_cell_gives_zeros_and_that_cell() -> None:
+    density = np.zeros((9, 16))
+    density[2, 11] = 1
+    numbers = one(density)
+    assert (numbers.centroid_x, numbers.centroid_y) == (11.5 * 40 - 0.5, 2.5 * 40 - 0.5)
+    assert (numbers.peak_x, numbers.peak_y) == (numbers.centroid_x, numbers.centroid_y)
+    assert (numbers.spread_x, numbers.spread_y, numbers.entropy_bits) == (0, 0, 0)
+    assert numbers.coverage == pytest.approx(0.5 / 144)
+    assert numbers.region1_mass == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (2, 2), (49, 97), (200, 30)])
+def test_a_map_of_any_size_has_numbers_inside_the_picture(shape: tuple[int, int]) -> None:
+    numbers = one(np.random.default_rng(1).random(shape) ** 3 + 1e-6, height=33, width=77)
+    assert 0 <= numbers.centroid_x <= 76
+    assert 0 <= numbers.peak_y <= 32
+    assert 0 <= numbers.entropy_share <= 1
+    assert 0 < numbers.coverage <= 1
+    for x, y in regions(numbers).values():
+        assert -0.5 <= x <= 76.5
+        assert -0.5 <= y <= 32.5
+
+
+@pytest.mark.parametrize("cells", [(30, 40), (90, 160), (180, 320), (67, 113)])
+def test_the_numbers_are_those_of_the_picture_whatever_the_grid_of_the_map(cells: tuple[int, int]) -> None:
+    rows, columns = ((np.arange(n) + 0.5) * side / n - 0.5 for n, side in zip(cells, (HEIGHT, WIDTH), strict=True))
+    density = np.exp(-(((rows - 200) / 40) ** 2)[:, None] / 2 - ((columns - 250) / 40) ** 2 / 2)
+    numbers = one(density)
+    assert (numbers.peak_x, numbers.peak_y) == pytest.approx((250, 200), abs=0.1)
+    assert (numbers.spread_x, numbers.spread_y) == pytest.approx((40, 40), rel=0.01)
+    assert (numbers.region1_x, numbers.region1_y) == pytest.approx((250, 200), abs=6)
+    assert numbers.region1_mass == pytest.approx(0.5, abs=0.08)
+
+
+def test_mirroring_the_map_mirrors_the_numbers() -> None:
+    density = blob(150, 90) + 0.6 * blob(420, 250, 50, 20) + 0.02
+    plain, mirrored = one(density), one(density[:, ::-1])
+    for name in ("peak_x", "centroid_x", "region1_x", "region2_x"):
+        assert getattr(plain, name) == pytest.approx(WIDTH - 1 - getattr(mirrored, name), abs=1e-3)
+    for name in ("spread_x", "entropy_bits", "coverage", "region1_mass", "region2_y"):
+        assert getattr(plain, name) == pytest.approx(getattr(mirrored, name), rel=1e-5)
+
+
+def test_regions_come_by_mass_and_small_bumps_and_shoulders_are_none() -> None:
+    density = blob(100, 180, 40) + 0.9 * blob(330, 180, 25) + 0.7 * blob(540, 180, 20) + 0.1 * blob(330, 320, 10)
+    numbers = one(density)
+    assert [numbers.region1_x, numbers.region2_x, numbers.region3_x] == pytest.approx([100, 330, 540], abs=5)
+    masses = [numbers.region1_mass, numbers.region2_mass, numbers.region3_mass]
+    total = 40**2 + 0.9 * 25**2 + 0.7 * 20**2 + 0.1 * 10**2
+    expected = [40**2 / 2 / total, 0.9 * 25**2 / 2 / total, 0.7 * 20**2 / 2 / total]
+    assert masses == pytest.approx(expected, rel=0.2)
+    shoulder = one(blob(300, 180, 40) + 0.8 * blob(350, 180, 40))
+    assert len(regions(shoulder)) == 1
+
+
+def test_ridges_of_equal_height_are_one_region() -> None:
+    density = np.full((ROWS, CELLS), 0.01)
+    density[40:50, 20:140] = 1  # a plateau: no cell is higher than another
+    numbers = one(density)
+    assert len(regions(numbers)) == 1
+    assert numbers.region1_mass == pytest.approx(1200 / (1200 + 0.01 * (ROWS * CELLS - 1200)), rel=0.2)
+
+
+@pytest.mark.parametrize("speed", [100.0, 200.0, 400.0])
+@pytest.mark.parametrize("apart", [0.0, 20.0, 120.0])
+def test_two_blobs_that_cross_keep_their_ids(speed: float, apart: float) -> None:
+    count = int(480 / speed * 25)
+    course = 80 + speed * np.arange(count) / 25
+    maps = [blob(x, 180 - apart / 2, 24) + 0.8 * blob(640 - x, 180 + apart / 2, 24) + 1e-4 for x in course]
+    rows = Tracker().update(make(maps))
+    first, second = nearest(rows[0], 80, 180 - apart / 2), nearest(rows[0], 560, 180 + apart / 2)
+    assert first != second
+    assert nearest(rows[-1], course[-1], 180 - apart / 2) == first
+    assert nearest(rows[-1], 640 - course[-1], 180 + apart / 2) == second
+    assert {number for row in rows for number in regions(row)} == {first, second}
+
+
+def test_ids_stay_when_the_order_of_mass_changes() -> None:
+    maps = [(1 - i / 40) * blob(150, 180) + (0.5 + i / 40) * blob(480, 180) for i in range(30)]
+    rows = Tracker().update(make(maps))
+    assert rows[0].region1_id == rows[-1].region2_id == 1
+    assert rows[0].region2_id == rows[-1].region1_id == 2
+
+
+def test_a_region_that_flickers_around_the_threshold_keeps_its_id() -> None:
+    rng = np.random.default_rng(4)
+    maps = [blob(150, 180) + rng.uniform(0.12, 0.4) * blob(480, 180) + 1e-3 for _ in range(100)]
+    rows = Tracker().update(make(maps))
+    assert {number for row in rows for number in regions(row)} == {1, 2}
+
+
+def test_a_region_gone_for_longer_than_the_memory_comes_back_as_another() -> None:
+    both, alone = blob(150, 180) + 0.8 * blob(480, 180), blob(150, 180) + 1e-4
+    for gap, expected in ((8, 2), (20, 3)):  # 0.32 s and 0.8 s
+        rows = Tracker().update(make([both] * 5 + [alone] * gap + [both]))
+        assert nearest(rows[-1], 480, 180) == expected
+        assert nearest(rows[-1], 150, 180) == 1
+
+
+def test_a_region_that_jumps_across_the_picture_is_another() -> None:
+    rows = Tracker().update(make([blob(100, 180)] * 4 + [blob(540, 180)] * 4))
+    assert [row.region1_id for row in rows] == [1] * 4 + [2] * 4
+
+
+def test_ids_begin_again_at_a_cut_and_do_not_pass_over_it() -> None:
+    maps = [blob(150, 180) + 0.8 * blob(480, 180)] * 4 + [blob(480, 180) + 0.8 * blob(150, 180)] * 4
+    rows = Tracker().update(make(maps, cuts=[4]))
+    assert nearest(rows[3], 480, 180) == 2
+    assert nearest(rows[4], 480, 180) == 1
+    assert [row.shot for row in rows] == [0] * 4 + [1] * 4
+    uncut = Tracker().update(make(maps))
+    assert nearest(uncut[4], 480, 180) == 2
+
+
+def test_reset_begins_ids_again() -> None:
+    tracker = Tracker()
+    tracker.update(make([blob(100, 180), blob(540, 180)]))
+    tracker.reset()
+    assert tracker.update(make([blob(540, 180)]))[0].region1_id == 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=10))
+def test_grouping_into_batches_changes_nothing(sizes: list[int]) -> None:
+    rng = np.random.default_rng(5)
+    maps = [
+        blob(100 + 15 * i, 180) + rng.uniform(0.1, 1) * blob(500 - 12 * i, 120) + rng.uniform(0.1, 1) * blob(320, 300)
+        for i in range(24)
+    ]
+    whole = make(maps, times=np.cumsum(rng.uniform(0, 0.1, 24)).tolist(), cuts=[15])
+    tracker, rows, start = Tracker(), [], 0
+    for size in [*sizes, 24]:
+        end = min(start + size, 24)
+        if end > start:
+            rows += tracker.update(
+                SaliencyBatch(
+                    index=whole.index[start:end],
+                    pts_seconds=whole.pts_seconds[start:end],
+                    shot=whole.shot[start:end],
+                    cut=whole.cut[start:end],
+                    log_density=whole.log_density[start:end],
+                    height=whole.height,
+                    width=whole.width,
+                )
+            )
+        start = end
+    assert rows == Tracker().update(whole)
+
+
+def test_equal_timestamps_and_steps_back_do_no_harm() -> None:
+    maps = [blob(150 + 3 * i, 180) for i in range(6)]
+    for times in ([0.0] * 6, [0.0, 0.04, 0.04, 0.02, 0.08, 0.08]):
+        rows = Tracker().update(make(maps, times=times))
+        assert [row.region1_id for row in rows] == [1] * 6
+        assert [row.pts_seconds for row in rows] == times
+
+
+def test_many_hills_are_bounded_and_the_three_largest_are_reported() -> None:
+    rng = np.random.default_rng(6)
+    maps = [sum(blob(x, y, 14) for x, y in rng.uniform((20, 20), (620, 340), (30, 2))) for _ in range(5)]
+    for row in Tracker().update(make(maps)):
+        masses = [row.region1_mass, row.region2_mass, row.region3_mass]
+        assert masses == sorted(masses, reverse=True)  # type: ignore[type-var]
+        assert len(regions(row)) == 3
+
+
+def test_a_map_that_is_not_finite_is_refused_with_its_frame() -> None:
+    batch = make([blob(150, 180)] * 3)
+    batch.log_density[1, 5, 5] = torch.nan
+    with pytest.raises(ValueError, match="frame 1"):
+        Tracker().update(batch)
+
+
+def test_columns_documentation_and_row_agree_and_the_values_are_plain() -> None:
+    row = one(blob(150, 180)).as_row()
+    assert tuple(row) == FrameNumbers.columns() == tuple(COLUMNS)
+    assert FrameNumbers.columns()[:7] == ("index", "pts_seconds", "shot", "cut", "peak_x", "peak_y", "peak_density")
+    assert {type(value) for value in row.values()} <= {int, float, bool, type(None)}
+    assert type(row["cut"]) is bool
+    assert all(column.meaning.endswith(".") for column in COLUMNS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("region_min_peak", 0.0), ("region_min_peak", 1.5), ("region_memory_seconds", -1.0), ("region_reach", 0.0)],
+)
+def test_an_option_out_of_range_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=name):
+        TrackOptions(**{name: value})
