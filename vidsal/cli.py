@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -268,7 +269,8 @@ def _models_command(arguments: list[str]) -> int:
             config = preset.config
             print(f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {embedded}")
             if preset.weights is not None and preset.weights.is_file():
-                print(f"{'':<{width}}  {read_checkpoint(preset.weights)[2].description}")
+                summary = read_checkpoint(preset.weights)[2].description
+                print(textwrap.indent(textwrap.fill(summary, 80), " " * (width + 2)))
         return 0
     named = PRESETS.get(wanted)
     card: ModelCard | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -37,6 +38,7 @@ LOG_EVERY_SECONDS = 10.0
 
 _REDRAW_SECONDS = 0.1
 _LONGEST_LABEL = 22
+_CARD_WIDTH = 96
 
 
 class Display(Protocol):
@@ -249,7 +251,7 @@ def format_card(name: str, config: SAMConfig, card: ModelCard | None) -> str:
     if card is None:
         lines.append("  no embedded weights: give the path of a checkpoint of this architecture with --model")
     elif card.description:
-        lines.append(f"  {card.description}")
+        lines.append(_wrapped(card.description, "  "))
     architecture = (
         f"{config.backbone}, {config.recurrent_channels} recurrent channels, {config.steps} steps, "
         f"{config.priors} priors, {config.head} head"
@@ -265,11 +267,15 @@ def format_card(name: str, config: SAMConfig, card: ModelCard | None) -> str:
         ]
     for title, texts in facts:
         if any(texts):
-            lines += ["", f"  {title}", *(f"    {text}" for text in texts if text)]
+            lines += ["", f"  {title}", *(_wrapped(text, "    ") for text in texts if text)]
     if card is not None and card.scores:
-        lines += ["", f"  scores{f' ({card.protocol})' if card.protocol else ''}"]
+        lines += ["", "  scores", *([_wrapped(card.protocol, "    ")] if card.protocol else [])]
         lines += [f"    {row}".rstrip() for row in format_scores(card.scores).splitlines()]
     return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(text, _CARD_WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _column(name: str) -> int:
