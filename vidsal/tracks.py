@@ -80,40 +80,69 @@ class TrackOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameNumbers:
-    """The numbers of one frame: one row of the table, one field a column. `COLUMNS` says what each means."""
+    """The numbers of one frame: one row of the table, one field a column.
+
+    `COLUMNS` says what each means and in which unit; the docstrings below give the range of values.
+    """
 
     index: int = _column("frames", "Ordinal of the frame as decoded, from 0.")
+    """0 or more, increasing."""
     pts_seconds: float = _column("s", "Presentation time; the first frame of the source is 0.")
+    """0 or more but for a source that steps back in time."""
     shot: int = _column("shots", "Ordinal of the shot, from 0.")
+    """0 or more."""
     cut: bool = _column("", "True on the first frame of every shot but the first.")
+    """False on the first frame of all."""
     peak_x: float = _column("px", "Column of the map's maximum, between cells by a parabola through the logs.")
+    """-0.5 to width - 0.5."""
     peak_y: float = _column("px", "Row of the map's maximum, between cells by a parabola through the logs.")
+    """-0.5 to height - 0.5."""
     peak_density: float = _column(
         "x uniform", "Density in the highest cell as a multiple of the uniform density: 1 for a flat map."
     )
+    """1 to the number of cells."""
     centroid_x: float = _column("px", "Mean column under the density.")
+    """-0.5 to width - 0.5."""
     centroid_y: float = _column("px", "Mean row under the density.")
+    """-0.5 to height - 0.5."""
     spread_x: float = _column("px", "Standard deviation of the column under the density, of cell centres.")
+    """0 to width / 2."""
     spread_y: float = _column("px", "Standard deviation of the row under the density, of cell centres.")
+    """0 to height / 2."""
     entropy_bits: float = _column("bit", "Entropy of the density over the map's cells.")
+    """0 to log2 of the number of cells."""
     entropy_share: float = _column(
         "share", "Entropy over its maximum, log2 of the number of cells: 1 for a flat map, 0 for a single cell."
     )
+    """0 to 1."""
     coverage: float = _column(
         "share", "Smallest share of the picture that holds half of the mass, the last cell counted in part."
     )
+    """Above 0, at most 0.5."""
     region1_id: int | None = _column("", "Id of the region with the largest mass, from 1 in every shot; empty if none.")
+    """From 1 in every shot; None where there is no such region."""
     region1_x: float | None = _column("px", "Mean column of that region under the density.")
+    """-0.5 to width - 0.5, or None."""
     region1_y: float | None = _column("px", "Mean row of that region under the density.")
+    """-0.5 to height - 0.5, or None."""
     region1_mass: float | None = _column("share", "Share of the density in that region.")
+    """Above 0, at most 1, or None."""
     region2_id: int | None = _column("", "Id of the region with the second largest mass; empty if none.")
+    """From 1 in every shot; None where there is no such region."""
     region2_x: float | None = _column("px", "Mean column of that region under the density.")
+    """-0.5 to width - 0.5, or None."""
     region2_y: float | None = _column("px", "Mean row of that region under the density.")
+    """-0.5 to height - 0.5, or None."""
     region2_mass: float | None = _column("share", "Share of the density in that region.")
+    """Above 0, at most region1_mass, or None."""
     region3_id: int | None = _column("", "Id of the region with the third largest mass; empty if none.")
+    """From 1 in every shot; None where there is no such region."""
     region3_x: float | None = _column("px", "Mean column of that region under the density.")
+    """-0.5 to width - 0.5, or None."""
     region3_y: float | None = _column("px", "Mean row of that region under the density.")
+    """-0.5 to height - 0.5, or None."""
     region3_mass: float | None = _column("share", "Share of the density in that region.")
+    """Above 0, at most region2_mass, or None."""
 
     @classmethod
     def columns(cls) -> tuple[str, ...]:
