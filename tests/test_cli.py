@@ -349,7 +349,7 @@ def test_a_second_ctrl_c_does_not_wait(
 ) -> None:
     def never_stops(*_: Any, on_progress: Callable[..., None], **__: Any) -> None:
         for _ in range(3):
-            on_progress(stream.Progress(frames=1, total=None, seconds=1.0, cuts=0))
+            on_progress(stream.Progress(frames=1, total=None, pts_seconds=0.0, seconds=1.0, cuts=0))
         pytest.fail("the second Ctrl-C went unheard")
 
     monkeypatch.setattr(stream, "run", never_stops)

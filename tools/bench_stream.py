@@ -151,7 +151,9 @@ def measure_stages(clip: Path, model: vidsal.SaliencyModel, repeats: int, folder
         total = sum(len(batch) for batch in opened)
     results = {
         "decode": timed(decode, total, repeats),
-        "preprocess": timed(lambda: [model.preprocessor(b.frames, device=model.device) for b in batches], frames, repeats),
+        "preprocess": timed(
+            lambda: [model.preprocessor(b.frames, device=model.device) for b in batches], frames, repeats
+        ),
         "model": timed(compute, frames, repeats),
         "model, smoothing, cuts": timed(lambda: exhaust(vidsal.predict(batches, model, clock=clock)), frames, repeats),
         "render": timed(render, frames, repeats),
@@ -208,13 +210,17 @@ def main() -> int:
     for stage, value in stages.items():
         spread = f"{value['least']:7.1f} .. {value['most']:.1f}" if "least" in value else ""
         print(f"{stage:32s} {value['median']:9.2f} {spread}")
-    print(f"\nCPU seconds: vidsal run {cpu['vidsal run']:.1f}, transcoding {cpu['transcode']:.1f}, ratio {cpu['ratio']:.2f}")
+    print(
+        f"\nCPU seconds: vidsal run {cpu['vidsal run']:.1f}, transcoding {cpu['transcode']:.1f}, ratio {cpu['ratio']:.2f}"
+    )
     print(f"             ratio from {cpu['least ratio']:.2f} to {cpu['most ratio']:.2f}")
     if arguments.json:
         machine = {"processor": platform.processor() or platform.machine(), "cores": cores, "system": platform.system()}
         versions = {"python": platform.python_version(), "torch": torch.__version__, "av": av.__version__}
         versions |= {"opencv": cv2.__version__, "numpy": np.__version__, "vidsal": vidsal.__version__}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip()
         content = {"machine": machine, "versions": versions, "commit": commit, "stages": stages, "cpu_seconds": cpu}
         arguments.json.write_text(json.dumps(content, indent=2) + "\n")
     return 0

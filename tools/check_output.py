@@ -48,7 +48,9 @@ def main() -> int:
     late = [n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
     if late:
         n = late[0]
-        problems.append(f"{len(late)} presentation times differ; first at frame {n}: {ours[n]} s, expected {theirs[n]} s")
+        problems.append(
+            f"{len(late)} presentation times differ; first at frame {n}: {ours[n]} s, expected {theirs[n]} s"
+        )
     copied, originals = other_packets(arguments.output), other_packets(arguments.input)
     if [name for name, _ in copied] != [name for name, _ in originals]:
         problems.append(f"streams {[n for n, _ in copied]}, the input has {[n for n, _ in originals]}")

@@ -220,9 +220,10 @@ class _Runs:
 def _print_stopped(report: RunReport, last: Progress | None) -> None:
     """How far an interrupted run got, and where its results are."""
     of = f" of {last.total}" if last is not None and last.total is not None else ""
+    at = f" ({last.pts_seconds:.2f} s into the video)" if last is not None else ""
     kept = f"partial results: {', '.join(map(str, report.files))}" if report.files else "nothing was kept"
     print(
-        f"vidsal: stopped at frame {report.frames}{of}, after {report.seconds:.1f} s; {kept}",
+        f"vidsal: stopped at frame {report.frames}{of}{at}; {kept}",
         file=sys.stderr,
         flush=True,
     )

@@ -19,8 +19,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from vidsal.sinks import ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
-from vidsal.smooth import Smoother, SmoothOptions
 
 from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError
@@ -30,6 +28,8 @@ from vidsal.model.recurrent import SAMState
 from vidsal.prefetch import prefetch
 from vidsal.render import RenderOptions
 from vidsal.shots import CutDetector, CutOptions
+from vidsal.sinks import ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
+from vidsal.smooth import Smoother, SmoothOptions
 
 __all__ = [
     "ModelOptions",
@@ -126,6 +126,8 @@ class Progress:
     """Frames written."""
     total: int | None
     """Frames expected, None where unknown."""
+    pts_seconds: float
+    """Presentation time of the last frame written."""
     seconds: float
     """Since the first frame was asked for."""
     cuts: int
@@ -435,7 +437,7 @@ def predict(
         >>> [batch.density.shape for batch in predict(clip, "sam-lite")]
         [torch.Size([3, 240, 320])]
     """
-    loaded = model if isinstance(model, SaliencyModel) else load_model(model)
+    loaded = load_model(model) if isinstance(model, (str, Path)) else model
     predictor = VideoPredictor(loaded, recurrence=recurrence, cuts=cuts, smooth=smooth, clock=clock)
     for batch in frames:
         yield from predictor.update(batch)
@@ -482,10 +484,13 @@ def run(
             )
         )
         files = _make_sinks(reader.info, options)
+        further = tuple(sinks)
+        if not files and not further:
+            raise ConfigError("nothing to write: video, table and maps are all switched off")
         done = _Done()
         try:
             with contextlib.ExitStack() as open_sinks:
-                everything = [open_sinks.enter_context(sink) for sink in (*files, *sinks)]
+                everything = [open_sinks.enter_context(sink) for sink in (*files, *further)]
                 pump = _Pump(reader, loaded, everything, options, clock, done)
                 try:
                     pump.work(on_progress, should_stop)
@@ -541,6 +546,7 @@ class _Pump:
     def work(self, on_progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> None:
         begin = time.perf_counter()
         options = self.options
+        total = _expected_frames(self.reader.info, options.decode)
         with prefetch(self.reader, name="vidsal-decode") as batches:
             predicted = predict(
                 batches,
@@ -554,7 +560,15 @@ class _Pump:
                 for batch in results:
                     self._write(batch)
                     if on_progress:
-                        on_progress(self._progress(time.perf_counter() - begin))
+                        on_progress(
+                            Progress(
+                                frames=self.done.frames,
+                                total=total,
+                                pts_seconds=float(batch.pts_seconds[-1]),
+                                seconds=time.perf_counter() - begin,
+                                cuts=self.done.cuts,
+                            )
+                        )
                     if should_stop and should_stop():
                         raise KeyboardInterrupt
             self.clock.add("decode", batches.busy_seconds)
@@ -566,10 +580,15 @@ class _Pump:
         self.done.frames += len(batch)
         self.done.cuts += int(batch.cut.sum())
 
-    def _progress(self, seconds: float) -> Progress:
-        return Progress(
-            frames=self.done.frames, total=self.reader.info.frame_count, seconds=seconds, cuts=self.done.cuts
-        )
+
+def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:
+    """How many frames the part of the source that is read should have; None where nobody can say."""
+    if options.start_seconds == 0 and options.end_seconds is None:
+        return info.frame_count
+    if info.rate is None or info.duration_seconds is None:
+        return None
+    end = min(info.duration_seconds, options.end_seconds or info.duration_seconds)
+    return max(1, round((end - options.start_seconds) * info.rate))
 
 
 def _make_sinks(info: VideoInfo, options: RunOptions) -> list[VideoSink | ImageSink | TableSink | MapsSink]:
@@ -610,8 +629,6 @@ def _make_sinks(info: VideoInfo, options: RunOptions) -> list[VideoSink | ImageS
     maps = _target(wanted.maps, folder / f"{stem}.vidsal.maps", ("mkv", "npz"), "maps")
     if maps is not None:
         sinks.append(MapsSink(maps, info, overwrite=wanted.overwrite))
-    if not sinks:
-        raise ConfigError("nothing to write: video, table and maps are all switched off")
     return sinks
 
 
