@@ -19,7 +19,12 @@ import av
 import numpy as np
 
 # Runs the command in a child and prints the child's own peak: RUSAGE_CHILDREN would remember the largest of all.
-_PROBE = "import os,sys; p=os.spawnvp(os.P_NOWAIT, sys.argv[1], sys.argv[1:]); _,s,r=os.wait4(p,0); print(r.ru_maxrss); sys.exit(s!=0)"
+_PROBE = """
+import os, sys
+_, status, usage = os.wait4(os.spawnvp(os.P_NOWAIT, sys.argv[1], sys.argv[1:]), 0)
+print(usage.ru_maxrss)
+sys.exit(status != 0)
+"""
 
 
 def make_clip(path: Path) -> Path:

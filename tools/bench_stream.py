@@ -211,7 +211,8 @@ def main() -> int:
         spread = f"{value['least']:7.1f} .. {value['most']:.1f}" if "least" in value else ""
         print(f"{stage:32s} {value['median']:9.2f} {spread}")
     print(
-        f"\nCPU seconds: vidsal run {cpu['vidsal run']:.1f}, transcoding {cpu['transcode']:.1f}, ratio {cpu['ratio']:.2f}"
+        f"\nCPU seconds: vidsal run {cpu['vidsal run']:.1f}, transcoding {cpu['transcode']:.1f}, "
+        f"ratio {cpu['ratio']:.2f}"
     )
     print(f"             ratio from {cpu['least ratio']:.2f} to {cpu['most ratio']:.2f}")
     if arguments.json:

@@ -13,31 +13,33 @@ TARGET = Path(__file__).parents[1] / "docs" / "table.md"
 
 HEAD = """# The table
 
-One row a frame, in presentation order; the same columns in .csv, .parquet and .jsonl. Pixels are those of the upright picture at
-full size, origin top left, the centre of the first pixel at 0. An empty cell (null) means that there is no such region.
+One row a frame, in presentation order; the same columns in .csv, .parquet and .jsonl. Pixels are those of the upright
+picture at full size, origin top left, the centre of the first pixel at 0. An empty cell (null) means that there is no
+such region.
 
 | column | unit | meaning |
 |---|---|---|
 """
 
 FOOT = """
-A region is a hill of the density around a local maximum; regions are followed from frame to frame, so an id stays with its hill
-until the next cut. The order of the three is by mass and may change from frame to frame: follow ids, not places in the row.
+A region is a hill of the density around a local maximum; regions are followed from frame to frame, so an id stays
+with its hill until the next cut. The order of the three is by mass and may change from frame to frame: follow ids,
+not places in the row.
 
 # The raw maps
 
-`--maps npz`: arrays `log_density` (N, h, w) float16, natural log of the density, and `index`, `pts_seconds`, `shot`, `height`,
-`width` (of the picture). `exp(log_density)` sums to 1 over (h, w), up to float16.
+`--maps npz`: arrays `log_density` (N, h, w) float16, natural log of the density, and `index`, `pts_seconds`, `shot`,
+`height`, `width` (of the picture). `exp(log_density)` sums to 1 over (h, w), up to float16.
 
-`--maps mkv`: FFV1, 16-bit grey, lossless, one frame a frame of the input with its own time. Value v stands for the density
-v / 65535 * 256 relative to a uniform map: density = v / 65535 * 256 / (h * w). The scale is absolute, the same for all frames
-and files; it is written into the container's metadata too.
+`--maps mkv`: FFV1, 16-bit grey, lossless, one frame a frame of the input with its own time. Value v stands for the
+density v / 65535 * 256 relative to a uniform map: density = v / 65535 * 256 / (h * w). The scale is absolute, the
+same for all frames and files; it is written into the container's metadata too.
 """
 
 
 def render() -> str:
     """The whole page."""
-    rows = [f"| `{name}` | {column.unit or '–'} | {column.meaning} |\n" for name, column in COLUMNS.items()]
+    rows = [f"| `{name}` | {column.unit or '-'} | {column.meaning} |\n" for name, column in COLUMNS.items()]
     return HEAD + "".join(rows) + FOOT
 
 
