@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from media import (
 )
 
 from vidsal.decode import DecodeOptions, Reader, VideoInfo, contract, open_video
+from vidsal.decode import clock as clock_module
+from vidsal.decode.clock import Clock
 from vidsal.decode.contract import DecodedFrame, DecodeReport
 from vidsal.decode.images import natural_order
 from vidsal.errors import ConfigError, DecodeError
@@ -408,6 +411,122 @@ def test_times_that_jump_back_go_on_without_a_gap_and_it_is_said(tmp_path: Path)
     assert numbers_of(batches) == [*range(30), *range(30)]
     np.testing.assert_allclose(np.diff(times_of(batches)), 0.04, atol=1e-6)
     assert any("jump back" in message for message in reader.report.messages)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A frame of a stream in 1/90000 s, 3600 a frame."""
+
+    pts: int | None
+    duration: int | None = 3600
+
+
+def clocked(times: Sequence[int | None], *, announced: bool = False, **settings: Any) -> tuple[list[int], DecodeReport]:
+    """The times that a clock makes of the container's; announced: each frame tells the gap behind it."""
+    report = DecodeReport()
+    known = [0 if time is None else time for time in times]
+    gaps = [b - a for a, b in itertools.pairwise(known)] if announced else []
+    frames = [Tick(time, gap) for time, gap in itertools.zip_longest(times, gaps, fillvalue=3600)]
+    clock = Clock("a.ts", Fraction(1, 90000), settings.get("rate", Fraction(25)), report)
+    first = clock.begin(frames[0])
+    stamped = list(clock.stamp(frames[1:]))
+    assert [frame for frame, _ in stamped] == frames[1:]
+    return [first, *(ticks for _, ticks in stamped)], report
+
+
+STEADY = [3600 * i for i in range(40)]
+HOUR = 3600 * 90000
+WRAP = 2**33
+
+
+@pytest.mark.parametrize(
+    "off", [WRAP - 7 * 3600, 100 * HOUR, HOUR // 2, 30 * 90000, 20 * 3600, -18 * 3600, -HOUR, -WRAP]
+)
+@pytest.mark.parametrize("at", [1, 20, 38, 39])
+def test_one_damaged_time_moves_no_other(off: int, at: int) -> None:
+    times = list(STEADY)
+    times[at] += off
+    out, report = clocked(times)
+    if at == 39 and 0 < off < HOUR:
+        assert out == times  # nothing comes after it to say that it is wrong
+        return
+    assert report.mended_times == 1
+    np.testing.assert_allclose(out, STEADY, atol=1801)
+    assert out[:at] + out[at + 1 :] == STEADY[:at] + STEADY[at + 1 :]
+    assert (np.diff(out) > 0).all()
+
+
+def test_several_damaged_times_in_a_row_move_no_other() -> None:
+    times = list(STEADY)
+    times[20:23] = [times[20] + 5 * HOUR, times[21] - WRAP, times[22] + WRAP]
+    out, report = clocked(times)
+    assert report.mended_times == 3
+    assert out == STEADY
+
+
+@pytest.mark.parametrize("off", [-WRAP, -HOUR, 2 * HOUR, WRAP - 3600 * 10])
+def test_a_clock_that_starts_anew_goes_on_without_a_gap(off: int) -> None:
+    times = STEADY[:20] + [time + off for time in STEADY[20:]]
+    out, report = clocked(times)
+    assert out == STEADY
+    assert report.mended_times == 0
+    assert len(report.messages) == 1
+    assert "without a gap" in report.messages[0]
+
+
+def test_a_long_pause_is_kept() -> None:
+    times = STEADY[:20] + [time + HOUR // 2 for time in STEADY[20:]]
+    assert clocked(times) == (times, DecodeReport())
+
+
+def test_pauses_of_time_lapse_are_kept() -> None:
+    slow = [2 * HOUR * i for i in range(8)]
+    assert clocked(slow, rate=Fraction(1, 7200)) == (slow, DecodeReport())
+    uneven = [0, 3600, 2 * HOUR, 2 * HOUR + 3600, 9 * HOUR]
+    assert clocked(uneven, announced=True) == (uneven, DecodeReport())
+    # Told neither by the rate nor by the frame before, so long a gap is a clock's.
+    assert clocked(uneven)[0] == STEADY[:5]
+
+
+def test_a_frame_held_back_comes_before_an_error() -> None:
+    def frames() -> Iterator[Tick]:
+        yield Tick(90000)
+        raise DecodeError("the disk is gone")
+
+    clock = Clock("a.ts", Fraction(1, 90000), Fraction(25), DecodeReport())
+    clock.begin(Tick(0))
+    stamped = clock.stamp(frames())
+    assert next(stamped) == (Tick(90000), 90000)
+    with pytest.raises(DecodeError, match="the disk is gone"):
+        next(stamped)
+
+
+def test_too_many_damaged_times_end_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock_module, "MAX_CORRUPT_TOTAL", 2)
+    times = [time + (WRAP if i in (5, 15, 25) else 0) for i, time in enumerate(STEADY)]
+    with pytest.raises(DecodeError, match="too damaged"):
+        clocked(times)
+
+
+def test_a_damaged_time_in_a_transport_stream_is_mended_said_and_refused_by_strict(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.ts", frames=50, picture=numbered_picture(64, 48))
+    path.write_bytes(with_pts(path.read_bytes(), 20, WRAP - 90000))
+    batches, reader = read(path)
+    assert numbers_of(batches) == list(range(50))
+    np.testing.assert_allclose(times_of(batches), np.arange(50) / 25, atol=1e-6)
+    assert reader.report.mended_times == 1
+    assert any("1 time that could not be is derived" in message for message in reader.report.messages)
+    with pytest.raises(DecodeError, match=r"damaged.*time that could not be"):
+        read(path, strict=True)
+
+
+def with_pts(data: bytes, frame: int, pts: int) -> bytes:
+    """A transport stream with another time in the header of its video packet number `frame`."""
+    at = -1
+    for _ in range(frame + 1):
+        at = data.index(b"\x00\x00\x01\xe0", at + 1)
+    coded = [0x21 | (pts >> 29 & 0x0E), pts >> 22 & 0xFF, pts >> 14 & 0xFE | 1, pts >> 7 & 0xFF, pts << 1 & 0xFE | 1]
+    return data[: at + 9] + bytes(coded) + data[at + 14 :]
 
 
 def test_a_change_of_size_on_the_way_is_shown_at_the_first_size(tmp_path: Path) -> None:

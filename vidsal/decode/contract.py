@@ -37,7 +37,7 @@ MAX_CORRUPT_IN_A_ROW = 500
 """Broken packets (or image files) after one another that are skipped; one more is a `DecodeError`."""
 
 MAX_CORRUPT_TOTAL = 10_000
-"""Broken packets (or image files) of one source that are skipped; one more is a `DecodeError`."""
+"""Broken packets (or image files, or times) of one source that are skipped or mended; one more is a `DecodeError`."""
 
 SizeRequest = tuple[int, int] | Callable[[int, int], tuple[int, int]] | None
 """(height, width) of the small frames, or what makes it from the upright (height, width); None: full size."""
@@ -60,7 +60,7 @@ class DecodeOptions:
     end_seconds: float | None = None
     """Seconds after the first frame at which reading stops; a frame at this very time is left out; None: the end."""
     strict: bool = False
-    """Makes damage an error at the end of reading: file cut short, packets skipped, frames patched up."""
+    """Makes damage an error at the end of reading: file cut short, packets skipped, frames or times patched up."""
     threads: int = 0
     """Threads of the pyav or decord decoder; 0: one for small pictures, several from 1080p up where there are cores."""
 
@@ -131,6 +131,8 @@ class DecodeReport:
     """Packets or image files that could not be decoded and were left out."""
     concealed: int = 0
     """Frames delivered although the decoder had to patch up damage in them."""
+    mended_times: int = 0
+    """Frames whose time could not be and follows from the frame before."""
     dropped_live: int = 0
     """Frames of a live source that were left out because the consumer was slow."""
     truncated: bool = False
@@ -288,7 +290,11 @@ class Reader(ABC):
             )
         if report.concealed:
             report.say(f"{_count(report.concealed, 'damaged frame', 'damaged frames')} patched up by the decoder")
-        if options.strict and (report.truncated or report.skipped_corrupt or report.concealed):
+        if report.mended_times:
+            times = _count(report.mended_times, "time that could not be is", "times that could not be are")
+            report.say(f"{times} derived from the frame before")
+        damage = report.skipped_corrupt + report.concealed + report.mended_times
+        if options.strict and (report.truncated or damage):
             raise DecodeError(
                 f"{self.info.source} is damaged ({'; '.join(report.messages)}); "
                 f"all {report.decoded} readable frames were delivered; leave out strict to accept them"

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.decode.clock import LONGEST_GAP_SECONDS
 from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest, VideoInfo
 from vidsal.decode.images import resize
 from vidsal.decode.pyav import FileFacts, probe
@@ -129,7 +130,7 @@ class OpencvReader(Reader):
             yield self._wrap(0.0, first)
         while self._capture.grab():
             measured = self._time_of_frame(self.info.live) - self._first_time
-            if measured <= seconds:
+            if measured <= seconds or (not self.info.live and measured - seconds > LONGEST_GAP_SECONDS):
                 self.report.say("frames without a time of their own follow the one before at the source's rate")
                 measured = seconds + self._step_seconds
             seconds = measured

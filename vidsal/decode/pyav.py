@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from vidsal.decode.clock import Clock
 from vidsal.decode.contract import (
     UNSPECIFIED,
     DecodedFrame,
@@ -40,12 +41,6 @@ NETWORK_TIMEOUT_SECONDS = 15.0
 
 BT709_FROM_LINES = 720
 """Pictures of at least so many lines are BT.709 where nothing is tagged: players assume it, FFmpeg does not."""
-
-FALLBACK_RATE = Fraction(25)
-"""Frames a second assumed where neither times nor a rate are known."""
-
-REORDER_FRAMES = 16
-"""Farthest that a decoder may put frames out of order; a time that jumps back farther starts a new clock."""
 
 THREADS_FROM_PIXELS = 1920 * 1080
 """Below this size more than one decoder thread costs more than it gains."""
@@ -182,8 +177,8 @@ class PyavReader(Reader):
         first = self._first_frame(seekable)
         self._first: VideoFrame | None = first
         self._seekable = seekable and first.pts is not None
-        self._clock = _Clock(self._base, self._rate, self.report)
-        self._origin = self._clock.stamp(first)
+        self._clock = Clock(source, self._base, self._rate, self.report)
+        self._origin = self._clock.begin(first, fallback=first.dts or 0)
         rotation = self._rotation_of(first)
         height, width = first.height, first.width
         ratio = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)
@@ -254,8 +249,7 @@ class PyavReader(Reader):
         first, self._first = self._first, None
         if first is not None:
             yield _Stamped(first, self._origin)
-        for frame in self._decoder:
-            yield _Stamped(frame, self._clock.stamp(frame))
+        yield from self._stamped()
 
     def _from(self, start_seconds: float) -> Iterator[_Stamped]:
         """Starts at a key frame at or before `start_seconds`."""
@@ -272,10 +266,10 @@ class PyavReader(Reader):
             first = next(self._decoder, None)
             if first is None or first.pts is None:
                 continue
-            ticks = self._clock.stamp(first)
+            ticks = self._clock.begin(first)
             if self._seconds(ticks) <= start_seconds or target == 0.0:
                 yield _Stamped(first, ticks)
-                yield from (_Stamped(frame, self._clock.stamp(frame)) for frame in self._decoder)
+                yield from self._stamped()
                 return
         try:
             self._container.seek(self._origin, stream=self._stream)
@@ -285,7 +279,10 @@ class PyavReader(Reader):
             ) from error
         self._clock.restart()
         self._decoder = self._decode()
-        yield from (_Stamped(frame, self._clock.stamp(frame)) for frame in self._decoder)
+        yield from self._stamped()
+
+    def _stamped(self) -> Iterator[_Stamped]:
+        return (_Stamped(frame, ticks) for frame, ticks in self._clock.stamp(self._decoder))
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yields every frame that can be decoded; skips and counts the packets that cannot."""
@@ -398,41 +395,6 @@ class _Stamped:
 
     frame: VideoFrame
     ticks: int
-
-
-class _Clock:
-    """Gives every frame a time later than the one before, its own wherever it has one."""
-
-    def __init__(self, base: Fraction, rate: Fraction | None, report: DecodeReport) -> None:
-        self._nominal_step = max(1, round(1 / ((rate or FALLBACK_RATE) * base)))
-        self._report = report
-        self.step = self._nominal_step
-        self.last: int | None = None
-        self._shift = 0
-
-    def restart(self) -> None:
-        """Forgets the last time: after a seek."""
-        self.last = None
-        self._shift = 0
-
-    def stamp(self, frame: VideoFrame) -> int:
-        self.step = frame.duration or self._nominal_step
-        last = self.last
-        if frame.pts is None:
-            self._report.say("frames without a time of their own follow the one before at the stream's rate")
-            ticks = last + self._nominal_step if last is not None else (frame.dts or 0)
-        else:
-            ticks = frame.pts + self._shift
-        if last is not None and ticks <= last:
-            if last - ticks > REORDER_FRAMES * self._nominal_step:
-                self._report.say("times jump back on the way; from there on they are moved to go on without a gap")
-                self._shift += last + self._nominal_step - ticks
-                ticks = last + self._nominal_step
-            else:
-                self._report.say("frames that are not later than the one before are moved just behind it")
-                ticks = last + 1
-        self.last = ticks
-        return ticks
 
 
 class _Converter:
