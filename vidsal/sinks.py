@@ -458,6 +458,15 @@ class VideoSink(_FileSink):
             if self._copier is not None and written_until is not None:
                 self._copier.copy_until(written_until)
 
+    def _last_packets(self) -> list[Any]:
+        """What the encoder still holds; the last packet lasts until the video ends."""
+        packets: list[Any] = self._stream.encode(None)
+        if packets and self._last_pts is not None:
+            # An mp4 ends where its last packet does, in coding order: frames shown after it would be cut off.
+            end = self._last_pts + max(1, self._step)
+            packets[-1].duration = max(packets[-1].duration or 0, end - packets[-1].pts)
+        return packets
+
     def _add_late_streams(self) -> None:
         """Rewrites the finished partial file with the streams of the source that had to wait."""
         if self._info.path is None or self._window is None:
@@ -495,7 +504,7 @@ class VideoSink(_FileSink):
             with self._telling():
                 try:
                     if not self._broken:
-                        self._mux(self._stream.encode(None))
+                        self._mux(self._last_packets())
                         if complete and self._copier is not None:
                             self._copier.copy_until(None)
                 finally:
