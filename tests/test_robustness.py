@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,7 @@ def test_an_awkward_video_comes_out_whole(model: SaliencyModel, tmp_path: Path, 
     with av.open(str(video)) as out, av.open(str(source)) as original:
         stream = out.streams.video[0]
         assert (stream.width, stream.height) == (info.width + info.width % 2, info.height + info.height % 2)
+        next(out.decode(video=0))  # only now is the pixel format known where sound comes long before the picture
         assert stream.codec_context.name == "h264" and stream.codec_context.pix_fmt in ("yuv420p", "yuvj420p")
         kinds = [[s.type for s in c.streams if s.type != "video"] for c in (out, original)]
         assert kinds[0] == kinds[1]
@@ -193,8 +195,12 @@ def test_corrupt_packets_are_skipped_and_counted(model: SaliencyModel, tmp_path:
     source = corrupt(make_video(tmp_path / "in.ts", frames=100, gop=10), every=40)
     report = run(source, model=model)
     assert 50 < report.frames < 101
-    assert report.skipped_corrupt or report.messages
-    assert len(times_of(report.files[0])) == report.frames
+    assert report.skipped_corrupt
+    times = times_of(report.files[0])
+    assert len(times) == report.frames
+    # One of the damaged packets carries a time a day ahead.
+    assert any("derived from the frame before" in message for message in report.messages)
+    assert max(np.diff(times)) < 1 and times[-1] == pytest.approx(99 / 25, abs=0.001)
 
 
 def test_pure_noise_after_the_header_is_bounded(model: SaliencyModel, tmp_path: Path) -> None:
@@ -235,15 +241,24 @@ def wait_for_rows(path: Path, count: int) -> None:
     deadline = time.monotonic() + 120
     while not path.exists() or path.read_text().count("\n") <= count:
         assert time.monotonic() < deadline, f"{path} did not grow to {count} rows"
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+LONG_FRAMES = 300
+
+
+@pytest.fixture(scope="module")
+def long_video_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    random = np.random.default_rng(0)
+    still = random.integers(0, 255, (18, 32, 3), np.uint8).repeat(20, 0).repeat(20, 1)
+    picture = lambda n: np.roll(still, n, 1)  # noqa: E731
+    path = tmp_path_factory.mktemp("long") / "in.mp4"
+    return make_video(path, frames=LONG_FRAMES, width=640, height=360, picture=picture, audio_tracks=1)
 
 
 @pytest.fixture
-def long_video(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    still = random.integers(0, 255, (36, 64, 3), np.uint8).repeat(20, 0).repeat(20, 1)
-    picture = lambda n: np.roll(still, n, 1)  # noqa: E731
-    return make_video(tmp_path / "in.mp4", frames=400, width=1280, height=720, picture=picture, audio_tracks=1)
+def long_video(tmp_path: Path, long_video_once: Path) -> Path:
+    return Path(shutil.copy(long_video_once, tmp_path / "in.mp4"))
 
 
 @pytest.mark.slow
@@ -252,10 +267,11 @@ def test_killed_in_the_middle_it_leaves_a_readable_partial_file_and_the_next_run
 ) -> None:
     checkpoint = make_checkpoint(tmp_path / "tiny.safetensors")
     process = start(long_video, checkpoint, "--preset", "ultrafast")
-    wait_for_rows(tmp_path / "in.vidsal.partial.csv", 150)
+    wait_for_rows(tmp_path / "in.vidsal.partial.csv", 60)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     done = (tmp_path / "in.vidsal.partial.csv").read_text().count("\n") - 1
+    assert 60 <= done < LONG_FRAMES
     assert not (tmp_path / "in.vidsal.mp4").exists() and not (tmp_path / "in.vidsal.csv").exists()
     with open_video(tmp_path / "in.vidsal.partial.mp4") as reader:
         readable = sum(len(batch) for batch in reader)
@@ -275,7 +291,7 @@ def test_ctrl_c_closes_what_was_written_and_says_how_far_it_got(tmp_path: Path, 
     wait_for_rows(tmp_path / "in.vidsal.partial.csv", 30)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "of 400" in errors
+    assert process.returncode == 130 and f"of {LONG_FRAMES}" in errors
     rows = (tmp_path / "in.vidsal.partial.csv").read_text().count("\n") - 1
     assert len(times_of(tmp_path / "in.vidsal.partial.mp4")) == rows >= 30
     assert not (tmp_path / "in.vidsal.mp4").exists()
