@@ -137,7 +137,10 @@ class Clock:
         gap = ticks - last
         possible = 0 < gap <= self._longest_gap
         after = None if following is None else following.pts
-        goes_on = possible if after is None else 0 <= after - pts <= self._longest_gap
+        goes_on = possible
+        if after is not None:
+            nearer = abs(after - pts - self._nominal_step) < abs(after + self._shift - last - 2 * self._nominal_step)
+            goes_on = nearer and 0 <= after - pts <= self._longest_gap
         if goes_on and possible:
             return self._set(frame, ticks)
         step = min(self.step, SUSPICIOUS_FRAMES * self._nominal_step)
