@@ -34,6 +34,7 @@ from media import (
     square_picture,
     stream_packets,
     truncate,
+    with_pts,
 )
 
 from vidsal.decode import DecodeOptions, Reader, VideoInfo, contract, open_video
@@ -510,7 +511,7 @@ def test_too_many_damaged_times_end_the_reading(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_damaged_time_in_a_transport_stream_is_mended_said_and_refused_by_strict(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.ts", frames=50, picture=numbered_picture(64, 48))
-    path.write_bytes(with_pts(path.read_bytes(), 20, WRAP - 90000))
+    with_pts(path, 20, WRAP - 90000)
     batches, reader = read(path)
     assert numbers_of(batches) == list(range(50))
     np.testing.assert_allclose(times_of(batches), np.arange(50) / 25, atol=1e-6)
@@ -518,15 +519,6 @@ def test_a_damaged_time_in_a_transport_stream_is_mended_said_and_refused_by_stri
     assert any("1 time that could not be is derived" in message for message in reader.report.messages)
     with pytest.raises(DecodeError, match=r"damaged.*time that could not be"):
         read(path, strict=True)
-
-
-def with_pts(data: bytes, frame: int, pts: int) -> bytes:
-    """A transport stream with another time in the header of its video packet number `frame`."""
-    at = -1
-    for _ in range(frame + 1):
-        at = data.index(b"\x00\x00\x01\xe0", at + 1)
-    coded = [0x21 | (pts >> 29 & 0x0E), pts >> 22 & 0xFF, pts >> 14 & 0xFE | 1, pts >> 7 & 0xFF, pts << 1 & 0xFE | 1]
-    return data[: at + 9] + bytes(coded) + data[at + 14 :]
 
 
 def test_a_change_of_size_on_the_way_is_shown_at_the_first_size(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from av.video.reformatter import Colorspace
-from media import RGB, add_cover, make_video, stream_packets
+from media import RGB, add_cover, concatenate, make_video, stream_packets, with_pts
 
 from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.errors import ConfigError, EncodeError
@@ -186,6 +186,37 @@ def test_sound_of_a_transport_stream_is_unwrapped_and_keeps_its_times(tmp_path: 
     # An mp4 holds AAC without the 7-byte header that each packet of a transport stream has.
     assert [data for _, data in ours] == [data[7:] for _, data in theirs]
     assert max(abs(float(a - b)) for (a, _), (b, _) in zip(ours, theirs, strict=True) if a and b) < 2e-5
+
+
+def test_sound_goes_on_in_step_where_the_clock_of_a_transport_stream_starts_anew(tmp_path: Path) -> None:
+    parts = [make_video(tmp_path / f"{i}.ts", frames=50, audio_tracks=2) for i in range(3)]
+    source = concatenate(parts, tmp_path / "in.ts")
+    sink = overlaid(source, tmp_path / "out.mp4")
+    assert len(times(sink.path)) == 150
+    assert np.diff(np.array(times(sink.path), float)) == pytest.approx(0.04, abs=1e-4)
+    whole = len(times(parts[0], 1))
+    for track in (1, 2):
+        sound_times = np.array(times(sink.path, track), float)
+        # At most one packet is lost at each join, the one that showed the jump.
+        assert 3 * whole - 2 <= len(sound_times) <= 3 * whole
+        assert np.diff(sound_times).max() < 0.05
+        assert sound_times[-1] == pytest.approx(6.0, abs=0.1)
+
+
+def test_one_damaged_time_of_a_sound_packet_costs_that_packet_only(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.ts", frames=75, audio_tracks=1)
+    whole = times(source, 1)
+    sink = overlaid(with_pts(source, 4, 2**32, stream_id=0xC0), tmp_path / "out.mp4")
+    assert len(times(sink.path)) == 75
+    kept = np.array(times(sink.path, 1), float)
+    assert len(whole) - 10 <= len(kept) < len(whole)
+    assert kept[-1] - kept[0] == pytest.approx(float(whole[-1] - whole[0]), abs=1e-3)
+    assert any("broken packet" in message for message in sink.messages)
+    # The copying did not wait for the wrong time: sound lies in the file beside its pictures.
+    with av.open(str(sink.path)) as out:
+        places = [(packet.stream.type, packet.pos) for packet in out.demux() if packet.size]
+    pictures, sounds = (sorted(place for kind, place in places if kind == wanted) for wanted in ("video", "audio"))
+    assert sounds[len(sounds) // 2] < pictures[-20]
 
 
 def test_a_recording_that_begins_hours_late_begins_at_0_and_keeps_step_with_its_sound(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_run_writes_every_frame_once_with_its_own_time_and_the_sound(model: Sa
         rows = list(csv.DictReader(table))
     assert [int(row["index"]) for row in rows] == list(range(10))
     assert [float(row["pts_seconds"]) for row in rows] == pytest.approx(original, abs=1e-6)
-    assert {"decode", "model", "VideoSink"} <= set(report.stage_frames_per_second)
+    assert {"decode", "model", "video", "table"} <= set(report.stage_frames_per_second)
     assert report.as_dict()["options"]["recurrence"]["state"] == "carry"
 
 

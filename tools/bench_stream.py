@@ -65,15 +65,19 @@ def make_clip(path: Path, seconds: int) -> Path:
     return path
 
 
+def add_encoder(writer: Any, rate: Any, width: int, height: int) -> Any:
+    """A video stream with the settings that vidsal uses."""
+    video = VideoOptions()
+    out = writer.add_stream(video.encoder, rate=rate, options={"preset": video.preset, "crf": str(video.crf)})
+    out.width, out.height, out.pix_fmt = width, height, "yuv420p"
+    return out
+
+
 def transcode(source: str, target: str) -> None:
     """Decode and encode with the settings that vidsal uses, sound copied, nothing in between."""
-    video = VideoOptions()
     with av.open(source) as reader, av.open(target, "w") as writer:
         stream = reader.streams.video[0]
-        out = writer.add_stream(
-            video.encoder, rate=stream.average_rate, options={"preset": video.preset, "crf": str(video.crf)}
-        )
-        out.width, out.height, out.pix_fmt = stream.width, stream.height, "yuv420p"
+        out = add_encoder(writer, stream.average_rate, stream.width, stream.height)
         copies = {s.index: writer.add_stream_from_template(s) for s in reader.streams.audio}
         for packet in reader.demux():
             if packet.stream.index in copies and packet.dts is not None:
@@ -141,6 +145,16 @@ def measure_stages(clip: Path, model: vidsal.SaliencyModel, repeats: int, folder
         for picture, density in densities:
             overlay(picture.rgb(), density, scale=20.0)
 
+    pictures = [overlay(picture.rgb(), density, scale=20.0) for picture, density in densities]
+
+    def encode() -> None:
+        with av.open(str(folder / "encoded.mp4"), "w") as writer:
+            out = add_encoder(writer, info.rate or 25, info.width, info.height)
+            for picture in pictures:
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                writer.mux(out.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
+            writer.mux(out.encode(None))
+
     def render_and_encode() -> None:
         with VideoSink(folder / "alone.mp4", info, overwrite=True) as sink:
             for batch in ready:
@@ -157,6 +171,7 @@ def measure_stages(clip: Path, model: vidsal.SaliencyModel, repeats: int, folder
         "model": timed(compute, frames, repeats),
         "model, smoothing, cuts": timed(lambda: exhaust(vidsal.predict(batches, model, clock=clock)), frames, repeats),
         "render": timed(render, frames, repeats),
+        "encode": timed(encode, frames, repeats),
         "render and encode": timed(render_and_encode, frames, repeats),
         "end to end": timed(lambda: vidsal.run(clip, options=whole, model=model), total, repeats),
     }

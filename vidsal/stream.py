@@ -149,7 +149,8 @@ class RunReport:
     frames_per_second: float
     """Frames over seconds."""
     stage_frames_per_second: dict[str, float]
-    """Frames over the seconds that each stage was at work; stages overlap."""
+    """Frames over the seconds that each stage was at work: decode, cuts, preprocess, model, smooth, video (drawing
+    and encoding), table, maps. The stages work side by side."""
     cuts: int
     """Cuts found."""
     skipped_corrupt: int
@@ -575,7 +576,7 @@ class _Pump:
 
     def _write(self, batch: SaliencyBatch) -> None:
         for sink in self.sinks:
-            with self.clock(type(sink).__name__):
+            with self.clock(type(sink).__name__.removesuffix("Sink").lower()):
                 sink.write(batch)
         self.done.frames += len(batch)
         self.done.cuts += int(batch.cut.sum())
