@@ -880,9 +880,16 @@ def test_a_video_may_come_through_standard_input(tmp_path: Path) -> None:
 
 
 def test_a_pipe_without_a_video_is_a_clear_error(tmp_path: Path) -> None:
-    out = pipe(make_video(tmp_path / "a.mp4", frames=30).read_bytes()).stdout
-    assert "DecodeError standard input" in out
-    assert "faststart" in out
+    assert "DecodeError standard input" in pipe(b"no video at all" * 1000).stdout
+    assert "DecodeError standard input" in pipe(b"").stdout
+    headless = make_video(tmp_path / "a.mp4", frames=30).read_bytes().replace(b"moov", b"junk")
+    assert "DecodeError standard input" in pipe(headless).stdout
+
+
+def test_an_mp4_with_its_index_at_the_end_may_come_through_standard_input(tmp_path: Path) -> None:
+    data = make_video(tmp_path / "a.mp4", frames=30).read_bytes()
+    assert data.find(b"mdat") < data.find(b"moov")
+    assert pipe(data).stdout.split() == ["stream", "30", "1.16"]
 
 
 @pytest.fixture

@@ -204,10 +204,10 @@ def test_sound_goes_on_in_step_where_the_clock_of_a_transport_stream_starts_anew
 
 
 def test_one_damaged_time_of_a_sound_packet_costs_that_packet_only(tmp_path: Path) -> None:
-    source = make_video(tmp_path / "in.ts", frames=75, audio_tracks=1)
+    source = make_video(tmp_path / "in.ts", frames=250, audio_tracks=1)
     whole = times(source, 1)
-    sink = overlaid(with_pts(source, 4, 2**32, stream_id=0xC0), tmp_path / "out.mp4")
-    assert len(times(sink.path)) == 75
+    sink = overlaid(with_pts(source, 1, 2**31, stream_id=0xC0), tmp_path / "out.mp4")
+    assert len(times(sink.path)) == 250
     kept = np.array(times(sink.path, 1), float)
     assert len(whole) - 10 <= len(kept) < len(whole)
     assert kept[-1] - kept[0] == pytest.approx(float(whole[-1] - whole[0]), abs=1e-3)
@@ -216,7 +216,7 @@ def test_one_damaged_time_of_a_sound_packet_costs_that_packet_only(tmp_path: Pat
     with av.open(str(sink.path)) as out:
         places = [(packet.stream.type, packet.pos) for packet in out.demux() if packet.size]
     pictures, sounds = (sorted(place for kind, place in places if kind == wanted) for wanted in ("video", "audio"))
-    assert sounds[len(sounds) // 2] < pictures[-20]
+    assert sounds[len(sounds) // 4] < pictures[len(pictures) // 2]
 
 
 def test_a_recording_that_begins_hours_late_begins_at_0_and_keeps_step_with_its_sound(tmp_path: Path) -> None:

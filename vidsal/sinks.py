@@ -624,6 +624,10 @@ class _Copier:
         self._out: Any = None
         self._copies: dict[int, Any] = {}
         self._last_dts: dict[int, int] = {}
+        self._due: dict[int, int] = {}
+        self._moved: dict[int, int] = {}
+        self._strays: dict[int, int] = {}
+        self._jump: Fraction | None = None
         self._awaiting_key: set[int] = set()
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None
@@ -748,11 +752,40 @@ class _Copier:
                         if not self._fault():
                             return
                         continue
-                    yield packet
+                    if self._on_clock(packet):
+                        yield packet
+                    elif not self._fault():
+                        return
                 return
             except (FFmpegError, OSError):
                 if not self._fault():
                     return
+
+    def _on_clock(self, packet: Any) -> bool:
+        """Moves a packet along where the source's clock has started anew; False for a time that cannot be."""
+        if _is_cover(packet.stream):
+            return True
+        index, base, raw = packet.stream.index, Fraction(packet.time_base), packet.dts
+        due = self._due.get(index)
+        moved = self._moved.get(index, 0)
+        if due is not None and not _follows((raw + moved - due) * base):
+            stray, self._strays[index] = self._strays.get(index), raw
+            if self._jump is not None and _follows((raw - due) * base + self._jump):
+                moved = round(self._jump / base)
+            elif stray is not None and _follows((raw - stray) * base) and packet.stream.type in ("audio", "video"):
+                # The second in a row from there: the clock is another, as for the pictures; the first is lost.
+                moved = due - stray
+                self._jump = moved * base
+            else:
+                return False
+            self._moved[index] = moved
+        self._strays.pop(index, None)
+        packet.dts = raw + moved
+        if packet.pts is not None:
+            packet.pts += moved
+        # Subtitles may overlap.
+        self._due[index] = packet.dts + (0 if packet.stream.type == "subtitle" else packet.duration or 0)
+        return True
 
     def _fault(self) -> bool:
         """Counts a packet that cannot be copied; False when there were too many."""
@@ -777,15 +810,9 @@ class _Copier:
                 packet.pts -= ticks
             last = self._last_dts.get(stream.index)
             if last is not None and packet.dts <= last:
-                if (last - packet.dts) * base > 1:  # the clock jumped back: no small repair
-                    self._fault()
-                    return
                 packet.dts = last + 1
                 if packet.pts is not None:
                     packet.pts = max(packet.pts, packet.dts)
-            elif last is not None and (packet.dts - last) * base > _LONGEST_GAP_SECONDS:
-                self._fault()
-                return
             self._last_dts[stream.index] = packet.dts
         packet.stream = self._copies[stream.index]
         try:
@@ -827,6 +854,15 @@ class _Copier:
 
 _LONGEST_GAP_SECONDS = 3600
 """A longer silence in a copied stream is taken for a broken clock."""
+
+_LONGEST_STEP_BACK_SECONDS = 1
+"""A packet that comes before the one before it by more is taken for a broken clock; by less, it is moved behind it."""
+
+
+def _follows(gap: Fraction) -> bool:
+    """Whether a packet may come so many seconds after the end of the one before."""
+    return -_LONGEST_STEP_BACK_SECONDS <= gap <= _LONGEST_GAP_SECONDS
+
 
 _LONGEST_LAG_SECONDS = 10
 """How far streams of one file may run apart before a packet past the end means that all have passed it."""
