@@ -336,3 +336,21 @@ def test_a_picture_that_cannot_be_read_is_refused(model: SaliencyModel, tmp_path
         run(tmp_path / "in.png", model=model)
     cv2.imwrite(str(tmp_path / "good.png"), np.zeros((30, 40, 3), np.uint8))
     assert run(tmp_path / "good.png", model=model).frames == 1
+
+
+@pytest.mark.parametrize("container", [{"movflags": "faststart"}, {}])
+def test_standard_input_takes_an_mp4_with_its_index_in_front_or_behind(
+    tmp_path: Path, model: SaliencyModel, monkeypatch: pytest.MonkeyPatch, container: dict[str, str]
+) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=60, audio_tracks=1, container_options=container)
+    assert (source.read_bytes().find(b"moov") < source.read_bytes().find(b"mdat")) == bool(container)
+    read, write = os.pipe()
+    feeder = subprocess.Popen(["cat", str(source)], stdout=write)
+    os.close(write)
+    with os.fdopen(read) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        report = run("-", model=model, options=RunOptions(output=OutputOptions(output=tmp_path)))
+    assert feeder.wait() == 0 and report.frames == 60
+    assert report.files[0] == tmp_path / "standard-input.vidsal.mp4"
+    assert times_of(report.files[0]) == pytest.approx(times_of(source), abs=1e-4)
+    assert any("sound" in message for message in report.messages)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -504,6 +505,8 @@ def run(
         if done.frames == 0 and not done.interrupted:
             raise DecodeError(f"{reader.info.source}: not one frame could be decoded")
         report = reader.report
+        if reader.info.kind == "stream" and options.output.video and options.video.keep_streams:
+            report.say(f"sound and subtitles are not copied: {reader.info.source} can be read only once")
     seconds = time.perf_counter() - begin
     messages = [*report.messages, *(text for sink in files for text in sink.messages)]
     return RunReport(
@@ -638,9 +641,8 @@ def _where(info: VideoInfo, output: Path | None) -> tuple[Path, str]:
     if info.path is not None:
         path = info.path.absolute()
         return (output or path.parent), (path.name if path.is_dir() else path.stem)
-    name = {"-": "stdin"}.get(info.source, info.source)
-    name = f"camera{name}" if info.kind == "camera" else Path(name.split("?")[0].rstrip("/")).stem
-    return (output or Path.cwd()), name or "stream"
+    name = Path(info.source.split("?")[0].rstrip("/")).stem
+    return (output or Path.cwd()), re.sub(r"[^\w.-]+", "-", name) or "stream"
 
 
 def _target(wanted: str | None, base: Path, kinds: tuple[str, ...], what: str) -> Path | None:

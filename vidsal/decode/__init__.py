@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -85,18 +87,58 @@ def _open_stdin(options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
         raise ConfigError(f"standard input needs the pyav decoder, got {options.decoder}")
     if sys.stdin.isatty():
         raise DecodeError("standard input is a terminal; pipe a video into it, or name a file")
-    return open_pyav(
-        cast(BinaryIO, _Pipe(sys.stdin.buffer)), source="standard input", path=None, kind="stream", live=False, **wanted
-    )
+    described: dict[str, Any] = {"source": "standard input", "path": None, "kind": "stream", "live": False}
+    head = sys.stdin.buffer.read(_HEAD_BYTES)
+    if not _index_is_behind(head):
+        return open_pyav(cast(BinaryIO, _Pipe(head, sys.stdin.buffer)), **described, **wanted)
+    # FFmpeg would have to go back in the pipe: keep its content in a file.
+    spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the reader)
+    try:
+        spool.write(head)
+        shutil.copyfileobj(sys.stdin.buffer, spool)
+        spool.seek(0)
+        reader = open_pyav(spool, **described, **wanted)
+    except OSError as error:
+        spool.close()
+        raise DecodeError(f"standard input cannot be kept in a temporary file: {error.strerror}") from error
+    except BaseException:
+        spool.close()
+        raise
+    reader.spool = spool
+    return reader
+
+
+_HEAD_BYTES = 65536
+
+
+def _index_is_behind(head: bytes) -> bool:
+    """Whether this is the beginning of an mp4 or mov whose pictures come before the index ("moov") to them."""
+    position = 0
+    while position + 16 <= len(head):
+        size, kind = int.from_bytes(head[position : position + 4], "big"), head[position + 4 : position + 8]
+        if position == 0 and kind not in (b"ftyp", b"wide", b"free", b"mdat"):
+            return False
+        if kind in (b"moov", b"mdat"):
+            return kind == b"mdat"
+        if size == 1:
+            size = int.from_bytes(head[position + 8 : position + 16], "big")
+        if size < 8:
+            return False
+        position += size
+    return False
 
 
 class _Pipe:
     """Shows FFmpeg only how to read on: a pipe cannot go back, and closing it is not the reader's business."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, head: bytes, file: BinaryIO) -> None:
+        self._head = head
         self._file = file
 
     def read(self, size: int) -> bytes:
+        if self._head:
+            part, self._head = self._head[:size], self._head[size:]
+            return part
         return self._file.read(size)
 
 

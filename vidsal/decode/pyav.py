@@ -151,6 +151,9 @@ def probe(path: Path) -> FileFacts:
 class PyavReader(Reader):
     """Reads one video stream of an open container; see `open_pyav`."""
 
+    spool: BinaryIO | None = None
+    """A temporary file that holds the source and is closed with the reader."""
+
     def __init__(
         self,
         container: InputContainer,
@@ -236,6 +239,8 @@ class PyavReader(Reader):
     def _release(self) -> None:
         self._decoder.close()
         self._container.close()
+        if self.spool is not None:
+            self.spool.close()
 
     def _frames(self) -> Iterator[DecodedFrame]:
         start = self._options.start_seconds
