@@ -1,0 +1,157 @@
+"""What every sink promises: `SaliencyBatch`es in, one file out, whole under its name or partial under another.
+
+A sink writes to `NAME.partial.EXT` beside its target and renames at the end, so no half file ever
+has the final name. Left with an error, it closes the partial file cleanly and keeps it if it holds a frame.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from av.error import FFmpegError
+
+from vidsal.errors import ConfigError, EncodeError
+from vidsal.frames import SaliencyBatch
+
+__all__ = ["FileSink", "Sink"]
+
+
+class Sink(Protocol):
+    """Where results leave. Entered before the first batch, left after the last; one verb between."""
+
+    @property
+    def path(self) -> Path:
+        """The file that is there once the sink was left without an error."""
+        ...
+
+    def write(self, batch: SaliencyBatch) -> None:
+        """Takes the next frames.
+
+        Raises:
+            EncodeError: the result cannot be written.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class FileSink(ABC):
+    """The life of every sink here: check the target early, write a partial file, rename or keep or remove it."""
+
+    suffixes: tuple[str, ...]
+
+    def __init__(self, target: str | Path, *, overwrite: bool, source: Path | None = None) -> None:
+        target = Path(target)
+        if target.suffix.lower() not in self.suffixes:
+            raise ConfigError(f"{target} must end in one of {', '.join(self.suffixes)}")
+        self._overwrite = overwrite
+        self._source = source
+        self._target = target
+        self._frames = 0
+        self._broken = False
+        self._check_target()
+
+    messages: list[str]
+    """Sentences for a person about what was changed, left out or repaired."""
+
+    @property
+    def path(self) -> Path:
+        """The file that is there once the sink was left without an error."""
+        return self._target
+
+    @property
+    def partial_path(self) -> Path:
+        """The file that is written until then."""
+        return self._target.with_name(f"{self._target.stem}.partial{self._target.suffix}")
+
+    def write(self, batch: SaliencyBatch) -> None:
+        """Writes the next frames.
+
+        Raises:
+            EncodeError: the disk is full, the file or the encoder fails.
+        """
+        if self._broken:
+            raise EncodeError(f"{self.partial_path} could not be written earlier; nothing more goes into it")
+        self._write(batch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Finishes and renames the file; after an error, closes the partial file and keeps it if it holds a frame.
+
+        Raises:
+            EncodeError: the end of the file cannot be written, or no frame ever came.
+        """
+        if kind is not None or self._broken:
+            # The first error is the one to tell; what closing adds to it is not.
+            with suppress(EncodeError, OSError, FFmpegError):
+                self._close(complete=False)
+            if not self._frames:
+                self._remove_partial()
+            return
+        if not self._frames:
+            self._close(complete=False)
+            self._remove_partial()
+            raise EncodeError(f"{self._target} was not written: no frame came; choose another time range or source")
+        self._close(complete=True)
+        with self._telling():
+            self.partial_path.replace(self._target)
+
+    @abstractmethod
+    def _write(self, batch: SaliencyBatch) -> None:
+        """Writes a batch, counting `_frames`."""
+
+    @abstractmethod
+    def _close(self, *, complete: bool) -> None:
+        """Ends and closes the partial file; `complete` is False after an error."""
+
+    def _check_target(self) -> None:
+        target, folder = self._target, self._target.parent
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "does not exist"
+            raise EncodeError(f"cannot write {target}: {folder} {what}; make the folder or choose another one")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise EncodeError(f"cannot write {target}: no permission to write into {folder}; choose another folder")
+        if target.is_dir():
+            raise EncodeError(f"cannot write {target}: it is a folder; choose another name")
+        if target.exists():
+            if self._source is not None and self._source.exists() and target.samefile(self._source):
+                raise EncodeError(f"{target} is the source itself; choose another name for the result")
+            if not self._overwrite:
+                raise EncodeError(f"{target} exists already; use --overwrite to replace it, or choose another name")
+
+    def _remove_partial(self) -> None:
+        self.partial_path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turns what the system or FFmpeg raises while writing into an `EncodeError` that says what to do."""
+        try:
+            yield
+        except (FFmpegError, OSError, ValueError) as error:
+            self._broken = True
+            number = getattr(error, "errno", None)
+            if number in _FULL_DISK:
+                raise EncodeError(
+                    f"cannot write {self.partial_path}: the disk is full ({os.strerror(number)}); "
+                    "free some space or choose another folder"
+                ) from error
+            reason = getattr(error, "strerror", None) or error
+            raise EncodeError(f"cannot write {self.partial_path}: {reason}") from error
+
+
+_FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)

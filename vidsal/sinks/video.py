@@ -1,0 +1,431 @@
+"""`SaliencyBatch`es with their pictures in, a video with the heat over it out."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.error import FFmpegError
+from av.video.reformatter import Colorspace, VideoReformatter
+
+from vidsal.decode import VideoInfo
+from vidsal.errors import ConfigError, EncodeError
+from vidsal.frames import Picture, SaliencyBatch
+from vidsal.render import RenderOptions, ScalePerShot, draw
+from vidsal.sinks.contract import FileSink
+from vidsal.sinks.remux import FORMATS, Copier, Window, add_copy, describe, is_chapter_track
+
+__all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
+
+LATEST_START_SECONDS = 60.0
+"""Sources that begin later than this (recordings of broadcasts) are moved to begin at 0; others keep their times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How the overlaid video is encoded."""
+
+    encoder: str = "libx264"
+    """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, mpeg4, ..."""
+    preset: str = "fast"
+    """Speed of the encoder, from ultrafast over fast and medium to veryslow; slower gives smaller files."""
+    crf: int = 20
+    """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source."""
+    keep_streams: bool = True
+    """Copies sound, subtitles and further streams from the input, without re-encoding."""
+
+    def __post_init__(self) -> None:
+        if not self.encoder or not self.preset:
+            raise ConfigError("encoder and preset must not be empty; leave them out for libx264 and fast")
+        if not 0 <= self.crf <= 63:
+            raise ConfigError(f"crf must be from 0 (best) to 63, got {self.crf}")
+
+
+class VideoSink(FileSink):
+    """Writes the video with the heat over it; sound, subtitles and further streams are copied from the source.
+
+    Every frame is written once, at its own time in the source's time base (a .mkv rounds times to
+    milliseconds). Pixels stand upright, are 8-bit 4:2:0, and keep the source's matrix, range, primaries,
+    transfer curve and pixel shape. An .mp4 that is killed stays readable up to about the last second.
+
+    Where the target cannot hold a stream that a .mkv can, the result becomes a .mkv: look at `path`.
+    What is changed or left out stands in `messages`.
+
+    Args:
+        target: .mp4, .mov or .mkv.
+        info: the source.
+        video: encoder and quality.
+        render: how the density is drawn.
+        overwrite: replaces a target that exists.
+        start_seconds: start of the part that is read, in seconds after the source's first frame; above 0, the
+            result begins at 0 and sound before the first frame is left out.
+        end_seconds: end of that part, not included; sound from there on is left out; None: the end.
+
+    Raises:
+        ConfigError: the target's ending is none of the three.
+        EncodeError: the target exists or cannot be written, or the encoder is not available.
+    """
+
+    suffixes = (".mp4", ".mov", ".mkv")
+
+    def __init__(
+        self,
+        target: str | Path,
+        info: VideoInfo,
+        *,
+        video: VideoOptions | None = None,
+        render: RenderOptions | None = None,
+        overwrite: bool = False,
+        start_seconds: float = 0.0,
+        end_seconds: float | None = None,
+    ) -> None:
+        super().__init__(target, overwrite=overwrite, source=info.path)
+        self.messages = []
+        self._info = info
+        self._video = video or VideoOptions()
+        self._render = render or RenderOptions()
+        self._start_seconds = start_seconds
+        self._end_seconds = end_seconds
+        self._scales = ScalePerShot(self._render.scale)
+        self._color = _OutputColor.of(info)
+        self._reformatter = VideoReformatter()
+        width = info.width * (2 if self._render.side_by_side else 1)
+        self._size = (info.height + info.height % 2, width + width % 2)
+        if self._size != (info.height, width):
+            self.messages.append(
+                f"the video is {self._size[1]}x{self._size[0]} instead of {width}x{info.height}: sides must be even, "
+                "so the last column or row is repeated"
+            )
+        self._out: Any = None
+        self._stream: Any = None
+        self._time_base = Fraction(1, 90000)
+        self._step = 0
+        self._shift = 0
+        self._last_pts: int | None = None
+        self._bumped = 0
+        self._copier: Copier | None = None
+        self._window: Window | None = None
+        self._late: list[int] = []
+        if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
+            self._copier = self._plan_copies(info.path)
+        try:
+            self._probe_encoder()
+        except EncodeError:
+            self._close(complete=False)
+            raise
+
+    def _plan_copies(self, source: Path) -> Copier:
+        copier = Copier(source, skip=self._info.stream_index, messages=self.messages)
+        left_out = copier.left_out_by(self._target.suffix)
+        if left_out and self._target.suffix.lower() != ".mkv":
+            left_out_by_mkv = copier.left_out_by(".mkv")
+            if len(left_out_by_mkv) < len(left_out):
+                asked = self._target
+                self._target = asked.with_suffix(".mkv")
+                self.messages.append(
+                    f"{self._target.name} is written instead of {asked.name}: a {asked.suffix} file cannot hold "
+                    + ", ".join(describe(stream) for stream in left_out)
+                )
+                left_out = left_out_by_mkv
+                self._check_target()
+        for stream in left_out:
+            self.messages.append(f"left out, as a {self._target.suffix} file cannot hold it: {describe(stream)}")
+        copier.leave_out(left_out)
+        if self._target.suffix.lower() != ".mkv":
+            # FFmpeg's fragmented mp4 breaks on text subtitles (wrong times, even an abort), loses covers, and keeps
+            # everything in memory until each stream has begun: such streams are added at the end.
+            late = [stream for stream in copier.streams if copier.is_late(stream)]
+            self._late = [stream.index for stream in late]
+            copier.leave_out(late)
+        return copier
+
+    def _probe_encoder(self) -> None:
+        """Encodes one grey frame into memory: hardware encoders fail only there."""
+        time_base = self._info.time_base or self._time_base
+        try:
+            with av.open(io.BytesIO(), "w", format=FORMATS[self._target.suffix.lower()]) as out:
+                stream = self._add_video(out, time_base)
+                frame = av.VideoFrame.from_ndarray(np.full((*self._size, 3), 128, np.uint8), format="rgb24")
+                stream.encode(self._to_yuv(frame, 0, time_base))
+                stream.encode(None)
+                out.start_encoding()
+        except (FFmpegError, ValueError, OSError) as error:
+            raise EncodeError(
+                f"the encoder {self._video.encoder!r} (preset {self._video.preset!r}, crf {self._video.crf}) cannot "
+                f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {error}; "
+                "use --encoder libx264 or another one that this machine has"
+            ) from error
+
+    def _add_video(self, out: Any, time_base: Fraction) -> Any:
+        rate = self._info.rate
+        if rate is None or not 0 < rate <= 1000:
+            rate = Fraction(25)
+        stream = out.add_stream(self._video.encoder, rate=rate, options=_encoder_options(self._video))
+        context = stream.codec_context
+        formats = [known.name for known in context.codec.video_formats or ()]
+        if "yuv420p" not in formats and formats:
+            raise ValueError("it does not take 8-bit 4:2:0 pictures (yuv420p)")
+        context.height, context.width = self._size
+        context.pix_fmt = "yuv420p"
+        context.time_base = time_base
+        context.sample_aspect_ratio = self._info.sample_aspect_ratio
+        context.colorspace = self._color.matrix
+        context.color_range = self._color.range
+        context.color_primaries = self._info.color_primaries
+        context.color_trc = self._info.color_trc
+        if context.codec.canonical_name == "hevc" and self._target.suffix.lower() != ".mkv":
+            context.codec_tag = "hvc1"  # Apple's players open no other
+        stream.time_base = time_base
+        return stream
+
+    def _to_yuv(self, frame: av.VideoFrame, pts: int, time_base: Fraction) -> av.VideoFrame:
+        # An RGB frame is converted with BT.601 whatever the stream is tagged with, unless told otherwise.
+        frame = self._reformatter.reformat(
+            frame,
+            format="yuv420p",
+            dst_colorspace=_SWSCALE[self._color.matrix],
+            dst_color_range=self._color.range,
+            **_ONE_THREAD,
+        )
+        frame.colorspace = self._color.matrix
+        frame.pts, frame.time_base = pts, time_base
+        if self._step:
+            frame.duration = self._step
+        return frame
+
+    def _open(self, picture: Picture, pts_seconds: float) -> None:
+        """Opens the partial file once the first frame has told where time begins."""
+        self._time_base = picture.time_base or self._info.time_base or self._time_base
+        if self._time_base.denominator > _FINEST_CLOCK:
+            self._time_base = Fraction(1, _FINEST_CLOCK)
+            self.messages.append("times are rounded to microseconds")
+        if self._info.rate:
+            self._step = max(1, round(1 / (self._info.rate * self._time_base)))
+        begin = self._ticks(picture, pts_seconds)
+        # Seconds of the source's first frame on the source's own clock.
+        origin = begin * self._time_base - Fraction(pts_seconds).limit_denominator(10**7)
+        copier = self._copier
+        if self._start_seconds > 0 or begin < 0:
+            self._shift = begin
+            if begin < 0:
+                self.messages.append("the source's times begin below 0; all streams are moved to begin the video at 0")
+        else:
+            start = begin * self._time_base
+            if copier is not None and copier.start is not None:
+                start = min(start, copier.start)
+            if start > LATEST_START_SECONDS:
+                self._shift = int(start / self._time_base)
+                self.messages.append(f"the source's times begin at {float(start):.3f} seconds; the result begins at 0")
+        with self._telling():
+            suffix = self._target.suffix.lower()
+            # Written in pieces of half a second and flushed, so that a kill loses little; a sparse stream may not hold
+            # back the others for long.
+            options = {"flush_packets": "1", "max_interleave_delta": "2000000"}
+            if suffix == ".mkv":
+                options |= {"cluster_time_limit": "1000"}
+            else:
+                # Without the delay the first piece has wrong times, which shows in a killed file; AAC from a transport
+                # stream does not bear it, and FFmpeg 8.0 damages the whole file with it.
+                raw_aac = copier is not None and copier.has_raw_aac
+                delay = "+delay_moov" if _DELAY_IS_SAFE and not raw_aac else ""
+                options |= {"movflags": f"hybrid_fragmented{delay}", "frag_duration": "500000"}
+                options |= self._mp4_options(copier)
+            self._out = av.open(str(self.partial_path), "w", format=FORMATS[suffix], container_options=options)
+            self._stream = self._add_video(self._out, self._time_base)
+            if copier is not None:
+                self._window = Window(
+                    shift=self._shift * self._time_base,
+                    start=begin * self._time_base if self._start_seconds > 0 else None,
+                    end=None if self._end_seconds is None else origin + Fraction(self._end_seconds),
+                )
+                copier.attach(self._out, self._stream, window=self._window)
+
+    def _mp4_options(self, copier: Copier | None) -> dict[str, str]:
+        # Start times are kept by edit lists, whose clock must be as fine as the streams'.
+        clock = self._time_base.denominator
+        for stream in copier.streams if copier is not None else ():
+            if stream.type == "audio":
+                clock = math.lcm(clock, stream.codec_context.sample_rate or 1)
+        if clock > _FINEST_CLOCK:
+            clock = self._time_base.denominator
+        return {"use_editlist": "1", "avoid_negative_ts": "disabled", "movie_timescale": str(clock)}
+
+    def _ticks(self, picture: Picture, pts_seconds: float) -> int:
+        """The frame's time in units of the output, on the source's clock."""
+        if picture.pts is not None and picture.time_base is not None:
+            return round(picture.pts * picture.time_base / self._time_base)
+        start = self._copier.video_start if self._copier is not None else 0
+        return round((Fraction(pts_seconds) + start) / self._time_base)
+
+    def _write(self, batch: SaliencyBatch) -> None:
+        if not batch.pictures:
+            raise ValueError("a video needs the full pictures: open the source with keep_pictures=True")
+        densities = batch.density.cpu().numpy()
+        for i, scale in enumerate(self._scales.update(batch).tolist()):
+            picture, pts_seconds = batch.pictures[i], float(batch.pts_seconds[i])
+            if self._out is None:
+                self._open(picture, pts_seconds)
+            drawn = draw(picture.rgb(), densities[i], scale=scale, options=self._render)
+            self._encode(drawn, self._ticks(picture, pts_seconds) - self._shift)
+
+    def _encode(self, drawn: npt.NDArray[np.uint8], pts: int) -> None:
+        if self._last_pts is not None and pts <= self._last_pts:
+            pts = self._last_pts + 1
+            self._bumped += 1
+        if self._last_pts is not None and pts - self._last_pts > _LONGEST_GAP_TICKS:
+            gap = float((pts - self._last_pts) * self._time_base)
+            raise EncodeError(
+                f"cannot write {self.partial_path}: the source's clock jumps by {gap:.0f} seconds between two frames; "
+                "choose a part of it with start and end, or repair its times"
+            )
+        self._last_pts = pts
+        down, right = self._size[0] - drawn.shape[0], self._size[1] - drawn.shape[1]
+        if down or right:
+            drawn = np.pad(drawn, ((0, down), (0, right), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
+        with self._telling():
+            self._mux(self._stream.encode(self._to_yuv(frame, pts, self._time_base)))
+            self._frames += 1
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if packet.dts is None or abs(packet.pts - packet.dts) > _LONGEST_GAP_TICKS:
+                packet.dts = packet.pts  # libx265 leaves it unset where it gets a single frame
+            written_until = None if packet.dts is None else packet.dts * Fraction(packet.time_base)
+            self._out.mux(packet)
+            # Copies follow the encoder, which runs behind the frames: neither waits in memory for the other.
+            if self._copier is not None and written_until is not None:
+                self._copier.copy_until(written_until)
+
+    def _last_packets(self) -> list[Any]:
+        """What the encoder still holds; the last packet lasts until the video ends."""
+        packets: list[Any] = self._stream.encode(None)
+        if packets and self._last_pts is not None:
+            # An mp4 ends where its last packet does, in coding order: frames shown after it would be cut off.
+            end = self._last_pts + max(1, self._step)
+            packets[-1].duration = max(packets[-1].duration or 0, end - packets[-1].pts)
+        return packets
+
+    def _add_late_streams(self) -> None:
+        """Rewrites the finished partial file with the streams of the source that had to wait."""
+        if self._info.path is None or self._window is None:
+            return
+        whole = self.partial_path.with_suffix(f".2{self._target.suffix}")
+        late = Copier(self._info.path, skip=self._info.stream_index, messages=self.messages)
+        try:
+            late.leave_out([stream for stream in late.streams if stream.index not in self._late])
+            options = self._mp4_options(self._copier)
+            with (
+                av.open(str(self.partial_path)) as written,
+                av.open(str(whole), "w", format=FORMATS[self._target.suffix.lower()], container_options=options) as out,
+            ):
+                streams = [stream for stream in written.streams if not is_chapter_track(stream)]
+                copies = {stream.index: add_copy(out, stream) for stream in streams}
+                late.attach(out, copies[0], window=self._window)
+                for packet in written.demux(*streams):
+                    if packet.size == 0 or packet.dts is None:
+                        continue
+                    late.copy_until(packet.dts * Fraction(packet.time_base))
+                    packet.stream = copies[packet.stream.index]
+                    out.mux(packet)
+                late.copy_until(None)
+            whole.replace(self.partial_path)
+        finally:
+            late.close()
+            whole.unlink(missing_ok=True)
+
+    def _close(self, *, complete: bool) -> None:
+        try:
+            if self._out is None:
+                return
+            with self._telling():
+                try:
+                    if not self._broken:
+                        self._mux(self._last_packets())
+                        if complete and self._copier is not None:
+                            self._copier.copy_until(None)
+                finally:
+                    self._out.close()
+                if complete and self._late:
+                    self._add_late_streams()
+        finally:
+            self._out = None
+            if self._copier is not None:
+                self._copier.close()
+            if self._bumped:
+                self.messages.append(f"{self._bumped} frames had a time at or before the frame before: moved behind it")
+                self._bumped = 0
+
+
+# Before 17 swscale had no threads here; since, it starts some for each frame unless told not to.
+_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".", maxsplit=1)[0]) >= 17 else {}
+
+_DELAY_IS_SAFE = av.library_versions["libavformat"] >= (62, 12)
+
+_FINEST_CLOCK = 1_000_000
+"""Units a second of the finest clock that is written."""
+
+_LONGEST_GAP_TICKS = 2**30
+"""An mp4 has 31 bits for the time from a packet to the next, and FFmpeg aborts the process beyond."""
+
+_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7} | ({9: 9} if hasattr(Colorspace, "BT2020") else {})
+"""FFmpeg's number of a matrix to swscale's; PyAV before 18 has no BT.2020."""
+
+
+@dataclass(frozen=True)
+class _OutputColor:
+    """Matrix and range of the encoded video, FFmpeg's numbers."""
+
+    matrix: int
+    range: int
+
+    @classmethod
+    def of(cls, info: VideoInfo) -> _OutputColor:
+        """The source's, where YUV 4:2:0 has it; else what players assume: BT.709 from 720 coded lines up, or BT.601."""
+        rgb = info.colorspace == 0 or any(name in (info.pix_fmt or "") for name in ("rgb", "bgr", "gbr", "pal8"))
+        full = not rgb and (info.color_range == 2 or (info.pix_fmt or "").startswith("yuvj"))
+        if info.colorspace in _SWSCALE:
+            matrix = info.colorspace
+        elif info.colorspace == 10 and 9 in _SWSCALE:  # BT.2020 with constant luminance: the usual one is the nearest
+            matrix = 9
+        else:
+            lines = info.width if info.rotation % 180 else info.height
+            matrix = 1 if lines >= 720 or info.colorspace not in (0, 2) else 6
+        return cls(matrix, 2 if full else 1)
+
+
+_SVT_PRESETS = {
+    "ultrafast": "12",
+    "superfast": "11",
+    "veryfast": "10",
+    "faster": "9",
+    "fast": "8",
+    "medium": "6",
+    "slow": "4",
+    "slower": "3",
+    "veryslow": "2",
+}
+
+
+def _encoder_options(video: VideoOptions) -> dict[str, str]:
+    """Preset and quality in the words of the encoder."""
+    name, crf = video.encoder, str(video.crf)
+    if name.startswith("libx26"):
+        quiet = {"x265-params": "log-level=error"} if name == "libx265" else {}
+        return {"preset": video.preset, "crf": crf, **quiet}
+    if name.endswith("_nvenc"):
+        return {"preset": video.preset, "rc": "vbr", "cq": crf}
+    if name == "libsvtav1":
+        return {"preset": _SVT_PRESETS.get(video.preset, video.preset), "crf": crf}
+    if name.startswith(("libvpx", "libaom")):
+        return {"crf": crf, "cpu-used": "4", "row-mt": "1"}
+    # The classic codecs: quantiser 1 to 31, as FFmpeg's -q:v, on the same footing as crf near 20.
+    quantiser = min(31, max(1, round(2 ** ((video.crf - 12) / 6) + 0.5)))
+    return {"flags": "+qscale", "global_quality": str(quantiser * 118)}
