@@ -335,3 +335,12 @@ def test_rates_are_never_counted(tmp_path: Path, model: SaliencyModel) -> None:
     run(source, model=model)
     times = [[p.pts for p in stream_packets(path)] for path in (source, tmp_path / "in.vidsal.mp4")]
     assert sorted(times[0]) == sorted(times[1])  # type: ignore[type-var]
+
+
+def test_a_bare_name_of_a_table_lands_beside_the_other_results(model: SaliencyModel, tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=3)
+    run(source, model=model, options=options(video=False, table="mine.csv", maps="mine.npz", output=tmp_path / "new"))
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["mine.csv", "mine.npz"]
+    with pytest.raises(ConfigError):
+        run(source, model=model, options=options(table="mine.txt", output=tmp_path / "never"))
+    assert not (tmp_path / "never").exists()

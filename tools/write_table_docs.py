@@ -26,6 +26,9 @@ A region is a hill of the density around a local maximum; regions are followed f
 with its hill until the next cut. The order of the three is by mass and may change from frame to frame: follow ids,
 not places in the row.
 
+With `--start` the times stay those of the source: `pts_seconds` begins at about the start, `index` at 0, and the
+video written begins at 0 with its sound in step.
+
 # The raw maps
 
 `--maps npz`: arrays `log_density` (N, h, w) float16, natural log of the density, and `index`, `pts_seconds`, `shot`,

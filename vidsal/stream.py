@@ -90,7 +90,8 @@ class OutputOptions:
     container: Literal["mp4", "mkv", "mov"] = "mp4"
     """Container of the written video; mkv is taken where the chosen one cannot hold a stream of the input."""
     table: str = "csv"
-    """Table of numbers a frame: csv, parquet or jsonl beside the video, a path ending in one of these, or none."""
+    """Table of numbers a frame: csv, parquet or jsonl beside the video, a path ending in one of these (a bare name
+    lands beside the video too), or none."""
     maps: str | None = None
     """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path ending so."""
     overwrite: bool = False
@@ -156,6 +157,10 @@ class RunReport:
     """Cuts found."""
     skipped_corrupt: int
     """Pieces of the input that could not be decoded."""
+    concealed: int
+    """Frames that the decoder had to patch up."""
+    mended_times: int
+    """Frames whose damaged time was derived from their neighbours."""
     dropped_live: int
     """Frames of a live source dropped to keep up."""
     truncated: bool
@@ -518,6 +523,8 @@ def run(
         stage_frames_per_second={stage: done.frames / spent for stage, spent in clock.seconds.items() if spent > 0},
         cuts=done.cuts,
         skipped_corrupt=report.skipped_corrupt,
+        concealed=report.concealed,
+        mended_times=report.mended_times,
         dropped_live=report.dropped_live,
         truncated=report.truncated,
         missing_seconds=report.missing_seconds,
@@ -599,6 +606,8 @@ def _make_sinks(info: VideoInfo, options: RunOptions) -> list[VideoSink | ImageS
     """The files that the options ask for; refuses what is already there before anything is decoded."""
     wanted = options.output
     folder, stem = _where(info, wanted.output)
+    table = _target(wanted.table, folder / f"{stem}.vidsal", ("csv", "parquet", "jsonl"), "table")
+    maps = _target(wanted.maps, folder / f"{stem}.vidsal.maps", ("mkv", "npz"), "maps")
     if not folder.is_dir():
         if folder.exists():
             raise EncodeError(f"{folder} is a file, expected a folder for the results")
@@ -627,10 +636,8 @@ def _make_sinks(info: VideoInfo, options: RunOptions) -> list[VideoSink | ImageS
                 end_seconds=options.decode.end_seconds,
             )
         )
-    table = _target(wanted.table, folder / f"{stem}.vidsal", ("csv", "parquet", "jsonl"), "table")
     if table is not None:
         sinks.append(TableSink(table, overwrite=wanted.overwrite))
-    maps = _target(wanted.maps, folder / f"{stem}.vidsal.maps", ("mkv", "npz"), "maps")
     if maps is not None:
         sinks.append(MapsSink(maps, info, overwrite=wanted.overwrite))
     return sinks
@@ -651,8 +658,10 @@ def _target(wanted: str | None, base: Path, kinds: tuple[str, ...], what: str) -
         return None
     if wanted in kinds:
         return base.with_name(f"{base.name}.{wanted}")
-    if Path(wanted).suffix.removeprefix(".") in kinds:
-        return Path(wanted)
+    path = Path(wanted)
+    if path.suffix.lower().removeprefix(".") in kinds:
+        # A bare name belongs beside the other results; a path says itself where it leads.
+        return path if path.is_absolute() or len(path.parts) > 1 else base.with_name(path.name)
     raise ConfigError(f"{what} must be {', '.join(kinds)}, a path ending in one of these, or none; got {wanted!r}")
 
 
