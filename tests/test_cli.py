@@ -115,6 +115,24 @@ def test_one_bad_input_does_not_keep_the_others_from_being_done(
     assert (tmp_path / "b.vidsal.csv").exists()
 
 
+def test_a_second_run_over_all_files_of_a_folder_does_not_eat_the_results_of_the_first(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        make_video(tmp_path / name, frames=3)
+    assert status_of("run", *tmp_path.glob("*.mp4"), "-m", model) == 0
+    before = set(tmp_path.iterdir())
+    capsys.readouterr()
+    assert status_of("run", *sorted(tmp_path.glob("*.mp4")), "-m", model, "--overwrite") == 0
+    notices = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert len(notices) == 1 and notices[0].endswith(f"{tmp_path / 'a.vidsal.mp4'}, {tmp_path / 'b.vidsal.mp4'}")
+    assert set(tmp_path.iterdir()) == before
+    # Named alone, it is meant.
+    assert status_of("run", tmp_path / "a.vidsal.mp4", "-m", model, "--no-video") == 0
+    assert (tmp_path / "a.vidsal.vidsal.csv").exists()
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_results_go_to_the_folder_that_is_asked_for(model: str, clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     assert status_of("run", clip, "-m", model, "-o", folder, "--maps=npz", "--table=jsonl", "--container=mkv") == 0

@@ -815,6 +815,20 @@ def test_a_folder_of_images_is_read_in_natural_order_at_25_a_second(tmp_path: Pa
     assert numbers_of(read(tmp_path, start_seconds=0.04, end_seconds=0.12)[0]) == [2, 9]
 
 
+def test_results_of_earlier_runs_in_a_folder_are_left_out_and_counted(tmp_path: Path) -> None:
+    for name in ("1.vidsal.png", "2.vidsal.partial.png", "2.partial.png"):
+        write_image(tmp_path / name, 7)
+    with pytest.raises(DecodeError, match="holds no images but 3 results"):
+        read(tmp_path)
+    # A name that only sounds so is a picture like any other; one that is named itself is read.
+    write_image(tmp_path / "1.png", 1)
+    write_image(tmp_path / "2vidsal.png", 2)
+    batches, reader = read(tmp_path)
+    assert numbers_of(batches) == [1, 2]
+    assert len([message for message in reader.report.messages if "results" in message and ": 3" in message]) == 1
+    assert numbers_of(read(tmp_path / "1.vidsal.png")[0]) == [7]
+
+
 def test_names_without_numbers_sort_too() -> None:
     names = ["b.png", "a10.png", "a2.png", "10.png", "9.png", "a.png"]
     assert [path.name for path in sorted(map(Path, names), key=natural_order)] == [

@@ -111,14 +111,15 @@ def _run_command(arguments: list[str]) -> int:
         return 0
     if not common["inputs"]:
         parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
-    _check_targets(common["inputs"], options)
+    inputs = _without_results(common["inputs"], quiet=common["quiet"])
+    _check_targets(inputs, options)
     from vidsal.model.checkpoint import load_model
 
     _share_cores()
     with _Stop(quiet=common["quiet"]) as stop:
         chosen = options.model
         model = load_model(chosen.model, device=chosen.device, precision=chosen.precision)
-        return _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"]).work(common["inputs"])
+        return _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"]).work(inputs)
 
 
 _RUN_DESCRIPTION = """\
@@ -362,6 +363,16 @@ class _Stop:
             wipe = "\r\x1b[2K" if sys.stderr.isatty() else ""
             again = "; Ctrl-C again to stop at once" if number == signal.SIGINT else ""
             os.write(2, f"{wipe}vidsal: stopping after this batch{again}\n".encode())
+
+
+def _without_results(inputs: Sequence[str], *, quiet: bool) -> list[str]:
+    """`vidsal run *.mp4` a second time means the same inputs; results named alone are meant as they are."""
+    results = [text for text in inputs if ".vidsal." in Path(text).name and Path(text).is_file()]
+    if not results or len(results) == len(inputs):
+        return list(inputs)
+    if not quiet:
+        print(f"vidsal: left out, results of an earlier run: {', '.join(results)}", file=sys.stderr, flush=True)
+    return [text for text in inputs if text not in results]
 
 
 def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:

@@ -28,6 +28,7 @@ NOMINAL_RATE = Fraction(25)
 def open_images(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool) -> ImagesReader:
     """Opens one image, or all images of a folder (not of its subfolders) in natural order: 2.png before 10.png.
 
+    Results of earlier runs in a folder (`*.vidsal.*`, `*.partial.*`) are left out, and the report says so.
     Orientation tags of cameras (EXIF) are honoured; an alpha channel is dropped; more than 8 bits become 8.
 
     Raises:
@@ -39,12 +40,21 @@ def open_images(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_p
         except OSError as error:
             raise DecodeError(f"the folder {path} cannot be read: {error.strerror}; change its permissions") from error
         files = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
-        if not files:
+        own = [file for file in files if not _is_result(file)]
+        if not own:
+            but = f" but {len(files)} results of earlier runs" if files else ""
             raise DecodeError(
-                f"the folder {path} holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+                f"the folder {path} holds no images{but}; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
-        return ImagesReader(path, files, "images", options=options, size=size, keep_pictures=keep_pictures)
+        reader = ImagesReader(path, own, "images", options=options, size=size, keep_pictures=keep_pictures)
+        if len(own) < len(files):
+            reader.report.say(f"images left out as results of earlier runs (*.vidsal.*): {len(files) - len(own)}")
+        return reader
     return ImagesReader(path, [path], "image", options=options, size=size, keep_pictures=keep_pictures)
+
+
+def _is_result(file: Path) -> bool:
+    return ".vidsal." in file.name or ".partial." in file.name
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
