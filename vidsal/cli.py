@@ -1,6 +1,6 @@
 """The command line's arguments in, files and an exit status out: parse, call, show.
 
-Results and paths go to stdout, everything else to stderr. 0: done; 1: a user's or a file's fault; 2: bad usage;
+Results and paths go to stdout, everything else to stderr. 0: done; 1: a file's fault; 2: bad usage or option values;
 130 and 143: stopped by Ctrl-C and SIGTERM. Modules that import torch are imported by the command that needs them.
 """
 
@@ -118,7 +118,11 @@ def _run_command(arguments: list[str]) -> int:
     _share_cores()
     with _Stop(quiet=common["quiet"]) as stop:
         chosen = options.model
-        model = load_model(chosen.model, device=chosen.device, precision=chosen.precision)
+        _check_model(chosen.model)
+        try:
+            model = load_model(chosen.model, device=chosen.device, precision=chosen.precision)
+        except ConfigError as error:
+            raise configuration.UsageError(str(error)) from error
         return _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"]).work(inputs)
 
 
@@ -152,6 +156,7 @@ class _Runs:
     quiet: bool
     as_json: bool
     failed: list[str] = field(default_factory=list)
+    status: int = 0
     last: Progress | None = None
 
     def work(self, inputs: Sequence[str]) -> int:
@@ -171,7 +176,7 @@ class _Runs:
                 say(f"vidsal: not begun: {', '.join(inputs[begun:])}")
         if self.stop.status:
             return self.stop.status
-        return 1 if self.failed else 0
+        return self.status
 
     def _one(self, text: str) -> None:
         """One input; its errors are told and counted, the next input is tried all the same."""
@@ -195,6 +200,8 @@ class _Runs:
             _show_traceback()
             _print_error(_describe(error))
             self.failed.append(text)
+            # Some options are only understood once the source is open.
+            self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
             if self.as_json:
                 print(json.dumps({"source": text, "error": _describe(error)}), flush=True)
         else:
@@ -264,6 +271,8 @@ def _models_command(arguments: list[str]) -> int:
     from vidsal.console import format_card
     from vidsal.model.checkpoint import PRESETS, ModelCard, read_checkpoint
 
+    if wanted is not None:
+        _check_model(wanted)
     if wanted is None:
         width = max(map(len, PRESETS))
         for name, preset in PRESETS.items():
@@ -363,6 +372,18 @@ class _Stop:
             wipe = "\r\x1b[2K" if sys.stderr.isatty() else ""
             again = "; Ctrl-C again to stop at once" if number == signal.SIGINT else ""
             os.write(2, f"{wipe}vidsal: stopping after this batch{again}\n".encode())
+
+
+def _check_model(name: str) -> None:
+    """A word that is neither a preset nor a file is bad usage; a path without a file is the reader's to tell."""
+    from vidsal.model.checkpoint import PRESETS
+
+    if name not in PRESETS and Path(name).name == name and not Path(name).suffix and not Path(name).exists():
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise configuration.UsageError(
+            f"no model {name!r}: use one of {', '.join(PRESETS)}, or the path of a checkpoint{meant}"
+        )
 
 
 def _without_results(inputs: Sequence[str], *, quiet: bool) -> list[str]:
