@@ -542,7 +542,8 @@ def test_a_kill_leaves_a_readable_partial_file_and_the_next_run_is_clean(tmp_pat
     """
     assert run_in_child(code, str(source), str(tmp_path / name)).returncode == -9
     partial = tmp_path / name.replace("out", "out.partial")
-    assert names_in(tmp_path) == ["in.mp4", partial.name]
+    # The lock went with the process; its file stays until the next run.
+    assert names_in(tmp_path) == ["in.mp4", partial.name, f"{partial.name}.lock"]
     shown = shown_times(partial)
     # The very last frames may refer to one that is not there; a .mkv moves all by what the sound begins before 0.
     kept = [float(time) for time in shown[:-8]]
@@ -609,15 +610,15 @@ def test_an_error_keeps_what_was_written_under_the_partial_name(tmp_path: Path) 
     assert len(shown_times(sink.partial_path)) == 10
 
 
-def sinks_for(folder: Path) -> list[Sink]:
+def sinks_for(folder: Path, *, overwrite: bool = False) -> list[Sink]:
     return [
-        VideoSink(folder / "a.mp4", made_info(), video=QUICK),
-        ImageSink(folder / "b.png"),
-        MapsSink(folder / "c.mkv"),
-        MapsSink(folder / "d.npz"),
-        TableSink(folder / "e.csv"),
-        TableSink(folder / "f.jsonl"),
-        TableSink(folder / "g.parquet"),
+        VideoSink(folder / "a.mp4", made_info(), video=QUICK, overwrite=overwrite),
+        ImageSink(folder / "b.png", overwrite=overwrite),
+        MapsSink(folder / "c.mkv", overwrite=overwrite),
+        MapsSink(folder / "d.npz", overwrite=overwrite),
+        TableSink(folder / "e.csv", overwrite=overwrite),
+        TableSink(folder / "f.jsonl", overwrite=overwrite),
+        TableSink(folder / "g.parquet", overwrite=overwrite),
     ]
 
 
@@ -648,6 +649,71 @@ def test_an_existing_target_is_refused_by_name_before_anything_is_done(tmp_path:
         sink.write(made_batch([0.0]))
         assert (tmp_path / "out.mp4").read_text() == "precious"
     assert len(times(tmp_path / "out.mp4")) == 1
+
+
+@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_run_on_the_same_target_is_refused_and_the_first_is_whole(
+    tmp_path: Path, number: int, overwrite: bool
+) -> None:
+    first, second, late = (sinks_for(tmp_path, overwrite=overwrite)[number] for _ in range(3))
+    with first:
+        first.write(made_batch([0.0]))
+        with pytest.raises(EncodeError, match=rf"{first.path.name}: another run is writing .*\.partial\."), second:
+            pass
+    assert names_in(tmp_path) == [first.path.name]
+    content = first.path.read_bytes()
+    if overwrite:
+        with late:
+            late.write(made_batch([0.0]))
+    else:
+        with pytest.raises(EncodeError, match="exists already"), late:
+            pass
+        assert first.path.read_bytes() == content
+    assert names_in(tmp_path) == [first.path.name]
+
+
+def test_a_second_process_is_refused_too_until_the_first_is_killed(tmp_path: Path) -> None:
+    code = """
+        import os, signal
+        from test_sinks import made_batch
+        from vidsal.errors import EncodeError
+        from vidsal.sinks import TableSink
+        sink = TableSink(sys.argv[1])
+        try:
+            with sink:
+                sink.write(made_batch([0.0]))
+                os.kill(os.getpid(), signal.SIGKILL)
+        except EncodeError as error:
+            print(error)
+    """
+    target = tmp_path / "out.csv"
+    with TableSink(target) as sink:
+        sink.write(made_batch([0.0, 0.1]))
+        assert "another run is writing" in run_in_child(code, str(target)).stdout
+    assert len(read_table(target)) == 2
+    target.unlink()
+    assert run_in_child(code, str(target)).returncode == -9
+    assert names_in(tmp_path) == ["out.partial.csv", "out.partial.csv.lock"]
+    with TableSink(target) as sink:
+        sink.write(made_batch([0.0, 0.1, 0.2]))
+    assert names_in(tmp_path) == ["out.csv"]
+    assert len(read_table(target)) == 3
+
+
+def test_a_file_that_appears_under_the_final_name_meanwhile_is_kept_and_so_is_the_result(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    with (
+        pytest.raises(EncodeError, match=r"out\.csv has appeared .* result is .*out\.partial\.csv"),
+        TableSink(target) as sink,
+    ):
+        sink.write(made_batch([0.0]))
+        target.write_text("precious")
+    assert names_in(tmp_path) == ["out.csv", "out.partial.csv"]
+    assert target.read_text() == "precious"
+    with TableSink(target, overwrite=True) as sink:
+        sink.write(made_batch([0.0]))
+    assert names_in(tmp_path) == ["out.csv"]
 
 
 def test_the_source_is_never_replaced(tmp_path: Path) -> None:

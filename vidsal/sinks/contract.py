@@ -2,12 +2,14 @@
 
 A sink writes to `NAME.partial.EXT` beside its target and renames at the end, so no half file ever
 has the final name. Left with an error, it closes the partial file cleanly and keeps it if it holds a frame.
+While it is entered, it holds a lock on `NAME.partial.EXT.lock`, so that no two runs write the same file.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +21,11 @@ from av.error import FFmpegError
 
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import SaliencyBatch
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 __all__ = ["FileSink", "Sink"]
 
@@ -60,6 +67,7 @@ class FileSink(ABC):
         self._target = target
         self._frames = 0
         self._broken = False
+        self._lock: int | None = None
         self._check_target()
 
     messages: list[str]
@@ -86,6 +94,20 @@ class FileSink(ABC):
         self._write(batch)
 
     def __enter__(self) -> Self:
+        """Claims the partial file for this run; what a killed run left there is replaced.
+
+        Raises:
+            EncodeError: another run is writing the same target, or it has appeared since the sink was made.
+        """
+        try:
+            self._claim()
+            # Another run may have finished since the first look.
+            self._check_target()
+        except EncodeError:
+            with suppress(EncodeError, OSError, FFmpegError):
+                self._close(complete=False)
+            self._release()
+            raise
         return self
 
     def __exit__(
@@ -94,9 +116,16 @@ class FileSink(ABC):
         """Finishes and renames the file; after an error, closes the partial file and keeps it if it holds a frame.
 
         Raises:
-            EncodeError: the end of the file cannot be written, or no frame ever came.
+            EncodeError: the end of the file cannot be written, no frame ever came, or a file of the final name
+                has appeared meanwhile.
         """
-        if kind is not None or self._broken:
+        try:
+            self._finish(failed=kind is not None or self._broken)
+        finally:
+            self._release()
+
+    def _finish(self, *, failed: bool) -> None:
+        if failed:
             # The first error is the one to tell; what closing adds to it is not.
             with suppress(EncodeError, OSError, FFmpegError):
                 self._close(complete=False)
@@ -108,6 +137,11 @@ class FileSink(ABC):
             self._remove_partial()
             raise EncodeError(f"{self._target} was not written: no frame came; choose another time range or source")
         self._close(complete=True)
+        if self._target.exists() and not self._overwrite:
+            raise EncodeError(
+                f"{self._target} has appeared while this run was writing; it is kept, and the whole result is "
+                f"{self.partial_path}: rename it"
+            )
         with self._telling():
             self.partial_path.replace(self._target)
 
@@ -134,6 +168,43 @@ class FileSink(ABC):
             if not self._overwrite:
                 raise EncodeError(f"{target} exists already; use --overwrite to replace it, or choose another name")
 
+    @property
+    def _lock_path(self) -> Path:
+        # A file of its own: the partial file is replaced at times, and on some shares a lock bars all writing.
+        return self.partial_path.with_name(f"{self.partial_path.name}.lock")
+
+    def _claim(self) -> None:
+        while self._lock is None:
+            with self._telling():
+                lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                if not _try_to_lock(lock):
+                    raise EncodeError(
+                        f"cannot write {self._target}: another run is writing {self.partial_path}; "
+                        "wait until it has ended, or choose another name"
+                    )
+                # Its holder may have removed the file between our opening and our locking it.
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(lock), self._lock_path.stat()):
+                        self._lock, lock = lock, -1
+            finally:
+                if lock >= 0:
+                    os.close(lock)
+
+    def _release(self) -> None:
+        if self._lock is None:
+            return
+        lock, self._lock = self._lock, None
+        if sys.platform == "win32":
+            # An open file cannot be removed there: neither ours, nor that of a run that follows at once.
+            os.close(lock)
+            with suppress(OSError):
+                self._lock_path.unlink()
+        else:
+            with suppress(OSError):
+                self._lock_path.unlink()
+            os.close(lock)
+
     def _remove_partial(self) -> None:
         self.partial_path.unlink(missing_ok=True)
 
@@ -152,6 +223,19 @@ class FileSink(ABC):
                 ) from error
             reason = getattr(error, "strerror", None) or error
             raise EncodeError(f"cannot write {self.partial_path}: {reason}") from error
+
+
+def _try_to_lock(file: int) -> bool:
+    """Locks an open file for as long as it is open or the process lives; False where another holds the lock."""
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Any other error is a file system without locks: one run at a time works there as well.
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+    return True
 
 
 _FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
