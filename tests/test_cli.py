@@ -409,6 +409,23 @@ def test_a_reader_of_stdout_that_leaves_ends_the_command_without_a_traceback() -
     assert ended.stderr == b"" and ended.returncode == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", ["--version", "--help", "run --print-config", "run CLIP -q --no-video -m MODEL"])
+def test_a_full_disk_behind_stdout_is_told_in_one_line(command: str, clip: Path, model: str) -> None:
+    words = [{"CLIP": str(clip), "MODEL": model}.get(word, word) for word in command.split()]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "vidsal", *words],
+            cwd=REPOSITORY,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.stderr == "vidsal: error: cannot write to standard output: No space left on device\n"
+    assert ended.returncode == 1
+
+
 # Starting quickly.
 
 

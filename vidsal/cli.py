@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from vidsal import config as configuration
-from vidsal.errors import ConfigError, VidsalError
+from vidsal.errors import ConfigError, EncodeError, VidsalError
 
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
@@ -47,12 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: after --help, --version, bad usage and errors nobody foresaw.
     """
     try:
-        status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
-        # Here, not at interpreter exit, where a closed pipe could no longer be caught.
-        sys.stdout.flush()
+        try:
+            status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        except SystemExit:
+            # The text of --help and --version, too, goes out while an error can still be told.
+            _print_out("", end="")
+            raise
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. What is still buffered has to go somewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone, as `head` does.
+        _drop_stdout()
         return _SIGPIPE_STATUS
     except KeyboardInterrupt:
         _print_error("interrupted")
@@ -107,7 +110,7 @@ def _run_command(arguments: list[str]) -> int:
     except ConfigError as error:
         raise configuration.UsageError(str(error)) from error
     if common["print_config"]:
-        print(configuration.to_yaml(options), end="")
+        _print_out(configuration.to_yaml(options), end="")
         return 0
     if not common["inputs"]:
         parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
@@ -203,7 +206,7 @@ class _Runs:
             # Some options are only understood once the source is open.
             self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
             if self.as_json:
-                print(json.dumps({"source": text, "error": _describe(error)}), flush=True)
+                _print_out(json.dumps({"source": text, "error": _describe(error)}))
         else:
             self._show(text, report)
 
@@ -219,10 +222,10 @@ class _Runs:
             self.stop.note_interrupt()
             _print_stopped(report, self.last)
         if self.as_json:
-            print(json.dumps(report.as_dict()), flush=True)
+            _print_out(json.dumps(report.as_dict()))
         elif not report.interrupted:
             for path in report.files:
-                print(path, flush=True)
+                _print_out(str(path))
 
 
 def _print_stopped(report: RunReport, last: Progress | None) -> None:
@@ -243,7 +246,7 @@ def _train_command(arguments: list[str]) -> int:
 
     config, only_print = configuration.parse_nested(TrainConfig, _underscored(arguments), prog="vidsal train")
     if only_print:
-        print(configuration.to_yaml(config), end="")
+        _print_out(configuration.to_yaml(config), end="")
         return 0
     from vidsal.console import TrainClock, make_display, say
 
@@ -259,7 +262,7 @@ def _train_command(arguments: list[str]) -> int:
             )
             return 128 + signal.SIGINT
     say(f"{config.card.name}: trained")
-    print(path)
+    _print_out(str(path))
     return 0
 
 
@@ -278,10 +281,10 @@ def _models_command(arguments: list[str]) -> int:
         for name, preset in PRESETS.items():
             embedded = "embedded weights" if preset.weights is not None else "architecture only, no embedded weights"
             config = preset.config
-            print(f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {embedded}")
+            _print_out(f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {embedded}")
             if preset.weights is not None and preset.weights.is_file():
                 summary = read_checkpoint(preset.weights)[2].description
-                print(textwrap.indent(textwrap.fill(summary, 80), " " * (width + 2)))
+                _print_out(textwrap.indent(textwrap.fill(summary, 80), " " * (width + 2)))
         return 0
     named = PRESETS.get(wanted)
     card: ModelCard | None = None
@@ -290,7 +293,7 @@ def _models_command(arguments: list[str]) -> int:
     else:
         network, _, card = read_checkpoint(named.weights if named and named.weights else Path(wanted))
         shown = network.config
-    print(format_card(wanted, shown, card))
+    _print_out(format_card(wanted, shown, card))
     return 0
 
 
@@ -333,7 +336,7 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         # The package itself stands below this file: it is not imported, but it is always there.
-        print(f"vidsal {sys.modules['vidsal'].__version__}")
+        _print_out(f"vidsal {sys.modules['vidsal'].__version__}")
         parser.exit()
 
 
@@ -470,6 +473,29 @@ def _describe(error: BaseException) -> str:
         f"unexpected {type(error).__name__}: {text} (a bug: please report it with the traceback, which "
         "VIDSAL_DEBUG=1 shows)"
     )
+
+
+def _print_out(text: str, end: str = "\n") -> None:
+    """Print on stdout, at once: at interpreter exit an error could no longer be told.
+
+    Raises:
+        EncodeError: the disk it goes to is full, and the like.
+        BrokenPipeError: whoever read it has gone.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_stdout()
+        raise EncodeError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _drop_stdout() -> None:
+    """What is still buffered has to go somewhere, or the interpreter complains at its exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _show_traceback() -> None:
