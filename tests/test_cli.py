@@ -166,6 +166,7 @@ def test_a_file_cut_short_is_done_with_a_warning_and_refused_when_strict(
     out, err = capsys.readouterr()
     assert "vidsal: warning: cut.mkv: " in err and out
     assert status_of("run", cut, "-m", model, "--no-video", "--overwrite", "--strict", "-o", tmp_path / "strict") == 1
+    assert "leave out --strict" in capsys.readouterr().err
     assert not list((tmp_path / "strict").glob("cut.vidsal.csv"))
 
 
@@ -211,11 +212,14 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         (["runn"], "invalid choice: 'runn'"),
         (["run"], "no input given"),
         (["run", "x.mp4", "--opactiy", "1"], "unknown option --opactiy; did you mean --opacity?"),
-        (["run", "x.mp4", "--opacity=2"], "opacity must be from 0 to 1, got 2.0"),
+        (["run", "x.mp4", "--opacity=2"], "error: --opacity must be from 0 to 1, got 2.0"),
         (["run", "x.mp4", "--opac=1"], "unknown option --opac"),
         (["run", "x.mp4", "--state", "keep"], "--state: must be one of carry, reset; got 'keep'"),
         (["run", "x.mp4", "--steps", "many"], "--steps: must be a whole number, got 'many'"),
-        (["run", "x.mp4", "--start", "5", "--end", "3"], "end_seconds must be greater than start_seconds"),
+        (["run", "x.mp4", "--start", "5", "--end", "3"], "error: --end must be greater than --start (5.0), got 3.0"),
+        (["run", "x.mp4", "--batch-size", "0"], "error: --batch-size must be at least 1"),
+        (["run", "x.mp4", "--cut-threshold", "2"], "--no-detect-cuts"),
+        (["run", "x.mp4", "--scale", "-1"], "or none to choose it per shot"),
         (["run", "a/x.mp4", "b/x.mkv", "--output", "c"], "a/x.mp4 and b/x.mkv would both write x.vidsal.*"),
         (["run", "x.mp4", "y.mp4", "--table", "both.csv"], "2 inputs cannot share both.csv"),
         (["train", "--seed=x"], "seed"),
@@ -223,8 +227,8 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         (["models", "nope"], "no model 'nope': use one of sam-lite, sam-resnet, sam-vgg, or the path of a checkpoint"),
         (["run", "x.mp4", "--model", "sam-light"], "did you mean sam-lite?"),
         (["run", "x.mp4", "--device", "gpu"], "unknown device 'gpu'"),
-        (["run", "{clip}", "--model", "{model}", "--table", "foo.txt"], "table must be "),
-        (["run", "{clip}", "--model", "{model}", "--maps", "png"], "maps must be "),
+        (["run", "{clip}", "--model", "{model}", "--table", "foo.txt"], "error: --table must be "),
+        (["run", "{clip}", "--model", "{model}", "--maps", "png"], "error: --maps must be "),
         (["run", "{clip}", "--model", "{model}", "--no-video", "--table", "none"], "nothing to write"),
     ],
 )
@@ -266,6 +270,24 @@ def test_a_files_fault_is_one_line_and_status_1(
     assert out == "" and says.format(folder=tmp_path) in err
     assert len(err.splitlines()) == 1 and err.startswith("vidsal: error: ")
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/videos/batch_size/end_seconds.mp4: damaged",
+        "no file or folder 'batch_size'; it is None.mp4",
+        "rtsp://camera/stream?threads=4&decoder=x does not answer",
+        "the model is not a table; state and steps stay words",
+    ],
+)
+def test_what_is_no_option_is_not_turned_into_a_flag(text: str) -> None:
+    assert cli._in_flags(text) == text
+
+
+def test_options_in_a_message_are_named_as_flags() -> None:
+    told = cli._in_flags("decoder=decord needs a file (end_seconds 3, None); use smoothing=none, detect_cuts=False.")
+    assert told == "--decoder decord needs a file (--end 3, none); use --smoothing none, --no-detect-cuts."
 
 
 def test_a_debug_variable_adds_the_traceback(
@@ -413,7 +435,7 @@ def test_a_reader_of_stdout_that_leaves_ends_the_command_without_a_traceback() -
 @pytest.mark.parametrize("command", ["--version", "--help", "run --print-config", "run CLIP -q --no-video -m MODEL"])
 def test_a_full_disk_behind_stdout_is_told_in_one_line(command: str, clip: Path, model: str) -> None:
     words = [{"CLIP": str(clip), "MODEL": model}.get(word, word) for word in command.split()]
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "vidsal", *words],
             cwd=REPOSITORY,

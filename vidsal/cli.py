@@ -10,6 +10,7 @@ import argparse
 import difflib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -22,7 +23,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from vidsal import config as configuration
-from vidsal.errors import ConfigError, EncodeError, VidsalError
+from vidsal.errors import ConfigError, DecodeError, EncodeError, VidsalError
 
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
@@ -108,7 +109,7 @@ def _run_command(arguments: list[str]) -> int:
     try:
         options = configuration.resolve(RunOptions, file, given) if given else from_file
     except ConfigError as error:
-        raise configuration.UsageError(str(error)) from error
+        raise configuration.UsageError(_in_flags(str(error))) from error
     if common["print_config"]:
         _print_out(configuration.to_yaml(options), end="")
         return 0
@@ -125,7 +126,7 @@ def _run_command(arguments: list[str]) -> int:
         try:
             model = load_model(chosen.model, device=chosen.device, precision=chosen.precision)
         except ConfigError as error:
-            raise configuration.UsageError(str(error)) from error
+            raise configuration.UsageError(_in_flags(str(error))) from error
         return _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"]).work(inputs)
 
 
@@ -281,7 +282,9 @@ def _models_command(arguments: list[str]) -> int:
         for name, preset in PRESETS.items():
             embedded = "embedded weights" if preset.weights is not None else "architecture only, no embedded weights"
             config = preset.config
-            _print_out(f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {embedded}")
+            _print_out(
+                f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {embedded}"
+            )
             if preset.weights is not None and preset.weights.is_file():
                 summary = read_checkpoint(preset.weights)[2].description
                 _print_out(textwrap.indent(textwrap.fill(summary, 80), " " * (width + 2)))
@@ -466,6 +469,8 @@ def _describe(error: BaseException) -> str:
     """An error in one line."""
     if _is_out_of_memory(error):
         return "out of memory: try a smaller --batch-size, or --device cpu if it was the GPU's"
+    if isinstance(error, (ConfigError, DecodeError)):
+        return _in_flags(str(error))
     if isinstance(error, VidsalError):
         return str(error)
     text = " ".join(str(error).split())
@@ -496,6 +501,30 @@ def _drop_stdout() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
+
+
+def _in_flags(text: str) -> str:
+    """A stage's message about its options, which it names as Python does, in the words of the command line.
+
+    Example:
+        >>> _in_flags("cut_threshold is 2; try 0.38, or detect_cuts=False")
+        '--cut-threshold is 2; try 0.38, or --no-detect-cuts'
+    """
+    from vidsal.stream import RunOptions
+
+    # Words by themselves: no parts of paths, addresses or quotations.
+    begin, end = r"(?<![^\s(])", r"(?![\w/'=-]|\.\w)"
+    for option in configuration.options_of(RunOptions):
+        alias = _ALIASES.get(option.name, "")
+        flag = alias if alias.startswith("--") else option.flag
+        text = re.sub(f"{begin}{option.name}=False{end}", f"--no-{flag[2:]}", text)
+        text = re.sub(rf"{begin}{option.name}=(?=\w)", f"{flag} ", text)
+        if "_" in option.name:
+            text = re.sub(f"{begin}{option.name}{end}", flag, text)
+        else:
+            # Also a word of the language: it is the option where it opens the message or is to be left out.
+            text = re.sub(rf"(^|leave out ){option.name}(?= must | is | to |$)", rf"\1{flag}", text)
+    return re.sub(f"{begin}None{end}", "none", text)
 
 
 def _show_traceback() -> None:
