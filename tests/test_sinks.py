@@ -747,13 +747,72 @@ def test_an_ending_that_is_not_known_is_an_error_that_lists_the_known(
         make(tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"encoder": "libnosuch"}, {"preset": "hasty"}, {"encoder": "libtheora"}])
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [
+        ("libnosuch", "'libnosuch' is not in this build of FFmpeg"),
+        ("pcm_s16le", "'pcm_s16le' is one for audio, not for video"),
+        ("h264_v4l2m2m", "hardware encoder 'h264_v4l2m2m' cannot be used here"),
+        ("h264_nvenc", "hardware encoder 'h264_nvenc' cannot be used here"),
+        ("prores_ks", "'prores_ks' .* cannot make a 64x48 .mp4 video"),
+    ],
+)
 def test_an_encoder_that_does_not_work_here_is_known_before_the_first_frame(
-    tmp_path: Path, options: dict[str, str]
+    tmp_path: Path, encoder: str, said: str
 ) -> None:
-    with pytest.raises(EncodeError, match=f"{options.get('encoder', 'libx264')}.*use --encoder libx264"):
-        VideoSink(tmp_path / "out.mp4", made_info(), video=VideoOptions(**options))  # type: ignore[arg-type]
+    if encoder not in av.codecs_available and encoder != "libnosuch":
+        pytest.skip(f"this build of FFmpeg has no {encoder}")
+    # No encoder makes pictures this narrow in hardware, so the outcome is the same where there is a device.
+    info = made_info() if encoder == "prores_ks" else made_info(width=2, height=2)
+    with pytest.raises(EncodeError, match=f"{said}.*use --encoder libx264") as caught:
+        VideoSink(tmp_path / "out.mp4", info, video=VideoOptions(encoder=encoder))
+    assert "avcodec_open2" not in str(caught.value) and "{" not in str(caught.value)
     assert names_in(tmp_path) == []
+
+
+def test_a_preset_that_the_encoder_does_not_take_is_an_error_that_lists_those_it_takes() -> None:
+    for encoder in ("libx264", "libx265", "libsvtav1", "h264_nvenc"):
+        with pytest.raises(ConfigError, match=f"{encoder} does not take the preset 'bogus'.* fast, medium, slow"):
+            VideoOptions(encoder=encoder, preset="bogus")
+    VideoOptions(preset="placebo")
+    with pytest.raises(ConfigError, match="libsvtav1 does not take the preset 'placebo'"):
+        VideoOptions(encoder="libsvtav1", preset="placebo")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "worst"), [("libx264", 51), ("libx265", 51), ("libsvtav1", 63), ("libvpx-vp9", 63)]
+)
+def test_the_worst_quality_is_that_of_the_encoder(encoder: str, worst: int) -> None:
+    assert VideoOptions(encoder=encoder, crf=worst).crf == worst
+    with pytest.raises(ConfigError, match=f"from 0 .best. to {worst} for {encoder}, got {worst + 1}"):
+        VideoOptions(encoder=encoder, crf=worst + 1)
+
+
+@pytest.mark.skipif("libsvtav1" not in av.codecs_available, reason="this build of FFmpeg has no libsvtav1")
+def test_libsvtav1_says_nothing_of_itself(tmp_path: Path) -> None:
+    code = """
+        from test_sinks import made_batch, made_info
+        from vidsal.sinks import VideoOptions, VideoSink
+        with VideoSink(sys.argv[1], made_info(), video=VideoOptions(encoder="libsvtav1", preset="ultrafast")) as sink:
+            sink.write(made_batch([0.0]))
+    """
+    done = run_in_child(code, str(tmp_path / "out.mp4"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(times(tmp_path / "out.mp4")) == 1
+
+
+@pytest.mark.parametrize(("encoder", "mark"), [("libx264", "threads=%d "), ("libx265", "frame-threads=%d ")])
+def test_the_encoder_takes_as_many_threads_as_asked(tmp_path: Path, encoder: str, mark: str) -> None:
+    if encoder not in av.codecs_available:
+        pytest.skip(f"this build of FFmpeg has no {encoder}")
+    for threads in (1, 3):
+        video = VideoOptions(encoder=encoder, preset="ultrafast", encoder_threads=threads)
+        # Too low a picture would have fewer.
+        info = made_info(width=320, height=480)
+        with VideoSink(tmp_path / f"{threads}.mkv", info, video=video) as sink:
+            sink.write(made_batch([0.0], size=(480, 320)))
+        # Both encoders write their settings into the first picture.
+        assert (mark % threads).encode() in sink.path.read_bytes()
 
 
 @pytest.mark.parametrize("encoder", ["libx265", "mpeg4", "libvpx-vp9"])
@@ -767,7 +826,7 @@ def test_other_encoders_write_the_same_frames(tmp_path: Path, encoder: str) -> N
     assert shown_times(sink.path) == [0, Fraction(1, 10), Fraction(3, 20)]
 
 
-@pytest.mark.parametrize("wrong", [{"crf": 70}, {"encoder": ""}, {"crf": -1}])
+@pytest.mark.parametrize("wrong", [{"crf": 52}, {"encoder": ""}, {"crf": -1}, {"encoder_threads": -1}])
 def test_a_wrong_video_option_is_an_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         VideoOptions(**wrong)

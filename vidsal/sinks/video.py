@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
 
@@ -35,17 +37,28 @@ class VideoOptions:
     encoder: str = "libx264"
     """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, mpeg4, ..."""
     preset: str = "fast"
-    """Speed of the encoder, from ultrafast over fast and medium to veryslow; slower gives smaller files."""
+    """Speed of the encoder, from ultrafast over fast and medium to veryslow (NVENC: p1 to p7); slower gives smaller
+    files."""
     crf: int = 20
     """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source."""
+    encoder_threads: int = 0
+    """Threads of the encoder; 0 leaves it to the encoder, which mostly takes one a core."""
     keep_streams: bool = True
     """Copies sound, subtitles and further streams from the input, without re-encoding."""
 
     def __post_init__(self) -> None:
         if not self.encoder or not self.preset:
             raise ConfigError("encoder and preset must not be empty; leave them out for libx264 and fast")
-        if not 0 <= self.crf <= 63:
-            raise ConfigError(f"crf must be from 0 (best) to 63, got {self.crf}")
+        worst = 63 if self.encoder.startswith(_CRF_TO_63) else 51
+        if not 0 <= self.crf <= worst:
+            raise ConfigError(f"crf must be from 0 (best) to {worst} for {self.encoder}, got {self.crf}")
+        if self.encoder_threads < 0:
+            raise ConfigError(f"encoder_threads must be 0 (left to the encoder) or more, got {self.encoder_threads}")
+        presets = _presets(self.encoder)
+        if presets and self.preset not in presets:
+            raise ConfigError(
+                f"{self.encoder} does not take the preset {self.preset!r}; choose one of {', '.join(presets)}"
+            )
 
 
 class VideoSink(FileSink):
@@ -149,6 +162,13 @@ class VideoSink(FileSink):
     def _probe_encoder(self) -> None:
         """Encodes one grey frame into memory: hardware encoders fail only there."""
         time_base = self._info.time_base or self._time_base
+        name, instead = self._video.encoder, "use --encoder libx264 or another one that this machine has"
+        try:
+            codec = av.Codec(name, "w")
+        except UnknownCodecError as error:
+            raise EncodeError(f"the encoder {name!r} is not in this build of FFmpeg; {instead}") from error
+        if codec.type != "video":
+            raise EncodeError(f"the encoder {name!r} is one for {codec.type}, not for video; {instead}")
         try:
             with av.open(io.BytesIO(), "w", format=FORMATS[self._target.suffix.lower()]) as out:
                 stream = self._add_video(out, time_base)
@@ -157,16 +177,24 @@ class VideoSink(FileSink):
                 stream.encode(None)
                 out.start_encoding()
         except (FFmpegError, ValueError, OSError) as error:
+            # FFmpeg's errors carry the call and its arguments, which say nothing to a user.
+            reason = getattr(error, "strerror", None) or error
+            if codec.capabilities & _HARDWARE and isinstance(error, FFmpegError):
+                raise EncodeError(
+                    f"the hardware encoder {name!r} cannot be used here: it needs its device and driver, and a "
+                    f"picture size that it takes (FFmpeg says: {reason}); {instead}"
+                ) from error
             raise EncodeError(
-                f"the encoder {self._video.encoder!r} (preset {self._video.preset!r}, crf {self._video.crf}) cannot "
-                f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {error}; "
-                "use --encoder libx264 or another one that this machine has"
+                f"the encoder {name!r} (preset {self._video.preset!r}, crf {self._video.crf}) cannot "
+                f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {reason}; {instead}"
             ) from error
 
     def _add_video(self, out: Any, time_base: Fraction) -> Any:
         rate = self._info.rate
         if rate is None or not 0 < rate <= 1000:
             rate = Fraction(25)
+        if self._video.encoder == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # errors only; it knows no other way to be quiet
         stream = out.add_stream(self._video.encoder, rate=rate, options=_encoder_options(self._video))
         context = stream.codec_context
         formats = [known.name for known in context.codec.video_formats or ()]
@@ -175,6 +203,10 @@ class VideoSink(FileSink):
         context.height, context.width = self._size
         context.pix_fmt = "yuv420p"
         context.time_base = time_base
+        if self._video.encoder_threads:
+            # libx265 takes this for pictures at once, 16 at most; its threads are in its options.
+            most = 16 if self._video.encoder == "libx265" else self._video.encoder_threads
+            context.thread_count = min(self._video.encoder_threads, most)
         context.sample_aspect_ratio = self._info.sample_aspect_ratio
         context.colorspace = self._color.matrix
         context.color_range = self._color.range
@@ -401,6 +433,29 @@ class _OutputColor:
         return cls(matrix, 2 if full else 1)
 
 
+_HARDWARE = 0x40000 | 0x80000
+"""FFmpeg's marks of an encoder that always (AV_CODEC_CAP_HARDWARE) or often (..._HYBRID) runs on a device."""
+
+_CRF_TO_63 = ("libsvtav1", "libvpx", "libaom")
+
+_X26_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+
+_NVENC_PRESETS = (
+    *("fast", "medium", "slow", "default", "hp", "hq", "bd", "ll", "llhq", "llhp", "lossless", "losslesshp"),
+    *(f"p{number}" for number in range(1, 8)),
+)
+
 _SVT_PRESETS = {
     "ultrafast": "12",
     "superfast": "11",
@@ -414,12 +469,26 @@ _SVT_PRESETS = {
 }
 
 
+def _presets(encoder: str) -> tuple[str, ...]:
+    """The presets that an encoder takes; empty where it has none or only it knows them."""
+    if encoder in ("libx264", "libx265"):
+        return (*_X26_PRESETS, *(str(number) for number in range(len(_X26_PRESETS))))
+    if encoder == "libsvtav1":
+        return (*_SVT_PRESETS, *(str(number) for number in range(14)))
+    if encoder.endswith("_nvenc"):
+        return _NVENC_PRESETS
+    return ()
+
+
 def _encoder_options(video: VideoOptions) -> dict[str, str]:
     """Preset and quality in the words of the encoder."""
     name, crf = video.encoder, str(video.crf)
     if name.startswith("libx26"):
-        quiet = {"x265-params": "log-level=error"} if name == "libx265" else {}
-        return {"preset": video.preset, "crf": crf, **quiet}
+        further = {}
+        if name == "libx265":
+            pools = f":pools={video.encoder_threads}" if video.encoder_threads else ""
+            further["x265-params"] = f"log-level=error{pools}"
+        return {"preset": video.preset, "crf": crf, **further}
     if name.endswith("_nvenc"):
         return {"preset": video.preset, "rc": "vbr", "cq": crf}
     if name == "libsvtav1":
