@@ -209,7 +209,11 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
     ("arguments", "says"),
     [
         ([], "COMMAND"),
-        (["runn"], "invalid choice: 'runn'"),
+        (["runn"], "no command 'runn'; did you mean run?"),
+        (["mdoels"], "did you mean models?"),
+        (["walk"], "choose from run, train, models"),
+        (["my bikes.mp4", "-m", "x"], "did you mean: vidsal run 'my bikes.mp4'"),
+        (["tests"], "did you mean: vidsal run tests"),
         (["run"], "no input given"),
         (["run", "x.mp4", "--opactiy", "1"], "unknown option --opactiy; did you mean --opacity?"),
         (["run", "x.mp4", "--opacity=2"], "error: --opacity must be from 0 to 1, got 2.0"),

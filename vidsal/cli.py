@@ -11,6 +11,7 @@ import difflib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -79,10 +80,19 @@ def _dispatch(arguments: list[str]) -> int:
     parser = _Parser(prog="vidsal", description="Predict where people look in video.", epilog=_EPILOG)
     parser.add_argument("-V", "--version", action=_Version)
     commands = {"run": _run_command, "train": _train_command, "models": _models_command}
-    parser.add_argument("command", metavar="COMMAND", choices=list(commands), help=", ".join(commands))
+    parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command: vidsal COMMAND --help")
     given = parser.parse_args(arguments)
+    if given.command not in commands:
+        parser.error(_wrong_command(given.command, list(commands)))
     return commands[given.command](given.arguments)
+
+
+def _wrong_command(word: str, commands: list[str]) -> str:
+    if Path(word).suffix or "://" in word or Path(word).exists():
+        return f"no command {word!r}; did you mean: vidsal run {shlex.quote(word)}"
+    near = difflib.get_close_matches(word, commands, n=1)
+    return f"no command {word!r}; " + (f"did you mean {near[0]}?" if near else f"choose from {', '.join(commands)}")
 
 
 _EPILOG = """\
