@@ -31,6 +31,8 @@ class MeanMaps:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: python examples/own_sink.py VIDEO FOLDER [MODEL]")
     source, folder, *rest = sys.argv[1:]
     options = vidsal.RunOptions(output=vidsal.OutputOptions(output=Path(folder), video=False))
     sink = MeanMaps(Path(folder, "shots.npz"))

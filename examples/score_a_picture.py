@@ -27,4 +27,6 @@ def main(picture: str, fixations: str, model_name: str = "sam-lite") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: python examples/score_a_picture.py PICTURE FIXATIONS.csv [MODEL]")
     main(*sys.argv[1:])

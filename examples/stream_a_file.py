@@ -23,4 +23,6 @@ def main(source: str, model_name: str = "sam-lite") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python examples/stream_a_file.py VIDEO [MODEL]")
     main(*sys.argv[1:])

@@ -547,6 +547,22 @@ def test_training_writes_a_checkpoint_prints_its_path_and_that_path_runs(
     assert status_of("run", clip, "-m", path, "--no-video") == 0
 
 
+def test_a_model_without_a_name_is_called_after_its_config_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "birds.v2.yaml"
+    file.write_text("datasets: [x]\noutput: y\ncard: {licence: MIT}\n")
+    for flags, name in ([], "birds.v2"), (["--card.name=owls"], "owls"):
+        assert status_of("train", file, *flags, "--print-config") == 0
+        assert f"name: {name}\n" in capsys.readouterr().out
+
+
+def test_the_help_of_training_does_not_speak_of_null_for_its_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("train", "--help") == 0
+    words = capsys.readouterr().out.split("positional arguments:")[1].split("options:")[0].split()
+    assert words[0] == "CONFIG" and words[-2:] == ["over", "it"]
+
+
 def test_training_that_is_stopped_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,14 @@ def test_every_example_is_short_and_tested_here() -> None:
     assert all(len(script.read_text().splitlines()) <= 40 for script in scripts)
 
 
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda script: script.stem)
+def test_an_example_without_its_arguments_tells_its_usage(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_example(script.name, monkeypatch)
+    # The line of its docstring that says how it is run.
+    assert caught.value.code == f"usage: {script.read_text().splitlines()[2]}"
+
+
 def test_streaming_prints_a_line_a_frame_with_its_time_and_a_point_in_the_picture(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

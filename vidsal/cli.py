@@ -7,6 +7,7 @@ Results and paths go to stdout, everything else to stderr. 0: done; 1: a file's 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import json
 import os
@@ -253,9 +254,11 @@ def _print_stopped(report: RunReport, last: Progress | None) -> None:
 
 def _train_command(arguments: list[str]) -> int:
     """Arguments of `vidsal train` in, a checkpoint on disk and its path on stdout out."""
-    from vidsal.train import TrainConfig, train
+    from vidsal.train import CardText, TrainConfig, train
 
     config, only_print = configuration.parse_nested(TrainConfig, _underscored(arguments), prog="vidsal train")
+    if config.card.name == CardText().name and arguments and not arguments[0].startswith("-"):
+        config = dataclasses.replace(config, card=dataclasses.replace(config.card, name=Path(arguments[0]).stem))
     if only_print:
         _print_out(configuration.to_yaml(config), end="")
         return 0

@@ -208,7 +208,9 @@ def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> tupl
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     usage = f"{prog} CONFIG [--option VALUE ...]"
     parser = ArgumentParser(prog=prog, usage=usage, exit_on_error=False)
-    parser.add_argument("CONFIG", nargs="?", type=str, help="YAML file with the options below; flags win over it")
+    parser.add_argument(
+        "CONFIG", nargs="?", default=argparse.SUPPRESS, help="YAML file with the options below; flags win over it"
+    )
     parser.add_argument("--print_config", action="store_true", help="print the resolved options as YAML and stop")
     parser.add_class_arguments(kind)
     file = Path(arguments[0]) if arguments and not arguments[0].startswith("-") else None
@@ -221,7 +223,7 @@ def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> tupl
             raise ConfigError(f"{file}: {_one_line(error)}") from error
     try:
         values = parser.parse_args([argument for argument in arguments if argument != "--print_config"])
-        if values.pop("CONFIG") != (None if file is None else arguments[0]):
+        if values.pop("CONFIG", None) != (None if file is None else arguments[0]):
             raise UsageError("only one file, in front of the options")
         made = parser.instantiate(values)
     except (ArgumentError, TypeError, ValueError, UsageError) as error:
