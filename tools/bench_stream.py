@@ -36,7 +36,7 @@ import vidsal
 from vidsal.decode import DecodeOptions
 from vidsal.render import overlay
 from vidsal.sinks import VideoOptions, VideoSink
-from vidsal.stream import OutputOptions, RunOptions, StageClock
+from vidsal.stream import OutputOptions, RunOptions, StageClock, shared_video_options
 
 
 def make_clip(path: Path, seconds: int) -> Path:
@@ -67,8 +67,9 @@ def make_clip(path: Path, seconds: int) -> Path:
 
 def add_encoder(writer: Any, rate: Any, width: int, height: int) -> Any:
     """A video stream with the settings that vidsal uses."""
-    video = VideoOptions()
+    video = shared_video_options(VideoOptions(), torch.device("cpu"))
     out = writer.add_stream(video.encoder, rate=rate, options={"preset": video.preset, "crf": str(video.crf)})
+    out.codec_context.thread_count = video.encoder_threads
     out.width, out.height, out.pix_fmt = width, height, "yuv420p"
     return out
 
@@ -156,7 +157,8 @@ def measure_stages(clip: Path, model: vidsal.SaliencyModel, repeats: int, folder
             writer.mux(out.encode(None))
 
     def render_and_encode() -> None:
-        with VideoSink(folder / "alone.mp4", info, overwrite=True) as sink:
+        video = shared_video_options(VideoOptions(), model.device)
+        with VideoSink(folder / "alone.mp4", info, video=video, overwrite=True) as sink:
             for batch in ready:
                 sink.write(batch)
 

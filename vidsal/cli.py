@@ -264,7 +264,7 @@ def _train_command(arguments: list[str]) -> int:
         return 0
     from vidsal.console import TrainClock, make_display, say
 
-    _share_cores()
+    _share_cores(left=0)
     with make_display(config.card.name, unit="steps") as display:
         clock = TrainClock(display)
         try:
@@ -432,15 +432,15 @@ def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
             raise configuration.UsageError(f"{len(inputs)} inputs cannot share {name}: give a format, not a path")
 
 
-def _share_cores() -> None:
-    """One core is left to decoding and encoding; what the user set is respected."""
+def _share_cores(*, left: int = 1) -> None:
+    """`left` cores are left to decoding and encoding; what the user set is respected."""
     import cv2
     import torch
 
     cv2.setNumThreads(1)
     if "OMP_NUM_THREADS" not in os.environ:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores - 1))
+        torch.set_num_threads(max(1, cores - left))
 
 
 def _source(text: str) -> str | int:

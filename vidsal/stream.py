@@ -43,6 +43,7 @@ __all__ = [
     "VideoPredictor",
     "predict",
     "run",
+    "shared_video_options",
 ]
 
 
@@ -490,7 +491,7 @@ def run(
                 keep_pictures=options.output.video,
             )
         )
-        files = _make_sinks(reader.info, options)
+        files = _make_sinks(reader.info, options, shared_video_options(options.video, loaded.device))
         further = tuple(sinks)
         if not files and not further:
             raise ConfigError("nothing to write: video, table and maps are all switched off")
@@ -602,7 +603,21 @@ def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:
     return max(1, round((end - options.start_seconds) * info.rate))
 
 
-def _make_sinks(info: VideoInfo, options: RunOptions) -> list[VideoSink | ImageSink | TableSink | MapsSink]:
+def shared_video_options(video: VideoOptions, device: torch.device) -> VideoOptions:
+    """The options as `run` hands them to the encoder.
+
+    Beside a model on the CPU the encoder gets half of the cores, at least one, unless its threads were chosen: more
+    would only take turns with the model's.
+    """
+    if device.type != "cpu" or video.encoder_threads:
+        return video
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return dataclasses.replace(video, encoder_threads=max(1, cores // 2))
+
+
+def _make_sinks(
+    info: VideoInfo, options: RunOptions, video: VideoOptions
+) -> list[VideoSink | ImageSink | TableSink | MapsSink]:
     """The files that the options ask for; refuses what is already there before anything is decoded."""
     wanted = options.output
     folder, stem = _where(info, wanted.output)
@@ -629,7 +644,7 @@ def _make_sinks(info: VideoInfo, options: RunOptions) -> list[VideoSink | ImageS
             VideoSink(
                 folder / f"{stem}.vidsal.{wanted.container}",
                 info,
-                video=options.video,
+                video=video,
                 render=options.render,
                 overwrite=wanted.overwrite,
                 start_seconds=options.decode.start_seconds,

@@ -496,7 +496,7 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 def _comparable(config: TrainConfig) -> str:
     """The configuration as JSON, without what does not change the result."""
     values = dataclasses.asdict(config)
-    for name in ("output", "checkpoint_every_steps", "device"):
+    for name in ("output", "checkpoint_every_steps", "device", "card"):
         del values[name]
     return json.dumps(values, default=str, sort_keys=True)
 

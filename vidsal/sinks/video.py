@@ -42,7 +42,7 @@ class VideoOptions:
     crf: int = 20
     """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source."""
     encoder_threads: int = 0
-    """Threads of the encoder; 0 leaves it to the encoder, which mostly takes one a core."""
+    """Threads of the encoder; 0: half of the cores beside a model on the CPU, else as many as the encoder likes."""
     keep_streams: bool = True
     """Copies sound, subtitles and further streams from the input, without re-encoding."""
 
