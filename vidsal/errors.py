@@ -7,8 +7,8 @@ VidsalError
 ├── ConfigError      an option or a config file is wrong
 └── DatasetError     a data set on disk is not what its layout promises
 
-The command line prints the message of a `VidsalError` as one line and exits with 1, or with 2 where an option's value is
-at fault.
+The command line prints the message of a `VidsalError` as one line and exits with 1, or with 2 where the value of an
+option is at fault.
 A message says what came, what is allowed or was expected, and what to do.
 """
 
