@@ -34,6 +34,7 @@ import torch
 
 import vidsal
 from vidsal.decode import DecodeOptions
+from vidsal.prefetch import usable_cores
 from vidsal.render import overlay
 from vidsal.sinks import VideoOptions, VideoSink
 from vidsal.stream import OutputOptions, RunOptions, StageClock, shared_video_options
@@ -213,7 +214,7 @@ def main() -> int:
     if arguments.transcode:
         transcode(*arguments.transcode)
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     torch.set_num_threads(max(1, cores - 1))
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name:

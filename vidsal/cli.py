@@ -437,10 +437,11 @@ def _share_cores(*, left: int = 1) -> None:
     import cv2
     import torch
 
+    from vidsal.prefetch import usable_cores
+
     cv2.setNumThreads(1)
     if "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores - left))
+        torch.set_num_threads(max(1, usable_cores() - left))
 
 
 def _source(text: str) -> str | int:

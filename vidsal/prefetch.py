@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-__all__ = ["Prefetched", "prefetch"]
+__all__ = ["Prefetched", "prefetch", "usable_cores"]
 
 T = TypeVar("T")
 
@@ -158,3 +159,8 @@ def prefetch(
     close_error = values._stop()
     if close_error is not None:
         raise close_error
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity where the system can say so, else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -26,7 +26,7 @@ from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, Picture, SaliencyBatch
 from vidsal.model.checkpoint import Precision, SaliencyModel, load_model
 from vidsal.model.recurrent import SAMState
-from vidsal.prefetch import prefetch
+from vidsal.prefetch import prefetch, usable_cores
 from vidsal.render import RenderOptions
 from vidsal.shots import CutDetector, CutOptions
 from vidsal.sinks import ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
@@ -611,8 +611,7 @@ def shared_video_options(video: VideoOptions, device: torch.device) -> VideoOpti
     """
     if device.type != "cpu" or video.encoder_threads:
         return video
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return dataclasses.replace(video, encoder_threads=max(1, cores // 2))
+    return dataclasses.replace(video, encoder_threads=max(1, usable_cores() // 2))
 
 
 def _make_sinks(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest
-from vidsal.decode.images import resize
+from vidsal.decode.images import full_size, resize
 from vidsal.decode.pyav import FileFacts, probe
 from vidsal.errors import ConfigError, DecodeError
 from vidsal.frames import Picture
@@ -118,13 +118,7 @@ class DecordReader(Reader):
         small = resize(picture, self.size)
         if not self._keep_pictures:
             return small, None
-        size = (self.info.height, self.info.width)
-
-        def full() -> npt.NDArray[np.uint8]:
-            rgb = resize(picture, size)
-            return rgb.copy() if rgb is picture else rgb
-
-        return small, Picture(rgb=full)
+        return small, Picture(rgb=full_size(picture, (self.info.height, self.info.width)))
 
 
 def _strictly_rising(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

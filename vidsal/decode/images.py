@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -141,13 +141,18 @@ class ImagesReader(Reader):
         small = resize(picture, self.size)
         if not self._keep_pictures:
             return small, None
-        size = (self.info.height, self.info.width)
-
-        def full() -> npt.NDArray[np.uint8]:
-            rgb = resize(picture, size)
-            return rgb.copy() if rgb is picture else rgb
-
+        full = full_size(picture, (self.info.height, self.info.width))
         return small, Picture(rgb=full, pts=ticks, time_base=1 / NOMINAL_RATE)
+
+
+def full_size(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> Callable[[], npt.NDArray[np.uint8]]:
+    """What `Picture.rgb` calls: a new (height, width, 3) array of `size` each time, the picture itself untouched."""
+
+    def full() -> npt.NDArray[np.uint8]:
+        rgb = resize(picture, size)
+        return rgb.copy() if rgb is picture else rgb
+
+    return full
 
 
 def resize(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

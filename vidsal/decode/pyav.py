@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Generator, Iterator
@@ -33,6 +32,7 @@ from vidsal.decode.contract import (
 )
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
+from vidsal.prefetch import usable_cores
 
 __all__ = ["NETWORK_TIMEOUT_SECONDS", "FileFacts", "PyavReader", "open_pyav", "probe"]
 
@@ -480,8 +480,7 @@ def _codec_tag(stream: VideoStream) -> str:
 
 def _set_threads(stream: VideoStream, threads: int) -> None:
     if threads == 0:
-        # The processor count is what this process may use, where the system can say so.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        cores = usable_cores()
         large = stream.codec_context.width * stream.codec_context.height >= THREADS_FROM_PIXELS
         threads = min(cores - 1, MAX_THREADS) if large and cores > 2 else 1
     stream.thread_type = "AUTO"
