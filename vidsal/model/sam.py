@@ -139,13 +139,38 @@ class SaliencyAttentiveModel(nn.Module):
         log_density = self._read_out(hidden.flatten(0, 1), features, (height, width))
         return log_density.reshape(batch, times, height, width), state
 
+    def relevance(self, frames: torch.Tensor) -> torch.Tensor:
+        """The published output before any post-processing: what the authors' network returns for single pictures.
+
+        Args:
+            frames: (N, 3, H, W) float, N pictures that have nothing to do with each other, normalised by the model's
+                preprocessing.
+
+        Returns:
+            (N, 2 H, 2 W) float32, at least 0, of any scale. `forward` gives the log of the same, averaged two by two
+            and divided by its sum.
+
+        Raises:
+            ValueError: if the head is not the published one, which alone has this output.
+        """
+        if not isinstance(self.head, _PublishedHead):
+            raise ValueError(f'only the head "published" has this output, this model has {self.config.head!r}')
+        features = self.backbone(frames)
+        steps = self.config.steps
+        hidden, _ = self.recurrence(
+            features.deep[:, None], fresh=[[True]] * len(frames), fresh_steps=steps, carry_steps=steps
+        )
+        return self.head.relevance(self._join_priors(hidden[:, 0]))
+
     def _read_out(self, hidden: torch.Tensor, features: BackboneFeatures, size: tuple[int, int]) -> torch.Tensor:
-        x = hidden
+        log_density: torch.Tensor = self.head(self._join_priors(hidden), features.skips, size)
+        return log_density
+
+    def _join_priors(self, x: torch.Tensor) -> torch.Tensor:
         for priors, convolution in zip(self.priors, self.prior_convolutions, strict=True):
             maps = priors(*x.shape[-2:]).to(x.dtype).expand(x.shape[0], -1, -1, -1)
             x = F.relu(convolution(torch.cat([x, maps], 1)))
-        log_density: torch.Tensor = self.head(x, features.skips, size)
-        return log_density
+        return x
 
 
 class _PublishedHead(nn.Module):
@@ -154,16 +179,42 @@ class _PublishedHead(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.out = nn.Conv2d(channels, 1, 1)
+        # Interpolation along one axis, by cells, pixels per cell, pixels averaged, device: constants, made once each.
+        self._matrices: dict[tuple[int, int, int, torch.device], torch.Tensor] = {}
 
     def forward(self, x: torch.Tensor, skips: tuple[torch.Tensor, ...], size: tuple[int, int]) -> torch.Tensor:
-        coarse = F.relu(self.out(x)).float()  # (N, 1, h, w)
-        fine = _upsample_theano(coarse, _PUBLISHED_UPSAMPLING)  # (N, 1, 16 h, 16 w), twice the canvas
-        relevant = F.avg_pool2d(fine, 2)[:, 0]  # (N, H, W): the canvas, mass kept
+        # The published map is twice the canvas: its pixels are averaged two by two, mass kept.
+        relevant = self._enlarge(self._coarse(x), average=2)  # (N, H, W)
         if relevant.shape[-2:] != size:
             raise ValueError(f"the head made {tuple(relevant.shape[-2:])}, the canvas is {size}")
         # ReLU can leave an all-zero map: the floor makes it uniform instead of undefined.
         density = relevant + _FLOOR * relevant.mean((-1, -2), keepdim=True).clamp_min(1e-12)
         return (density / density.sum((-1, -2), keepdim=True)).log()
+
+    def relevance(self, x: torch.Tensor) -> torch.Tensor:
+        """The published output of (N, C, h, w) features: (N, 16 h, 16 w) float32, not negative."""
+        return self._enlarge(self._coarse(x), average=1)
+
+    def _coarse(self, x: torch.Tensor) -> torch.Tensor:
+        # One output channel costs next to nothing, and the map is made of it: float32 under autocast too.
+        with torch.autocast(x.device.type, enabled=False):
+            bias = None if self.out.bias is None else self.out.bias.float()
+            return F.relu(F.conv2d(x.float(), self.out.weight.float(), bias))[:, 0]  # (N, h, w)
+
+    def _enlarge(self, coarse: torch.Tensor, *, average: int) -> torch.Tensor:
+        rows, columns = (self._matrix(cells, average, coarse.device) for cells in coarse.shape[-2:])
+        with torch.autocast(coarse.device.type, enabled=False):
+            return rows @ coarse @ columns.T
+
+    def _matrix(self, cells: int, average: int, device: torch.device) -> torch.Tensor:
+        key = (cells, _PUBLISHED_UPSAMPLING, average, device)
+        if key not in self._matrices:
+            # Not an inference tensor, wherever it is made first: training needs it too.
+            with torch.inference_mode(False), torch.no_grad():
+                matrix = _upsampling_matrix(cells, _PUBLISHED_UPSAMPLING)
+                matrix = matrix.reshape(-1, average, cells).mean(1)
+                self._matrices[key] = matrix.to(device, torch.float32)
+        return self._matrices[key]
 
 
 class _RefineHead(nn.Module):
@@ -200,20 +251,14 @@ def _convolution(inputs: int, outputs: int, kernel: int, groups: int = 1) -> nn.
     )
 
 
-def _upsample_theano(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """Bilinear upsampling that puts cell i exactly on pixel `factor` * i + `factor` / 2 - 1 and repeats the edges."""
-    for dim in (-2, -1):
-        cells = x.shape[dim]
-        position = (torch.arange(cells * factor, device=x.device, dtype=x.dtype) - (factor // 2 - 1)) / factor
-        position = position.clamp(0, cells - 1)
-        low = position.floor().long().clamp(max=max(cells - 2, 0))
-        share = position - low
-        shape = [1] * x.ndim
-        shape[dim] = -1
-        share = share.view(shape)
-        high = (low + 1).clamp(max=cells - 1)
-        x = x.index_select(dim, low) * (1 - share) + x.index_select(dim, high) * share
-    return x
+def _upsampling_matrix(cells: int, factor: int) -> torch.Tensor:
+    """Bilinear upsampling of `cells` cells as a (factor * cells, cells) float64 matrix.
+
+    Cell i lies exactly on pixel `factor` * i + `factor` / 2 - 1 and the edge cells are repeated, as Theano does it.
+    """
+    pixels = torch.arange(cells * factor, dtype=torch.float64)
+    position = ((pixels - (factor // 2 - 1)) / factor).clamp(0, cells - 1)
+    return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0)
 
 
 def fold_batch_norms(module: nn.Module) -> None:
