@@ -1,7 +1,11 @@
-"""Geometry judged by hand-computed cases; normalisation by the formula."""
+"""Geometry judged by hand-computed cases; normalisation by the formula; the blur by SciPy."""
 
+import dataclasses
+
+import cv2
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +13,7 @@ from hypothesis import strategies as st
 from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport
 
 CANVAS = {"canvas_height": 240, "canvas_width": 320}
+BLURRED = PreprocessOptions(height=48, width=64, blur_pixels=7.0)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +78,83 @@ def test_a_picture_of_any_size_lands_in_the_same_place_as_its_small_form() -> No
 def test_other_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
         Preprocessor(PreprocessOptions())(np.zeros((1, 8, 8, 3), np.float32))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("height", "width"), [(97, 301), (301, 97), (240, 320), (31, 40)])
+def test_bilinear_is_the_default_of_cv2_from_the_full_picture(height: int, width: int) -> None:
+    options = PreprocessOptions(divisor=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), resize="bilinear")
+    preprocess = Preprocessor(options)
+    assert preprocess.frame_size(height, width) == (height, width)
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    view = preprocess.viewport(height, width)
+    got = preprocess(picture[None])[0, :, view.top : view.top + view.height, view.left : view.left + view.width]
+    expected = cv2.resize(picture, (view.width, view.height))
+    np.testing.assert_array_equal(got.permute(1, 2, 0).numpy(), expected)
+    # The average over an area is another picture wherever the picture is made smaller.
+    averaged = Preprocessor(dataclasses.replace(options, resize="area"))(picture[None])
+    same = torch.equal(averaged, preprocess(picture[None]))
+    assert same == (view.height * view.width >= height * width)
+
+
+def test_frames_averaged_over_areas_are_asked_for_at_their_size_on_the_canvas() -> None:
+    assert Preprocessor(PreprocessOptions()).frame_size(720, 1280) == (180, 320)
+
+
+def random_map(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(5)) * 3
+
+
+# In the last two the kernel is wider than the map, so that the edges are reflected more than once.
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (96, 128), (300, 128), (61, 222), (12, 16), (5, 40)])
+def test_the_finished_map_is_blurred_in_pixels_of_the_picture(height: int, width: int) -> None:
+    preprocess = Preprocessor(BLURRED)
+    view = preprocess.viewport(height, width)
+    logits = random_map(2, 48, 64)
+    part = logits[:, view.top : view.top + view.height, view.left : view.left + view.width].double().exp().numpy()
+    expected = np.stack(
+        [
+            scipy.ndimage.gaussian_filter(one / one.sum(), (7 * view.height / height, 7 * view.width / width))
+            for one in part
+        ]
+    )
+    got = preprocess.to_picture(logits, height, width)
+    assert got.shape == expected.shape and got.dtype == torch.float32
+    torch.testing.assert_close(got.exp().sum((1, 2)), torch.ones(2))
+    np.testing.assert_allclose(got.exp().numpy(), expected, rtol=1e-4)
+
+
+def test_a_map_that_is_not_blurred_is_the_map_cut_out_of_the_canvas() -> None:
+    preprocess = Preprocessor(PreprocessOptions(height=48, width=64))
+    logits = random_map(3, 2, 48, 64)
+    torch.testing.assert_close(preprocess.to_picture(logits, 61, 222), preprocess.viewport(61, 222).crop(logits))
+    assert not torch.allclose(Preprocessor(BLURRED).to_picture(logits, 61, 222), preprocess.to_picture(logits, 61, 222))
+
+
+def test_a_map_is_blurred_alike_alone_and_in_a_batch() -> None:
+    preprocess = Preprocessor(BLURRED)
+    logits = random_map(2, 3, 48, 64)
+    together = preprocess.to_picture(logits, 61, 222)
+    torch.testing.assert_close(together[1, 2], preprocess.to_picture(logits[1, 2], 61, 222))
+
+
+def test_a_density_of_a_single_cell_stays_finite_when_blurred() -> None:
+    logits = torch.full((48, 64), -1e4)
+    logits[20, 30] = 0
+    finished = Preprocessor(dataclasses.replace(BLURRED, blur_pixels=0.5)).to_picture(logits, 48, 64)
+    assert torch.isfinite(finished).all()
+    assert finished.exp().sum().item() == pytest.approx(1)
+
+
+def test_the_blur_can_be_made_in_inference_and_used_in_training() -> None:
+    preprocess = Preprocessor(dataclasses.replace(BLURRED, blur_pixels=3.25))
+    with torch.inference_mode():
+        preprocess.to_picture(random_map(48, 64), 48, 64)
+    logits = random_map(48, 64).requires_grad_()
+    preprocess.to_picture(logits, 48, 64).square().sum().backward()
+    assert logits.grad is not None and logits.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("wrong", [{"resize": "cubic"}, {"blur_pixels": -1.0}, {"blur_pixels": float("nan")}])
+def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        PreprocessOptions(**wrong)  # type: ignore[arg-type]

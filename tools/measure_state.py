@@ -35,7 +35,9 @@ def show(
     for number in range(frames):
         log_density, state = model(pixels, state)
         if number in meters:
-            meters[number].update(view.crop(log_density[:, 0]).exp(), density, counts)
+            meters[number].update(
+                model.preprocessor.to_picture(log_density[:, 0], *picture.shape[:2]).exp(), density, counts
+            )
     return state
 
 

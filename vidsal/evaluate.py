@@ -34,8 +34,12 @@ def score_stills(
     Returns:
         Mean over the pictures of each metric of `vidsal.metrics.ScoreMeter`.
     """
-    predictor = model_predictor(model)
-    return score_predictor(predictor, stills, size=model.preprocessor.frame_size if resolution == "model" else None)
+
+    def viewport_size(height: int, width: int) -> tuple[int, int]:
+        viewport = model.preprocessor.viewport(height, width)
+        return viewport.height, viewport.width
+
+    return score_predictor(model_predictor(model), stills, size=viewport_size if resolution == "model" else None)
 
 
 def score_predictor(
@@ -70,10 +74,10 @@ def model_predictor(model: SaliencyModel) -> Predictor:
 
     def predict(still: Still) -> npt.NDArray[np.float32]:
         picture = still.read()
-        viewport = model.preprocessor.viewport(*picture.shape[:2])
         pixels = model.preprocessor(picture[None], device=model.device)
         log_density, _ = model(pixels[None])
-        return viewport.crop(log_density)[0, 0].exp().float().cpu().numpy()
+        log_density = model.preprocessor.to_picture(log_density[0, 0], *picture.shape[:2])
+        return log_density.exp().float().cpu().numpy()
 
     return predict
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -11,6 +12,9 @@ import numpy.typing as npt
 import torch
 
 __all__ = ["PreprocessOptions", "Preprocessor", "Viewport"]
+
+# The kernel of the blur ends after this many standard deviations, as SciPy's `gaussian_filter` does by default.
+_TRUNCATE = 4.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,17 @@ class PreprocessOptions:
     """Taken off each channel, in `channel_order`, after the division."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Divides each channel, in `channel_order`, after the mean is taken off."""
+    resize: Literal["area", "bilinear"] = "area"
+    """How a picture is made small: "area" averages the pixels that fall on a cell; "bilinear" takes the four nearest
+    pixels of the full picture, as `cv2.resize` does by default and the published networks were trained."""
+    blur_pixels: float = 0.0
+    """Standard deviation, in pixels of the full picture, of the Gaussian blur of the finished map; 0 for none."""
 
     def __post_init__(self) -> None:
+        if self.resize not in ("area", "bilinear"):
+            raise ValueError(f"resize must be area or bilinear, got {self.resize!r}")
+        if not 0 <= self.blur_pixels < float("inf"):
+            raise ValueError(f"blur_pixels must be finite and at least 0, got {self.blur_pixels}")
         if self.height < 16 or self.width < 16:
             raise ValueError(f"the canvas is at least 16x16, got {self.height}x{self.width}")
         if self.divisor <= 0 or min(self.std) <= 0:
@@ -92,7 +105,7 @@ class Viewport:
 
 
 class Preprocessor:
-    """Turns uint8 RGB frames into the float input of a model.
+    """Turns uint8 RGB frames into the float input of a model, and the model's maps into maps of the picture.
 
     Example:
         >>> preprocess = Preprocessor(PreprocessOptions())
@@ -112,7 +125,13 @@ class Preprocessor:
         return Viewport.fit(height, width, canvas_height=self.options.height, canvas_width=self.options.width)
 
     def frame_size(self, height: int, width: int) -> tuple[int, int]:
-        """(rows, columns) in which frames of a picture of `height` x `width` pixels are best handed in."""
+        """(rows, columns) in which frames of a picture of `height` x `width` pixels are best handed in.
+
+        The viewport's, which a decoder makes in passing; the picture's own where `resize` is "bilinear", because
+        that is not the same from frames already made small.
+        """
+        if self.options.resize == "bilinear":
+            return height, width
         viewport = self.viewport(height, width)
         return viewport.height, viewport.width
 
@@ -120,7 +139,7 @@ class Preprocessor:
         """Letter-box and normalise.
 
         Args:
-            frames: (B, h, w, 3) uint8 RGB; frames of another size than `frame_size` are resized (area).
+            frames: (B, h, w, 3) uint8 RGB; frames of another size than the viewport are resized, as the options say.
             device: where the result lives.
 
         Returns:
@@ -140,10 +159,51 @@ class Preprocessor:
                 target[...] = frame
             else:
                 smaller = viewport.height * viewport.width < height * width
-                how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+                how = cv2.INTER_AREA if smaller and self.options.resize == "area" else cv2.INTER_LINEAR
                 target[...] = cv2.resize(frame, (viewport.width, viewport.height), interpolation=how)
         pixels = torch.from_numpy(canvas).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W), channels last
         if self._order != [0, 1, 2]:
             pixels = pixels[:, self._order]
         scale, offset = self._scale.to(device), self._offset.to(device)
         return (pixels.float() * scale + offset).contiguous(memory_format=torch.channels_last)
+
+    def to_picture(self, log_density: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """The finished map of a picture: the letter-box undone, and blurred where the options ask for it.
+
+        The blur is SciPy's `gaussian_filter` (kernel cut off at four standard deviations, edges reflected) of the
+        density, with `blur_pixels` pixels of the picture as standard deviation.
+
+        Args:
+            log_density: (..., canvas height, canvas width) float32, natural log of a density over the canvas.
+            height: rows of the upright picture.
+            width: columns of the upright picture.
+
+        Returns:
+            (..., h, w) float32 on the same device, over the part of the canvas that shows the picture; `exp` of it
+            sums to 1 over (h, w).
+        """
+        viewport = self.viewport(height, width)
+        part = viewport.crop(log_density)
+        if self.options.blur_pixels == 0:
+            return part
+        # The kernel may be wider than the map: a matrix takes any width, on every device.
+        rows = _blur_matrix(viewport.height, self.options.blur_pixels * viewport.height / height, part.device)
+        columns = _blur_matrix(viewport.width, self.options.blur_pixels * viewport.width / width, part.device)
+        blurred = rows @ part.float().exp() @ columns.T
+        blurred = blurred / blurred.sum((-1, -2), keepdim=True)
+        return blurred.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+@lru_cache(maxsize=32)
+def _blur_matrix(cells: int, sigma: float, device: torch.device) -> torch.Tensor:
+    """The Gaussian blur along one axis as a (cells, cells) float32 matrix."""
+    radius = int(_TRUNCATE * sigma + 0.5)
+    offsets = np.arange(-radius, radius + 1)
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    source = (np.arange(cells)[:, None] + offsets) % (2 * cells)
+    source = np.minimum(source, 2 * cells - 1 - source)  # d c b a | a b c d | d c b a
+    matrix = np.zeros((cells, cells))
+    np.add.at(matrix, (np.arange(cells)[:, None], source), kernel / kernel.sum())
+    # Not an inference tensor, wherever it is made first: it is shared.
+    with torch.inference_mode(False):
+        return torch.from_numpy(matrix).to(device, torch.float32)

@@ -299,8 +299,7 @@ class VideoPredictor:
                 carry_steps=self._carry_steps,
             )
             self._state = state
-            viewport = preprocessor.viewport(batch.height, batch.width)
-            return viewport.crop(log_density[0])
+            return preprocessor.to_picture(log_density[0], batch.height, batch.width)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,14 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 _FORMAT = 1
 _WEIGHTS = Path(__file__).parent / "weights"
-_CAFFE = PreprocessOptions(channel_order="bgr", divisor=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0))
+_CAFFE = PreprocessOptions(
+    channel_order="bgr",
+    divisor=1.0,
+    mean=(103.939, 116.779, 123.68),
+    std=(1.0, 1.0, 1.0),
+    resize="bilinear",
+    blur_pixels=7.0,
+)
 
 
 @dataclass(frozen=True)
