@@ -19,13 +19,22 @@ __all__ = [
     "Backbone",
     "BackboneFeatures",
     "BackboneName",
+    "Bottleneck",
     "DilatedResNet50",
     "DilatedVGG16",
     "LightMobileNetV2",
+    "StrideIn",
     "build_backbone",
 ]
 
 BackboneName = Literal["mobilenet_v2", "resnet50", "vgg16"]
+StrideIn = Literal["first_1x1", "middle_3x3"]
+
+_V15_IN_V1 = (
+    "The ResNet-50 weights have no convolution biases, so they are taken for torchvision's, trained with stage 3's "
+    'stride in the 3x3 convolution (v1.5); the published network has it in the first 1x1 (stride_in "first_1x1"), '
+    'and fine-tuning has to make up for that. stride_in "middle_3x3" keeps the stride where it was trained.'
+)
 
 
 class BackboneFeatures(NamedTuple):
@@ -51,8 +60,15 @@ class Backbone(nn.Module):
         """Compute features of (N, 3, H, W) normalised pixels."""
         raise NotImplementedError
 
-    def load_imagenet(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over ImageNet weights from a torchvision state dict of the same architecture."""
+    def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
+        """Take over ImageNet weights from a torchvision state dict of the same architecture.
+
+        Returns:
+            What a user should know about how these weights fit, a sentence each; empty where there is nothing to say.
+
+        Raises:
+            CheckpointError: if a tensor is missing or has another shape.
+        """
         raise NotImplementedError
 
 
@@ -88,23 +104,35 @@ class LightMobileNetV2(Backbone):
         last = self.features[14:18](middle)
         return BackboneFeatures(self.project(torch.cat([middle, last], 1)), (eighth, quarter))
 
-    def load_imagenet(self, state: dict[str, torch.Tensor]) -> None:
-        """Take the `features.*` of a torchvision MobileNetV2 state dict.
+    def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
+        """Take the `features.*` of a torchvision MobileNetV2 state dict; there is nothing to say about the fit.
 
         Raises:
             CheckpointError: if a tensor is missing or has another shape.
         """
         _load_strictly(self.features, {k.removeprefix("features."): v for k, v in state.items()}, "MobileNetV2")
+        return ()
 
 
-class _Bottleneck(nn.Module):
-    """ResNet v1 block: the stride in the first 1x1, the dilation in the 3x3, a bias in every convolution."""
+class Bottleneck(nn.Module):
+    """ResNet block: the stride in the first 1x1 (v1) or in the 3x3 (v1.5), the dilation in the 3x3, biases."""
 
-    def __init__(self, inputs: int, width: int, outputs: int, *, stride: int, dilation: int, shortcut: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        outputs: int,
+        *,
+        stride: int,
+        dilation: int,
+        shortcut: bool,
+        stride_in: StrideIn,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 1, stride=stride)
+        first, middle = (stride, 1) if stride_in == "first_1x1" else (1, stride)
+        self.conv1 = nn.Conv2d(inputs, width, 1, stride=first)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=middle, padding=dilation, dilation=dilation)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, outputs, 1)
         self.bn3 = nn.BatchNorm2d(outputs)
@@ -124,9 +152,17 @@ class DilatedResNet50(Backbone):
 
     stride = 8
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, stride_in: StrideIn = "first_1x1") -> None:
+        """Make it with random weights.
+
+        Args:
+            channels: channels of `deep`.
+            stride_in: which convolution of stage 3's first block skips every other cell: "first_1x1" as published
+                (ResNet "v1"), "middle_3x3" as torchvision trains its weights ("v1.5"). The parameters are the same.
+        """
         super().__init__()
         self.channels = channels
+        self.stride_in = stride_in
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3)
         self.bn1 = nn.BatchNorm2d(64)
         stages = []
@@ -135,13 +171,14 @@ class DilatedResNet50(Backbone):
             stage = nn.Sequential()
             for index in range(blocks):
                 stage.append(
-                    _Bottleneck(
+                    Bottleneck(
                         inputs,
                         width,
                         4 * width,
                         stride=stride if index == 0 else 1,
                         dilation=dilation,
                         shortcut=index == 0,
+                        stride_in=stride_in,
                     )
                 )
                 inputs = 4 * width
@@ -157,12 +194,15 @@ class DilatedResNet50(Backbone):
             x = stage(x)
         return BackboneFeatures(F.relu(self.project(x)), ())
 
-    def load_imagenet(self, state: dict[str, torch.Tensor]) -> None:
-        """Take a torchvision ResNet-50 state dict; its convolutions have no bias, so biases become zero.
+    def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
+        """Take a ResNet-50 state dict with torchvision's names.
 
-        torchvision trained its weights with the stride in the 3x3 convolution ("v1.5"); here it sits in the
-        first 1x1, as published, so the first blocks of stage 3 see the picture half a cell shifted until
-        fine-tuning makes up for it.
+        torchvision's convolutions have no bias, so biases become zero. Weights converted from Caffe or Keras
+        ("v1") have biases; they are taken with them.
+
+        torchvision trained its weights with stage 3's stride in the 3x3 ("v1.5"). With `stride_in="first_1x1"` the
+        1x1 before it already skips every other cell, so that this 3x3 sees neighbours twice as far apart as it was
+        trained on, until fine-tuning makes up for it; what is returned says so.
 
         Raises:
             CheckpointError: if a tensor is missing or has another shape.
@@ -182,6 +222,9 @@ class DilatedResNet50(Backbone):
             elif name.endswith(".bias") and name not in renamed:
                 renamed[name] = torch.zeros_like(value)
         _load_strictly(self, renamed, "ResNet-50")
+        if self.stride_in == "first_1x1" and "conv1.bias" not in state:
+            return (_V15_IN_V1,)
+        return ()
 
 
 class DilatedVGG16(Backbone):
@@ -217,8 +260,8 @@ class DilatedVGG16(Backbone):
         x = _pool_same_top_left(self.blocks[3](x), stride=1)
         return BackboneFeatures(self.blocks[4](x), ())
 
-    def load_imagenet(self, state: dict[str, torch.Tensor]) -> None:
-        """Take the `features.*` of a torchvision VGG-16 state dict (without batch norm).
+    def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
+        """Take the `features.*` of a torchvision VGG-16 state dict (without batch norm); nothing to say about the fit.
 
         Raises:
             CheckpointError: if a tensor is missing or has another shape.
@@ -228,16 +271,25 @@ class DilatedVGG16(Backbone):
         if len(own) != len(theirs):
             raise CheckpointError(f"these are not VGG-16 weights: {len(theirs)} tensors, expected {len(own)}")
         _load_strictly(self, {name: state[key] for name, key in zip(own, theirs, strict=True)}, "VGG-16")
+        return ()
 
 
-def build_backbone(name: BackboneName, channels: int) -> Backbone:
-    """Make a backbone with random weights that hands on `channels` channels."""
-    makers: dict[BackboneName, type[LightMobileNetV2] | type[DilatedResNet50] | type[DilatedVGG16]] = {
-        "mobilenet_v2": LightMobileNetV2,
-        "resnet50": DilatedResNet50,
-        "vgg16": DilatedVGG16,
-    }
-    return makers[name](channels)
+def build_backbone(name: BackboneName, channels: int, *, stride_in: StrideIn = "first_1x1") -> Backbone:
+    """Make a backbone with random weights that hands on `channels` channels.
+
+    Args:
+        name: which.
+        channels: channels of `deep`; "vgg16" only has 512.
+        stride_in: see `DilatedResNet50`; the others have no such choice.
+
+    Raises:
+        ValueError: the backbone cannot hand on `channels`, or has no stride to move.
+    """
+    if name == "resnet50":
+        return DilatedResNet50(channels, stride_in=stride_in)
+    if stride_in != "first_1x1":
+        raise ValueError(f'stride_in "{stride_in}" is a choice of resnet50 only; leave it at "first_1x1" for {name}')
+    return LightMobileNetV2(channels) if name == "mobilenet_v2" else DilatedVGG16(channels)
 
 
 def _pool_same_top_left(x: torch.Tensor, *, stride: int) -> torch.Tensor:

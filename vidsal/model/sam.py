@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vidsal.model.backbones import BackboneFeatures, BackboneName, build_backbone
+from vidsal.model.backbones import BackboneFeatures, BackboneName, StrideIn, build_backbone
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentionScale, AttentiveConvLSTM, SAMState
 
@@ -46,6 +46,8 @@ class SAMConfig:
     """"published": 1x1, ReLU, bilinear x16; "refine": upsampling with the backbone's finer features, log-softmax."""
     dropout: float = 0.0
     """Share of feature channels dropped in training."""
+    stride_in: StrideIn = "first_1x1"
+    """Convolution of resnet50's stage 3 that has the stride: "first_1x1" as published, "middle_3x3" as torchvision."""
 
     def __post_init__(self) -> None:
         for name in ("recurrent_channels", "steps", "priors", "prior_rounds", "prior_dilation"):
@@ -53,6 +55,10 @@ class SAMConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.head == "refine" and self.backbone != "mobilenet_v2":
             raise ValueError(f'head "refine" needs finer features, which {self.backbone} does not hand on')
+        if self.stride_in not in ("first_1x1", "middle_3x3"):
+            raise ValueError(f'stride_in must be "first_1x1" or "middle_3x3", got {self.stride_in!r}')
+        if self.stride_in != "first_1x1" and self.backbone != "resnet50":
+            raise ValueError(f'stride_in "{self.stride_in}" is a choice of resnet50 only, not of {self.backbone}')
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
@@ -76,7 +82,7 @@ class SaliencyAttentiveModel(nn.Module):
         super().__init__()
         self.config = config
         channels = config.recurrent_channels
-        self.backbone = build_backbone(config.backbone, channels)
+        self.backbone = build_backbone(config.backbone, channels, stride_in=config.stride_in)
         self.recurrence = AttentiveConvLSTM(channels, channels, attention_scale=config.attention_scale)
         self.priors = nn.ModuleList(LearnedPriors(config.priors) for _ in range(config.prior_rounds))
         dilation = config.prior_dilation
