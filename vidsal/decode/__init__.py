@@ -53,7 +53,13 @@ def open_video(
                 print(batch.pts_seconds, batch.frames.shape)
     """
     options = options or DecodeOptions()
-    wanted: dict[str, Any] = {"options": options, "size": size, "keep_pictures": keep_pictures}
+    reader = _open(source, options, {"options": options, "size": size, "keep_pictures": keep_pictures})
+    if options.hwaccel != "none" and reader.info.kind in ("image", "images", "camera"):
+        reader.report.say(f"hwaccel={options.hwaccel} does nothing here: it is for videos and addresses")
+    return reader
+
+
+def _open(source: str | Path | int, options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
         return _open_camera(int(source), wanted)
     if source == "-":

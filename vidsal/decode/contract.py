@@ -63,6 +63,10 @@ class DecodeOptions:
     """Makes damage an error at the end of reading: file cut short, packets skipped, frames or times patched up."""
     threads: int = 0
     """Threads of the pyav or decord decoder; 0: one for small pictures, several from 1080p up where there are cores."""
+    hwaccel: str = "none"
+    """Device that decodes, with the pyav decoder: none, auto (the first that works), or FFmpeg's name of one: cuda,
+    vaapi, videotoolbox, d3d11va, qsv, vulkan, ...; a number or path may follow (cuda:1, vaapi:/dev/dri/renderD128).
+    Where it cannot be used, the processor decodes and the report says so."""
 
     def __post_init__(self) -> None:
         if self.decoder not in ("pyav", "decord", "opencv"):
@@ -77,6 +81,25 @@ class DecodeOptions:
             )
         if self.threads < 0:
             raise ConfigError(f"threads must be 0 (chosen for you) or more, got {self.threads}")
+        if self.hwaccel != "none":
+            self._check_hwaccel()
+
+    def _check_hwaccel(self) -> None:
+        from av.codec.hwaccel import HWDeviceType  # heavy, and seldom needed
+
+        known = ["none", "auto", *(device.name for device in HWDeviceType if device.name != "none")]
+        name, colon, which = self.hwaccel.partition(":")
+        if name not in known or (colon and (not which or name in known[:2])):
+            raise ConfigError(
+                f"hwaccel must be one of {', '.join(known)}, the devices with a number or path behind a colon if need "
+                f"be (cuda:1); got {self.hwaccel!r}"
+            )
+        if name == "cuda" and which and not which.isdecimal():
+            raise ConfigError(f"cuda takes the number of a GPU behind the colon, as in cuda:1; got {self.hwaccel!r}")
+        if self.decoder != "pyav":
+            raise ConfigError(
+                f"hwaccel={self.hwaccel} needs the pyav decoder, got {self.decoder}; leave one of them out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +199,7 @@ class Reader(ABC):
 
     _source: str
     _corrupt_in_a_row: int = 0
+    _remedy: str = "repair or copy the source again"
 
     def __init__(
         self, info: VideoInfo, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool, report: DecodeReport
@@ -308,7 +332,7 @@ class Reader(ABC):
             raise DecodeError(
                 f"{self._source} is too damaged: {self.report.skipped_corrupt} corrupt packets or files, "
                 f"{self._corrupt_in_a_row} of them in a row (at most {MAX_CORRUPT_TOTAL} and {MAX_CORRUPT_IN_A_ROW} "
-                "are skipped); repair or copy the source again"
+                f"are skipped); {self._remedy}"
             )
 
     def _count_good(self) -> None:

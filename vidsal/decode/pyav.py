@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import threading
 from collections.abc import Generator, Iterator
@@ -13,9 +14,13 @@ from typing import Any, BinaryIO, Literal
 import av
 import numpy as np
 import numpy.typing as npt
+from av.codec import Codec
+from av.codec.codec import UnknownCodecError
+from av.codec.hwaccel import HWAccel, HWConfig, hwdevices_available
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -34,7 +39,7 @@ from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 from vidsal.prefetch import usable_cores
 
-__all__ = ["NETWORK_TIMEOUT_SECONDS", "FileFacts", "PyavReader", "open_pyav", "probe"]
+__all__ = ["AUTO_DEVICES", "NETWORK_TIMEOUT_SECONDS", "FileFacts", "PyavReader", "open_pyav", "probe"]
 
 NETWORK_TIMEOUT_SECONDS = 15.0
 """Longest wait for an address to answer, and for its next packet."""
@@ -50,6 +55,9 @@ MAX_THREADS = 8
 SEEK_BACK_SECONDS = (0.0, 2.0, 10.0, 60.0)
 """Where a seek lands behind its target it is tried again so much earlier; then from the beginning."""
 
+AUTO_DEVICES = ("cuda", "videotoolbox", "vaapi", "d3d11va", "d3d12va", "dxva2", "qsv", "vulkan", "vdpau")
+"""Devices that `hwaccel="auto"` tries, best first: one maker's own way before a common one, drawing APIs last."""
+
 _PIPE_HINT = "an mp4 file in a pipe needs its header in front (movflags=faststart), or pipe Matroska or MPEG-TS"
 
 # swscale's numbers; PyAV before 18 names only the first two.
@@ -64,6 +72,12 @@ _CONVERTIBLE_COLORSPACES = frozenset({0, 1, UNSPECIFIED, 4, 5, 6, 7, 9})
 _BT709 = 1
 _BT2020 = 9
 _BT2020_CONSTANT_LUMINANCE = 10
+
+_OFTEN_IN_HARDWARE = ("h264", "hevc", "av1", "vp9", "mpeg2video", "mjpeg")
+"""Decoders of which one works on every device that any works on."""
+
+_DEVICE_FRAMES_ARE_WHOLE = int(av.__version__.split(".", maxsplit=1)[0]) >= 18
+"""Before, PyAV copied nothing but its time along with a frame's pixels from the device."""
 
 # Before 17 swscale had no threads here; since, it starts some for each frame unless told not to.
 _ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".", maxsplit=1)[0]) >= 17 else {}
@@ -96,25 +110,109 @@ def open_pyav(
         DecodeError: it cannot be opened, holds no video, or no frame of it can be decoded.
     """
     timeout = NETWORK_TIMEOUT_SECONDS if kind == "stream" and isinstance(file, str) else None
+
+    def open_on(device: str | None) -> PyavReader:
+        try:
+            container = av.open(file, "r", timeout=timeout, hwaccel=None if device is None else _accelerator(device))
+        except (FFmpegError, OSError, ValueError) as error:
+            raise DecodeError(_why_not_opened(source, file, error)) from error
+        try:
+            return PyavReader(
+                container,
+                source=source,
+                path=path,
+                kind=kind,
+                live=live,
+                seekable=path is not None or isinstance(file, str),
+                options=options if device is None else dataclasses.replace(options, threads=options.threads or 1),
+                size=size,
+                keep_pictures=keep_pictures,
+            )
+        except BaseException:
+            container.close()
+            raise
+
+    if options.hwaccel == "none":
+        return open_on(None)
+    failures: list[str] = []
+    for device in _devices(options.hwaccel):
+        # A pipe cannot be opened a second time, so the device must show beforehand that it is there.
+        once = not isinstance(file, str)
+        reason = _why_no_device(device, create=once)
+        if reason is None:
+            try:
+                reader = open_on(device)
+            except DecodeError as error:
+                if once:
+                    raise
+                # The source may be at fault as well: then software says so below.
+                reason = _strip(error.__cause__ or error)
+            else:
+                if _in_hardware(reader.codec_context):
+                    reader.on_device(device)
+                    return reader
+                reason = f"it does not decode this {reader.codec_context.name} stream"
+                if once:
+                    reader.report.say(f"decoded in software: {device} cannot be used ({reason})")
+                    return reader
+                reader.close()
+        failures.append(f"{device} cannot be used ({reason})")
+    reader = open_on(None)
+    reader.report.say("decoded in software: " + ("; ".join(failures) or "this build of FFmpeg knows no device"))
+    return reader
+
+
+def _devices(hwaccel: str) -> list[str]:
+    """The devices to try, in order."""
+    if hwaccel != "auto":
+        return [hwaccel]
+    available = hwdevices_available()
+    return [device for device in AUTO_DEVICES if device in available]
+
+
+def _accelerator(device: str) -> HWAccel:
+    # Frames are downloaded to system memory, where the converter works as ever (NV12 or P010 then).
+    name, _, which = device.partition(":")
+    return HWAccel(name, device=which or None, allow_software_fallback=True)
+
+
+def _why_no_device(device: str, *, create: bool) -> str | None:
+    """What keeps the device from decoding, None where nothing is known to; `create` opens it to see."""
+    if not _DEVICE_FRAMES_ARE_WHOLE:
+        return f"it needs PyAV 18, this is {av.__version__}: earlier ones lose colour tags and rotation on the way"
+    name = device.partition(":")[0]
+    available = hwdevices_available()
+    if name not in available:
+        return f"this build of FFmpeg has only {', '.join(available) or 'none'}"
+    codec = next(
+        (codec for codec in map(_decoder, _OFTEN_IN_HARDWARE) if codec and name in _device_formats(codec)), None
+    )
+    if codec is None:
+        return "the decoders of this build of FFmpeg do not work on it"
+    if create:
+        try:
+            _accelerator(device).create(codec)
+        except (FFmpegError, OSError) as error:
+            return _strip(error)
+    return None
+
+
+def _decoder(name: str) -> Codec | None:
     try:
-        container = av.open(file, "r", timeout=timeout)
-    except (FFmpegError, OSError, ValueError) as error:
-        raise DecodeError(_why_not_opened(source, file, error)) from error
-    try:
-        return PyavReader(
-            container,
-            source=source,
-            path=path,
-            kind=kind,
-            live=live,
-            seekable=path is not None or isinstance(file, str),
-            options=options,
-            size=size,
-            keep_pictures=keep_pictures,
-        )
-    except BaseException:
-        container.close()
-        raise
+        return Codec(name, "r")
+    except UnknownCodecError:
+        return None
+
+
+def _device_formats(codec: Codec) -> dict[str, str]:
+    """The devices on which a decoder works, with the pixel format in which it leaves pictures there."""
+    configs: list[HWConfig] = codec.hardware_configs or []
+    return {config.device_type.name: config.format.name for config in configs if config.is_supported and config.format}
+
+
+def _in_hardware(context: VideoCodecContext) -> bool:
+    """Whether the first frame was decoded on the device: FFmpeg turns to software by itself where it must."""
+    return context.is_hwaccel and context.pix_fmt in _device_formats(context.codec).values()
 
 
 @dataclass(frozen=True)
@@ -226,6 +324,17 @@ class PyavReader(Reader):
             f"decoded ({self.report.skipped_corrupt} corrupt packets); "
             + ("repair or copy the source again" if seekable else _PIPE_HINT)
         ) from failure
+
+    def on_device(self, device: str) -> None:
+        """Notes that a device decodes."""
+        self.report.say(f"decoded in hardware, by {device}")
+        # What a device that fails says cannot be told from damage.
+        self._remedy = f"repair or copy the source again, or read it without hwaccel={device}"
+
+    @property
+    def codec_context(self) -> VideoCodecContext:
+        """The decoder at work."""
+        return self._stream.codec_context
 
     def facts(self) -> FileFacts:
         """What is known before the iteration starts."""
