@@ -33,6 +33,67 @@ def test_the_loss_is_the_weighted_sum_of_the_definitions() -> None:
         assert got[n].item() == pytest.approx(10 * kl - 2 * cc - nss, rel=1e-3)
 
 
+def test_with_keras_epsilon_the_loss_is_the_authors_on_the_same_grid() -> None:
+    """Their three functions in NumPy, from the description: P over its maximum first, e = 1e-7, no letter-box."""
+    random, e = np.random.default_rng(5), 1e-7
+    options = LossOptions(kl_epsilon=e)
+    for _ in range(4):
+        # Cells down to nothing, where e decides.
+        raw = random.random((48, 64)) ** random.integers(1, 30)
+        recorded = random.random((48, 64)) ** 4
+        fixated = random.random((48, 64)) < 0.01
+        p = raw / raw.max()
+        z = (p - p.mean()) / (p.std() + e)
+        nss = (fixated * z).sum() / fixated.sum()
+        p, d = p / (p.sum() + e), recorded / (recorded.sum() + e)
+        n = p.size
+        kl = (d * np.log(d / (p + e) + e)).sum()
+        cc = ((d * p).sum() - d.sum() * p.sum() / n) / np.sqrt(
+            ((d**2).sum() - d.sum() ** 2 / n) * ((p**2).sum() - p.sum() ** 2 / n)
+        )
+        tensors = [torch.from_numpy(array)[None].float() for array in (recorded / recorded.sum(), fixated)]
+        given = {"density": tensors[0], "counts": tensors[1], "inside": torch.ones(1, 48, 64, dtype=torch.bool)}
+        log_density = torch.from_numpy(np.log(raw / raw.sum()))[None].float()
+        got = sam_loss(log_density, **given, options=options).item()
+        assert got == pytest.approx(10 * kl - 2 * cc - nss, rel=1e-4)
+        # The judge tells the divergence the other way round and a missing epsilon apart.
+        swapped = (p * np.log(p / (d + e) + e)).sum()
+        assert got != pytest.approx(10 * swapped - 2 * cc - nss, rel=1e-2)
+        if raw.min() < 1e-9:
+            assert got != pytest.approx(sam_loss(log_density, **given).item(), rel=1e-4)
+
+
+def test_the_loss_does_not_depend_on_how_many_cells_share_a_density() -> None:
+    logits, density, counts, _ = made()
+    inside = torch.ones_like(density, dtype=torch.bool)
+
+    def finer(values: torch.Tensor) -> torch.Tensor:
+        return values.repeat_interleave(8, 1).repeat_interleave(8, 2)
+
+    coarse = sam_loss(logits * 1e-3, density=density, counts=counts, inside=inside)
+    fine = sam_loss(finer(logits * 1e-3), density=finer(density) / 64, counts=finer(counts), inside=finer(inside))
+    torch.testing.assert_close(coarse, fine, rtol=1e-3, atol=1e-3)
+
+
+def test_an_epsilon_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ValueError, match="kl_epsilon"):
+        LossOptions(kl_epsilon=-1.0)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (240, 320)])
+@pytest.mark.parametrize("options", [LossOptions(), LossOptions(kl_epsilon=4e-7)])
+def test_a_constant_map_scores_as_chance_and_has_a_finite_gradient(size: tuple[int, int], options: LossOptions) -> None:
+    # What a published head gives where its ReLU lets nothing through.
+    logits = torch.zeros(1, *size, requires_grad=True)
+    density = torch.zeros(1, *size)
+    density[0, 3, 4] = 1
+    inside = torch.ones(1, *size, dtype=torch.bool)
+    loss = sam_loss(logits, density=density, counts=density, inside=inside, options=options)
+    assert loss.item() == pytest.approx(-10 * np.log(1 / (size[0] * size[1]) + options.kl_epsilon), rel=3e-3)
+    loss.sum().backward()
+    assert logits.grad is not None and logits.grad.isfinite().all()
+
+
 def test_what_lies_outside_the_picture_does_not_count() -> None:
     logits, density, counts, inside = made()
     changed = torch.where(inside, logits, torch.full_like(logits, 50.0))

@@ -8,7 +8,10 @@ import torch
 
 __all__ = ["LossOptions", "sam_loss"]
 
-_EPSILON = 1e-7
+# Recorded cells of zero count nothing in KL, but their logarithm has to be finite.
+_SMALLEST_DENSITY = 1e-10
+# Least standard deviation, in mean cells: rounding of a constant map in float32 stays below.
+_SMALLEST_DEVIATION = 1e-6
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,12 @@ class LossOptions:
     """Weight of the linear correlation of the two densities."""
     nss_weight: float = -1.0
     """Weight of the predicted map's z-score at the fixations."""
+    kl_epsilon: float = 0.0
+    """Added to each predicted cell before the logarithm; the authors' 1e-7 on 480x640 is 4e-7 on 240x320."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kl_epsilon < float("inf"):
+            raise ValueError(f"kl_epsilon must be finite and at least 0, got {self.kl_epsilon}")
 
 
 def sam_loss(
@@ -33,8 +42,22 @@ def sam_loss(
 ) -> torch.Tensor:
     """10 KL - 2 CC - NSS, over the cells that show the picture.
 
-    KL = sum of D (ln D - ln P); CC is Pearson's; NSS is the mean z-score at the fixations. All three are
-    independent of the scale of P, so the division by the maximum that the authors do first is not needed.
+    D is the recorded density, P the predicted one, both of sum 1, F the fixations a cell, e `kl_epsilon`:
+
+        KL = sum of D ln(D / (P + e) + e);  CC = Pearson's correlation of D and P;  NSS = sum of F z / sum of F,
+        z = (P - mean) / (population standard deviation)
+
+    The same as in the authors' code: the formulas, the order of the arguments, the weights, the sum over cells (not
+    the mean), and e for `kl_epsilon=1e-7` on the same grid. All three are independent of the scale of P, so their
+    division of P by its maximum beforehand changes nothing.
+
+    Different: they compare the 480x640 map, this the canvas, so that one cell here holds four of theirs; they count
+    the letter-box's black bars as cells, this leaves them out; they mark each fixated cell once, `counts` counts
+    every fixation; they add 1e-7 to the sums and to the standard deviation of P / max P, here a division is only
+    guarded where P or D is constant (CC and NSS are then 0, and so is their gradient). A published head's P has a
+    floor of 1e-6 of its mean.
+
+    Source: Cornia et al. (2018) and their code.
 
     Args:
         log_density: (N, H, W) float, natural log of the prediction over the canvas, or logits.
@@ -44,7 +67,7 @@ def sam_loss(
         options: weights; None takes the published ones.
 
     Returns:
-        (N,) float32.
+        (N,) float32, in nats and standard deviations; 0 where a map has no fixations.
     """
     options = options or LossOptions()
     log_density = log_density.float().flatten(1).masked_fill(~inside.flatten(1), float("-inf"))
@@ -53,17 +76,24 @@ def sam_loss(
     density, counts = density.flatten(1), counts.flatten(1)
     cells = mask.sum(1, keepdim=True)
 
-    finite = log_density.masked_fill(~inside.flatten(1), 0.0)
-    kl = (density * ((density + _EPSILON * 1e-3).log() - finite)).sum(1)
-
     predicted = log_density.exp()  # exactly zero outside
-    centred = (predicted - predicted.sum(1, keepdim=True) / cells) * mask
-    wanted = (density - density.sum(1, keepdim=True) / cells) * mask
-    spread = centred.square().sum(1).sqrt()
-    cc = (centred * wanted).sum(1) / (spread * wanted.square().sum(1).sqrt() + _EPSILON)
+    if options.kl_epsilon:
+        kl = (density * (density / (predicted + options.kl_epsilon) + options.kl_epsilon).log()).sum(1)
+    else:
+        finite = log_density.masked_fill(~inside.flatten(1), 0.0)
+        kl = (density * ((density + _SMALLEST_DENSITY).log() - finite)).sum(1)
 
-    z = centred / (spread / cells[:, 0].sqrt() + _EPSILON)[:, None]
-    nss = (z * counts).sum(1) / counts.sum(1).clamp_min(1.0)
+    # In units of the mean cell, so that the guards below are as small beside a large canvas as beside a small one.
+    centred = (predicted - predicted.sum(1, keepdim=True) / cells) * cells * mask
+    wanted = (density - density.sum(1, keepdim=True) / cells) * cells * mask
+    deviation, wanted_deviation = _deviation(centred, cells), _deviation(wanted, cells)
+    cc = (centred * wanted).sum(1) / (cells[:, 0] * deviation * wanted_deviation)
+    nss = (centred * counts).sum(1) / (deviation * counts.sum(1).clamp_min(1.0))
 
     loss = options.kl_weight * kl + options.cc_weight * cc + options.nss_weight * nss
     return loss * (counts.sum(1) > 0)
+
+
+def _deviation(centred: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    # The guard is inside the root: beside it, the gradient of a constant map would be infinity times zero.
+    return (centred.square().sum(1) / cells[:, 0] + _SMALLEST_DEVIATION**2).sqrt()
