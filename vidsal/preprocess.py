@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["PreprocessOptions", "Preprocessor", "Viewport"]
+__all__ = ["PreprocessOptions", "Preprocessor", "Viewport", "blur_first_axis"]
 
 # The kernel of the blur ends after this many standard deviations, as SciPy's `gaussian_filter` does by default.
 _TRUNCATE = 4.0
@@ -194,16 +194,34 @@ class Preprocessor:
         return blurred.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
+def blur_first_axis(values: npt.NDArray[np.float64], *, sigma: float) -> npt.NDArray[np.float64]:
+    """Gaussian blur along the first axis, as SciPy's `gaussian_filter1d` does it by default.
+
+    Args:
+        values: (n, ...) float64.
+        sigma: standard deviation in elements, at least 0. The kernel is cut off at four of them, rounded to whole
+            elements; edges are reflected (d c b a | a b c d | d c b a), several times where the kernel is wider.
+
+    Returns:
+        A new array of the same shape.
+    """
+    radius = int(_TRUNCATE * sigma + 0.5)
+    if radius == 0:
+        return values.copy()
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    count = len(values)
+    result = np.zeros_like(values)
+    for offset, weight in zip(range(-radius, radius + 1), kernel, strict=True):
+        source = (np.arange(count) + offset) % (2 * count)
+        result += weight * values[np.minimum(source, 2 * count - 1 - source)]
+    return result
+
+
 @lru_cache(maxsize=32)
 def _blur_matrix(cells: int, sigma: float, device: torch.device) -> torch.Tensor:
-    """The Gaussian blur along one axis as a (cells, cells) float32 matrix."""
-    radius = int(_TRUNCATE * sigma + 0.5)
-    offsets = np.arange(-radius, radius + 1)
-    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
-    source = (np.arange(cells)[:, None] + offsets) % (2 * cells)
-    source = np.minimum(source, 2 * cells - 1 - source)  # d c b a | a b c d | d c b a
-    matrix = np.zeros((cells, cells))
-    np.add.at(matrix, (np.arange(cells)[:, None], source), kernel / kernel.sum())
+    """The blur along one axis as a (cells, cells) float32 matrix."""
+    matrix = torch.from_numpy(blur_first_axis(np.eye(cells), sigma=sigma))
     # Not an inference tensor, wherever it is made first: it is shared.
     with torch.inference_mode(False):
-        return torch.from_numpy(matrix).to(device, torch.float32)
+        return matrix.to(device, torch.float32, copy=True)
