@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -29,10 +30,14 @@ from vidsal.data.fixations import Still, load_stills, split_stills
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.evaluate import score_stills
 from vidsal.losses import LossOptions, sam_loss
+from vidsal.model.backbones import DilatedResNet50
 from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint, resolve_device, save_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.prefetch import prefetch
 from vidsal.preprocess import PreprocessOptions, Preprocessor
+
+_Pixels = npt.NDArray[np.uint8]
+_Floats = npt.NDArray[np.float32]
 
 # What torch's restricted unpickler lets out when it meets a file that is none.
 _UNREADABLE = (
@@ -47,7 +52,20 @@ _UNREADABLE = (
     pickle.UnpicklingError,
 )
 
-__all__ = ["CardText", "ScheduleOptions", "TrainConfig", "TrainProgress", "train"]
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+# What changes where a run writes or computes, or how its result is stored, but not what it learns.
+_ASIDE = ("output", "checkpoint_every_steps", "device", "card", "weights_dtype")
+
+__all__ = [
+    "CardText",
+    "ScheduleOptions",
+    "TrainConfig",
+    "TrainProgress",
+    "score_sets",
+    "train",
+    "validation_loss",
+]
 
 
 @dataclass(frozen=True)
@@ -66,16 +84,21 @@ class ScheduleOptions:
     """Highest rate of the new layers."""
     backbone_learning_rate: float = 1e-4
     """Highest rate of the backbone."""
-    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
-    """"one_cycle": up over `warmup_share`, then down on a cosine; "cosine": down from the start."""
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    """"adamw", or "rmsprop" with Keras's constants (rho .9, epsilon 1e-8), as the authors of SAM."""
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    """"one_cycle": up over `warmup_share`, then down on a cosine; "cosine": down from the start; "constant"."""
     warmup_share: float = 0.15
     """Share of the steps in which a one-cycle schedule rises."""
     weight_decay: float = 1e-2
-    """AdamW's decay of convolution weights (norms, biases and priors are left alone)."""
+    """AdamW's decay of convolution weights (norms, biases and priors are left alone); 0 for "rmsprop"."""
     clip_gradient_norm: float = 5.0
-    """Longer gradients are scaled down to this norm."""
+    """Longer gradients are scaled down to this norm; 0 leaves all as they are."""
     average_decay: float = 0.998
     """Decay a step of the running average of the weights, which is what is scored and saved; 0 switches it off."""
+    early_stopping_patience: int | None = None
+    """Passes in a row without a lower validation loss after which the run ends, with the weights of the best pass;
+    None runs all passes and takes the last weights."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +136,7 @@ class TrainConfig:
     imagenet_weights: Path | None = None
     """torchvision state dict of the backbone (.pth or .safetensors); None starts from random weights."""
     start_from: Path | None = None
-    """vidsal checkpoint to fine-tune instead; its architecture and preprocessing are taken."""
+    """vidsal checkpoint to fine-tune instead; its architecture and preprocessing are taken, not those named here."""
     condition: str | None = None
     """Only fixations with this value in the column `condition`."""
     freeze_backbone_statistics: bool = True
@@ -132,6 +155,8 @@ class TrainConfig:
     """"bf16" and "fp16" train under autocast ("fp16" with loss scaling, CUDA only)."""
     checkpoint_every_steps: int = 50
     """Steps between two saved states."""
+    weights_dtype: Literal["fp16", "bf16", "fp32"] = "fp16"
+    """How the finished checkpoint stores the weights."""
     validation_pictures: int | None = None
     """Score only the first so many validation pictures of each set after a pass; None scores all."""
     card: CardText = field(default_factory=CardText)
@@ -154,6 +179,16 @@ class TrainProgress:
     """Running mean of the loss over about 50 steps."""
     scores: dict[str, dict[str, float]] | None
     """Validation scores, set to metric to value, right after a pass; else None."""
+    notes: tuple[str, ...] = ()
+    """Sentences to show once: with the first step of a call how the starting weights fit, with the last step that
+    the run ended early; else empty."""
+
+
+@dataclass(frozen=True)
+class _Best:
+    loss: float
+    pass_number: int
+    weights: dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -185,28 +220,28 @@ def train(
     Raises:
         ConfigError: the configuration contradicts itself or the run in `output`.
         DatasetError: a data set is not in the simple layout.
-        CheckpointError: starting weights do not fit.
+        CheckpointError: starting weights do not fit, or finished ones do not fit into `weights_dtype`.
     """
     device = resolve_device(config.device)
     if config.precision == "fp16" and device.type != "cuda":
         raise ConfigError("precision fp16 needs CUDA; use bf16 or fp32")
     training, validation = _load_data(config)
+    _check(config, validation)
     plan = _plan(len(training), config)
     run = _Run.start(config, device, len(plan))
     config.output.mkdir(parents=True, exist_ok=True)
     run.resume()
     first = run.step
     running: float | None = None
-    with prefetch(_samples(plan[first:], training, config, run.preprocess), depth=4) as samples:
+    # A run that had ended early and was killed before it wrote its checkpoint has nothing left to learn.
+    left = [] if run.out_of_patience else plan[first:]
+    with prefetch(_samples(left, training, config, run.preprocess), depth=4) as samples:
         for offset, clips in enumerate(samples):
             step = plan[first + offset]
             loss = run.train_step(step, clips)
             running = loss if running is None else 0.98 * running + 0.02 * loss
             last_of_pass = run.step == len(plan) or plan[run.step].pass_index != step.pass_index
-            scores = None
-            if last_of_pass:
-                scores = score_sets(run.inference_model(), validation, limit=config.validation_pictures)
-                run.log({"pass": step.pass_index + 1, "step": run.step, "loss": running, "validation": scores})
+            scores = run.end_pass(step.pass_index, running, validation) if last_of_pass else None
             if on_progress:
                 on_progress(
                     TrainProgress(
@@ -216,13 +251,17 @@ def train(
                         passes=config.schedule.passes,
                         loss=running,
                         scores=scores,
+                        notes=(*(run.notes if offset == 0 else ()), *run.patience_notes()),
                     )
                 )
             stopping = stop_after_steps is not None and offset + 1 >= stop_after_steps
             if last_of_pass or stopping or run.step % config.checkpoint_every_steps == 0:
                 run.save()
+            if run.out_of_patience:
+                break
             if stopping and run.step < len(plan):
                 return run.state_path
+    run.take_best()
     return run.finish(score_sets(run.inference_model(), validation, limit=None))
 
 
@@ -232,6 +271,49 @@ def score_sets(model: SaliencyModel, stills: list[Still], *, limit: int | None) 
     for still in stills:
         by_set.setdefault(still.set_name, []).append(still)
     return {name: score_stills(model, members[:limit], resolution="model") for name, members in by_set.items()}
+
+
+def validation_loss(
+    model: SaliencyModel, stills: list[Still], *, options: LossOptions, limit: int | None = None
+) -> float:
+    """Mean loss over stills, each whole and unchanged, as a single frame from the zero state.
+
+    Args:
+        model: the model.
+        stills: the pictures of all sets.
+        options: weights of the loss.
+        limit: only the first so many of each set; None takes all.
+    """
+    seen: dict[str, int] = {}
+    total, count = 0.0, 0
+    for still in stills:
+        seen[still.set_name] = seen.get(still.set_name, 0) + 1
+        if limit is not None and seen[still.set_name] > limit:
+            continue
+        preprocess = model.preprocessor.options
+        clip = make_clip(still, times=1, preprocess=preprocess, augment=None, random=np.random.default_rng(0))
+        frames, density, counts, inside = _arrays([clip])
+        log_density, _ = model(model.preprocessor(frames[0], device=model.device)[None])
+        on_device = [torch.from_numpy(array[0]).to(model.device) for array in (density, counts, inside)]
+        loss = sam_loss(log_density[0], density=on_device[0], counts=on_device[1], inside=on_device[2], options=options)
+        total, count = total + float(loss), count + 1
+    return total / count
+
+
+def _check(config: TrainConfig, validation: list[Still]) -> None:
+    """Options that contradict each other."""
+    schedule = config.schedule
+    if config.start_from is not None and config.imagenet_weights is not None:
+        raise ConfigError("start_from and imagenet_weights both say where to begin: leave one of them out")
+    if schedule.optimizer == "rmsprop" and schedule.weight_decay != 0:
+        raise ConfigError(f"rmsprop has no weight decay: set weight_decay to 0, got {schedule.weight_decay}")
+    if schedule.clip_gradient_norm < 0:
+        raise ConfigError(f"clip_gradient_norm must be at least 0, got {schedule.clip_gradient_norm}")
+    patience = schedule.early_stopping_patience
+    if patience is not None and patience < 1:
+        raise ConfigError(f"early_stopping_patience must be at least 1, or none to run all passes; got {patience}")
+    if patience is not None and (not validation or config.validation_pictures == 0):
+        raise ConfigError("early_stopping_patience needs validation pictures; there are none")
 
 
 def _load_data(config: TrainConfig) -> tuple[list[Still], list[Still]]:
@@ -294,11 +376,16 @@ class _Run:
     ) -> None:
         self.config, self.preprocess, self.device, self.steps = config, preprocess, device, steps
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        # Without averaging the network itself is what counts: a copy of SAM-ResNet would be 280 MB more.
+        averages = config.schedule.average_decay > 0
+        self.average = copy.deepcopy(self.network).requires_grad_(False) if averages else self.network
         self.preprocessor = Preprocessor(preprocess)
         groups = _parameter_groups(network, config.schedule)
         self.peaks = [group["lr"] for group in groups]
-        self.optimizer = torch.optim.AdamW(groups)
+        self.optimizer = _make_optimizer(groups, config.schedule)
+        self.notes: tuple[str, ...] = ()
+        self.best: _Best | None = None
+        self.passes_since_best = 0
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.step = 0
         self.state_path = config.output / "state.pt"
@@ -307,6 +394,7 @@ class _Run:
     @classmethod
     def start(cls, config: TrainConfig, device: torch.device, steps: int) -> _Run:
         torch.manual_seed(config.seed)
+        notes: tuple[str, ...] = ()
         if config.start_from is not None:
             network, preprocess, _ = read_checkpoint(config.start_from)
             network.requires_grad_(True)
@@ -314,9 +402,14 @@ class _Run:
             preset = PRESETS[config.preset]
             network = SaliencyAttentiveModel(config.model or preset.config)
             preprocess = config.preprocess or preset.preprocess
+            if network.config.head == "published":
+                _initialise_as_published(network)
             if config.imagenet_weights is not None:
-                network.backbone.load_imagenet(_read_state_dict(config.imagenet_weights))
-        return cls(config, network, preprocess, device, steps)
+                notes = network.backbone.load_imagenet(_read_state_dict(config.imagenet_weights))
+                notes += _input_notes(preprocess)
+        run = cls(config, network, preprocess, device, steps)
+        run.notes = notes
+        return run
 
     def train_step(self, step: _Step, clips: list[Clip]) -> float:
         """One step of the optimiser; returns the mean loss of its frames."""
@@ -330,8 +423,8 @@ class _Run:
                     module.eval()
         torch.manual_seed(step.seed)  # dropout
         frames, density, counts, inside = self._tensors(clips, step)
-        precision = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]
-        with torch.autocast(self.device.type, precision or torch.bfloat16, enabled=precision is not None):
+        precision, mixed = self.config.precision, self.config.precision != "fp32"
+        with torch.autocast(self.device.type, _DTYPES[precision] if mixed else torch.bfloat16, enabled=mixed):
             log_density, _ = self.network(frames)
         losses = sam_loss(
             log_density.flatten(0, 1),
@@ -343,8 +436,9 @@ class _Run:
         loss = losses.mean()
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip_gradient_norm)
+        if self.config.schedule.clip_gradient_norm > 0:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip_gradient_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
@@ -352,13 +446,7 @@ class _Run:
         return float(loss.detach())
 
     def _tensors(self, clips: list[Clip], step: _Step) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        frames = np.stack([clip.frames for clip in clips])  # (B, T, H, W, 3)
-        density = np.stack([clip.density for clip in clips])
-        counts = np.stack([clip.counts for clip in clips])
-        inside = np.zeros(density.shape, np.bool_)
-        for row, clip in zip(inside, clips, strict=True):
-            view = clip.viewport
-            row[:, view.top : view.top + view.height, view.left : view.left + view.width] = True
+        frames, density, counts, inside = _arrays(clips)
         random = np.random.default_rng([step.seed, 2**20])
         swapped = random.random(len(clips)) < self.config.schedule.undetected_cut_probability
         if step.times > 1 and len(clips) > 1:
@@ -372,6 +460,8 @@ class _Run:
 
     @torch.no_grad()
     def _update_average(self) -> None:
+        if self.average is self.network:
+            return
         # Early on the average follows closely, so that it does not remember the random start.
         decay = min(self.config.schedule.average_decay, (1 + self.step) / (10 + self.step))
         own = self.network.state_dict()
@@ -387,6 +477,42 @@ class _Run:
         card = ModelCard(name=self.config.card.name)
         return SaliencyModel(network, preprocess=self.preprocess, card=card, device=self.device)
 
+    def end_pass(self, pass_index: int, loss: float, validation: list[Still]) -> dict[str, dict[str, float]]:
+        """Score, log, and remember the weights where their validation loss is the lowest so far."""
+        model = self.inference_model()
+        limit = self.config.validation_pictures
+        scores = score_sets(model, validation, limit=limit)
+        entry: dict[str, Any] = {"pass": pass_index + 1, "step": self.step, "loss": loss, "validation": scores}
+        if self.config.schedule.early_stopping_patience is not None:
+            held_out = validation_loss(model, validation, options=self.config.loss, limit=limit)
+            entry["validation_loss"] = held_out
+            if math.isfinite(held_out) and (self.best is None or held_out < self.best.loss):
+                weights = {name: value.to("cpu", copy=True) for name, value in self.average.state_dict().items()}
+                self.best, self.passes_since_best = _Best(held_out, pass_index + 1, weights), 0
+            else:
+                self.passes_since_best += 1
+        self.log(entry)
+        return scores
+
+    @property
+    def out_of_patience(self) -> bool:
+        """True once so many passes in a row brought nothing that the run ends."""
+        patience = self.config.schedule.early_stopping_patience
+        return patience is not None and self.passes_since_best >= patience
+
+    def patience_notes(self) -> tuple[str, ...]:
+        """What a run that ends early says."""
+        if not self.out_of_patience:
+            return ()
+        passes = "1 pass" if self.passes_since_best == 1 else f"{self.passes_since_best} passes"
+        kept = "none was finite" if self.best is None else f"the weights of pass {self.best.pass_number} are kept"
+        return (f"Ended early: no lower validation loss in {passes}; {kept}.",)
+
+    def take_best(self) -> None:
+        """Go back to the weights with the lowest validation loss, where they were kept."""
+        if self.best is not None:
+            self.average.load_state_dict(self.best.weights)
+
     def save(self) -> None:
         """Write all that a resumed run needs, whole or not at all."""
         partial = self.state_path.with_name("state.pt.partial")
@@ -395,9 +521,11 @@ class _Run:
                 "config": _comparable(self.config),
                 "step": self.step,
                 "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
+                "average": None if self.average is self.network else self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
+                "best": None if self.best is None else vars(self.best),
+                "passes_since_best": self.passes_since_best,
             },
             partial,
         )
@@ -410,16 +538,21 @@ class _Run:
                 saved = torch.load(self.state_path, map_location=self.device, weights_only=True)
             except _UNREADABLE as error:
                 raise CheckpointError(f"{self.state_path}: cannot be resumed from ({error}); delete it") from error
-            if saved["config"] != _comparable(self.config):
+            if not _same(json.loads(saved["config"]), self.config):
                 raise ConfigError(
                     f"{self.state_path} belongs to a run with another configuration; "
                     "choose another output folder or delete it"
                 )
             self.network.load_state_dict(saved["network"])
-            self.average.load_state_dict(saved["average"])
+            if self.average is not self.network:
+                self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scaler.load_state_dict(saved["scaler"])
             self.step = saved["step"]
+            if saved.get("best") is not None:
+                weights = {name: value.cpu() for name, value in saved["best"]["weights"].items()}
+                self.best = _Best(**(saved["best"] | {"weights": weights}))
+            self.passes_since_best = saved.get("passes_since_best", 0)
         lines = self.log_path.read_text().splitlines() if self.log_path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
         self.log_path.write_text("".join(line + "\n" for line in kept))
@@ -437,15 +570,24 @@ class _Run:
             description=words.description,
             licence=words.licence,
             training_data=words.training_data,
-            initialisation=words.initialisation,
-            training=_recipe(self.config),
+            initialisation=" ".join(text for text in (words.initialisation, *self.notes) if text),
+            training=_recipe(self.config, best=self.best),
             commit=_commit(),
             scores=scores,
             protocol="validation split, model resolution, one frame from the zero state",
             limits=words.limits,
         )
         path = self.config.output / f"{words.name}.safetensors"
-        save_checkpoint(path, self.average, preprocess=self.preprocess, card=card)
+        dtype = _DTYPES[self.config.weights_dtype]
+        largest = torch.finfo(dtype).max
+        for name, value in self.average.state_dict().items():
+            # In half precision it would become infinite in silence, a batch norm's variance first.
+            if value.is_floating_point() and value.abs().max() > largest:
+                raise CheckpointError(
+                    f"{name} holds {float(value.abs().max()):.3g}, more than {self.config.weights_dtype} can: run the "
+                    "same command with --weights_dtype fp32; it goes on from the saved state"
+                )
+        save_checkpoint(path, self.average, preprocess=self.preprocess, card=card, dtype=dtype)
         return path
 
 
@@ -469,8 +611,62 @@ def _parameter_groups(network: SaliencyAttentiveModel, schedule: ScheduleOptions
     ]
 
 
+def _make_optimizer(groups: list[dict[str, Any]], schedule: ScheduleOptions) -> torch.optim.Optimizer:
+    if schedule.optimizer == "rmsprop":
+        # Keras's and torch's are the same formula, v = rho v + (1 - rho) g^2, p -= rate g / (sqrt v + epsilon), v from
+        # zero; only torch's default rho is another (.99).
+        return torch.optim.RMSprop(groups, alpha=0.9, eps=1e-8)
+    return torch.optim.AdamW(groups)
+
+
+def _initialise_as_published(network: SaliencyAttentiveModel) -> None:
+    """The first weights of all but the backbone as the authors' Keras draws them.
+
+    One exception: the last convolution, whose one map goes through a ReLU, takes the magnitudes of its draw. With
+    random signs about half of all draws give a map of zeros, which has no gradient and never trains; its input is
+    never negative, so with positive weights it always does.
+    """
+    recurrence, head = network.recurrence, network.head.out
+    torch.nn.init.normal_(recurrence.attention_input.weight, std=0.05)  # U_a is "normal" in their code as W is
+    # Their orthogonal matrices have the gain 1.1.
+    recurrence.gates_hidden.weight.data.mul_(1.1)
+    fresh = [*network.prior_convolutions, head]
+    if isinstance(network.backbone, DilatedResNet50):
+        fresh.append(network.backbone.project)
+    for convolution in fresh:
+        torch.nn.init.xavier_uniform_(convolution.weight)
+        torch.nn.init.zeros_(convolution.bias)
+    head.weight.data.abs_()
+
+
+def _input_notes(preprocess: PreprocessOptions) -> tuple[str, ...]:
+    """What to say where torchvision's weights do not get the input they were trained on."""
+    trained = PreprocessOptions()
+    names = ("channel_order", "divisor", "mean", "std")
+    if all(getattr(preprocess, name) == getattr(trained, name) for name in names):
+        return ()
+    return (
+        "torchvision's weights were trained on RGB divided by 255, minus mean, over standard deviation (the defaults "
+        "of preprocess); this run shows them another input, which fine-tuning has to make up for.",
+    )
+
+
+def _arrays(clips: list[Clip]) -> tuple[_Pixels, _Floats, _Floats, npt.NDArray[np.bool_]]:
+    """Frames (B, T, H, W, 3), densities, counts and what is inside the picture (B, T, H, W)."""
+    frames = np.stack([clip.frames for clip in clips])
+    density = np.stack([clip.density for clip in clips])
+    counts = np.stack([clip.counts for clip in clips])
+    inside = np.zeros(density.shape, np.bool_)
+    for row, clip in zip(inside, clips, strict=True):
+        view = clip.viewport
+        row[:, view.top : view.top + view.height, view.left : view.left + view.width] = True
+    return frames, density, counts, inside
+
+
 def _rate_share(step: int, steps: int, schedule: ScheduleOptions) -> float:
     """Share of the highest learning rate at a step."""
+    if schedule.schedule == "constant":
+        return 1.0
     done = step / max(1, steps)
     warmup = schedule.warmup_share if schedule.schedule == "one_cycle" else 0.0
     if done < warmup:
@@ -496,16 +692,32 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 def _comparable(config: TrainConfig) -> str:
     """The configuration as JSON, without what does not change the result."""
     values = dataclasses.asdict(config)
-    for name in ("output", "checkpoint_every_steps", "device", "card"):
+    for name in _ASIDE:
         del values[name]
     return json.dumps(values, default=str, sort_keys=True)
 
 
-def _recipe(config: TrainConfig) -> str:
+def _same(saved: Any, value: Any) -> bool:
+    """Whether a saved configuration asks for what this one does; options younger than it must be at their default."""
+    if not dataclasses.is_dataclass(value) or not isinstance(saved, dict):
+        return bool(saved == json.loads(json.dumps(value, default=str)))
+    defaults = {one.name: one.default for one in dataclasses.fields(value) if one.name not in _ASIDE}
+    if saved.keys() - defaults.keys():
+        return False
+    for name, default in defaults.items():
+        own = getattr(value, name)
+        if not (_same(saved[name], own) if name in saved else own == default):
+            return False
+    return True
+
+
+def _recipe(config: TrainConfig, *, best: _Best | None) -> str:
     """The configuration as JSON for the card: of paths only the names, which mean something elsewhere too."""
     values = dataclasses.asdict(config)
-    for name in ("output", "checkpoint_every_steps", "device", "card"):
+    for name in _ASIDE:
         del values[name]
+    if best is not None:
+        values["best_pass"] = best.pass_number
     return json.dumps(values, default=lambda path: Path(path).name, sort_keys=True)
 
 
