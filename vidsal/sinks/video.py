@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+import torch
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
@@ -22,6 +24,7 @@ from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
 from vidsal.sinks.contract import FileSink
+from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.remux import FORMATS, Copier, Window, add_copy, describe, is_chapter_track
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
@@ -35,7 +38,8 @@ class VideoOptions:
     """How the overlaid video is encoded."""
 
     encoder: str = "libx264"
-    """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, mpeg4, ..."""
+    """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, mpeg4, ...; auto is
+    h264_nvenc where a GPU encodes with it, else libx264."""
     preset: str = "fast"
     """Speed of the encoder, from ultrafast over fast and medium to veryslow (NVENC: p1 to p7); slower gives smaller
     files."""
@@ -80,6 +84,8 @@ class VideoSink(FileSink):
         start_seconds: start of the part that is read, in seconds after the source's first frame; above 0, the
             result begins at 0 and sound before the first frame is left out.
         end_seconds: end of that part, not included; sound from there on is left out; None: the end.
+        device: a CUDA device draws there, batch by batch; None, or any other: the processor draws. The pictures of
+            a batch must be of one size. Whatever made `log_density` must be on the calling thread's current stream.
 
     Raises:
         ConfigError: the target's ending is none of the three.
@@ -98,6 +104,7 @@ class VideoSink(FileSink):
         overwrite: bool = False,
         start_seconds: float = 0.0,
         end_seconds: float | None = None,
+        device: torch.device | None = None,
     ) -> None:
         super().__init__(target, overwrite=overwrite, source=info.path)
         self.messages = []
@@ -116,6 +123,9 @@ class VideoSink(FileSink):
                 f"the video is {self._size[1]}x{self._size[0]} instead of {width}x{info.height}: sides must be even, "
                 "so the last column or row is repeated"
             )
+        self._drawer: DeviceDrawer | None = None
+        if device is not None and device.type == "cuda":
+            self._draw_on(device)
         self._out: Any = None
         self._stream: Any = None
         self._time_base = Fraction(1, 90000)
@@ -129,10 +139,19 @@ class VideoSink(FileSink):
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
             self._copier = self._plan_copies(info.path)
         try:
-            self._probe_encoder()
+            self._choose_encoder()
         except EncodeError:
             self._close(complete=False)
             raise
+
+    def _draw_on(self, device: torch.device) -> None:
+        self._drawer = DeviceDrawer(
+            device,
+            render=self._render,
+            size=self._size,
+            colorspace=self._color.matrix,
+            full_range=self._color.range == 2,
+        )
 
     def _plan_copies(self, source: Path) -> Copier:
         copier = Copier(source, skip=self._info.stream_index, messages=self.messages)
@@ -159,6 +178,27 @@ class VideoSink(FileSink):
             copier.leave_out(late)
         return copier
 
+    def _choose_encoder(self) -> None:
+        """Settles on an encoder that works here, or raises what keeps the one that was asked for from working."""
+        if self._video.encoder != "auto":
+            self._probe_encoder()
+            return
+        asked = self._video
+        self._video = dataclasses.replace(
+            asked, encoder=_AUTO_HARDWARE, preset=_NVENC_FOR_X26.get(asked.preset, asked.preset)
+        )
+        try:
+            self._probe_encoder()
+        except EncodeError as error:
+            cause = error.__cause__
+            reason = "it is not in this build of FFmpeg" if isinstance(cause, UnknownCodecError) else None
+            reason = reason or getattr(cause, "strerror", None) or str(cause or error)
+            self._video = dataclasses.replace(asked, encoder="libx264")
+            self._probe_encoder()
+            self.messages.append(f"encoded by libx264: {_AUTO_HARDWARE} cannot be used here ({reason})")
+        else:
+            self.messages.append(f"encoded by {_AUTO_HARDWARE}")
+
     def _probe_encoder(self) -> None:
         """Encodes one grey frame into memory: hardware encoders fail only there."""
         time_base = self._info.time_base or self._time_base
@@ -173,7 +213,7 @@ class VideoSink(FileSink):
             with av.open(io.BytesIO(), "w", format=FORMATS[self._target.suffix.lower()]) as out:
                 stream = self._add_video(out, time_base)
                 frame = av.VideoFrame.from_ndarray(np.full((*self._size, 3), 128, np.uint8), format="rgb24")
-                stream.encode(self._to_yuv(frame, 0, time_base))
+                stream.encode(self._stamped(self._to_yuv(frame), 0, time_base))
                 stream.encode(None)
                 out.start_encoding()
         except (FFmpegError, ValueError, OSError) as error:
@@ -217,16 +257,18 @@ class VideoSink(FileSink):
         stream.time_base = time_base
         return stream
 
-    def _to_yuv(self, frame: av.VideoFrame, pts: int, time_base: Fraction) -> av.VideoFrame:
+    def _to_yuv(self, frame: av.VideoFrame) -> av.VideoFrame:
         # An RGB frame is converted with BT.601 whatever the stream is tagged with, unless told otherwise.
-        frame = self._reformatter.reformat(
+        return self._reformatter.reformat(
             frame,
             format="yuv420p",
             dst_colorspace=_SWSCALE[self._color.matrix],
             dst_color_range=self._color.range,
             **_ONE_THREAD,
         )
-        frame.colorspace = self._color.matrix
+
+    def _stamped(self, frame: av.VideoFrame, pts: int, time_base: Fraction) -> av.VideoFrame:
+        frame.colorspace, frame.color_range = self._color.matrix, self._color.range
         frame.pts, frame.time_base = pts, time_base
         if self._step:
             frame.duration = self._step
@@ -299,15 +341,37 @@ class VideoSink(FileSink):
     def _write(self, batch: SaliencyBatch) -> None:
         if not batch.pictures:
             raise ValueError("a video needs the full pictures: open the source with keep_pictures=True")
-        densities = batch.density.cpu().numpy()
-        for i, scale in enumerate(self._scales.update(batch).tolist()):
-            picture, pts_seconds = batch.pictures[i], float(batch.pts_seconds[i])
-            if self._out is None:
-                self._open(picture, pts_seconds)
-            drawn = draw(picture.rgb(), densities[i], scale=scale, options=self._render)
-            self._encode(drawn, self._ticks(picture, pts_seconds) - self._shift)
+        if self._out is None:
+            self._open(batch.pictures[0], float(batch.pts_seconds[0]))
+        if self._drawer is None:
+            self._write_drawn(batch, 0, self._scales.update(batch))
+        else:
+            self._write_drawn_on_device(batch, self._drawer)
 
-    def _encode(self, drawn: npt.NDArray[np.uint8], pts: int) -> None:
+    def _write_drawn(self, batch: SaliencyBatch, first: int, scales: npt.NDArray[np.float64]) -> None:
+        """Draws the frames from the ordinal `first` on with the processor."""
+        densities = batch.density.cpu().numpy()
+        for i in range(first, len(batch)):
+            drawn = draw(batch.pictures[i].rgb(), densities[i], scale=float(scales[i]), options=self._render)
+            down, right = self._size[0] - drawn.shape[0], self._size[1] - drawn.shape[1]
+            if down or right:
+                drawn = np.pad(drawn, ((0, down), (0, right), (0, 0)), mode="edge")
+            self._encode(self._to_yuv(av.VideoFrame.from_ndarray(drawn, format="rgb24")), batch, i)
+
+    def _write_drawn_on_device(self, batch: SaliencyBatch, drawer: DeviceDrawer) -> None:
+        scales = self._scales.update_on_device(batch)
+        written = 0
+        try:
+            for planes in drawer.draw(batch.pictures, batch.log_density, scales):
+                self._encode(av.VideoFrame.from_ndarray(planes, format="yuv420p"), batch, written)
+                written += 1
+        except torch.OutOfMemoryError:
+            self._drawer = None
+            self.messages.append("drawn on the processor: the GPU has no memory left for it")
+            self._write_drawn(batch, written, scales.double().cpu().numpy())
+
+    def _encode(self, frame: av.VideoFrame, batch: SaliencyBatch, row: int) -> None:
+        pts = self._ticks(batch.pictures[row], float(batch.pts_seconds[row])) - self._shift
         if self._last_pts is not None and pts <= self._last_pts:
             pts = self._last_pts + 1
             self._bumped += 1
@@ -318,12 +382,8 @@ class VideoSink(FileSink):
                 "choose a part of it with start and end, or repair its times"
             )
         self._last_pts = pts
-        down, right = self._size[0] - drawn.shape[0], self._size[1] - drawn.shape[1]
-        if down or right:
-            drawn = np.pad(drawn, ((0, down), (0, right), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
         with self._telling():
-            self._mux(self._stream.encode(self._to_yuv(frame, pts, self._time_base)))
+            self._mux(self._stream.encode(self._stamped(frame, pts, self._time_base)))
             self._frames += 1
 
     def _mux(self, packets: list[Any]) -> None:
@@ -456,6 +516,23 @@ _NVENC_PRESETS = (
     *(f"p{number}" for number in range(1, 8)),
 )
 
+_AUTO_HARDWARE = "h264_nvenc"
+"""What `encoder="auto"` tries before libx264."""
+
+_NVENC_FOR_X26 = {
+    "ultrafast": "p1",
+    "superfast": "p2",
+    "veryfast": "p3",
+    "faster": "p3",
+    "fast": "p4",
+    "medium": "p5",
+    "slow": "p6",
+    "slower": "p7",
+    "veryslow": "p7",
+    "placebo": "p7",
+}
+"""Presets of `encoder="auto"`, in NVENC's words."""
+
 _SVT_PRESETS = {
     "ultrafast": "12",
     "superfast": "11",
@@ -471,6 +548,8 @@ _SVT_PRESETS = {
 
 def _presets(encoder: str) -> tuple[str, ...]:
     """The presets that an encoder takes; empty where it has none or only it knows them."""
+    if encoder == "auto":
+        return _X26_PRESETS
     if encoder in ("libx264", "libx265"):
         return (*_X26_PRESETS, *(str(number) for number in range(len(_X26_PRESETS))))
     if encoder == "libsvtav1":
@@ -490,7 +569,7 @@ def _encoder_options(video: VideoOptions) -> dict[str, str]:
             further["x265-params"] = f"log-level=error{pools}"
         return {"preset": video.preset, "crf": crf, **further}
     if name.endswith("_nvenc"):
-        return {"preset": video.preset, "rc": "vbr", "cq": crf}
+        return {"preset": video.preset, "rc": "vbr", "cq": str(max(1, video.crf))}  # 0 would leave it to the encoder
     if name == "libsvtav1":
         return {"preset": _SVT_PRESETS.get(video.preset, video.preset), "crf": crf}
     if name.startswith(("libvpx", "libaom")):
