@@ -28,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device (VIDSAL_REQUIRE_GPU makes this a failure)"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test finds, checks or replaces weights in the user's own cache."""
+    os.environ["VIDSAL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def shared() -> Path:
     """The folder of data sets and videos beside the checkout; what cannot do without it is skipped elsewhere."""

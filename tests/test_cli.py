@@ -211,7 +211,7 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         ([], "COMMAND"),
         (["runn"], "no command 'runn'; did you mean run?"),
         (["mdoels"], "did you mean models?"),
-        (["walk"], "choose from run, train, models"),
+        (["walk"], "choose from run, train, models, weights"),
         (["my bikes.mp4", "-m", "x"], "did you mean: vidsal run 'my bikes.mp4'"),
         (["tests"], "did you mean: vidsal run tests"),
         (["run"], "no input given"),
@@ -228,7 +228,10 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         (["run", "x.mp4", "y.mp4", "--table", "both.csv"], "2 inputs cannot share both.csv"),
         (["train", "--seed=x"], "seed"),
         (["models", "--all"], "unknown option --all"),
-        (["models", "nope"], "no model 'nope': use one of sam-lite, sam-resnet, sam-vgg, or the path of a checkpoint"),
+        (
+            ["models", "nope"],
+            "no model 'nope': use one of sam-lite, sam-resnet, sam-resnet-2017, sam-vgg, or the path ",
+        ),
         (["run", "x.mp4", "--model", "sam-light"], "did you mean sam-lite?"),
         (["run", "x.mp4", "--device", "gpu"], "unknown device 'gpu'"),
         (["run", "{clip}", "--model", "{model}", "--table", "foo.txt"], "error: --table must be "),
@@ -251,7 +254,7 @@ def test_bad_usage_is_one_line_and_status_2(
         (["run", "x.mp4", "--config", "{folder}/unknown.yaml"], "unknown key 'opactiy'; known are "),
         (["run", "x.mp4", "--config", "{folder}/bad.yaml"], "opacity must be from 0 to 1"),
         (["run", "x.mp4", "--config", "{folder}/none.yaml"], "cannot read the config file"),
-        (["run", "x.mp4", "--model", "sam-vgg"], "no embedded weights"),
+        (["run", "x.mp4", "--model", "sam-vgg"], "sam-vgg has no weights here: "),
         (["run", "x.mp4", "--model", "{folder}/none.safetensors"], "none.safetensors"),
         (["run", "{folder}/nowhere.mp4", "--model", "{model}"], "nowhere.mp4"),
         (["run", "{folder}/text.mp4", "--model", "{model}"], "text.mp4"),
@@ -513,7 +516,7 @@ def test_the_models_are_listed_with_whether_they_have_weights(capsys: pytest.Cap
     # What is set in belongs to the line above.
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in lines] == list(PRESETS)
-    assert ["no embedded weights" in line for line in lines] == [preset.weights is None for preset in PRESETS.values()]
+    assert ["no weights here" in line for line in lines] == [preset.weights is None for preset in PRESETS.values()]
 
 
 def test_a_card_is_shown_for_a_checkpoint_and_for_an_architecture(
@@ -523,7 +526,7 @@ def test_a_card_is_shown_for_a_checkpoint_and_for_an_architecture(
     assert "MIT" in capsys.readouterr().out
     assert status_of("models", "sam-resnet") == 0
     shown = capsys.readouterr().out
-    assert "resnet50" in shown and "no embedded weights" in shown
+    assert "resnet50" in shown and "no weights here" in shown
 
 
 def training(folder: Path) -> list[str]:

@@ -155,4 +155,5 @@ def test_a_card_says_what_it_holds_and_leaves_out_what_it_does_not() -> None:
     text = format_card("x", SAMConfig(), card)
     assert "MIT" in text and "not for cats" in text and "3.100" in text and "mobilenet_v2" in text
     assert "trained on" not in text
-    assert "no embedded weights" in format_card("y", SAMConfig(), None)
+    assert "sha256 abc" in format_card("x", SAMConfig(), card, weights=("cached", "sha256 abc"))
+    assert "vidsal weights fetch y" in format_card("y", SAMConfig(), None)

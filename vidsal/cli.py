@@ -25,7 +25,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from vidsal import config as configuration
-from vidsal.errors import ConfigError, DecodeError, EncodeError, VidsalError
+from vidsal.errors import CheckpointError, ConfigError, DecodeError, EncodeError, VidsalError
 
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     parser = _Parser(prog="vidsal", description="Predict where people look in video.", epilog=_EPILOG)
     parser.add_argument("-V", "--version", action=_Version)
-    commands = {"run": _run_command, "train": _train_command, "models": _models_command}
+    commands = {"run": _run_command, "train": _train_command, "models": _models_command, "weights": _weights_command}
     parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command: vidsal COMMAND --help")
     given = parser.parse_args(arguments)
@@ -101,6 +101,7 @@ commands:
   run      write the video with the heatmap over it, and a table of numbers a frame
   train    train a model on stills with fixations
   models   list the models, or show the card of one
+  weights  fetch or import the published weights, show and check those here
 
 vidsal COMMAND --help shows a command's options. With VIDSAL_DEBUG=1 errors come with their traceback.
 """
@@ -286,31 +287,201 @@ def _models_command(arguments: list[str]) -> int:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="name of a preset, or path of a checkpoint")
     wanted: str | None = parser.parse_args(arguments).model
     from vidsal.console import format_card
-    from vidsal.model.checkpoint import PRESETS, ModelCard, read_checkpoint
+    from vidsal.model.checkpoint import PRESETS, find_weights, read_checkpoint
 
     if wanted is not None:
         _check_model(wanted)
     if wanted is None:
         width = max(map(len, PRESETS))
         for name, preset in PRESETS.items():
-            embedded = "embedded weights" if preset.weights is not None else "architecture only, no embedded weights"
-            config = preset.config
-            _print_out(
-                f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {embedded}"
-            )
-            if preset.weights is not None and preset.weights.is_file():
-                summary = read_checkpoint(preset.weights)[2].description
+            place, config = find_weights(name), preset.config
+            state = f"no weights here: vidsal weights fetch {name}" if place.state == "absent" else place.state
+            _print_out(f"{name:<{width}}  {config.backbone}, {config.recurrent_channels} recurrent channels; {state}")
+            if place.state == "embedded" and place.path.is_file():
+                summary = read_checkpoint(place.path)[2].description
                 _print_out(textwrap.indent(textwrap.fill(summary, 80), " " * (width + 2)))
         return 0
-    named = PRESETS.get(wanted)
-    card: ModelCard | None = None
-    if named is not None and named.weights is None:
-        shown = named.config
+    if wanted in PRESETS:
+        _print_out(_preset_card(wanted))
     else:
-        network, _, card = read_checkpoint(named.weights if named and named.weights else Path(wanted))
-        shown = network.config
-    _print_out(format_card(wanted, shown, card))
+        network, _, card = read_checkpoint(Path(wanted))
+        _print_out(format_card(wanted, network.config, card))
     return 0
+
+
+def _preset_card(name: str) -> str:
+    """The card of a preset, with what is known of its weights here."""
+    from vidsal.console import format_card, format_record
+    from vidsal.model.checkpoint import PRESETS, find_weights, read_checkpoint
+    from vidsal.model.store import read_record
+
+    place = find_weights(name)
+    if place.state == "absent":
+        return format_card(name, PRESETS[name].config, None)
+    network, _, card = read_checkpoint(place.path)
+    record = read_record(name) if place.state == "cached" else None
+    return format_card(name, network.config, card, weights=format_record(place, record))
+
+
+def _weights_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal weights` in: hands them to one of its actions."""
+    actions = {
+        "list": _list_weights,
+        "show": _show_weights,
+        "path": _weights_path,
+        "fetch": _fetch_weights,
+        "import": _import_weights,
+        "verify": _verify_weights,
+    }
+    parser = _Parser(prog="vidsal weights", description=_WEIGHTS_DESCRIPTION, epilog=_WEIGHTS_EPILOG)
+    parser.add_argument("action", metavar="ACTION", help=", ".join(actions))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the action: vidsal weights ACTION --help")
+    given = parser.parse_args(arguments)
+    if given.action not in actions:
+        near = difflib.get_close_matches(given.action, actions, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(actions)}"
+        parser.error(f"no action {given.action!r}; {meant}")
+    return actions[given.action](given.arguments)
+
+
+_WEIGHTS_DESCRIPTION = """\
+The published weights of SAM-ResNet and SAM-VGG (Cornia et al. 2018, MIT) are not part
+of vidsal: fetch them, or import a file you have, once; then --model NAME finds them.
+"""
+_WEIGHTS_EPILOG = """\
+actions:
+  list     the models, with where their weights are
+  show     the card of a model and the record of its weights
+  path     where the weights of a model are, on stdout
+  fetch    download published weights into the cache
+  import   make a checkpoint of a published file (HDF5 as Keras 1 wrote it)
+  verify   compute each file's sha256 again and compare it with its record
+
+The cache is the platform's own folder for vidsal, or the one VIDSAL_CACHE names.
+"""
+_PUBLISHED_NAMES = "sam-resnet, sam-resnet-2017 or sam-vgg"
+
+
+def _list_weights(arguments: list[str]) -> int:
+    _Parser(prog="vidsal weights list", description="List the models, with where their weights are.").parse_args(
+        arguments
+    )
+    from vidsal.console import format_weights
+    from vidsal.model.checkpoint import PRESETS, find_weights
+
+    _print_out(format_weights({name: find_weights(name) for name in PRESETS}))
+    return 0
+
+
+def _show_weights(arguments: list[str]) -> int:
+    parser = _Parser(prog="vidsal weights show", description="Show the card of a model and the record of its weights.")
+    parser.add_argument("model", metavar="MODEL", help="name of a model")
+    name = parser.parse_args(arguments).model
+    _check_preset(name)
+    _print_out(_preset_card(name))
+    return 0
+
+
+def _weights_path(arguments: list[str]) -> int:
+    parser = _Parser(prog="vidsal weights path", description="Print where the weights of a model are.")
+    parser.add_argument("model", metavar="MODEL", help="name of a model")
+    name = parser.parse_args(arguments).model
+    _check_preset(name)
+    from vidsal.model.checkpoint import find_weights
+
+    place = find_weights(name)
+    if place.state == "absent":
+        raise CheckpointError(f"{name} has no weights here; they would be {place.path}: vidsal weights fetch {name}")
+    _print_out(str(place.path))
+    return 0
+
+
+def _fetch_weights(arguments: list[str]) -> int:
+    parser = _Parser(prog="vidsal weights fetch", description="Download published weights into the cache.")
+    parser.add_argument("model", metavar="MODEL", help=_PUBLISHED_NAMES)
+    parser.add_argument("--url", metavar="URL", help="another address of the same file: http://, https:// or file://")
+    parser.add_argument("--overwrite", action="store_true", help="fetch again, and replace what is there")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notices on stderr")
+    given = parser.parse_args(arguments)
+    _check_published(given.model)
+    from vidsal.console import DownloadClock, make_display
+    from vidsal.model.release import fetch_weights
+
+    with make_display(given.model, unit="MB", quiet=given.quiet) as display:
+        try:
+            fetched = fetch_weights(
+                given.model, url=given.url, overwrite=given.overwrite, on_progress=DownloadClock(display)
+            )
+        except KeyboardInterrupt:
+            display.say("vidsal: stopped; what has come is kept, the same command goes on from there")
+            return 128 + signal.SIGINT
+        display.say(f"{fetched.name}: {fetched.reason}")
+    _print_out(str(fetched.path))
+    return 0
+
+
+def _import_weights(arguments: list[str]) -> int:
+    parser = _Parser(prog="vidsal weights import", description="Make a checkpoint of a published weight file.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the file, as published (HDF5; its name ends in .pkl)")
+    help_as = f"{_PUBLISHED_NAMES}; without it, by the layers and the file's name"
+    parser.add_argument("--as", dest="name", metavar="MODEL", help=help_as)
+    help_output = "checkpoint to write; without it, into the cache, where --model MODEL finds it"
+    parser.add_argument("--output", "-o", metavar="PATH", type=Path, help=help_output)
+    parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint that is there")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
+    given = parser.parse_args(arguments)
+    if given.name is not None:
+        _check_published(given.name)
+    from vidsal.console import say
+    from vidsal.model.release import import_weights
+
+    made = import_weights(given.file, name=given.name, output=given.output, overwrite=given.overwrite)
+    if not given.quiet:
+        say(f"{given.file}: taken as {made.name}, {made.reason}")
+    _print_out(str(made.path))
+    return 0
+
+
+def _verify_weights(arguments: list[str]) -> int:
+    parser = _Parser(prog="vidsal weights verify", description="Check the weights that are here against their records.")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of models; without any, all that are here")
+    names = parser.parse_args(arguments).models
+    for name in names:
+        _check_preset(name)
+    from vidsal.model.checkpoint import PRESETS, find_weights, read_checkpoint
+    from vidsal.model.store import verified_path
+
+    status = 0
+    for name in names or [name for name in PRESETS if find_weights(name).state != "absent"]:
+        try:
+            # What is embedded came with the package: there is no record, but it has to be whole.
+            path = find_weights(name).path if PRESETS[name].weights else verified_path(name)
+            read_checkpoint(path)
+        except CheckpointError as error:
+            _print_error(str(error))
+            status = 1
+        else:
+            _print_out(f"{name}: whole ({path})")
+    return status
+
+
+def _check_preset(name: str) -> None:
+    from vidsal.model.checkpoint import PRESETS
+
+    _check_choice(name, list(PRESETS), "model")
+
+
+def _check_published(name: str) -> None:
+    from vidsal.model.release import PUBLISHED
+
+    _check_choice(name, list(PUBLISHED), "published weights of")
+
+
+def _check_choice(name: str, known: list[str], what: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise configuration.UsageError(f"no {what} {name!r}: use one of {', '.join(known)}{meant}")
 
 
 class _Parser(argparse.ArgumentParser):

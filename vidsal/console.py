@@ -16,19 +16,24 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from vidsal.model.checkpoint import ModelCard
+from vidsal.model.checkpoint import ModelCard, WeightsPlace
 from vidsal.model.sam import SAMConfig
+from vidsal.model.store import Record
 from vidsal.stream import RunReport
 from vidsal.train import TrainProgress
 
 __all__ = [
     "LOG_EVERY_SECONDS",
     "Display",
+    "DownloadClock",
     "TrainClock",
     "format_card",
     "format_duration",
+    "format_record",
     "format_report",
     "format_scores",
+    "format_size",
+    "format_weights",
     "make_display",
     "say",
 ]
@@ -39,6 +44,7 @@ LOG_EVERY_SECONDS = 10.0
 _REDRAW_SECONDS = 0.1
 _LONGEST_LABEL = 22
 _CARD_WIDTH = 96
+_MEGABYTE = 1_000_000
 
 
 class Display(Protocol):
@@ -198,6 +204,24 @@ class TrainClock:
             self._display.say(format_scores(progress.scores))
 
 
+class DownloadClock:
+    """Turns a download's bytes into what a display shows; one that goes on is timed from where it went on."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._begin: tuple[float, int] | None = None
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show how far it is; the display counts in MB."""
+        now = time.monotonic()
+        if self._begin is None:
+            self._begin = now, done
+        begin, first = self._begin
+        seconds = (now - begin) * done / max(1, done - first) if done > first else 0.0
+        whole = None if total is None else round(total / _MEGABYTE)
+        self._display.update(done=round(done / _MEGABYTE), total=whole, seconds=seconds)
+
+
 def _shorten(label: str) -> str:
     """A label that leaves room for the bar: its middle is left out where it is long."""
     if len(label) <= _LONGEST_LABEL:
@@ -225,6 +249,43 @@ def format_report(report: RunReport, *, label: str) -> str:
     return f"{label}: {frames} in {report.seconds:.1f} s ({report.frames_per_second:.1f} frames/s), {cuts}"
 
 
+def format_size(count: int) -> str:
+    """Bytes in units of 1000.
+
+    Example:
+        >>> format_size(980), format_size(7_640_000), format_size(280_586_456)
+        ('980 bytes', '7.6 MB', '280.6 MB')
+    """
+    return f"{count} bytes" if count < _MEGABYTE // 10 else f"{count / _MEGABYTE:.1f} MB"
+
+
+def format_weights(places: Mapping[str, WeightsPlace]) -> str:
+    """A line a model: where its weights are, and how large they are."""
+    width = max(map(len, places), default=0)
+    lines = []
+    for name, place in places.items():
+        if place.state == "absent":
+            size, where = "", f"vidsal weights fetch {name}"
+        else:
+            size = format_size(place.path.stat().st_size) if place.path.is_file() else "missing"
+            where = str(place.path)
+        lines.append(f"{name:<{width}}  {place.state:<8}  {size:>10}  {where}")
+    return "\n".join(lines)
+
+
+def format_record(place: WeightsPlace, record: Record | None) -> tuple[str, ...]:
+    """What is known of a weight file that is there, for its card."""
+    size = format_size(place.path.stat().st_size)
+    if record is None:
+        return (f"{place.state}: {place.path} ({size})",)
+    return (
+        f"{place.state}: {place.path} ({size})",
+        f"sha256 {record.sha256}",
+        f"from {record.source}",
+        f"made {record.date} by vidsal {record.vidsal}",
+    )
+
+
 def format_scores(scores: Mapping[str, Mapping[str, float]]) -> str:
     """A table of scores, one row a set.
 
@@ -245,11 +306,11 @@ def format_scores(scores: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join([head, *rows])
 
 
-def format_card(name: str, config: SAMConfig, card: ModelCard | None) -> str:
-    """What is known of a model, for stdout; a preset without weights has no card."""
+def format_card(name: str, config: SAMConfig, card: ModelCard | None, *, weights: tuple[str, ...] = ()) -> str:
+    """What is known of a model and of its weight file, for stdout; a preset without weights has no card."""
     lines = [name]
     if card is None:
-        lines.append("  no embedded weights: give the path of a checkpoint of this architecture with --model")
+        lines.append(f"  no weights here: vidsal weights fetch {name}, or vidsal weights import FILE")
     elif card.description:
         lines.append(_wrapped(card.description, "  "))
     architecture = (
@@ -264,6 +325,7 @@ def format_card(name: str, config: SAMConfig, card: ModelCard | None) -> str:
             ("trained on", card.training_data),
             ("commit", (card.commit,)),
             ("limits", card.limits),
+            ("weights", weights),
         ]
     for title, texts in facts:
         if any(texts):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -18,8 +20,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from vidsal.errors import CheckpointError, ConfigError
+from vidsal.errors import CheckpointError, ConfigError, EncodeError
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, fold_batch_norms
+from vidsal.model.store import cached_path, verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
 __all__ = [
@@ -28,6 +31,8 @@ __all__ = [
     "Precision",
     "Preset",
     "SaliencyModel",
+    "WeightsPlace",
+    "find_weights",
     "load_model",
     "read_checkpoint",
     "resolve_device",
@@ -57,15 +62,28 @@ class Preset:
     preprocess: PreprocessOptions
     """What its input looks like."""
     weights: Path | None
-    """The embedded checkpoint, None where none is embedded."""
+    """The embedded checkpoint; None where none is embedded: then the cache is looked into."""
 
+
+_SAM_RESNET = SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published")
 
 PRESETS: dict[str, Preset] = {
     "sam-lite": Preset(SAMConfig(), PreprocessOptions(), _WEIGHTS / "sam-lite.safetensors"),
-    "sam-resnet": Preset(SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
+    "sam-resnet": Preset(_SAM_RESNET, _CAFFE, None),
+    "sam-resnet-2017": Preset(_SAM_RESNET, _CAFFE, None),
     "sam-vgg": Preset(SAMConfig("vgg16", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
 }
 """The named architectures; "sam-lite" is the default and has embedded weights."""
+
+
+@dataclass(frozen=True)
+class WeightsPlace:
+    """Where the weights of a preset are on this machine."""
+
+    state: Literal["embedded", "cached", "absent"]
+    """Part of the package, in the user's cache, or neither."""
+    path: Path
+    """The checkpoint; where absent, the one that fetching or importing would make."""
 
 
 @dataclass(frozen=True)
@@ -146,13 +164,16 @@ class SaliencyModel:
 def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precision: Precision = "auto") -> SaliencyModel:
     """Load a model by the name of a preset or from a checkpoint file. Needs no network and unpickles nothing.
 
+    Weights that are not embedded are taken from the user's cache (see `vidsal weights`) if their sha256 is right.
+
     Args:
         model: a name in `PRESETS`, or the path of a vidsal checkpoint (.safetensors).
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
         precision: "fp32"; "bf16" for autocast to bfloat16; "auto" is bf16 on CUDA, fp32 elsewhere.
 
     Raises:
-        CheckpointError: unknown name, missing or damaged file, or weights that do not fit their architecture.
+        CheckpointError: unknown name, missing or damaged file, weights that do not fit their architecture, or a
+            cached file that differs from its record.
         ConfigError: the device is not there.
 
     Example:
@@ -162,17 +183,22 @@ def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precisio
     target = resolve_device(device)
     name = str(model)
     if name in PRESETS:
-        path = PRESETS[name].weights
-        if path is None:
-            raise CheckpointError(
-                f"{name} has no embedded weights: give the path of a checkpoint of that architecture as the model"
-            )
+        path = PRESETS[name].weights or verified_path(name)
     else:
         path = Path(model)
         if not path.exists():
             raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
     network, preprocess, card = read_checkpoint(path)
     return SaliencyModel(network, preprocess=preprocess, card=card, device=target, precision=precision)
+
+
+def find_weights(name: str) -> WeightsPlace:
+    """Where the weights of a preset are; nothing is opened or checked."""
+    embedded = PRESETS[name].weights
+    if embedded is not None:
+        return WeightsPlace("embedded", embedded)
+    path = cached_path(name)
+    return WeightsPlace("cached" if path.is_file() else "absent", path)
 
 
 def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, PreprocessOptions, ModelCard]:
@@ -231,6 +257,9 @@ def save_checkpoint(
         preprocess: what its input looks like.
         card: its card.
         dtype: how floating-point weights are stored.
+
+    Raises:
+        EncodeError: it cannot be written.
     """
     path = Path(path)
     state = {
@@ -243,9 +272,20 @@ def save_checkpoint(
         "preprocess": dataclasses.asdict(preprocess),
         "card": dataclasses.asdict(card),
     }
-    partial = path.with_name(f"{path.name}.partial")
-    save_file(state, partial, metadata={"vidsal": json.dumps(header)})
-    partial.replace(path)
+    # A name of its own: two processes may write the same target.
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        # safetensors makes files that only their owner may read; a checkpoint gets the mode that files get here.
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(state, partial, metadata={"vidsal": json.dumps(header)})
+        partial.chmod(mode)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise EncodeError(f"cannot write {path}: {error}; free some space or choose another folder") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def resolve_device(device: str) -> torch.device:
