@@ -1,13 +1,18 @@
 """The drawing: where the heat lies, how strong it is, and that inputs stay as they were."""
 
-from typing import get_args
+from typing import Any, get_args
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from av.video.reformatter import Colorspace, VideoReformatter
+from hypothesis import given
+from hypothesis import strategies as st
 
+from vidsal import render
 from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
 from vidsal.render import (
@@ -17,8 +22,11 @@ from vidsal.render import (
     ScalePerShot,
     colorize,
     draw,
+    draw_batch,
     overlay,
+    overlay_batch,
     side_by_side,
+    to_yuv420,
 )
 
 Density = npt.NDArray[np.float32]
@@ -189,3 +197,152 @@ def test_a_wrong_option_is_an_error_that_names_it(wrong: dict[str, object]) -> N
 def test_a_picture_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
         overlay(np.zeros((4, 4, 3), np.float32), one_cell(2, 2, 0, 0), scale=4)  # type: ignore[arg-type]
+
+
+# --- the same on a device; the CPU stands for one ---
+
+
+def noise(seed: int, *shape: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def made_densities(seed: int, count: int, height: int, width: int, power: int) -> Density:
+    maps = np.random.default_rng(seed).random((count, height, width)).astype(np.float32) ** power
+    return np.asarray(maps / maps.sum(axis=(1, 2), keepdims=True), np.float32)
+
+
+@given(
+    st.integers(1, 90),
+    st.integers(1, 130),
+    st.integers(1, 40),
+    st.integers(1, 50),
+    st.sampled_from([1, 4, 20]),
+    st.sampled_from([0.6, 1.0, 0.25]),
+    st.sampled_from([0.0, 0.05, 0.8]),
+    st.sampled_from(get_args(Colormap)),
+)
+def test_drawing_a_batch_on_a_device_is_overlay_to_one_level(
+    height: int, width: int, h: int, w: int, power: int, opacity: float, threshold: float, colormap: Colormap
+) -> None:
+    options = RenderOptions(opacity=opacity, threshold=threshold, colormap=colormap)
+    pictures, densities = noise(height * width, 3, height, width, 3), made_densities(h * w, 3, h, w, power)
+    scales = np.array([0.7, 6.0, 33.3])
+    got = overlay_batch(
+        torch.from_numpy(pictures), torch.from_numpy(densities), scale=torch.from_numpy(scales), options=options
+    )
+    ours = [
+        overlay(picture, density, scale=scale, options=options)
+        for picture, density, scale in zip(pictures, densities, scales.tolist(), strict=True)
+    ]
+    assert np.abs(got.numpy().astype(int) - ours).max() <= 1
+
+
+def test_a_scale_a_tenth_too_large_would_fail_the_comparison_with_overlay() -> None:
+    picture, density = noise(0, 60, 80, 3), made_densities(1, 1, 12, 16, 4)[0]
+    got = overlay_batch(
+        torch.from_numpy(picture)[None], torch.from_numpy(density)[None], scale=torch.tensor([6.6])
+    ).numpy()
+    assert np.abs(got[0].astype(int) - overlay(picture, density, scale=6.0)).max() > 4
+
+
+def test_a_batch_drawn_in_pieces_is_the_same_and_its_inputs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, densities = torch.from_numpy(noise(2, 5, 31, 47, 3)), torch.from_numpy(made_densities(3, 5, 6, 8, 9))
+    kept = pictures.clone()
+    scales = torch.linspace(3, 9, 5)
+    whole = overlay_batch(pictures, densities, scale=scales)
+    monkeypatch.setattr(render, "PIXELS_AT_ONCE", 2 * 31 * 47)
+    assert torch.equal(overlay_batch(pictures, densities, scale=scales), whole)
+    assert torch.equal(pictures, kept)
+    assert not torch.equal(whole, kept)
+
+
+def test_side_by_side_works_on_a_device_too() -> None:
+    pictures, densities = torch.from_numpy(noise(4, 2, 20, 30, 3)), torch.from_numpy(made_densities(5, 2, 5, 6, 9))
+    scales = torch.tensor([6.0, 6.0])
+    drawn = draw_batch(pictures, densities, scale=scales, options=RenderOptions(side_by_side=True))
+    assert torch.equal(drawn[:, :, :30], pictures)
+    assert torch.equal(drawn[:, :, 30:], draw_batch(pictures, densities, scale=scales, options=RenderOptions()))
+
+
+def test_what_is_drawn_on_a_device_is_checked() -> None:
+    pictures, density, scale = torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.ones(2, 2, 2) / 4, torch.ones(2)
+    for wrong in ((pictures.float(), density, scale), (pictures, density[:1], scale), (pictures, density, scale[:1])):
+        with pytest.raises(ValueError, match="must be"):
+            overlay_batch(wrong[0], wrong[1], scale=wrong[2])
+
+
+def test_scales_chosen_on_the_device_are_those_chosen_beside_it_however_frames_are_grouped() -> None:
+    rng = np.random.default_rng(6)
+    maps = [rng.random((6, 8)).astype(np.float32) ** 8 for _ in range(9)]
+    shots = [0, 0, 0, 1, 1, 2, 2, 2, 2]
+    ours = ScalePerShot().update(saliency(maps, shots))
+    for size in (1, 2, 4, 9):
+        chooser = ScalePerShot()
+        parts = [chooser.update_on_device(saliency(maps[i : i + size], shots[i : i + size])) for i in range(0, 9, size)]
+        np.testing.assert_allclose(torch.cat(parts).numpy(), ours, rtol=1e-12)
+    assert ScalePerShot(3.5).update_on_device(saliency(maps[:2], [0, 1])).tolist() == [3.5, 3.5]
+    # Half on the device, half beside it: one memory.
+    chooser = ScalePerShot()
+    chooser.update_on_device(saliency(maps[:4], shots[:4]))
+    np.testing.assert_allclose(chooser.update(saliency(maps[4:], shots[4:])), ours[4:], rtol=1e-12)
+
+
+MATRICES = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}
+MATRICES |= {9: (0.2627, 0.0593)} if hasattr(Colorspace, "BT2020") else {}
+each_matrix = pytest.mark.parametrize("matrix", MATRICES)
+each_range = pytest.mark.parametrize("full", [False, True])
+
+
+def planes_of(planes: npt.NDArray[np.uint8], height: int, width: int) -> list[npt.NDArray[np.uint8]]:
+    flat, luma = planes.reshape(-1), height * width
+    small = (height // 2, width // 2)
+    return [
+        flat[:luma].reshape(height, width),
+        flat[luma : luma * 5 // 4].reshape(small),
+        flat[luma * 5 // 4 :].reshape(small),
+    ]
+
+
+@each_matrix
+@each_range
+def test_flat_colours_become_yuv_as_the_standards_define_it(matrix: int, full: bool) -> None:
+    kr, kb = MATRICES[matrix]
+    colors = [*noise(7, 20, 3).tolist(), [255, 255, 255], [0, 0, 0], [0, 0, 255], [255, 0, 0], [0, 255, 0]]
+    pictures = torch.tensor(colors, dtype=torch.uint8)[:, None, None, :].expand(-1, 4, 6, -1)
+    got = to_yuv420(pictures, colorspace=matrix, full_range=full).numpy()
+    for planes, (r, g, b) in zip(got, np.array(colors) / 255, strict=True):
+        luma = kr * r + (1 - kr - kb) * g + kb * b
+        blue, red = (b - luma) / 2 / (1 - kb), (r - luma) / 2 / (1 - kr)
+        sizes = (0, 255, 255) if full else (16, 219, 224)
+        expected = [sizes[0] + sizes[1] * luma, 128 + sizes[2] * blue, 128 + sizes[2] * red]
+        for plane, level in zip(planes_of(planes, 4, 6), expected, strict=True):
+            # Half a level of rounding; full-range chroma would reach 255.5.
+            assert np.abs(plane - min(level, 255)).max() <= 0.5 + 1e-3
+
+
+@each_matrix
+@each_range
+@pytest.mark.parametrize(("height", "width"), [(8, 2), (50, 66), (48, 64), (90, 34)])
+def test_yuv_made_on_a_device_is_swscales_to_one_level(matrix: int, full: bool, height: int, width: int) -> None:
+    picture = noise(height + matrix, height, width, 3)
+    frame = VideoReformatter().reformat(
+        av.VideoFrame.from_ndarray(picture, format="rgb24"),
+        format="yuv420p",
+        dst_colorspace=5 if matrix == 6 else matrix,
+        dst_color_range=2 if full else 1,
+    )
+    got = to_yuv420(torch.from_numpy(picture)[None], colorspace=matrix, full_range=full).numpy()[0]
+    theirs = frame.to_ndarray()
+    assert got.shape == theirs.shape
+    assert np.abs(got.astype(int) - theirs).max() <= 1
+    # Another matrix, or chroma half a line off, is far outside.
+    other = to_yuv420(torch.from_numpy(picture)[None], colorspace=1 if matrix == 9 else 9, full_range=full)
+    assert np.abs(other.numpy()[0].astype(int) - theirs).max() > 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "wrong"), [((1, 5, 6, 3), {}), ((1, 4, 5, 3), {}), ((1, 4, 4, 3), {"colorspace": 2}), ((4, 4, 3), {})]
+)
+def test_what_is_made_yuv_is_checked(shape: tuple[int, ...], wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        to_yuv420(torch.zeros(shape, dtype=torch.uint8), **({"colorspace": 1} | wrong))
