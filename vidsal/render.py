@@ -128,7 +128,10 @@ class ScalePerShot:
             if shot != self._shot:
                 self._shot, place = shot, row + 1
             places.append(place)
-        held = torch.as_tensor(self._scale, dtype=dtype, device=device).reshape(1)
+        if isinstance(self._scale, Tensor):
+            held = self._scale.to(device, dtype, non_blocking=True).reshape(1)
+        else:
+            held = torch.full((1,), self._scale, dtype=dtype, device=device)
         scales = torch.cat([held, peaks])[torch.tensor(places).to(device, non_blocking=True)]
         self._scale = scales[-1]
         return scales
