@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,7 @@ from vidsal.errors import CheckpointError
 from vidsal.model.backbones import DilatedResNet50, DilatedVGG16, LightMobileNetV2, _pool_same_top_left
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, _upsampling_matrix, fold_batch_norms
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, _upsampling_matrix
 
 PUBLISHED = {
     name: SAMConfig(name, 512, 2, "none", 3, 2, 4, "published")  # type: ignore[arg-type]
@@ -150,23 +148,6 @@ def test_wrong_shapes_are_refused() -> None:
         model(torch.zeros(1, 2, 3, 64, 64), fresh=[[True]])
     with pytest.raises(ValueError, match="finer features"):
         SAMConfig("vgg16", 512)
-
-
-@torch.no_grad()
-def test_folding_batch_norms_changes_nothing() -> None:
-    model = tiny()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
-            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
-            torch.nn.init.uniform_(module.weight, 0.5, 2.0)
-    folded = copy.deepcopy(model)
-    fold_batch_norms(folded)
-    kinds = [type(m) for m in folded.modules()]
-    assert torch.nn.BatchNorm2d not in kinds
-    torch.testing.assert_close(folded(frames(2))[0], model(frames(2))[0], atol=1e-4, rtol=1e-4)
-    with pytest.raises(ValueError, match="eval"):
-        fold_batch_norms(model.train())
 
 
 def test_priors_are_the_published_formula_and_clipped() -> None:

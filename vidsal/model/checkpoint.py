@@ -21,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vidsal.errors import CheckpointError, ConfigError, EncodeError
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, fold_batch_norms
+from vidsal.model.inference import prepare_for_inference
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
 from vidsal.model.store import cached_path, verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
@@ -39,7 +40,7 @@ __all__ = [
     "save_checkpoint",
 ]
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _FORMAT = 1
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -127,15 +128,13 @@ class SaliencyModel:
         device: torch.device | str = "cpu",
         precision: Precision = "auto",
     ) -> None:
-        """Prepare `network` for inference on `device`: evaluation mode, batch norms folded, channels last."""
+        """Take over `network` and rewrite it in place for prediction on `device`, see `prepare_for_inference`."""
         self.device = torch.device(device)
         self.config = network.config
         self.card = card
         self.preprocessor = Preprocessor(preprocess)
-        network = network.eval().requires_grad_(False)
-        fold_batch_norms(network)
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.autocast_dtype = _autocast_dtype(precision, self.device)
+        self.dtype = _dtype(precision, self.device)
+        self.network = prepare_for_inference(network.eval(), device=self.device, dtype=self.dtype)
 
     @torch.inference_mode()
     def __call__(
@@ -146,19 +145,16 @@ class SaliencyModel:
         fresh: Sequence[Sequence[bool]] | None = None,
         fresh_steps: int | None = None,
         carry_steps: int = 1,
+        lengths: Sequence[int] | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities over the canvas; arguments and results as `SaliencyAttentiveModel.forward`."""
-        with torch.autocast(
-            self.device.type, self.autocast_dtype or torch.bfloat16, enabled=self.autocast_dtype is not None
-        ):
-            log_density, state = self.network(
-                frames, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps
-            )
+        log_density, state = self.network(
+            frames, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
+        )
         return log_density, state
 
     def __repr__(self) -> str:
-        precision = "fp32" if self.autocast_dtype is None else str(self.autocast_dtype).removeprefix("torch.")
-        return f"SaliencyModel({self.card.name}, {self.device}, {precision})"
+        return f"SaliencyModel({self.card.name}, {self.device}, {_PRECISION_NAMES[self.dtype]})"
 
 
 def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precision: Precision = "auto") -> SaliencyModel:
@@ -313,12 +309,18 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ConfigError(f"unknown precision {precision!r}: use auto, fp32 or bf16")
-    if precision == "fp32" or (precision == "auto" and device.type != "cuda"):
-        return None
-    return torch.bfloat16
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_PRECISION_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if precision not in _DTYPES:
+        raise ConfigError(f"unknown precision {precision!r}: use auto, {', '.join(_DTYPES)}")
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("precision fp16 is for CUDA and MPS: on a CPU use fp32 or bf16")
+    return _DTYPES[precision]
 
 
 _T = TypeVar("_T")

@@ -101,23 +101,39 @@ class AttentiveConvLSTM(nn.Module):
         result: torch.Tensor = self.attention_input(features)
         return result
 
-    def step(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState) -> SAMState:
+    def step(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState | None) -> SAMState:
         """One refinement step.
 
         Args:
             features: X, (B, inputs, h, w).
             attended: `precompute(features)`, (B, channels, h, w).
-            state: H and C of the same B streams.
+            state: H and C of the same B streams; None for zero, where the convolutions of H are their biases.
         """
-        score = self.attention_score(torch.tanh(self.attention_hidden(state.hidden) + attended))  # (B, 1, h, w)
+        if state is None:
+            inner = _as_map(self.attention_hidden.bias)
+            from_hidden = _as_map(self.gates_hidden.bias)
+        else:
+            inner = self.attention_hidden(state.hidden)
+            from_hidden = self.gates_hidden(state.hidden)
+        attention = self._attention(self.attention_score(torch.tanh(inner + attended)))
+        gates = self.gates_input(features * attention) + from_hidden  # (B, 4 C, h, w)
+        into, forget, content, out = gates.float().chunk(4, dim=1)
+        # The cell adds up over the whole video: it stays in float32 under autocast.
+        cell = torch.sigmoid(into) * torch.tanh(content)
+        if state is not None:
+            cell = cell + torch.sigmoid(forget) * state.cell
+        return SAMState(torch.sigmoid(out) * torch.tanh(cell), cell)
+
+    def _attention(self, score: torch.Tensor) -> torch.Tensor:
+        """A of Z, (B, 1, h, w) float32."""
         attention = torch.softmax(score.flatten(1).float(), dim=1).view_as(score)
         if self.attention_scale == "cells":
             attention = attention * (score.shape[-1] * score.shape[-2])
-        gates = self.gates_input(features * attention) + self.gates_hidden(state.hidden)  # (B, 4 C, h, w)
-        into, forget, content, out = gates.float().chunk(4, dim=1)
-        # The cell adds up over the whole video: it stays in float32 under autocast.
-        cell = torch.sigmoid(forget) * state.cell + torch.sigmoid(into) * torch.tanh(content)
-        return SAMState(torch.sigmoid(out) * torch.tanh(cell), cell)
+        return attention
+
+    def rows_at_once(self, cells: int) -> int | None:
+        """Most rows of `cells` cells that go through a step together; None for all."""
+        return None
 
     def forward(
         self,
@@ -127,8 +143,12 @@ class AttentiveConvLSTM(nn.Module):
         fresh: Sequence[Sequence[bool]],
         fresh_steps: int,
         carry_steps: int,
+        lengths: Sequence[int] | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """Run T frames of B streams through the recurrence, in order.
+
+        A stretch of frames that starts from zero does not depend on what was before it, so all stretches of all
+        streams advance side by side: with every frame fresh, all B * T frames go through each step at once.
 
         Args:
             features: X, (B, T, inputs, h, w).
@@ -136,39 +156,106 @@ class AttentiveConvLSTM(nn.Module):
             fresh: B rows of T flags: True where a frame starts from the zero state.
             fresh_steps: steps on a frame that starts from zero.
             carry_steps: steps on a frame that goes on from the state.
+            lengths: frames of each stream that count, 0 to T; what lies behind them is padding, whose results mean
+                nothing. None: all T.
 
         Returns:
-            H after each frame, (B, T, channels, h, w), and the state after the last.
+            H after each frame, (B, T, channels, h, w), and the state after each stream's last frame.
         """
         batch, times = features.shape[:2]
         attended = self.precompute(features.flatten(0, 1))
         attended = attended.reshape(batch, times, *attended.shape[1:])
-        zero = self.initial_state(features[:, 0])
-        if state is None:
-            state = zero
-        hidden = []
-        for t in range(times):
-            starting = [b for b in range(batch) if fresh[b][t]]
-            if len(starting) == batch:
-                state = self._refine(features[:, t], attended[:, t], zero, fresh_steps)
-            elif not starting:
-                state = self._refine(features[:, t], attended[:, t], state, carry_steps)
+        stretches = _stretches(fresh, [times] * batch if lengths is None else lengths)
+        going_on = state
+        # What each stretch has reached, and H after each frame.
+        reached: dict[_Stretch, SAMState] = {}
+        hidden: dict[tuple[int, int], torch.Tensor] = {}
+        for offset in range(max((stretch.length for stretch in stretches), default=0)):
+            active = [stretch for stretch in stretches if stretch.length > offset]
+            groups: dict[tuple[bool, int], list[_Stretch]] = {}
+            for stretch in active:
+                zero = offset == 0 and (stretch.fresh or going_on is None)
+                steps = fresh_steps if offset == 0 and stretch.fresh else carry_steps
+                groups.setdefault((zero, steps), []).append(stretch)
+            for (zero, steps), members in groups.items():
+                for some in _portions(members, self.rows_at_once(features.shape[-1] * features.shape[-2])):
+                    places = [(stretch.stream, stretch.start + offset) for stretch in some]
+                    before: SAMState | None = None
+                    if not zero:
+                        parts = [reached[s] if offset else _row(going_on, s.stream) for s in some]
+                        before = _join(parts)
+                    after = self._refine(_pick(features, places), _pick(attended, places), before, steps)
+                    for place, (stretch, at) in enumerate(zip(some, places, strict=True)):
+                        reached[stretch] = _row(after, place)
+                        hidden[at] = reached[stretch].hidden
+        last: list[SAMState] = []
+        for stream in range(batch):
+            own = [stretch for stretch in stretches if stretch.stream == stream]
+            if own:
+                last.append(reached[own[-1]])
             else:
-                going_on = [b for b in range(batch) if not fresh[b][t]]
-                parts = [
-                    self._refine(features[rows, t], attended[rows, t], source.select(rows), steps)
-                    for rows, source, steps in ((starting, zero, fresh_steps), (going_on, state, carry_steps))
-                ]
-                joined = SAMState(
-                    torch.cat([p.hidden for p in parts]),
-                    torch.cat([p.cell for p in parts]),
+                last.append(
+                    _row(self.initial_state(features[:1, 0]), 0) if going_on is None else _row(going_on, stream)
                 )
-                order = starting + going_on
-                state = joined.select([order.index(b) for b in range(batch)])
-            hidden.append(state.hidden)
-        return torch.stack(hidden, 1), state
+        nothing = torch.zeros_like(last[0].hidden)
+        rows = [hidden.get((b, t), nothing) for b in range(batch) for t in range(times)]
+        joined = torch.cat(rows)
+        return joined.reshape(batch, times, *joined.shape[1:]), _join(last)
 
-    def _refine(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState, steps: int) -> SAMState:
+    def _refine(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState | None, steps: int) -> SAMState:
         for _ in range(steps):
             state = self.step(features, attended, state)
+        if state is None:
+            raise ValueError(f"steps must be at least 1, got {steps}")
         return state
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Frames `start` to `start + length` of one stream, of which only the first may start from zero."""
+
+    stream: int
+    start: int
+    length: int
+    fresh: bool
+
+
+def _stretches(fresh: Sequence[Sequence[bool]], lengths: Sequence[int]) -> list[_Stretch]:
+    result = []
+    for stream, (flags, length) in enumerate(zip(fresh, lengths, strict=True)):
+        starts = [t for t in range(length) if t == 0 or flags[t]]
+        for start, end in zip(starts, [*starts[1:], length], strict=True):
+            result.append(_Stretch(stream, start, end - start, bool(flags[start])))
+    return result
+
+
+def _portions(members: list[_Stretch], most: int | None) -> list[list[_Stretch]]:
+    most = most or len(members)
+    return [members[first : first + most] for first in range(0, len(members), most)]
+
+
+def _pick(x: torch.Tensor, places: list[tuple[int, int]]) -> torch.Tensor:
+    """Frames of (B, T, ...) by (stream, time), without a copy where they lie in a row. Never waits for a device."""
+    times = x.shape[1]
+    order = [stream * times + t for stream, t in places]
+    flat = x.flatten(0, 1)
+    step = order[1] - order[0] if len(order) > 1 else 1
+    if step > 0 and order == list(range(order[0], order[0] + step * len(order), step)):
+        return flat[order[0] : order[-1] + 1 : step]
+    return torch.cat([flat[at : at + 1] for at in order])
+
+
+def _row(state: SAMState | None, row: int) -> SAMState:
+    if state is None:
+        raise ValueError("there is no state to go on from")
+    return SAMState(state.hidden[row : row + 1], state.cell[row : row + 1])
+
+
+def _join(states: list[SAMState]) -> SAMState:
+    if len(states) == 1:
+        return states[0]
+    return SAMState(torch.cat([s.hidden for s in states]), torch.cat([s.cell for s in states]))
+
+
+def _as_map(bias: torch.Tensor | None) -> torch.Tensor | float:
+    return 0.0 if bias is None else bias.view(1, -1, 1, 1)

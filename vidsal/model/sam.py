@@ -14,7 +14,7 @@ from vidsal.model.backbones import BackboneFeatures, BackboneName, StrideIn, bui
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentionScale, AttentiveConvLSTM, SAMState
 
-__all__ = ["HeadName", "SAMConfig", "SAMState", "SaliencyAttentiveModel", "fold_batch_norms"]
+__all__ = ["HeadName", "SAMConfig", "SAMState", "SaliencyAttentiveModel"]
 
 HeadName = Literal["published", "refine"]
 
@@ -105,6 +105,7 @@ class SaliencyAttentiveModel(nn.Module):
         fresh: Sequence[Sequence[bool]] | None = None,
         fresh_steps: int | None = None,
         carry_steps: int = 1,
+        lengths: Sequence[int] | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities.
 
@@ -116,10 +117,12 @@ class SaliencyAttentiveModel(nn.Module):
                 frame where `state` is None, else none.
             fresh_steps: steps on a frame that starts from zero; None takes `config.steps`.
             carry_steps: steps on a frame that goes on from the state.
+            lengths: frames of each stream that count, 0 to T; the rest of its row is padding, and so is what comes
+                out there. None: all T.
 
         Returns:
             The log density over the canvas, (B, T, H, W) float32, `exp` of it sums to 1 over (H, W); and the
-            state after the last frame.
+            state after the last frame of each stream.
 
         Raises:
             ValueError: if the shapes do not fit.
@@ -134,6 +137,8 @@ class SaliencyAttentiveModel(nn.Module):
             fresh = [[state is None and t == 0 for t in range(times)] for _ in range(batch)]
         if len(fresh) != batch or any(len(row) != times for row in fresh):
             raise ValueError(f"fresh must be {batch} rows of {times} flags")
+        if lengths is not None and (len(lengths) != batch or any(not 0 <= n <= times for n in lengths)):
+            raise ValueError(f"lengths must be {batch} numbers from 0 to {times}, got {list(lengths)}")
         fresh_steps = self.config.steps if fresh_steps is None else fresh_steps
         if fresh_steps < 1 or carry_steps < 1:
             raise ValueError(f"steps must be at least 1, got fresh_steps={fresh_steps}, carry_steps={carry_steps}")
@@ -141,7 +146,9 @@ class SaliencyAttentiveModel(nn.Module):
         features = self.backbone(frames.flatten(0, 1))
         deep = self.dropout(features.deep)
         deep = deep.reshape(batch, times, *deep.shape[1:])
-        hidden, state = self.recurrence(deep, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps)
+        hidden, state = self.recurrence(
+            deep, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
+        )
         log_density = self._read_out(hidden.flatten(0, 1), features, (height, width))
         return log_density.reshape(batch, times, height, width), state
 
@@ -204,8 +211,8 @@ class _PublishedHead(nn.Module):
     def _coarse(self, x: torch.Tensor) -> torch.Tensor:
         # One output channel costs next to nothing, and the map is made of it: float32 under autocast too.
         with torch.autocast(x.device.type, enabled=False):
-            bias = None if self.out.bias is None else self.out.bias.float()
-            return F.relu(F.conv2d(x.float(), self.out.weight.float(), bias))[:, 0]  # (N, h, w)
+            coarse: torch.Tensor = F.relu(self.out(x.float()))[:, 0]  # (N, h, w)
+        return coarse
 
     def _enlarge(self, coarse: torch.Tensor, *, average: int) -> torch.Tensor:
         rows, columns = (self._matrix(cells, average, coarse.device) for cells in coarse.shape[-2:])
@@ -265,23 +272,3 @@ def _upsampling_matrix(cells: int, factor: int) -> torch.Tensor:
     pixels = torch.arange(cells * factor, dtype=torch.float64)
     position = ((pixels - (factor // 2 - 1)) / factor).clamp(0, cells - 1)
     return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0)
-
-
-def fold_batch_norms(module: nn.Module) -> None:
-    """Fold every batch norm that follows a convolution in an `nn.Sequential` into that convolution, in place.
-
-    Only for inference: the module must be in evaluation mode. Results stay the same up to rounding.
-
-    Raises:
-        ValueError: if the module is in training mode.
-    """
-    if module.training:
-        raise ValueError("batch norms can only be folded in evaluation mode: call eval() first")
-    for child in module.modules():
-        if not isinstance(child, nn.Sequential):
-            continue
-        for index in range(len(child) - 1):
-            first, second = child[index], child[index + 1]
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                child[index] = nn.utils.fusion.fuse_conv_bn_eval(first, second)
-                child[index + 1] = nn.Identity()

@@ -70,6 +70,8 @@ class Record:
     """When it was made, ISO 8601, UTC."""
     vidsal: str
     """Version of vidsal that made it."""
+    replaces: str | None = None
+    """While the file is being replaced, the sha256 of the one before it, which is as good; else None."""
 
     @property
     def fetched(self) -> bool:
@@ -124,7 +126,7 @@ def verified_path(name: str) -> Path:
             found = sha256_of(path)
         except OSError as error:
             raise CheckpointError(f"{path}: {error.strerror}") from error
-        if found == record.sha256:
+        if found in (record.sha256, record.replaces):
             return path
         # Another process may have replaced both meanwhile.
         before, record = record, read_record(name)
@@ -173,9 +175,8 @@ def keep(name: str, write: Callable[[Path], None], *, source: str, source_sha256
     Raises:
         EncodeError: the cache cannot be written to.
     """
-    path, record_path = cached_path(name), _record_path(name)
-    mark = f"{secrets.token_hex(4)}.partial"
-    partial, partial_record = path.with_name(f"{path.name}.{mark}"), path.with_name(f"{record_path.name}.{mark}")
+    path = cached_path(name)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with telling_writes(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,14 +189,13 @@ def keep(name: str, write: Callable[[Path], None], *, source: str, source_sha256
                 date=datetime.now(UTC).isoformat(timespec="seconds"),
                 vidsal=_version(),
             )
-            _write_json(partial_record, dataclasses.asdict(record))
-            # One right after the other: a reader that comes between them looks again.
+            # Two files cannot be replaced at once: for a moment the record allows for either checkpoint.
+            _write_record(name, dataclasses.replace(record, replaces=_sha256_on_record(name)))
             partial.replace(path)
-            partial_record.replace(record_path)
+            _write_record(name, record)
     finally:
-        for left in (partial, partial_record):
-            with suppress(OSError):
-                left.unlink()
+        with suppress(OSError):
+            partial.unlink()
     return path
 
 
@@ -393,6 +393,26 @@ def _reason(error: BaseException, timeout_seconds: float) -> str:
 
 def _record_path(name: str) -> Path:
     return cache_folder() / f"{name}.json"
+
+
+def _sha256_on_record(name: str) -> str | None:
+    try:
+        record = read_record(name)
+    except CheckpointError:
+        # What it was the record of could not be used either.
+        return None
+    return record.sha256 if record is not None else None
+
+
+def _write_record(name: str, record: Record) -> None:
+    path = _record_path(name)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        _write_json(partial, dataclasses.asdict(record))
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _download_paths(name: str) -> tuple[Path, Path]:

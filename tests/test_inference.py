@@ -1,0 +1,146 @@
+"""The network rewritten for prediction against the network as it was defined."""
+
+from __future__ import annotations
+
+import copy
+from typing import get_args
+
+import pytest
+import torch
+import torch.nn.functional as F
+from made import make_network
+from torch import nn
+
+from vidsal.model.inference import FusedConv2d, Rewrites, prepare_for_inference
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.model.winograd import WinogradKernel, Workspace, suits_winograd
+
+CONFIGS = {
+    "light": SAMConfig(recurrent_channels=128, priors=2, steps=2),
+    "resnet": SAMConfig("resnet50", 128, 3, "none", 2, 2, 4, "published"),
+    "vgg": SAMConfig("vgg16", 512, 2, "none", 2, 2, 4, "published"),
+}
+
+
+def network_of(name: str) -> SaliencyAttentiveModel:
+    network = make_network(config=CONFIGS[name])
+    # Rounding must not be amplified: a calm recurrence, every bias and norm at work.
+    torch.nn.init.normal_(network.recurrence.attention_score.weight, std=0.02)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            torch.nn.init.uniform_(module.bias, -0.1, 0.1)
+    network.head.out.bias.data.fill_(1.0)  # type: ignore[union-attr, operator]
+    return network.eval()
+
+
+def relative(result: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((result - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("rewrites", get_args(Rewrites))
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.inference_mode()
+def test_the_rewritten_network_gives_the_same_maps_and_state(name: str, rewrites: Rewrites) -> None:
+    plain = network_of(name)
+    fast = prepare_for_inference(copy.deepcopy(plain), rewrites=rewrites)
+    frames = torch.randn(2, 3, 3, 48, 64)
+    fresh = [[True, False, False], [True, True, False]]
+    expected, expected_state = plain(frames, fresh=fresh)
+    result, state = fast(frames, fresh=fresh)
+    assert expected.exp().std() > 1e-6
+    assert relative(result.exp(), expected.exp()) < 1e-4
+    assert relative(state.hidden, expected_state.hidden) < 1e-4
+    assert relative(state.cell, expected_state.cell) < 1e-4
+    carried, _ = fast(frames[:, :1], state)
+    assert relative(carried.exp(), plain(frames[:, :1], expected_state)[0].exp()) < 1e-4
+
+
+@torch.inference_mode()
+def test_no_norm_is_left_and_every_wide_3x3_goes_by_winograd() -> None:
+    fast = prepare_for_inference(network_of("resnet"))
+    modules = list(fast.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in modules)
+    kernels = [m for m in modules if isinstance(m, FusedConv2d) and m.winograd is not None]
+    # Stage 3 to 5 have 4, 6 and 3 blocks with a 3x3 of 128 channels or more; the projection; the recurrence's four.
+    assert len(kernels) == 4 + 6 + 3 + 1 + 4
+
+
+def test_a_network_in_training_is_refused() -> None:
+    with pytest.raises(ValueError, match="eval"):
+        prepare_for_inference(network_of("light").train())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.inference_mode()
+def test_bfloat16_keeps_the_maps_alike_and_the_state_in_float32(name: str) -> None:
+    plain = network_of(name)
+    fast = prepare_for_inference(copy.deepcopy(plain), dtype=torch.bfloat16)
+    frames = F.avg_pool2d(torch.randn(4, 3, 64, 96), 9, 1, 4)[None] * 5
+    expected, _ = plain(frames)
+    result, state = fast(frames)
+    assert result.dtype == state.hidden.dtype == state.cell.dtype == torch.float32
+    pairs = zip(result.exp()[0], expected.exp()[0], strict=True)
+    assert min(float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]) for a, b in pairs) > 0.99
+    assert not torch.equal(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "height", "width", "dilation"),
+    [(1, 30, 40, 1), (3, 7, 9, 1), (2, 30, 40, 2), (2, 13, 11, 4), (1, 1, 1, 1)],
+)
+@pytest.mark.parametrize("bias", [True, False])
+@torch.inference_mode()
+def test_winograd_is_the_convolution(count: int, height: int, width: int, dilation: int, bias: bool) -> None:
+    torch.manual_seed(count + height)
+    convolution = nn.Conv2d(5, 7, 3, padding=dilation, dilation=dilation, bias=bias)
+    kernel = WinogradKernel(convolution.weight, dilation=dilation, workspace=Workspace())
+    x = torch.randn(count, 5, height, width)
+    for order in (torch.contiguous_format, torch.channels_last):
+        result = kernel(x.contiguous(memory_format=order), convolution.bias)
+        torch.testing.assert_close(result, convolution(x), atol=2e-6, rtol=2e-6)
+
+
+@torch.inference_mode()
+def test_winograd_takes_many_pictures_in_groups() -> None:
+    convolution = nn.Conv2d(4, 4, 3, padding=1)
+    kernel = WinogradKernel(convolution.weight, workspace=Workspace())
+    x = torch.randn(9, 4, 30, 40)  # 300 tiles each
+    torch.testing.assert_close(kernel(x, convolution.bias), convolution(x), atol=2e-6, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        nn.Conv2d(128, 128, 3, padding=1, stride=2),
+        nn.Conv2d(128, 128, 3, padding=0),
+        nn.Conv2d(128, 128, 3, padding=1, groups=2),
+        nn.Conv2d(128, 128, 5, padding=2),
+        nn.Conv2d(128, 64, 3, padding=1),
+    ],
+)
+def test_other_convolutions_are_not_left_to_winograd(convolution: nn.Conv2d) -> None:
+    assert not suits_winograd(convolution)
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "relu6"])
+@pytest.mark.parametrize("rewrites", get_args(Rewrites))
+@torch.inference_mode()
+def test_sums_and_activations_are_joined_in_the_right_order(activation: str, rewrites: Rewrites) -> None:
+    torch.manual_seed(1)
+    convolution = nn.Conv2d(128, 128, 3, padding=1)
+    fused = FusedConv2d(
+        convolution,
+        activation=activation,  # type: ignore[arg-type]
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        rewrites=rewrites,
+        workspace=Workspace(),
+    )
+    x, add = torch.randn(2, 128, 6, 5), 4 * torch.randn(2, 128, 6, 5)
+    after = {"none": lambda y: y, "relu": F.relu, "relu6": F.relu6}[activation]
+    torch.testing.assert_close(fused(x), after(convolution(x)), atol=1e-5, rtol=1e-5)
+    expected = after(convolution(x) + add)
+    torch.testing.assert_close(fused(x, add.clone()), expected, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,374 @@
+"""A trained network in, the same network rewritten for prediction out: same results up to rounding, less time.
+
+What is done: batch norms folded into convolutions; activations and sums joined to them; weights stored once in the
+precision and the memory order that the device computes in; on a CPU in float32, 3x3 convolutions by Winograd's
+algorithm; on a CPU in bfloat16, and for all other convolutions, weights laid out for oneDNN beforehand.
+`docs/performance.md` has what each step brings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vidsal.model.backbones import Bottleneck, DilatedResNet50
+from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
+from vidsal.model.sam import SaliencyAttentiveModel
+from vidsal.model.winograd import WinogradKernel, Workspace, suits_winograd
+
+__all__ = ["FusedConv2d", "Rewrites", "prepare_for_inference"]
+
+Activation = Literal["none", "relu", "relu6"]
+Rewrites = Literal["fold", "pack", "winograd"]
+"""How far to go: batch norms folded and activations joined; weights laid out for oneDNN too; Winograd too."""
+
+
+def prepare_for_inference(
+    network: SaliencyAttentiveModel,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    rewrites: Rewrites = "winograd",
+) -> SaliencyAttentiveModel:
+    """Rewrite a network in place for prediction and move it to its device.
+
+    Args:
+        network: in evaluation mode; afterwards it can neither be trained nor saved.
+        device: where it will run.
+        dtype: of weights and features: float32, bfloat16 or float16. The cell state, the last convolution, the
+            upsampling and the log density stay float32 throughout.
+        rewrites: how far to go; only for measuring what each step brings.
+
+    Returns:
+        `network`.
+
+    Raises:
+        ValueError: if the network is in training mode.
+    """
+    if network.training:
+        raise ValueError("only a network in evaluation mode can be rewritten: call eval() first")
+    device = torch.device(device)
+    network.requires_grad_(False).to(device)
+    maker = _Maker(device, dtype, rewrites)
+    out = network.head.out
+    maker.rewrite(network)
+    # The map is made of this one channel: it is always computed in float32.
+    network.head.out = maker.fuse(out, dtype=torch.float32) if network.config.head == "refine" else out  # type: ignore[assignment]
+    return network
+
+
+class FusedConv2d(nn.Module):
+    """A convolution with what follows it: an addend, then an activation."""
+
+    def __init__(
+        self,
+        convolution: nn.Conv2d,
+        *,
+        activation: Activation,
+        device: torch.device,
+        dtype: torch.dtype,
+        rewrites: Rewrites,
+        workspace: Workspace,
+    ) -> None:
+        """Take over the weights of `convolution`."""
+        super().__init__()
+        self.activation = activation
+        self.in_channels, self.out_channels = convolution.in_channels, convolution.out_channels
+        self.geometry = _geometry(convolution)
+        self.dtype = dtype
+        weight = convolution.weight.detach().to(device, dtype, memory_format=torch.channels_last)
+        bias = None if convolution.bias is None else convolution.bias.detach().to(device, dtype)
+        self.weight: nn.Buffer = nn.Buffer(weight, persistent=False)
+        self.bias = None if bias is None else nn.Buffer(bias, persistent=False)
+        self.winograd: WinogradKernel | None = None
+        self.packed: bool | None = False  # None: not yet tried
+        if device.type != "cpu" or rewrites == "fold":
+            return
+        if rewrites == "winograd" and dtype == torch.float32 and suits_winograd(convolution):
+            self.winograd = WinogradKernel(weight, dilation=convolution.dilation[0], workspace=workspace)
+            self.weight = nn.Buffer(torch.empty(0), persistent=False)
+        else:
+            self.packed = None
+
+    def bias_map(self) -> torch.Tensor:
+        """The bias as (1, O, 1, 1)."""
+        if self.bias is None:
+            return self.weight.new_zeros(1, self.out_channels, 1, 1)
+        return self.bias.view(1, -1, 1, 1)
+
+    def __call__(self, x: torch.Tensor, add: torch.Tensor | None = None) -> torch.Tensor:
+        """See `forward`; typed."""
+        result: torch.Tensor = super().__call__(x, add)
+        return result
+
+    def forward(self, x: torch.Tensor, add: torch.Tensor | None = None) -> torch.Tensor:
+        """Activation of (convolution of `x`, plus `add`); `add` may be overwritten."""
+        x = x.to(self.dtype)
+        padding, stride, dilation, groups = self.geometry
+        if self.winograd is not None:
+            y = self.winograd(x, self.bias)
+            return _activate(y if add is None else y.add_(add), self.activation)
+        if self.packed is None:
+            # The best layout depends on the size of the input, which is the same ever after.
+            packed = _packed(self.weight, self.geometry, x)
+            self.packed = packed is not None
+            if packed is not None:
+                self.weight = nn.Buffer(packed, persistent=False)
+        if not self.packed:
+            y = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
+            return _activate(y if add is None else y.add_(add), self.activation)
+        x = x.contiguous(memory_format=torch.channels_last)
+        if add is None:
+            # oneDNN's own clip serves for ReLU6.
+            attribute, scalars = {"none": ("none", []), "relu": ("relu", []), "relu6": ("hardtanh", [0.0, 6.0])}[
+                self.activation
+            ]
+            result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+                x, self.weight, self.bias, padding, stride, dilation, groups, attribute, scalars, ""
+            )
+            return result
+        unary = "relu" if self.activation == "relu" else None
+        add = add.contiguous(memory_format=torch.channels_last)
+        total: torch.Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+            add, x, self.weight, self.bias, padding, stride, dilation, groups, "add", 1.0, unary, [], ""
+        )
+        return total if self.activation != "relu6" else _activate(total, "relu6")
+
+
+class _FusedBottleneck(nn.Module):
+    """`Bottleneck` with its batch norms folded, its sum and its ReLUs joined to the convolutions."""
+
+    def __init__(self, block: Bottleneck, maker: _Maker) -> None:
+        super().__init__()
+        self.conv1 = maker.fuse(_folded(block.conv1, block.bn1), activation="relu")
+        self.conv2 = maker.fuse(_folded(block.conv2, block.bn2), activation="relu")
+        self.conv3 = maker.fuse(_folded(block.conv3, block.bn3), activation="relu")
+        self.shortcut = None
+        if block.shortcut is not None:
+            self.shortcut = maker.fuse(_folded(block.shortcut[0], block.shortcut[1]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # The sum is made in place: the input of the block is not needed after it.
+        y = self.conv2(self.conv1(x))
+        result: torch.Tensor = self.conv3(y, add=x if self.shortcut is None else self.shortcut(x))
+        return result
+
+
+class _FastRecurrence(AttentiveConvLSTM):
+    """The recurrence with fused convolutions.
+
+    In float32 on a CPU, H is transformed once for the attention and the gates, and both gate convolutions are added
+    up before they are brought back. Elsewhere the gates are one convolution of X~ joined with H, or two added in place.
+    """
+
+    attention_hidden: FusedConv2d  # type: ignore[assignment]
+    attention_input: FusedConv2d  # type: ignore[assignment]
+    attention_score: FusedConv2d  # type: ignore[assignment]
+    gates_input: FusedConv2d  # type: ignore[assignment]
+    gates_hidden: FusedConv2d  # type: ignore[assignment]
+
+    def __init__(self, recurrence: AttentiveConvLSTM, maker: _Maker) -> None:
+        nn.Module.__init__(self)
+        self.channels = recurrence.channels
+        self.attention_scale = recurrence.attention_scale
+        self.attention_hidden = maker.fuse(recurrence.attention_hidden)
+        self.attention_input = maker.fuse(recurrence.attention_input)
+        self.attention_score = maker.fuse(recurrence.attention_score)
+        self.gates_input = maker.fuse(recurrence.gates_input)
+        self.gates_hidden = maker.fuse(recurrence.gates_hidden)
+        self.on_cpu = maker.device.type == "cpu"
+        self.gates_joined = (
+            maker.fuse(_joined(recurrence.gates_input, recurrence.gates_hidden)) if maker.joins else None
+        )
+        # Both biases always come together.
+        bias = self.gates_input.bias_map().flatten() + self.gates_hidden.bias_map().flatten()
+        self.gates_bias = nn.Buffer(bias.to(maker.device), persistent=False)
+
+    def rows_at_once(self, cells: int) -> int | None:
+        """On a CPU more rows at once bring no speed, only memory."""
+        return max(1, _CELLS_AT_ONCE // cells) if self.on_cpu else None
+
+    def step(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState | None) -> SAMState:
+        """See `AttentiveConvLSTM.step`; what the convolutions made is overwritten."""
+        inner, part = self._from_hidden(None if state is None else state.hidden)
+        score = self.attention_score((inner + attended).tanh_())  # (B, 1, h, w)
+        attention = self._attention(score).to(features.dtype)
+        gates = self._gates(features, attention, part).float()  # (B, 4 C, h, w)
+        into, forget, content, out = gates.chunk(4, dim=1)
+        into.sigmoid_()
+        content.tanh_()
+        out.sigmoid_()
+        cell = into * content if state is None else torch.addcmul(forget.sigmoid_() * state.cell, into, content)
+        return SAMState(out * torch.tanh(cell), cell)
+
+    def _from_hidden(self, hidden: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """W_a * H + b, and what H gives to the gates: transformed, convolved, or H itself; None where H is zero."""
+        own = self.attention_hidden
+        if hidden is None:
+            return own.bias_map(), None
+        kernel, gates = own.winograd, self.gates_hidden.winograd
+        if kernel is None or gates is None:
+            return own(hidden), hidden if self.gates_joined is not None else self.gates_hidden(hidden)
+        transformed = kernel.transform(hidden, "hidden")
+        product = kernel.workspace.get("product", 16, transformed.shape[1], kernel.outputs)
+        torch.bmm(transformed, kernel.points, out=product)
+        inner = torch.empty_like(hidden, memory_format=torch.channels_last)
+        kernel.restore(product, own.bias, out=inner)
+        part = kernel.workspace.get("gates", 16, transformed.shape[1], gates.outputs)
+        return inner, torch.bmm(transformed, gates.points, out=part)
+
+    def _gates(self, features: torch.Tensor, attention: torch.Tensor, part: torch.Tensor | None) -> torch.Tensor:
+        """W * X~ + U * H + b for all four gates."""
+        kernel = self.gates_input.winograd
+        if kernel is None or self.gates_hidden.winograd is None:
+            if part is None:
+                return self.gates_input(features * attention).add_(self.gates_hidden.bias_map())
+            if self.gates_joined is None:
+                return self.gates_input(features * attention, add=part)
+            both = features.new_empty((features.shape[0], features.shape[1] + part.shape[1], *features.shape[2:])).to(
+                memory_format=torch.channels_last
+            )
+            torch.mul(features, attention, out=both[:, : features.shape[1]])
+            both[:, features.shape[1] :] = part
+            return self.gates_joined(both)
+        transformed = kernel.transform(features * attention, "hidden")
+        product = kernel.workspace.get("gates", 16, transformed.shape[1], kernel.outputs)
+        if part is None:
+            torch.bmm(transformed, kernel.points, out=product)
+        else:
+            torch.baddbmm(part, transformed, kernel.points, out=product)
+        gates = features.new_empty((features.shape[0], kernel.outputs, *features.shape[2:])).to(
+            memory_format=torch.channels_last
+        )
+        kernel.restore(product, self.gates_bias, out=gates)
+        return gates
+
+
+class _Maker:
+    """Makes the fast forms of modules, all for one device and precision."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, rewrites: Rewrites) -> None:
+        self.device, self.dtype, self.rewrites = device, dtype, rewrites
+        # One long convolution suits a GPU; a CPU would only copy more.
+        self.joins = device.type != "cpu"
+        self.workspace = Workspace()
+
+    def fuse(
+        self, convolution: nn.Conv2d, *, activation: Activation = "none", dtype: torch.dtype | None = None
+    ) -> FusedConv2d:
+        return FusedConv2d(
+            convolution,
+            activation=activation,
+            device=self.device,
+            dtype=dtype or self.dtype,
+            rewrites=self.rewrites,
+            workspace=self.workspace,
+        )
+
+    def rewrite(self, module: nn.Module) -> None:
+        """Replace, in place, whatever has a fast form below `module`."""
+        if isinstance(module, DilatedResNet50):
+            module.conv1, module.bn1 = _folded(module.conv1, module.bn1), nn.Identity()  # type: ignore[assignment]
+        for name, child in list(module.named_children()):
+            fast = self._fast_form(child)
+            if fast is None:
+                self.rewrite(child)
+            else:
+                setattr(module, name, fast)
+
+    def _fast_form(self, module: nn.Module) -> nn.Module | None:
+        if isinstance(module, Bottleneck):
+            return _FusedBottleneck(module, self)
+        if isinstance(module, AttentiveConvLSTM):
+            return _FastRecurrence(module, self)
+        if isinstance(module, nn.Conv2d):
+            return self.fuse(module)
+        if isinstance(module, nn.Sequential) and any(isinstance(child, nn.Conv2d) for child in module):
+            return self._chain(list(module))
+        return None
+
+    def _chain(self, parts: list[nn.Module]) -> nn.Module:
+        """Convolutions with the norms and activations behind them, as one module each."""
+        done: list[nn.Module] = []
+        while parts:
+            part = parts.pop(0)
+            if not isinstance(part, nn.Conv2d):
+                self.rewrite(part)
+                done.append(part)
+                continue
+            if parts and isinstance(parts[0], nn.BatchNorm2d):
+                part = _folded(part, parts.pop(0))
+            activation: Activation = "none"
+            if parts and isinstance(parts[0], (nn.ReLU, nn.ReLU6)):
+                activation = "relu6" if isinstance(parts.pop(0), nn.ReLU6) else "relu"
+            done.append(self.fuse(part, activation=activation))
+        return nn.Sequential(*done)
+
+
+# Rows of a recurrence on a CPU are taken so many cells at a time.
+_CELLS_AT_ONCE = 2400
+
+
+def _folded(convolution: Any, norm: Any) -> nn.Conv2d:
+    folded: nn.Conv2d = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm)
+    return folded
+
+
+def _joined(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """One convolution of both inputs, joined, that gives the sum of two."""
+    both = nn.Conv2d(
+        first.in_channels + second.in_channels, first.out_channels, 3, padding=1, device=first.weight.device
+    )
+    with torch.no_grad():
+        both.weight.copy_(torch.cat([first.weight, second.weight], 1))
+        both.bias.copy_(first.bias + second.bias)  # type: ignore[union-attr, operator]
+    return both
+
+
+_Geometry = tuple[list[int], list[int], list[int], int]
+
+
+def _geometry(convolution: nn.Conv2d) -> _Geometry:
+    """Padding, stride, dilation, groups."""
+    padding = convolution.padding
+    if isinstance(padding, str):
+        raise ValueError(f"padding must be given in cells, got {padding!r}")
+    return list(padding), list(convolution.stride), list(convolution.dilation), convolution.groups
+
+
+def _packed(weight: torch.Tensor, geometry: _Geometry, x: torch.Tensor) -> torch.Tensor | None:
+    """Weights as oneDNN wants them for inputs like `x`; None where this torch or this processor cannot do it."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return None
+    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return None
+    padding, stride, dilation, groups = geometry
+    try:
+        packed: torch.Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, padding, stride, dilation, groups, list(x.shape)
+        )
+        # Tried once: these operators are torch's own, but not part of its promised interface.
+        torch.ops.mkldnn._convolution_pointwise(
+            x.contiguous(memory_format=torch.channels_last),
+            packed,
+            None,
+            padding,
+            stride,
+            dilation,
+            groups,
+            "none",
+            [],
+            "",
+        )
+    except (RuntimeError, AttributeError, TypeError):
+        return None
+    return packed
+
+
+def _activate(x: torch.Tensor, activation: Activation) -> torch.Tensor:
+    if activation == "relu":
+        return x.relu_()
+    return x.clamp_(0, 6) if activation == "relu6" else x
