@@ -1,18 +1,39 @@
-"""The trainer learns, resumes exactly, and refuses nonsense; on pictures of 48x64."""
+"""The trainer learns, resumes exactly, ends early, and refuses nonsense; on pictures of 48x64 and 64x64."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from made import CANVAS, TINY, make_checkpoint, make_stills
 
+from vidsal.config import parse_nested
+from vidsal.data.clips import make_clip
 from vidsal.errors import CheckpointError, ConfigError
-from vidsal.model.checkpoint import read_checkpoint
-from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
+from vidsal.losses import LossOptions
+from vidsal.model._torchvision import import_torchvision_models
+from vidsal.model.checkpoint import PRESETS, SaliencyModel, read_checkpoint
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.preprocess import PreprocessOptions
+from vidsal.train import (
+    CardText,
+    ScheduleOptions,
+    TrainConfig,
+    TrainProgress,
+    _initialise_as_published,
+    _load_data,
+    _make_optimizer,
+    _rate_share,
+    _Run,
+    _Step,
+    train,
+    validation_loss,
+)
 
 SCHEDULE = ScheduleOptions(passes=2, frames_per_step=4, learning_rate=3e-3, backbone_learning_rate=3e-3)
 
@@ -101,15 +122,249 @@ def test_fine_tuning_takes_the_weights_and_the_architecture_of_a_checkpoint(stil
     assert all(torch.equal(tuned.state_dict()[name], begun.state_dict()[name]) for name in kernels)
 
 
-@pytest.mark.parametrize("preset", ["sam-resnet", "sam-vgg"])
+RECIPE = ScheduleOptions(
+    passes=2,
+    frames_per_step=1,
+    clip_lengths={1: 1.0},
+    optimizer="rmsprop",
+    schedule="constant",
+    learning_rate=1e-4,
+    backbone_learning_rate=1e-4,
+    weight_decay=0,
+    clip_gradient_norm=0,
+    average_decay=0,
+)
+SQUARE = PreprocessOptions(height=64, width=64)
+PUBLISHED = {
+    "sam-resnet": SAMConfig("resnet50", 16, 2, "none", 4, 2, 4, "published"),
+    # VGG-16 hands on its own 512 channels.
+    "sam-vgg": SAMConfig("vgg16", 512, 2, "none", 4, 2, 4, "published"),
+}
+
+
+@pytest.fixture(scope="module")
+def one_still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One picture to train on, one to validate on."""
+    return make_stills(tmp_path_factory.mktemp("data") / "one", count=2)
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """State dicts as torchvision's, with random weights."""
+    models, folder = import_torchvision_models(), tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(models.resnet50(weights=None).state_dict(), folder / "sam-resnet.pth")
+    # A classifier of one class: the real one has 100 million weights that are not read.
+    vgg = models.vgg16(weights=None, num_classes=1).state_dict()
+    torch.save({name: value for name, value in vgg.items() if name.startswith("features.")}, folder / "sam-vgg.pth")
+    return {preset: folder / f"{preset}.pth" for preset in PUBLISHED}
+
+
+def published(preset: str, one_still: Path, output: Path, imagenet: dict[str, Path], **changes: object) -> TrainConfig:
+    values: dict[str, object] = {
+        "preset": preset,
+        "model": PUBLISHED[preset],
+        "preprocess": SQUARE,
+        "imagenet_weights": imagenet[preset],
+        "freeze_backbone_statistics": True,
+        "schedule": RECIPE,
+    }
+    return config(one_still, output, **(values | changes))
+
+
+def begin(run: TrainConfig) -> tuple[_Run, Callable[[int, int], float]]:
+    """A run, and what does a step of it on the first training picture: step number, frames of the clip -> loss."""
+    training, _ = _load_data(run)
+    moving = _Run.start(run, torch.device("cpu"), 100)
+
+    def step(number: int, times: int) -> float:
+        random = np.random.default_rng(number)
+        clip = make_clip(training[0], times=times, preprocess=moving.preprocess, augment=None, random=random)
+        return moving.train_step(_Step(0, (0,), times, number), [clip])
+
+    return moving, step
+
+
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_a_published_network_learns_a_picture_with_all_its_parameters(
+    one_still: Path, tmp_path: Path, imagenet: dict[str, Path], preset: str
+) -> None:
+    # BGR minus means, as its preset, and the notes say that the weights were trained on something else.
+    caffe = dataclasses.replace(PRESETS[preset].preprocess, height=64, width=64)
+    run, step = begin(published(preset, one_still, tmp_path, imagenet, preprocess=caffe))
+    assert ["v1.5" in note for note in run.notes] == ([True, False] if preset == "sam-resnet" else [False])
+    assert "another input" in run.notes[-1]
+    first = step(0, 1)
+    without = {name for name, value in run.network.named_parameters() if not value.grad.any()}  # type: ignore[union-attr]
+    # V_a starts at zero: what stands before it gets nothing in the very first step.
+    before_v = {"attention_hidden.weight", "attention_hidden.bias", "attention_input.weight", "attention_input.bias"}
+    assert without == {f"recurrence.{name}" for name in before_v}
+    # The second step is a clip of two frames, the state carried over.
+    step(1, 2)
+    for name, value in run.network.named_parameters():
+        assert value.grad is not None and value.grad.isfinite().all() and value.grad.any(), name
+    # Centres and widths outside their bounds are clipped and stand still, as published; the others all move.
+    for priors in run.network.priors:
+        vector = priors.parameters_vector
+        low, high = torch.tensor([[0.25, 0.35, 0.1, 0.2], [0.75, 0.65, 0.9, 0.8]]).repeat_interleave(4, 1)
+        assert torch.equal(vector.grad != 0, (vector > low) & (vector < high))
+    later = [step(number, 1) for number in range(2, 8)]
+    assert later[-1] < first - 0.5, (first, later)
+
+
+def test_a_published_network_resumed_ends_as_an_unbroken_one(
+    one_still: Path, tmp_path: Path, imagenet: dict[str, Path]
+) -> None:
+    made = published("sam-resnet", one_still, tmp_path, imagenet)
+    whole, step = begin(made)
+    for number in range(3):
+        if number == 2:
+            whole.save()
+        step(number, 1)
+    resumed, step = begin(made)
+    resumed.resume()
+    assert resumed.step == 2
+    step(2, 1)
+    a, b = whole.network.state_dict(), resumed.network.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    # Without its optimiser's memory it would not.
+    forgetful, step = begin(made)
+    forgetful.network.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True)["network"])
+    step(2, 1)
+    assert not torch.equal(forgetful.network.state_dict()["head.out.weight"], a["head.out.weight"])
+
+
 @pytest.mark.slow
-def test_a_published_architecture_trains_a_step(stills: Path, tmp_path: Path, preset: str) -> None:
-    small = dataclasses.replace(SCHEDULE, frames_per_step=1, clip_lengths={1: 1.0}, passes=1)
-    canvas = dataclasses.replace(CANVAS, channel_order="bgr", divisor=1.0)
-    run = config(stills, tmp_path, preset=preset, model=None, preprocess=canvas, schedule=small)
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_training_a_published_network_says_on_its_card_how_the_first_weights_fit(
+    one_still: Path, tmp_path: Path, imagenet: dict[str, Path], preset: str
+) -> None:
+    words = CardText(name="mine", initialisation="torchvision, ImageNet.")
+    once = dataclasses.replace(RECIPE, passes=1)
+    made = published(preset, one_still, tmp_path, imagenet, card=words, schedule=once, weights_dtype="bf16")
     seen: list[TrainProgress] = []
-    train(run, on_progress=seen.append, stop_after_steps=1)
-    assert seen[0].loss == seen[0].loss
+    network, preprocess, card = read_checkpoint(train(made, on_progress=seen.append))
+    assert (network.config, preprocess) == (PUBLISHED[preset], SQUARE)
+    assert card.initialisation == " ".join(["torchvision, ImageNet.", *seen[0].notes])
+    assert ("v1.5" in card.initialisation) is (preset == "sam-resnet")
+    weight = network.state_dict()["recurrence.gates_hidden.weight"]
+    assert torch.equal(weight, weight.bfloat16().float()) and weight.any()
+
+
+@pytest.mark.parametrize("name", ["sam-resnet", "sam-vgg"])
+def test_the_recipe_of_a_published_network_trains_the_published_network(name: str) -> None:
+    file = Path(__file__).parents[1] / "configs" / f"train_{name.replace('-', '_')}.yaml"
+    recipe, _ = parse_nested(TrainConfig, [str(file)], prog="vidsal train")
+    assert recipe.model == PRESETS[name].config
+    assert recipe.preprocess == dataclasses.replace(PreprocessOptions(), blur_pixels=7.0)
+    assert recipe.schedule == dataclasses.replace(
+        RECIPE, passes=10, undetected_cut_probability=0.0, early_stopping_patience=3
+    )
+    assert dataclasses.replace(recipe.loss, kl_epsilon=0.0) == LossOptions(10.0, -2.0, -1.0)
+    assert recipe.loss.kl_epsilon == pytest.approx(1e-7 * 480 * 640 / (240 * 320))
+
+
+def test_rmsprop_is_keras_formula_and_the_rate_stays() -> None:
+    random = np.random.default_rng(1)
+    weight, memory = random.normal(size=5), np.zeros(5)
+    parameter = torch.nn.Parameter(torch.from_numpy(weight.copy()))
+    optimizer = _make_optimizer([{"params": [parameter], "lr": 1e-2, "weight_decay": 0.0}], RECIPE)
+    for number in range(6):
+        gradient = random.normal(size=5) * 10.0 ** -(2 * number)  # down to where epsilon counts
+        memory = 0.9 * memory + (1 - 0.9) * gradient**2
+        weight = weight - 1e-2 * gradient / (np.sqrt(memory) + 1e-8)
+        parameter.grad = torch.from_numpy(gradient)
+        optimizer.step()
+        np.testing.assert_allclose(parameter.detach().numpy(), weight, rtol=1e-12)
+    assert [_rate_share(step, 10, RECIPE) for step in range(10)] == [1.0] * 10
+
+
+def test_a_published_head_starts_alive_whatever_the_seed(one_still: Path, tmp_path: Path) -> None:
+    tiny = SAMConfig("mobilenet_v2", 8, 1, "none", 2, 1, 1, "published")
+    for seed in range(6):
+        torch.manual_seed(seed)
+        network = SaliencyAttentiveModel(tiny)
+        _initialise_as_published(network)
+        features = torch.rand(1, 8, 4, 4, generator=torch.Generator().manual_seed(seed))
+        assert (network.head.out(features) > 0).all()
+        assert not network.recurrence.attention_score.weight.any()
+        gate = network.recurrence.gates_hidden.weight[:8].flatten(1)
+        torch.testing.assert_close(gate @ gate.T, 1.21 * torch.eye(8), atol=1e-5, rtol=1e-5)
+
+
+EARLY = dataclasses.replace(SCHEDULE, passes=12, schedule="constant", early_stopping_patience=2, average_decay=0.0)
+
+
+def test_a_run_ends_after_its_patience_and_keeps_the_best_pass(stills: Path, tmp_path: Path) -> None:
+    # A rate so high that validation soon gets worse.
+    wild = dataclasses.replace(EARLY, learning_rate=0.05, backbone_learning_rate=0.05)
+    made = config(stills, tmp_path, schedule=wild, weights_dtype="fp32")
+    seen: list[TrainProgress] = []
+    path = train(made, on_progress=seen.append)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [entry["validation_loss"] for entry in log]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + 2 < 12
+    # No earlier place where two passes in a row brought nothing.
+    assert all(min(losses[n + 1 : n + 3]) < min(losses[: n + 1]) for n in range(best))
+    assert f"weights of pass {best + 1} are kept" in seen[-1].notes[0] and seen[-1].step < seen[-1].steps
+    assert [progress.notes for progress in seen[:-1]] == [()] * (len(seen) - 1)
+    network, preprocess, card = read_checkpoint(path)
+    model = SaliencyModel(network, preprocess=preprocess, card=card, device="cpu")
+    validation = _load_data(made)[1]
+    assert validation_loss(model, validation, options=LossOptions()) == pytest.approx(losses[best], rel=1e-4)
+    assert losses[-1] > losses[best] and json.loads(card.training)["best_pass"] == best + 1
+    # Called again, it has nothing left to do and writes the same.
+    assert train(made, on_progress=seen.append) == path and seen[-1].step == log[-1]["step"]
+
+
+def test_a_run_that_ends_early_can_be_killed_and_resumed(stills: Path, tmp_path: Path) -> None:
+    still = dataclasses.replace(EARLY, passes=4, early_stopping_patience=1, learning_rate=0.05)
+    whole = train(config(stills, tmp_path / "whole", schedule=still, weights_dtype="fp32"))
+    broken = config(stills, tmp_path / "broken", schedule=still, weights_dtype="fp32")
+    for _ in range(9):
+        path = train(broken, stop_after_steps=2)
+        if path.suffix == ".safetensors":
+            break
+    a, b = (read_checkpoint(one)[0].state_dict() for one in (whole, path))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    logs = [
+        [json.loads(line)["validation_loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "broken")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_written_in_it(stills: Path, tmp_path: Path) -> None:
+    made = config(stills, tmp_path)
+    train(made, stop_after_steps=1)
+    run = _Run.start(made, torch.device("cpu"), 1)
+    run.average.state_dict()["head.out.weight"].fill_(1e5)
+    with pytest.raises(CheckpointError, match="--weights_dtype fp32"):
+        run.finish({})
+    wider = dataclasses.replace(made, weights_dtype="fp32")
+    run.config = wider
+    assert (read_checkpoint(run.finish({}))[0].state_dict()["head.out.weight"] == 1e5).all()
+    # Another way to store the result is not another run.
+    assert train(wider, stop_after_steps=1).name == "state.pt"
+
+
+def test_a_state_saved_before_an_option_existed_is_resumed_where_the_option_is_at_its_default(
+    stills: Path, tmp_path: Path
+) -> None:
+    made = config(stills, tmp_path)
+    path = train(made, stop_after_steps=1)
+    saved = torch.load(path, weights_only=True)
+    values = json.loads(saved["config"])
+    for name in ("optimizer", "early_stopping_patience"):
+        del values["schedule"][name]
+    del values["model"]["stride_in"], values["loss"]["kl_epsilon"], saved["best"], saved["passes_since_best"]
+    torch.save(saved | {"config": json.dumps(values)}, path)
+    with pytest.raises(ConfigError, match="another configuration"):
+        train(dataclasses.replace(made, loss=LossOptions(kl_epsilon=1e-7)), stop_after_steps=1)
+    seen: list[TrainProgress] = []
+    train(made, stop_after_steps=1, on_progress=seen.append)
+    assert seen[0].step == 2
 
 
 @pytest.mark.parametrize(
@@ -121,6 +376,11 @@ def test_a_published_architecture_trains_a_step(stills: Path, tmp_path: Path, pr
         ({"schedule": ScheduleOptions(clip_lengths={0: 1.0})}, "clip_lengths"),
         ({"schedule": ScheduleOptions(frames_per_step=2, clip_lengths={4: 1.0})}, "frames_per_step"),
         ({"device": "gpu"}, "unknown device"),
+        ({"schedule": ScheduleOptions(optimizer="rmsprop")}, "set weight_decay to 0"),
+        ({"schedule": ScheduleOptions(clip_gradient_norm=-1.0)}, "clip_gradient_norm"),
+        ({"schedule": ScheduleOptions(early_stopping_patience=0)}, "at least 1"),
+        ({"schedule": EARLY, "validation_pictures": 0}, "needs validation pictures"),
+        ({"start_from": Path("a"), "imagenet_weights": Path("b")}, "leave one of them out"),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(
