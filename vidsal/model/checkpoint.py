@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vidsal.errors import CheckpointError, ConfigError, EncodeError
+from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import prepare_for_inference
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
 from vidsal.model.store import cached_path, verified_path
@@ -135,6 +136,7 @@ class SaliencyModel:
         self.preprocessor = Preprocessor(preprocess)
         self.dtype = _dtype(precision, self.device)
         self.network = prepare_for_inference(network.eval(), device=self.device, dtype=self.dtype)
+        self._forward = RecordedNetwork(self.network) if self.device.type == "cuda" else self.network
 
     @torch.inference_mode()
     def __call__(
@@ -148,9 +150,12 @@ class SaliencyModel:
         lengths: Sequence[int] | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities over the canvas; arguments and results as `SaliencyAttentiveModel.forward`."""
-        log_density, state = self.network(
-            frames, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
-        )
+        # What runs on CUDA in float32 is float32: by default cuDNN would take TF32. Shapes repeat, so it may try which
+        # of its algorithms is fastest.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=self.dtype != torch.float32):
+            log_density, state = self._forward(
+                frames, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
+            )
         return log_density, state
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidsal.model.backbones import Bottleneck, DilatedResNet50
+from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.model.winograd import WinogradKernel, Workspace, suits_winograd
@@ -157,6 +158,20 @@ class _FusedBottleneck(nn.Module):
         return result
 
 
+class _FixedPriors(nn.Module):
+    """The prior maps of `LearnedPriors`, which no longer change: made once a size."""
+
+    def __init__(self, priors: LearnedPriors) -> None:
+        super().__init__()
+        self.priors = priors
+        self._maps: dict[tuple[int, int], torch.Tensor] = {}
+
+    def forward(self, height: int, width: int) -> torch.Tensor:
+        if (height, width) not in self._maps:
+            self._maps[height, width] = self.priors(height, width)
+        return self._maps[height, width]
+
+
 class _FastRecurrence(AttentiveConvLSTM):
     """The recurrence with fused convolutions.
 
@@ -282,6 +297,8 @@ class _Maker:
     def _fast_form(self, module: nn.Module) -> nn.Module | None:
         if isinstance(module, Bottleneck):
             return _FusedBottleneck(module, self)
+        if isinstance(module, LearnedPriors):
+            return _FixedPriors(module)
         if isinstance(module, AttentiveConvLSTM):
             return _FastRecurrence(module, self)
         if isinstance(module, nn.Conv2d):
