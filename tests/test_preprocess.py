@@ -158,3 +158,21 @@ def test_the_blur_can_be_made_in_inference_and_used_in_training() -> None:
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PreprocessOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(240, 320), (180, 320), (720, 1280), (301, 450), (90, 500), (50, 40)])
+def test_letter_boxing_on_a_device_is_that_of_the_cpu_within_a_level(size: tuple[int, int]) -> None:
+    preprocess = Preprocessor(PreprocessOptions(resize="bilinear", channel_order="bgr"))
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (2, *size, 3), np.uint8)
+    result = preprocess._letter_box_on(torch.device("cpu"), frames)
+    expected = preprocess._letter_box(frames).float()
+    assert float((result - expected).abs().max()) <= 1
+    assert float((result != expected).float().mean()) < 0.15
+
+
+def test_shrinking_by_area_is_left_to_the_cpu() -> None:
+    area, bilinear = Preprocessor(PreprocessOptions()), Preprocessor(PreprocessOptions(resize="bilinear"))
+    assert not area._resizes_on_device(720, 1280)
+    assert area._resizes_on_device(180, 320)
+    assert bilinear._resizes_on_device(720, 1280)
