@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
@@ -129,10 +130,11 @@ def test_training_shows_its_loss_and_after_a_pass_its_scores(
         # A resumed run: 1000 of the 1200 steps were done before, the next hundred took 50 seconds.
         clock(progress(1000))
         now = 50.0
-        clock(progress(1100, {"osie": {"nss": 3.0, "cc": 0.8}}))
+        clock(dataclasses.replace(progress(1100, {"osie": {"nss": 3.0, "cc": 0.8}}), notes=("the stride was moved",)))
     assert clock.last is not None and clock.last.step == 1100
     printed = capsys.readouterr().err
     assert "sam-lite: 1100 of 1200 steps, 2.0 steps/s, 0:50 left, pass 2/12 loss -1.25" in printed
+    assert "note: the stride was moved" in printed
     assert re.search(r"osie +3\.000 +0\.800", printed)
 
 

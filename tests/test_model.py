@@ -122,6 +122,64 @@ def test_streams_in_one_batch_do_not_disturb_each_other() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("carry_steps", [1, 2])
+def test_streams_of_different_lengths_share_a_batch(carry_steps: int) -> None:
+    model, clips = tiny(), frames(4, streams=4)
+    _, before = model(frames(1, streams=4, seed=2))
+    flags = [[False] * 4, [False, True, False, True], [True] * 4, [False] * 4]
+    lengths = [4, 3, 2, 0]
+    together, state = model(clips, before, fresh=flags, carry_steps=carry_steps, lengths=lengths)
+    for stream, length in enumerate(lengths):
+        if length == 0:
+            # Nothing of this stream came: its state waits unchanged.
+            assert torch.equal(state.hidden[stream], before.hidden[stream])
+            assert torch.equal(state.cell[stream], before.cell[stream])
+            continue
+        alone, own = model(
+            clips[stream : stream + 1, :length],
+            before.select([stream]),
+            fresh=[flags[stream][:length]],
+            carry_steps=carry_steps,
+        )
+        assert close(together[stream : stream + 1, :length], alone)
+        assert close(state.select([stream]).hidden, own.hidden)
+        assert close(state.select([stream]).cell, own.cell)
+
+
+@torch.no_grad()
+def test_frames_that_all_start_afresh_go_through_the_steps_together() -> None:
+    model, clips = tiny(), frames(3, streams=2)
+    sizes = []
+    step = model.recurrence.step
+    model.recurrence.step = lambda x, *rest: sizes.append(len(x)) or step(x, *rest)  # type: ignore[method-assign, func-returns-value]
+    together, _ = model(clips, fresh=[[True] * 3] * 2)
+    assert sizes == [6, 6]  # as many calls as steps, each of all frames of all streams
+    for stream in range(2):
+        for t in range(3):
+            alone, _ = model(clips[stream : stream + 1, t : t + 1])
+            assert close(together[stream, t], alone[0, 0])
+
+
+@torch.no_grad()
+def test_a_step_from_zero_without_a_state_is_a_step_from_a_state_of_zeros() -> None:
+    recurrence, features = tiny().recurrence, torch.randn(2, 8, 4, 4)
+    for convolution in (recurrence.attention_hidden, recurrence.gates_hidden):
+        torch.nn.init.normal_(convolution.bias)  # type: ignore[arg-type]
+    attended = recurrence.precompute(features)
+    with_zeros = recurrence.step(features, attended, recurrence.initial_state(features))
+    without = recurrence.step(features, attended, None)
+    torch.testing.assert_close(without.hidden, with_zeros.hidden)
+    torch.testing.assert_close(without.cell, with_zeros.cell)
+    assert float(without.hidden.abs().max()) > 0.01
+
+
+def test_lengths_that_do_not_fit_are_refused() -> None:
+    for lengths in ([1], [1, 3], [-1, 2]):
+        with pytest.raises(ValueError, match="2 numbers from 0 to 2"):
+            tiny()(frames(2, streams=2), lengths=lengths)
+
+
+@torch.no_grad()
 def test_the_number_of_steps_counts() -> None:
     model, clip = tiny(), frames(2)
     assert close(model(clip)[0], model(clip, fresh_steps=2, carry_steps=1)[0])

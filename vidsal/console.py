@@ -191,6 +191,8 @@ class TrainClock:
     def __call__(self, progress: TrainProgress) -> None:
         """Show a step; after a pass, its scores."""
         self.last = progress
+        for note in progress.notes:
+            self._display.say(f"note: {note}")
         now = time.monotonic()
         if self._begin is None:
             # The first step also loads and warms up: the clock starts behind it.
