@@ -89,7 +89,7 @@ def test_an_unknown_key_or_format_in_the_header_is_refused(tmp_path: Path) -> No
 
 
 def test_a_model_without_weights_says_what_to_do() -> None:
-    with pytest.raises(CheckpointError, match="weights fetch sam-resnet.*weights import FILE.*path of a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"weights fetch sam-resnet.*weights import FILE.*path of a checkpoint"):
         load_model("sam-resnet", device="cpu")
     with pytest.raises(CheckpointError, match="neither a preset"):
         load_model("sam-giant", device="cpu")

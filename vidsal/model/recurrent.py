@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -223,8 +224,8 @@ class _Stretch:
 def _stretches(fresh: Sequence[Sequence[bool]], lengths: Sequence[int]) -> list[_Stretch]:
     result = []
     for stream, (flags, length) in enumerate(zip(fresh, lengths, strict=True)):
-        starts = [t for t in range(length) if t == 0 or flags[t]]
-        for start, end in zip(starts, [*starts[1:], length], strict=True):
+        bounds = [t for t in range(length) if t == 0 or flags[t]] + [length]
+        for start, end in pairwise(bounds):
             result.append(_Stretch(stream, start, end - start, bool(flags[start])))
     return result
 

@@ -21,11 +21,7 @@ from av.error import FFmpegError
 
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import SaliencyBatch
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from vidsal.locks import try_to_lock
 
 __all__ = ["FileSink", "Sink"]
 
@@ -178,7 +174,7 @@ class FileSink(ABC):
             with self._telling():
                 lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                if not _try_to_lock(lock):
+                if not try_to_lock(lock):
                     raise EncodeError(
                         f"cannot write {self._target}: another run is writing {self.partial_path}; "
                         "wait until it has ended, or choose another name"
@@ -223,19 +219,6 @@ class FileSink(ABC):
                 ) from error
             reason = getattr(error, "strerror", None) or error
             raise EncodeError(f"cannot write {self.partial_path}: {reason}") from error
-
-
-def _try_to_lock(file: int) -> bool:
-    """Locks an open file for as long as it is open or the process lives; False where another holds the lock."""
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Any other error is a file system without locks: one run at a time works there as well.
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
-    return True
 
 
 _FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
