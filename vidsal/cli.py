@@ -80,7 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     parser = _Parser(prog="vidsal", description="Predict where people look in video.", epilog=_EPILOG)
     parser.add_argument("-V", "--version", action=_Version)
-    commands = {"run": _run_command, "train": _train_command, "models": _models_command, "weights": _weights_command}
+    commands = {
+        "run": _run_command,
+        "train": _train_command,
+        "models": _models_command,
+        "weights": _weights_command,
+        "bench": _bench_command,
+    }
     parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command: vidsal COMMAND --help")
     given = parser.parse_args(arguments)
@@ -102,6 +108,7 @@ commands:
   train    train a model on stills with fixations
   models   list the models, or show the card of one
   weights  fetch or import the published weights, show and check those here
+  bench    measure how fast a model is on this machine, stage by stage
 
 vidsal COMMAND --help shows a command's options. With VIDSAL_DEBUG=1 errors come with their traceback.
 """
@@ -463,6 +470,42 @@ def _verify_weights(arguments: list[str]) -> int:
         else:
             _print_out(f"{name}: whole ({path})")
     return status
+
+
+def _bench_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal bench` in, a table on stdout and a JSON report out."""
+    from vidsal.bench import BenchOptions, bench, format_bench
+
+    parser = _Parser(prog="vidsal bench", description=_BENCH_DESCRIPTION)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file, as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
+    configuration.add_flags(parser, BenchOptions, aliases={"model": "-m"})
+    given = vars(parser.parse_args(_hyphenated(arguments)))
+    target, quiet = given.pop("json"), given.pop("quiet")
+    try:
+        options = configuration.resolve(BenchOptions, given)
+    except ConfigError as error:
+        raise configuration.UsageError(_in_flags(str(error))) from error
+    _check_model(options.model.model)
+    if target is not None and not target.absolute().parent.is_dir():
+        raise configuration.UsageError(f"--json {target}: its folder does not exist")
+    from vidsal.console import say
+
+    _share_cores()
+    report = bench(options, on_note=None if quiet else lambda text: say(f"vidsal: {text}"))
+    _print_out(format_bench(report))
+    if target is not None:
+        try:
+            target.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise EncodeError(f"cannot write {target}: {error.strerror}; choose another path") from error
+    return 0
+
+
+_BENCH_DESCRIPTION = """\
+Measure a model on this machine: every stage alone, the share of the measured matrix
+peak, memory, and `vidsal run` end to end. Needs no input and, for its speed, no weights.
+"""
 
 
 def _check_preset(name: str) -> None:
