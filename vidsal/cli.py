@@ -86,6 +86,7 @@ def _dispatch(arguments: list[str]) -> int:
         "models": _models_command,
         "weights": _weights_command,
         "bench": _bench_command,
+        "export": _export_command,
     }
     parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command: vidsal COMMAND --help")
@@ -109,6 +110,7 @@ commands:
   models   list the models, or show the card of one
   weights  fetch or import the published weights, show and check those here
   bench    measure how fast a model is on this machine, stage by stage
+  export   write a model as an ONNX file, for other runtimes
 
 vidsal COMMAND --help shows a command's options. With VIDSAL_DEBUG=1 errors come with their traceback.
 """
@@ -505,6 +507,39 @@ def _bench_command(arguments: list[str]) -> int:
 _BENCH_DESCRIPTION = """\
 Measure a model on this machine: every stage alone, the share of the measured matrix
 peak, memory, and `vidsal run` end to end. Needs no input and, for its speed, no weights.
+"""
+
+
+def _export_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal export` in, an ONNX file on disk and its path on stdout out."""
+    from vidsal.export import ExportStages, export_model
+
+    parser = _Parser(prog="vidsal export", description=_EXPORT_DESCRIPTION)
+    parser.add_argument("model", metavar="MODEL", help="name of a preset, or path of a checkpoint")
+    parser.add_argument("--output", "-o", metavar="FILE", type=Path, required=True, help="the .onnx file to write")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
+    configuration.add_flags(parser, ExportStages, aliases={})
+    given = vars(parser.parse_args(_hyphenated(arguments)))
+    model, output, quiet = (given.pop(name) for name in ("model", "output", "quiet"))
+    _check_model(model)
+    from vidsal.console import say
+
+    try:
+        options = configuration.resolve(ExportStages, given).export
+        if not quiet:
+            say(f"vidsal: exporting {model}; this takes up to a minute")
+        report = export_model(model, output, options=options)
+    except ConfigError as error:
+        raise configuration.UsageError(_in_flags(str(error))) from error
+    if not quiet:
+        say(f"{report.path.name}: {report}")
+    _print_out(str(report.path))
+    return 0
+
+
+_EXPORT_DESCRIPTION = """\
+Write a model as an ONNX file for ONNX Runtime, OpenVINO and others. Its metadata hold the
+preprocessing and the card. docs/export.md describes inputs and outputs, with an example.
 """
 
 

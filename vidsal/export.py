@@ -1,0 +1,524 @@
+"""A trained network in, an ONNX file that other runtimes run out: graph, weights, and in its metadata what they mean.
+
+The graph is of the network as it is defined, in float32; runtimes do their own rewriting. `docs/export.md` describes
+inputs and outputs and has an example without vidsal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import logging
+import secrets
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from vidsal.errors import CheckpointError, ConfigError, EncodeError
+from vidsal.model.checkpoint import PRESETS, ModelCard, read_checkpoint
+from vidsal.model.sam import SaliencyAttentiveModel, SAMState
+from vidsal.model.store import verified_path
+from vidsal.preprocess import PreprocessOptions, Preprocessor
+
+__all__ = [
+    "LARGEST_DIFFERENCE",
+    "ExportOptions",
+    "ExportReport",
+    "ExportStages",
+    "export_model",
+    "export_network",
+]
+
+LARGEST_DIFFERENCE = 1e-4
+"""Of densities, H and C from the file and from the network, relative to the largest value of each."""
+
+_FORMAT = 1
+_OPSETS = (18, 23)
+# A protobuf message, and so an ONNX file of one piece, ends at 2 GiB; the graph itself takes little of it.
+_MOST_WEIGHT_BYTES = 2**31 - 2**26
+_NOISY_LOGGERS = ("onnx_ir", "onnxscript", "torch.export", "torch.onnx")
+_INSTALL = "pip install 'vidsal[export]'"
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the exported graph does."""
+
+    state: Literal["carry", "reset"] = "carry"
+    """carry takes H and C of the frame before and gives them back; reset starts every frame afresh."""
+    steps: int | None = None
+    """Refinement steps a frame; default: 1 with carry, the model's own number (3 for sam-lite) with reset. A frame
+    that starts afresh always gets at least the model's own number."""
+    batch: int | None = None
+    """Pictures a call, one of each stream; default: any number."""
+    opset: int = 18
+    """Version of ONNX's operators, 18 to 23; an older runtime may know only the lower ones."""
+    check: bool | None = None
+    """Run the file with ONNX Runtime and compare it with the network before it gets its name; default: where
+    onnxruntime is installed."""
+    overwrite: bool = False
+    """Replace a file that is already there; default: refuse, naming the file."""
+
+    def __post_init__(self) -> None:
+        if self.state not in ("carry", "reset"):
+            raise ConfigError(f"state must be carry or reset, got {self.state!r}")
+        for name in ("steps", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        if not _OPSETS[0] <= self.opset <= _OPSETS[1]:
+            raise ConfigError(f"opset must be from {_OPSETS[0]} to {_OPSETS[1]}, got {self.opset}")
+
+
+@dataclass(frozen=True)
+class ExportStages:
+    """All options of `vidsal export`."""
+
+    export: ExportOptions = field(default_factory=ExportOptions)
+    """What the exported graph does."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export made."""
+
+    path: Path
+    """The file."""
+    name: str
+    """Name of the model."""
+    inputs: dict[str, str]
+    """Name to type and shape, in order: {"pixels": "float32 (batch, 3, 240, 320)"}."""
+    outputs: dict[str, str]
+    """The same of what comes out."""
+    fresh_steps: int
+    """Refinement steps on a frame that starts afresh."""
+    carry_steps: int | None
+    """Refinement steps on a frame that goes on from the state; None with reset."""
+    difference: float | None
+    """Largest difference between file and network, relative as `LARGEST_DIFFERENCE`; None where not compared."""
+
+    def __str__(self) -> str:
+        steps = f"refinement steps: {self.fresh_steps} a frame"
+        if self.carry_steps is not None:
+            steps = f"refinement steps: {self.carry_steps} a frame, {self.fresh_steps} on a fresh one"
+        checked = f"not compared with the network: ask for it with --check, which needs onnxruntime ({_INSTALL})"
+        if self.difference is not None:
+            checked = f"agrees with the network to {self.difference:.0e} ({LARGEST_DIFFERENCE:.0e} is allowed)"
+        return f"{self.name}, {self.path.stat().st_size / 1e6:.1f} MB; {steps}; {checked}"
+
+
+def export_model(model: str | Path, output: str | Path, *, options: ExportOptions | None = None) -> ExportReport:
+    """Write a model as an ONNX file.
+
+    Args:
+        model: a name in `PRESETS`, or the path of a vidsal checkpoint (.safetensors).
+        output: the file to write; ends in .onnx.
+        options: what the graph does; None for the defaults.
+
+    Raises:
+        CheckpointError: as `load_model`.
+        ConfigError: `output` does not end in .onnx.
+        EncodeError: onnx or onnxscript is not installed; the file is there or cannot be written; the exporter
+            failed; or what it made differs from the network.
+    """
+    options = options or ExportOptions()
+    # Before the weights are read: these cost nothing to find out.
+    _check_target(Path(output), overwrite=options.overwrite)
+    _require_packages(options)
+    network, preprocess, card = read_checkpoint(_checkpoint_of(model))
+    return export_network(network, output, preprocess=preprocess, card=card, options=options)
+
+
+def export_network(
+    network: SaliencyAttentiveModel,
+    output: str | Path,
+    *,
+    preprocess: PreprocessOptions,
+    card: ModelCard,
+    options: ExportOptions | None = None,
+) -> ExportReport:
+    """Write a network as an ONNX file: beside its target first, then renamed.
+
+    Args:
+        network: in evaluation mode, on the CPU, not rewritten by `prepare_for_inference`; left as it is.
+        output: the file to write; ends in .onnx.
+        preprocess: what its input looks like; fixes the size of the canvas.
+        card: its card.
+        options: what the graph does; None for the defaults.
+
+    Raises:
+        ConfigError: `output` does not end in .onnx.
+        EncodeError: as `export_model`.
+        ValueError: the network is in training mode.
+    """
+    options = options or ExportOptions()
+    path = Path(output)
+    _check_target(path, overwrite=options.overwrite)
+    onnx = _require_packages(options)
+    if network.training:
+        raise ValueError("only a network in evaluation mode can be exported: call eval() first")
+    weight_bytes = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    if weight_bytes > _MOST_WEIGHT_BYTES:
+        raise EncodeError(f"the weights take {weight_bytes / 2**30:.1f} GiB; an ONNX file of one piece holds 2 GiB")
+    plan = _Plan.of(network, preprocess, options)
+    proto = _make_proto(plan.graph(network), plan, opset=options.opset)
+    metadata = {
+        "format": _FORMAT,
+        "config": dataclasses.asdict(network.config),
+        "preprocess": dataclasses.asdict(preprocess),
+        "card": dataclasses.asdict(card),
+        "export": {
+            "state": options.state,
+            "fresh_steps": plan.fresh_steps,
+            "carry_steps": plan.carry_steps,
+            "batch": options.batch,
+        },
+    }
+    onnx.helper.set_model_props(proto, {"vidsal": json.dumps(metadata)})
+    # A name of its own: two processes may write the same target.
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    difference = None
+    try:
+        partial.write_bytes(proto.SerializeToString(deterministic=True))
+        del proto
+        if _checks(options):
+            difference = _largest_difference(partial, network, plan)
+            # Written so that not-a-number fails.
+            if not difference <= LARGEST_DIFFERENCE:
+                raise EncodeError(
+                    f"the exported graph differs from the network by {difference:.1e}, allowed is "
+                    f"{LARGEST_DIFFERENCE:.0e}; {path} was not written. Another --opset may help; please report it"
+                )
+        partial.replace(path)
+    except OSError as error:
+        raise EncodeError(f"cannot write {path}: {error}; free some space or choose another folder") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return ExportReport(
+        path=path,
+        name=card.name,
+        inputs=plan.described(plan.inputs),
+        outputs=plan.described(plan.outputs),
+        fresh_steps=plan.fresh_steps,
+        carry_steps=plan.carry_steps,
+        difference=difference,
+    )
+
+
+class _StartingAfresh(nn.Module):
+    """Pictures in, log densities out, each from the zero state."""
+
+    def __init__(self, network: SaliencyAttentiveModel, plan: _Plan) -> None:
+        super().__init__()
+        self.network, self.plan = network, plan
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        features = self.network.backbone(pixels)
+        attended = self.network.recurrence.precompute(features.deep)
+        state = self.network.recurrence.step(features.deep, attended, None)
+        for _ in range(self.plan.fresh_steps - 1):
+            state = self.network.recurrence.step(features.deep, attended, state)
+        return self.network._read_out(state.hidden, features, self.plan.canvas)
+
+
+class _GoingOn(nn.Module):
+    """Pictures, flags and state in, log densities and the new state out.
+
+    The steps that every frame gets stand in the main graph, where runtimes lay out weights beforehand; only those
+    that a fresh frame gets on top are in a branch, which is taken where any stream of the batch starts afresh.
+    """
+
+    def __init__(self, network: SaliencyAttentiveModel, plan: _Plan) -> None:
+        super().__init__()
+        self.network, self.carry_steps = network, plan.carry_steps or 0
+        self.more_steps, self.canvas = plan.fresh_steps - self.carry_steps, plan.canvas
+
+    def forward(
+        self, pixels: torch.Tensor, fresh: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        features = self.network.backbone(pixels)
+        attended = self.network.recurrence.precompute(features.deep)
+        anew = fresh[:, None, None, None]
+        # Chosen, not multiplied: what a caller left in the state of a fresh stream may be anything.
+        zero = torch.zeros((), dtype=hidden.dtype)
+        state = SAMState(torch.where(anew, zero, hidden), torch.where(anew, zero, cell))
+        state = self._refined(features.deep, attended, state, self.carry_steps)
+        hidden, cell = state.hidden, state.cell
+        if self.more_steps:
+            hidden, cell = torch.cond(
+                fresh.any(), self._with_more, self._as_it_is, (features.deep, attended, anew, hidden, cell)
+            )
+        return self.network._read_out(hidden, features, self.canvas), hidden, cell
+
+    def _refined(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState, steps: int) -> SAMState:
+        for _ in range(steps):
+            state = self.network.recurrence.step(features, attended, state)
+        return state
+
+    def _with_more(
+        self,
+        features: torch.Tensor,
+        attended: torch.Tensor,
+        anew: torch.Tensor,
+        hidden: torch.Tensor,
+        cell: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        after = self._refined(features, attended, SAMState(hidden, cell), self.more_steps)
+        return torch.where(anew, after.hidden, hidden), torch.where(anew, after.cell, cell)
+
+    def _as_it_is(
+        self,
+        features: torch.Tensor,
+        attended: torch.Tensor,
+        anew: torch.Tensor,
+        hidden: torch.Tensor,
+        cell: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # A branch may not hand out what it was given.
+        return hidden.clone(), cell.clone()
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """An input or an output of the graph; its first dimension is the batch."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a graph takes, does and gives."""
+
+    preprocess: PreprocessOptions
+    fresh_steps: int
+    carry_steps: int | None
+    batch: int | None
+    inputs: tuple[_Tensor, ...]
+    outputs: tuple[_Tensor, ...]
+
+    @classmethod
+    def of(cls, network: SaliencyAttentiveModel, preprocess: PreprocessOptions, options: ExportOptions) -> _Plan:
+        height, width = preprocess.height, preprocess.width
+        stride = network.backbone.stride
+        if height % stride or width % stride:
+            raise ValueError(f"the canvas must be a multiple of {stride}, got {height}x{width}")
+        carries = options.state == "carry"
+        carry_steps = (options.steps or 1) if carries else None
+        # With carry as `vidsal run` does it; with reset, fewer steps than the model's own are a choice.
+        fresh_steps = max(network.config.steps, carry_steps) if carry_steps else options.steps or network.config.steps
+        cells = (network.config.recurrent_channels, height // stride, width // stride)
+        pixels = _Tensor("pixels", torch.float32, (3, height, width))
+        log_density = _Tensor("log_density", torch.float32, (height, width))
+        state_in, state_out = (
+            [_Tensor(name, torch.float32, cells) for name in names]
+            for names in (("hidden", "cell"), ("next_hidden", "next_cell"))
+        )
+        fresh = _Tensor("fresh", torch.bool, ())
+        return cls(
+            preprocess=preprocess,
+            fresh_steps=fresh_steps,
+            carry_steps=carry_steps,
+            batch=options.batch,
+            inputs=(pixels, fresh, *state_in) if carries else (pixels,),
+            outputs=(log_density, *state_out) if carries else (log_density,),
+        )
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        return self.preprocess.height, self.preprocess.width
+
+    def graph(self, network: SaliencyAttentiveModel) -> nn.Module:
+        module = _StartingAfresh(network, self) if self.carry_steps is None else _GoingOn(network, self)
+        return module.eval()
+
+    def examples(self) -> tuple[torch.Tensor, ...]:
+        # A batch of one would be taken for a constant.
+        count = self.batch or 2
+        return tuple(torch.zeros(count, *tensor.shape, dtype=tensor.dtype) for tensor in self.inputs)
+
+    def described(self, tensors: tuple[_Tensor, ...]) -> dict[str, str]:
+        described = {}
+        for tensor in tensors:
+            lengths = [str(self.batch or "batch"), *map(str, tensor.shape)]
+            shape = f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"
+            described[tensor.name] = f"{str(tensor.dtype).removeprefix('torch.')} {shape}"
+        return described
+
+
+def _make_proto(module: nn.Module, plan: _Plan, *, opset: int) -> Any:
+    """The graph as an onnx.ModelProto, checked for form, without traces of the machine that made it."""
+    examples = plan.examples()
+    shapes = None if plan.batch else tuple({0: torch.export.Dim("batch")} for _ in examples)
+    with _hushed(), torch.no_grad():
+        # The upsampling's constants are made by the first call: not while being traced.
+        module(*examples)
+        onnx = importlib.import_module("onnx")
+        try:
+            program = torch.onnx.export(
+                module,
+                examples,
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=[tensor.name for tensor in plan.inputs],
+                output_names=[tensor.name for tensor in plan.outputs],
+                opset_version=opset,
+                verbose=False,
+            )
+            if program is None:
+                raise EncodeError("torch's exporter made nothing; a newer torch may help")
+            proto = program.model_proto
+            _tidy(onnx, proto)
+            onnx.checker.check_model(proto, full_check=True)
+        except (
+            torch.onnx.OnnxExporterError,
+            onnx.checker.ValidationError,
+            onnx.shape_inference.InferenceError,
+        ) as error:
+            first = str(error).strip().splitlines()[0]
+            raise EncodeError(
+                f"torch {torch.__version__} cannot export this network ({first}); try another --opset or torch"
+            ) from error
+    made = next((entry.version for entry in proto.opset_import if entry.domain == ""), None)
+    if made != opset:
+        raise EncodeError(f"torch's exporter cannot make opset {opset} of this network, only {made}: --opset {made}")
+    return proto
+
+
+def _tidy(onnx: Any, proto: Any) -> None:
+    """Take out source lines and paths of this machine, and weights that nothing uses."""
+    used: set[str] = set()
+    for graph in _graphs(onnx, proto.graph):
+        used.update(output.name for output in graph.output)
+        for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+        for node in graph.node:
+            used.update(node.input)
+    for graph in _graphs(onnx, proto.graph):
+        for at in reversed(range(len(graph.initializer))):
+            graph.initializer[at].ClearField("metadata_props")
+            graph.initializer[at].ClearField("doc_string")
+            if graph.initializer[at].name not in used:
+                del graph.initializer[at]
+
+
+def _graphs(onnx: Any, graph: Any) -> Iterator[Any]:
+    """A graph and those inside it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _graphs(onnx, attribute.g)
+
+
+@torch.no_grad()
+def _largest_difference(path: Path, network: SaliencyAttentiveModel, plan: _Plan) -> float:
+    """How far the file, run by ONNX Runtime frame by frame, is from the network on the same made pictures."""
+    onnxruntime = importlib.import_module("onnxruntime")
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    streams, times = plan.batch or 2, 2 if plan.carry_steps else 1
+    noise = np.random.default_rng(0).integers(0, 256, (streams * times, 12, 16, 3), np.uint8)
+    pixels = Preprocessor(plan.preprocess)(noise).contiguous()
+    pixels = pixels.reshape(streams, times, *pixels.shape[1:])
+    # The first stream goes on, the second is cut, and so forth.
+    fresh = [[t == 0 or b % 2 == 1 for t in range(times)] for b in range(streams)]
+    log_density, state = network(
+        pixels, fresh=fresh, fresh_steps=plan.fresh_steps, carry_steps=plan.carry_steps or plan.fresh_steps
+    )
+    # What a fresh stream brings along must not matter.
+    feed: Arrays = {
+        tensor.name: np.full((streams, *tensor.shape), 7.0, np.float32)
+        for tensor in plan.inputs
+        if tensor.name in ("hidden", "cell")
+    }
+    difference, names = 0.0, [tensor.name for tensor in plan.outputs]
+    got: Arrays = {}
+    for t in range(times):
+        feed["pixels"] = pixels[:, t].contiguous().numpy()
+        if plan.carry_steps is not None:
+            feed["fresh"] = np.array([row[t] for row in fresh])
+        got = dict(zip(names, session.run(names, feed), strict=True))
+        feed.update({name: got[f"next_{name}"] for name in feed.keys() & {"hidden", "cell"}})
+        difference = _larger(difference, np.exp(got["log_density"]), log_density[:, t].exp())
+    if plan.carry_steps is not None:
+        difference = _larger(difference, got["next_hidden"], state.hidden)
+        difference = _larger(difference, got["next_cell"], state.cell)
+    return difference
+
+
+def _larger(difference: float, got: npt.NDArray[Any], wanted: torch.Tensor) -> float:
+    expected = wanted.numpy()
+    own = float(np.abs(got - expected).max() / np.abs(expected).max())
+    # max() would lose a not-a-number that comes second.
+    return own if not own <= difference else difference
+
+
+def _checkpoint_of(model: str | Path) -> Path:
+    """The file that `load_model` would read."""
+    name = str(model)
+    if name in PRESETS:
+        return PRESETS[name].weights or verified_path(name)
+    if not Path(model).exists():
+        raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
+    return Path(model)
+
+
+def _check_target(path: Path, *, overwrite: bool) -> None:
+    if path.suffix.lower() != ".onnx":
+        raise ConfigError(f"output must be a file that ends in .onnx, got {path}")
+    if path.exists() and not overwrite:
+        raise EncodeError(f"{path} exists already; use --overwrite to replace it, or choose another name")
+    if not path.parent.is_dir():
+        raise EncodeError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+
+
+def _require_packages(options: ExportOptions) -> Any:
+    """The module onnx; what the options need beside it is there too."""
+    needed = ["onnx", "onnxscript", *(["onnxruntime"] if options.check else [])]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        instead = ", or --no-check" if missing == ["onnxruntime"] else ""
+        what = "checking an exported file" if instead else "exporting"
+        raise EncodeError(f"{what} needs {' and '.join(missing)}, not installed here: {_INSTALL}{instead}")
+    try:
+        with _hushed():
+            return importlib.import_module("onnx")
+    except ImportError as error:
+        raise EncodeError(f"onnx is installed but does not load ({error}): {_INSTALL}") from error
+
+
+def _checks(options: ExportOptions) -> bool:
+    return importlib.util.find_spec("onnxruntime") is not None if options.check is None else options.check
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """What the exporter and its libraries tell about themselves is for their authors."""
+    loggers = [logging.getLogger(name) for name in _NOISY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
