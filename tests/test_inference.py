@@ -104,6 +104,31 @@ def test_winograd_is_the_convolution(count: int, height: int, width: int, dilati
 
 
 @torch.inference_mode()
+def test_winograd_in_bfloat16_rounds_about_as_the_direct_sum_does() -> None:
+    convolution = nn.Conv2d(128, 64, 3, padding=1)
+    kernel = WinogradKernel(convolution.weight, workspace=Workspace(), dtype=torch.bfloat16)
+    x = torch.randn(1, 128, 30, 40)
+    expected = convolution(x)
+    direct = copy.deepcopy(convolution).bfloat16()(x.bfloat16()).float()
+    error = float((kernel(x, convolution.bias) - expected).pow(2).mean().sqrt())
+    assert 0 < error < 2 * float((direct - expected).pow(2).mean().sqrt())
+
+
+@pytest.mark.parametrize("amx", [True, False])
+@torch.inference_mode()
+def test_bfloat16_keeps_the_maps_alike_with_and_without_matrix_units(
+    amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidsal.model.inference.winograd_pays", lambda dtype: dtype == torch.float32 or not amx)
+    plain = network_of("resnet")
+    fast = prepare_for_inference(copy.deepcopy(plain), dtype=torch.bfloat16)
+    assert (fast.recurrence.gates_input.winograd is None) == amx  # type: ignore[attr-defined]
+    clip = F.avg_pool2d(torch.randn(3, 3, 64, 96), 9, 1, 4)[None] * 5
+    result, expected = fast(clip)[0].exp().flatten(), plain(clip)[0].exp().flatten()
+    assert float(torch.corrcoef(torch.stack([result, expected]))[0, 1]) > 0.99
+
+
+@torch.inference_mode()
 def test_winograd_takes_many_pictures_in_groups() -> None:
     convolution = nn.Conv2d(4, 4, 3, padding=1)
     kernel = WinogradKernel(convolution.weight, workspace=Workspace())

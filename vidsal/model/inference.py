@@ -8,6 +8,7 @@ algorithm; on a CPU in bfloat16, and for all other convolutions, weights laid ou
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 import torch
@@ -88,8 +89,10 @@ class FusedConv2d(nn.Module):
         self.packed: bool | None = False  # None: not yet tried
         if device.type != "cpu" or rewrites == "fold":
             return
-        if rewrites == "winograd" and dtype == torch.float32 and suits_winograd(convolution):
-            self.winograd = WinogradKernel(weight, dilation=convolution.dilation[0], workspace=workspace)
+        if rewrites == "winograd" and winograd_pays(dtype) and suits_winograd(convolution):
+            self.winograd = WinogradKernel(
+                convolution.weight.detach(), dilation=convolution.dilation[0], workspace=workspace, dtype=dtype
+            )
             self.weight = nn.Buffer(torch.empty(0), persistent=False)
         else:
             self.packed = None
@@ -228,12 +231,8 @@ class _FastRecurrence(AttentiveConvLSTM):
         if kernel is None or gates is None:
             return own(hidden), hidden if self.gates_joined is not None else self.gates_hidden(hidden)
         transformed = kernel.transform(hidden, "hidden")
-        product = kernel.workspace.get("product", 16, transformed.shape[1], kernel.outputs)
-        torch.bmm(transformed, kernel.points, out=product)
-        inner = torch.empty_like(hidden, memory_format=torch.channels_last)
-        kernel.restore(product, own.bias, out=inner)
-        part = kernel.workspace.get("gates", 16, transformed.shape[1], gates.outputs)
-        return inner, torch.bmm(transformed, gates.points, out=part)
+        inner = kernel.restored(kernel.multiply(transformed, "product"), own.bias, like=hidden)
+        return inner, gates.multiply(transformed, "gates")
 
     def _gates(self, features: torch.Tensor, attention: torch.Tensor, part: torch.Tensor | None) -> torch.Tensor:
         """W * X~ + U * H + b for all four gates."""
@@ -243,23 +242,17 @@ class _FastRecurrence(AttentiveConvLSTM):
                 return self.gates_input(features * attention).add_(self.gates_hidden.bias_map())
             if self.gates_joined is None:
                 return self.gates_input(features * attention, add=part)
-            both = features.new_empty((features.shape[0], features.shape[1] + part.shape[1], *features.shape[2:])).to(
-                memory_format=torch.channels_last
+            both = torch.empty(
+                (features.shape[0], features.shape[1] + part.shape[1], *features.shape[2:]),
+                dtype=features.dtype,
+                device=features.device,
+                memory_format=torch.channels_last,
             )
             torch.mul(features, attention, out=both[:, : features.shape[1]])
             both[:, features.shape[1] :] = part
             return self.gates_joined(both)
         transformed = kernel.transform(features * attention, "hidden")
-        product = kernel.workspace.get("gates", 16, transformed.shape[1], kernel.outputs)
-        if part is None:
-            torch.bmm(transformed, kernel.points, out=product)
-        else:
-            torch.baddbmm(part, transformed, kernel.points, out=product)
-        gates = features.new_empty((features.shape[0], kernel.outputs, *features.shape[2:])).to(
-            memory_format=torch.channels_last
-        )
-        kernel.restore(product, self.gates_bias, out=gates)
-        return gates
+        return kernel.restored(kernel.multiply(transformed, "gates", add=part), self.gates_bias, like=features)
 
 
 class _Maker:
@@ -343,6 +336,15 @@ def _joined(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
         both.weight.copy_(torch.cat([first.weight, second.weight], 1))
         both.bias.copy_(first.bias + second.bias)  # type: ignore[union-attr, operator]
     return both
+
+
+def winograd_pays(dtype: torch.dtype) -> bool:
+    """Whether fewer multiplications save time: not where a processor has matrix units (AMX) for bfloat16."""
+    if dtype != torch.bfloat16:
+        return dtype == torch.float32
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return not (has_amx and (limit in ("", "ALL", "DEFAULT") or "AMX" in limit))
 
 
 _Geometry = tuple[list[int], list[int], list[int], int]

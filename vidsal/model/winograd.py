@@ -1,8 +1,9 @@
-"""Features in, their 3x3 convolution out, on a CPU in float32 with fewer multiplications than the direct sum.
+"""Features in, their 3x3 convolution out, on a CPU with fewer multiplications than the direct sum.
 
 Winograd's F(2x2, 3x3): four outputs of a 4x4 tile take 16 multiplications a pair of channels instead of 36, and they
 become 16 matrix products, which a CPU does at its full rate. Rounding stays near that of the direct sum (larger tiles
-would save more and lose digits). Dilated kernels work on the interleaved sub-grids.
+would save more and lose digits). Dilated kernels work on the interleaved sub-grids. In bfloat16 only the products are;
+the transforms before and after them are float32.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.1.
 """
@@ -44,33 +45,43 @@ class Workspace:
     def __init__(self) -> None:
         self._local = threading.local()
 
-    def get(self, name: str, *shape: int) -> torch.Tensor:
-        """A float32 buffer of `shape`, its content undefined; the next call with this name may overwrite it."""
+    def get(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """A buffer of `shape`, its content undefined; the next call with this name and type may overwrite it."""
+        name = f"{name}-{dtype}"
         buffers: dict[str, torch.Tensor] = self._local.__dict__
         size = 1
         for side in shape:
             size *= side
         buffer = buffers.get(name)
         if buffer is None or buffer.numel() < size:
-            buffer = buffers[name] = torch.empty(size)
+            buffer = buffers[name] = torch.empty(size, dtype=dtype)
         return buffer[:size].view(shape)
 
 
 class WinogradKernel:
     """A 3x3 kernel in the transformed domain."""
 
-    def __init__(self, weight: torch.Tensor, *, dilation: int = 1, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        *,
+        dilation: int = 1,
+        workspace: Workspace,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         """Transform a kernel.
 
         Args:
             weight: (O, I, 3, 3) float32, on the CPU.
+            dtype: what the products are computed in: float32 or bfloat16.
             dilation: of the kernel; the padding equals it.
             workspace: where buffers come from; may be shared by all kernels.
         """
         g = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
         outputs, inputs = weight.shape[:2]
         points = torch.einsum("ab,oibc,dc->adio", g, weight.double(), g)
-        self.points = points.reshape(_POINTS, inputs, outputs).float().contiguous()
+        self.points = points.reshape(_POINTS, inputs, outputs).to(dtype).contiguous()
+        self.dtype = dtype
         self.outputs = outputs
         self.dilation = dilation
         self.workspace = workspace
@@ -85,9 +96,7 @@ class WinogradKernel:
         group = max(1, _MOST_TILES // tiles)
         for first in range(0, count, group):
             part = x[first : first + group]
-            transformed = self.transform(part, "input")
-            product = self.workspace.get("product", _POINTS, transformed.shape[1], self.outputs)
-            torch.bmm(transformed, self.points, out=product)
+            product = self.multiply(self.transform(part, "input"), "product")
             self.restore(product, bias, out=result[first : first + group])
         return result
 
@@ -107,7 +116,24 @@ class WinogradKernel:
         _differences([grids[:, :, :, a : a + 2 * rows - 1 : 2] for a in range(4)], list(half))
         tiles = self.workspace.get(name, 4, 4, count, d, d, rows, columns, channels)
         _differences([half[..., a : a + 2 * columns - 1 : 2, :] for a in range(4)], list(tiles.unbind(1)))
-        return tiles.view(_POINTS, -1, channels)
+        tiles = tiles.view(_POINTS, -1, channels)
+        if self.dtype == torch.float32:
+            return tiles
+        return self.workspace.get(name, *tiles.shape, dtype=self.dtype).copy_(tiles)
+
+    def multiply(self, tiles: torch.Tensor, name: str, *, add: torch.Tensor | None = None) -> torch.Tensor:
+        """The kernel's products with (16, N * tiles, I): (16, N * tiles, O) in the buffer `name`, `add` added."""
+        product = self.workspace.get(name, _POINTS, tiles.shape[1], self.outputs, dtype=self.dtype)
+        if add is None:
+            return torch.bmm(tiles, self.points, out=product)
+        return torch.baddbmm(add, tiles, self.points, out=product)
+
+    def restored(self, product: torch.Tensor, bias: torch.Tensor | None, *, like: torch.Tensor) -> torch.Tensor:
+        """As `restore`, to a new (N, O, H, W) float32 tensor; N, H and W are those of `like`."""
+        shape = (like.shape[0], self.outputs, *like.shape[2:])
+        out = torch.empty(shape, memory_format=torch.channels_last)
+        self.restore(product, bias, out=out)
+        return out
 
     def restore(self, product: torch.Tensor, bias: torch.Tensor | None, *, out: torch.Tensor) -> None:
         """Bring (16, N * tiles, O) back to (N, O, H, W), written to `out`, with the bias added."""
@@ -115,6 +141,8 @@ class WinogradKernel:
         d = self.dilation
         rows, columns = _grid(height, d), _grid(width, d)
         cells = self.workspace.get("cells", _TILE, _TILE, count, d, d, rows, columns, outputs)
+        if product.dtype != torch.float32:
+            product = self.workspace.get("product", *product.shape).copy_(product)
         torch.mm(self._inverse, product.reshape(_POINTS, -1), out=cells.view(4, -1))
         # (N, row of tiles, row in tile, row of sub-grid, the same for columns, O) is the picture, row by row.
         picture = cells.permute(2, 5, 0, 3, 6, 1, 4, 7)
