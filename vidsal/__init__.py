@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         predict,
         run,
     )
+    from vidsal.streams import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
 
     __version__: str
 
@@ -46,6 +47,7 @@ __all__ = [
     "DecodeOptions",
     "EncodeError",
     "FrameBatch",
+    "ManyProgress",
     "ModelOptions",
     "OutputOptions",
     "Picture",
@@ -54,11 +56,14 @@ __all__ = [
     "RecurrenceOptions",
     "RenderOptions",
     "RunOptions",
+    "RunOutcome",
     "RunReport",
     "SaliencyBatch",
     "SaliencyModel",
     "Sink",
     "SmoothOptions",
+    "StreamBatch",
+    "StreamEnd",
     "VideoInfo",
     "VideoOptions",
     "VideoPredictor",
@@ -67,7 +72,9 @@ __all__ = [
     "load_model",
     "open_video",
     "predict",
+    "predict_streams",
     "run",
+    "run_many",
 ]
 
 # libgomp's threads spin at barriers before they sleep; with anything else running on the cores that made a frame a
@@ -93,6 +100,7 @@ _HOMES = {
         "predict",
         "run",
     ),
+    "streams": ("ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_streams", "run_many"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,16 +33,21 @@ from vidsal.sinks import ImageSink, MapsSink, Sink, TableSink, VideoOptions, Vid
 from vidsal.smooth import Smoother, SmoothOptions
 
 __all__ = [
+    "Downloads",
+    "Job",
     "ModelOptions",
     "OutputOptions",
+    "Prepared",
     "Progress",
     "RecurrenceOptions",
     "RunOptions",
     "RunReport",
+    "Seen",
     "StageClock",
     "VideoPredictor",
     "predict",
     "run",
+    "run_model",
     "shared_video_options",
 ]
 
@@ -64,10 +69,11 @@ class RecurrenceOptions:
     """What the model remembers from frame to frame."""
 
     state: Literal["carry", "reset"] = "carry"
-    """carry goes on from the frame before and starts afresh at cuts; reset starts afresh at every frame."""
+    """carry goes on from the frame before and starts afresh at cuts; reset starts afresh at every frame, as the
+    networks were published."""
     steps: int | None = None
-    """Refinement steps a frame; default: 1 with carry, the model's own number (3 for sam-lite) with reset. A frame
-    that starts afresh always gets at least the model's own number."""
+    """Refinement steps a frame. With carry 1 (default: 1) to the model's own number T (4 for sam-resnet and sam-vgg, 3
+    for sam-lite), which a frame that starts afresh always gets; with reset any number (default: T)."""
     every: int = 1
     """Run the model on every n-th frame only (and at cuts); the maps in between are interpolated in time."""
 
@@ -78,6 +84,28 @@ class RecurrenceOptions:
             raise ConfigError(f"steps must be at least 1, got {self.steps}")
         if self.every < 1:
             raise ConfigError(f"every must be at least 1, got {self.every}")
+
+    def steps_of(self, own: int) -> tuple[int, int]:
+        """Steps on a frame that starts afresh, and on one that goes on from the frame before.
+
+        Args:
+            own: the model's own number T, `model.config.steps`.
+
+        Raises:
+            ConfigError: more than T steps are asked for with carry.
+
+        Example:
+            >>> RecurrenceOptions(state="carry").steps_of(4), RecurrenceOptions(state="reset").steps_of(4)
+            ((4, 1), (4, 4))
+        """
+        if self.state == "reset":
+            return self.steps or own, self.steps or own
+        if self.steps is not None and self.steps > own:
+            raise ConfigError(
+                f"steps is {self.steps}; with state=carry it must be from 1 to {own}, the number of steps this model "
+                f"was trained with. Take fewer, or state=reset, which takes any number"
+            )
+        return own, self.steps or 1
 
 
 @dataclass(frozen=True)
@@ -209,7 +237,11 @@ class StageClock:
 class VideoPredictor:
     """Frames of one video in, in order and in any batches; steadied densities out, each frame exactly once.
 
-    Holds back frames only where options ask for it (`every` above 1, a smoother that looks ahead).
+    Holds back frames only where options ask for it (`every` above 1, a smoother that looks ahead) and, with a model on
+    CUDA, one batch: it is handed out when the next one has been queued, so that neither side waits for the other.
+
+    `update` is `prepare`, `run_model` and `finish` in one; where several videos share a model, `vidsal.streams` calls
+    the three by themselves.
 
     Example:
         >>> predictor = VideoPredictor(load_model("sam-lite", device="cpu"))
@@ -230,47 +262,72 @@ class VideoPredictor:
         smooth: SmoothOptions | None = None,
         clock: StageClock | None = None,
     ) -> None:
+        """Begin a video.
+
+        Raises:
+            ConfigError: more refinement steps are asked for than the model allows, see `RecurrenceOptions.steps`.
+        """
         self.model = model
         self.recurrence = recurrence or RecurrenceOptions()
+        self.clock = clock or StageClock()
+        self.recurrence.steps_of(model.config.steps)
         self._cuts = CutDetector(cuts or CutOptions())
         self._smoother = Smoother(smooth or SmoothOptions())
-        self._clock = clock or StageClock()
-        own = model.config.steps
-        steps = self.recurrence.steps
-        self._carry_steps = steps or 1
-        self._fresh_steps = (steps or own) if self.recurrence.state == "reset" else max(own, steps or 1)
+        self._downloads = Downloads(model.device)
         self.reset()
 
     def reset(self) -> None:
         """Forget the video."""
         self._cuts.reset()
         self._smoother.reset()
+        self._downloads.reset()
         self._state: SAMState | None = None
         self._shot = 0
         self._since_key = 0
         self._between = _Between()
 
     def update(self, batch: FrameBatch) -> list[SaliencyBatch]:
-        """Take the next frames; returns what is ready, in order."""
-        with self._clock("cuts"):
-            cut = self._cuts.update(batch.frames, batch.pts_seconds)
-        shot = self._shot + np.cumsum(cut, dtype=np.int64)
-        self._shot = int(shot[-1])
-        keys = self._choose_keys(cut)
-        log_density = self._infer(batch, cut, keys) if keys else None
-        ready = self._between.update(_Piece(batch, shot, cut), keys, log_density)
-        with self._clock("smooth"):
-            smoothed: list[SaliencyBatch] = []
-            for steady in ready:
-                smoothed += self._smoother.update(steady)
-        return smoothed
+        """Take the next frames; returns what is ready, in order, on the CPU."""
+        prepared = self.prepare(batch)
+        (seen,) = run_model(self.model, [prepared], recurrence=self.recurrence, clocks=[self.clock])
+        return self.finish(prepared, seen)
 
     def flush(self) -> list[SaliencyBatch]:
         """Return what was held back; call it once, at the end."""
         smoothed: list[SaliencyBatch] = []
         for held in self._between.flush():
             smoothed += self._smoother.update(held)
-        return smoothed + self._smoother.flush()
+        return self._downloads.update(smoothed + self._smoother.flush()) + self._downloads.flush()
+
+    def prepare(self, batch: FrameBatch) -> Prepared:
+        """Find out what the model has to see of the next frames; `finish` has to follow before the next `prepare`."""
+        with self.clock("cuts"):
+            cut = self._cuts.update(batch.frames, batch.pts_seconds)
+        shot = self._shot + np.cumsum(cut, dtype=np.int64)
+        self._shot = int(shot[-1])
+        keys = self._choose_keys(cut)
+        carries = self.recurrence.state == "carry"
+        fresh = [bool(cut[row]) or not carries for row in keys]
+        if fresh and self._state is None:
+            fresh[0] = True
+        return Prepared(batch, shot, cut, tuple(keys), tuple(fresh), self._state)
+
+    def finish(self, prepared: Prepared, seen: Seen | None) -> list[SaliencyBatch]:
+        """Take what the model saw in the frames last prepared; returns what is ready, in order, on the CPU.
+
+        Args:
+            prepared: what `prepare` returned.
+            seen: what `run_model` made of it; None where it has no keys.
+        """
+        if seen is not None:
+            self._state = seen.state
+        with self.clock("smooth"):
+            smoothed: list[SaliencyBatch] = []
+            for steady in self._between.update(prepared, None if seen is None else seen.log_density):
+                smoothed += self._smoother.update(steady)
+        # Where the copy of the batch before is waited for, it is the model that it waits for.
+        with self.clock("model"):
+            return self._downloads.update(smoothed)
 
     def _choose_keys(self, cut: npt.NDArray[np.bool_]) -> list[int]:
         """Which frames of the batch the model sees: every n-th, counted anew from each cut."""
@@ -282,33 +339,176 @@ class VideoPredictor:
             self._since_key = (self._since_key + 1) % self.recurrence.every
         return keys
 
-    def _infer(self, batch: FrameBatch, cut: npt.NDArray[np.bool_], keys: list[int]) -> torch.Tensor:
-        preprocessor = self.model.preprocessor
-        with self._clock("preprocess"):
-            pixels = preprocessor(batch.frames[keys], device=self.model.device)
-        with self._clock("model"):
-            carries = self.recurrence.state == "carry"
-            fresh = [bool(cut[row]) or not carries for row in keys]
-            if self._state is None:
-                fresh[0] = True
-            log_density, state = self.model(
-                pixels[None],
-                self._state,
-                fresh=[fresh],
-                fresh_steps=self._fresh_steps,
-                carry_steps=self._carry_steps,
-            )
-            self._state = state
-            return preprocessor.to_picture(log_density[0], batch.height, batch.width)
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Consecutive frames of one video, with what the model has to see of them."""
+
+    batch: FrameBatch
+    """The frames."""
+    shot: npt.NDArray[np.int64]
+    """(B,), as in `SaliencyBatch`."""
+    cut: npt.NDArray[np.bool_]
+    """(B,), as in `SaliencyBatch`."""
+    keys: tuple[int, ...]
+    """Rows of the frames that the model has to see, rising; may be empty."""
+    fresh: tuple[bool, ...]
+    """For each key: does it start from the zero state?"""
+    state: SAMState | None
+    """What the model remembers of the video so far (one row); None at its start."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
-    """Frames with their shots, before they have densities."""
+class Seen:
+    """What the model saw in the keys of a `Prepared`."""
 
-    batch: FrameBatch
-    shot: npt.NDArray[np.int64]
-    cut: npt.NDArray[np.bool_]
+    log_density: torch.Tensor
+    """(keys, h, w) float32 over the picture, on the model's device."""
+    state: SAMState
+    """What the model remembers now (one row)."""
+
+
+def run_model(
+    model: SaliencyModel,
+    pieces: Sequence[Prepared],
+    *,
+    recurrence: RecurrenceOptions,
+    clocks: Sequence[StageClock],
+) -> list[Seen | None]:
+    """One call of the model for the next frames of several videos; what each gets does not depend on the others.
+
+    On CUDA nothing waits for the device.
+
+    Args:
+        model: the model.
+        pieces: the next frames of each video; pictures may differ in size and number.
+        recurrence: the steps, the same for all.
+        clocks: one a video: gets its share, by frames, of the seconds spent.
+
+    Returns:
+        What the model saw, one a piece; None for pieces without keys.
+    """
+    rows = [place for place, piece in enumerate(pieces) if piece.keys]
+    results: list[Seen | None] = [None] * len(pieces)
+    if not rows:
+        return results
+    shown, shared = [pieces[row] for row in rows], StageClock()
+    with shared("preprocess"):
+        pixels = _pixels(model, shown)
+    with shared("model"):
+        times = pixels.shape[1]
+        lengths = [len(piece.keys) for piece in shown]
+        fresh_steps, carry_steps = recurrence.steps_of(model.config.steps)
+        log_density, state = model(
+            pixels,
+            _joined_states([piece.state for piece in shown]),
+            fresh=[[*piece.fresh, *([False] * (times - len(piece.fresh)))] for piece in shown],
+            fresh_steps=fresh_steps,
+            carry_steps=carry_steps,
+            lengths=lengths if min(lengths) < times else None,
+        )
+        for place, (row, piece) in enumerate(zip(rows, shown, strict=True)):
+            part = log_density[place, : lengths[place]]
+            part = model.preprocessor.to_picture(part, piece.batch.height, piece.batch.width)
+            results[row] = Seen(part, state if len(rows) == 1 else _row_of(state, place))
+    for row, length in zip(rows, lengths, strict=True):
+        for stage, seconds in shared.seconds.items():
+            clocks[row].add(stage, seconds * length / sum(lengths))
+    return results
+
+
+def _pixels(model: SaliencyModel, pieces: Sequence[Prepared]) -> torch.Tensor:
+    """The keys as model input, (B, T, 3, H, W), each video's filled up with zeros to the longest."""
+    rows = [model.preprocessor(piece.batch.frames[list(piece.keys)]) for piece in pieces]
+    on_cuda = model.device.type == "cuda"
+    if len(rows) == 1 and not on_cuda:
+        return rows[0][None].to(model.device)
+    longest = max(map(len, rows))
+    height, width = rows[0].shape[-2:]
+    # Page-locked for CUDA, or the copy would hold up the processor. Channels lie last, as the preprocessor has them.
+    host = torch.zeros(len(rows), longest, height, width, 3, pin_memory=on_cuda)
+    for row, target in zip(rows, host, strict=True):
+        target[: len(row)] = row.permute(0, 2, 3, 1)
+    return host.to(model.device, non_blocking=on_cuda).permute(0, 1, 4, 2, 3)
+
+
+def _joined_states(states: Sequence[SAMState | None]) -> SAMState | None:
+    """One state of all videos; zeros for those that begin, which nobody looks at."""
+    known = next((state for state in states if state is not None), None)
+    if known is None or len(states) == 1:
+        return known
+    zeros = torch.zeros_like(known.hidden)
+    return SAMState(
+        torch.cat([zeros if state is None else state.hidden for state in states]),
+        torch.cat([zeros if state is None else state.cell for state in states]),
+    )
+
+
+def _row_of(state: SAMState, row: int) -> SAMState:
+    # A slice, not an index: an index would have to be copied to the device.
+    return SAMState(state.hidden[row : row + 1], state.cell[row : row + 1])
+
+
+class Downloads:
+    """Batches on a device in, the same batches on the CPU out, without anybody waiting for the device in between.
+
+    What comes from CUDA is copied into page-locked memory behind the device's other work and handed out by the next
+    `update`, when its copy has long been made. What lies on the CPU passes through untouched.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        begin_copy: Callable[[torch.Tensor], tuple[torch.Tensor, Callable[[], None]]] | None = None,
+    ) -> None:
+        """Begin with nothing held back.
+
+        Args:
+            device: where the batches come from.
+            begin_copy: begins to copy a tensor; returns the copy, and what waits until it is filled. None: CUDA's own
+                for a CUDA device, else nothing is held back.
+        """
+        self._begin_copy = begin_copy or (_begin_copy_from_cuda if device.type == "cuda" else None)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what is held back."""
+        self._held: list[tuple[SaliencyBatch, Callable[[], None]]] = []
+
+    def update(self, batches: Sequence[SaliencyBatch]) -> list[SaliencyBatch]:
+        """Queue the next batches; returns those queued by the call before."""
+        if self._begin_copy is None:
+            return [_on_the_cpu(batch) for batch in batches]
+        queued = []
+        for batch in batches:
+            copy, wait = self._begin_copy(batch.log_density)
+            queued.append((dataclasses.replace(batch, log_density=copy), wait))
+        ready = self.flush()
+        self._held = queued
+        return ready
+
+    def flush(self) -> list[SaliencyBatch]:
+        """Return what is held back."""
+        held, self._held = self._held, []
+        for _, wait in held:
+            wait()
+        return [batch for batch, _ in held]
+
+
+def _begin_copy_from_cuda(source: torch.Tensor) -> tuple[torch.Tensor, Callable[[], None]]:
+    target = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
+    target.copy_(source, non_blocking=True)
+    # Without `blocking` the waiting thread would keep a core busy.
+    done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    done.record(torch.cuda.current_stream(source.device))
+    return target, done.synchronize
+
+
+def _on_the_cpu(batch: SaliencyBatch) -> SaliencyBatch:
+    if batch.log_density.device.type == "cpu":
+        return batch
+    return dataclasses.replace(batch, log_density=batch.log_density.cpu())
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,12 +531,12 @@ class _Between:
         self._waiting: list[_Waiting] = []
         self._key: tuple[float, torch.Tensor] | None = None
 
-    def update(self, piece: _Piece, keys: list[int], log_density: torch.Tensor | None) -> list[SaliencyBatch]:
-        if len(keys) == len(piece.batch) and not self._waiting and log_density is not None:
+    def update(self, piece: Prepared, log_density: torch.Tensor | None) -> list[SaliencyBatch]:
+        if len(piece.keys) == len(piece.batch) and not self._waiting and log_density is not None:
             self._key = float(piece.batch.pts_seconds[-1]), log_density[-1]
             return [_saliency(piece, log_density)]
         done: list[tuple[_Waiting, torch.Tensor]] = []
-        rows = {row: place for place, row in enumerate(keys)}
+        rows = {row: place for place, row in enumerate(piece.keys)}
         for row in range(len(piece.batch)):
             frame = _frame_of(piece, row)
             if row not in rows or log_density is None:
@@ -368,7 +568,7 @@ class _Between:
         return released
 
 
-def _frame_of(piece: _Piece, row: int) -> _Waiting:
+def _frame_of(piece: Prepared, row: int) -> _Waiting:
     batch = piece.batch
     return _Waiting(
         index=batch.index[row],
@@ -381,7 +581,7 @@ def _frame_of(piece: _Piece, row: int) -> _Waiting:
     )
 
 
-def _saliency(piece: _Piece, log_density: torch.Tensor) -> SaliencyBatch:
+def _saliency(piece: Prepared, log_density: torch.Tensor) -> SaliencyBatch:
     batch = piece.batch
     return SaliencyBatch(
         index=batch.index,
@@ -430,11 +630,13 @@ def predict(
         clock: adds up the seconds a stage.
 
     Yields:
-        The frames' densities, every frame once, in order. Batches may be grouped differently from those that came in.
+        The frames' densities, every frame once, in order, on the CPU whatever the model's device. Batches may be
+        grouped differently from those that came in.
 
     Raises:
         DecodeError: from the reader, where it stands in the video.
         CheckpointError: if the model cannot be loaded.
+        ConfigError: more refinement steps are asked for than the model allows, see `RecurrenceOptions.steps`.
 
     Example:
         >>> clip = [FrameBatch(
@@ -479,117 +681,176 @@ def run(
     """
     options = options or RunOptions()
     loaded = model or load_model(options.model.model, device=options.model.device, precision=options.model.precision)
-    clock = StageClock()
-    begin = time.perf_counter()
-    with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(
-            open_video(
-                source,
-                options=options.decode,
-                size=loaded.preprocessor.frame_size,
-                keep_pictures=options.output.video,
-            )
-        )
-        files = _make_sinks(reader.info, options, shared_video_options(options.video, loaded.device))
-        further = tuple(sinks)
-        if not files and not further:
-            raise ConfigError("nothing to write: video, table and maps are all switched off")
-        done = _Done()
+    job = Job(source, options=options, model=loaded, sinks=sinks)
+    with job.opened() as reader:
         try:
-            with contextlib.ExitStack() as open_sinks:
-                everything = [open_sinks.enter_context(sink) for sink in (*files, *further)]
-                pump = _Pump(reader, loaded, everything, options, clock, done)
+            with job.files:
                 try:
-                    pump.work(on_progress, should_stop)
+                    _work(job, reader, on_progress, should_stop)
                 except KeyboardInterrupt:
-                    # A live source has no end of its own: stopping it is how it ends.
-                    if not (reader.info.live and done.frames):
+                    if not job.may_end_here:
                         raise
         except KeyboardInterrupt:
-            done.interrupted = True
-        if done.frames == 0 and not done.interrupted:
-            raise DecodeError(f"{reader.info.source}: not one frame could be decoded")
-        report = reader.report
-        if reader.info.kind == "stream" and options.output.video and options.video.keep_streams:
-            report.say(f"sound and subtitles are not copied: {reader.info.source} can be read only once")
-    seconds = time.perf_counter() - begin
-    messages = [*report.messages, *(text for sink in files for text in sink.messages)]
-    return RunReport(
-        source=reader.info.source,
-        files=tuple(path for sink in files if (path := sink.partial_path if done.interrupted else sink.path).exists()),
-        frames=done.frames,
-        seconds=seconds,
-        frames_per_second=done.frames / seconds,
-        stage_frames_per_second={stage: done.frames / spent for stage, spent in clock.seconds.items() if spent > 0},
-        cuts=done.cuts,
-        skipped_corrupt=report.skipped_corrupt,
-        concealed=report.concealed,
-        mended_times=report.mended_times,
-        dropped_live=report.dropped_live,
-        truncated=report.truncated,
-        missing_seconds=report.missing_seconds,
-        messages=tuple(messages),
-        interrupted=done.interrupted,
-        model=loaded.card.name,
-        device=str(loaded.device),
-        options=_plain(options),
-    )
+            job.interrupted = True
+        return job.report()
 
 
-@dataclass
-class _Done:
-    frames: int = 0
-    cuts: int = 0
-    interrupted: bool = False
+class Job:
+    """One source on its way to its files: opened, read, written, left, reported. For the pipes of this package."""
 
+    def __init__(
+        self,
+        source: str | Path | int,
+        *,
+        options: RunOptions,
+        model: SaliencyModel,
+        sinks: Iterable[Sink] = (),
+        side_by_side: int = 1,
+    ) -> None:
+        """Plan a run; nothing is opened yet.
 
-@dataclass(frozen=True)
-class _Pump:
-    """Moves everything from reader to sinks: decoding and prediction each in a thread, sinks in the caller's."""
+        Args:
+            source: as for `run`.
+            options: all options; those of the model are not looked at.
+            model: the loaded model.
+            sinks: further sinks.
+            side_by_side: runs that share the machine with this one, itself included.
 
-    reader: Reader
-    model: SaliencyModel
-    sinks: list[Sink]
-    options: RunOptions
-    clock: StageClock
-    done: _Done
+        Raises:
+            ConfigError: more refinement steps are asked for than the model allows.
+        """
+        options.recurrence.steps_of(model.config.steps)
+        self.source = source
+        self.options = options
+        self.model = model
+        self.clock = StageClock()
+        self.frames = 0
+        """Frames written."""
+        self.cuts = 0
+        """Cuts among them."""
+        self.total: int | None = None
+        """Frames expected, None where unknown."""
+        self.interrupted = False
+        """To be set where the run ended early by the user's wish."""
+        self.files = contextlib.ExitStack()
+        """The sinks, entered; to be left when the last frame is written, or with the error that kept it from coming."""
+        self._begin = time.perf_counter()
+        self._further = tuple(sinks)
+        self._side_by_side = side_by_side
+        self._own: list[_FileSink] = []
+        self._reader: Reader | None = None
 
-    def work(self, on_progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> None:
-        begin = time.perf_counter()
-        options = self.options
-        total = _expected_frames(self.reader.info, options.decode)
-        with prefetch(self.reader, name="vidsal-decode") as batches:
-            predicted = predict(
-                batches,
-                self.model,
-                recurrence=options.recurrence,
-                cuts=options.cuts,
-                smooth=options.smooth,
-                clock=self.clock,
-            )
-            with prefetch(predicted, name="vidsal-predict") as results:
-                for batch in results:
-                    self._write(batch)
-                    if on_progress:
-                        on_progress(
-                            Progress(
-                                frames=self.done.frames,
-                                total=total,
-                                pts_seconds=float(batch.pts_seconds[-1]),
-                                seconds=time.perf_counter() - begin,
-                                cuts=self.done.cuts,
-                            )
-                        )
-                    if should_stop and should_stop():
-                        raise KeyboardInterrupt
-            self.clock.add("decode", batches.busy_seconds)
+    @contextmanager
+    def opened(self) -> Iterator[Reader]:
+        """Hold the source open; its sinks are entered, and left by leaving `files`, which is up to the caller.
 
-    def _write(self, batch: SaliencyBatch) -> None:
-        for sink in self.sinks:
+        Raises:
+            DecodeError, EncodeError, ConfigError: the source cannot be opened, or a result not written.
+        """
+        self._begin = time.perf_counter()
+        with open_video(
+            self.source,
+            options=self.options.decode,
+            size=self.model.preprocessor.frame_size,
+            keep_pictures=self.options.output.video,
+        ) as reader:
+            self._own = _make_sinks(reader.info, self.options, self.model.device, side_by_side=self._side_by_side)
+            self._sinks = (*self._own, *self._further)
+            if not self._sinks:
+                raise ConfigError("nothing to write: video, table and maps are all switched off")
+            with contextlib.ExitStack() as entered:
+                for sink in self._sinks:
+                    entered.enter_context(sink)
+                self.files = entered.pop_all()
+            self.total = _expected_frames(reader.info, self.options.decode)
+            self._reader = reader
+            yield reader
+
+    @property
+    def is_open(self) -> bool:
+        """Whether source and files could be opened; stays True once they are closed."""
+        return self._reader is not None
+
+    @property
+    def may_end_here(self) -> bool:
+        """A live source has no end of its own: stopping it is how it ends."""
+        return self._reader is not None and self._reader.info.live and self.frames > 0
+
+    def write(self, batch: SaliencyBatch) -> Progress:
+        """Hand the next frames to all sinks; returns how far the run is."""
+        for sink in self._sinks:
             with self.clock(type(sink).__name__.removesuffix("Sink").lower()):
                 sink.write(batch)
-        self.done.frames += len(batch)
-        self.done.cuts += int(batch.cut.sum())
+        self.frames += len(batch)
+        self.cuts += int(batch.cut.sum())
+        return Progress(
+            frames=self.frames,
+            total=self.total,
+            pts_seconds=float(batch.pts_seconds[-1]),
+            seconds=time.perf_counter() - self._begin,
+            cuts=self.cuts,
+        )
+
+    def report(self) -> RunReport:
+        """What was done; `files` has to be left before.
+
+        Raises:
+            DecodeError: not one frame came.
+        """
+        reader = self._reader
+        if reader is None or (self.frames == 0 and not self.interrupted):
+            raise DecodeError(f"{self.source}: not one frame could be decoded")
+        counts, written = reader.report, [s.partial_path if self.interrupted else s.path for s in self._own]
+        if reader.info.kind == "stream" and self.options.output.video and self.options.video.keep_streams:
+            counts.say(f"sound and subtitles are not copied: {reader.info.source} can be read only once")
+        seconds = time.perf_counter() - self._begin
+        return RunReport(
+            source=reader.info.source,
+            files=tuple(path for path in written if path.exists()),
+            frames=self.frames,
+            seconds=seconds,
+            frames_per_second=self.frames / seconds,
+            stage_frames_per_second={stage: self.frames / t for stage, t in self.clock.seconds.items() if t > 0},
+            cuts=self.cuts,
+            skipped_corrupt=counts.skipped_corrupt,
+            concealed=counts.concealed,
+            mended_times=counts.mended_times,
+            dropped_live=counts.dropped_live,
+            truncated=counts.truncated,
+            missing_seconds=counts.missing_seconds,
+            messages=(*counts.messages, *(text for sink in self._own for text in sink.messages)),
+            interrupted=self.interrupted,
+            model=self.model.card.name,
+            device=str(self.model.device),
+            options=_plain(self.options),
+        )
+
+
+def _work(
+    job: Job,
+    reader: Reader,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> None:
+    """Move everything from reader to sinks: decoding and prediction each in a thread, sinks in the caller's."""
+    options = job.options
+    with prefetch(reader, name="vidsal-decode") as batches:
+        predicted = predict(
+            batches,
+            job.model,
+            recurrence=options.recurrence,
+            cuts=options.cuts,
+            smooth=options.smooth,
+            clock=job.clock,
+        )
+        with prefetch(predicted, name="vidsal-predict") as results:
+            for batch in results:
+                progress = job.write(batch)
+                if on_progress:
+                    on_progress(progress)
+                if should_stop and should_stop():
+                    raise KeyboardInterrupt
+        job.clock.add("decode", batches.busy_seconds)
 
 
 def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:
@@ -602,20 +863,22 @@ def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:
     return max(1, round((end - options.start_seconds) * info.rate))
 
 
-def shared_video_options(video: VideoOptions, device: torch.device) -> VideoOptions:
-    """The options as `run` hands them to the encoder.
+def shared_video_options(video: VideoOptions, device: torch.device, *, side_by_side: int = 1) -> VideoOptions:
+    """The options as `run` hands them to each of `side_by_side` encoders.
 
-    Beside a model on the CPU the encoder gets half of the cores, at least one, unless its threads were chosen: more
-    would only take turns with the model's.
+    Beside a model on the CPU the encoders share half of the cores, each gets at least one, unless their threads were
+    chosen: more would only take turns with the model's. Beside a GPU several encoders share all cores.
     """
-    if device.type != "cpu" or video.encoder_threads:
+    if (device.type != "cpu" and side_by_side == 1) or video.encoder_threads:
         return video
-    return dataclasses.replace(video, encoder_threads=max(1, usable_cores() // 2))
+    cores = usable_cores() if device.type != "cpu" else usable_cores() // 2
+    return dataclasses.replace(video, encoder_threads=max(1, cores // side_by_side))
 
 
-def _make_sinks(
-    info: VideoInfo, options: RunOptions, video: VideoOptions
-) -> list[VideoSink | ImageSink | TableSink | MapsSink]:
+_FileSink = VideoSink | ImageSink | TableSink | MapsSink
+
+
+def _make_sinks(info: VideoInfo, options: RunOptions, device: torch.device, *, side_by_side: int) -> list[_FileSink]:
     """The files that the options ask for; refuses what is already there before anything is decoded."""
     wanted = options.output
     folder, stem = _where(info, wanted.output)
@@ -630,7 +893,7 @@ def _make_sinks(
             raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
         raise EncodeError(f"cannot write into {folder}: choose another folder with --output")
-    sinks: list[VideoSink | ImageSink | TableSink | MapsSink] = []
+    sinks: list[_FileSink] = []
     if wanted.video and info.kind == "image":
         sinks.append(
             ImageSink(
@@ -642,11 +905,12 @@ def _make_sinks(
             VideoSink(
                 folder / f"{stem}.vidsal.{wanted.container}",
                 info,
-                video=video,
+                video=shared_video_options(options.video, device, side_by_side=side_by_side),
                 render=options.render,
                 overwrite=wanted.overwrite,
                 start_seconds=options.decode.start_seconds,
                 end_seconds=options.decode.end_seconds,
+                device=device,
             )
         )
     if table is not None:

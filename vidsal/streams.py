@@ -1,0 +1,345 @@
+"""Several videos in, side by side in one batch of the model; densities out (`predict_streams`), or files (`run_many`).
+
+Each video keeps its own cuts, state and smoothing, and gets the maps that it gets alone. A video that ends leaves, and
+the next one takes its place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidsal.errors import ConfigError, VidsalError
+from vidsal.frames import FrameBatch, SaliencyBatch
+from vidsal.model.checkpoint import SaliencyModel, load_model
+from vidsal.prefetch import Prefetched, prefetch
+from vidsal.shots import CutOptions
+from vidsal.smooth import SmoothOptions
+from vidsal.stream import (
+    Job,
+    Prepared,
+    Progress,
+    RecurrenceOptions,
+    RunOptions,
+    RunReport,
+    Seen,
+    StageClock,
+    VideoPredictor,
+    run_model,
+)
+
+__all__ = ["ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_streams", "run_many"]
+
+
+@dataclass(frozen=True, eq=False)
+class StreamBatch:
+    """Densities of consecutive frames of one of several streams."""
+
+    stream: int
+    """Which one: its ordinal among the streams given, from 0."""
+    batch: SaliencyBatch
+    """The densities."""
+
+
+@dataclass(frozen=True, eq=False)
+class StreamEnd:
+    """The last that is heard of a stream."""
+
+    stream: int
+    """Which one: its ordinal among the streams given, from 0."""
+    error: VidsalError | None = None
+    """What its reader raised, None where it came to its end."""
+
+
+def predict_streams(
+    streams: Iterable[Iterable[FrameBatch]],
+    model: SaliencyModel | str | Path = "sam-lite",
+    *,
+    side_by_side: int = 8,
+    recurrence: RecurrenceOptions | None = None,
+    cuts: CutOptions | None = None,
+    smooth: SmoothOptions | None = None,
+    clock: StageClock | Callable[[int], StageClock] | None = None,
+) -> Iterator[StreamBatch | StreamEnd]:
+    """Predict densities of several videos, up to `side_by_side` of them in one call of the model.
+
+    In each round every video that is under way gives its next batch of frames, so the slowest reader sets the pace, and
+    batches of one length waste nothing: read all of them with the same `batch_size`.
+
+    Args:
+        streams: the videos, each as `predict` takes one; their pictures may differ in size. A video is asked for when
+            there is a place for it, and iterated in the calling thread: wrap its reader in `prefetch` to decode ahead.
+        model: a loaded model, or what `load_model` takes.
+        side_by_side: most videos under way at once, at least 1.
+        recurrence: what the model remembers, of each video for itself; None takes the defaults.
+        cuts: how cuts are found; None takes the defaults.
+        smooth: how densities are steadied in time; None takes the defaults.
+        clock: adds up the seconds a stage: one for all, or a function that gives each stream's own by its ordinal.
+
+    Yields:
+        The densities of every frame once, in order within each stream, as `predict` yields them; and one `StreamEnd` a
+        stream. A `VidsalError` of a stream's reader ends that stream only and is handed out there; what was held back
+        for smoothing is lost then, as it is in `predict`.
+
+    Raises:
+        CheckpointError: the model cannot be loaded.
+        ConfigError: `side_by_side` is below 1, or more refinement steps are asked for than the model allows.
+
+    Example:
+        >>> import numpy as np
+        >>> def clip(frames, height, width):
+        ...     yield FrameBatch(
+        ...         index=np.arange(frames), pts_seconds=np.arange(frames) / 25,
+        ...         frames=np.zeros((frames, height, width, 3), np.uint8), height=height, width=width,
+        ...     )
+        >>> for result in predict_streams([clip(2, 90, 160), clip(1, 120, 160)]):
+        ...     print(result.stream, type(result).__name__)
+        0 StreamBatch
+        1 StreamBatch
+        0 StreamEnd
+        1 StreamEnd
+    """
+    if side_by_side < 1:
+        raise ConfigError(f"side_by_side must be at least 1, got {side_by_side}")
+    loaded = load_model(model) if isinstance(model, (str, Path)) else model
+    recurrence = recurrence or RecurrenceOptions()
+    one_clock = clock if isinstance(clock, StageClock) else StageClock()
+    waiting = enumerate(streams)
+    lanes: list[_Lane] = []
+    while True:
+        # The first lanes, one a piece, are the round.
+        pieces: list[Prepared] = []
+        while len(pieces) < side_by_side:
+            while len(lanes) < side_by_side and (following := next(waiting, None)) is not None:
+                own = clock(following[0]) if clock is not None and not isinstance(clock, StageClock) else one_clock
+                predictor = VideoPredictor(loaded, recurrence=recurrence, cuts=cuts, smooth=smooth, clock=own)
+                lanes.append(_Lane(*following, predictor))
+            if len(pieces) == len(lanes):
+                break
+            piece = lanes[len(pieces)].prepare()
+            if piece is None:
+                yield from lanes.pop(len(pieces)).leave()
+            else:
+                pieces.append(piece)
+        if not pieces:
+            return
+        clocks = [lane.predictor.clock for lane in lanes]
+        seen = run_model(loaded, pieces, recurrence=recurrence, clocks=clocks)
+        results: list[StreamBatch] = []
+        for lane, piece, own_part in zip(lanes, pieces, seen, strict=True):
+            results += lane.finish(piece, own_part)
+        # Handed out once all copies from the device are queued: whoever takes them may take long.
+        yield from results
+
+
+class _Lane:
+    """A stream under way."""
+
+    def __init__(self, stream: int, frames: Iterable[FrameBatch], predictor: VideoPredictor) -> None:
+        self._stream = stream
+        self.predictor = predictor
+        self._error: VidsalError | None = None
+        self._frames: Iterator[FrameBatch] = iter(())
+        try:
+            self._frames = iter(frames)
+        except VidsalError as error:
+            self._error = error
+
+    def prepare(self) -> Prepared | None:
+        """The next frames; None at the end, whatever ended it."""
+        try:
+            batch = next(self._frames, None)
+        except VidsalError as error:
+            self._error = error
+            return None
+        return None if batch is None else self.predictor.prepare(batch)
+
+    def finish(self, piece: Prepared, seen: Seen | None) -> list[StreamBatch]:
+        return [StreamBatch(self._stream, batch) for batch in self.predictor.finish(piece, seen)]
+
+    def leave(self) -> Iterator[StreamBatch | StreamEnd]:
+        """What was held back, then the end."""
+        if self._error is None:
+            for batch in self.predictor.flush():
+                yield StreamBatch(self._stream, batch)
+        yield StreamEnd(self._stream, self._error)
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How one of several runs ended."""
+
+    number: int
+    """Ordinal of its source among those given, from 0."""
+    source: str | Path | int
+    """Its source, as given."""
+    report: RunReport | None
+    """What was done; None where it failed."""
+    error: VidsalError | None
+    """Why it failed, else None."""
+    progress: Progress | None
+    """How far it got; None where not one frame was written."""
+
+
+@dataclass(frozen=True)
+class ManyProgress:
+    """How far several runs got."""
+
+    frames: int
+    """Frames written, of all sources."""
+    total: int | None
+    """Frames expected of all sources, None as long as it is unknown of one."""
+    seconds: float
+    """Since the first frame was asked for."""
+    under_way: tuple[str, ...]
+    """The sources whose frames are coming in."""
+    ended: int
+    """Sources that ended, well or not."""
+
+
+def run_many(
+    sources: Sequence[str | Path | int],
+    *,
+    options: RunOptions | None = None,
+    model: SaliencyModel | None = None,
+    streams: int = 8,
+    on_progress: Callable[[ManyProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[RunOutcome]:
+    """Run several sources through one model, up to `streams` of them side by side; the results are those of `run`.
+
+    Each source is decoded in a thread of its own; all are predicted in one, and written by the caller's. The slowest
+    reader sets the pace, so a live source holds the others to its own.
+
+    Args:
+        sources: each as for `run`; no two may have the same results.
+        options: all options, the same for all sources; None takes the defaults.
+        model: a model already loaded, in place of `options.model`.
+        streams: most sources under way at once, at least 1.
+        on_progress: called after every batch, in the calling thread.
+        should_stop: asked after every batch; True ends the runs as Ctrl-C does.
+
+    Yields:
+        An outcome a source, in the order in which they end. A `VidsalError` of one source ends that one only and is
+        handed out there. After Ctrl-C, which does not raise, those under way are closed cleanly under partial names
+        and marked `interrupted`; live ones have simply ended; those not begun have no outcome.
+
+    Raises:
+        CheckpointError: the model cannot be loaded.
+        ConfigError: `streams` is below 1, or more refinement steps are asked for than the model allows.
+    """
+    if streams < 1:
+        raise ConfigError(f"streams must be at least 1, got {streams}")
+    options = options or RunOptions()
+    chosen = options.model
+    loaded = model or load_model(chosen.model, device=chosen.device, precision=chosen.precision)
+    side_by_side = max(1, min(streams, len(sources)))
+    runs = [
+        _Run(number, Job(source, options=options, model=loaded, side_by_side=side_by_side))
+        for number, source in enumerate(sources)
+    ]
+    begin = time.perf_counter()
+    predicted = predict_streams(
+        runs,
+        loaded,
+        side_by_side=side_by_side,
+        recurrence=options.recurrence,
+        cuts=options.cuts,
+        smooth=options.smooth,
+        clock=lambda number: runs[number].job.clock,
+    )
+    try:
+        with prefetch(predicted, depth=max(2, side_by_side), name="vidsal-predict") as results:
+            for result in results:
+                run = runs[result.stream]
+                if run.ended:
+                    continue  # its files failed: what was under way for it is dropped
+                outcome = run.write(result.batch) if isinstance(result, StreamBatch) else run.finish(result.error)
+                if outcome is not None:
+                    yield outcome
+                if on_progress:
+                    on_progress(_progress_of(runs, seconds=time.perf_counter() - begin))
+                if should_stop and should_stop():
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt as interrupt:
+        for run in runs:
+            run.stop()
+        for run in runs:
+            if run.job.is_open and not run.ended:
+                yield run.finish(interrupt)
+    finally:
+        for run in runs:
+            run.abandon()
+
+
+class _Run:
+    """One of several sources: its frames, read ahead in a thread that also opens it, and its files."""
+
+    def __init__(self, number: int, job: Job) -> None:
+        self.job = job
+        self.ended = False
+        self._number = number
+        self._thread = ExitStack()
+        self._batches: Prefetched[FrameBatch] | None = None
+        self._progress: Progress | None = None
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        self._batches = self._thread.enter_context(prefetch(self._read(), name=f"vidsal-decode-{self._number}"))
+        return self._batches
+
+    def _read(self) -> Iterator[FrameBatch]:
+        with self.job.opened() as reader:
+            yield from reader
+
+    def write(self, batch: SaliencyBatch) -> RunOutcome | None:
+        """Hand the next frames to the sinks; the outcome where one of them fails."""
+        try:
+            self._progress = self.job.write(batch)
+        except VidsalError as error:
+            return self.finish(error)
+        return None
+
+    def finish(self, error: BaseException | None) -> RunOutcome:
+        """End the run: well, or because of an error, or interrupted."""
+        self.ended = True
+        report, failure = None, None
+        try:
+            self.stop()
+            try:
+                with self.job.files:
+                    if error is not None and not (isinstance(error, KeyboardInterrupt) and self.job.may_end_here):
+                        raise error
+            except KeyboardInterrupt:
+                self.job.interrupted = True
+            report = self.job.report()
+        except VidsalError as failed:
+            failure = failed
+        return RunOutcome(self._number, self.job.source, report, failure, self._progress)
+
+    def stop(self) -> None:
+        """End the reading thread."""
+        if self._batches is not None:
+            self._thread.close()
+            self.job.clock.seconds["decode"] = self._batches.busy_seconds
+
+    def abandon(self) -> None:
+        """Close what is still open; files keep their partial names."""
+        if not self.ended:
+            self.ended = True
+            self.stop()
+            self.job.files.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+
+def _progress_of(runs: Sequence[_Run], *, seconds: float) -> ManyProgress:
+    known = [run.job.frames if run.ended else run.job.total for run in runs]
+    totals = [total for total in known if total is not None]
+    return ManyProgress(
+        frames=sum(run.job.frames for run in runs),
+        total=sum(totals) if len(totals) == len(runs) else None,
+        seconds=seconds,
+        under_way=tuple(str(run.job.source) for run in runs if run.job.is_open and not run.ended),
+        ended=sum(run.ended for run in runs),
+    )
