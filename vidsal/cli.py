@@ -7,6 +7,7 @@ Results and paths go to stdout, everything else to stderr. 0: done; 1: a file's 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -30,6 +31,7 @@ from vidsal.errors import CheckpointError, ConfigError, DecodeError, EncodeError
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
     from vidsal.stream import Progress, RunOptions, RunReport
+    from vidsal.streams import RunOutcome
 
 __all__ = ["main"]
 
@@ -67,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(str(error))
         return 2
     except VidsalError as error:
-        _show_traceback()
+        _show_traceback(error)
         _print_error(str(error))
         return 1
     except Exception as error:
-        _show_traceback()
+        _show_traceback(error)
         _print_error(_describe(error))
         raise SystemExit(1) from error
     return status
@@ -124,7 +126,7 @@ def _run_command(arguments: list[str]) -> int:
     _add_run_arguments(parser)
     configuration.add_flags(parser, RunOptions, aliases=_ALIASES)
     given = vars(parser.parse_intermixed_args(_hyphenated(arguments)))
-    common = {name: given.pop(name) for name in ("inputs", "config", "print_config", "quiet", "json")}
+    common = {name: given.pop(name) for name in ("inputs", "config", "print_config", "quiet", "json", "streams")}
     file = configuration.read_file(common["config"], RunOptions) if common["config"] else {}
     from_file = configuration.resolve(RunOptions, file)
     try:
@@ -148,7 +150,8 @@ def _run_command(arguments: list[str]) -> int:
             model = load_model(chosen.model, device=chosen.device, precision=chosen.precision)
         except ConfigError as error:
             raise configuration.UsageError(_in_flags(str(error))) from error
-        return _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"]).work(inputs)
+        runs = _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"])
+        return runs.work(inputs, streams=common["streams"])
 
 
 _RUN_DESCRIPTION = """\
@@ -169,11 +172,24 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and stop")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notices on stderr; errors stay")
     parser.add_argument("--json", action="store_true", help="one JSON report a line on stdout instead of the paths")
+    parser.add_argument(
+        "--streams",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="inputs at once, side by side through the model; results are listed as they get done (default: 1)",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 up, got {text!r}")
+    return int(text)
 
 
 @dataclass
 class _Runs:
-    """Several inputs, one after another, through one model."""
+    """Several inputs, one after another or side by side, through one model."""
 
     options: RunOptions
     model: SaliencyModel
@@ -184,24 +200,65 @@ class _Runs:
     status: int = 0
     last: Progress | None = None
 
-    def work(self, inputs: Sequence[str]) -> int:
+    def work(self, inputs: Sequence[str], *, streams: int = 1) -> int:
         from vidsal.console import say
 
-        begun = 0
-        for text in inputs:
-            if self.stop():
-                break
-            begun += 1
-            self._one(text)
+        not_begun = self._side_by_side(inputs, streams) if min(streams, len(inputs)) > 1 else self._in_turn(inputs)
         if len(inputs) > 1 and self.failed and not self.quiet:
             say(f"vidsal: {len(self.failed)} of {len(inputs)} inputs failed: {', '.join(self.failed)}")
-        if begun < len(inputs):
+        if not_begun:
             self.stop.note_interrupt()
             if not self.quiet:
-                say(f"vidsal: not begun: {', '.join(inputs[begun:])}")
+                say(f"vidsal: not begun: {', '.join(not_begun)}")
         if self.stop.status:
             return self.stop.status
         return self.status
+
+    def _in_turn(self, inputs: Sequence[str]) -> Sequence[str]:
+        """All inputs, until stopped; returns those not begun."""
+        for place, text in enumerate(inputs):
+            if self.stop():
+                return inputs[place:]
+            self._one(text)
+        return ()
+
+    def _side_by_side(self, inputs: Sequence[str], streams: int) -> Sequence[str]:
+        """All inputs, `streams` at once; returns those not begun when it was stopped."""
+        from vidsal.console import ManyClock, make_display
+        from vidsal.streams import run_many
+
+        left = dict(enumerate(inputs))
+        label = f"{len(inputs)} inputs"
+        try:
+            with make_display(label, unit="frames", quiet=self.quiet) as display:
+                clock = ManyClock(display)
+                outcomes = run_many(
+                    [_source(text) for text in inputs],
+                    options=self.options,
+                    model=self.model,
+                    streams=streams,
+                    on_progress=clock,
+                    should_stop=self.stop,
+                )
+                with contextlib.closing(outcomes):
+                    for outcome in outcomes:
+                        text, self.last = left.pop(outcome.number), outcome.progress
+                        with clock.hidden():
+                            self._tell(text, outcome)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            # The model's memory is that of all: none of them can go on.
+            for text in left.values():
+                self._fail(text, error)
+            return ()
+        return list(left.values())
+
+    def _tell(self, text: str, outcome: RunOutcome) -> None:
+        if outcome.report is not None:
+            self._show(text, outcome.report)
+        elif outcome.error is not None:
+            self._fail(text, outcome.error)
 
     def _one(self, text: str) -> None:
         """One input; its errors are told and counted, the next input is tried all the same."""
@@ -222,15 +279,19 @@ class _Runs:
         except (VidsalError, MemoryError, RuntimeError) as error:
             if not isinstance(error, VidsalError) and not _is_out_of_memory(error):
                 raise
-            _show_traceback()
-            _print_error(_describe(error))
-            self.failed.append(text)
-            # Some options are only understood once the source is open.
-            self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
-            if self.as_json:
-                _print_out(json.dumps({"source": text, "error": _describe(error)}))
+            self._fail(text, error)
         else:
             self._show(text, report)
+
+    def _fail(self, text: str, error: Exception) -> None:
+        """Tell and count an error of one input."""
+        _show_traceback(error)
+        _print_error(_describe(error))
+        self.failed.append(text)
+        # Some options are only understood once the source is open.
+        self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
+        if self.as_json:
+            _print_out(json.dumps({"source": text, "error": _describe(error)}))
 
     def _show(self, text: str, report: RunReport) -> None:
         from vidsal.console import format_report, say
@@ -790,10 +851,10 @@ def _in_flags(text: str) -> str:
     return re.sub(f"{begin}None{end}", "none", text)
 
 
-def _show_traceback() -> None:
-    """Print the traceback of the error at hand if VIDSAL_DEBUG asks for it."""
+def _show_traceback(error: BaseException) -> None:
+    """Print the traceback of an error if VIDSAL_DEBUG asks for it."""
     if os.environ.get("VIDSAL_DEBUG", "") not in ("", "0"):
-        traceback.print_exc()
+        traceback.print_exception(error)
 
 
 def _print_error(text: str) -> None:

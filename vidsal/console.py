@@ -9,7 +9,9 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -20,12 +22,14 @@ from vidsal.model.checkpoint import ModelCard, WeightsPlace
 from vidsal.model.sam import SAMConfig
 from vidsal.model.store import Record
 from vidsal.stream import RunReport
+from vidsal.streams import ManyProgress
 from vidsal.train import TrainProgress
 
 __all__ = [
     "LOG_EVERY_SECONDS",
     "Display",
     "DownloadClock",
+    "ManyClock",
     "TrainClock",
     "format_card",
     "format_duration",
@@ -43,6 +47,7 @@ LOG_EVERY_SECONDS = 10.0
 
 _REDRAW_SECONDS = 0.1
 _LONGEST_LABEL = 22
+_NAMES_SHOWN = 2
 _CARD_WIDTH = 96
 _MEGABYTE = 1_000_000
 
@@ -204,6 +209,29 @@ class TrainClock:
         if progress.scores is not None:
             self._display.say(f"pass {progress.pass_number} of {progress.passes}, loss {progress.loss:.3f}")
             self._display.say(format_scores(progress.scores))
+
+
+class ManyClock:
+    """Turns the progress of several runs into what a display shows: the sum of their frames, and their names."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+
+    def __call__(self, progress: ManyProgress) -> None:
+        """Show a state of the runs."""
+        names = [Path(source).name or source for source in progress.under_way]
+        more = f" +{len(names) - _NAMES_SHOWN}" if len(names) > _NAMES_SHOWN else ""
+        detail = " ".join(map(_shorten, names[:_NAMES_SHOWN])) + more
+        self._display.update(done=progress.frames, total=progress.total, seconds=progress.seconds, detail=detail)
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the live line away, so that results can be printed."""
+        self._display.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self._display.__enter__()
 
 
 class DownloadClock:

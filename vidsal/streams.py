@@ -7,7 +7,7 @@ the next one takes its place.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,7 +208,7 @@ def run_many(
     streams: int = 8,
     on_progress: Callable[[ManyProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> Iterator[RunOutcome]:
+) -> Generator[RunOutcome, None, None]:
     """Run several sources through one model, up to `streams` of them side by side; the results are those of `run`.
 
     Each source is decoded in a thread of its own; all are predicted in one, and written by the caller's. The slowest
