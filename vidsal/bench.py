@@ -39,6 +39,7 @@ from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics.functional import cc
+from vidsal.model.backbones import Bottleneck
 from vidsal.model.checkpoint import (
     PRESETS,
     ModelCard,
@@ -51,7 +52,7 @@ from vidsal.model.checkpoint import (
 from vidsal.model.recurrent import SAMState
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.model.store import verified_path
-from vidsal.preprocess import PreprocessOptions
+from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.smooth import Smoother
 from vidsal.stream import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions, predict, run
 
@@ -93,6 +94,8 @@ _MEMORY_FRAMES = {"cpu": 100, "cuda": 10_000}
 _PEAK_SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192, 16384)}
 _PEAK_SECONDS = 1.0
 _ERROR_FRAMES = 8
+# Size of a residual branch beside its trunk in networks with random weights.
+_BRANCH_SCALE = 0.1
 # Memory is compared between here and the end of a run.
 _SETTLED = 0.2
 
@@ -264,6 +267,8 @@ class PrecisionReport:
     """Correlation of the maps, mean over the frames."""
     hidden_error: float
     """Largest difference of H after the last frame, over the largest magnitude of H."""
+    hidden_rms_error: float
+    """Root mean square of the difference of H, over that of H."""
 
 
 @dataclass(frozen=True)
@@ -369,12 +374,21 @@ def bench(options: BenchOptions, *, on_note: Callable[[str], None] | None = None
         torch.set_num_threads(before)
 
 
-def random_network(config: SAMConfig, *, seed: int = 0) -> SaliencyAttentiveModel:
+def random_network(
+    config: SAMConfig, *, preprocess: PreprocessOptions | None = None, seed: int = 0
+) -> SaliencyAttentiveModel:
     """A network for measuring where there are no weights: in evaluation mode, activations of about unit size.
 
+    Args:
+        config: the network.
+        preprocess: what its input looks like; None takes the defaults.
+        seed: of the weights.
+
     The recurrence is as its authors initialise it, but for V_a (normal, sigma .01, theirs is zero). Everything else is
-    scaled on noise, layer by layer, so that nothing fades to denormal numbers (a CPU is ten times as slow with
-    those), and the first convolution with priors so that the picture decides over the map, too.
+    scaled on made pictures, layer by layer, so that nothing fades to denormal numbers (a CPU is ten times as slow with
+    those), and the first convolution with priors so that the picture decides over the map, too. The branches of
+    ResNet's blocks are small beside its trunk, as in trained networks: at equal size, fifty random layers multiply
+    any rounding error by a hundred.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -385,14 +399,18 @@ def random_network(config: SAMConfig, *, seed: int = 0) -> SaliencyAttentiveMode
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and module not in recurrence:
                 handles.append(module.register_forward_hook(_to_unit_size))
+            if isinstance(module, Bottleneck):
+                nn.init.constant_(module.bn3.weight, _BRANCH_SCALE)
             if isinstance(module, nn.BatchNorm2d):
-                # With momentum 1 a norm remembers this noise alone.
+                # With momentum 1 a norm remembers these pictures alone.
                 module.momentum = 1.0
         first = network.prior_convolutions[0]
         handles.append(first.register_forward_pre_hook(_level_features(config.recurrent_channels)))
-        noise = torch.nn.functional.interpolate(torch.randn(4, 3, 16, 16), scale_factor=8, mode="bilinear")
+        # A small canvas will do for the scales.
+        small = dataclasses.replace(preprocess or PreprocessOptions(), height=128, width=160)
+        pictures = np.stack(list(make_pictures(16))[::4])
         with torch.no_grad():
-            network(noise[:, None])
+            network(Preprocessor(small)(pictures)[:, None])
     for handle in handles:
         handle.remove()
     for module in network.modules():
@@ -567,7 +585,8 @@ def format_bench(report: BenchReport) -> str:
         lines.append("")
         lines.append(
             f"{error.precision} against fp32, {error.state}, {error.steps} steps, {error.frames} frames: CC of maps "
-            f"least {error.least_cc:.6f}, mean {error.mean_cc:.6f}; H off by {error.hidden_error:.2%} at most"
+            f"least {error.least_cc:.6f}, mean {error.mean_cc:.6f}; H off by {error.hidden_error:.2%} at most, "
+            f"{error.hidden_rms_error:.2%} root mean square"
         )
     if report.memory is not None:
         kinds = ", ".join(
@@ -883,7 +902,7 @@ class _Bench:
     def after(self, model: SaliencyModel, log_density: torch.Tensor, way: _Way) -> dict[str, list[float]]:
         """What comes after the model: post-processing, and smoothing, each stream its own."""
         repeats, seconds = self.options.measure.repeats, self.options.measure.seconds
-        # Another memory than the model's: outside of inference mode, as in the pipe.
+        # Not an inference tensor, as the model's are.
         maps = log_density.clone()
         post = self.measure(lambda: model.preprocessor.to_picture(maps, *self.size), repeats, seconds)
         finished = model.preprocessor.to_picture(maps, *self.size)
@@ -951,6 +970,7 @@ class _Bench:
                         least_cc=float(correlation.min()),
                         mean_cc=float(correlation.mean()),
                         hidden_error=float((own - hidden).abs().max() / hidden.abs().max()),
+                        hidden_rms_error=float((own - hidden).norm() / hidden.norm()),
                     )
                 )
         self.tidy()
@@ -1029,7 +1049,12 @@ def _open(model: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions, ModelC
     if model in PRESETS:
         preset = PRESETS[model]
         if find_weights(model).state == "absent":
-            return random_network(preset.config), preset.preprocess, ModelCard(name=model), True
+            return (
+                random_network(preset.config, preprocess=preset.preprocess),
+                preset.preprocess,
+                ModelCard(name=model),
+                True,
+            )
         return *read_checkpoint(preset.weights or verified_path(model)), False
     path = Path(model)
     if not path.exists():
