@@ -1,0 +1,334 @@
+"""Folders and files of a data set in, listings, pictures, densities and points out; every complaint names the file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.data.layouts.contract import Fixations, Shown
+from vidsal.decode.contract import SizeRequest
+from vidsal.decode.images import IMAGE_SUFFIXES, natural_order, resize
+from vidsal.errors import DatasetError
+
+__all__ = [
+    "ByOrdinal",
+    "ImagePictures",
+    "Numbered",
+    "density_of",
+    "list_files",
+    "list_folders",
+    "list_numbered",
+    "load_hdf_cells",
+    "load_mat",
+    "match",
+    "need_folder",
+    "number_of",
+    "picture_size",
+    "read_density",
+    "read_fixation_map",
+    "read_picture",
+]
+
+T = TypeVar("T")
+
+
+# Listing.
+
+
+def need_folder(path: Path, what: str) -> Path:
+    """The folder itself.
+
+    Raises:
+        DatasetError: it is not there.
+    """
+    if not path.is_dir():
+        near = next((parent for parent in path.parents if parent.is_dir()), None)
+        there = ", ".join(sorted(entry.name for entry in near.iterdir())[:8]) if near else ""
+        hint = f"; {near} holds {there or 'nothing'}" if near else ""
+        raise DatasetError(f"{path}: no such folder; expected {what}{hint}")
+    return path
+
+
+def list_files(folder: Path, *, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
+    """Files with one of these endings (in any case), in natural order: 2 before 10. Hidden ones are left out."""
+    wanted = frozenset(suffixes)
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in wanted
+            ]
+    except OSError as error:
+        raise DatasetError(
+            f"{folder} cannot be listed: {error.strerror}; check the path and its permissions"
+        ) from error
+    return tuple(sorted((folder / name for name in names), key=natural_order))
+
+
+def list_folders(folder: Path, pattern: str) -> tuple[Path, ...]:
+    """Subfolders whose whole name matches a regular expression, in natural order; others are not the layout's."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if re.fullmatch(pattern, entry.name) and entry.is_dir()]
+    except OSError as error:
+        raise DatasetError(
+            f"{folder} cannot be listed: {error.strerror}; check the path and its permissions"
+        ) from error
+    return tuple(sorted((folder / name for name in names), key=natural_order))
+
+
+def number_of(path: Path) -> int:
+    """The last number in a file's name: 3 for actioncliptest00001_00003.png.
+
+    Raises:
+        DatasetError: the name has none.
+    """
+    found = re.findall(r"\d+", path.stem)
+    if not found:
+        raise DatasetError(f"{path}: the name has no number; frames are numbered files")
+    return int(found[-1])
+
+
+def list_numbered(folder: Path, what: str, *, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
+    """Files sorted by the last number in their names, which may begin anywhere but has no gap.
+
+    Raises:
+        DatasetError: there is none, a number is there twice, or one between the first and the last is missing.
+    """
+    files = sorted(list_files(need_folder(folder, what), suffixes=suffixes), key=number_of)
+    if not files:
+        raise DatasetError(f"{folder} holds no numbered {what}; copy or unpack it again")
+    for before, after in itertools.pairwise(files):
+        step = number_of(after) - number_of(before)
+        if step == 0:
+            raise DatasetError(f"{folder}: {before.name} and {after.name} have the same number; remove one of them")
+        if step > 1:
+            raise DatasetError(
+                f"{folder}: after {before.name} comes {after.name}, {step - 1} of the files between are missing; "
+                f"copy or unpack it again"
+            )
+    return tuple(files)
+
+
+def match(pictures: tuple[Path, ...], labels: tuple[Path, ...], what: str) -> tuple[Path, ...]:
+    """The labels, once each picture has one of the same name (without ending) and the other way round.
+
+    Raises:
+        DatasetError: the names differ; the message has both counts and the first name without a partner.
+    """
+    names, found = [file.stem for file in pictures], [file.stem for file in labels]
+    if names != found:
+        lonely = min(set(names) ^ set(found), key=lambda name: natural_order(Path(name)))
+        side, folder = ("picture", labels[0].parent) if lonely in set(names) else (what, pictures[0].parent)
+        raise DatasetError(
+            f"{labels[0].parent}: {len(labels)} {what}s for {len(pictures)} pictures in {pictures[0].parent}; "
+            f"the {side} {lonely} has no partner in {folder}"
+        )
+    return labels
+
+
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """The numbered files of a folder, listed when first called."""
+
+    folder: Path
+    """Where they lie."""
+    what: str
+    """What one of them is, for messages."""
+    beside: Numbered | None = None
+    """Files that must have the same names, see `match`."""
+    suffixes: frozenset[str] = IMAGE_SUFFIXES
+    """Endings that count."""
+
+    def __call__(self) -> tuple[Path, ...]:
+        """The files, in order; errors as `list_numbered` and `match`."""
+        return self._files
+
+    @cached_property
+    def _files(self) -> tuple[Path, ...]:
+        files = list_numbered(self.folder, self.what, suffixes=self.suffixes)
+        return files if self.beside is None else match(self.beside(), files, self.what)
+
+
+# Reading.
+
+
+def _read(path: Path, flags: int) -> npt.NDArray[Any]:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}; copy it again") from error
+    try:
+        values = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error as error:
+        raise DatasetError(f"{path} is no readable picture ({error.err}); copy it again") from error
+    if values is None:
+        raise DatasetError(f"{path} is no readable picture; copy it again")
+    return np.asarray(values)
+
+
+def read_picture(path: Path, *, size: SizeRequest = None, upright: bool = False) -> npt.NDArray[np.uint8]:
+    """A stored picture, (h, w, 3) uint8 RGB.
+
+    Args:
+        path: the file.
+        size: (height, width), or what makes it from the stored one; None: as stored.
+        upright: honour a camera's orientation tag. Published sets are labelled on the stored pixels, and some of
+            their files carry a wrong tag (CAT2000's Pattern/134.jpg).
+    """
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(_read(path, flags), cv2.COLOR_BGR2RGB)
+    if size is None:
+        return rgb
+    return resize(rgb, size(*rgb.shape[:2]) if callable(size) else size)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(rows, columns) of a stored picture."""
+    rows, columns = _read(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION).shape[:2]
+    return rows, columns
+
+
+def _read_grey(path: Path) -> npt.NDArray[Any]:
+    values = _read(path, cv2.IMREAD_UNCHANGED)
+    if values.ndim == 3:
+        # An alpha channel is no attention; colour maps of greys have three equal channels.
+        values = values[:, :, :3].mean(axis=2) if values.shape[2] > 1 else values[:, :, 0]
+    return values
+
+
+def density_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
+    """A map (h, w) scaled to sum 1, float32; None where it holds only zeros."""
+    total = float(values.sum(dtype=np.float64))
+    return None if total <= 0 else np.asarray(values / total, np.float32)
+
+
+def read_density(path: Path) -> npt.NDArray[np.float32] | None:
+    """A stored map of any depth as a density, (h, w) float32; None where it holds only zeros."""
+    return density_of(_read_grey(path))
+
+
+def read_fixation_map(path: Path) -> Fixations:
+    """The points of a binary map: an image, or the matrix `I` of a .mat file."""
+    return Fixations.from_map(load_mat(path, "I") if path.suffix.lower() == ".mat" else _read_grey(path))
+
+
+def _module(name: str, package: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise DatasetError(f"this data set has .mat files, which need {package}: pip install 'vidsal[data]'") from error
+
+
+def load_mat(path: Path, name: str) -> npt.NDArray[Any]:
+    """One variable of a MATLAB file up to version 7; cells are object arrays, structs have named fields.
+
+    Raises:
+        DatasetError: scipy is not installed, the file cannot be read, or has no such variable.
+    """
+    scipy_io = _module("scipy.io", "scipy")
+    wrong = (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        NotImplementedError,
+        struct.error,
+        zlib.error,
+        scipy_io.matlab.MatReadError,
+    )
+    try:
+        found = scipy_io.loadmat(path, variable_names=[name])
+    except wrong as error:
+        raise DatasetError(f"{path} cannot be read as a MATLAB file ({error}); copy it again") from error
+    if name not in found:
+        raise DatasetError(f"{path} holds no variable {name}; is it a file of this data set?")
+    return np.asarray(found[name])
+
+
+def load_hdf_cells(path: Path, name: str) -> list[npt.NDArray[Any]]:
+    """The matrices of a cell array in a MATLAB file of version 7.3 (HDF5), each transposed back to MATLAB's shape.
+
+    Raises:
+        DatasetError: h5py is not installed, the file cannot be read, or has no such variable.
+    """
+    h5py = _module("h5py", "h5py")
+    try:
+        with h5py.File(path, "r") as file:
+            return [np.asarray(file[reference]).T for reference in np.asarray(file[name]).ravel()]
+    except KeyError as error:
+        raise DatasetError(f"{path} holds no variable {name}; is it a file of this data set?") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"{path} cannot be read as a MATLAB 7.3 file ({error}); copy it again") from error
+
+
+# Pictures and labels that are files.
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePictures:
+    """Pictures that are files; `Pictures` of the contract."""
+
+    files: Callable[[], tuple[Path, ...]]
+    """Lists them in order, checked; called whenever they are needed."""
+    rate: Fraction | None = None
+    """Pictures a second; None for a still."""
+    upright: bool = False
+    """Honour orientation tags, see `read_picture`."""
+
+    def count(self) -> int | None:
+        """Number of files."""
+        return len(self.files())
+
+    def read(self, start: int, stop: int | None, size: SizeRequest) -> Iterator[Shown]:
+        """See `Pictures`."""
+        for ordinal, file in enumerate(self.files()[start:stop], start):
+            yield Shown(
+                ordinal=ordinal,
+                seconds=float(ordinal / self.rate) if self.rate else 0.0,
+                name=file.name,
+                picture=partial(read_picture, file, size=size, upright=self.upright),
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class ByOrdinal(Generic[T]):
+    """Labels that are files; `Labels` of the contract."""
+
+    files: Callable[[], tuple[Path, ...] | Mapping[int, Path]]
+    """Lists them: in the pictures' order and one for each, or by the picture's ordinal where some have none."""
+    load: Callable[[Path], T | None]
+    """Reads one."""
+
+    def count(self) -> int | None:
+        """Number of files where each picture has one."""
+        files = self.files()
+        return len(files) if isinstance(files, tuple) else None
+
+    @contextlib.contextmanager
+    def follow(self) -> Iterator[Callable[[Shown], Callable[[], T | None]]]:
+        """See `Labels`."""
+        files = self.files()
+        paths = dict(enumerate(files)) if isinstance(files, tuple) else files
+
+        def label(shown: Shown) -> Callable[[], T | None]:
+            path = paths.get(shown.ordinal)
+            return (lambda: None) if path is None else partial(self.load, path)
+
+        yield label

@@ -1,0 +1,241 @@
+"""A folder of DHF1K, Hollywood-2 or UCF-Sports in, its sequences out: frames, maps and fixations as numbered files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from vidsal.data.layouts.contract import (
+    ActionAttributes,
+    Dataset,
+    Layout,
+    Pictures,
+    Sequence,
+    ShotAttributes,
+    choose_split,
+)
+from vidsal.data.layouts.files import (
+    ByOrdinal,
+    ImagePictures,
+    Numbered,
+    list_files,
+    list_folders,
+    need_folder,
+    number_of,
+    read_density,
+    read_fixation_map,
+)
+from vidsal.data.layouts.videos import VideoPictures
+from vidsal.errors import ConfigError, DatasetError
+
+__all__ = ["DHF1K", "HOLLYWOOD2", "UCF_SPORTS", "DHF1KOptions", "HollywoodOptions", "UCFSportsOptions"]
+
+# DHF1K.
+
+DHF1K_RATE = Fraction(30)
+"""Frames a second of every video of DHF1K."""
+
+_DHF1K_SPLITS = {"train": range(1, 601), "val": range(601, 701), "test": range(701, 1001), "all": range(1, 1001)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DHF1KOptions:
+    """What can be chosen of DHF1K."""
+
+    fixations: Literal["auto", "png", "mat"] = "auto"
+    """Files that points are read from: png (fixation/0001.png), mat (fixation/maps/0001.mat, which needs scipy), or
+    auto: png where there is one, else mat."""
+
+    def __post_init__(self) -> None:
+        if self.fixations not in ("auto", "png", "mat"):
+            raise ConfigError(f"fixations must be auto, png or mat, got {self.fixations!r}")
+
+
+def _open_dhf1k(root: Path, split: str, options: DHF1KOptions) -> Dataset:
+    choose_split(split, DHF1K.splits, "DHF1K")
+    wanted = _DHF1K_SPLITS[split]
+    folders, videos = _dhf1k_folders(root / "annotation"), _dhf1k_videos(root / "video")
+    if not folders and not videos:
+        need_folder(root / "annotation", "annotation/0001/maps/0001.png and so on")
+        raise DatasetError(f"{root / 'annotation'} holds no folder 0001 and so on, and there are no videos beside it")
+    sequences = [
+        _dhf1k_sequence(root, number, folders.get(number), videos.get(number), options)
+        for number in sorted(folders.keys() | videos.keys())
+        if number in wanted
+    ]
+    return Dataset("dhf1k", root, split, tuple(sequences), published=len(wanted))
+
+
+def _dhf1k_folders(folder: Path) -> dict[int, Path]:
+    return {int(path.name): path for path in list_folders(folder, r"\d+")} if folder.is_dir() else {}
+
+
+def _dhf1k_videos(folder: Path) -> dict[int, Path]:
+    if not folder.is_dir():
+        return {}
+    return {number_of(path): path for path in list_files(folder, suffixes=(".avi", ".mp4"))}
+
+
+def _dhf1k_sequence(
+    root: Path, number: int, folder: Path | None, video: Path | None, options: DHF1KOptions
+) -> Sequence:
+    split = next(name for name, numbers in _DHF1K_SPLITS.items() if number in numbers)
+    if folder is None:
+        folder = root / "annotation" / f"{number:04d}"
+        if split != "test":
+            raise DatasetError(
+                f"{video} has no folder {folder}; unpack the annotations, which cover videos 001 to 700, again"
+            )
+    images = Numbered(folder / "images", "pictures") if (folder / "images").is_dir() else None
+    pictures: Pictures
+    if images is not None:
+        pictures = ImagePictures(images, DHF1K_RATE)
+    elif video is not None:
+        pictures = VideoPictures(video)
+    else:
+        raise DatasetError(
+            f"{folder} has no images/ and there is no {root / 'video' / f'{number:03d}.AVI'}; "
+            f"copy the videos, or unroll them into images/0001.png and so on"
+        )
+    # The labels of 701 to 1000 are withheld.
+    labelled = split != "test" or (folder / "maps").is_dir()
+    maps = Numbered(folder / "maps", "map", beside=images)
+    return Sequence(
+        name=f"{number:04d}",
+        split=split,
+        kind="video",
+        rate=DHF1K_RATE,
+        pictures=pictures,
+        densities=ByOrdinal(maps, read_density) if labelled else None,
+        points=ByOrdinal(_dhf1k_points(folder, maps, options), read_fixation_map) if labelled else None,
+    )
+
+
+def _dhf1k_points(folder: Path, maps: Numbered, options: DHF1KOptions) -> Numbered:
+    matrices = folder / "fixation" / "maps"
+    kind = options.fixations
+    if kind == "auto":
+        kind = "png" if (folder / "fixation" / "0001.png").is_file() or not matrices.is_dir() else "mat"
+    if kind == "png":
+        return Numbered(folder / "fixation", "fixation file", beside=maps)
+    return Numbered(matrices, "fixation file", beside=maps, suffixes=frozenset({".mat"}))
+
+
+# Hollywood-2, in the release with ACLNet.
+
+
+@dataclass(frozen=True, kw_only=True)
+class HollywoodOptions:
+    """What can be chosen of Hollywood-2."""
+
+    rate: float = 24.0
+    """Frames a second that the numbered files are given; they carry no times, and the films had about 24."""
+    shortest: int = 1
+    """Frames that a shot needs to be taken: protocols leave out shots below 10, 20, 32 or 63."""
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0:
+            raise ConfigError(f"rate must be more than 0 frames a second, got {self.rate}")
+        if self.shortest < 1:
+            raise ConfigError(f"shortest must be at least 1 frame, got {self.shortest}")
+
+
+_PARTS = {"train": "training", "test": "testing"}
+
+
+def _open_hollywood(root: Path, split: str, options: HollywoodOptions) -> Dataset:
+    choose_split(split, HOLLYWOOD2.splits, "Hollywood-2")
+    sequences = []
+    for part in ("train", "test") if split == "all" else (split,):
+        folder = need_folder(root / _PARTS[part], f"the shots actionclip{part}00001_1 and so on")
+        # The name holds the clip and the shot, which may have two digits: as numbers they sort right.
+        shots = list_folders(folder, rf"actionclip{part}\d+_\d+")
+        if not shots:
+            raise DatasetError(f"{folder} holds no folder actionclip{part}00001_1 and so on; unpack the release here")
+        sequences += [_hollywood_shot(shot, part, options) for shot in shots]
+    chosen = tuple(shot for shot in sequences if options.shortest == 1 or (shot.frame_count or 0) >= options.shortest)
+    published = {"train": 2699, "test": 3558, "all": 2699 + 3558}[split] if options.shortest == 1 else None
+    return Dataset("hollywood2", root, split, chosen, published=published)
+
+
+def _hollywood_shot(folder: Path, split: str, options: HollywoodOptions) -> Sequence:
+    clip, _, shot = folder.name.rpartition("_")
+    return _labelled_folder(
+        folder, split, Fraction(options.rate).limit_denominator(1001), ShotAttributes(clip=clip, shot=int(shot))
+    )
+
+
+def _labelled_folder(
+    folder: Path, split: str, rate: Fraction, attributes: ShotAttributes | ActionAttributes
+) -> Sequence:
+    """A folder with images/, maps/ and fixation/ of equal names, whatever these are and wherever they begin."""
+    images = Numbered(folder / "images", "pictures")
+    return Sequence(
+        name=folder.name,
+        split=split,
+        kind="video",
+        rate=rate,
+        attributes=attributes,
+        pictures=ImagePictures(images, rate),
+        densities=ByOrdinal(Numbered(folder / "maps", "map", beside=images), read_density),
+        points=ByOrdinal(Numbered(folder / "fixation", "fixation file", beside=images), read_fixation_map),
+    )
+
+
+# UCF-Sports, from the same place.
+
+
+@dataclass(frozen=True, kw_only=True)
+class UCFSportsOptions:
+    """What can be chosen of UCF-Sports."""
+
+    rate: float = 10.0
+    """Frames a second that the numbered files are given; they carry no times, and the clips were published with 10."""
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0:
+            raise ConfigError(f"rate must be more than 0 frames a second, got {self.rate}")
+
+
+def _open_ucf_sports(root: Path, split: str, options: UCFSportsOptions) -> Dataset:
+    choose_split(split, UCF_SPORTS.splits, "UCF-Sports")
+    rate = Fraction(options.rate).limit_denominator(1001)
+    sequences = []
+    for part in ("train", "test") if split == "all" else (split,):
+        folder = need_folder(root / _PARTS[part], "the clips Diving-Side-001 and so on")
+        clips = list_folders(folder, r".+-\d+")
+        if not clips:
+            raise DatasetError(f"{folder} holds no folder Diving-Side-001 and so on; unpack the release here")
+        for clip in clips:
+            attributes = ActionAttributes(action=re.sub(r"-\d+$", "", clip.name))
+            sequences.append(_labelled_folder(clip, part, rate, attributes))
+    published = {"train": 103, "test": 47, "all": 150}[split]
+    return Dataset("ucf-sports", root, split, tuple(sequences), published=published)
+
+
+DHF1K = Layout(
+    title="DHF1K (https://github.com/wenguanwang/DHF1K)",
+    splits=("all", "train", "val", "test"),
+    options=DHF1KOptions,
+    open=_open_dhf1k,
+)
+"""`annotation/0001/{images,maps,fixation}/0001.png` and `video/001.AVI`; labels of the test split are withheld."""
+
+HOLLYWOOD2 = Layout(
+    title="Hollywood-2, release with ACLNet (https://github.com/wenguanwang/DHF1K)",
+    splits=("all", "train", "test"),
+    options=HollywoodOptions,
+    open=_open_hollywood,
+)
+"""`{training,testing}/actionclip{train,test}00001_1/{images,maps,fixation}/actionclip{train,test}00001_00003.png`."""
+
+UCF_SPORTS = Layout(
+    title="UCF-Sports, release with ACLNet (https://github.com/wenguanwang/DHF1K)",
+    splits=("all", "train", "test"),
+    options=UCFSportsOptions,
+    open=_open_ucf_sports,
+)
+"""`{training,testing}/Diving-Side-001/{images,maps,fixation}/Diving-Side_001_001.png`."""

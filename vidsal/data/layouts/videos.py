@@ -1,0 +1,219 @@
+"""Video files of a data set in, pictures in order and densities matched to them by order or by time out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.error import FFmpegError
+
+from vidsal.data.layouts.contract import Shown
+from vidsal.data.layouts.files import density_of
+from vidsal.decode import DecodeOptions, VideoInfo, open_video
+from vidsal.decode.contract import SizeRequest
+from vidsal.errors import DatasetError, DecodeError
+
+__all__ = ["OrderedDensities", "TimedDensities", "VideoPictures", "map_size"]
+
+_Timed = tuple[float, Callable[[], npt.NDArray[np.uint8]]]
+"""The time of a frame and what makes its picture."""
+
+Crop = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+"""Cuts the part of a map (h, w) out that shows the picture."""
+
+
+def _tiny(height: int, width: int) -> tuple[int, int]:
+    """The size of frames that nobody looks at."""
+    return min(height, 16), min(width, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoPictures:
+    """The pictures of a video file; `Pictures` of the contract."""
+
+    path: Path
+    """The file."""
+    even: bool = False
+    """True where its frames are known to come at a constant rate: then reading may begin in the middle without
+    decoding what lies before."""
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        """What the container says; opens the file.
+
+        Raises:
+            DatasetError: it cannot be opened.
+        """
+        try:
+            with open_video(self.path) as reader:
+                return reader.info
+        except DecodeError as error:
+            raise DatasetError(str(error)) from error
+
+    def count(self) -> int | None:
+        """See `Pictures`."""
+        return self.info.frame_count
+
+    def read(self, start: int, stop: int | None, size: SizeRequest) -> Iterator[Shown]:
+        """See `Pictures`."""
+        for ordinal, (seconds, picture) in self._numbered(start, size):
+            if stop is not None and ordinal >= stop:
+                return
+            if ordinal >= start:
+                yield Shown(ordinal, seconds, f"{ordinal:06d}", picture)
+
+    def _numbered(self, start: int, size: SizeRequest) -> Iterator[tuple[int, _Timed]]:
+        rate = self.info.rate
+        if start > 0 and self.even and rate:
+            frames = self.frames(size, start_seconds=float((start - Fraction(1, 2)) / rate))
+            with contextlib.closing(frames):
+                first = next(frames, None)
+                # A time that is not that of frame `start`: the rate is not as constant as it should be; count then.
+                if first is not None and abs(first[0] * float(rate) - start) < 0.25:
+                    yield start, first
+                    yield from enumerate(frames, start + 1)
+                    return
+        yield from enumerate(self.frames(size))
+
+    def frames(self, size: SizeRequest, *, start_seconds: float = 0.0) -> Generator[_Timed, None, None]:
+        """Yields the time of each frame and what makes its picture, (h, w, 3) uint8 RGB.
+
+        Raises:
+            DatasetError: the file cannot be read.
+        """
+        asked = size is not None
+        try:
+            with open_video(
+                self.path,
+                options=DecodeOptions(start_seconds=max(0.0, start_seconds)),
+                size=size if asked else _tiny,
+                keep_pictures=not asked,
+            ) as reader:
+                # Past the end there is nothing, which is no fault of the file.
+                lasts = reader.info.duration_seconds
+                if lasts is not None and start_seconds >= lasts:
+                    return
+                for batch in reader:
+                    for row, seconds in enumerate(batch.pts_seconds):
+                        picture = partial(np.copy, batch.frames[row]) if asked else batch.pictures[row].rgb
+                        yield float(seconds), picture
+        except DecodeError as error:
+            raise DatasetError(str(error)) from error
+
+
+@dataclass(frozen=True, eq=False)
+class TimedDensities:
+    """Densities in a video file, matched to pictures by time; `Labels` of the contract.
+
+    A picture gets the map nearest in time, or none where that is more than one map's duration away.
+    """
+
+    maps: VideoPictures
+    """The file."""
+    crop: Crop | None = None
+    """Cuts bars off."""
+
+    def count(self) -> int | None:
+        """None: files with another rate have another number of maps."""
+        return None
+
+    @contextlib.contextmanager
+    def follow(self) -> Iterator[Callable[[Shown], Callable[[], npt.NDArray[np.float32] | None]]]:
+        """See `Labels`."""
+        rate = self.maps.info.rate
+        reach = float(1 / rate) if rate else 0.05
+        frames: Iterator[_Timed] | None = None
+        nearest: _Timed | None = None
+        following: _Timed | None = None
+
+        def label(shown: Shown) -> Callable[[], npt.NDArray[np.float32] | None]:
+            nonlocal frames, nearest, following
+            if frames is None:
+                frames = stack.enter_context(
+                    contextlib.closing(self.maps.frames(None, start_seconds=shown.seconds - 2 * reach))
+                )
+                nearest, following = next(frames, None), next(frames, None)
+            while following and nearest and abs(following[0] - shown.seconds) <= abs(nearest[0] - shown.seconds):
+                nearest, following = following, next(frames, None)
+            if nearest is None or abs(nearest[0] - shown.seconds) > reach:
+                return lambda: None
+            return partial(self._load, nearest[1])
+
+        with contextlib.ExitStack() as stack:
+            yield label
+
+    def _load(self, picture: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32] | None:
+        values = picture().mean(axis=2)
+        return density_of(values if self.crop is None else self.crop(values))
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedDensities:
+    """Densities in a video file, one for each picture in the same order; `Labels` of the contract.
+
+    Read at the file's own depth (10 bits stay 10 bits), which `open_video` does not offer.
+    """
+
+    path: Path
+    """The file."""
+
+    def count(self) -> int | None:
+        """Number of maps by the container's word."""
+        with self._open() as container:
+            return container.streams.video[0].frames or None
+
+    @contextlib.contextmanager
+    def follow(self) -> Iterator[Callable[[Shown], Callable[[], npt.NDArray[np.float32] | None]]]:
+        """See `Labels`."""
+        with self._open() as container:
+            maps = enumerate(container.decode(video=0))
+
+            def label(shown: Shown) -> Callable[[], npt.NDArray[np.float32] | None]:
+                try:
+                    for ordinal, frame in maps:
+                        if ordinal == shown.ordinal:
+                            return partial(_grey_density, frame)
+                except FFmpegError as error:
+                    raise DatasetError(
+                        f"{self.path} cannot be read beyond map {shown.ordinal}: {error}; copy it again"
+                    ) from error
+                return lambda: None
+
+            yield label
+
+    def _open(self) -> Any:
+        return _open_maps(self.path)
+
+
+def _open_maps(path: Path) -> Any:
+    try:
+        container = av.open(f"file:{path}")
+    except (FFmpegError, OSError) as error:
+        raise DatasetError(f"{path} cannot be opened as a video of maps: {error}; copy it again") from error
+    if not container.streams.video:
+        container.close()
+        raise DatasetError(f"{path} holds no video stream; expected a video of maps")
+    return container
+
+
+def _grey_density(frame: Any) -> npt.NDArray[np.float32] | None:
+    return density_of(frame.to_ndarray(format="gray16le"))
+
+
+def map_size(path: Path) -> tuple[int, int]:
+    """(rows, columns) of the maps in a video file.
+
+    Raises:
+        DatasetError: it cannot be opened.
+    """
+    with _open_maps(path) as container:
+        context = container.streams.video[0].codec_context
+        return context.height, context.width
