@@ -1,12 +1,13 @@
 """What each rewrite of SAM for prediction brings on this CPU, against the published equations as they are written.
 
     python tools/bench_sam.py [--model sam-resnet|sam-lite|all] [--rounds 7] [--threads N] [--isa] [--check]
-        [--json FILE] [--write-docs]
+        [--json FILE] [--write-docs] [--read FILE]
 
 All variants hold the same weights and take turns in the same process, so that a busy minute hits them alike; ratios
 are medians over the rounds. --isa repeats everything in processes whose oneDNN may use less of the processor.
 --check exits with 1 where a promised ratio or an error bound is missed. --write-docs puts the numbers into
-docs/performance.json and the tables into docs/performance.md.
+docs/performance.json and the tables into docs/performance.md; --read takes them from an earlier --json instead of
+measuring.
 """
 
 from __future__ import annotations
@@ -510,7 +511,8 @@ def render(report: dict[str, Any]) -> str:
     threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {threads} unless said; "
-        f"{', '.join(machine['instructions'])}; torch {report['versions']['torch']}; commit {report['commit']}, {report['date'][:10]}.",
+        f"{', '.join(machine['instructions'])}; torch {report['versions']['torch']}; "
+        f"commit {report['commit']}, {report['date'][:10]}.",
     ]
     isas = report.get("isas", {})
     for model, result in report["models"].items():
@@ -561,9 +563,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 where a promise is missed")
     parser.add_argument("--json", type=Path, help="also write the results here")
     parser.add_argument("--write-docs", action="store_true", help="write docs/performance.json and its tables")
+    parser.add_argument("--read", type=Path, help="measure nothing, take this file of an earlier --json")
     arguments = parser.parse_args()
     models = ["sam-resnet", "sam-lite"] if arguments.model == "all" else [arguments.model]
-    if arguments.isa:
+    if arguments.read:
+        report = json.loads(arguments.read.read_text(encoding="utf-8"))
+    elif arguments.isa:
         settings = ["--rounds", str(arguments.rounds), "--threads", str(arguments.threads)]
         report = measure_isas(["--model", arguments.model, *settings])
     else:
