@@ -5,29 +5,36 @@ The judge: every made picture shows its own number, and density and points lie w
 
 from __future__ import annotations
 
+import json
 import shutil
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from layout_fixtures import (
     HEIGHT,
+    ROAD,
     WIDTH,
     centres,
     density,
     fixation_map,
+    make_bdda,
+    make_challenge,
     make_dhf1k,
+    make_dreyeve,
     make_hollywood,
     make_ucf_sports,
+    picture,
     spot,
     write,
 )
 from media import read_number
 
 from vidsal.data.layouts import DATASETS, Fixations, LabelledFrame, Sequence, open_dataset
-from vidsal.data.layouts.contract import ActionAttributes, ShotAttributes
+from vidsal.data.layouts.contract import ActionAttributes, DrivingAttributes, ShotAttributes
 from vidsal.errors import ConfigError, DatasetError
 
 
@@ -244,6 +251,313 @@ def test_a_missing_half_of_a_release_is_named(tmp_path: Path, name: str) -> None
         open_dataset(name, tmp_path)
     with pytest.raises(DatasetError, match=r"testing holds no folder (actioncliptest|Diving-Side-001)"):
         open_dataset(name, tmp_path, split="test")
+
+
+# DR(eye)VE.
+
+
+def peaks(sequence: Sequence) -> list[tuple[int, int] | None]:
+    return [None if frame.density() is None else peak(frame) for frame in sequence]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"unrolled": True},
+        {"unrolled": True, "first_frame": 1},
+        {"unrolled": True, "first_map": 0},
+    ],
+    ids=["videos", "frames from 0, maps from 1", "both from 1", "both from 0"],
+)
+def test_dreyeve_is_read_whole_and_in_order_whatever_its_files_begin_with(tmp_path: Path, kind: dict[str, Any]) -> None:
+    dataset = open_dataset("dreyeve", make_dreyeve(tmp_path, **kind))
+    assert [(s.name, s.split) for s in dataset] == [("01", "train"), ("02", "train"), ("38", "test")]
+    for sequence in dataset:
+        frames = list(sequence)
+        assert [number_shown(frame) for frame in frames] == list(range(12))
+        assert np.abs(np.subtract(peaks(sequence), [spot(k) for k in range(12)])).max() <= (0 if kind else 1)
+        assert [frame.pts_seconds for frame in frames] == pytest.approx([k / 25 for k in range(12)], abs=1e-3)
+        assert sequence.frame_count == 12 and {frame.fixations() for frame in frames} == {None}
+
+
+def test_the_lists_of_dreyeve_mark_their_frames(tmp_path: Path) -> None:
+    for unrolled in (False, True):
+        dataset = open_dataset("dreyeve", make_dreyeve(tmp_path / str(unrolled), unrolled=unrolled))
+        marks = [[(f.bad, f.attention) for f in sequence] for sequence in dataset]
+        # Numbers in the lists begin at 1: 3 to 5 are frames 2 to 4, both ends included.
+        assert [k for k, (bad, _) in enumerate(marks[0]) if bad] == [3]
+        assert {k: code for k, (_, code) in enumerate(marks[0]) if code} == {2: "k", 3: "k", 4: "k", 8: "e"}
+        assert not any(bad or code for bad, code in marks[1])
+        assert [k for k, (bad, _) in enumerate(marks[2]) if bad] == [11]
+        assert dataset.sequences[0].check().bad == 1
+    first = open_dataset("dreyeve", tmp_path / "True", list_base=0).sequences[0]
+    assert [k for k, frame in enumerate(first) if frame.bad] == [4]
+
+
+def test_a_zero_in_the_lists_of_dreyeve_says_that_they_begin_there(tmp_path: Path) -> None:
+    root = make_dreyeve(tmp_path, runs=(1,), frames=2)
+    (root / "missing_gt.txt").write_text("01\t000000\n")
+    with pytest.raises(DatasetError, match=r"missing_gt\.txt, line 1: frame 0, .* try list_base=0"):
+        open_dataset("dreyeve", root)
+    assert next(iter(open_dataset("dreyeve", root, list_base=0).sequences[0])).bad
+
+
+def test_runs_of_dreyeve_are_chosen_by_the_design_table(tmp_path: Path) -> None:
+    root = make_dreyeve(tmp_path, runs=(1, 2, 36, 38, 74), frames=1)
+    assert open_dataset("dreyeve", root).sequences[2].attributes == DrivingAttributes(
+        "Night", "Rainy", "Downtown", "D1"
+    )
+
+    def names(split: str = "all", **options: Any) -> list[str]:
+        return [sequence.name for sequence in open_dataset("dreyeve", root, split=split, **options)]
+
+    assert names("test") == ["38", "74"] and names("train", validation="none") == ["01", "02", "36"]
+    assert names(time_of_day="Night") == ["36", "38"] and names(weather="Rainy") == ["36", "74"]
+    assert names("test", landscape="Countryside") == ["74"] and names(driver="D8") == ["01", "38"]
+    with pytest.raises(ConfigError, match="weather must be one of Sunny, Cloudy, Rainy, got 'Snow'"):
+        names(weather="Snow")
+    with pytest.raises(DatasetError, match="no sequence of split test"):
+        names("test", driver="D2")
+
+
+def test_dreyeve_validates_on_the_middle_of_the_training_runs(tmp_path: Path) -> None:
+    root = make_dreyeve(tmp_path, runs=(1, 38), frames=2, unrolled=True)
+    for name in ("frames/{:06d}.jpg", "saliency_fix/{:06d}.png"):
+        shift = int("fix" in name)
+        filler = (root / "01" / name.format(shift)).read_bytes()
+        for k in range(4010):
+            (root / "01" / name.format(k + shift)).write_bytes(filler)
+    for k in (3499, 3500, 3999, 4000):
+        write(root / "01" / f"frames/{k:06d}.jpg", picture(k))
+        write(root / "01" / f"saliency_fix/{k + 1:06d}.png", density(k))
+    (root / "missing_gt.txt").write_text("01\t003501\n01\t000001\n")
+    (validation,) = open_dataset("dreyeve", root, split="val")
+    assert (validation.name, validation.frame_count, validation.split) == ("01[3500:4000]", 500, "val")
+    first, last = next(validation.read()), next(validation.read(start=499))
+    assert [number_shown(first), number_shown(last)] == [3500, 3999]
+    assert [peak(first), peak(last)] == [spot(3500), spot(3999)]
+    assert (first.index, first.pts_seconds, first.bad, last.index) == (0, 0.0, True, 499)
+    assert last.pts_seconds == pytest.approx(499 / 25) and validation.check().bad == 1
+    before, behind = open_dataset("dreyeve", root, split="train")
+    assert [(s.name, s.frame_count) for s in (before, behind)] == [("01[0:3500]", 3500), ("01[4000:]", 10)]
+    assert number_shown(next(before.read(start=3499))) == 3499 and number_shown(next(behind.read())) == 4000
+    assert not list(validation.read(start=500)) and len(list(behind)) == 10
+
+
+def test_a_window_in_the_middle_of_a_video_of_dreyeve_has_its_own_frames_and_maps(tmp_path: Path) -> None:
+    (sequence,) = open_dataset("dreyeve", make_dreyeve(tmp_path, runs=(1,), frames=120))
+    for start in (1, 49, 70, 118):
+        frames = list(sequence.read(start=start, stop=start + 3, size=(24, 32)))
+        numbers = list(range(start, min(start + 3, 120)))
+        assert [number_shown(frame) for frame in frames] == numbers == [frame.index for frame in frames]
+        assert np.abs(np.subtract([peak(frame) for frame in frames], [spot(k) for k in numbers])).max() <= 1
+        assert frames[0].pts_seconds == pytest.approx(start / 25, abs=1e-3)
+    assert list(sequence.read(start=120)) == []
+
+
+def test_the_old_ground_truth_of_dreyeve_is_another_one_and_unrolled_only(tmp_path: Path) -> None:
+    (run,) = open_dataset("dreyeve", make_dreyeve(tmp_path / "a", runs=(1,), unrolled=True), ground_truth="old")
+    assert peaks(run) == [spot(k + 1) for k in range(12)]
+    with pytest.raises(DatasetError, match=r"saliency: no such folder; .*Take ground_truth=fix"):
+        open_dataset("dreyeve", make_dreyeve(tmp_path / "b", runs=(1,), frames=1), ground_truth="old")
+
+
+def test_a_missing_map_of_dreyeve_is_an_error_and_never_a_shift(tmp_path: Path) -> None:
+    root = make_dreyeve(tmp_path, runs=(1,), unrolled=True)
+    (root / "01/saliency_fix/000012.png").unlink()
+    (run,) = open_dataset("dreyeve", root)
+    with pytest.raises(DatasetError, match=r"11 maps \(000001\.png to 000011\.png\) for 12 frames"):
+        list(run)
+    (root / "01/saliency_fix/000003.png").unlink()
+    (run,) = open_dataset("dreyeve", root)
+    with pytest.raises(DatasetError, match=r"after 000002\.png comes 000004\.png"):
+        run.check()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("dr(eye)ve_design.txt", None, r"design\.txt cannot be read .*belongs beside the runs"),
+        ("dr(eye)ve_design.txt", "01\tEvening\tSunny\tCountryside\tD8\n", r"line 1: 5 columns; expected run, time"),
+        ("dr(eye)ve_design.txt", "01 Noon Sunny Countryside D8 test_set\n", r"line 1: time_of_day must be Morning"),
+        ("dr(eye)ve_design.txt", "01 Night Sunny Countryside D8 val_set\n", r"set must be training_set or test_set"),
+        ("dr(eye)ve_design.txt", "x1 Night Sunny Countryside D8 test_set\n", r"expected a whole number, got 'x1'"),
+        ("dr(eye)ve_design.txt", "07 Night Sunny Highway D8 test_set\n", r"1 runs on disk, but .* lacks 1 .* is 01"),
+        ("missing_gt.txt", None, r"missing_gt\.txt cannot be read"),
+        ("missing_gt.txt", "01 4 5\n", r"missing_gt\.txt, line 1: 3 columns; expected run and frame"),
+        ("subsequences.txt", "\n1\t3\t5\tz\n", r"line 2: expected run, first frame, last frame and one of i, k, u, e"),
+        ("subsequences.txt", "1\t5\t3\tk\n", r"line 1: the subsequence ends before it begins"),
+        ("01/video_garmin.avi", None, r"neither frames/ nor video_garmin\.avi"),
+        ("01/video_saliency.avi", None, r"neither saliency_fix/ nor video_saliency\.avi"),
+    ],
+)
+def test_a_broken_dreyeve_is_named(tmp_path: Path, file: str, text: str | None, message: str) -> None:
+    target = make_dreyeve(tmp_path, runs=(1,), frames=1) / file
+    target.unlink() if text is None else target.write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("dreyeve", tmp_path)
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_scouts_maps_belong_to_the_frames_with_their_number_from_0(tmp_path: Path, unrolled: bool) -> None:
+    root = make_dreyeve(tmp_path, runs=(1, 36, 38), scout=True, unrolled=unrolled)
+    dataset = open_dataset("dreyeve-scout", root)
+    assert [(s.name, s.split) for s in dataset] == [("01", "train"), ("36", "val"), ("38", "test")]
+    wanted = [None if k in (0, 4) else spot(k) for k in range(12)]
+    assert [peaks(sequence) for sequence in dataset] == [wanted] * 3
+    assert [frame.attention for frame in dataset.sequences[0]][:4] == [None, None, "k", "k"]
+    # missing_gt.txt speaks of the other ground truth.
+    assert not any(frame.bad for sequence in dataset for frame in sequence)
+    assert [s.name for s in open_dataset("dreyeve-scout", root, split="val", weather="Rainy")] == ["36"]
+
+
+def test_only_the_run_that_scout_leaves_out_may_lack_its_maps(tmp_path: Path) -> None:
+    root = make_dreyeve(tmp_path, runs=(1, 6), frames=3, scout=True)
+    shutil.rmtree(root / "06/salmaps")
+    assert [s.name for s in open_dataset("dreyeve-scout", root)] == ["01"]
+    shutil.rmtree(root / "01/salmaps")
+    with pytest.raises(DatasetError, match=r"salmaps: no such folder; expected SCOUT's maps 000001\.png"):
+        open_dataset("dreyeve-scout", root)
+
+
+# BDD-A.
+
+
+def test_maps_of_bdda_are_found_by_time_and_lose_their_bars(tmp_path: Path) -> None:
+    dataset = open_dataset("bdd-a", make_bdda(tmp_path, seconds=2))
+    names = ["training/1", "training/9", "training/10", "validation/1738", "test/3"]
+    assert [s.name for s in dataset] == names and [s.split for s in dataset] == ["train"] * 3 + ["val", "test"]
+    frames = list(dataset.sequences[0])
+    assert [number_shown(frame) for frame in frames] == list(range(60))
+    shapes = {frame.density().shape for frame in frames if frame.density() is not None}  # type: ignore[union-attr]
+    assert shapes == {ROAD}
+    gaze_times = np.arange(58) / 29
+    for k, frame in enumerate(frames):
+        assert frame.pts_seconds == pytest.approx(k / 30, abs=1e-3)
+        away = np.abs(gaze_times - k / 30)
+        if away.min() > 1 / 29:
+            continue
+        # Two where a frame lies in the middle between two maps.
+        nearest = [
+            spot(round(n / 29 * 30), height=ROAD[0], width=ROAD[1]) for n in np.flatnonzero(away < away.min() + 1e-3)
+        ]
+        assert min(np.abs(np.subtract(peak(frame), place)).max() for place in nearest) <= 1, k
+    # After two seconds the file is a frame and a half behind: its last map by order would belong elsewhere.
+    assert abs(58 / 29 - 58 / 30) > 1 / 30
+
+
+def test_a_road_that_goes_on_after_its_maps_has_none_there(tmp_path: Path) -> None:
+    root = make_bdda(tmp_path / "long", parts={"test": (3,)})
+    short = make_bdda(tmp_path / "short", seconds=0.5, parts={"test": (3,)})
+    shutil.copy(short / "test/gazemap_videos/3_pure_hm.mp4", root / "test/gazemap_videos/3_pure_hm.mp4")
+    (sequence,) = open_dataset("bdd-a", root, split="test")
+    seen = [frame.density() is not None for frame in sequence]
+    assert seen == sorted(seen, reverse=True) and 14 <= sum(seen) <= 17 and len(seen) == 30
+
+
+def test_the_bar_of_bdda_can_be_given(tmp_path: Path) -> None:
+    root = make_bdda(tmp_path, seconds=0.2, parts={"test": (3,)})
+    centred, higher = (
+        next(iter(open_dataset("bdd-a", root, split="test", **options).sequences[0]))
+        for options in ({}, {"bar_rows": 11})
+    )
+    row, column = spot(0, height=ROAD[0], width=ROAD[1])
+    assert np.abs(np.subtract(peak(centred), (row, column))).max() <= 1
+    values = higher.density()
+    assert values is not None and values[0].min() > 0.5 * values.max()  # a row of the bright bar
+    (sequence,) = open_dataset("bdd-a", root, split="test", bar_rows=30)
+    with pytest.raises(DatasetError, match=r"maps of 128x96 cannot hold a road of 128x72 below a bar of 30 rows"):
+        next(iter(sequence)).density()
+
+
+def test_a_video_of_bdda_without_its_partner_is_named_and_can_be_left_out(tmp_path: Path) -> None:
+    root = make_bdda(tmp_path, seconds=0.1, parts={"training": (1, 2, 10)})
+    (root / "training/gazemap_videos/2_pure_hm.mp4").unlink()
+    with pytest.raises(
+        DatasetError, match=r"3 videos of the road and 2 of gaze maps; 1 have no partner, .* is 2, whose"
+    ):
+        open_dataset("bdd-a", root, split="train")
+    listed = tmp_path / "exclude_videos.json"
+    listed.write_text(json.dumps({"training": [2], "validation": [], "test": []}))
+    assert [s.name for s in open_dataset("bdd-a", root, split="train", exclude=listed)] == ["training/1", "training/10"]
+    listed.write_text("[2]")
+    with pytest.raises(DatasetError, match="cannot be read as a list of videos to leave out"):
+        open_dataset("bdd-a", root, split="train", exclude=listed)
+    with pytest.raises(DatasetError, match=r"camera_videos: no such folder; .*holds exclude_videos\.json, training"):
+        open_dataset("bdd-a", root, split="val")
+
+
+# AIM 2024 and NTIRE 2026.
+
+
+@pytest.mark.parametrize(("name", "nested"), [("aim2024", True), ("ntire2026", False)])
+def test_a_challenge_is_read_whole_and_in_order(tmp_path: Path, name: str, nested: bool) -> None:
+    root = make_challenge(tmp_path, nested=nested)
+    dataset = open_dataset(name, root, split="train")
+    assert [s.name for s in dataset] == ["0001", "0003"]
+    for sequence in dataset:
+        frames = list(sequence)
+        assert [number_shown(frame) for frame in frames] == list(range(6))
+        assert np.abs(np.subtract([peak(frame) for frame in frames], [spot(k) for k in range(6)])).max() <= 1
+        # Lists hold rows before columns, in pixels of the maps (here half as large as the video).
+        assert [points(frame) for frame in frames] == [centres(k) for k in range(6)]
+        seen = frames[0].fixations()
+        assert seen is not None and (seen.height, seen.width) == (HEIGHT, WIDTH)
+        assert frames[0].picture().shape == (2 * HEIGHT, 2 * WIDTH, 3)
+        assert sequence.check().frames == 6
+
+
+def test_challenges_are_split_as_their_list_says_and_withheld_labels_are_none(tmp_path: Path) -> None:
+    root = make_challenge(tmp_path, frames=2)
+    splits = {s: [(q.name, q.split) for q in open_dataset("aim2024", root, split=s)] for s in ("test", "private_test")}
+    assert splits["test"] == [("0002", "public_test"), ("0004", "private_test")]
+    assert splits["private_test"] == [("0004", "private_test")]
+    (withheld,) = open_dataset("aim2024", root, split="private_test")
+    assert [(frame.density(), frame.fixations()) for frame in withheld] == [(None, None)] * 2
+    assert len(open_dataset("aim2024", root)) == 4
+
+
+def test_ten_bit_maps_keep_their_ten_bits(tmp_path: Path) -> None:
+    # A ramp over 600 of the 876 steps that limited range has: 8 bits could tell 150 of them apart.
+    ramp = np.tile(np.linspace(64, 664, WIDTH * HEIGHT).round().astype(np.uint16).reshape(HEIGHT, WIDTH), 1)
+    root = make_challenge(tmp_path, frames=2, deep=lambda k: np.roll(ramp, 10 * k, axis=0))
+    frames = list(open_dataset("ntire2026", root, split="public_test").sequences[0])
+    for k, frame in enumerate(frames):
+        values = frame.density()
+        assert values is not None and len(np.unique(values)) > 550
+        wanted = np.roll(ramp, 10 * k, axis=0) - 64.0
+        assert np.abs(values - wanted / wanted.sum()).max() < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("broken", "text", "message"),
+    [
+        ("TrainTestSplit.json", None, r"TrainTestSplit\.json cannot be read as JSON"),
+        ("TrainTestSplit.json", "[1]", r"expected lists of names under train"),
+        ("TrainTestSplit.json", '{"training": []}', r"has no list train, only training"),
+        ("Videos/0003.mp4", None, r"1 of the 2 videos of split train are missing, the first is 0003\.mp4"),
+        ("SaliencyTrain/Train/0001.mp4", None, r"SaliencyTrain has no 0001\.mp4"),
+    ],
+)
+def test_a_broken_challenge_is_named(tmp_path: Path, broken: str, text: str | None, message: str) -> None:
+    target = make_challenge(tmp_path, frames=1) / broken
+    target.unlink() if text is None else target.write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("aim2024", tmp_path, split="train")
+
+
+def test_a_list_of_fixations_that_is_too_short_is_an_error(tmp_path: Path) -> None:
+    root = make_challenge(tmp_path)
+    path = root / "FixationsTrain/Train/0001/fixations.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:2]))
+    with pytest.raises(DatasetError, match="sequence 0001 has 6 pictures but 2 records of fixations"):
+        list(open_dataset("aim2024", root, split="train").sequences[0])
+    path.write_text("[[[1, 2, 3]], [], [], [], [], []]")
+    frames = list(open_dataset("aim2024", root, split="train").sequences[0])
+    assert points(frames[1]) == []
+    with pytest.raises(DatasetError, match=r"fixations\.json, frame 0: expected pairs"):
+        frames[0].fixations()
 
 
 # All layouts.

@@ -6,7 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from vidsal.data.layouts.challenge import AIM2024, NTIRE2026
 from vidsal.data.layouts.contract import Dataset, Fixations, LabelledFrame, Layout, Sequence, SequenceFacts
+from vidsal.data.layouts.driving import BDDA, DREYEVE, DREYEVE_SCOUT
 from vidsal.data.layouts.frame_folders import DHF1K, HOLLYWOOD2, UCF_SPORTS
 from vidsal.errors import ConfigError, DatasetError
 
@@ -25,6 +27,11 @@ DATASETS: dict[str, Layout] = {
     "dhf1k": DHF1K,
     "hollywood2": HOLLYWOOD2,
     "ucf-sports": UCF_SPORTS,
+    "dreyeve": DREYEVE,
+    "dreyeve-scout": DREYEVE_SCOUT,
+    "bdd-a": BDDA,
+    "aim2024": AIM2024,
+    "ntire2026": NTIRE2026,
 }
 """Every layout that can be read, by the name that commands take."""
 

@@ -76,37 +76,44 @@ class VideoPictures:
             frames = self.frames(size, start_seconds=float((start - Fraction(1, 2)) / rate))
             with contextlib.closing(frames):
                 first = next(frames, None)
-                # A time that is not that of frame `start`: the rate is not as constant as it should be; count then.
-                if first is not None and abs(first[0] * float(rate) - start) < 0.25:
+                if first is None:
+                    return
+                # Else the rate is not as constant as it should be: count.
+                if abs(first[0] * float(rate) - start) < 0.25:
                     yield start, first
                     yield from enumerate(frames, start + 1)
                     return
         yield from enumerate(self.frames(size))
 
     def frames(self, size: SizeRequest, *, start_seconds: float = 0.0) -> Generator[_Timed, None, None]:
-        """Yields the time of each frame and what makes its picture, (h, w, 3) uint8 RGB.
+        """Yields the time of each frame and what makes its picture, (h, w, 3) uint8 RGB, from `start_seconds` on.
 
         Raises:
             DatasetError: the file cannot be read.
         """
-        asked = size is not None
+        delivered = False
         try:
-            with open_video(
-                self.path,
-                options=DecodeOptions(start_seconds=max(0.0, start_seconds)),
-                size=size if asked else _tiny,
-                keep_pictures=not asked,
-            ) as reader:
-                # Past the end there is nothing, which is no fault of the file.
-                lasts = reader.info.duration_seconds
-                if lasts is not None and start_seconds >= lasts:
-                    return
-                for batch in reader:
-                    for row, seconds in enumerate(batch.pts_seconds):
-                        picture = partial(np.copy, batch.frames[row]) if asked else batch.pictures[row].rgb
-                        yield float(seconds), picture
+            for frame in self._frames(size, start_seconds):
+                delivered = True
+                yield frame
         except DecodeError as error:
-            raise DatasetError(str(error)) from error
+            if delivered or start_seconds <= 0:
+                raise DatasetError(str(error)) from error
+            # There is nothing so far behind, or the file cannot be sought: going through it tells.
+            yield from (frame for frame in self.frames(size) if frame[0] >= start_seconds)
+
+    def _frames(self, size: SizeRequest, start_seconds: float) -> Iterator[_Timed]:
+        asked = size is not None
+        with open_video(
+            self.path,
+            options=DecodeOptions(start_seconds=max(0.0, start_seconds)),
+            size=size if asked else _tiny,
+            keep_pictures=not asked,
+        ) as reader:
+            for batch in reader:
+                for row, seconds in enumerate(batch.pts_seconds):
+                    picture = partial(np.copy, batch.frames[row]) if asked else batch.pictures[row].rgb
+                    yield float(seconds), picture
 
 
 @dataclass(frozen=True, eq=False)
