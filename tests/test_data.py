@@ -1,4 +1,4 @@
-"""Fixations on disk to densities and clips; the judge is arithmetic on made points."""
+"""Fixations on disk to densities; the judge is arithmetic on made points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from made import make_stills
 
-from vidsal.data.clips import AugmentOptions, make_clip
 from vidsal.data.fixations import (
     density_from_fixations,
     fixation_counts,
@@ -19,9 +18,6 @@ from vidsal.data.fixations import (
     split_stills,
 )
 from vidsal.errors import DatasetError
-from vidsal.preprocess import PreprocessOptions
-
-CANVAS = PreprocessOptions(height=96, width=128)
 
 
 def test_a_set_is_read_whole_and_in_order(tmp_path: Path) -> None:
@@ -88,48 +84,3 @@ def test_a_density_has_the_stated_centre_and_width() -> None:
     assert (mean_x, mean_y) == (pytest.approx(60, abs=0.01), pytest.approx(40, abs=0.01))
     assert np.sqrt((density.sum(0) * (x - mean_x) ** 2).sum()) == pytest.approx(6.0, rel=0.01)
     assert not density_from_fixations(np.array([[-5.0, 3.0]], np.float32), height=9, width=9, sigma=2).any()
-
-
-def brightest(frame: np.ndarray) -> np.ndarray:
-    rows, columns = np.nonzero(frame.astype(int).sum(2) > 600)
-    return np.array([columns.mean(), rows.mean()])
-
-
-def centre_of(density: np.ndarray) -> np.ndarray:
-    rows, columns = np.indices(density.shape)
-    return np.array([(density * columns).sum(), (density * rows).sum()]) / density.sum()
-
-
-def test_labels_move_with_the_picture(tmp_path: Path) -> None:
-    stills = load_stills(make_stills(tmp_path / "mine"))
-    look = AugmentOptions(brightness=0, contrast=0, saturation=0, grey_probability=0, blur_probability=0)
-    moved = 0.0
-    for seed in range(40):
-        still = stills[seed % 12]
-        clip = make_clip(still, times=3, preprocess=CANVAS, augment=look, random=np.random.default_rng(seed))
-        for t in range(3):
-            # Viewers scatter by 2 px of the stored picture, the mean of ten of them by less than one.
-            assert np.abs(brightest(clip.frames[t]) - centre_of(clip.density[t])).max() < 5
-            assert clip.density[t].sum() == pytest.approx(1, abs=1e-4)
-            view = clip.viewport
-            outside = np.ones(clip.counts[t].shape, bool)
-            outside[view.top : view.top + view.height, view.left : view.left + view.width] = False
-            assert not clip.counts[t][outside].any() and not clip.frames[t][outside].any()
-        moved = max(moved, float(np.abs(brightest(clip.frames[0]) - brightest(clip.frames[2])).max()))
-    assert moved > 4
-
-
-def test_without_augmentation_the_whole_picture_stands_still(tmp_path: Path) -> None:
-    still = load_stills(make_stills(tmp_path / "mine"))[0]
-    clip = make_clip(still, times=2, preprocess=CANVAS, augment=None, random=np.random.default_rng(0))
-    assert np.array_equal(clip.frames[0], clip.frames[1]) and clip.counts[0].sum() == 10
-
-
-def test_a_clip_is_a_function_of_its_seed(tmp_path: Path) -> None:
-    still = load_stills(make_stills(tmp_path / "mine"))[0]
-    make = [
-        make_clip(still, times=2, preprocess=CANVAS, augment=AugmentOptions(), random=np.random.default_rng(seed))
-        for seed in (5, 5, 6)
-    ]
-    assert np.array_equal(make[0].frames, make[1].frames) and np.array_equal(make[0].density, make[1].density)
-    assert not np.array_equal(make[0].frames, make[2].frames)

@@ -1,21 +1,84 @@
 """Stills with fixations in, short training clips out: frames, densities and fixation counts on the model's canvas.
 
-A clip is made the way the model is used: a window of the picture, letter-boxed, that may move a little from frame
-to frame. Everything random comes from the generator handed in, so a sample is a function of its seed.
+A clip is made the way the model is used: a window of the picture, letter-boxed, filmed by a camera that may move; it
+may cut to other pictures, things may move over it, text may lie on it. The labels are made anew for every frame from
+the fixations, moved as the picture is. Everything random comes from the generator handed in, so a sample is a
+function of its seed; what is switched off draws nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from vidsal.data.fixations import Still, density_from_fixations, fixation_counts
+from vidsal.data.motion import (
+    CameraOptions,
+    Window,
+    apply_affine,
+    check_range,
+    compose,
+    draw_path,
+    film,
+    index_affine,
+    invert,
+    wander,
+)
+from vidsal.data.overlays import Overlay, OverlayOptions, draw_overlays
+from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 
-__all__ = ["AugmentOptions", "Clip", "make_clip"]
+__all__ = ["AugmentOptions", "Clip", "ObjectOptions", "make_clip"]
+
+_Pixels = npt.NDArray[np.uint8]
+_Floats = npt.NDArray[np.float64]
+_Others = Callable[[np.random.Generator], Still] | None
+
+_CAMERA_OFF = CameraOptions()
+_OVERLAYS_OFF = OverlayOptions()
+
+
+@dataclass(frozen=True)
+class ObjectOptions:
+    """Things that move over the picture: soft-edged ellipses around a fixation of this picture or of another."""
+
+    probability: float = 0.0
+    """Chance that things are pasted into a shot of a clip of two frames or more."""
+    most: int = 2
+    """Most things in one shot."""
+    smallest: float = 0.12
+    """Smallest diameter, as a share of the shown picture's shorter side."""
+    largest: float = 0.4
+    """Largest diameter, as a share of the shown picture's shorter side."""
+    speed: float = 0.04
+    """Fastest motion against the background, as a share of the shown picture's width a frame; the slowest is a fifth
+    of it."""
+    still_share: float = 0.25
+    """Chance that a thing stands still in the scene: otherwise its edge alone would tell that it attracts."""
+    own_picture_share: float = 0.3
+    """Chance that a thing is cut from the shown picture itself, where another could be drawn."""
+    attraction: float = 0.5
+    """Share of all fixations that fall on the moving things together, from a shot's second frame on. In its first
+    frame, and where it stands still, a thing has the share that the ellipse has in the picture it comes from."""
+    softness: float = 0.3
+    """Width of the soft edge, as a share of the radius."""
+
+    def __post_init__(self) -> None:
+        check_range(self, 0, 1, "probability", "still_share", "own_picture_share", "softness")
+        check_range(self, 0.02, 1, "smallest", "largest")
+        check_range(self, 1, 16, "most")
+        check_range(self, 0, 0.5, "speed")
+        check_range(self, 0, 0.95, "attraction")
+        if self.smallest > self.largest:
+            raise ValueError(f"ObjectOptions.smallest is {self.smallest}, more than largest, {self.largest}")
+
+
+_OBJECTS_OFF = ObjectOptions()
 
 
 @dataclass(frozen=True)
@@ -30,22 +93,54 @@ class AugmentOptions:
     """Smallest share of a side that a window keeps."""
     aspect_probability: float = 0.3
     """Chance that the window takes a video's aspect (4:3, 16:9, 1.85, 2.39, 9:16) instead of the picture's."""
+    stretch: float = 0.0
+    """Largest change of the width against the height, as a share: video shown in a wrong aspect."""
     smallest_mass: float = 0.5
     """A window that holds a smaller share of the fixations is given up for the whole picture."""
     shift: float = 0.06
     """Largest move of the window between two frames of a clip, as a share of its side."""
     zoom: float = 0.05
     """Largest change of the window's size between two frames of a clip, as a share."""
+    camera: CameraOptions = _CAMERA_OFF
+    """A camera that moves smoothly, instead of the window's jumps by `shift` and `zoom`."""
+    cut_probability: float = 0.0
+    """Chance of each frame but the first to begin another shot: another picture in the same frame."""
+    objects: ObjectOptions = _OBJECTS_OFF
+    """Things that move over the picture."""
+    motion_blur_probability: float = 0.0
+    """Chance that a clip is blurred along its motion."""
+    longest_exposure: float = 0.7
+    """Longest exposure behind that blur, as a share of the time between two frames."""
+    overlays: OverlayOptions = _OVERLAYS_OFF
+    """Text and graphics over the picture."""
     brightness: float = 0.2
     """Largest change of brightness, as a share; a tenth of it again from frame to frame."""
     contrast: float = 0.2
     """Largest change of contrast, as a share."""
     saturation: float = 0.3
     """Largest change of saturation, as a share."""
+    white_balance: float = 0.0
+    """Largest change of red against blue, as a share."""
+    exposure_drift: float = 0.0
+    """Step of the brightness's random walk, as a share a frame."""
+    white_balance_drift: float = 0.0
+    """Step of the random walk of red against blue, as a share a frame."""
     grey_probability: float = 0.05
     """Chance of a picture without colour."""
     blur_probability: float = 0.1
     """Chance of a slight blur (sigma up to 1.5 canvas pixels), as compressed video has."""
+    compression_probability: float = 0.0
+    """Chance that a clip's frames are compressed (JPEG, at the canvas's size)."""
+    worst_quality: int = 15
+    """Lowest JPEG quality of compressed frames; the best is 90."""
+
+    def __post_init__(self) -> None:
+        probabilities = [field.name for field in fields(self) if field.name.endswith("_probability")]
+        check_range(self, 0, 1, *probabilities, "smallest_mass", "brightness", "contrast", "saturation")
+        check_range(self, 0.05, 1, "smallest_crop")
+        check_range(self, 0, 0.5, "shift", "zoom", "stretch", "white_balance", "exposure_drift", "white_balance_drift")
+        check_range(self, 0, 1, "longest_exposure")
+        check_range(self, 1, 90, "worst_quality")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +150,49 @@ class Clip:
     frames: npt.NDArray[np.uint8]
     """(T, H, W, 3) uint8 RGB on the model's canvas, letter-boxed with black."""
     density: npt.NDArray[np.float32]
-    """(T, H, W) float32, each sums to 1 (all zero if no fixation is left)."""
+    """(T, H, W) float32, each sums to 1; all zero where no fixation is left, which the loss counts as nothing."""
     counts: npt.NDArray[np.float32]
     """(T, H, W) float32, fixations on each canvas pixel."""
     viewport: Viewport
     """Where the picture lies on the canvas."""
+    cut: npt.NDArray[np.bool_]
+    """(T,) bool, True on the first frame of every shot but the first."""
+    motion: npt.NDArray[np.float64] | None = None
+    """(T, 2, 3) float64, the affine that takes the background of the frame before to this one, in canvas pixels whose
+    centres are at half-integers (`vidsal.data.motion.index_affine` makes it OpenCV's); the identity on the first
+    frame of every shot. None where it is not known."""
+
+    def __post_init__(self) -> None:
+        count = len(self.frames)
+        if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
+            raise ValueError(f"frames must be (T, H, W, 3) uint8, got {self.frames.shape} {self.frames.dtype}")
+        for name in ("density", "counts"):
+            if getattr(self, name).shape != self.frames.shape[:3]:
+                raise ValueError(f"{name} must be {self.frames.shape[:3]}, got {getattr(self, name).shape}")
+        if self.cut.shape != (count,):
+            raise ValueError(f"cut must be ({count},), got {self.cut.shape}")
+        if self.motion is not None and self.motion.shape != (count, 2, 3):
+            raise ValueError(f"motion must be ({count}, 2, 3), got {self.motion.shape}")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        cuts = np.flatnonzero(self.cut).tolist()
+        return f"Clip(frames={self.frames.shape}, cuts={cuts}, viewport={self.viewport})"
 
 
 # Width over height of windows that look like video.
 _VIDEO_ASPECTS = (4 / 3, 16 / 9, 1.85, 2.39, 9 / 16)
+# A shot that is a window of another picture is drawn again so often until it holds `smallest_mass` of the fixations.
+_TRIES = 6
+# A picture is shrunk by area to one of these steps before it is warped, so that the bilinear warp does not alias.
+_LEVEL = 1.2
+# The moments of one exposure lie about so far apart, in pixels, but are not more than so many.
+_BLUR_STEP, _MOST_MOMENTS = 2.0, 9
+# JPEG files whose sides exceed the canvas's by this factor are decoded at 1/2, 1/4 or 1/8 of their size.
+_LARGE = 4
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 def make_clip(
@@ -73,157 +202,606 @@ def make_clip(
     preprocess: PreprocessOptions,
     augment: AugmentOptions | None,
     random: np.random.Generator,
+    others: Callable[[np.random.Generator], Still] | None = None,
 ) -> Clip:
     """Make a clip of a still.
+
+    The density of a frame is the Gaussian density of the fixations that are then to be seen: those of the shown
+    picture, moved by its affine, those of the things pasted into it, and those that overlays draw. What leaves the
+    frame, or is hidden by a thing or an overlay, counts no more. The Gaussian's width moves with the picture's scale.
 
     Args:
         still: the picture and its fixations.
         times: frames of the clip, at least 1.
-        preprocess: gives the canvas.
-        augment: what may be done to it; None shows the whole picture, unchanged, `times` times.
+        preprocess: gives the canvas and how pictures are made small.
+        augment: what may be done to it; None shows the whole picture, exactly as the model sees it at run time,
+            `times` times.
         random: where all randomness comes from.
+        others: draws another still, with the generator it is given: the picture after a cut, or the one that a
+            pasted thing comes from. Needed where `cut_probability` is not 0; without it things come from the
+            picture itself.
 
     Raises:
-        DatasetError: if the picture cannot be read.
+        ConfigError: cuts are asked for without `others`.
+        DatasetError: if a picture cannot be read.
+        ValueError: times is below 1.
     """
+    if times < 1:
+        raise ValueError(f"times must be at least 1, got {times}")
+    if augment is None:
+        return _plain_clip(still, times, preprocess)
+    if augment.cut_probability > 0 and others is None:
+        raise ConfigError("cut_probability needs other pictures to cut to: pass `others`, or set it to 0")
+    starts = [0]
+    if augment.cut_probability > 0:
+        starts += [t for t in range(1, times) if random.random() < augment.cut_probability]
+    shots: list[_Shot] = []
+    for start, end in zip(starts, [*starts[1:], times], strict=True):
+        shown = still if start == 0 or others is None else others(random)
+        viewport = shots[0].viewport if shots else None
+        shots.append(_Shot.draw(shown, end - start, preprocess, augment, random, others=others, viewport=viewport))
+    viewport = shots[0].viewport
+    size = {"rows": viewport.height, "columns": viewport.width}
+    finish = _Finish.draw(augment, random, draw_overlays(augment.overlays, **size, times=times, random=random))
+    clip = _empty_clip(times, preprocess, viewport)
+    clip.cut[starts[1:]] = True
+    for start, shot in zip(starts, shots, strict=True):
+        _write_shot(clip, start, shot, finish, random)
+    return clip
+
+
+def _empty_clip(times: int, preprocess: PreprocessOptions, viewport: Viewport) -> Clip:
+    shape = (times, preprocess.height, preprocess.width)
+    return Clip(
+        frames=np.zeros((*shape, 3), np.uint8),
+        density=np.zeros(shape, np.float32),
+        counts=np.zeros(shape, np.float32),
+        viewport=viewport,
+        cut=np.zeros(times, np.bool_),
+        motion=np.tile(np.eye(2, 3), (times, 1, 1)),
+    )
+
+
+def _inner(viewport: Viewport) -> tuple[slice, slice]:
+    return (
+        slice(viewport.top, viewport.top + viewport.height),
+        slice(viewport.left, viewport.left + viewport.width),
+    )
+
+
+def _write_labels(clip: Clip, t: int, points: _Floats, sigma: float) -> None:
+    """Density and counts of one frame from points on the shown picture."""
+    size = {"height": clip.viewport.height, "width": clip.viewport.width}
+    moved = points.astype(np.float32)
+    clip.density[t][_inner(clip.viewport)] = density_from_fixations(moved, sigma=max(1.0, sigma), **size)
+    clip.counts[t][_inner(clip.viewport)] = fixation_counts(moved, **size)
+
+
+def _plain_clip(still: Still, times: int, preprocess: PreprocessOptions) -> Clip:
     picture = still.read()
     rows, columns = picture.shape[:2]
-    points = still.points * np.array([columns / still.width, rows / still.height], np.float32)
-    sigma = still.sigma * columns / still.width
-    windows = [(0.0, 0.0, float(columns), float(rows))] * times
-    if augment is not None:
+    viewport = Viewport.fit(rows, columns, canvas_height=preprocess.height, canvas_width=preprocess.width)
+    clip = _empty_clip(times, preprocess, viewport)
+    clip.frames[(slice(None), *_inner(viewport))] = _resized(picture, viewport.height, viewport.width, preprocess)
+    scale = np.array([viewport.width / still.width, viewport.height / still.height])
+    _write_labels(clip, 0, still.points * scale, still.sigma * float(scale[0]))
+    clip.density[1:], clip.counts[1:] = clip.density[0], clip.counts[0]
+    return clip
+
+
+def _resized(picture: _Pixels, rows: int, columns: int, preprocess: PreprocessOptions) -> _Pixels:
+    """As `Preprocessor` does it."""
+    smaller = rows * columns < picture.shape[0] * picture.shape[1]
+    how = cv2.INTER_AREA if smaller and preprocess.resize == "area" else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (columns, rows), interpolation=how), np.uint8)
+
+
+def _write_shot(clip: Clip, start: int, shot: _Shot, finish: _Finish, random: np.random.Generator) -> None:
+    for t in range(shot.times):
+        now = start + t
+        if t > 0 and clip.motion is not None:
+            clip.motion[now] = compose(shot.affines[t], invert(shot.affines[t - 1]))
+        picture, points = shot.show(t, finish.exposure, random), shot.looked_at(t)
+        for overlay in finish.overlays:
+            overlay.blend(picture, now)
+            points = np.concatenate([points[~overlay.hides(points, now)], overlay.looked_at(shot.viewers, now)])
+        clip.frames[now][_inner(clip.viewport)] = finish.compress(picture)
+        _write_labels(clip, now, points, shot.sigma * _scale(shot.affines[t]))
+
+
+class _Picture:
+    """A picture to be warped: kept at the sizes that warps ask for."""
+
+    def __init__(self, pixels: _Pixels, *, shrink: bool) -> None:
+        self.pixels = pixels
+        self.shrink = shrink
+        self._levels: dict[int, _Pixels] = {}
+
+    def warp(self, affines: _Floats, rows: int, columns: int) -> _Pixels:
+        """Warp by affines (n, 2, 3) from picture to shown pixels, and take the mean of the n results."""
+        scale = 1 / math.sqrt(abs(float(np.linalg.det(affines[0][:, :2]))))
+        level = max(0, round(math.log(scale, _LEVEL))) if self.shrink else 0
+        source = self._level(level)
+        back = np.array(
+            [[self.pixels.shape[1] / source.shape[1], 0, 0], [0, self.pixels.shape[0] / source.shape[0], 0]]
+        )
+        matrices = index_affine(compose(affines, back))
+        warped = [
+            cv2.warpAffine(source, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for matrix in matrices
+        ]
+        if len(warped) == 1:
+            return np.asarray(warped[0], np.uint8)
+        total = np.zeros(warped[0].shape, np.float32)
+        for one in warped:
+            cv2.accumulate(one, total)
+        return (total / len(warped) + 0.5).astype(np.uint8)
+
+    def _level(self, level: int) -> _Pixels:
+        if level == 0:
+            return self.pixels
+        if level not in self._levels:
+            rows, columns = (max(1, round(side / _LEVEL**level)) for side in self.pixels.shape[:2])
+            smaller = cv2.resize(self.pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+            self._levels[level] = np.asarray(smaller, np.uint8)
+        return self._levels[level]
+
+
+def _moments(affines: _Floats, t: int, exposure: float, *, size: tuple[int, ...]) -> _Floats:
+    """Affines (n, 2, 3) at moments spread evenly over the exposure, which is centred on frame t.
+
+    Args:
+        affines: (T, 2, 3), one a frame.
+        t: the frame.
+        exposure: share of the time between two frames.
+        size: rows and columns of what moves.
+    """
+    here: _Floats = affines[t]
+    if exposure == 0 or len(affines) == 1:
+        return here[None, ...]
+    speed = affines[t] - affines[t - 1] if t > 0 else affines[1] - affines[0]
+    corners = np.array([[0, 0], [size[1], 0], [0, size[0]], [size[1], size[0]]])
+    length = exposure * float(np.linalg.norm(apply_affine(speed, corners), axis=1).max())
+    count = min(_MOST_MOMENTS, math.ceil(length / _BLUR_STEP) + 1)
+    if length < 0.5:
+        return here[None, ...]
+    when = ((np.arange(count) + 0.5) / count - 0.5) * exposure
+    moments: _Floats = here + when[:, None, None] * speed
+    return moments
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """One still, filmed."""
+
+    picture: _Picture
+    points: _Floats
+    """(N, 2) in picture pixels."""
+    sigma: float
+    """In picture pixels."""
+    affines: _Floats
+    """(T, 2, 3) from picture to canvas."""
+    viewport: Viewport
+    viewers: int
+    """Fixations of the picture that are to be seen in the first frame."""
+    look: _Look
+    things: tuple[_Thing, ...]
+
+    @classmethod
+    def draw(
+        cls,
+        still: Still,
+        times: int,
+        preprocess: PreprocessOptions,
+        augment: AugmentOptions,
+        random: np.random.Generator,
+        *,
+        others: _Others,
+        viewport: Viewport | None,
+    ) -> _Shot:
+        """Draw one; `viewport` is what it has to fill, None for the first shot, whose window decides."""
+        pixels, points, sigma = _read(still, preprocess)
         if random.random() < augment.flip_probability:
-            picture = np.ascontiguousarray(picture[:, ::-1])
-            points = np.stack([columns - points[:, 0], points[:, 1]], 1)
-        windows = _draw_windows(points, rows=rows, columns=columns, times=times, augment=augment, random=random)
-    first = windows[0]
-    viewport = Viewport.fit(
-        max(1, round(first[3])),
-        max(1, round(first[2])),
-        canvas_height=preprocess.height,
-        canvas_width=preprocess.width,
-    )
-    look = None if augment is None else _Look.draw(augment, random)
-    frames = np.zeros((times, preprocess.height, preprocess.width, 3), np.uint8)
-    density = np.zeros((times, preprocess.height, preprocess.width), np.float32)
-    counts = np.zeros_like(density)
-    inner = np.s_[viewport.top : viewport.top + viewport.height, viewport.left : viewport.left + viewport.width]
-    for t, (left, top, width, height) in enumerate(windows):
-        scale_x, scale_y = viewport.width / width, viewport.height / height
-        shown = _cut_out(picture, (left, top, width, height), viewport)
-        if look is not None:
-            shown = look.apply(shown, random)
-        frames[t][inner] = shown
-        moved = (points - np.array([left, top], np.float32)) * np.array([scale_x, scale_y], np.float32)
-        size = {"height": viewport.height, "width": viewport.width}
-        density[t][inner] = density_from_fixations(moved, sigma=max(1.0, sigma * scale_x), **size)
-        counts[t][inner] = fixation_counts(moved, **size)
-    return Clip(frames, density, counts, viewport)
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
+            points = np.stack([pixels.shape[1] - points[:, 0], points[:, 1]], 1)
+        scene = _Scene(pixels.shape[0], pixels.shape[1], points, augment)
+        viewport, affines = scene.frame(times, preprocess, random, viewport=viewport)
+        on_screen = apply_affine(affines[0], points) - _corner(viewport)
+        viewers = int(((on_screen >= 0) & (on_screen < (viewport.width, viewport.height))).all(1).sum())
+        things: tuple[_Thing, ...] = ()
+        if times > 1 and _chance(augment.objects.probability, random):
+            things = _draw_things(
+                (pixels, points), affines, viewport, viewers, augment.objects, preprocess, random, others=others
+            )
+        look = _Look.draw(augment, times, random)
+        picture = _Picture(pixels, shrink=preprocess.resize == "area")
+        return cls(picture, points, sigma, affines, viewport, viewers, look, things)
+
+    @property
+    def times(self) -> int:
+        return len(self.affines)
+
+    def show(self, t: int, exposure: float, random: np.random.Generator) -> _Pixels:
+        """Frame t at the viewport's size, in its colours."""
+        view = self.viewport
+        moments = _moments(self.affines, t, exposure, size=self.picture.pixels.shape[:2])
+        shown = self.picture.warp(_moved(moments, -_corner(view)), view.height, view.width)
+        for thing in self.things:
+            thing.paste(shown, t, exposure)
+        return self.look.apply(shown, t, random)
+
+    def looked_at(self, t: int) -> _Floats:
+        """(N, 2) fixations on frame t in viewport pixels, without those that a thing hides."""
+        points = apply_affine(self.affines[t], self.points) - _corner(self.viewport)
+        for thing in self.things:
+            points = np.concatenate([points[~thing.hides(points, t)], thing.looked_at(t)])
+        return points
+
+
+def _chance(probability: float, random: np.random.Generator) -> bool:
+    return probability > 0 and bool(random.random() < probability)
+
+
+def _corner(viewport: Viewport) -> _Floats:
+    return np.array([viewport.left, viewport.top], np.float64)
+
+
+def _moved(affines: _Floats, by: _Floats) -> _Floats:
+    moved = affines.copy()
+    moved[..., 2] += by
+    return moved
+
+
+def _scale(affine: _Floats) -> float:
+    """Pixels after, for one before."""
+    return math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
+
+
+def _read(still: Still, preprocess: PreprocessOptions) -> tuple[_Pixels, _Floats, float]:
+    """Pixels, points and sigma in them. JPEG files much larger than the canvas are decoded at a fraction."""
+    pixels = None
+    if preprocess.resize == "area" and still.path.suffix.lower() in (".jpg", ".jpeg"):
+        pixels = _read_reduced(still, _LARGE * max(preprocess.height, preprocess.width))
+    if pixels is None:
+        pixels = still.read()
+    rows, columns = pixels.shape[:2]
+    points = still.points * np.array([columns / still.width, rows / still.height])
+    return pixels, points, still.sigma * columns / still.width
+
+
+def _read_reduced(still: Still, large: int) -> _Pixels | None:
+    """The picture at 1/2, 1/4 or 1/8 of its size; None where half of it is less than half of `large`."""
+    try:
+        data = still.path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{still.path}: not a readable picture ({error.strerror})") from error
+    longer = _jpeg_longer_side(data)
+    factor = max((factor for factor in _REDUCED if 2 * longer >= factor * large), default=None)
+    if factor is None:
+        return None
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[factor])
+    if picture is None:
+        raise DatasetError(f"{still.path}: not a readable picture")
+    return np.ascontiguousarray(picture[:, :, ::-1]).astype(np.uint8, copy=False)
+
+
+def _jpeg_longer_side(data: bytes) -> int:
+    """Pixels of the longer side as the frame header says; 0 where there is none."""
+    place = 2
+    while data[:2] == b"\xff\xd8" and place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        # SOF0 to SOF15, without DHT, JPG and DAC among them.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return max(int.from_bytes(data[place + 5 : place + 7]), int.from_bytes(data[place + 7 : place + 9]))
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4])
+    return 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """A picture whose framing is to be drawn."""
+
+    rows: int
+    columns: int
+    points: _Floats
+    augment: AugmentOptions
+
+    def frame(
+        self, times: int, preprocess: PreprocessOptions, random: np.random.Generator, *, viewport: Viewport | None
+    ) -> tuple[Viewport, _Floats]:
+        """The viewport, unless it is given, and the affines (T, 2, 3) from picture to canvas."""
+        augment = self.augment
+        stretch = 1.0 if augment.stretch == 0 else math.exp(random.uniform(-1, 1) * augment.stretch)
+        smooth = _chance(augment.camera.probability, random)
+        tries: list[tuple[float, Viewport, _Floats]] = []
+        for _ in range(_TRIES):
+            if viewport is None:
+                # A smooth camera makes its own room to move in.
+                window = self._window(1 if smooth else times, random)
+                view = Viewport.fit(
+                    max(1, round(window[3])),
+                    max(1, round(window[2] * stretch)),
+                    canvas_height=preprocess.height,
+                    canvas_width=preprocess.width,
+                )
+            else:
+                view = viewport
+                window = self._filling(view.width / view.height / stretch, random)
+            if smooth:
+                affines = film(
+                    window,
+                    draw_path(times, augment.camera, random),
+                    viewport=view,
+                    rows=self.rows,
+                    columns=self.columns,
+                    smallest_window=augment.camera.smallest_window,
+                )
+            else:
+                affines = np.stack([_fill(one, view) for one in self._jumps(window, times, random)])
+            seen = self._share_seen(affines, view)
+            tries.append((seen, view, affines))
+            # The first window without a camera holds `smallest_mass`, or is the whole picture.
+            if seen >= augment.smallest_mass or (viewport is None and not smooth):
+                break
+        _, best_view, best_affines = max(tries, key=lambda one: one[0])
+        return best_view, best_affines
+
+    def _window(self, times: int, random: np.random.Generator) -> Window:
+        """The first window of a clip: of any aspect."""
+        augment, points, rows, columns = self.augment, self.points, self.rows, self.columns
+        whole = (0.0, 0.0, float(columns), float(rows))
+        if random.random() < augment.crop_probability:
+            share = random.uniform(augment.smallest_crop, 1.0)
+            width, height = columns * share, rows * share
+            if random.random() < augment.aspect_probability:
+                aspect = float(random.choice(_VIDEO_ASPECTS))
+                width, height = min(width, height * aspect), min(height, width / aspect)
+            left, top = random.uniform(0, columns - width), random.uniform(0, rows - height)
+            x, y = points[:, 0], points[:, 1]
+            inside = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
+            return (left, top, width, height) if np.mean(inside) >= augment.smallest_mass else whole
+        if times == 1:
+            return whole
+        # A whole picture has no room to move in: leave a little.
+        margin = 1 - augment.shift
+        left, top = random.uniform(0, columns * augment.shift), random.uniform(0, rows * augment.shift)
+        return left, top, columns * margin, rows * margin
+
+    def _filling(self, aspect: float, random: np.random.Generator) -> Window:
+        """A window of a given aspect: that of a shot after a cut, which fills the same frame."""
+        augment = self.augment
+        width, height = min(self.columns, self.rows * aspect), min(self.rows, self.columns / aspect)
+        crops = random.random() < augment.crop_probability
+        share = random.uniform(augment.smallest_crop, 1.0) if crops else 1 - augment.shift
+        width, height = width * share, height * share
+        return random.uniform(0, self.columns - width), random.uniform(0, self.rows - height), width, height
+
+    def _jumps(self, first: Window, times: int, random: np.random.Generator) -> list[Window]:
+        """Each frame's window, all inside the picture, moved by jumps."""
+        augment, windows = self.augment, [first]
+        for _ in range(times - 1):
+            left, top, width, height = windows[-1]
+            zoom = random.uniform(1 - augment.zoom, 1 + augment.zoom)
+            zoom = min(zoom, self.columns / width, self.rows / height)
+            left += random.uniform(-augment.shift, augment.shift) * width - (zoom - 1) * width / 2
+            top += random.uniform(-augment.shift, augment.shift) * height - (zoom - 1) * height / 2
+            width, height = width * zoom, height * zoom
+            left, top = np.clip(left, 0, self.columns - width), np.clip(top, 0, self.rows - height)
+            windows.append((float(left), float(top), width, height))
+        return windows
+
+    def _share_seen(self, affines: _Floats, viewport: Viewport) -> float:
+        size = (viewport.width, viewport.height)
+        shown = [apply_affine(affine, self.points) - _corner(viewport) for affine in affines]
+        return float(np.mean([((points >= 0) & (points < size)).all(1).mean() for points in shown]))
+
+
+def _fill(window: Window, viewport: Viewport) -> _Floats:
+    """The affine that shows a window on the whole viewport."""
+    left, top, width, height = window
+    x, y = viewport.width / width, viewport.height / height
+    return np.array([[x, 0, viewport.left - left * x], [0, y, viewport.top - top * y]])
+
+
+@dataclass(frozen=True, eq=False)
+class _Thing:
+    """A soft-edged ellipse of a picture that moves over another."""
+
+    picture: _Picture
+    """RGB multiplied by alpha, and alpha: four channels, uint8."""
+    softness: float
+    affines: _Floats
+    """(T, 2, 3) from its own pixels to the viewport's."""
+    points: _Floats
+    """(n, 2) in its own pixels, of the viewers it draws once it is seen to move."""
+    at_first: int
+    """How many of these it has in the first frame."""
+
+    def paste(self, shown: _Pixels, t: int, exposure: float) -> None:
+        """Draw it into frame t, in place."""
+        rows, columns = self.picture.pixels.shape[:2]
+        moments = _moments(self.affines, t, exposure, size=(rows, columns))
+        corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]])
+        reached = np.concatenate([apply_affine(moment, corners) for moment in moments[[0, -1]]])
+        low = np.clip(np.floor(reached.min(0)).astype(int), 0, shown.shape[1::-1])
+        high = np.clip(np.ceil(reached.max(0)).astype(int), 0, shown.shape[1::-1])
+        if (high <= low).any():
+            return
+        part = shown[low[1] : high[1], low[0] : high[0]]
+        layer = self.picture.warp(_moved(moments, -low.astype(np.float64)), *part.shape[:2]).astype(np.float32)
+        part[...] = np.minimum(part * (1 - layer[:, :, 3:] / 255) + layer[:, :, :3] + 0.5, 255).astype(np.uint8)
+
+    def hides(self, points: _Floats, t: int) -> npt.NDArray[np.bool_]:
+        """(N,) bool, which points of the viewport lie below it where it is more solid than not."""
+        half = np.array(self.picture.pixels.shape[1::-1]) / 2
+        radius = np.linalg.norm(apply_affine(invert(self.affines[t]), points) / half - 1, axis=1)
+        return np.asarray(radius < 1 - self.softness / 2, np.bool_)
+
+    def looked_at(self, t: int) -> _Floats:
+        """(n, 2) fixations on it in viewport pixels."""
+        return apply_affine(self.affines[t], self.points if t > 0 else self.points[: self.at_first])
+
+
+def _draw_things(
+    own: tuple[_Pixels, _Floats],
+    affines: _Floats,
+    viewport: Viewport,
+    viewers: int,
+    options: ObjectOptions,
+    preprocess: PreprocessOptions,
+    random: np.random.Generator,
+    *,
+    others: _Others,
+) -> tuple[_Thing, ...]:
+    """Draw what moves over a shot: `own` picture and points, filmed by `affines`."""
+    count = int(random.integers(1, options.most + 1))
+    moves = random.random(count) >= options.still_share
+    drawn_away = options.attraction / (1 - options.attraction) * viewers / max(1, int(moves.sum()))
+    things = []
+    for moving in moves:
+        pixels, points = own
+        if others is not None and random.random() >= options.own_picture_share:
+            pixels, points, _ = _read(others(random), preprocess)
+        picture, inside = _cut_out(pixels, points, min(viewport.height, viewport.width), options, random)
+        if len(inside) == 0:
+            continue  # the ellipse had to move away from an edge, and off its only fixation
+        calm = round(len(inside) / len(points) * viewers)
+        number = max(calm, round(drawn_away)) if moving else calm
+        path = _thing_path(len(affines), viewport.width * options.speed if moving else 0.0, random)
+        things.append(
+            _Thing(
+                picture=picture,
+                softness=options.softness,
+                affines=_over_scene(picture.pixels.shape[:2], path, affines, viewport, random),
+                points=np.resize(random.permutation(inside), (number, 2)),
+                at_first=calm,
+            )
+        )
+    return tuple(things)
 
 
 def _cut_out(
-    picture: npt.NDArray[np.uint8], window: tuple[float, float, float, float], viewport: Viewport
-) -> npt.NDArray[np.uint8]:
-    """The window of the picture at the viewport's size; pixel centres at half-integers on both sides."""
-    left, top, width, height = window
-    scale = max(width / viewport.width, height / viewport.height)
-    if scale > 1.2:
-        # Shrink by area first so that the bilinear warp below does not alias.
-        rows, columns = round(picture.shape[0] / scale), round(picture.shape[1] / scale)
-        rows, columns = max(rows, 1), max(columns, 1)
-        ratio_x, ratio_y = columns / picture.shape[1], rows / picture.shape[0]
-        picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
-        left, width, top, height = left * ratio_x, width * ratio_x, top * ratio_y, height * ratio_y
-    step_x, step_y = width / viewport.width, height / viewport.height
-    to_source = np.array([[step_x, 0, left + 0.5 * step_x - 0.5], [0, step_y, top + 0.5 * step_y - 0.5]], np.float64)
-    shown = cv2.warpAffine(
-        picture,
-        to_source,
-        (viewport.width, viewport.height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(shown, np.uint8)
+    pixels: _Pixels, points: _Floats, shorter_shown: int, options: ObjectOptions, random: np.random.Generator
+) -> tuple[_Picture, _Floats]:
+    """An ellipse around a fixation at the size it is shown in, and the fixations (n, 2) on it in its pixels."""
+    sides = np.array(pixels.shape[1::-1])
+    share = random.uniform(options.smallest, options.largest)
+    aspect = math.exp(random.uniform(-0.35, 0.35))
+    radii = np.minimum(share * sides.min() / 2 * np.array([aspect, 1 / aspect]), sides / 2)
+    centre = np.clip(points[random.integers(len(points))], radii, sides - radii)
+    low = np.floor(centre - radii).astype(int)
+    high = np.maximum(np.minimum(np.ceil(centre + radii).astype(int), sides), low + 1)
+    # About as large beside the one picture as it was beside the other.
+    scale = shorter_shown / sides.min() * math.exp(random.uniform(-0.25, 0.25))
+    size = np.maximum(2, np.round((high - low) * scale)).astype(int)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(pixels[low[1] : high[1], low[0] : high[0]], (int(size[0]), int(size[1])), interpolation=how)
+    y, x = np.ogrid[: size[1], : size[0]]
+    radius = np.hypot((x + 0.5) / size[0] * 2 - 1, (y + 0.5) / size[1] * 2 - 1)
+    solid = np.clip((1 - radius) / max(options.softness, 1e-3), 0, 1)
+    solid = (solid * solid * (3 - 2 * solid))[:, :, None]  # smooth at both ends
+    layers = np.concatenate([small * solid, 255 * solid], 2)
+    own = (points - low) * (size / (high - low))
+    on_it = np.linalg.norm(own / size * 2 - 1, axis=1) < 1
+    return _Picture((layers + 0.5).astype(np.uint8), shrink=False), own[on_it]
 
 
-def _draw_windows(
-    points: npt.NDArray[np.float32],
-    *,
-    rows: int,
-    columns: int,
-    times: int,
-    augment: AugmentOptions,
-    random: np.random.Generator,
-) -> list[tuple[float, float, float, float]]:
-    """(left, top, width, height) of each frame's window in picture pixels, all inside the picture."""
-    whole = (0.0, 0.0, float(columns), float(rows))
-    first = whole
-    if random.random() < augment.crop_probability:
-        share = random.uniform(augment.smallest_crop, 1.0)
-        width, height = columns * share, rows * share
-        if random.random() < augment.aspect_probability:
-            aspect = float(random.choice(_VIDEO_ASPECTS))
-            width, height = min(width, height * aspect), min(height, width / aspect)
-        first = (random.uniform(0, columns - width), random.uniform(0, rows - height), width, height)
-        if _share_inside(points, first) < augment.smallest_mass:
-            first = whole
-    elif times > 1:
-        # A whole picture has no room to move in: leave a little.
-        margin = 1 - augment.shift
-        first = (
-            random.uniform(0, columns * augment.shift),
-            random.uniform(0, rows * augment.shift),
-            columns * margin,
-            rows * margin,
-        )
-    windows = [first]
-    for _ in range(times - 1):
-        left, top, width, height = windows[-1]
-        zoom = random.uniform(1 - augment.zoom, 1 + augment.zoom)
-        zoom = min(zoom, columns / width, rows / height)
-        left += random.uniform(-augment.shift, augment.shift) * width - (zoom - 1) * width / 2
-        top += random.uniform(-augment.shift, augment.shift) * height - (zoom - 1) * height / 2
-        width, height = width * zoom, height * zoom
-        windows.append((float(np.clip(left, 0, columns - width)), float(np.clip(top, 0, rows - height)), width, height))
-    return windows
+def _thing_path(times: int, fastest: float, random: np.random.Generator) -> _Floats:
+    """(T, 2) pixels from where it is in the middle frame: one direction, a speed that changes a little."""
+    if fastest == 0:
+        return np.zeros((times, 2))
+    speed, direction = fastest * random.uniform(0.2, 1), random.uniform(0, 2 * math.pi)
+    straight = np.arange(times)[:, None] * speed * np.array([math.cos(direction), math.sin(direction)])
+    path = straight + wander(times, np.full(2, 0.2 * speed), steady_frames=12.0, random=random)
+    return np.asarray(path - path[times // 2], np.float64)
 
 
-def _share_inside(points: npt.NDArray[np.float32], window: tuple[float, float, float, float]) -> float:
-    left, top, width, height = window
-    x, y = points[:, 0], points[:, 1]
-    return float(np.mean((x >= left) & (x < left + width) & (y >= top) & (y < top + height)))
+def _over_scene(
+    size: tuple[int, ...], path: _Floats, affines: _Floats, viewport: Viewport, random: np.random.Generator
+) -> _Floats:
+    """(T, 2, 3) affines to the viewport of a thing that follows a path over a scene that itself is filmed."""
+    middle = affines[len(affines) // 2]
+    place = _corner(viewport) + random.uniform(0.1, 0.9, 2) * (viewport.width, viewport.height)
+    scale = 1 / _scale(middle)
+    start = apply_affine(invert(middle), place) - scale * np.array(size[::-1]) / 2
+    in_picture = np.tile(scale * np.eye(2, 3), (len(affines), 1, 1))
+    in_picture[:, :, 2] = start + scale * path
+    return _moved(compose(affines, in_picture), -_corner(viewport))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Look:
-    """Colour changes shared by all frames of a clip, with a slight drift of the exposure."""
+    """Colour changes shared by all frames of a shot, and how they drift."""
 
     brightness: float
     contrast: float
     saturation: float
     sigma: float
-    drift: float
+    flicker: float
+    exposure: _Floats
+    """(T,) factors."""
+    balance: _Floats
+    """(T,) factors of red, and divisors of blue."""
 
     @classmethod
-    def draw(cls, augment: AugmentOptions, random: np.random.Generator) -> _Look:
+    def draw(cls, augment: AugmentOptions, times: int, random: np.random.Generator) -> _Look:
         def around_one(amount: float) -> float:
             return float(random.uniform(1 - amount, 1 + amount))
+
+        def drift(step: float) -> _Floats:
+            if step == 0:
+                return np.ones(times)
+            steps = step * random.standard_normal(times)
+            steps[0] = 0
+            return np.exp(np.cumsum(steps))
 
         return cls(
             brightness=around_one(augment.brightness),
             contrast=around_one(augment.contrast),
             saturation=0.0 if random.random() < augment.grey_probability else around_one(augment.saturation),
             sigma=float(random.uniform(0.3, 1.5)) if random.random() < augment.blur_probability else 0.0,
-            drift=augment.brightness / 10,
+            flicker=augment.brightness / 10,
+            exposure=drift(augment.exposure_drift),
+            balance=(around_one(augment.white_balance / 2) if augment.white_balance else 1.0)
+            * drift(augment.white_balance_drift),
         )
 
-    def apply(self, frame: npt.NDArray[np.uint8], random: np.random.Generator) -> npt.NDArray[np.uint8]:
-        pixels = frame.astype(np.float32)
-        grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
-        pixels = grey[:, :, None] + (pixels - grey[:, :, None]) * np.float32(self.saturation)
-        middle = np.float32(grey.mean())
-        exposure = np.float32(self.brightness * random.uniform(1 - self.drift, 1 + self.drift))
-        pixels = ((pixels - middle) * np.float32(self.contrast) + middle) * exposure
+    def apply(self, shown: _Pixels, t: int, random: np.random.Generator) -> _Pixels:
+        """Frame t in these colours."""
+        weights = np.array([0.299, 0.587, 0.114])
+        exposure = self.brightness * float(random.uniform(1 - self.flicker, 1 + self.flicker)) * self.exposure[t]
+        middle = float(weights @ np.array(cv2.mean(shown)[:3]))
+        # One affine of the colours: saturation, contrast about the mean grey, exposure, white balance.
+        colours = self.saturation * np.eye(3) + (1 - self.saturation) * weights
+        gains = exposure * np.array([self.balance[t], 1, 1 / self.balance[t]])[:, None]
+        offset = np.full((3, 1), (1 - self.contrast) * middle)
+        matrix = gains * np.concatenate([self.contrast * colours, offset], 1)
+        coloured = cv2.transform(shown, matrix)
         if self.sigma:
-            pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), self.sigma), np.float32)
-        return np.clip(pixels, 0, 255).astype(np.uint8)
+            coloured = cv2.GaussianBlur(coloured, (0, 0), self.sigma)
+        return np.asarray(coloured, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class _Finish:
+    """What is the same for all shots of a clip."""
+
+    exposure: float
+    """Share of the time between two frames; 0 for none."""
+    quality: int | None
+    overlays: tuple[Overlay, ...]
+
+    @classmethod
+    def draw(cls, augment: AugmentOptions, random: np.random.Generator, overlays: tuple[Overlay, ...]) -> _Finish:
+        blurs = _chance(augment.motion_blur_probability, random)
+        exposure = float(random.uniform(0.1, 1)) * augment.longest_exposure if blurs else 0.0
+        compresses = _chance(augment.compression_probability, random)
+        return cls(exposure, int(random.integers(augment.worst_quality, 91)) if compresses else None, overlays)
+
+    def compress(self, shown: _Pixels) -> _Pixels:
+        """The picture after JPEG."""
+        if self.quality is None:
+            return shown
+        swapped = cv2.cvtColor(shown, cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".jpg", swapped, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
