@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import make_model
+from made import CANVAS, TINY, make_model, make_network
 from media import make_video, stream_packets
 
 from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
-from vidsal.model.checkpoint import SaliencyModel
+from vidsal.model.checkpoint import ModelCard, SaliencyModel
 from vidsal.shots import CutOptions
 from vidsal.smooth import SmoothOptions
 from vidsal.stream import OutputOptions, Progress, RecurrenceOptions, RunOptions, VideoPredictor, predict, run
@@ -108,6 +108,60 @@ def test_reset_gives_every_frame_the_map_of_the_picture_alone(model: SaliencyMod
     for n, single in enumerate(parts(clip, [1] * 5)):
         alone = joined(predict([single], model, smooth=RAW))[1]
         torch.testing.assert_close(together[n : n + 1], alone, atol=2e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "later"),
+    [
+        (RecurrenceOptions(), (True, 3), (False, 1)),
+        (RecurrenceOptions(state="carry", steps=2), (True, 3), (False, 2)),
+        (RecurrenceOptions(state="carry", steps=3), (True, 3), (False, 3)),
+        (RecurrenceOptions(state="reset"), (True, 3), (True, 3)),
+        (RecurrenceOptions(state="reset", steps=1), (True, 1), (True, 1)),
+        (RecurrenceOptions(state="reset", steps=5), (True, 5), (True, 5)),
+    ],
+)
+def test_carry_takes_k_steps_a_frame_and_all_after_a_cut_and_reset_takes_its_own_from_zero(
+    options: RecurrenceOptions, first: tuple[bool, int], later: tuple[bool, int]
+) -> None:
+    """Frame by frame through the network as it is defined, with the steps written out."""
+    config = dataclasses.replace(TINY, steps=3)
+    card = ModelCard(name="tiny")
+    piped = SaliencyModel(make_network(config=config), preprocess=CANVAS, card=card)
+    network, state = make_network(config=config), None
+    clip = made_frames(8, cut_at=5)
+    maps = joined(predict(parts(clip, [3, 5]), piped, recurrence=options, smooth=RAW))[1]
+    for t, frame in enumerate(piped.preprocessor(clip.frames)):
+        fresh, steps = first if t in (0, 5) else later
+        with torch.inference_mode():
+            wanted, state = network(frame[None, None], state, fresh=[[fresh]], fresh_steps=steps, carry_steps=steps)
+        torch.testing.assert_close(maps[t], wanted[0, 0].exp(), atol=2e-6, rtol=1e-3)
+
+
+def test_numbers_of_steps_give_maps_that_differ() -> None:
+    """Beside the test above, which could not tell them apart otherwise."""
+    piped = SaliencyModel(
+        make_network(config=dataclasses.replace(TINY, steps=3)), preprocess=CANVAS, card=ModelCard(name="tiny")
+    )
+    clip = made_frames(4)
+    choices = [
+        *(RecurrenceOptions(steps=steps) for steps in (1, 2, 3)),
+        *(RecurrenceOptions(state="reset", steps=steps) for steps in (1, 2, 3)),
+    ]
+    last = [joined(predict([clip], piped, recurrence=options, smooth=RAW))[1][-1] for options in choices]
+    for i, one in enumerate(last):
+        assert all((one - other).abs().sum() > 1e-3 for other in last[:i])
+
+
+def test_carry_refuses_more_steps_than_the_models_own_and_reset_takes_any(model: SaliencyModel, tmp_path: Path) -> None:
+    too_many = RecurrenceOptions(steps=3)
+    with pytest.raises(ConfigError, match=r"^steps is 3; with state=carry it must be from 1 to 2, .* state=reset"):
+        list(predict([made_frames(1)], model, recurrence=too_many))
+    source = make_video(tmp_path / "in.mp4", frames=3)
+    with pytest.raises(ConfigError, match="steps is 3"):
+        run(source, model=model, options=RunOptions(recurrence=too_many))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    assert list(predict([made_frames(1)], model, recurrence=RecurrenceOptions(state="reset", steps=9)))
 
 
 def test_maps_between_two_keys_are_interpolated_in_time_and_held_before_a_cut(model: SaliencyModel) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
+import contextlib
+import json
 import math
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made import make_model
+from made import make_checkpoint, make_model
 from media import make_audio, make_video
+from test_cli import Stopper, rows_of, status_of
 from test_stream import NO_CUTS, RAW, joined, parts
 
+from vidsal import console
 from vidsal import stream as stream_module
-from vidsal import streams as streams_module
-from vidsal.errors import ConfigError, DecodeError, EncodeError, VidsalError
+from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.model.recurrent import SAMState
@@ -81,7 +83,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("side_by_side", [1, 2, 8])
+@pytest.mark.parametrize("side_by_side", [2, 8])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_streams_side_by_side_give_the_maps_of_each_alone(model: SaliencyModel, name: str, side_by_side: int) -> None:
     clips = three_clips()
@@ -273,11 +275,6 @@ def test_holding_back_changes_neither_maps_nor_order(
 # Files.
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as table:
-        return list(csv.DictReader(table))
-
-
 def videos(folder: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     sizes = [(96, 64, 30), (64, 64, 9), (64, 96, 21)]
@@ -401,7 +398,7 @@ def test_runs_that_are_abandoned_leave_neither_threads_nor_files_that_look_whole
     outcomes = run_many(sources, model=model, streams=2, on_progress=fail)
     assert next(outcomes).number == 1
     if how == "closed":
-        outcomes.close()  # type: ignore[attr-defined]
+        outcomes.close()
     else:
         with pytest.raises(ZeroDivisionError):
             next(outcomes)
@@ -430,8 +427,102 @@ def test_more_steps_than_the_model_has_are_refused_before_anything_is_opened(
     assert not list(tmp_path.glob("*.vidsal.*"))
 
 
-def test_a_failure_is_one_of_vidsals_own() -> None:
-    """Only what vidsal raises on purpose ends a stream quietly."""
-    hints = {field.name: field.type for field in dataclasses.fields(RunOutcome)}
-    assert hints["error"] == "VidsalError | None" and issubclass(DecodeError, VidsalError)
-    assert streams_module.__all__ == sorted(streams_module.__all__)
+# The command.
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+def test_the_command_lists_inputs_as_they_get_done_and_counts_what_failed(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = videos(tmp_path)
+    inputs = [clips[0], tmp_path / "nowhere.mp4", *clips[1:]]
+    assert status_of("run", *inputs, "-m", checkpoint, "--no-video", "--streams", "2", "--json") == 1
+    out, err = capsys.readouterr()
+    reports = [json.loads(line) for line in out.splitlines()]
+    assert [Path(report["source"]).name for report in reports] == ["nowhere.mp4", "b.mp4", "a.mp4", "c.mp4"]
+    assert ["error" in report for report in reports] == [True, False, False, False]
+    assert f"1 of 4 inputs failed: {inputs[1]}" in err
+    assert all(f"{name}.mp4: " in err for name in "abc")
+
+
+def test_the_command_writes_side_by_side_what_it_writes_in_turn(checkpoint: str, tmp_path: Path) -> None:
+    clips = videos(tmp_path)
+    for streams in ("1", "3"):
+        folder = tmp_path / streams
+        assert status_of("run", *clips, "-m", checkpoint, "-o", folder, "--maps", "npz", "--streams", streams) == 0
+    names = {path.name for path in (tmp_path / "1").iterdir()}
+    assert names == {path.name for path in (tmp_path / "3").iterdir()} and len(names) == 9
+    for name in "abc":
+        one, other = (np.load(tmp_path / streams / f"{name}.vidsal.maps.npz") for streams in ("1", "3"))
+        with one, other:
+            for key in ("index", "pts_seconds", "shot"):
+                np.testing.assert_array_equal(one[key], other[key])
+            maps = (np.exp(arrays["log_density"].astype(np.float64)) for arrays in (one, other))
+            np.testing.assert_allclose(*maps, rtol=0.01, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "many", "1.5"])
+def test_a_number_of_streams_below_one_is_bad_usage(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("run", "a.mp4", f"--streams={given}") == 2
+    assert f"must be a whole number from 1 up, got '{given}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_closes_all_that_is_under_way_and_says_what_was_not_begun(
+    number: int,
+    status: int,
+    checkpoint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    clips = videos(tmp_path)
+
+    stopper = Stopper(number)
+    monkeypatch.setattr(console, "make_display", lambda *_, **__: stopper)
+    assert status_of("run", *clips, "-m", checkpoint, "--streams", "2") == status
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("vidsal: stopped at frame ") == 2
+    assert "stopped at frame 8 of 30" in err and f"not begun: {clips[2]}" in err
+    names = {path.name for path in tmp_path.iterdir()} - {clip.name for clip in clips}
+    # Nothing had been written of the second.
+    assert names == {"a.vidsal.partial.mp4", "a.vidsal.partial.csv"}
+
+
+def test_running_out_of_memory_fails_all_that_is_left_and_no_more(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips, real = videos(tmp_path), stream_module.SaliencyModel.__call__
+    calls = 0
+
+    def failing(self: SaliencyModel, *arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 3:  # the second clip, of nine frames, has come to its end
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(stream_module.SaliencyModel, "__call__", failing)
+    before = threading.active_count()
+    assert status_of("run", *clips, "-m", checkpoint, "--streams", "2") == 1
+    assert threading.active_count() == before
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [str(tmp_path / "b.vidsal.mp4"), str(tmp_path / "b.vidsal.csv")]
+    assert err.count("vidsal: error: out of memory") == 2 and "2 of 3 inputs failed" in err
+    assert not (tmp_path / "a.vidsal.mp4").exists()
+
+
+def test_the_live_line_shows_the_sum_and_the_names() -> None:
+    shown: list[dict[str, Any]] = []
+
+    class Display(contextlib.nullcontext[None]):
+        def update(self, **state: Any) -> None:
+            shown.append(state)
+
+    clock = console.ManyClock(Display())  # type: ignore[arg-type]
+    clock(ManyProgress(frames=7, total=None, seconds=2.0, under_way=("/x/a.mp4", "0", "/x/c.mp4"), ended=1))
+    assert shown == [{"done": 7, "total": None, "seconds": 2.0, "detail": "a.mp4 0 +1"}]
