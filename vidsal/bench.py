@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,6 +91,7 @@ _MOST_FRAMES_ON_CPU = 8
 # A CUDA graph is recorded when a case came some times: all of them are behind us before anything counts.
 _WARM_UP_CALLS = {"cpu": 2, "cuda": 8}
 _MEMORY_FRAMES = {"cpu": 100, "cuda": 10_000}
+_CLIP_SECONDS = {"cpu": 4.0, "cuda": 20.0}
 # Sides of the square matrices whose products give the peak; the best counts.
 _PEAK_SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192, 16384)}
 _PEAK_SECONDS = 1.0
@@ -139,8 +141,8 @@ class MeasureOptions:
     """Also time `vidsal run` from a file to files."""
     clip: Path | None = None
     """Video to run; default: a made one of 1280x720 at 25 frames a second."""
-    clip_seconds: float = 4.0
-    """Length of the made clip."""
+    clip_seconds: float | None = None
+    """Length of the made clip; default: 20 on CUDA, 4 elsewhere."""
     threads: int | None = None
     """Threads of torch on the CPU; default: as `vidsal run` sets them."""
 
@@ -151,7 +153,7 @@ class MeasureOptions:
             raise ConfigError(f"seconds must be finite and at least 0, got {self.seconds}")
         if self.memory_frames is not None and self.memory_frames < 0:
             raise ConfigError(f"memory_frames must be at least 0, got {self.memory_frames}")
-        if not 0 < self.clip_seconds < math.inf:
+        if self.clip_seconds is not None and not 0 < self.clip_seconds < math.inf:
             raise ConfigError(f"clip_seconds must be finite and positive, got {self.clip_seconds}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1, got {self.threads}")
@@ -407,8 +409,8 @@ def random_network(
         first = network.prior_convolutions[0]
         handles.append(first.register_forward_pre_hook(_level_features(config.recurrent_channels)))
         # A small canvas will do for the scales.
-        small = dataclasses.replace(preprocess or PreprocessOptions(), height=128, width=160)
-        pictures = np.stack(list(make_pictures(16))[::4])
+        small = dataclasses.replace(preprocess or PreprocessOptions(), height=96, width=128)
+        pictures = np.stack(list(make_pictures(16, height=180, width=320))[::8])
         with torch.no_grad():
             network(Preprocessor(small)(pictures)[:, None])
     for handle in handles:
@@ -441,7 +443,7 @@ def _level_features(channels: int) -> Callable[[nn.Module, tuple[torch.Tensor, .
 def count_operations(
     config: SAMConfig, *, height: int, width: int, state: Literal["carry", "reset"], steps: int
 ) -> Operations:
-    """Count the operations of one frame, from the network as it is defined, before any rewriting.
+    """The operations of one frame, counted from the network as it is defined, before any rewriting.
 
     Args:
         config: the network.
@@ -456,6 +458,11 @@ def count_operations(
         >>> round(counted.total / 1e9), round(counted.as_written / 1e9)
         (294, 340)
     """
+    return _counted(config, height, width, state, steps)
+
+
+@cache
+def _counted(config: SAMConfig, height: int, width: int, state: Literal["carry", "reset"], steps: int) -> Operations:
     # Fake tensors have shapes and no values: this takes a second or two and no memory.
     with FakeTensorMode(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         network = SaliencyAttentiveModel(config).eval()
@@ -1009,7 +1016,8 @@ class _Bench:
     def videos(self, model: SaliencyModel) -> list[VideoReport]:
         """`run` on the clip, once for each state; a first run of a few frames warms up."""
         measure = self.options.measure
-        clip = measure.clip or make_clip(self.folder / "made-720p.mp4", seconds=measure.clip_seconds)
+        seconds = measure.clip_seconds or _CLIP_SECONDS.get(self.device.type, _CLIP_SECONDS["cpu"])
+        clip = measure.clip or make_clip(self.folder / "made-720p.mp4", seconds=seconds)
         reports = []
         for way in {way.state: way for way in self.ways()}.values():
             self.say(f"vidsal run, {way.state}")

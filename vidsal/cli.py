@@ -545,17 +545,17 @@ def _bench_command(arguments: list[str]) -> int:
     configuration.add_flags(parser, BenchOptions, aliases={"model": "-m"})
     given = vars(parser.parse_args(_hyphenated(arguments)))
     target, quiet = given.pop("json"), given.pop("quiet")
-    try:
-        options = configuration.resolve(BenchOptions, given)
-    except ConfigError as error:
-        raise configuration.UsageError(_in_flags(str(error))) from error
-    _check_model(options.model.model)
-    if target is not None and not target.absolute().parent.is_dir():
-        raise configuration.UsageError(f"--json {target}: its folder does not exist")
     from vidsal.console import say
 
     _share_cores()
-    report = bench(options, on_note=None if quiet else lambda text: say(f"vidsal: {text}"))
+    try:
+        options = configuration.resolve(BenchOptions, given)
+        _check_model(options.model.model)
+        if target is not None and not target.absolute().parent.is_dir():
+            raise ConfigError(f"--json {target}: there is no folder {target.absolute().parent}; make it first")
+        report = bench(options, on_note=None if quiet else lambda text: say(f"vidsal: {text}"))
+    except ConfigError as error:
+        raise configuration.UsageError(_in_flags(str(error), BenchOptions)) from error
     _print_out(format_bench(report))
     if target is not None:
         try:
@@ -827,8 +827,8 @@ def _drop_stdout() -> None:
     os.close(null)
 
 
-def _in_flags(text: str) -> str:
-    """A stage's message about its options, which it names as Python does, in the words of the command line.
+def _in_flags(text: str, kind: type | None = None) -> str:
+    """A stage's message about the options of `kind` (None: of a run), which it names as Python does, in flags.
 
     Example:
         >>> _in_flags("cut_threshold is 2; try 0.38, or detect_cuts=False")
@@ -838,7 +838,7 @@ def _in_flags(text: str) -> str:
 
     # Words by themselves: no parts of paths, addresses or quotations.
     begin, end = r"(?<![^\s(])", r"(?![\w/'=-]|\.\w)"
-    for option in configuration.options_of(RunOptions):
+    for option in configuration.options_of(kind or RunOptions):
         alias = _ALIASES.get(option.name, "")
         flag = alias if alias.startswith("--") else option.flag
         text = re.sub(f"{begin}{option.name}=False{end}", f"--no-{flag[2:]}", text)
