@@ -7,19 +7,22 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from made import CANVAS, TINY, make_checkpoint, make_stills
 
 from vidsal.config import parse_nested
-from vidsal.data.clips import make_clip
+from vidsal.data.clips import AugmentOptions, Clip, make_clip
+from vidsal.data.fixations import density_from_fixations, fixation_counts
+from vidsal.data.teacher import TeacherPicture, load_teacher_set, save_teacher_set
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.losses import LossOptions
 from vidsal.model._torchvision import import_torchvision_models
 from vidsal.model.checkpoint import PRESETS, SaliencyModel, read_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
-from vidsal.preprocess import PreprocessOptions
+from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.train import (
     CardText,
     ScheduleOptions,
@@ -28,9 +31,11 @@ from vidsal.train import (
     _initialise_as_published,
     _load_data,
     _make_optimizer,
+    _plan,
     _rate_share,
     _Run,
     _Step,
+    _taught_clip,
     train,
     validation_loss,
 )
@@ -397,3 +402,72 @@ def test_backbone_weights_of_another_network_are_refused(stills: Path, tmp_path:
     (tmp_path / "w.pth").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="not a state dict"):
         train(config(stills, tmp_path / "run", imagenet_weights=tmp_path / "w.pth"))
+
+
+def make_teacher_set(path: Path, *, count: int = 8, frames: int = 3) -> Path:
+    """A teacher who looks at the bright disc on noise: `count` stills and a video of `frames` pictures."""
+    random = np.random.default_rng(3)
+    pictures = []
+    for number in range(count + frames):
+        x, y = random.uniform(12, CANVAS.width - 12), random.uniform(12, CANVAS.height - 12)
+        pixels = random.integers(0, 90, (CANVAS.height, CANVAS.width, 3), np.uint8)
+        cv2.circle(pixels, (round(x), round(y)), 6, (255, 240, 230), -1)
+        where = np.array([[x, y]], np.float32)
+        density = density_from_fixations(where, height=CANVAS.height, width=CANVAS.width, sigma=4)
+        looked = {"points": where, "sigma": 4.0} if number == 0 else {}
+        sequence = 0 if number >= count else None
+        pictures.append(TeacherPicture(pixels, density, f"made/{number}", sequence=sequence, **looked))  # type: ignore[arg-type]
+    save_teacher_set(path, pictures, canvas_height=CANVAS.height, canvas_width=CANVAS.width, teacher="a disc")
+    return path
+
+
+def test_a_teacher_takes_its_share_of_the_steps_and_is_learnt_from(stills: Path, tmp_path: Path) -> None:
+    teacher = make_teacher_set(tmp_path / "teacher.safetensors")
+    schedule = dataclasses.replace(SCHEDULE, clip_lengths={1: 0.5, 2: 0.5}, teacher_share=0.75)
+    own = config(stills, tmp_path / "run", schedule=schedule, teacher_set=teacher)
+    stretches = load_teacher_set(teacher).sequences
+    plan = _plan(9, own, stretches)
+    assert sum(step.taught for step in plan) == 3 * sum(not step.taught for step in plan)
+    assert all(len(stretches[index]) >= step.times for step in plan if step.taught for index in step.stills)
+    assert {step.times for step in plan if step.taught} == {1, 2}
+    # What is recorded comes as it came without a teacher.
+    alone = _plan(9, config(stills, tmp_path / "run", schedule=schedule))
+    assert [step for step in plan if not step.taught] == alone
+    losses: list[TrainProgress] = []
+    longer = dataclasses.replace(schedule, passes=10)
+    train(config(stills, tmp_path / "run", schedule=longer, teacher_set=teacher), on_progress=losses.append)
+    assert losses[-1].loss < 0.8 * losses[0].loss
+
+
+def test_a_teacher_and_recorded_fixations_are_mixed_by_weight(stills: Path, tmp_path: Path) -> None:
+    teacher = load_teacher_set(make_teacher_set(tmp_path / "teacher.safetensors", count=1, frames=0))
+    sample = teacher.sample(0)
+    hits = fixation_counts(sample.points, height=CANVAS.height, width=CANVAS.width)
+    for weight in (0.0, 0.25, 1.0):
+        schedule = dataclasses.replace(SCHEDULE, teacher_weight=weight)
+        own = config(stills, tmp_path, schedule=schedule, augment=AugmentOptions(flip_probability=0.0))
+        clip = _taught_clip(teacher, 0, 1, own, np.random.default_rng(0))
+        np.testing.assert_allclose(clip.counts[0], weight * sample.density + (1 - weight) * hits, atol=1e-6)
+        assert clip.density[0].sum() == pytest.approx(1, abs=1e-4)
+        flipped = dataclasses.replace(own, augment=AugmentOptions(flip_probability=1.0))
+        mirrored = _taught_clip(teacher, 0, 1, flipped, np.random.default_rng(0))
+        assert np.array_equal(mirrored.frames, clip.frames[:, :, ::-1])
+        assert np.array_equal(mirrored.density, clip.density[:, :, ::-1])
+
+
+def test_cuts_inside_a_clip_start_afresh_unless_they_are_missed(stills: Path, tmp_path: Path) -> None:
+    blank = np.zeros((3, *(CANVAS.height, CANVAS.width)), np.float32)
+    view = Preprocessor(CANVAS).viewport(CANVAS.height, CANVAS.width)
+    cut = np.array([False, True, False])
+    clip = Clip(np.zeros((*blank.shape, 3), np.uint8), blank, blank, view, cut)
+    step = _Step(0, (0,), 3, 5)
+    for missed, expected in ((0.0, [True, True, False]), (1.0, [True, False, False])):
+        schedule = dataclasses.replace(SCHEDULE, undetected_cut_probability=missed)
+        run = _Run.start(config(stills, tmp_path, schedule=schedule), torch.device("cpu"), 10)
+        assert run._fresh([clip], step) == [expected]
+
+
+def test_shares_and_weights_out_of_range_are_refused(stills: Path, tmp_path: Path) -> None:
+    for wrong in ({"teacher_share": 1.0}, {"teacher_weight": 1.5}):
+        with pytest.raises(ConfigError, match="teacher_share"):
+            train(config(stills, tmp_path, schedule=dataclasses.replace(SCHEDULE, **wrong)))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import pickle
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
-from vidsal.data.fixations import Still, load_stills, split_stills
+from vidsal.data.fixations import Still, density_from_fixations, fixation_counts, load_stills, split_stills
+from vidsal.data.teacher import TeacherSet, load_teacher_set
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.evaluate import score_stills
 from vidsal.losses import LossOptions, sam_loss
@@ -79,7 +80,12 @@ class ScheduleOptions:
     clip_lengths: dict[int, float] = field(default_factory=lambda: {1: 0.5, 2: 0.3, 4: 0.2})
     """Frames of a clip and how often a step uses that length."""
     undetected_cut_probability: float = 0.1
-    """Chance that a clip's first frame comes from another picture, so that the carried state is a foreign one."""
+    """Chance that a clip's first frame comes from another picture, so that the carried state is a foreign one; and
+    that a cut inside a clip is not marked."""
+    teacher_share: float = 0.5
+    """Share of the frames that come from the teacher set, where there is one."""
+    teacher_weight: float = 0.5
+    """What the teacher's density counts beside recorded fixations where a teacher set has both, 0 to 1."""
     learning_rate: float = 1e-3
     """Highest rate of the new layers."""
     backbone_learning_rate: float = 1e-4
@@ -139,6 +145,9 @@ class TrainConfig:
     """vidsal checkpoint to fine-tune instead; its architecture and preprocessing are taken, not those named here."""
     condition: str | None = None
     """Only fixations with this value in the column `condition`."""
+    teacher_set: Path | None = None
+    """Pictures with a teacher's densities (`vidsal.data.teacher`), a file or a folder of parts; steps on them come
+    between those on recorded fixations."""
     freeze_backbone_statistics: bool = True
     """Keep the batch norms of the backbone at their ImageNet statistics."""
     augment: AugmentOptions = field(default_factory=AugmentOptions)
@@ -195,8 +204,11 @@ class _Best:
 class _Step:
     pass_index: int
     stills: tuple[int, ...]
+    """Ordinals of stills, or of stretches of the teacher set."""
     times: int
     seed: int
+    taught: bool = False
+    """The samples are the teacher's."""
 
 
 def train(
@@ -227,7 +239,8 @@ def train(
         raise ConfigError("precision fp16 needs CUDA; use bf16 or fp32")
     training, validation = _load_data(config)
     _check(config, validation)
-    plan = _plan(len(training), config)
+    teacher = None if config.teacher_set is None else load_teacher_set(config.teacher_set)
+    plan = _plan(len(training), config, () if teacher is None else teacher.sequences)
     run = _Run.start(config, device, len(plan))
     config.output.mkdir(parents=True, exist_ok=True)
     run.resume()
@@ -235,7 +248,7 @@ def train(
     running: float | None = None
     # A run that had ended early and was killed before it wrote its checkpoint has nothing left to learn.
     left = [] if run.out_of_patience else plan[first:]
-    with prefetch(_samples(left, training, config, run.preprocess), depth=4) as samples:
+    with prefetch(_samples(left, training, teacher, config, run.preprocess), depth=4) as samples:
         for offset, clips in enumerate(samples):
             step = plan[first + offset]
             loss = run.train_step(step, clips)
@@ -326,7 +339,7 @@ def _load_data(config: TrainConfig) -> tuple[list[Still], list[Still]]:
     return training, validation
 
 
-def _plan(count: int, config: TrainConfig) -> list[_Step]:
+def _plan(count: int, config: TrainConfig, stretches: Sequence[range] = ()) -> list[_Step]:
     """Every step of the run: which pictures, how long the clips, which seed."""
     schedule = config.schedule
     lengths = list(schedule.clip_lengths)
@@ -335,7 +348,10 @@ def _plan(count: int, config: TrainConfig) -> list[_Step]:
         raise ConfigError(f"clip_lengths maps lengths of at least 1 to shares, got {schedule.clip_lengths}")
     if schedule.passes < 1 or schedule.frames_per_step < max(lengths):
         raise ConfigError("passes must be at least 1 and frames_per_step at least the longest clip")
+    if not 0 <= schedule.teacher_share < 1 or not 0 <= schedule.teacher_weight <= 1:
+        raise ConfigError("teacher_share must be from 0 to below 1, teacher_weight from 0 to 1")
     random = np.random.default_rng([config.seed, 1])
+    teacher_random = np.random.default_rng([config.seed, 2])
     plan: list[_Step] = []
     for pass_index in range(schedule.passes):
         order = random.permutation(count).tolist()
@@ -344,23 +360,83 @@ def _plan(count: int, config: TrainConfig) -> list[_Step]:
             size = schedule.frames_per_step // times
             chosen, order = order[:size], order[size:]
             plan.append(_Step(pass_index, tuple(chosen), times, int(random.integers(2**31))))
+            if stretches:
+                odds = schedule.teacher_share / (1 - schedule.teacher_share)
+                for _ in range(int(odds + teacher_random.random())):
+                    plan.append(_teacher_step(pass_index, lengths, shares, stretches, schedule, teacher_random))
     return plan
 
 
+def _teacher_step(
+    pass_index: int,
+    lengths: list[int],
+    shares: npt.NDArray[np.float64],
+    stretches: Sequence[range],
+    schedule: ScheduleOptions,
+    random: np.random.Generator,
+) -> _Step:
+    """A step on stretches of the teacher set that are long enough; single pictures as often as they are there."""
+    frames = np.array([len(stretch) for stretch in stretches], np.float64)
+    times = int(random.choice(lengths, p=shares / shares.sum()))
+    long_enough = frames >= times
+    if times > 1 and random.random() > frames[long_enough].sum() / frames.sum():
+        times, long_enough = 1, frames >= 1
+    odds = np.where(long_enough, frames, 0.0)
+    size = min(schedule.frames_per_step // times, int(long_enough.sum()))
+    chosen = random.choice(len(stretches), size=size, replace=False, p=odds / odds.sum())
+    return _Step(pass_index, tuple(chosen.tolist()), times, int(random.integers(2**31)), taught=True)
+
+
 def _samples(
-    plan: list[_Step], stills: list[Still], config: TrainConfig, preprocess: PreprocessOptions
+    plan: list[_Step],
+    stills: list[Still],
+    teacher: TeacherSet | None,
+    config: TrainConfig,
+    preprocess: PreprocessOptions,
 ) -> Iterator[list[Clip]]:
     for step in plan:
+        seeds = [(index, np.random.default_rng([step.seed, place])) for place, index in enumerate(step.stills)]
+        if step.taught and teacher is not None:
+            yield [_taught_clip(teacher, index, step.times, config, random) for index, random in seeds]
+            continue
         yield [
             make_clip(
                 stills[index],
                 times=step.times,
                 preprocess=preprocess,
                 augment=config.augment,
-                random=np.random.default_rng([step.seed, place]),
+                random=random,
+                others=lambda drawn: stills[int(drawn.integers(len(stills)))],
             )
-            for place, index in enumerate(step.stills)
+            for index, random in seeds
         ]
+
+
+def _taught_clip(teacher: TeacherSet, index: int, times: int, config: TrainConfig, random: np.random.Generator) -> Clip:
+    """Consecutive pictures of a stretch; what was recorded of a picture is mixed with what the teacher says."""
+    stretch = teacher.sequences[index]
+    first = stretch.start + int(random.integers(len(stretch) - times + 1))
+    samples = [teacher.sample(place) for place in range(first, first + times)]
+    weight = config.schedule.teacher_weight
+    densities, counts = [], []
+    for sample in samples:
+        density, soft = sample.density, sample.density
+        size = {"height": density.shape[0], "width": density.shape[1]}
+        hits = fixation_counts(sample.points, **size)
+        if hits.sum() > 0:
+            recorded = density_from_fixations(sample.points, sigma=max(1.0, sample.sigma), **size)
+            density = weight * density + (1 - weight) * recorded
+            soft = weight * soft + (1 - weight) * hits / hits.sum()
+        densities.append(density)
+        # Where nobody's gaze was recorded the expected z-score under the teacher's density stands for NSS.
+        counts.append(soft)
+    frames: npt.NDArray[np.uint8] = np.stack([sample.frame for sample in samples])
+    arrays: list[npt.NDArray[Any]] = [frames, np.stack(densities), np.stack(counts)]
+    view = samples[0].viewport
+    if random.random() < config.augment.flip_probability:
+        arrays = [np.ascontiguousarray(array[:, :, ::-1]) for array in arrays]
+        view = dataclasses.replace(view, left=view.canvas_width - view.left - view.width)
+    return Clip(arrays[0], arrays[1], arrays[2], view, np.zeros(times, np.bool_))
 
 
 class _Run:
@@ -425,7 +501,7 @@ class _Run:
         frames, density, counts, inside = self._tensors(clips, step)
         precision, mixed = self.config.precision, self.config.precision != "fp32"
         with torch.autocast(self.device.type, _DTYPES[precision] if mixed else torch.bfloat16, enabled=mixed):
-            log_density, _ = self.network(frames)
+            log_density, _ = self.network(frames, fresh=self._fresh(clips, step))
         losses = sam_loss(
             log_density.flatten(0, 1),
             density=density.flatten(0, 1),
@@ -444,6 +520,15 @@ class _Run:
         self.step += 1
         self._update_average()
         return float(loss.detach())
+
+    def _fresh(self, clips: list[Clip], step: _Step) -> list[list[bool]]:
+        """Which frames start from zero: the first, and those behind a cut, but for the cuts that are missed."""
+        random = np.random.default_rng([step.seed, 2**21])
+        missed = random.random((len(clips), step.times)) < self.config.schedule.undetected_cut_probability
+        return [
+            [t == 0 or bool(clip.cut[t] and not missed[row, t]) for t in range(step.times)]
+            for row, clip in enumerate(clips)
+        ]
 
     def _tensors(self, clips: list[Clip], step: _Step) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         frames, density, counts, inside = _arrays(clips)
