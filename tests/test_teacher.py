@@ -7,14 +7,20 @@ import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
+from made import make_stills
+from media import make_video
 
-from vidsal.data.fixations import density_from_fixations
+from vidsal.data.fixations import Still, density_from_fixations, is_validation, load_stills, split_stills
 from vidsal.data.teacher import TeacherPicture, TeacherSet, load_teacher_set, save_teacher_set
 from vidsal.errors import DatasetError
+from vidsal.preprocess import PreprocessOptions
 
 CANVAS = {"canvas_height": 60, "canvas_width": 80}
 
@@ -207,3 +213,138 @@ def test_the_comparison_refuses_a_wheel_without_the_model(tmp_path: Path) -> Non
         wheel.writestr("pyautoflip/__init__.py", "")
     with pytest.raises(tool.AbsentError, match="holds no"):
         tool.find_unisal(tmp_path / "old.whl", tmp_path)
+
+
+# The maker. Its teacher is a stand-in that looks for what is bright.
+
+
+def brightness(picture: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.float32]:
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32).mean(2)
+    return np.asarray(np.maximum(small - 150, 0) + 1e-3, np.float32)
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    return load_tool("make_teacher_set")
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory: pytest.TempPathFactory) -> tuple[Still, ...]:
+    return tuple(split_stills(load_stills(make_stills(tmp_path_factory.mktemp("made") / "set")), "train"))
+
+
+def make_maker(tool: ModuleType, stills: tuple[Still, ...], *videos: Path) -> Any:
+    return tool.Maker(stills, videos, PreprocessOptions(height=60, width=80), brightness)
+
+
+def test_points_and_densities_of_a_window_lie_where_its_picture_shows_them(
+    tool: ModuleType, stills: tuple[Still, ...]
+) -> None:
+    maker, random = make_maker(tool, stills), np.random.default_rng(3)
+    seen = 0
+    for number in range(len(stills)):
+        for window in range(4):
+            (made,) = maker.still(number, window, random)
+            assert made.source == f"set/{stills[number].image}"
+            if len(made.points) < 10:
+                assert window > 0, "the whole picture shows all ten fixations"
+                continue
+            seen += 1
+            # All ten lie around the disc, which is what is bright.
+            bright = np.argwhere(made.pixels.min(2) > 180)[:, ::-1] + 0.5
+            zoom = made.sigma / (0.03 * 80)
+            assert np.abs(np.median(made.points, 0) - np.median(bright, 0)).max() < 3.5 * zoom
+            rows, columns = np.mgrid[: made.density.shape[0], : made.density.shape[1]] + 0.5
+            heavy = np.where(made.density > 20, made.density, 0)
+            centre = np.array([np.average(columns, weights=heavy), np.average(rows, weights=heavy)])
+            assert np.abs(centre - np.median(bright, 0)).max() < 3
+    assert seen > 2 * len(stills)
+
+
+def test_a_window_never_leaves_the_picture(tool: ModuleType) -> None:
+    random = np.random.default_rng(0)
+    drawn = [tool.draw_window(60, 90, random, smallest=0.35) for _ in range(300)]
+    for left, top, width, height in drawn:
+        assert left >= 0 and top >= 0 and left + width <= 90 + 1e-9 and top + height <= 60 + 1e-9
+        assert max(width / 90, height / 60) >= 0.35 * 60 / 90 * 9 / 16
+    shares = [width * height / 5400 for _, _, width, height in drawn]
+    assert min(shares) < 0.1 and max(shares) > 0.8, "both close and wide views come up"
+
+
+def test_no_validation_picture_is_used(tool: ModuleType, stills: tuple[Still, ...], tmp_path: Path) -> None:
+    maker = make_maker(tool, stills)
+    work = tool.plan(maker, crops=1, collages=12, stretches=0, seed=5)
+    assert tool.make_part(tmp_path / "p.safetensors", work, maker.canvas) == len(work) == 2 * len(stills) + 12
+    made = load_teacher_set(tmp_path)
+    used = {name for n in range(len(made)) for name in made.source(n).removeprefix("collage of ").split()}
+    assert used == {f"set/{still.image}" for still in stills}
+    assert not [name for name in used if is_validation(*name.split("/"))]
+
+
+def test_collages_of_every_kind_have_a_density_and_no_points(tool: ModuleType, stills: tuple[Still, ...]) -> None:
+    maker, random = make_maker(tool, stills), np.random.default_rng(0)
+    made = [maker.collage(random)[0] for _ in range(25)]
+    assert all(len(one.points) == 0 and one.sigma == 0 for one in made)
+    assert {one.source.count("set/") for one in made} >= {1, 2, 3}
+
+
+def test_a_stretch_keeps_time_shot_and_size(tool: ModuleType, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=40, rate=25, width=96, height=64)
+    maker, random = make_maker(tool, (), path), np.random.default_rng(1)
+    lengths = []
+    for number in range(6):
+        made = maker.stretch(number, random)
+        lengths.append(len(made))
+        assert {one.sequence for one in made} == {number}
+        assert len({one.pixels.shape for one in made}) == 1
+        times = [one.seconds for one in made]
+        assert times[0] == 0
+        assert np.allclose(np.diff(times), 1 / 6, atol=0.08)
+    assert max(lengths) == tool.STRETCH_LENGTH
+
+
+def test_a_stretch_ends_at_a_cut(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [smooth_pixels(60, 80, n // 10 * 40) for n in range(30)]
+    video = (frames, np.arange(30) / 12, np.arange(30) // 10)
+    monkeypatch.setattr(tool, "read_video", lambda path: video)
+    maker = make_maker(tool, (), Path("v.mp4"))
+    for seed in range(12):
+        made = maker.stretch(0, np.random.default_rng(seed))
+        assert 1 <= len(made) <= 5
+        assert made[-1].seconds < 10 / 12
+
+
+def test_a_run_goes_on_where_it_was_and_ends_the_same(
+    tool: ModuleType, stills: tuple[Still, ...], tmp_path: Path
+) -> None:
+    maker = make_maker(tool, stills)
+
+    def part(name: str, places: slice) -> Path:
+        work = tool.plan(maker, crops=1, collages=4, stretches=0, seed=0)
+        tool.make_part(tmp_path / name, work[places], maker.canvas)
+        return tmp_path / name
+
+    whole, second = part("whole.safetensors", slice(0, 8)), part("second.safetensors", slice(4, 8))
+    for n in range(4):
+        alone, within = load_teacher_set(second).sample(n), load_teacher_set(whole).sample(4 + n)
+        np.testing.assert_array_equal(alone.frame, within.frame)
+        np.testing.assert_array_equal(alone.points, within.points)
+
+
+def test_the_size_of_the_teachers_input_follows_its_authors_rule(tool: ModuleType) -> None:
+    # By hand: 8x13 = 104 cells is nearest to 16:9, 9x12 = 108 is 3:4 exactly, 13x8 is portrait video.
+    assert tool.input_size(1080, 1920) == (256, 416)
+    assert tool.input_size(480, 640) == (288, 384)
+    assert tool.input_size(1920, 1080) == (416, 256)
+
+
+def test_smoothing_by_fourier_transform_is_the_convolution(tool: ModuleType) -> None:
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(1, 1, 41, bias=False)
+    x = torch.randn(2, 1, 50 + 40, 36 + 40)
+    with torch.no_grad():
+        smooth = tool.FourierSmoothing(convolution, 50, 36)(x)
+        torch.testing.assert_close(smooth, convolution(x), rtol=0, atol=1e-4)
+        turned = torch.nn.Conv2d(1, 1, 41, bias=False)
+        turned.weight.copy_(convolution.weight.flip(2, 3))
+        assert (smooth - turned(x)).abs().max() > 0.1, "the kernel is not turned round"
