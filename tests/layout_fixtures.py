@@ -321,3 +321,166 @@ def _make_deep_video(path: Path, luma: Callable[[int], npt.NDArray[np.uint16]], 
             frame.pts = k
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+# Stills.
+
+
+def make_salicon(root: Path) -> Path:
+    """`{images,maps,fixations}/{train,val,test}/COCO_train2014_000000000009.{jpg,png,mat}`; picture k is about k."""
+    for part, numbers in (("train", (9, 10, 100)), ("val", (42,)), ("test", (7,))):
+        for k in numbers:
+            name = f"COCO_{part}2014_{k:012d}"
+            write(root / "images" / part / f"{name}.jpg", picture(k))
+            if part == "test":
+                continue
+            write(root / "maps" / part / f"{name}.png", density(k))
+            row, column = spot(k)
+            gaze = np.zeros((3, 1), [("location", object), ("timestamp", object), ("fixations", object)])
+            first, second, nobody = gaze[:, 0]
+            first["fixations"] = np.array([[column + 1, row + 1]], np.uint16)  # numbered from 1
+            second["fixations"] = np.array([[column + 2, row + 1], [WIDTH + 9, 1]], np.uint16)  # the last beside it
+            nobody["fixations"] = np.zeros((0, 0))
+            for viewer in (first, second, nobody):
+                viewer["location"] = np.array([[1, 1], [2, 1], [3, 1]], np.uint16)
+                viewer["timestamp"] = np.arange(3.0)[:, None]
+            resolution = np.array([[HEIGHT, WIDTH]], np.uint16)
+            write_mat(root / "fixations" / part / f"{name}.mat", gaze=gaze, resolution=resolution, image=name)
+    return root
+
+
+def make_mit1003(root: Path, *, names: tuple[str, ...] = ("i05june05_static", "istatic_2", "istatic_10")) -> Path:
+    """`ALLSTIMULI/NAME.jpeg`, `ALLFIXATIONMAPS/NAME_fixMap.jpg` and `NAME_fixPts.jpg`; the k-th picture is about k."""
+    for k, name in enumerate(names):
+        write(root / "ALLSTIMULI" / f"{name}.jpeg", picture(k))
+        write(root / "ALLFIXATIONMAPS" / f"{name}_fixMap.jpg", density(k))
+        write(root / "ALLFIXATIONMAPS" / f"{name}_fixPts.jpg", fixation_map(k))
+    return root
+
+
+def make_mit300(root: Path) -> Path:
+    """`BenchmarkIMAGES/i1.jpg`, with the folder SM for results inside."""
+    for k in (1, 2, 10):
+        write(root / "BenchmarkIMAGES" / f"i{k}.jpg", picture(k))
+    (root / "BenchmarkIMAGES" / "SM").mkdir()
+    return root
+
+
+def make_cat2000(root: Path) -> Path:
+    """`trainSet/{Stimuli,FIXATIONMAPS,FIXATIONLOCS}/Action/001.{jpg,jpg,mat}`, `testSet/Stimuli/...`."""
+    for category, numbers in (("Action", (1, 2, 10)), ("Pattern", (134,))):
+        for k in numbers:
+            write(root / "trainSet" / "Stimuli" / category / f"{k:03d}.jpg", picture(k))
+            write(root / "trainSet" / "Stimuli" / category / "Output" / f"{k:03d}_output.jpg", picture(0))
+            write(root / "trainSet" / "FIXATIONMAPS" / category / f"{k:03d}.jpg", density(k))
+            write_mat(root / "trainSet" / "FIXATIONLOCS" / category / f"{k:03d}.mat", fixLocs=fixation_map(k, value=1))
+            write(root / "testSet" / "Stimuli" / category / f"{k:03d}.jpg", picture(k + 1))
+    return root
+
+
+def turn_by_exif(path: Path) -> Path:
+    """Adds a camera's tag to a JPEG file that says that it has to be turned by 90 degrees."""
+    data = path.read_bytes()
+    tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + data[2:])
+    return path
+
+
+def make_osie(root: Path) -> Path:
+    """`data/stimuli/1001.jpg`, `data/eye/fixations.mat`; the first viewer saw one point, the second the other."""
+    entries = []
+    for k in (1001, 1002, 1010):
+        write(root / "data" / "stimuli" / f"{k}.jpg", picture(k))
+        (x, y), (x2, y2) = centres(k)
+        viewers = [
+            {"fix_x": np.array([[x]]), "fix_y": np.array([[y]]), "fix_duration": np.array([[210]])},
+            {"fix_x": np.array([[x2, -5.0]]), "fix_y": np.array([[y2, 3.0]]), "fix_duration": np.array([[99, 120]])},
+            {"fix_x": np.zeros((0, 0)), "fix_y": np.zeros((0, 0)), "fix_duration": np.zeros((0, 0))},
+        ]
+        entries.append({"img": f"{k}.jpg", "subjects": cells(*viewers)})
+    write_mat(root / "data" / "eye" / "fixations.mat", fixations=cells(*reversed(entries)))
+    return root
+
+
+def make_toronto(root: Path, *, count: int = 11) -> Path:
+    """`eyetrackingdata/fixdens/Original Image Set/1.jpg` and `origfixdata.mat`, a row of cells."""
+    base = root / "eyetrackingdata" / "fixdens"
+    for k in range(1, count + 1):
+        write(base / "Original Image Set" / f"{k}.jpg", picture(k))
+    write_mat(base / "origfixdata.mat", white=cells(*(fixation_map(k, value=1) for k in range(1, count + 1))).T)
+    return root
+
+
+def make_pascal_s(root: Path, *, count: int = 11) -> Path:
+    """`datasets/imgs/pascal/1.jpg` and `datasets/fixations/pascalFix.mat`, MATLAB 7.3: row, column, viewer, from 1."""
+    import h5py
+
+    for k in range(1, count + 1):
+        write(root / "datasets" / "imgs" / "pascal" / f"{k}.jpg", picture(k))
+    (root / "datasets" / "fixations").mkdir()
+    with h5py.File(root / "datasets" / "fixations" / "pascalFix.mat", "w") as file:
+        references = []
+        for k in range(1, count + 1):
+            row, column = spot(k)
+            table = np.array([[row + 1, column + 1, 1], [row + 1, column + 2, 4]], np.float64)
+            references.append(file.create_dataset(f"#refs#/{k}", data=table.T).ref)
+        cell = file.create_dataset("fixCell", (1, count), dtype=h5py.ref_dtype)
+        cell[0, :] = references
+    return root
+
+
+def make_dut_omron(root: Path) -> Path:
+    """`DUT-OMRON-image/NAME.jpg`, `DUT-OMRON-eye-fixations/mat/NAME.mat`: x, y, viewer; the size comes first."""
+    for k, name in enumerate(("im005", "sun_aaa", "sun_b")):
+        write(root / "DUT-OMRON-image" / f"{name}.jpg", picture(k))
+        row, column = spot(k)
+        table = np.array([[WIDTH, HEIGHT, 0], [column, row, 1], [column + 1, row, 3]], np.int32)
+        write_mat(root / "DUT-OMRON-eye-fixations" / "mat" / f"{name}.mat", s=table)
+    return root
+
+
+def make_isun(root: Path) -> Path:
+    """`images/NAME.jpg` and `training.mat`, `validation.mat`, `testing.mat`."""
+    for part, names in (("training", ("sun_c", "sun_a")), ("validation", ("sun_b",)), ("testing", ("sun_d",))):
+        fields = ["image", "resolution", *(["gaze"] if part != "testing" else [])]
+        records = np.zeros((len(names), 1), [(name, object) for name in fields])
+        for record, name in zip(records[:, 0], names, strict=True):
+            k = ord(name[-1])
+            write(root / "images" / f"{name}.jpg", picture(k))
+            record["image"], record["resolution"] = name, np.array([[HEIGHT, WIDTH]])
+            if part == "testing":
+                continue
+            gaze = np.zeros((1, 2), [("location", object), ("fixation", object)])
+            for viewer, place in zip(gaze[0], centres(k), strict=True):
+                viewer["location"] = viewer["fixation"] = np.array([place])
+            record["gaze"] = gaze
+        write_mat(root / f"{part}.mat", **{part: records})
+    return root
+
+
+# One's own data.
+
+
+def make_simple(root: Path) -> Path:
+    """`images/` with `fixations.csv`, `videos/` with `video_fixations.csv`; the stimuli are twice the stored pictures.
+
+    In the videos a first viewer looks at `spot(k)` while frame k of 25 a second is shown, a second one at (3.5, 3.5)
+    of the stored picture from 0.1 s for 80 ms.
+    """
+    rows = ["image,width,height,condition,subject,x,y,duration_ms"]
+    for k in range(10):
+        write(root / "images" / f"{k}.png", picture(k))
+        for subject, (x, y) in zip(("anna", "bo"), centres(k), strict=True):
+            rows.append(f"{k}.png,{2 * WIDTH},{2 * HEIGHT},{'free' if k % 2 else 'task'},{subject},{2 * x},{2 * y},200")
+    rows.append(f"3.png,{2 * WIDTH},{2 * HEIGHT},free,anna,{2 * WIDTH},5,200")
+    (root / "fixations.csv").write_text("\n".join(rows) + "\n")
+    (root / "videos").mkdir()
+    rows = ["video,width,height,subject,start_seconds,duration_ms,x,y"]
+    for name in ("one.mp4", "two.mp4"):
+        make_video(root / "videos" / name, frames=8, width=WIDTH, height=HEIGHT, rate=25, picture=picture)
+        for k in range(8):
+            (x, y), _ = centres(k)
+            rows.append(f"{name},{2 * WIDTH},{2 * HEIGHT},anna,{k / 25:.3f},,{2 * x},{2 * y}")
+        rows.append(f"{name},{2 * WIDTH},{2 * HEIGHT},bo,0.1,80,7,7")
+    (root / "video_fixations.csv").write_text("\n".join(rows) + "\n")
+    return root

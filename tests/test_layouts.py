@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,40 @@ from layout_fixtures import (
     density,
     fixation_map,
     make_bdda,
+    make_cat2000,
     make_challenge,
     make_dhf1k,
     make_dreyeve,
+    make_dut_omron,
     make_hollywood,
+    make_isun,
+    make_mit300,
+    make_mit1003,
+    make_osie,
+    make_pascal_s,
+    make_salicon,
+    make_simple,
+    make_toronto,
     make_ucf_sports,
     picture,
     spot,
+    turn_by_exif,
     write,
+    write_mat,
 )
 from media import read_number
 
-from vidsal.data.layouts import DATASETS, Fixations, LabelledFrame, Sequence, open_dataset
-from vidsal.data.layouts.contract import ActionAttributes, DrivingAttributes, ShotAttributes
+from vidsal.data.fixations import is_validation, load_stills
+from vidsal.data.layouts import (
+    DATASETS,
+    Dataset,
+    Fixations,
+    LabelledFrame,
+    Sequence,
+    open_dataset,
+    write_submission_map,
+)
+from vidsal.data.layouts.contract import ActionAttributes, CategoryAttributes, DrivingAttributes, ShotAttributes
 from vidsal.errors import ConfigError, DatasetError
 
 
@@ -558,6 +580,310 @@ def test_a_list_of_fixations_that_is_too_short_is_an_error(tmp_path: Path) -> No
     assert points(frames[1]) == []
     with pytest.raises(DatasetError, match=r"fixations\.json, frame 0: expected pairs"):
         frames[0].fixations()
+
+
+# Stills.
+
+
+def viewers(frame: LabelledFrame) -> list[int] | None:
+    fixations = frame.fixations()
+    assert fixations is not None
+    return None if fixations.viewers is None else fixations.viewers.tolist()
+
+
+def holds_stills(dataset: Dataset, numbers: dict[str, int], seen_by: list[int] | None, *, slack: int = 0) -> None:
+    """The stills have these names in this order, and each shows its number with its own labels."""
+    assert [sequence.name for sequence in dataset] == list(numbers)
+    for sequence, k in zip(dataset, numbers.values(), strict=True):
+        (frame,) = sequence
+        assert (number_shown(frame), points(frame), viewers(frame)) == (k, centres(k), seen_by)
+        assert np.abs(np.subtract(peak(frame), spot(k))).max() <= slack
+        assert (sequence.kind, sequence.rate, sequence.frame_count) == ("still", None, 1)
+        assert (frame.index, frame.pts_seconds) == (0, 0.0)
+        assert sequence.check().fixations == 2
+
+
+def test_salicon_is_read_with_its_viewers(tmp_path: Path) -> None:
+    root = make_salicon(tmp_path)
+    train = {f"COCO_train2014_{k:012d}": k for k in (9, 10, 100)}
+    holds_stills(open_dataset("salicon", root, split="train"), train, [0, 1])
+    holds_stills(open_dataset("salicon", root, split="val"), {"COCO_val2014_000000000042": 42}, [0, 1])
+    (test,) = open_dataset("salicon", root, split="test")
+    (frame,) = test
+    assert (frame.density(), frame.fixations(), number_shown(frame)) == (None, None, 7)
+    assert [s.split for s in open_dataset("salicon", root)] == ["train"] * 3 + ["val", "test"]
+
+
+def test_the_mouse_of_salicon_can_be_read_instead_of_its_fixations(tmp_path: Path) -> None:
+    (frame,) = open_dataset("salicon", make_salicon(tmp_path), split="val", points="location").sequences[0]
+    assert points(frame) == [[0.5, 0.5], [1.5, 0.5], [2.5, 0.5]] * 3
+    assert viewers(frame) == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_mit1003_is_read_from_its_jpeg_labels(tmp_path: Path) -> None:
+    names = {"i05june05_static": 0, "istatic_2": 1, "istatic_10": 2}
+    holds_stills(open_dataset("mit1003", make_mit1003(tmp_path)), names, None, slack=1)
+
+
+def test_mit300_has_no_labels_and_takes_maps_as_large_as_its_pictures(tmp_path: Path) -> None:
+    dataset = open_dataset("mit300", make_mit300(tmp_path), split="test")
+    assert [s.name for s in dataset] == ["i1", "i2", "i10"]
+    (frame,) = dataset.sequences[2]
+    assert (number_shown(frame), frame.density(), frame.fixations()) == (10, None, None)
+    predicted = np.zeros((12, 16), np.float32)
+    predicted[6, 4] = 0.5
+    path = write_submission_map(tmp_path / "out" / "maps", dataset.sequences[2], predicted, height=HEIGHT, width=WIDTH)
+    written = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert path.name == "i10.png" and (written.shape, written.dtype) == ((HEIGHT, WIDTH), np.uint8)
+    row, column = np.argwhere(written == written.max()).mean(axis=0)
+    assert (row, column) == pytest.approx((6.5 * 4 - 0.5, 4.5 * 4 - 0.5))
+    write_submission_map(tmp_path, dataset.sequences[0], np.zeros((2, 2), np.float32), height=2, width=2)
+    with pytest.raises(DatasetError, match="cannot be written"):
+        write_submission_map(tmp_path / "out" / "maps" / "i10.png", dataset.sequences[0], predicted, height=2, width=2)
+
+
+def test_cat2000_is_read_by_category_without_its_output_folders(tmp_path: Path) -> None:
+    root = make_cat2000(tmp_path)
+    names = {f"trainSet/Action/{k:03d}": k for k in (1, 2, 10)} | {"trainSet/Pattern/134": 134}
+    train = open_dataset("cat2000", root, split="train")
+    holds_stills(train, names, None, slack=1)
+    assert train.sequences[3].attributes == CategoryAttributes("Pattern")
+    test = open_dataset("cat2000", root, split="test")
+    assert [s.name for s in test] == [name.replace("train", "test") for name in names]
+    assert [number_shown(next(iter(s))) for s in test] == [k + 1 for k in names.values()]
+    assert {next(iter(s)).fixations() for s in test} == {None} and len(open_dataset("cat2000", root)) == 8
+
+
+def test_a_wrong_orientation_tag_in_a_published_set_is_not_believed(tmp_path: Path) -> None:
+    root = make_cat2000(tmp_path)
+    tagged = turn_by_exif(root / "trainSet/Stimuli/Pattern/134.jpg")
+    assert cv2.imread(str(tagged)).shape[:2] == (WIDTH, HEIGHT)  # the tag is a good one
+    (frame,) = open_dataset("cat2000", root, split="train").sequences[3]
+    assert number_shown(frame) == 134 and frame.picture().shape[:2] == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("inner", [".", "data"])
+def test_osie_is_read_from_its_one_file(tmp_path: Path, inner: str) -> None:
+    root = make_osie(tmp_path) / inner
+    holds_stills(open_dataset("osie", root), {"1001": 1001, "1002": 1002, "1010": 1010}, [0, 1], slack=1)
+
+
+def test_the_density_of_a_set_of_points_is_as_wide_as_asked(tmp_path: Path) -> None:
+    make_osie(tmp_path)
+    widths = {}
+    for sigma in (None, 2.0, 6.0):
+        (frame,) = open_dataset("osie", tmp_path, **({} if sigma is None else {"sigma": sigma})).sequences[0]
+        values = frame.density()
+        assert values is not None
+        y = np.arange(HEIGHT)
+        rows = values.sum(axis=1)
+        widths[sigma] = float(np.sqrt((rows * (y - (rows * y).sum()) ** 2).sum()))
+    assert widths[2.0] == pytest.approx(2, abs=0.05) and widths[6.0] == pytest.approx(6, abs=0.3)
+    assert widths[None] == pytest.approx(0.03 * WIDTH, abs=0.05)
+    with pytest.raises(ConfigError, match="sigma must be more than 0"):
+        open_dataset("osie", tmp_path, sigma=0.0)
+
+
+@pytest.mark.parametrize("inner", [".", "eyetrackingdata/fixdens"])
+def test_toronto_has_an_entry_a_picture_in_the_order_of_their_numbers(tmp_path: Path, inner: str) -> None:
+    root = make_toronto(tmp_path) / inner
+    holds_stills(open_dataset("toronto", root), {str(k): k for k in range(1, 12)}, None, slack=1)
+
+
+def test_pascal_s_is_read_from_a_matlab_73_file(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    holds_stills(open_dataset("pascal-s", make_pascal_s(tmp_path)), {str(k): k for k in range(1, 12)}, [0, 3], slack=1)
+    (tmp_path / "datasets/fixations/pascalFix.mat").write_bytes(b"MATLAB 5")
+    with pytest.raises(DatasetError, match=r"pascalFix\.mat cannot be read as a MATLAB 7\.3 file"):
+        open_dataset("pascal-s", tmp_path).sequences[0].check()
+
+
+def test_a_picture_too_many_in_a_set_of_numbered_entries_is_an_error_and_never_a_shift(tmp_path: Path) -> None:
+    root = make_toronto(tmp_path, count=4)
+    folder = root / "eyetrackingdata/fixdens/Original Image Set"
+    (folder / "2.jpg").rename(folder / "5.jpg")
+    with pytest.raises(DatasetError, match=r"3\.jpg: expected 2\.jpg"):
+        open_dataset("toronto", root).sequences[0].check()
+    (folder / "5.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"has 4 entries for 3 pictures"):
+        open_dataset("toronto", root).sequences[0].check()
+
+
+def test_dut_omron_counts_from_zero_and_its_first_row_is_no_point(tmp_path: Path) -> None:
+    names = {"im005": 0, "sun_aaa": 1, "sun_b": 2}
+    holds_stills(open_dataset("dut-omron", make_dut_omron(tmp_path)), names, [0, 2], slack=1)
+
+
+def test_isun_is_split_as_its_files_say(tmp_path: Path) -> None:
+    root = make_isun(tmp_path)
+    holds_stills(open_dataset("isun", root, split="train"), {"sun_a": ord("a"), "sun_c": ord("c")}, [0, 1], slack=1)
+    holds_stills(open_dataset("isun", root, split="val"), {"sun_b": ord("b")}, [0, 1], slack=1)
+    (test,) = open_dataset("isun", root, split="test")
+    assert (test.name, next(iter(test)).fixations()) == ("sun_d", None) and len(open_dataset("isun", root)) == 4
+    (root / "images/sun_c.jpg").unlink()
+    with pytest.raises(
+        DatasetError, match=r"1 of the 2 pictures of training\.mat are missing, the first is sun_c\.jpg"
+    ):
+        open_dataset("isun", root)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "broken", "message"),
+    [
+        ("salicon", make_salicon, "maps/val", r"maps.val: no such folder; expected maps; .*holds train"),
+        ("salicon", make_salicon, "maps/train/COCO_train2014_000000000010.png", r"1 pictures have none, .*000010"),
+        ("salicon", make_salicon, "images/train/COCO_train2014_000000000010.jpg", r"COCO_\w+10 belongs to none"),
+        ("mit1003", make_mit1003, "ALLFIXATIONMAPS/istatic_2_fixPts.jpg", r"2 map of pointss? .*first is istatic_2"),
+        ("mit300", make_mit300, "BenchmarkIMAGES", r"BenchmarkIMAGES: no such folder"),
+        (
+            "cat2000",
+            make_cat2000,
+            "trainSet/FIXATIONLOCS/Action/002.mat",
+            r"2 fixation files for 3 .*002 has no partner",
+        ),
+        (
+            "cat2000",
+            make_cat2000,
+            "testSet/Stimuli",
+            r"testSet.Stimuli: no such folder; expected one folder a category",
+        ),
+        ("osie", make_osie, "data/eye/fixations.mat", r"fixations\.mat: no such file"),
+        ("dut-omron", make_dut_omron, "DUT-OMRON-eye-fixations/mat/sun_b.mat", r"first is sun_b"),
+        ("isun", make_isun, "validation.mat", r"validation\.mat: no such file"),
+    ],
+)
+def test_a_broken_set_of_stills_is_named(tmp_path: Path, name: str, make: Any, broken: str, message: str) -> None:
+    target = make(tmp_path) / broken
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "file", "replaced_by", "message"),
+    [
+        (
+            make_salicon,
+            "salicon",
+            "fixations/train/COCO_train2014_000000000009.mat",
+            None,
+            "cannot be read as a MATLAB",
+        ),
+        (make_osie, "osie", "data/eye/fixations.mat", {"points": [1]}, "holds no variable fixations"),
+        (make_osie, "osie", "data/eye/fixations.mat", {"fixations": [1.0]}, "expected a struct with the field img"),
+        (make_dut_omron, "dut-omron", "DUT-OMRON-eye-fixations/mat/im005.mat", {"t": [1]}, "holds no variable s"),
+    ],
+)
+def test_a_matlab_file_that_is_another_is_named(
+    tmp_path: Path, make: Any, name: str, file: str, replaced_by: dict[str, Any] | None, message: str
+) -> None:
+    target = make(tmp_path) / file
+    if replaced_by is None:
+        target.write_bytes(b"no matrix" * 30)
+    else:
+        write_mat(target, **replaced_by)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(name, tmp_path).sequences[0].check()
+
+
+def test_a_missing_library_is_named_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (frame,) = open_dataset("salicon", make_salicon(tmp_path), split="val").sequences[0]
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(DatasetError, match=r"need scipy: pip install 'vidsal\[data\]'"):
+        frame.fixations()
+    assert number_shown(frame) == 42 and peak(frame) == spot(42)  # what needs no scipy goes on
+
+
+# One's own data.
+
+
+def test_the_simple_layout_holds_stills_and_videos(tmp_path: Path) -> None:
+    dataset = open_dataset("simple", make_simple(tmp_path / "mine"))
+    assert [s.name for s in dataset] == [f"{k}.png" for k in range(10)] + ["one.mp4", "two.mp4"]
+    for k, sequence in enumerate(dataset.sequences[:10]):
+        (frame,) = sequence
+        fixations = frame.fixations()
+        assert fixations is not None and (fixations.height, fixations.width) == (2 * HEIGHT, 2 * WIDTH)
+        assert fixations.points.tolist() == [[2 * x, 2 * y] for x, y in centres(k)]
+        assert number_shown(frame) == k and viewers(frame) == [0, 1] and sequence.kind == "still"
+        row, column = spot(k)
+        assert np.abs(np.subtract(peak(frame), (2 * row + 1, 2 * column + 2))).max() <= 1
+
+
+def test_a_fixation_on_a_video_is_there_while_it_lasts(tmp_path: Path) -> None:
+    dataset = open_dataset("simple", make_simple(tmp_path))
+    frames = list(dataset.sequences[-1])
+    assert [number_shown(frame) for frame in frames] == list(range(8))
+    # From 0.1 s to 0.18 s: the frames at 0.12 and 0.16 s.
+    assert [viewers(frame) for frame in frames] == [[0]] * 3 + [[0, 1]] * 2 + [[0]] * 3
+    for k, frame in enumerate(frames):
+        x, y = centres(k)[0]
+        assert points(frame) == [[2 * x, 2 * y]] + [[7, 7]] * (k in (3, 4))
+        values = frame.density()
+        assert values is not None and values.shape == (2 * HEIGHT, 2 * WIDTH)
+        assert values.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("condition", [None, "free"])
+def test_the_simple_layout_gives_what_the_trainer_reads(tmp_path: Path, condition: str | None) -> None:
+    root = make_simple(tmp_path / "mine")
+    (root / "video_fixations.csv").unlink()
+    wanted, given = load_stills(root, condition=condition), open_dataset("simple", root, condition=condition)
+    assert [s.name for s in given] == [still.image for still in wanted]
+    for sequence, still in zip(given, wanted, strict=True):
+        (frame,) = sequence
+        assert points(frame) == still.points.tolist()
+        assert np.array_equal(frame.picture(), still.read())
+        row, column = spot(int(still.image[0]))
+        assert np.abs(np.subtract(peak(frame), (2 * row + 1, 2 * column + 2))).max() <= 1
+
+
+def test_the_simple_layout_is_split_by_the_names(tmp_path: Path) -> None:
+    root = make_simple(tmp_path / "mine")
+    names = {split: {s.name for s in open_dataset("simple", root, split=split)} for split in ("all", "train", "val")}
+    assert names["val"] == {name for name in names["all"] if is_validation("mine", name)} != set()
+    assert names["train"] == names["all"] - names["val"]
+
+
+def test_a_photo_of_ones_own_is_shown_upright(tmp_path: Path) -> None:
+    path = write(tmp_path / "images/a.jpg", picture(3))
+    turn_by_exif(path)
+    (tmp_path / "fixations.csv").write_text(f"image,width,height,x,y\na.jpg,{HEIGHT},{WIDTH},3,50\n")
+    (frame,) = open_dataset("simple", tmp_path).sequences[0]
+    assert frame.picture().shape[:2] == (WIDTH, HEIGHT) and viewers(frame) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("fixations.csv", "image,width,height,x\n", r"fixations\.csv: column y is missing; it has image, width"),
+        ("fixations.csv", "image,width,height,x,y\n0.png,a,4,1,1\n", r"line 2: invalid literal"),
+        (
+            "fixations.csv",
+            "image,width,height,x,y\n0.png,4,4,1,1\n0.png,5,4,1,1\n",
+            r"line 3: two sizes for 0\.png: 4x4",
+        ),
+        ("fixations.csv", "image,width,height,x,y\n0.png,4,0,1,1\n", r"line 2: width and height must be at least 1"),
+        ("fixations.csv", "image,width,height,x,y\nz.png,4,4,1,1\n", r"names z\.png, but .*z\.png is not there"),
+        ("fixations.csv.gz", "image\n", r"cannot be read"),
+        ("video_fixations.csv", "video,width,height,x,y\n", r"column start_seconds is missing"),
+        (
+            "video_fixations.csv",
+            "video,width,height,x,y,start_seconds\none.mp4,4,4,1,1,nan\n",
+            r"start_seconds must be",
+        ),
+    ],
+)
+def test_a_broken_table_of_ones_own_is_named(tmp_path: Path, file: str, text: str, message: str) -> None:
+    (make_simple(tmp_path) / file).write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("simple", tmp_path)
+
+
+def test_a_condition_that_nobody_has_is_named(tmp_path: Path) -> None:
+    root = make_simple(tmp_path)
+    with pytest.raises(DatasetError, match="no fixation with condition asleep falls on a picture of split all"):
+        open_dataset("simple", root, condition="asleep")
 
 
 # All layouts.

@@ -10,6 +10,19 @@ from vidsal.data.layouts.challenge import AIM2024, NTIRE2026
 from vidsal.data.layouts.contract import Dataset, Fixations, LabelledFrame, Layout, Sequence, SequenceFacts
 from vidsal.data.layouts.driving import BDDA, DREYEVE, DREYEVE_SCOUT
 from vidsal.data.layouts.frame_folders import DHF1K, HOLLYWOOD2, UCF_SPORTS
+from vidsal.data.layouts.simple import SIMPLE
+from vidsal.data.layouts.stills import (
+    CAT2000,
+    DUT_OMRON,
+    ISUN,
+    MIT1003,
+    MIT_BENCHMARK,
+    OSIE,
+    PASCAL_S,
+    SALICON,
+    TORONTO,
+    write_submission_map,
+)
 from vidsal.errors import ConfigError, DatasetError
 
 __all__ = [
@@ -21,6 +34,7 @@ __all__ = [
     "Sequence",
     "SequenceFacts",
     "open_dataset",
+    "write_submission_map",
 ]
 
 DATASETS: dict[str, Layout] = {
@@ -32,6 +46,16 @@ DATASETS: dict[str, Layout] = {
     "bdd-a": BDDA,
     "aim2024": AIM2024,
     "ntire2026": NTIRE2026,
+    "salicon": SALICON,
+    "mit1003": MIT1003,
+    "mit300": MIT_BENCHMARK,
+    "cat2000": CAT2000,
+    "osie": OSIE,
+    "toronto": TORONTO,
+    "pascal-s": PASCAL_S,
+    "dut-omron": DUT_OMRON,
+    "isun": ISUN,
+    "simple": SIMPLE,
 }
 """Every layout that can be read, by the name that commands take."""
 

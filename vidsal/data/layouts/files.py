@@ -258,7 +258,7 @@ def load_mat(path: Path, name: str) -> npt.NDArray[Any]:
     except wrong as error:
         raise DatasetError(f"{path} cannot be read as a MATLAB file ({error}); copy it again") from error
     if name not in found:
-        raise DatasetError(f"{path} holds no variable {name}; is it a file of this data set?")
+        raise DatasetError(f"{path} holds no variable {name}: cut short, or no file of this data set; copy it again")
     return np.asarray(found[name])
 
 
@@ -273,7 +273,9 @@ def load_hdf_cells(path: Path, name: str) -> list[npt.NDArray[Any]]:
         with h5py.File(path, "r") as file:
             return [np.asarray(file[reference]).T for reference in np.asarray(file[name]).ravel()]
     except KeyError as error:
-        raise DatasetError(f"{path} holds no variable {name}; is it a file of this data set?") from error
+        raise DatasetError(
+            f"{path} holds no variable {name}: cut short, or no file of this data set; copy it again"
+        ) from error
     except (OSError, ValueError, TypeError) as error:
         raise DatasetError(f"{path} cannot be read as a MATLAB 7.3 file ({error}); copy it again") from error
 

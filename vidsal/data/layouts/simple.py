@@ -1,0 +1,228 @@
+"""One's own pictures and videos with tables of fixations in, sequences out.
+
+    NAME/images/...                pictures
+    NAME/fixations.csv             (or .csv.gz) one row a fixation; the columns read are
+        image                      file name below images/
+        width, height              size in pixels of the stimulus that `x` and `y` refer to
+        x, y                       pixels of that size, origin top left
+        condition, subject         optional
+    NAME/videos/...                video files
+    NAME/video_fixations.csv       (or .csv.gz) as above, with
+        video                      file name below videos/, instead of `image`
+        start_seconds              when the fixation began, after the video's first frame
+        duration_ms                optional; how long it lasted; empty: the frame shown at its start
+
+Either half may be missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.data.fixations import SIGMA_SHARE, is_validation
+from vidsal.data.layouts.contract import Dataset, Fixations, Layout, Sequence, Shown, choose_split
+from vidsal.data.layouts.stills import still
+from vidsal.data.layouts.videos import VideoPictures
+from vidsal.errors import ConfigError, DatasetError
+
+__all__ = ["SIMPLE", "SimpleOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimpleOptions:
+    """What can be chosen of one's own data."""
+
+    condition: str | None = None
+    """Only fixations with this word in the column condition; None: all."""
+    sigma_share: float = SIGMA_SHARE
+    """Width of the density's Gaussians as a share of the stimulus's longer side."""
+
+    def __post_init__(self) -> None:
+        if not self.sigma_share > 0:
+            raise ConfigError(f"sigma_share must be more than 0, got {self.sigma_share}")
+
+
+@dataclass
+class _Record:
+    """The rows of a table that speak of one picture or video."""
+
+    height: int
+    width: int
+    points: list[tuple[float, float]] = field(default_factory=list)
+    subjects: list[str] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+
+    def fixations(self) -> Fixations:
+        """All points; viewers are numbered in the order of their names, where every row has one."""
+        names = sorted(set(self.subjects))
+        viewers = None if "" in names else [names.index(subject) for subject in self.subjects]
+        return Fixations.on_picture(self.points, height=self.height, width=self.width, viewers=viewers)
+
+
+def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
+    choose_split(split, SIMPLE.splits, "simple")
+    set_name = root.resolve().name
+    stills, videos = _find(root, "fixations"), _find(root, "video_fixations")
+    if stills is None and videos is None:
+        raise DatasetError(
+            f"{root}: no fixations.csv or video_fixations.csv (or .csv.gz) here; docs/layouts.md has their columns"
+        )
+    sequences = []
+    for table, kind in ((stills, "image"), (videos, "video")):
+        for name, record in sorted(_read(table, kind, options.condition).items()) if table else ():
+            own = "val" if is_validation(set_name, name) else "train"
+            fixations = record.fixations()
+            if split not in ("all", own) or not len(fixations.points):
+                continue
+            path = root / f"{kind}s" / name
+            if not path.is_file():
+                raise DatasetError(f"{table} names {name}, but {path} is not there; copy it, or take it from the table")
+            sigma = options.sigma_share * max(record.height, record.width)
+            sequences.append(
+                _still(path, name, own, fixations, sigma) if kind == "image" else _video(path, name, own, record, sigma)
+            )
+    if not sequences:
+        chosen = f" with condition {options.condition}" if options.condition is not None else ""
+        raise DatasetError(f"{root}: no fixation{chosen} falls on a picture of split {split}")
+    return Dataset("simple", root, split, tuple(sequences))
+
+
+def _still(path: Path, name: str, split: str, fixations: Fixations, sigma: float) -> Sequence:
+    return still(
+        path,
+        name=name,
+        split=split,
+        density=partial(fixations.density, sigma=sigma),
+        fixations=lambda: fixations,
+        upright=True,
+    )
+
+
+def _video(path: Path, name: str, split: str, record: _Record, sigma: float) -> Sequence:
+    pictures = VideoPictures(path)
+    points = _PointsInTime(record, pictures)
+    return Sequence(
+        name=name, split=split, kind="video", pictures=pictures, points=points, densities=_Blurred(points, sigma)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _PointsInTime:
+    """The points under way when a frame is shown; `Labels` of the contract."""
+
+    record: _Record
+    pictures: VideoPictures
+
+    def count(self) -> int | None:
+        """None: fixations have times, not frames."""
+        return None
+
+    @contextlib.contextmanager
+    def follow(self) -> Iterator[Callable[[Shown], Callable[[], Fixations | None]]]:
+        """See `Labels`."""
+        yield lambda shown: partial(self.at, shown.seconds)
+
+    def at(self, seconds: float) -> Fixations:
+        """Those that began by then and last longer, or began within the frame shown."""
+        starts, ends = self._times
+        under_way = (starts <= seconds + _SAME_TIME_SECONDS) & (seconds + _SAME_TIME_SECONDS < ends)
+        record = self.record
+        rows = np.flatnonzero(under_way)
+        return _Record(
+            record.height, record.width, [record.points[row] for row in rows], [record.subjects[row] for row in rows]
+        ).fixations()
+
+    @cached_property
+    def _times(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        starts, ends = np.array(self.record.starts), np.array(self.record.ends)
+        rate = self.pictures.info.rate
+        frame = float(1 / rate) if rate else 0.04
+        # Without a duration: as long as the frame that follows its start.
+        return starts, np.where(np.isnan(ends), starts + frame, ends)
+
+
+_SAME_TIME_SECONDS = 1e-4
+"""A fixation that begins this shortly after a frame's time begins with it: tables are rounded."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Blurred:
+    """Densities made of points; `Labels` of the contract."""
+
+    points: _PointsInTime
+    sigma: float
+
+    def count(self) -> int | None:
+        """None, as the points."""
+        return None
+
+    @contextlib.contextmanager
+    def follow(self) -> Iterator[Callable[[Shown], Callable[[], npt.NDArray[np.float32] | None]]]:
+        """See `Labels`."""
+        yield lambda shown: lambda: self.points.at(shown.seconds).density(sigma=self.sigma)
+
+
+def _find(root: Path, name: str) -> Path | None:
+    tables = [root / f"{name}{ending}" for ending in (".csv.gz", ".csv")]
+    return next((table for table in tables if table.is_file()), None)
+
+
+def _read(table: Path, kind: str, condition: str | None) -> dict[str, _Record]:
+    """The rows of a table, gathered by picture or video."""
+    needed = {kind, "width", "height", "x", "y"} | ({"start_seconds"} if kind == "video" else set())
+    records: dict[str, _Record] = {}
+    try:
+        with gzip.open(table, "rt", newline="") if table.suffix == ".gz" else table.open(newline="") as stream:
+            rows = csv.DictReader(stream)
+            missing = sorted(needed - set(rows.fieldnames or ()))
+            if missing:
+                raise DatasetError(
+                    f"{table}: column {missing[0]} is missing; it has {', '.join(rows.fieldnames or ())}"
+                )
+            for row in rows:
+                if condition is None or row.get("condition") == condition:
+                    try:
+                        _add(records, row, kind)
+                    except (TypeError, ValueError) as error:
+                        raise DatasetError(f"{table}, line {rows.line_num}: {error}") from error
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{table}: cannot be read ({error}); copy it again") from error
+    return records
+
+
+def _add(records: dict[str, _Record], row: dict[str, str], kind: str) -> None:
+    size = int(row["height"]), int(row["width"])
+    if min(size) < 1:
+        raise ValueError(f"width and height must be at least 1, got {size[1]} and {size[0]}")
+    record = records.setdefault(row[kind], _Record(*size))
+    if (record.height, record.width) != size:
+        raise ValueError(f"two sizes for {row[kind]}: {record.width}x{record.height} and {size[1]}x{size[0]}")
+    record.points.append((float(row["x"]), float(row["y"])))
+    record.subjects.append(row.get("subject") or "")
+    if kind == "video":
+        start = float(row["start_seconds"])
+        if not math.isfinite(start):
+            raise ValueError(f"start_seconds must be a number, got {start}")
+        lasts = row.get("duration_ms")
+        record.starts.append(start)
+        record.ends.append(start + float(lasts) / 1000 if lasts else math.nan)
+
+
+SIMPLE = Layout(
+    title="one's own data, in the simple layout",
+    splits=("all", "train", "val"),
+    options=SimpleOptions,
+    open=_open_simple,
+)
+"""`images/` with `fixations.csv`, `videos/` with `video_fixations.csv`; the split follows from md5 of the names."""

@@ -1,0 +1,543 @@
+"""A published set of still pictures in, a sequence of one frame for each picture out.
+
+Sets that publish points only get a density made of them, Gaussians of `sigma` pixels; sets that publish maps keep
+theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.data.fixations import SIGMA_SHARE
+from vidsal.data.layouts.contract import (
+    Attributes,
+    CategoryAttributes,
+    Dataset,
+    Fixations,
+    Fixed,
+    Layout,
+    Sequence,
+    choose_split,
+)
+from vidsal.data.layouts.files import (
+    ImagePictures,
+    list_files,
+    list_folders,
+    load_hdf_cells,
+    load_mat,
+    match,
+    need_folder,
+    picture_size,
+    read_density,
+    read_fixation_map,
+)
+from vidsal.decode.images import natural_order
+from vidsal.errors import ConfigError, DatasetError
+
+__all__ = [
+    "CAT2000",
+    "DUT_OMRON",
+    "ISUN",
+    "MIT1003",
+    "MIT_BENCHMARK",
+    "OSIE",
+    "PASCAL_S",
+    "SALICON",
+    "TORONTO",
+    "PlainOptions",
+    "PointsOptions",
+    "SaliconOptions",
+    "still",
+    "write_submission_map",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainOptions:
+    """Nothing can be chosen of this set beyond the split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsOptions:
+    """What can be chosen of a set that publishes points only."""
+
+    sigma: float | None = None
+    """Standard deviation, in pixels, of the Gaussians that make the density; None: 3 % of the longer side, about one
+    degree on the usual screens."""
+
+    def __post_init__(self) -> None:
+        if self.sigma is not None and not self.sigma > 0:
+            raise ConfigError(f"sigma must be more than 0 pixels, got {self.sigma}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaliconOptions:
+    """What can be chosen of SALICON."""
+
+    points: Literal["fixations", "location"] = "fixations"
+    """fixations: those found in the mouse's track; location: every sample of the track."""
+
+    def __post_init__(self) -> None:
+        if self.points not in ("fixations", "location"):
+            raise ConfigError(f"points must be fixations or location, got {self.points!r}")
+
+
+def still(
+    path: Path,
+    *,
+    name: str | None = None,
+    split: str = "all",
+    attributes: Attributes | None = None,
+    density: Callable[[], npt.NDArray[np.float32] | None] | None = None,
+    fixations: Callable[[], Fixations | None] | None = None,
+    upright: bool = False,
+) -> Sequence:
+    """A sequence of one picture; `name` None: the file's without its ending."""
+    return Sequence(
+        name=path.stem if name is None else name,
+        split=split,
+        kind="still",
+        attributes=attributes,
+        pictures=ImagePictures(partial(_one, path), upright=upright),
+        densities=None if density is None else Fixed(density),
+        points=None if fixations is None else Fixed(fixations),
+    )
+
+
+def _one(path: Path) -> tuple[Path, ...]:
+    return (path,)
+
+
+def _pictures(folder: Path, what: str, suffixes: tuple[str, ...] = (".jpg", ".jpeg")) -> tuple[Path, ...]:
+    files = list_files(need_folder(folder, what), suffixes=suffixes)
+    if not files:
+        raise DatasetError(f"{folder} holds no {what}; copy or unpack it again")
+    return files
+
+
+def _by_stem(files: tuple[Path, ...], ending: str = "") -> dict[str, Path]:
+    return {file.stem.removesuffix(ending): file for file in files if file.stem.endswith(ending)}
+
+
+def _partners(pictures: tuple[Path, ...], labels: Mapping[str, Path], what: str, folder: Path) -> None:
+    """Holds that every picture has a label and the other way round; names the first that has none."""
+    lonely = [picture.stem for picture in pictures if picture.stem not in labels]
+    if lonely:
+        raise DatasetError(
+            f"{folder}: {len(labels)} {what}s for {len(pictures)} pictures; {len(lonely)} pictures have none, the "
+            f"first is {lonely[0]}; copy or unpack it again"
+        )
+    strange = sorted(labels.keys() - {picture.stem for picture in pictures})
+    if strange:
+        raise DatasetError(
+            f"{folder}: {len(labels)} {what}s for {len(pictures)} pictures; {strange[0]} belongs to none; copy or "
+            f"unpack the pictures again"
+        )
+
+
+def _from_points(load: Callable[[], Fixations | None], options: PointsOptions) -> npt.NDArray[np.float32] | None:
+    fixations = load()
+    if fixations is None:
+        return None
+    return fixations.density(sigma=options.sigma or SIGMA_SHARE * max(fixations.height, fixations.width))
+
+
+def _field(record: Any, name: str, where: Path) -> Any:
+    """A field of a MATLAB struct, or of the struct in a cell."""
+    record = np.asarray(record)
+    while record.dtype == object and record.size == 1:
+        record = np.asarray(record.ravel()[0])
+    if record.dtype.names is None or name not in record.dtype.names:
+        raise DatasetError(f"{where}: expected a struct with the field {name}; is it a file of this data set?")
+    value = record[name]
+    return value.ravel()[0] if record.size == 1 else value
+
+
+def _text(value: Any) -> str:
+    return str(np.asarray(value).ravel()[0])
+
+
+def _gather(tracks: list[npt.NDArray[Any]], *, height: int, width: int) -> Fixations:
+    """Points of several viewers, one (N, 2) of x and y each, as one set with the viewers numbered from 0."""
+    viewers = [np.full(len(track), viewer, np.int64) for viewer, track in enumerate(tracks)]
+    empty = [np.zeros((0, 2), np.float32)]
+    points = np.concatenate([*empty, *(np.asarray(track, np.float32) for track in tracks)])
+    who = np.concatenate([np.zeros(0, np.int64), *viewers])
+    return Fixations.on_picture(points, height=height, width=width, viewers=who)
+
+
+def _two_columns(values: Any) -> npt.NDArray[np.float32]:
+    """The first two columns; MATLAB writes no points as 0x0."""
+    table: npt.NDArray[np.float32] = np.asarray(values, np.float32)
+    return table.reshape(-1, 2) if table.size == 0 else table[:, :2]
+
+
+# SALICON.
+
+_SALICON_PARTS = ("train", "val", "test")
+
+
+def _open_salicon(root: Path, split: str, options: SaliconOptions) -> Dataset:
+    choose_split(split, SALICON.splits, "SALICON")
+    sequences = []
+    for part in _SALICON_PARTS if split == "all" else (split,):
+        pictures = _pictures(root / "images" / part, "pictures COCO_train2014_000000000009.jpg and so on")
+        if part == "test":
+            sequences += [still(picture, split=part) for picture in pictures]
+            continue
+        maps = _by_stem(_pictures(root / "maps" / part, "maps", (".png",)))
+        points = _by_stem(_pictures(root / "fixations" / part, "files of fixations", (".mat",)))
+        _partners(pictures, maps, "map", root / "maps" / part)
+        _partners(pictures, points, "file of fixation", root / "fixations" / part)
+        sequences += [
+            still(
+                picture,
+                split=part,
+                density=partial(read_density, maps[picture.stem]),
+                fixations=partial(_salicon_points, points[picture.stem], options.points),
+            )
+            for picture in pictures
+        ]
+    published = {"train": 10000, "val": 5000, "test": 5000, "all": 20000}[split]
+    return Dataset("salicon", root, split, tuple(sequences), published=published)
+
+
+def _salicon_points(path: Path, kind: str) -> Fixations:
+    height, width = (int(side) for side in load_mat(path, "resolution").ravel()[:2])
+    viewers = load_mat(path, "gaze").ravel()
+    # Numbers of pixels, from 1: take their centres.
+    tracks = [_two_columns(_field(viewer, kind, path)) - np.float32(0.5) for viewer in viewers]
+    return _gather(tracks, height=height, width=width)
+
+
+# MIT.
+
+
+def _open_mit1003(root: Path, split: str, options: PlainOptions) -> Dataset:
+    choose_split(split, MIT1003.splits, "MIT1003")
+    pictures = _pictures(root / "ALLSTIMULI", "pictures ending in .jpeg", (".jpeg",))
+    folder = root / "ALLFIXATIONMAPS"
+    labels = _pictures(folder, "maps NAME_fixMap.jpg and NAME_fixPts.jpg")
+    maps, points = _by_stem(labels, "_fixMap"), _by_stem(labels, "_fixPts")
+    _partners(pictures, maps, "map", folder)
+    _partners(pictures, points, "map of points", folder)
+    sequences = tuple(
+        still(
+            picture,
+            density=partial(read_density, maps[picture.stem]),
+            fixations=partial(read_fixation_map, points[picture.stem]),
+        )
+        for picture in pictures
+    )
+    return Dataset("mit1003", root, split, sequences, published=1003)
+
+
+def _open_mit300(root: Path, split: str, options: PlainOptions) -> Dataset:
+    choose_split(split, MIT_BENCHMARK.splits, "MIT300")
+    pictures = _pictures(root / "BenchmarkIMAGES", "pictures i1.jpg to i300.jpg")
+    return Dataset("mit300", root, split, tuple(still(picture, split="test") for picture in pictures), published=300)
+
+
+def write_submission_map(
+    folder: Path, sequence: Sequence, density: npt.NDArray[np.float32], *, height: int, width: int
+) -> Path:
+    """Writes a predicted density as benchmarks without public labels take it: 8-bit grey, as large as the picture.
+
+    Args:
+        folder: where to; made if it is not there.
+        sequence: the still; its name becomes the file's.
+        density: (h, w); its largest value becomes 255.
+        height: rows of the picture.
+        width: columns of the picture.
+
+    Returns:
+        The file, `NAME.png`.
+
+    Raises:
+        DatasetError: it cannot be written.
+    """
+    path = folder / f"{sequence.name}.png"
+    values = np.asarray(density, np.float32)
+    if values.shape != (height, width):
+        values = np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    largest = float(values.max())
+    grey = np.round(values * (255 / largest if largest > 0 else 0.0)).astype(np.uint8)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", grey)[1].tobytes())
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
+    return path
+
+
+# CAT2000.
+
+
+def _open_cat2000(root: Path, split: str, options: PlainOptions) -> Dataset:
+    choose_split(split, CAT2000.splits, "CAT2000")
+    sequences = []
+    for part in ("train", "test") if split == "all" else (split,):
+        base = root / f"{part}Set"
+        categories = list_folders(need_folder(base / "Stimuli", "one folder a category"), r"[^.].*")
+        if not categories:
+            raise DatasetError(f"{base / 'Stimuli'} holds no folder Action and so on; unpack {part}Set.zip again")
+        for folder in categories:
+            # Only files: a folder Output beside them holds pictures of the fixations.
+            pictures = _pictures(folder, "pictures 001.jpg and so on")
+            sequences += _cat2000_category(base, folder.name, part, pictures)
+    published = {"train": 2000, "test": 2000, "all": 4000}[split]
+    return Dataset("cat2000", root, split, tuple(sequences), published=published)
+
+
+def _cat2000_category(base: Path, category: str, part: str, pictures: tuple[Path, ...]) -> list[Sequence]:
+    attributes = CategoryAttributes(category)
+    names = {picture: f"{part}Set/{category}/{picture.stem}" for picture in pictures}
+    if part == "test":
+        return [still(picture, name=names[picture], split=part, attributes=attributes) for picture in pictures]
+    maps = match(pictures, _pictures(base / "FIXATIONMAPS" / category, "maps 001.jpg and so on"), "map")
+    points = match(
+        pictures, _pictures(base / "FIXATIONLOCS" / category, "files 001.mat and so on", (".mat",)), "fixation file"
+    )
+    return [
+        still(
+            picture,
+            name=names[picture],
+            split=part,
+            attributes=attributes,
+            density=partial(read_density, density),
+            fixations=partial(_cat2000_points, fixations),
+        )
+        for picture, density, fixations in zip(pictures, maps, points, strict=True)
+    ]
+
+
+def _cat2000_points(path: Path) -> Fixations:
+    return Fixations.from_map(load_mat(path, "fixLocs"))
+
+
+# Sets whose points lie in one file for all pictures.
+
+
+def _open_osie(root: Path, split: str, options: PointsOptions) -> Dataset:
+    choose_split(split, OSIE.splits, "OSIE")
+    base = root / "data" if (root / "data").is_dir() else root
+    pictures = _pictures(base / "stimuli", "pictures 1001.jpg and so on")
+    table = _file(base / "eye" / "fixations.mat")
+
+    @cache
+    def records() -> dict[str, Any]:
+        cells = load_mat(table, "fixations").ravel()
+        return {_text(_field(cell, "img", table)): cell for cell in cells}
+
+    def load(picture: Path) -> Fixations:
+        if picture.name not in records():
+            raise DatasetError(f"{table} has {len(records())} pictures, but not {picture.name}; copy it again")
+        viewers = np.asarray(_field(records()[picture.name], "subjects", table)).ravel()
+        tracks = [
+            np.stack([np.asarray(_field(viewer, name, table), np.float32).ravel() for name in ("fix_x", "fix_y")], 1)
+            for viewer in viewers
+        ]
+        height, width = picture_size(picture)
+        return _gather(tracks, height=height, width=width)
+
+    return Dataset("osie", root, split, _stills_of_points(pictures, load, options), published=700)
+
+
+def _open_toronto(root: Path, split: str, options: PointsOptions) -> Dataset:
+    choose_split(split, TORONTO.splits, "Toronto")
+    places = (root, root / "fixdens", root / "eyetrackingdata" / "fixdens")
+    base = next((place for place in places if (place / "Original Image Set").is_dir()), root)
+    pictures = _pictures(base / "Original Image Set", "pictures 1.jpg to 120.jpg")
+    table = _file(base / "origfixdata.mat")
+
+    @cache
+    def maps() -> dict[Path, Any]:
+        return _in_order(pictures, list(load_mat(table, "white").ravel()), table)
+
+    def load(picture: Path) -> Fixations:
+        return Fixations.from_map(np.asarray(maps()[picture]))
+
+    return Dataset("toronto", root, split, _stills_of_points(pictures, load, options), published=120)
+
+
+def _open_pascal_s(root: Path, split: str, options: PointsOptions) -> Dataset:
+    choose_split(split, PASCAL_S.splits, "PASCAL-S")
+    base = root / "datasets" if (root / "datasets").is_dir() else root
+    pictures = _pictures(base / "imgs" / "pascal", "pictures 1.jpg to 850.jpg")
+    table = _file(base / "fixations" / "pascalFix.mat")
+
+    @cache
+    def tables() -> dict[Path, Any]:
+        return _in_order(pictures, load_hdf_cells(table, "fixCell"), table)
+
+    def load(picture: Path) -> Fixations:
+        # Row, column and viewer, all numbered from 1: take the centres of the pixels.
+        rows = np.asarray(tables()[picture], np.float32).reshape(-1, 3)
+        height, width = picture_size(picture)
+        return Fixations.on_picture(
+            rows[:, [1, 0]] - np.float32(0.5), height=height, width=width, viewers=rows[:, 2] - 1
+        )
+
+    return Dataset("pascal-s", root, split, _stills_of_points(pictures, load, options), published=850)
+
+
+def _open_dut_omron(root: Path, split: str, options: PointsOptions) -> Dataset:
+    choose_split(split, DUT_OMRON.splits, "DUT-OMRON")
+    pictures = _pictures(root / "DUT-OMRON-image", "pictures of DUT-OMRON-image.zip")
+    folder = root / "DUT-OMRON-eye-fixations" / "mat"
+    tables = _by_stem(_pictures(folder, "files of DUT-OMRON-eye-fixations.zip", (".mat",)))
+    _partners(pictures, tables, "file of fixation", folder)
+
+    def load(picture: Path) -> Fixations:
+        # Columns x, y, viewer; the first row is the picture's size, with viewer 0. Zeros show that x and y begin there.
+        rows = load_mat(tables[picture.stem], "s").astype(np.float32).reshape(-1, 3)
+        rows = rows[rows[:, 2] > 0]
+        height, width = picture_size(picture)
+        return Fixations.on_picture(rows[:, :2] + np.float32(0.5), height=height, width=width, viewers=rows[:, 2] - 1)
+
+    return Dataset("dut-omron", root, split, _stills_of_points(pictures, load, options), published=5168)
+
+
+_ISUN_PARTS = {"train": "training", "val": "validation", "test": "testing"}
+
+
+def _open_isun(root: Path, split: str, options: PointsOptions) -> Dataset:
+    choose_split(split, ISUN.splits, "iSUN")
+    on_disk = _by_stem(_pictures(root / "images", "pictures of image.zip"))
+    sequences: list[Sequence] = []
+    for part in _ISUN_PARTS if split == "all" else (split,):
+        name = _ISUN_PARTS[part]
+        table = _file(root / f"{name}.mat")
+        records = load_mat(table, name).ravel()
+        names = [_text(_field(record, "image", table)) for record in records]
+        missing = [stem for stem in names if stem not in on_disk]
+        if missing:
+            raise DatasetError(
+                f"{root / 'images'}: {len(missing)} of the {len(names)} pictures of {table.name} are missing, the "
+                f"first is {missing[0]}.jpg; unpack image.zip again"
+            )
+        of_picture = {on_disk[stem]: record for stem, record in zip(names, records, strict=True)}
+        if part == "test":
+            sequences += [still(picture, split=part) for picture in sorted(of_picture, key=natural_order)]
+        else:
+            load = partial(_isun_points, of_picture, table)
+            sequences += _stills_of_points(tuple(sorted(of_picture, key=natural_order)), load, options, split=part)
+    published = {"train": 6000, "val": 926, "test": 2000, "all": 8926}[split]
+    return Dataset("isun", root, split, tuple(sequences), published=published)
+
+
+def _isun_points(records: Mapping[Path, Any], table: Path, picture: Path) -> Fixations:
+    gaze = np.asarray(_field(records[picture], "gaze", table)).ravel()
+    tracks = [_two_columns(_field(viewer, "fixation", table)) for viewer in gaze]
+    height, width = picture_size(picture)
+    return _gather(tracks, height=height, width=width)
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file; copy or unpack it again")
+    return path
+
+
+def _in_order(pictures: tuple[Path, ...], entries: list[T], table: Path) -> dict[Path, T]:
+    """The entries of a list without names: the n-th belongs to the picture n.jpg."""
+    if len(entries) != len(pictures):
+        raise DatasetError(
+            f"{table} has {len(entries)} entries for {len(pictures)} pictures in {pictures[0].parent}, so that which "
+            f"belongs to which cannot be told; copy both again"
+        )
+    for position, picture in enumerate(pictures, 1):
+        if re.sub(r"^0*", "", picture.stem) != str(position):
+            raise DatasetError(f"{picture}: expected {position}{picture.suffix}, as the entries of {table.name} go on")
+    return dict(zip(pictures, entries, strict=True))
+
+
+def _stills_of_points(
+    pictures: tuple[Path, ...], load: Callable[[Path], Fixations], options: PointsOptions, *, split: str = "all"
+) -> tuple[Sequence, ...]:
+    sequences = []
+    for picture in pictures:
+        points = partial(load, picture)
+        sequences.append(still(picture, split=split, density=partial(_from_points, points, options), fixations=points))
+    return tuple(sequences)
+
+
+SALICON = Layout(
+    title="SALICON, edition of 2015 or 2017 (http://salicon.net)",
+    splits=("all", *_SALICON_PARTS),
+    options=SaliconOptions,
+    open=_open_salicon,
+)
+"""`{images,maps,fixations}/{train,val,test}/COCO_train2014_000000000009.{jpg,png,mat}`; no labels for test."""
+
+MIT1003 = Layout(
+    title="MIT1003 (http://people.csail.mit.edu/tjudd/WherePeopleLook)",
+    splits=("all",),
+    options=PlainOptions,
+    open=_open_mit1003,
+)
+"""`ALLSTIMULI/NAME.jpeg`, `ALLFIXATIONMAPS/NAME_fixMap.jpg` and `NAME_fixPts.jpg`."""
+
+MIT_BENCHMARK = Layout(
+    title="MIT300 (https://saliency.tuebingen.ai)", splits=("all", "test"), options=PlainOptions, open=_open_mit300
+)
+"""`BenchmarkIMAGES/i1.jpg`; the labels are withheld: `write_submission_map` writes what the benchmark takes."""
+
+CAT2000 = Layout(
+    title="CAT2000 (https://saliency.tuebingen.ai)",
+    splits=("all", "train", "test"),
+    options=PlainOptions,
+    open=_open_cat2000,
+)
+"""`trainSet/{Stimuli,FIXATIONMAPS,FIXATIONLOCS}/Action/001.{jpg,jpg,mat}` and `testSet/Stimuli/Action/001.jpg`."""
+
+OSIE = Layout(
+    title="OSIE (https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels)",
+    splits=("all",),
+    options=PointsOptions,
+    open=_open_osie,
+)
+"""`data/stimuli/1001.jpg` and `data/eye/fixations.mat`."""
+
+TORONTO = Layout(
+    title="Toronto (http://www-sop.inria.fr/members/Neil.Bruce)",
+    splits=("all",),
+    options=PointsOptions,
+    open=_open_toronto,
+)
+"""`eyetrackingdata/fixdens/Original Image Set/1.jpg` and `origfixdata.mat` beside that folder."""
+
+PASCAL_S = Layout(
+    title="PASCAL-S (http://cbs.ic.gatech.edu/salobj)",
+    splits=("all",),
+    options=PointsOptions,
+    open=_open_pascal_s,
+)
+"""`datasets/imgs/pascal/1.jpg` and `datasets/fixations/pascalFix.mat`."""
+
+DUT_OMRON = Layout(
+    title="DUT-OMRON (http://saliencydetection.net/dut-omron)",
+    splits=("all",),
+    options=PointsOptions,
+    open=_open_dut_omron,
+)
+"""`DUT-OMRON-image/NAME.jpg` and `DUT-OMRON-eye-fixations/mat/NAME.mat`."""
+
+ISUN = Layout(
+    title="iSUN (http://lsun.cs.princeton.edu)",
+    splits=("all", "train", "val", "test"),
+    options=PointsOptions,
+    open=_open_isun,
+)
+"""`images/NAME.jpg` and `training.mat`, `validation.mat`, `testing.mat`, which say what belongs to which split."""
