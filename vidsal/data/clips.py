@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -402,7 +403,7 @@ class _Shot:
         """Draw one; `viewport` is what it has to fill, None for the first shot, whose window decides."""
         pixels, points, sigma = _read(still, preprocess)
         if random.random() < augment.flip_probability:
-            pixels = np.ascontiguousarray(pixels[:, ::-1])
+            pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
             points = np.stack([pixels.shape[1] - points[:, 0], points[:, 1]], 1)
         scene = _Scene(pixels.shape[0], pixels.shape[1], points, augment)
         viewport, affines = scene.frame(times, preprocess, random, viewport=viewport)
@@ -459,30 +460,28 @@ def _scale(affine: _Floats) -> float:
 
 def _read(still: Still, preprocess: PreprocessOptions) -> tuple[_Pixels, _Floats, float]:
     """Pixels, points and sigma in them. JPEG files much larger than the canvas are decoded at a fraction."""
-    pixels = None
     if preprocess.resize == "area" and still.path.suffix.lower() in (".jpg", ".jpeg"):
-        pixels = _read_reduced(still, _LARGE * max(preprocess.height, preprocess.width))
-    if pixels is None:
+        pixels = _read_jpeg(still.path, _LARGE * max(preprocess.height, preprocess.width))
+    else:
         pixels = still.read()
     rows, columns = pixels.shape[:2]
     points = still.points * np.array([columns / still.width, rows / still.height])
     return pixels, points, still.sigma * columns / still.width
 
 
-def _read_reduced(still: Still, large: int) -> _Pixels | None:
-    """The picture at 1/2, 1/4 or 1/8 of its size; None where half of it is less than half of `large`."""
+def _read_jpeg(path: Path, large: int) -> _Pixels:
+    """As `Still.read`, at 1/2, 1/4 or 1/8 of the size where half of `large` pixels are left of the longer side."""
     try:
-        data = still.path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{still.path}: not a readable picture ({error.strerror})") from error
+        raise DatasetError(f"{path}: not a readable picture ({error.strerror})") from error
     longer = _jpeg_longer_side(data)
-    factor = max((factor for factor in _REDUCED if 2 * longer >= factor * large), default=None)
-    if factor is None:
-        return None
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[factor])
+    factor = max((factor for factor in _REDUCED if 2 * longer >= factor * large), default=1)
+    # OpenCV raises on no bytes at all.
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED.get(factor, cv2.IMREAD_COLOR)) if data else None
     if picture is None:
-        raise DatasetError(f"{still.path}: not a readable picture")
-    return np.ascontiguousarray(picture[:, :, ::-1]).astype(np.uint8, copy=False)
+        raise DatasetError(f"{path}: not a readable picture")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _jpeg_longer_side(data: bytes) -> int:

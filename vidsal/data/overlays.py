@@ -226,10 +226,10 @@ def _ink(text: _Floats, *, plate: bool, random: np.random.Generator) -> tuple[_F
 
 
 def _colour(random: np.random.Generator, *, bright: bool = False) -> _Floats:
-    """(3,) float32: near white or yellow where it has to be bright, else dark or of any hue."""
+    """(3,) float32: white or yellow where it has to be bright, else dark, of any hue."""
     if bright:
         return np.array([255, 255, random.choice([90, 230, 255])], np.float32)
-    return random.uniform(0, 120, 3).astype(np.float32) * np.float32(random.choice([0.3, 1.0, 1.6]))
+    return random.uniform(0, 130, 3).astype(np.float32) * np.float32(random.choice([0.3, 1.0]))
 
 
 def _small(mask: npt.NDArray[np.uint8], rows: int, columns: int) -> _Floats:
