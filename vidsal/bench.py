@@ -143,6 +143,8 @@ class MeasureOptions:
     """Video to run; default: a made one of 1280x720 at 25 frames a second."""
     clip_seconds: float | None = None
     """Length of the made clip; default: 20 on CUDA, 4 elsewhere."""
+    hwaccel: str = DecodeOptions.hwaccel
+    """Decoder of the device for that run, as of `vidsal run`."""
     threads: int | None = None
     """Threads of torch on the CPU; default: as `vidsal run` sets them."""
 
@@ -155,6 +157,8 @@ class MeasureOptions:
             raise ConfigError(f"memory_frames must be at least 0, got {self.memory_frames}")
         if self.clip_seconds is not None and not 0 < self.clip_seconds < math.inf:
             raise ConfigError(f"clip_seconds must be finite and positive, got {self.clip_seconds}")
+        # Told now, not after everything else was measured.
+        DecodeOptions(hwaccel=self.hwaccel)
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1, got {self.threads}")
 
@@ -1023,7 +1027,7 @@ class _Bench:
             self.say(f"vidsal run, {way.state}")
             whole = RunOptions(
                 model=self.options.model,
-                decode=DecodeOptions(batch_size=way.batch),
+                decode=DecodeOptions(batch_size=way.batch, hwaccel=measure.hwaccel),
                 recurrence=RecurrenceOptions(state=way.state, steps=way.steps),
                 output=OutputOptions(output=self.folder, overwrite=True),
             )
