@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,9 +19,10 @@ from vidsal.smooth import SmoothOptions
 from vidsal.stream import RecurrenceOptions, VideoPredictor, predict
 from vidsal.streams import StreamBatch, predict_streams
 
-CUTS = (37, 90)
 BATCHES = 24
-"""Batches of eight frames in each count, behind a pass over the same that fills all caches."""
+"""Batches of eight frames in each count."""
+PASSES = 3
+"""Passes before anything is counted: constants go to the device, and what comes back three times is recorded."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "carry": {},
@@ -71,7 +71,8 @@ def test_a_hidden_wait_would_be_counted() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_video_is_predicted_without_one_hidden_wait(name: str) -> None:
     model, clip = on_device("cuda"), long_clip()
-    list(predict(clip, model, **SETTINGS[name]))
+    for _ in range(PASSES):
+        list(predict(clip, model, **SETTINGS[name]))
     count = 0
 
     def work() -> None:
@@ -93,7 +94,8 @@ def test_streams_side_by_side_are_predicted_without_one_hidden_wait() -> None:
         clips = [long_clip()[: BATCHES - 4 * number] for number in range(4)]
         list(predict_streams(clips, model, side_by_side=3))
 
-    work()
+    for _ in range(PASSES):
+        work()
     assert waits_in(work) == []
 
 
@@ -157,6 +159,6 @@ def test_streams_that_join_and_leave_leave_nothing_on_the_device() -> None:
         torch.cuda.synchronize()
         return torch.cuda.memory_allocated()
 
-    work(8)
-    assert work(40) <= work(8) + 2**20
-    assert math.isfinite(work(1))
+    for _ in range(PASSES):
+        settled = work(20)
+    assert work(60) <= settled + 2**20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -526,3 +527,19 @@ def test_the_live_line_shows_the_sum_and_the_names() -> None:
     clock = console.ManyClock(Display())  # type: ignore[arg-type]
     clock(ManyProgress(frames=7, total=None, seconds=2.0, under_way=("/x/a.mp4", "0", "/x/c.mp4"), ended=1))
     assert shown == [{"done": 7, "total": None, "seconds": 2.0, "detail": "a.mp4 0 +1"}]
+
+
+def test_the_examples_on_the_page_of_streams_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "streams.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(snippets) == 2
+    for name, frames in (("a", 3), ("b", 2)):
+        make_video(tmp_path / f"{name}.mp4", frames=frames)
+    monkeypatch.chdir(tmp_path)
+    for snippet in snippets:
+        exec(snippet, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(lines[:2]) == ["a.mp4 3", "b.mp4 2"]
+    assert [line[:2] for line in lines[2:]] == ["0 ", "1 ", "0 ", "1 "] and lines[-1].startswith("1 has ended")
