@@ -48,6 +48,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- bench_sam: begin -->", "<!-- bench_sam: end -->"
 ISAS = ("AVX512_CORE_BF16", "AVX512_CORE")
 FRAMES = 4
+FEW_ROUNDS = 5
 
 State = Any
 Forward = Callable[[torch.Tensor, State, int], tuple[torch.Tensor, State]]
@@ -518,7 +519,10 @@ def render(report: dict[str, Any]) -> str:
     for model, result in report["models"].items():
         head = ["", "ms a frame", "quartiles", "against", "", "against the first", "maps differ by", "least CC"]
         head += [f"against the first, {isa}" for isa in isas]
-        lines += ["", f"### {model}", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+        rounds = f"{result['rounds']} {'round' if result['rounds'] == 1 else 'rounds'}"
+        if result["rounds"] < FEW_ROUNDS:
+            rounds += ": too few for more than a first idea, above all of a busy machine"
+        lines += ["", f"### {model}", "", f"{rounds}.", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
         places = {row["label"]: place + 1 for place, row in enumerate(result["rows"])}
         for place, row in enumerate(result["rows"]):
             cells = [
