@@ -58,6 +58,18 @@ def test_the_rewritten_network_gives_the_same_maps_and_state(name: str, rewrites
     assert relative(carried.exp(), plain(frames[:, :1], expected_state)[0].exp()) < 1e-4
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_norm_is_left_and_the_picture_and_the_map_stay_float32(name: str, dtype: torch.dtype) -> None:
+    fast = prepare_for_inference(network_of(name), dtype=dtype)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    convolutions = [module for module in fast.backbone.modules() if isinstance(module, FusedConv2d)]
+    kept = [module.dtype == torch.float32 for module in convolutions]
+    first = 3 if name == "light" else 1
+    assert all(kept[:first]) and all(k == (dtype == torch.float32) for k in kept[first:])
+    assert fast.head.out.weight.dtype == torch.float32
+
+
 @torch.inference_mode()
 def test_no_norm_is_left_and_every_wide_3x3_goes_by_winograd() -> None:
     fast = prepare_for_inference(network_of("resnet"))

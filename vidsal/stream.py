@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError
@@ -419,17 +420,10 @@ def run_model(
 
 def _pixels(model: SaliencyModel, pieces: Sequence[Prepared]) -> torch.Tensor:
     """The keys as model input, (B, T, 3, H, W), each video's filled up with zeros to the longest."""
-    rows = [model.preprocessor(piece.batch.frames[list(piece.keys)]) for piece in pieces]
-    on_cuda = model.device.type == "cuda"
-    if len(rows) == 1 and not on_cuda:
-        return rows[0][None].to(model.device)
+    rows = [model.preprocessor(piece.batch.frames[list(piece.keys)], device=model.device) for piece in pieces]
     longest = max(map(len, rows))
-    height, width = rows[0].shape[-2:]
-    # Page-locked for CUDA, or the copy would hold up the processor. Channels lie last, as the preprocessor has them.
-    host = torch.zeros(len(rows), longest, height, width, 3, pin_memory=on_cuda)
-    for row, target in zip(rows, host, strict=True):
-        target[: len(row)] = row.permute(0, 2, 3, 1)
-    return host.to(model.device, non_blocking=on_cuda).permute(0, 1, 4, 2, 3)
+    filled = [row if len(row) == longest else F.pad(row, (0, 0, 0, 0, 0, 0, 0, longest - len(row))) for row in rows]
+    return filled[0][None] if len(filled) == 1 else torch.stack(filled)
 
 
 def _joined_states(states: Sequence[SAMState | None]) -> SAMState | None:

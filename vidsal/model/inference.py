@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vidsal.model.backbones import Bottleneck, DilatedResNet50
+from vidsal.model.backbones import Bottleneck, DilatedResNet50, DilatedVGG16, LightMobileNetV2
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
 from vidsal.model.sam import SaliencyAttentiveModel
@@ -278,14 +278,26 @@ class _Maker:
 
     def rewrite(self, module: nn.Module) -> None:
         """Replace, in place, whatever has a fast form below `module`."""
+        # What the first layers round away is missing everywhere after them: they stay float32, at little cost.
+        first = self if self.dtype == torch.float32 else _Maker(self.device, torch.float32, self.rewrites)
         if isinstance(module, DilatedResNet50):
-            module.conv1, module.bn1 = _folded(module.conv1, module.bn1), nn.Identity()  # type: ignore[assignment]
+            module.conv1 = first.fuse(_folded(module.conv1, module.bn1))  # type: ignore[assignment]
+            module.bn1 = nn.Identity()  # type: ignore[assignment]
+        if isinstance(module, DilatedVGG16):
+            block: Any = module.blocks[0]
+            block[0] = first.fuse(block[0])
+        if isinstance(module, LightMobileNetV2):
+            for index in range(_FIRST_BLOCKS):
+                module.features[index] = first.rewritten(module.features[index])
         for name, child in list(module.named_children()):
-            fast = self._fast_form(child)
-            if fast is None:
-                self.rewrite(child)
-            else:
-                setattr(module, name, fast)
+            setattr(module, name, self.rewritten(child))
+
+    def rewritten(self, module: nn.Module) -> nn.Module:
+        """The fast form of `module`, or itself with everything below it replaced."""
+        fast = self._fast_form(module)
+        if fast is None:
+            self.rewrite(module)
+        return fast or module
 
     def _fast_form(self, module: nn.Module) -> nn.Module | None:
         if isinstance(module, Bottleneck):
@@ -296,6 +308,8 @@ class _Maker:
             return _FastRecurrence(module, self)
         if isinstance(module, nn.Conv2d):
             return self.fuse(module)
+        if isinstance(module, FusedConv2d):
+            return module
         if isinstance(module, nn.Sequential) and any(isinstance(child, nn.Conv2d) for child in module):
             return self._chain(list(module))
         return None
@@ -306,8 +320,7 @@ class _Maker:
         while parts:
             part = parts.pop(0)
             if not isinstance(part, nn.Conv2d):
-                self.rewrite(part)
-                done.append(part)
+                done.append(self.rewritten(part))
                 continue
             if parts and isinstance(parts[0], nn.BatchNorm2d):
                 part = _folded(part, parts.pop(0))
@@ -318,6 +331,9 @@ class _Maker:
         return nn.Sequential(*done)
 
 
+# Of MobileNetV2: the stem and the only block that does not widen its input first. In bfloat16 these two alone took
+# the correlation with the float32 maps from .9997 to .994 on real clips.
+_FIRST_BLOCKS = 2
 # Rows of a recurrence on a CPU are taken so many cells at a time.
 _CELLS_AT_ONCE = 2400
 
