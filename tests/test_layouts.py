@@ -6,6 +6,7 @@ The judge: every made picture shows its own number, and density and points lie w
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from fractions import Fraction
@@ -44,7 +45,7 @@ from layout_fixtures import (
     write,
     write_mat,
 )
-from media import read_number
+from media import make_video, read_number
 
 from vidsal.data.fixations import is_validation, load_stills
 from vidsal.data.layouts import (
@@ -57,6 +58,7 @@ from vidsal.data.layouts import (
     write_submission_map,
 )
 from vidsal.data.layouts.contract import ActionAttributes, CategoryAttributes, DrivingAttributes, ShotAttributes
+from vidsal.data.layouts.videos import VideoPictures
 from vidsal.errors import ConfigError, DatasetError
 
 
@@ -334,6 +336,8 @@ def test_runs_of_dreyeve_are_chosen_by_the_design_table(tmp_path: Path) -> None:
     def names(split: str = "all", **options: Any) -> list[str]:
         return [sequence.name for sequence in open_dataset("dreyeve", root, split=split, **options)]
 
+    assert open_dataset("dreyeve", root).published == 74
+    assert open_dataset("dreyeve", root, weather="Rainy").published is None
     assert names("test") == ["38", "74"] and names("train", validation="none") == ["01", "02", "36"]
     assert names(time_of_day="Night") == ["36", "38"] and names(weather="Rainy") == ["36", "74"]
     assert names("test", landscape="Countryside") == ["74"] and names(driver="D8") == ["01", "38"]
@@ -353,10 +357,12 @@ def test_dreyeve_validates_on_the_middle_of_the_training_runs(tmp_path: Path) ->
     for k in (3499, 3500, 3999, 4000):
         write(root / "01" / f"frames/{k:06d}.jpg", picture(k))
         write(root / "01" / f"saliency_fix/{k + 1:06d}.png", density(k))
-    (root / "missing_gt.txt").write_text("01\t003501\n01\t000001\n")
+    (root / "missing_gt.txt").write_text("01\t003501\n01\t000002\n")
     (validation,) = open_dataset("dreyeve", root, split="val")
     assert (validation.name, validation.frame_count, validation.split) == ("01[3500:4000]", 500, "val")
     first, last = next(validation.read()), next(validation.read(start=499))
+    # 000002 in the list is the second frame of the run, not of what is validated on.
+    assert not next(validation.read(start=1)).bad
     assert [number_shown(first), number_shown(last)] == [3500, 3999]
     assert [peak(first), peak(last)] == [spot(3500), spot(3999)]
     assert (first.index, first.pts_seconds, first.bad, last.index) == (0, 0.0, True, 499)
@@ -376,6 +382,23 @@ def test_a_window_in_the_middle_of_a_video_of_dreyeve_has_its_own_frames_and_map
         assert np.abs(np.subtract([peak(frame) for frame in frames], [spot(k) for k in numbers])).max() <= 1
         assert frames[0].pts_seconds == pytest.approx(start / 25, abs=1e-3)
     assert list(sequence.read(start=120)) == []
+
+
+def test_a_window_of_a_video_whose_rate_turns_out_uneven_is_counted(tmp_path: Path) -> None:
+    times = [*range(20), *(19 + 3 * k + (k > 4) for k in range(1, 21))]
+    path = make_video(
+        tmp_path / "uneven.mp4",
+        frames=40,
+        pts=times,
+        time_base=Fraction(1, 25),
+        picture=picture,
+        width=WIDTH,
+        height=HEIGHT,
+    )
+    for start in (5, 15, 25, 38):
+        shown = list(VideoPictures(path, even=True).read(start, start + 2, None))
+        assert [read_number(frame.picture()) for frame in shown] == [start, start + 1] == [s.ordinal for s in shown]
+        assert [frame.seconds for frame in shown] == pytest.approx([t / 25 for t in times[start : start + 2]])
 
 
 def test_the_old_ground_truth_of_dreyeve_is_another_one_and_unrolled_only(tmp_path: Path) -> None:
@@ -906,6 +929,15 @@ def test_every_layout_refuses_a_split_it_does_not_have_and_an_empty_folder(tmp_p
         open_dataset(name, tmp_path, split="holdout")
     with pytest.raises(DatasetError):
         open_dataset(name, tmp_path)
+
+
+def test_the_page_on_layouts_has_every_data_set_with_its_splits() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "layouts.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    shown = {name: row.split("|")[2] for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    assert shown.keys() == DATASETS.keys() - {"simple"} and "`simple`" in page
+    for name, splits in shown.items():
+        assert ["all", *re.findall(r"\w+", splits)] == list(DATASETS[name].splits), name
 
 
 def test_points_beside_the_picture_and_without_a_place_are_left_out() -> None:

@@ -82,6 +82,11 @@ class _Conditions:
         if self.list_base not in (0, 1):
             raise ConfigError(f"list_base must be 0 or 1, got {self.list_base!r}")
 
+    @property
+    def takes_all(self) -> bool:
+        """True where no condition is set."""
+        return (self.time_of_day, self.weather, self.landscape, self.driver) == (None,) * 4
+
     def take(self, attributes: DrivingAttributes) -> bool:
         """Whether a run is wanted."""
         return all(
@@ -132,7 +137,8 @@ def _open_dreyeve(root: Path, split: str, options: DreyeveOptions) -> Dataset:
         densities = _dreyeve_densities(run.folder, pictures, options)
         for part, name, first, length in _parts(run, split, options):
             sequences.append(_drive(run, part, name, pictures, densities, marks, first=first, length=length))
-    return Dataset("dreyeve", root, split, tuple(sequences))
+    published = {"all": 74, "test": 37}.get(split) if options.takes_all else None
+    return Dataset("dreyeve", root, split, tuple(sequences), published=published)
 
 
 def _parts(run: _Run, split: str, options: DreyeveOptions) -> Iterator[tuple[str, str, int, int | None]]:
@@ -170,7 +176,8 @@ def _open_scout(root: Path, split: str, options: ScoutOptions) -> Dataset:
                 Marks(attention=codes.get(run.number, {})),
             )
         )
-    return Dataset("dreyeve-scout", root, split, tuple(sequences))
+    published = {"all": 74, "train": 34, "val": 3, "test": 37}[split] if options.takes_all else None
+    return Dataset("dreyeve-scout", root, split, tuple(sequences), published=published)
 
 
 _SCOUT_VALIDATION = 35

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -75,13 +76,12 @@ class VideoPictures:
         if start > 0 and self.even and rate:
             frames = self.frames(size, start_seconds=float((start - Fraction(1, 2)) / rate))
             with contextlib.closing(frames):
-                first = next(frames, None)
-                if first is None:
+                first = list(itertools.islice(frames, 2))
+                if not first:
                     return
                 # Else the rate is not as constant as it should be: count.
-                if abs(first[0] * float(rate) - start) < 0.25:
-                    yield start, first
-                    yield from enumerate(frames, start + 1)
+                if all(abs(frame[0] * float(rate) - ordinal) < 0.02 for ordinal, frame in enumerate(first, start)):
+                    yield from enumerate(itertools.chain(first, frames), start)
                     return
         yield from enumerate(self.frames(size))
 
@@ -158,7 +158,7 @@ class TimedDensities:
             yield label
 
     def _load(self, picture: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32] | None:
-        values = picture().mean(axis=2)
+        values = picture()[:, :, 1]  # of a grey, all three are equal
         return density_of(values if self.crop is None else self.crop(values))
 
 
