@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from made import make_network
+from made import make_model, make_network
 
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.sam import SaliencyAttentiveModel
@@ -87,6 +87,15 @@ def test_a_failed_recording_falls_back_and_says_why(network: SaliencyAttentiveMo
         torch.testing.assert_close(result, network(clip(number))[0])
     assert attempts == 1
     assert recorded.failure == "CUDA graphs are off: operation not permitted when stream is capturing"
+
+
+def test_a_model_says_that_its_passes_could_not_be_recorded(network: SaliencyAttentiveModel) -> None:
+    model = make_model()
+    assert model.notes == ()
+    model._forward = RecordedNetwork(model.network)
+    assert model.notes == ()
+    model._forward.failure = "CUDA graphs are off: out of memory"
+    assert model.notes == ("CUDA graphs are off: out of memory",)
 
 
 @pytest.mark.gpu

@@ -808,7 +808,7 @@ class _Bench:
             precisions=tuple(precisions),
             memory=memory,
             videos=tuple(videos),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *model.notes),
             machine=describe_machine(),
             versions=describe_versions(),
             commit=source_commit(),

@@ -812,7 +812,7 @@ class Job:
             dropped_live=counts.dropped_live,
             truncated=counts.truncated,
             missing_seconds=counts.missing_seconds,
-            messages=(*counts.messages, *(text for sink in self._own for text in sink.messages)),
+            messages=(*counts.messages, *self.model.notes, *(text for sink in self._own for text in sink.messages)),
             interrupted=self.interrupted,
             model=self.model.card.name,
             device=str(self.model.device),

@@ -158,6 +158,12 @@ class SaliencyModel:
             )
         return log_density, state
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how it ran so far: that passes could not be recorded on CUDA, and why."""
+        failure = self._forward.failure if isinstance(self._forward, RecordedNetwork) else None
+        return () if failure is None else (failure,)
+
     def __repr__(self) -> str:
         return f"SaliencyModel({self.card.name}, {self.device}, {_PRECISION_NAMES[self.dtype]})"
 
