@@ -465,9 +465,9 @@ def _largest_difference(path: Path, network: SaliencyAttentiveModel, plan: _Plan
 
 def _larger(difference: float, got: npt.NDArray[Any], wanted: torch.Tensor) -> float:
     expected = wanted.numpy()
-    own = float(np.abs(got - expected).max() / np.abs(expected).max())
-    # max() would lose a not-a-number that comes second.
-    return own if not own <= difference else difference
+    own = np.abs(got - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    # Not max(), which may lose a not-a-number.
+    return float(np.maximum(difference, own))
 
 
 def _checkpoint_of(model: str | Path) -> Path:
