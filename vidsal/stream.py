@@ -58,11 +58,12 @@ class ModelOptions:
     """Which model, where, how exact."""
 
     model: str = "sam-lite"
-    """Name of a preset with weights (sam-lite), or path of a vidsal checkpoint (.safetensors)."""
+    """Name of a model with weights here (`vidsal weights list`), or path of a vidsal checkpoint (.safetensors)."""
     device: str = "auto"
     """auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."""
     precision: Precision = "auto"
-    """fp32; bf16; auto is bf16 on CUDA and fp32 elsewhere."""
+    """fp32; bf16, several times as fast on a CPU with AMX; fp16, on CUDA and MPS only; auto is bf16 on CUDA and fp32
+    elsewhere."""
 
 
 @dataclass(frozen=True)

@@ -355,12 +355,17 @@ def _joined(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
 
 
 def winograd_pays(dtype: torch.dtype) -> bool:
-    """Whether fewer multiplications save time: not where a processor has matrix units (AMX) for bfloat16."""
+    """Whether fewer multiplications save time: not for bfloat16 where a processor multiplies it by itself.
+
+    AMX and AVX512_BF16 take the direct sum at two to sixteen times float32's rate; the transforms would eat the gain.
+    """
     if dtype != torch.bfloat16:
         return dtype == torch.float32
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return not (has_amx and (limit in ("", "ALL", "DEFAULT") or "AMX" in limit))
+    if limit not in ("", "ALL", "DEFAULT") and "BF16" not in limit and "AMX" not in limit:
+        return True
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return not any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 _Geometry = tuple[list[int], list[int], list[int], int]
