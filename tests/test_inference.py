@@ -16,8 +16,8 @@ from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.model.winograd import WinogradKernel, Workspace, suits_winograd
 
 CONFIGS = {
-    "light": SAMConfig(recurrent_channels=128, priors=2, steps=2),
-    "resnet": SAMConfig("resnet50", 128, 3, "none", 2, 2, 4, "published"),
+    "light": SAMConfig(recurrent_channels=256, priors=2, steps=2),
+    "resnet": SAMConfig("resnet50", 256, 3, "none", 2, 2, 4, "published"),
     "vgg": SAMConfig("vgg16", 512, 2, "none", 2, 2, 4, "published"),
 }
 
@@ -76,8 +76,8 @@ def test_no_norm_is_left_and_every_wide_3x3_goes_by_winograd() -> None:
     modules = list(fast.modules())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in modules)
     kernels = [m for m in modules if isinstance(m, FusedConv2d) and m.winograd is not None]
-    # Stage 3 to 5 have 4, 6 and 3 blocks with a 3x3 of 128 channels or more; the projection; the recurrence's four.
-    assert len(kernels) == 4 + 6 + 3 + 1 + 4
+    # Stages 4 and 5 have 6 and 3 blocks with a 3x3 of 256 channels or more; the projection; the recurrence's four.
+    assert len(kernels) == 6 + 3 + 1 + 4
 
 
 def test_a_network_in_training_is_refused() -> None:
@@ -151,11 +151,11 @@ def test_winograd_takes_many_pictures_in_groups() -> None:
 @pytest.mark.parametrize(
     "convolution",
     [
-        nn.Conv2d(128, 128, 3, padding=1, stride=2),
-        nn.Conv2d(128, 128, 3, padding=0),
-        nn.Conv2d(128, 128, 3, padding=1, groups=2),
-        nn.Conv2d(128, 128, 5, padding=2),
-        nn.Conv2d(128, 64, 3, padding=1),
+        nn.Conv2d(256, 256, 3, padding=1, stride=2),
+        nn.Conv2d(256, 256, 3, padding=0),
+        nn.Conv2d(256, 256, 3, padding=1, groups=2),
+        nn.Conv2d(256, 256, 5, padding=2),
+        nn.Conv2d(256, 128, 3, padding=1),
     ],
 )
 def test_other_convolutions_are_not_left_to_winograd(convolution: nn.Conv2d) -> None:
@@ -167,7 +167,7 @@ def test_other_convolutions_are_not_left_to_winograd(convolution: nn.Conv2d) -> 
 @torch.inference_mode()
 def test_sums_and_activations_are_joined_in_the_right_order(activation: str, rewrites: Rewrites) -> None:
     torch.manual_seed(1)
-    convolution = nn.Conv2d(128, 128, 3, padding=1)
+    convolution = nn.Conv2d(256, 256, 3, padding=1)
     fused = FusedConv2d(
         convolution,
         activation=activation,  # type: ignore[arg-type]
@@ -176,7 +176,7 @@ def test_sums_and_activations_are_joined_in_the_right_order(activation: str, rew
         rewrites=rewrites,
         workspace=Workspace(),
     )
-    x, add = torch.randn(2, 128, 6, 5), 4 * torch.randn(2, 128, 6, 5)
+    x, add = torch.randn(2, 256, 6, 5), 4 * torch.randn(2, 256, 6, 5)
     after = {"none": lambda y: y, "relu": F.relu, "relu6": F.relu6}[activation]
     torch.testing.assert_close(fused(x), after(convolution(x)), atol=1e-5, rtol=1e-5)
     expected = after(convolution(x) + add)

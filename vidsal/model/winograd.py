@@ -20,7 +20,7 @@ __all__ = ["WinogradKernel", "Workspace", "suits_winograd"]
 _TILE = 2
 _POINTS = 16
 # Below this many channels the transforms cost more than the multiplications saved.
-_LEAST_CHANNELS = 128
+_LEAST_CHANNELS = 256
 # Pictures are taken in groups of at most about so many tiles: more no longer speeds up the products.
 _MOST_TILES = 640
 
