@@ -37,7 +37,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidsal.decode import DecodeOptions, open_video
-from vidsal.errors import CheckpointError, ConfigError
+from vidsal.errors import ConfigError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics.functional import cc
 from vidsal.model.backbones import Bottleneck
@@ -49,10 +49,10 @@ from vidsal.model.checkpoint import (
     find_weights,
     read_checkpoint,
     resolve_device,
+    weights_path,
 )
 from vidsal.model.recurrent import SAMState
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
-from vidsal.model.store import verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.smooth import Smoother
 from vidsal.stream import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions, predict, run
@@ -1058,20 +1058,11 @@ class _Bench:
 
 def _open(model: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions, ModelCard, bool]:
     """The network as it is defined, and whether its weights are random."""
-    if model in PRESETS:
+    if model in PRESETS and find_weights(model).state == "absent":
         preset = PRESETS[model]
-        if find_weights(model).state == "absent":
-            return (
-                random_network(preset.config, preprocess=preset.preprocess),
-                preset.preprocess,
-                ModelCard(name=model),
-                True,
-            )
-        return *read_checkpoint(preset.weights or verified_path(model)), False
-    path = Path(model)
-    if not path.exists():
-        raise CheckpointError(f"no model {model!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
-    return *read_checkpoint(path), False
+        network = random_network(preset.config, preprocess=preset.preprocess)
+        return network, preset.preprocess, ModelCard(name=model), True
+    return *read_checkpoint(weights_path(model)), False
 
 
 def _reset_peaks(device: torch.device) -> None:

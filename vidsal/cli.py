@@ -518,14 +518,13 @@ def _verify_weights(arguments: list[str]) -> int:
     names = parser.parse_args(arguments).models
     for name in names:
         _check_preset(name)
-    from vidsal.model.checkpoint import PRESETS, find_weights, read_checkpoint
-    from vidsal.model.store import verified_path
+    from vidsal.model.checkpoint import PRESETS, find_weights, read_checkpoint, weights_path
 
     status = 0
     for name in names or [name for name in PRESETS if find_weights(name).state != "absent"]:
         try:
             # What is embedded came with the package: there is no record, but it has to be whole.
-            path = find_weights(name).path if PRESETS[name].weights else verified_path(name)
+            path = weights_path(name)
             read_checkpoint(path)
         except CheckpointError as error:
             _print_error(str(error))

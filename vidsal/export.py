@@ -24,10 +24,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vidsal.errors import CheckpointError, ConfigError, EncodeError
-from vidsal.model.checkpoint import PRESETS, ModelCard, read_checkpoint
+from vidsal.errors import ConfigError, EncodeError
+from vidsal.model.checkpoint import ModelCard, read_checkpoint, weights_path
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState
-from vidsal.model.store import verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
 __all__ = [
@@ -137,7 +136,7 @@ def export_model(model: str | Path, output: str | Path, *, options: ExportOption
     # Before the weights are read: these cost nothing to find out.
     _check_target(Path(output), overwrite=options.overwrite)
     _require_packages(options)
-    network, preprocess, card = read_checkpoint(_checkpoint_of(model))
+    network, preprocess, card = read_checkpoint(weights_path(model))
     return export_network(network, output, preprocess=preprocess, card=card, options=options)
 
 
@@ -231,7 +230,7 @@ class _StartingAfresh(nn.Module):
         state = self.network.recurrence.step(features.deep, attended, None)
         for _ in range(self.plan.fresh_steps - 1):
             state = self.network.recurrence.step(features.deep, attended, state)
-        return self.network._read_out(state.hidden, features, self.plan.canvas)
+        return self.network.read_out(state.hidden, features, self.plan.canvas)
 
 
 class _GoingOn(nn.Module):
@@ -261,7 +260,7 @@ class _GoingOn(nn.Module):
             hidden, cell = torch.cond(
                 fresh.any(), self._with_more, self._as_it_is, (features.deep, attended, anew, hidden, cell)
             )
-        return self.network._read_out(hidden, features, self.canvas), hidden, cell
+        return self.network.read_out(hidden, features, self.canvas), hidden, cell
 
     def _refined(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState, steps: int) -> SAMState:
         for _ in range(steps):
@@ -468,16 +467,6 @@ def _larger(difference: float, got: npt.NDArray[Any], wanted: torch.Tensor) -> f
     own = np.abs(got - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
     # Not max(), which may lose a not-a-number.
     return float(np.maximum(difference, own))
-
-
-def _checkpoint_of(model: str | Path) -> Path:
-    """The file that `load_model` would read."""
-    name = str(model)
-    if name in PRESETS:
-        return PRESETS[name].weights or verified_path(name)
-    if not Path(model).exists():
-        raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
-    return Path(model)
 
 
 def _check_target(path: Path, *, overwrite: bool) -> None:

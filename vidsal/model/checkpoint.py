@@ -39,6 +39,7 @@ __all__ = [
     "read_checkpoint",
     "resolve_device",
     "save_checkpoint",
+    "weights_path",
 ]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -176,7 +177,8 @@ def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precisio
     Args:
         model: a name in `PRESETS`, or the path of a vidsal checkpoint (.safetensors).
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
-        precision: "fp32"; "bf16" for autocast to bfloat16; "auto" is bf16 on CUDA, fp32 elsewhere.
+        precision: "fp32"; "bf16", weights and features in bfloat16 but for the first layers and the map; "fp16" the
+            same in float16, on CUDA and MPS; "auto" is bf16 on CUDA, fp32 elsewhere.
 
     Raises:
         CheckpointError: unknown name, missing or damaged file, weights that do not fit their architecture, or a
@@ -188,15 +190,23 @@ def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precisio
         'sam-lite'
     """
     target = resolve_device(device)
+    network, preprocess, card = read_checkpoint(weights_path(model))
+    return SaliencyModel(network, preprocess=preprocess, card=card, device=target, precision=precision)
+
+
+def weights_path(model: str | Path) -> Path:
+    """The checkpoint that a preset's name or a path stands for; a cached one has been checked against its record.
+
+    Raises:
+        CheckpointError: no such preset or file, no weights of this preset here, or a damaged cached file.
+    """
     name = str(model)
     if name in PRESETS:
-        path = PRESETS[name].weights or verified_path(name)
-    else:
-        path = Path(model)
-        if not path.exists():
-            raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
-    network, preprocess, card = read_checkpoint(path)
-    return SaliencyModel(network, preprocess=preprocess, card=card, device=target, precision=precision)
+        return PRESETS[name].weights or verified_path(name)
+    path = Path(model)
+    if not path.exists():
+        raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
+    return path
 
 
 def find_weights(name: str) -> WeightsPlace:

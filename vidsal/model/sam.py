@@ -149,7 +149,7 @@ class SaliencyAttentiveModel(nn.Module):
         hidden, state = self.recurrence(
             deep, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
         )
-        log_density = self._read_out(hidden.flatten(0, 1), features, (height, width))
+        log_density = self.read_out(hidden.flatten(0, 1), features, (height, width))
         return log_density.reshape(batch, times, height, width), state
 
     def relevance(self, frames: torch.Tensor) -> torch.Tensor:
@@ -175,7 +175,17 @@ class SaliencyAttentiveModel(nn.Module):
         )
         return self.head.relevance(self._join_priors(hidden[:, 0]))
 
-    def _read_out(self, hidden: torch.Tensor, features: BackboneFeatures, size: tuple[int, int]) -> torch.Tensor:
+    def read_out(self, hidden: torch.Tensor, features: BackboneFeatures, size: tuple[int, int]) -> torch.Tensor:
+        """What stands behind the recurrence: priors and head.
+
+        Args:
+            hidden: H of N frames, (N, channels, h, w).
+            features: of the same frames, as the backbone gave them.
+            size: rows and columns of the canvas.
+
+        Returns:
+            The log density over the canvas, (N, H, W) float32.
+        """
         log_density: torch.Tensor = self.head(self._join_priors(hidden), features.skips, size)
         return log_density
 
