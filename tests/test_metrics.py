@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
+import sys
+import warnings
 from collections.abc import Callable
+from functools import partial
+from types import ModuleType
 
 import metrics_reference as reference
 import numpy as np
@@ -13,11 +19,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidsal import metrics
+from vidsal.errors import ConfigError
 
 Pair = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-BY_FIXATIONS: tuple[Pair, ...] = (metrics.nss, metrics.auc_judd)
-BY_DENSITY: tuple[Pair, ...] = (metrics.cc, metrics.sim, metrics.kl)
+BY_FIXATIONS: tuple[Pair, ...] = (metrics.nss, metrics.auc_judd, metrics.auc_judd_mit, metrics.auc_borji)
+BY_DENSITY: tuple[Pair, ...] = (
+    metrics.cc,
+    metrics.sim,
+    metrics.sim_minmax,
+    metrics.kl,
+    metrics.kl_dreyeve,
+    metrics.kl_pysaliency,
+)
 few_examples = settings(max_examples=40, deadline=None, derandomize=True)
 
 
@@ -32,6 +46,11 @@ def picture(seed: int, *, levels: int | None = None) -> tuple[np.ndarray, np.nda
 
 def batch(*arrays: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.stack(arrays))
+
+
+def log_density(values: torch.Tensor) -> torch.Tensor:
+    raised = values + 0.1
+    return (raised / raised.sum((1, 2), keepdim=True)).log()
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -158,7 +177,10 @@ def test_fixations_on_one_cell_count_each() -> None:
     twice[0, 0, 1] = 2
     for metric in BY_FIXATIONS:
         torch.testing.assert_close(metric(saliency, 2 * once), metric(saliency, once))
-        assert metric(saliency, twice) > metric(saliency, once)  # (0, 1) is the highest cell
+        if metric in (metrics.auc_judd_mit, metrics.auc_borji):  # a cell was looked at or not
+            assert metric(saliency, twice) == metric(saliency, once)
+        else:
+            assert metric(saliency, twice) > metric(saliency, once)  # (0, 1) is the highest cell
 
 
 def test_a_batch_scores_as_its_pictures_alone() -> None:
@@ -285,6 +307,487 @@ def test_negative_counts_are_refused() -> None:
     for metric in BY_FIXATIONS:
         with pytest.raises(ValueError, match="fixation_counts must not be negative"):
             metric(torch.ones(1, 4, 4), -torch.ones(1, 4, 4))
+
+
+# The other forms in use.
+
+
+@given(seeds, st.sampled_from([None, 2, 4, 256]))
+@few_examples
+def test_every_other_form_equals_the_reference(seed: int, levels: int | None) -> None:
+    saliency, density, counts = picture(seed, levels=levels)
+    other, _, others = picture(seed + 1)
+    maps, truth, fixations = batch(saliency), batch(density), batch(counts)
+    expected = reference.sim_minmax(saliency, density)
+    assert metrics.sim_minmax(maps, truth).item() == pytest.approx(expected, abs=1e-12)
+    expected = reference.kl_pysaliency(saliency, density)
+    assert metrics.kl_pysaliency(maps, truth).item() == pytest.approx(expected, abs=1e-11)
+    expected = reference.kl_dreyeve(saliency, density)
+    assert metrics.kl_dreyeve(maps, truth).item() == pytest.approx(expected, abs=2e-6)  # it is float32 by definition
+    expected = reference.information_gain_mit(saliency, other, counts)
+    assert metrics.information_gain_mit(maps, batch(other), fixations).item() == pytest.approx(expected, abs=1e-12)
+    expected = reference.auc_judd_mit(saliency, counts)
+    assert metrics.auc_judd_mit(maps, fixations, jitter=0).item() == pytest.approx(expected, abs=1e-12)
+    expected = reference.shuffled_auc(saliency, counts, others)
+    assert metrics.shuffled_auc(maps, fixations, batch(others)).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_forms_on_a_3x3_picture_equal_those_worked_out_by_hand() -> None:
+    saliency = torch.tensor(
+        [[[1.0, 1.0, 1.0], [1.0, 5.0, 3.0], [1.0, 3.0, 2.0]]]
+    )  # stretched: 4, 2, 2, 1 quarters of 9
+    density = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 2.0, 2.0], [0.0, 2.0, 0.0]]])
+    counts = torch.tensor([[[0, 0, 0], [0, 2, 1], [0, 0, 0]]])
+    others = torch.tensor([[[0, 0, 3], [0, 0, 1], [0, 0, 0]]])
+    assert metrics.sim_minmax(saliency, density).item() == pytest.approx(1 / 3 + 2 / 9 + 2 / 9)
+    assert metrics.sim(saliency, density).item() == pytest.approx(5 / 18 + 3 / 18 + 3 / 18)
+    expected = math.log(18 / 3) - (math.log(5) + 2 * math.log(3)) / 3
+    assert metrics.kl_pysaliency(saliency, density).item() == pytest.approx(expected, abs=1e-6)
+    assert metrics.kl_dreyeve(saliency, density).item() == pytest.approx(expected, abs=1e-5)
+    # Two cells, 4/9 and 2/9; the baseline gives 1/3 to both.
+    expected = (math.log2(4 / 3) + math.log2(2 / 3)) / 2
+    assert metrics.information_gain_mit(saliency, density, counts).item() == pytest.approx(expected)
+    # Without noise: (0, 1/2), then the second 3 is a false alarm: (1/7, 1), (1, 1).
+    assert metrics.auc_judd_mit(saliency, counts, jitter=0).item() == pytest.approx(3 / 4 / 7 + 6 / 7)
+    # The 5 twice above a 1 three times and a 3; the 3 once above the 1s and level with the 3.
+    assert metrics.shuffled_auc(saliency, counts, others).item() == pytest.approx((4 + 4 + 3.5) / 12)
+    # Each cell once: two of two drawn in each split; 1 above 0 and .5, .5 above 0 and level.
+    assert metrics.shuffled_auc_mit(saliency, counts, others).item() == pytest.approx(3.5 / 4)
+
+
+@given(seeds)
+@few_examples
+def test_noise_does_not_matter_where_nothing_ties(seed: int) -> None:
+    saliency, _, counts = picture(seed)
+    expected = reference.auc_judd_mit(saliency, counts)
+    for scale in (1.0, 1e-6, 255.0):  # a density of tiny values does not drown
+        maps = batch(saliency * scale)
+        assert metrics.auc_judd_mit(maps, batch(counts), seed=seed).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_noise_breaks_ties_at_even_odds() -> None:
+    saliency, _, counts = picture(4, levels=2)
+    many = 1500
+    maps, fixations = batch(saliency).repeat(many, 1, 1), batch(counts).repeat(many, 1, 1)
+    scores = metrics.auc_judd_mit(maps, fixations, seed=range(many))
+    assert scores.unique().numel() > 100
+    rng = np.random.default_rng(0)
+    noisy = [reference.auc_judd_mit(saliency + 1e-7 * rng.random((6, 9)), counts) for _ in range(many)]
+    expected = float(np.mean(noisy))
+    assert scores.mean().item() == pytest.approx(expected, abs=5 * float(np.std(noisy)) / math.sqrt(many))
+    assert scores.std().item() == pytest.approx(float(np.std(noisy)), rel=0.1)
+    assert metrics.auc_judd_mit(maps[:1], fixations[:1], jitter=0).item() < expected - 0.05  # ties counted against it
+
+
+@given(seeds, st.sampled_from([0.1, 0.25, 0.01]), st.sampled_from([None, 256]))
+@few_examples
+def test_areas_by_steps_equal_the_reference_where_all_others_are_drawn(
+    seed: int, step: float, levels: int | None
+) -> None:
+    saliency, _, counts = picture(seed, levels=levels)
+    others = np.zeros_like(counts)
+    others[3, :2] = 1, 5  # two cells; counts has more in nearly all pictures
+    counts[0, :2] = 1
+    unit = reference.stretched(saliency)
+    expected = reference.auc_by_steps(unit[counts > 0], unit[others > 0], step)
+    score = metrics.shuffled_auc_mit(batch(saliency), batch(counts), batch(others), step=step, seed=seed)
+    assert score.item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_value_on_a_threshold_reaches_it() -> None:
+    saliency = torch.arange(11, dtype=torch.float64).reshape(1, 1, 11) / 10  # every cell lies on a threshold
+    for cell in range(1, 11):
+        here, below = torch.zeros(2, 1, 1, 11)
+        here[..., cell], below[..., cell - 1] = 1, 1
+        assert metrics.shuffled_auc_mit(saliency, here, below).item() == 1.0
+        assert metrics.shuffled_auc_mit(saliency - 1e-9 * (saliency == cell / 10), here, below).item() == (
+            1.0 if cell == 10 else 0.5  # stretching brings the highest value back to 1
+        )
+
+
+def test_sampling_comes_near_the_area_against_all() -> None:
+    saliency, _, counts = picture(9)
+    _, _, others = picture(10)
+    counts = np.minimum(counts, 1)
+    others[1:3] = 2  # more of them than fixations
+    unit = reference.stretched(saliency)
+    expected = reference.auc_by_steps(unit[counts > 0], unit.ravel())
+    many = metrics.auc_borji(batch(saliency), batch(counts), splits=20_000)
+    assert many.item() == pytest.approx(expected, abs=5e-3)
+    expected = reference.auc_by_steps(unit[counts > 0], unit[others > 0])
+    many = metrics.shuffled_auc_mit(batch(saliency), batch(counts), batch(others), splits=20_000)
+    assert many.item() == pytest.approx(expected, abs=5e-3)
+    few = metrics.shuffled_auc_mit(batch(saliency), batch(counts), batch(others), splits=10)
+    assert few.item() != pytest.approx(expected, abs=1e-6)
+
+
+def test_a_split_of_shuffled_auc_draws_no_cell_twice_but_one_of_auc_borji_may() -> None:
+    saliency = torch.tensor([[[0.05, 0.35, 0.65, 1.0]]])
+    here, others = torch.tensor([[[0, 1, 1, 0]]]), torch.tensor([[[1, 0, 1, 1]]])
+    won = {
+        0: 1.0,
+        1: 0.75,
+        2: 0.25,
+        3: 0.0,
+    }  # by the cell drawn: the share of the two fixations above it, ties one half
+    drawn = {
+        round(metrics.shuffled_auc_mit(saliency, here, others, splits=1, seed=seed).item(), 6) for seed in range(60)
+    }
+    assert drawn == {(won[a] + won[b]) / 2 for a, b in ((0, 2), (0, 3), (2, 3))}
+    drawn = {round(metrics.auc_borji(saliency, here, splits=1, seed=seed).item(), 6) for seed in range(300)}
+    assert drawn == {(won[a] + won[b]) / 2 for a in range(4) for b in range(4)}
+
+
+def test_a_seed_decides_the_sample() -> None:
+    saliency, _, counts = picture(11, levels=4)
+    _, _, others = picture(12)
+    others[1:4] = 1
+    maps, fixations, negatives = batch(saliency, saliency), batch(counts, counts), batch(others, others)
+    sampled: list[Callable[..., torch.Tensor]] = [
+        lambda seed: metrics.auc_judd_mit(maps, fixations, seed=seed),
+        lambda seed: metrics.auc_borji(maps, fixations, seed=seed),
+        lambda seed: metrics.shuffled_auc_mit(maps, fixations, negatives, seed=seed),
+    ]
+    for metric in sampled:
+        shared = metric(3)
+        assert shared[0] == shared[1]
+        first, second = metric([3, 4])
+        assert first == shared[0]  # the place in the batch does not matter
+        assert second == metric(4)[0]
+        assert first != second
+        with pytest.raises(ValueError, match="one for each of the 2 pictures, got 3"):
+            metric([1, 2, 3])
+
+
+@given(seeds)
+@few_examples
+def test_exact_areas_see_only_the_order_of_the_values(seed: int) -> None:
+    saliency, _, counts = picture(seed)
+    _, _, others = picture(seed + 1)
+    for score in (
+        lambda values: metrics.shuffled_auc(batch(values), batch(counts), batch(others)),
+        lambda values: metrics.auc_judd_mit(batch(values), batch(counts), jitter=0),
+    ):
+        for monotone in (np.exp(3 * saliency), np.log(saliency + 1e-6), saliency**3 - 5):
+            torch.testing.assert_close(score(monotone), score(saliency), rtol=0, atol=1e-12)
+    turned = metrics.shuffled_auc(batch(-saliency), batch(counts), batch(others))
+    torch.testing.assert_close(turned, 1 - metrics.shuffled_auc(batch(saliency), batch(counts), batch(others)))
+    back = metrics.shuffled_auc(batch(saliency), batch(others), batch(counts))
+    torch.testing.assert_close(turned, back)
+
+
+@given(seeds, st.floats(0.01, 100), st.floats(-100, 100))
+@few_examples
+def test_stretched_forms_do_not_see_the_scale_and_the_offset_of_a_map(seed: int, scale: float, offset: float) -> None:
+    saliency, density, counts = picture(seed)
+    _, _, others = picture(seed + 1)
+    moved = batch(scale * saliency + offset)
+    for metric, truth in (
+        (metrics.sim_minmax, (density,)),
+        (metrics.information_gain_mit, (density, counts)),
+        (metrics.auc_judd_mit, (counts,)),
+    ):
+        before = metric(batch(saliency), *map(batch, truth))
+        torch.testing.assert_close(metric(moved, *map(batch, truth)), before, rtol=0, atol=1e-6)
+    # A value may round across a threshold, so these move by one cell's share at most.
+    for score in (metrics.auc_borji, lambda maps, here: metrics.shuffled_auc_mit(maps, here, batch(others))):
+        assert (score(moved, batch(counts)) - score(batch(saliency), batch(counts))).abs() < 0.3
+
+
+@given(seeds)
+@few_examples
+def test_every_area_of_a_random_map_is_near_one_half(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    many = 60
+    maps = torch.from_numpy(rng.random((many, 12, 16)))
+    counts, others = (
+        torch.from_numpy(rng.multinomial(10, np.full(192, 1 / 192), many).reshape(many, 12, 16)) for _ in "ab"
+    )
+    cells = (counts > 0).sum((1, 2))
+    for scores, chance in (
+        (metrics.auc_judd(maps, counts), 0.5),
+        (metrics.auc_judd_mit(maps, counts), (0.5 + 1 / (2 * cells + 2)).mean().item()),
+        (metrics.auc_borji(maps, counts), 0.5),
+        (metrics.shuffled_auc(maps, counts, others), 0.5),
+        (metrics.shuffled_auc_mit(maps, counts, others), 0.5),
+    ):
+        assert abs(scores.mean().item() - chance) < 4.5 * scores.std().item() / math.sqrt(many)
+        assert scores.std() > 0.02
+
+
+@given(seeds)
+@few_examples
+def test_kl_is_never_negative_save_in_the_form_of_dreyeve(seed: int) -> None:
+    first, second, _ = picture(seed)
+    for one, other in ((first, second), (second, first), (first, first)):
+        assert metrics.kl(batch(one), batch(other)) >= 0
+        assert metrics.kl_pysaliency(batch(one), batch(other)) >= 0
+    assert metrics.kl_dreyeve(batch(first), batch(first)) < 0
+    assert metrics.kl_pysaliency(batch(first), batch(first)).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_the_three_forms_of_kl_part_where_the_map_is_zero_under_gaze() -> None:
+    near, far = torch.zeros(2, 1, 4, 4, dtype=torch.float64)
+    near[0, 0, :2] = 0.5
+    far[0, 3, 3] = 1.0
+    # log(1 / eps) for each: 36.04, 15.94; and -log(1e-20) = 46.05.
+    assert metrics.kl(near, far).item() == pytest.approx(52 * math.log(2))
+    assert metrics.kl_dreyeve(near, far).item() == pytest.approx(23 * math.log(2), abs=1e-5)
+    assert metrics.kl_pysaliency(near, far).item() == pytest.approx(20 * math.log(10))
+    overlapping = near + 0.01
+    scores = [metric(overlapping, far).item() for metric in (metrics.kl, metrics.kl_dreyeve, metrics.kl_pysaliency)]
+    assert scores == pytest.approx([math.log(1.16 / 0.01)] * 3, abs=2e-5)
+
+
+def test_a_frame_of_full_size_scores_the_same_in_float32_and_float64() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:90, :160]
+    smooth = [np.exp(-((x - a) ** 2 + (y - b) ** 2) / 600) + 1e-4 for a, b in ((70, 40), (90, 50))]
+    saliency, density = (batch(each / each.sum()).float() for each in smooth)
+    counts, others = (
+        torch.from_numpy(rng.multinomial(20, (each / each.sum()).ravel()).reshape(1, 90, 160)) for each in smooth
+    )
+    for score in (
+        *(lambda maps, metric=metric: metric(maps, density.to(maps.dtype)) for metric in BY_DENSITY),
+        *(lambda maps, metric=metric: metric(maps, counts) for metric in BY_FIXATIONS),
+        lambda maps: metrics.information_gain_mit(maps, density.to(maps.dtype), counts),
+        lambda maps: metrics.shuffled_auc(maps, counts, others),
+        lambda maps: metrics.shuffled_auc_mit(maps, counts, others),
+    ):
+        assert score(saliency).item() == pytest.approx(score(saliency.double()).item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e36])
+def test_a_float32_map_whose_sum_leaves_float32_is_scaled_first(scale: float) -> None:
+    saliency, density, counts = picture(13)
+    maps = (batch(saliency) * scale).float()
+    assert metrics.sim(maps, batch(density)).item() == pytest.approx(reference.sim(saliency, density), abs=1e-5)
+    alone = metrics.sim(maps, batch(density).float()).item()
+    assert alone == pytest.approx(reference.sim(saliency, density), abs=1e-5)
+    assert metrics.nss(maps, batch(counts)).item() == pytest.approx(reference.nss(saliency, counts), abs=1e-4)
+
+
+def test_answers_at_the_edge_of_the_other_forms() -> None:
+    saliency, density, counts = picture(5)
+    _, _, others = picture(6)
+    constant, nothing, once = torch.full((1, 6, 9), 0.25), torch.zeros(1, 6, 9), torch.zeros(1, 6, 9)
+    once[0, 2, 2] = 9
+    maps, truth, here, elsewhere = batch(saliency), batch(density), batch(counts), batch(others)
+    # Constant maps: chance, or what a map without mass gets.
+    assert metrics.sim_minmax(constant, truth).item() == 0
+    for score in (
+        metrics.auc_borji(constant, here),
+        metrics.shuffled_auc(constant, here, elsewhere),
+        metrics.shuffled_auc_mit(constant, here, elsewhere),
+    ):
+        assert score.item() == 0.5
+    noise = metrics.auc_judd_mit(constant.repeat(900, 1, 1), here.repeat(900, 1, 1), seed=range(900))
+    assert noise.mean().item() == pytest.approx(0.5 + 1 / (2 * np.count_nonzero(counts) + 2), abs=0.03)
+    uniform = reference.kl(np.ones((6, 9)), density)
+    assert metrics.kl_pysaliency(constant, truth).item() == pytest.approx(uniform)
+    assert metrics.kl_pysaliency(nothing, truth).item() == pytest.approx(uniform)
+    assert metrics.kl_dreyeve(nothing, truth) > 10
+    gain = metrics.information_gain_mit(constant, truth, here).item()
+    assert gain == pytest.approx(metrics.information_gain_mit(nothing, truth, here).item())
+    assert gain < -40
+    # Ground truth that says nothing.
+    for score in (
+        metrics.sim_minmax(maps, constant),
+        metrics.kl_dreyeve(maps, nothing),
+        metrics.kl_pysaliency(maps, nothing),
+        metrics.information_gain_mit(maps, truth, nothing),
+        metrics.information_gain_mit(maps, constant, here),
+        metrics.auc_judd_mit(maps, nothing),
+        metrics.auc_judd_mit(maps, nothing + 1),  # no cell is left that nobody looked at
+        metrics.auc_borji(maps, nothing),
+        metrics.auc_borji(maps, once),  # the MATLAB code asks for two cells
+        metrics.shuffled_auc(maps, nothing, elsewhere),
+        metrics.shuffled_auc(maps, here, nothing),
+        metrics.shuffled_auc_mit(maps, nothing, elsewhere),
+        metrics.shuffled_auc_mit(maps, here, nothing),
+    ):
+        assert score.isnan().all()
+    assert not metrics.shuffled_auc_mit(maps, once, elsewhere).isnan()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_broken_map_scores_nan_in_every_form_and_leaves_its_neighbours_alone(value: float) -> None:
+    saliency, density, counts = picture(8)
+    _, _, others = picture(9)
+    counts[5, 8] = others[5, 8] = 0
+    broken = saliency.copy()
+    broken[5, 8] = value  # nobody looked there
+    maps, truth, here, elsewhere = batch(broken, saliency), *(batch(each, each) for each in (density, counts, others))
+    scores = [
+        *(metric(maps, truth) for metric in BY_DENSITY),
+        metrics.nss(maps, here),
+        metrics.auc_judd_mit(maps, here),
+        metrics.auc_borji(maps, here),
+        metrics.shuffled_auc_mit(maps, here, elsewhere),
+        metrics.information_gain_mit(maps, truth, here),
+    ]
+    if math.isnan(value):  # infinity has its place in an order, and in a log density
+        scores += [metrics.shuffled_auc(maps, here, elsewhere), metrics.information_gain(maps, truth, here)]
+    for score in scores:
+        assert score.isnan().tolist() == [True, False]
+
+
+def test_options_out_of_range_are_refused() -> None:
+    maps, counts = torch.rand(1, 4, 4), torch.ones(1, 4, 4)
+    with pytest.raises(ValueError, match="jitter must not be negative, got -1"):
+        metrics.auc_judd_mit(maps, counts, jitter=-1)
+    for step in (0, 1.5, -0.1):
+        with pytest.raises(ValueError, match="step must be above 0 and at most 1"):
+            metrics.auc_borji(maps, counts, step=step)
+    with pytest.raises(ValueError, match="splits must be at least 1, got 0"):
+        metrics.shuffled_auc_mit(maps, counts, counts, splits=0)
+    with pytest.raises(ValueError, match="other_counts must not be negative"):
+        metrics.shuffled_auc(maps, counts, -counts)
+    with pytest.raises(ValueError, match=r"other_counts is \(1, 4, 5\)"):
+        metrics.shuffled_auc(maps, counts, torch.ones(1, 4, 5))
+    with pytest.raises(TypeError, match=r"baseline must be float32 or float64, got torch\.uint8"):
+        metrics.information_gain_mit(maps, counts.byte(), counts)
+
+
+def test_a_batch_of_no_pictures_has_no_scores() -> None:
+    nothing = torch.zeros(0, 4, 5)
+    for metric in (*BY_DENSITY, *BY_FIXATIONS):
+        assert metric(nothing, nothing).shape == (0,)
+    assert metrics.shuffled_auc_mit(nothing, nothing, nothing).shape == (0,)
+
+
+# The earth mover's distance.
+
+
+@pytest.fixture
+def transport() -> None:
+    pytest.importorskip("ot", reason="POT is not installed (the extra emd)")
+
+
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("seed", range(4))
+def test_emd_is_the_optimum_of_the_linear_programme(seed: int) -> None:
+    from scipy.optimize import linprog
+
+    saliency, density, _ = picture(seed)
+    saliency, density = saliency[:3, :4], density[:3, :4]
+    cells = [(row, column) for row in range(3) for column in range(4)]
+    work = [math.dist(a, b) for a in cells for b in cells]
+    leaving, arriving = np.kron(np.eye(12), np.ones(12)), np.kron(np.ones(12), np.eye(12))
+    masses = np.concatenate([saliency.ravel() / saliency.sum(), density.ravel() / density.sum()])
+    expected = linprog(work, A_eq=np.vstack([leaving, arriving]), b_eq=masses).fun
+    assert metrics.emd(batch(saliency), batch(density), cell=1).item() == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.usefixtures("transport")
+def test_emd_is_how_far_the_mass_moves() -> None:
+    here, there = torch.zeros(2, 1, 96, 160)
+    here[0, 16, 16] = there[0, 80, 112] = 3.0
+    assert metrics.emd(here, there).item() == pytest.approx(math.hypot(2, 3))  # squares of 32 pixels
+    assert metrics.emd(here, there, cell=16).item() == pytest.approx(math.hypot(4, 6))
+    assert metrics.emd(here, here).item() == 0
+    both = (here + there) / 2
+    assert metrics.emd(both, there).item() == pytest.approx(math.hypot(2, 3) / 2)
+    assert metrics.emd(5 * here, there).item() == pytest.approx(metrics.emd(here, there).item())
+    # 100 columns: the last square holds 4 of them, its middle lies at 98 / 32.
+    cut, end = torch.zeros(2, 1, 32, 100)
+    cut[0, 0, 0] = end[0, 0, 99] = 1.0
+    assert metrics.emd(cut, end).item() == pytest.approx((98 - 16) / 32)
+
+
+@pytest.mark.usefixtures("transport")
+def test_emd_at_the_edge() -> None:
+    _, density, _ = picture(3)
+    truth, nothing = batch(density), torch.zeros(1, 6, 9, dtype=torch.float64)
+    worst = max(
+        sum(q * math.dist(at, cell) for cell, q in np.ndenumerate(density / density.sum())) for at in np.ndindex(6, 9)
+    )
+    assert metrics.emd(nothing, truth, cell=1).item() == pytest.approx(worst)
+    assert metrics.emd(truth, nothing, cell=1).isnan().all()
+    broken = truth.clone()
+    broken[0, 1, 1] = math.nan
+    assert metrics.emd(torch.cat([broken, truth]), truth.repeat(2, 1, 1), cell=1).isnan().tolist() == [True, False]
+    with pytest.raises(ValueError, match="cell=1 makes 100 x 100 squares"):
+        metrics.emd(torch.ones(1, 100, 100), torch.ones(1, 100, 100), cell=1)
+    with pytest.raises(ValueError, match="cell must be at least 1 pixel, got 0"):
+        metrics.emd(truth, truth, cell=0)
+
+
+def test_emd_without_pot_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ot", None)
+    with pytest.raises(ConfigError, match=r"pip install 'vidsal\[emd\]'"):
+        metrics.emd(torch.ones(1, 4, 4), torch.ones(1, 4, 4))
+
+
+# Against pysaliency, where it defines the same thing.
+
+
+@pytest.fixture(scope="module")
+def pysaliency() -> ModuleType:
+    if importlib.util.find_spec("pysaliency") is None:
+        pytest.skip("pysaliency is not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("pysaliency")
+
+
+@pytest.mark.parametrize("levels", [None, 6])
+def test_scores_equal_those_of_pysaliency(pysaliency: ModuleType, levels: int | None) -> None:
+    from pysaliency import metrics as theirs
+
+    for seed in range(5):
+        saliency, density, counts = picture(seed, levels=levels)
+        maps, truth, fixations = batch(saliency), batch(density), batch(counts)
+        rows, columns = np.array(reference.fixation_list(counts)).T
+        close = partial(pytest.approx, abs=1e-6)
+        assert metrics.nss(maps, fixations).item() == close(theirs.NSS(saliency, columns, rows).mean())
+        assert metrics.cc(maps, truth).item() == close(theirs.CC(saliency, density))
+        assert metrics.sim(maps, truth).item() == close(theirs.SIM(saliency, density))
+        assert metrics.kl(maps + 0.01, truth).item() == close(theirs.MIT_KLDiv(saliency + 0.01, density))
+        exact = {"log_regularization": metrics.KL_EPSILON, "quotient_regularization": metrics.KL_EPSILON}
+        with np.errstate(divide="ignore"):  # they take the log of the map's zeros, and round epsilon by default
+            expected = theirs.image_based_kl_divergence(saliency, density, minimum_value=0, **exact)
+        assert metrics.kl(maps, truth).item() == close(expected)
+        assert metrics.kl_pysaliency(maps, truth).item() == close(theirs.image_based_kl_divergence(saliency, density))
+
+
+def test_areas_and_gains_equal_those_of_pysaliency_models(pysaliency: ModuleType) -> None:
+    pictures = [picture(seed) for seed in range(4)]
+    stimuli = pysaliency.Stimuli([np.full((6, 9, 3), i, np.uint8) for i in range(4)])
+    places = [np.array(reference.fixation_list(counts)).T for _, _, counts in pictures]
+    fixations = pysaliency.FixationTrains.from_fixation_trains(
+        xs=[columns + 0.5 for _, columns in places],
+        ys=[rows + 0.5 for rows, _ in places],
+        ts=[np.arange(7.0)] * 4,
+        ns=range(4),
+        subjects=[0] * 4,
+    )
+
+    class Maps(pysaliency.SaliencyMapModel):
+        def _saliency_map(self, stimulus: np.ndarray) -> np.ndarray:
+            return pictures[stimulus[0, 0, 0]][0]
+
+    class Densities(pysaliency.Model):
+        def __init__(self, column: int) -> None:
+            super().__init__()
+            self.column = column
+
+        def _log_density(self, stimulus: np.ndarray) -> np.ndarray:
+            values = pictures[stimulus[0, 0, 0]][self.column] + 0.1
+            return np.log(values / values.sum())
+
+    maps, baselines, counts = (batch(*column) for column in zip(*pictures, strict=True))
+    others = counts.sum(0) - counts
+    gains = Densities(0).information_gains(stimuli, fixations, Densities(1))
+    ours_and_theirs = (
+        (metrics.auc_judd(maps, counts), Maps().AUCs(stimuli, fixations)),
+        (metrics.shuffled_auc(maps, counts, others), Maps().AUCs(stimuli, fixations, nonfixations="shuffled")),
+        (metrics.nss(maps, counts), Maps().NSSs(stimuli, fixations)),
+        (metrics.information_gain(*(log_density(values) for values in (maps, baselines)), counts), gains),
+    )
+    for ours, theirs in ours_and_theirs:
+        expected = [theirs[fixations.n == n].mean() for n in range(4)]
+        assert ours.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 # The meter.

@@ -1,6 +1,43 @@
-"""Maps and ground truth in, scores out: `functional` holds pure functions, `meter` adds them up over pictures."""
+"""Maps and ground truth in, scores out: `functional` and `auc` hold pure functions, `meter` adds up over pictures."""
 
-from vidsal.metrics.functional import KL_EPSILON, auc_judd, cc, information_gain, kl, nss, sim
+from vidsal.metrics.auc import auc_borji, auc_judd, auc_judd_mit, shuffled_auc, shuffled_auc_mit
+from vidsal.metrics.functional import (
+    DREYEVE_EPSILON,
+    EMD_CELLS,
+    KL_EPSILON,
+    PYSALIENCY_MINIMUM,
+    cc,
+    emd,
+    information_gain,
+    information_gain_mit,
+    kl,
+    kl_dreyeve,
+    kl_pysaliency,
+    nss,
+    sim,
+    sim_minmax,
+)
 from vidsal.metrics.meter import ScoreMeter
 
-__all__ = ["KL_EPSILON", "ScoreMeter", "auc_judd", "cc", "information_gain", "kl", "nss", "sim"]
+__all__ = [
+    "DREYEVE_EPSILON",
+    "EMD_CELLS",
+    "KL_EPSILON",
+    "PYSALIENCY_MINIMUM",
+    "ScoreMeter",
+    "auc_borji",
+    "auc_judd",
+    "auc_judd_mit",
+    "cc",
+    "emd",
+    "information_gain",
+    "information_gain_mit",
+    "kl",
+    "kl_dreyeve",
+    "kl_pysaliency",
+    "nss",
+    "shuffled_auc",
+    "shuffled_auc_mit",
+    "sim",
+    "sim_minmax",
+]

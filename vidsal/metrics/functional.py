@@ -1,14 +1,16 @@
-"""Maps and ground truth in, one score a picture out: NSS, CC, SIM, KL, AUC-Judd and information gain.
+"""Maps and ground truth in, one score a picture out: NSS, CC, SIM, KL, information gain, EMD; `auc` has the rest.
 
-Pure functions on batches. They follow the present rules of the MIT/Tübingen benchmark
-(https://saliency.tuebingen.ai/evaluation.html): no min-max step, no noise, no sampling.
+Pure functions on batches. Each metric exists in the form of the present MIT/Tübingen benchmark
+(https://saliency.tuebingen.ai/evaluation.html: no min-max step, no noise, no sampling), and under names of their own
+in the other forms that published numbers are made with.
 
 What all of them share:
 
-- Maps are float32 or float64 (B, H, W) on any device, compared cell by cell with a ground truth of the same size;
-  sums run in float64. Integer maps are refused: 8 bits tie values and move every score. So are half-precision ones.
+- Maps are float32 or float64 (B, H, W) on any device, compared cell by cell with a ground truth of the same size.
+  Integer maps are refused: 8 bits tie values and move every score. So are half-precision ones.
+- Each cell is worked out in the precision of its map; sums over a picture and all scores are float64.
 - `fixation_counts` (B, H, W), bool, integer or float, says how many fixations fell on each cell; fractions are weights.
-- The answer is (B,) float64 on the map's device (on the CPU for MPS, which has no float64).
+- The answer is (B,) float64 on the map's device (on the CPU for MPS, which has no float64), without a gradient.
 - A ground truth that says nothing (no fixations, an empty density) scores NaN: there is nothing to compare with.
   A map that says nothing never does, since a model could then raise its mean by giving up on hard pictures:
   a constant map scores as chance, an all-zero one as bad as the formula allows. A map holding NaN scores NaN.
@@ -16,14 +18,49 @@ What all of them share:
 
 from __future__ import annotations
 
+import importlib
 import math
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-__all__ = ["KL_EPSILON", "auc_judd", "cc", "information_gain", "kl", "nss", "sim"]
+from vidsal.errors import ConfigError
+from vidsal.metrics.inputs import Fixated, checked_map, extremes, fixated_cells, row_norm, to_sum_one, total, unit_span
+
+__all__ = [
+    "DREYEVE_EPSILON",
+    "EMD_CELLS",
+    "KL_EPSILON",
+    "PYSALIENCY_MINIMUM",
+    "cc",
+    "emd",
+    "information_gain",
+    "information_gain_mit",
+    "kl",
+    "kl_dreyeve",
+    "kl_pysaliency",
+    "nss",
+    "sim",
+    "sim_minmax",
+]
 
 KL_EPSILON = 2.220446049250313e-16
-"""MATLAB's `eps` (float64), the constant inside the MIT form of the KL divergence."""
+"""MATLAB's `eps` (float64), the constant inside the MIT forms of the KL divergence and of the information gain."""
+
+DREYEVE_EPSILON = 1.1920928955078125e-07
+"""`np.finfo(np.float32).eps`, the constant inside the DR(eye)VE form of the KL divergence."""
+
+PYSALIENCY_MINIMUM = 1e-20
+"""What pysaliency adds to every value of both maps before its KL divergence."""
+
+EMD_CELLS = 4096
+"""The finest grid that `emd` compares on, in cells; the cost matrix has the square of that."""
+
+
+_EMD_ITERATIONS = 10_000_000
+"""POT stops with a warning at this; its own limit of 100,000 is reached on fine grids."""
 
 
 def nss(saliency: torch.Tensor, fixation_counts: torch.Tensor) -> torch.Tensor:
@@ -38,10 +75,10 @@ def nss(saliency: torch.Tensor, fixation_counts: torch.Tensor) -> torch.Tensor:
         fixation_counts: (B, H, W) fixations a cell.
 
     Returns:
-        (B,) float64. A constant map: 0. No fixations: NaN.
+        (B,) float64. A constant map: 0. No fixations: NaN. A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64.
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
         ValueError: The shapes differ, or a count is negative.
 
     Source: Peters et al. 2005; Bylinskii et al. 2016, https://arxiv.org/abs/1604.03605.
@@ -52,9 +89,10 @@ def nss(saliency: torch.Tensor, fixation_counts: torch.Tensor) -> torch.Tensor:
         >>> nss(saliency, counts)  # (1 - 1/4) / sqrt(3/16)
         tensor([1.7321], dtype=torch.float64)
     """
-    maps, counts = _flat_map("saliency", saliency), _flat_counts(fixation_counts, saliency)
-    standardised = _standardised(maps)
-    return (standardised * counts).sum(1) / counts.sum(1)
+    maps = checked_map("saliency", saliency)
+    fixated = fixated_cells(fixation_counts, saliency)
+    standard = _standardised(maps)
+    return (fixated.of(standard) * fixated.weights).sum(1) / fixated.weights.sum(1)
 
 
 def cc(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
@@ -67,10 +105,10 @@ def cc(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
         density: (B, H, W) ground truth of any scale.
 
     Returns:
-        (B,) float64. A constant map: 0. A constant or empty density: NaN.
+        (B,) float64. A constant map: 0. A constant or empty density: NaN. A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64.
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
         ValueError: The shapes differ.
 
     Source: Bylinskii et al. 2016, https://arxiv.org/abs/1604.03605.
@@ -80,16 +118,19 @@ def cc(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
         >>> round(cc(saliency, 5.0 - 2.0 * saliency).item(), 6)
         -1.0
     """
-    maps, truth = _flat_map("saliency", saliency), _flat_truth(density, saliency)
-    score = (_standardised(maps) * _standardised(truth)).mean(1)
-    return score.masked_fill(_constant(truth), torch.nan)
+    maps, reference = _pair(saliency, density)
+    (predicted, _), (truth, flat) = _centred(maps), _centred(reference)
+    norms = row_norm(predicted) * row_norm(truth)
+    score = total(predicted.mul_(truth)) / torch.where(norms == 0, 1.0, norms)
+    return score.clamp(-1.0, 1.0).masked_fill(flat, torch.nan)
 
 
 def sim(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
     """Similarity, or histogram intersection: the mass both share. Higher is better, from 0 to 1.
 
     SIM = sum of min(P, Q), with P = S / sum S and Q = D / sum D. The MATLAB code stretches each map to [0, 1] before
-    that; the benchmark dropped the step, and a density must not be changed by its metric. The two forms differ widely.
+    that; the benchmark dropped the step, and a density must not be changed by its metric. The two forms differ widely;
+    `sim_minmax` is the other one.
 
     Args:
         saliency: (B, H, W) non-negative maps of any scale.
@@ -97,10 +138,10 @@ def sim(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (B,) float64. A constant map: the mass it shares with Q, sum of min(1/N, Q). An all-zero map: 0.
-        An empty density: NaN.
+        An empty density: NaN. A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64.
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
         ValueError: The shapes differ, or a value is negative (a log density, say).
 
     Source: Judd et al. 2012; Bylinskii et al. 2016, https://arxiv.org/abs/1604.03605.
@@ -110,9 +151,38 @@ def sim(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
         >>> sim(saliency, density)
         tensor([0.7500], dtype=torch.float64)
     """
-    predicted = _to_sum_one(_flat_map("saliency", saliency, non_negative=True))
-    truth, empty = _truth_to_sum_one(density, saliency)
-    return torch.minimum(predicted, truth).sum(1).masked_fill(empty, torch.nan)
+    predicted, truth, empty = _both_to_sum_one(saliency, density)
+    return total(torch.minimum(predicted, truth, out=predicted)).masked_fill(empty, torch.nan)
+
+
+def sim_minmax(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
+    """Similarity in the MIT form: each map is stretched to [0, 1] before it is made to sum to 1. From 0 to 1.
+
+    P = S' / sum S', with S' = (S - min S) / (max S - min S), Q the same of D, SIM = sum of min(P, Q). Higher is better.
+    The step takes away whatever a model gives to every cell, so a cautious density gains by it.
+
+    Args:
+        saliency: (B, H, W) maps of any scale; adding a constant or scaling up changes nothing.
+        density: (B, H, W) ground truth of any scale.
+
+    Returns:
+        (B,) float64. A constant map keeps no mass: 0 (the MATLAB code: NaN). A constant or empty density: NaN.
+        A map holding NaN or infinity: NaN.
+
+    Raises:
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
+        ValueError: The shapes differ.
+
+    Source: similarity.m of https://github.com/cvzoya/saliency.
+
+    Example:
+        >>> saliency, density = torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[0.0, 1.0, 1.0]]])
+        >>> sim_minmax(saliency, density)  # 0 1/4 3/4 against 0 1/2 1/2
+        tensor([0.7500], dtype=torch.float64)
+    """
+    maps, reference = _pair(saliency, density)
+    (predicted, _), (truth, empty) = to_sum_one(unit_span(maps)[0]), to_sum_one(unit_span(reference)[0])
+    return total(torch.minimum(predicted, truth, out=predicted)).masked_fill(empty, torch.nan)
 
 
 def kl(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
@@ -120,7 +190,8 @@ def kl(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
 
     KL = sum of Q log(eps + Q / (P + eps)), with P = S / sum S, Q = D / sum D and eps = `KL_EPSILON`: the MIT form.
     Where a map is zero under the ground truth the answer is set by eps, so it depends on how the map was stored;
-    score float maps. What falls below 0 by rounding (about N eps) is 0, as in the benchmark.
+    score float maps. What falls below 0 by rounding (about N eps) is 0, as in the benchmark. (pysaliency's `MIT_KLDiv`
+    writes eps as 2.2204e-16, which moves the score of such a map by up to 2e-5.)
 
     Args:
         saliency: (B, H, W) non-negative maps of any scale.
@@ -129,9 +200,10 @@ def kl(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
     Returns:
         (B,) float64. A constant map: the divergence from the uniform density, log N - H(Q).
         An all-zero map: sum of Q log(eps + Q / eps), about 36 - H(Q). An empty density: NaN.
+        A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64.
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
         ValueError: The shapes differ, or a value is negative (a log density, say).
 
     Source: KLdiv.m of https://github.com/cvzoya/saliency; Bylinskii et al. 2016, https://arxiv.org/abs/1604.03605.
@@ -141,53 +213,77 @@ def kl(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
         >>> kl(saliency, density)  # log 2
         tensor([0.6931], dtype=torch.float64)
     """
-    predicted = _to_sum_one(_flat_map("saliency", saliency, non_negative=True))
-    truth, empty = _truth_to_sum_one(density, saliency)
-    score = (truth * torch.log(KL_EPSILON + truth / (predicted + KL_EPSILON))).sum(1).clamp(min=0.0)
-    return score.masked_fill(empty, torch.nan)
+    predicted, truth, empty = _both_to_sum_one(saliency, density)
+    return _regularised_kl(predicted, truth, KL_EPSILON).clamp(min=0.0).masked_fill(empty, torch.nan)
 
 
-def auc_judd(saliency: torch.Tensor, fixation_counts: torch.Tensor) -> torch.Tensor:
-    """Area under the ROC curve of "fixation or not" by the map's value. Higher is better, from 0 to 1, chance is .5.
+def kl_dreyeve(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
+    """KL divergence in the DR(eye)VE form: in float32, with the epsilon of float32. In nats, lower is better.
 
-    The exact area in the form of the Tübingen benchmark: every fixation is a positive, those on one cell counted each;
-    every cell is a negative, fixated or not; ties count one half. It is the chance that a fixation lies on a higher
-    value than a cell drawn at random: AUC = (1/n) sum_i (#{S < S(x_i)} + #{S = S(x_i)} / 2) / N.
-    A fixated cell ties with itself, so the highest possible value lies just below 1. The MATLAB code counts only
-    unfixated cells as negatives and breaks ties by noise, which gives slightly higher values.
+    KL = sum of Q log(eps + Q / (P + eps)), with P = S / (eps + sum S), Q = D / (eps + sum D), eps = `DREYEVE_EPSILON`.
+    On a large picture eps is as high as a typical density, so the numbers are far below those of `kl`, and a map that
+    equals the ground truth scores below 0. Nothing is clamped: the published numbers were not.
 
     Args:
-        saliency: (B, H, W) maps; any strictly increasing function of the values (their log, say) gives the same answer.
-        fixation_counts: (B, H, W) fixations a cell.
+        saliency: (B, H, W) non-negative maps; scale them to a sum well above eps.
+        density: (B, H, W) non-negative ground truth, likewise.
 
     Returns:
-        (B,) float64. A constant map: .5. No fixations: NaN.
+        (B,) float64. A constant map: an ordinary answer, about log N - H(Q). An all-zero map: about 16 - H(Q).
+        An empty density: NaN. A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64.
-        ValueError: The shapes differ, or a count is negative.
+        TypeError: A map is not float32 or float64 (float64 maps are cast to float32, as in the source).
+        ValueError: The shapes differ, or a value is negative (a log density, say).
 
-    Source: Judd et al. 2009; `AUC` of https://github.com/matthias-k/pysaliency with uniform non-fixations.
+    Source: `kld_numeric` of https://github.com/ndrplz/dreyeve, experiments/metrics/metrics.py.
 
     Example:
-        >>> saliency = torch.tensor([[[0.1, 0.2], [0.2, 0.9]]])
-        >>> counts = torch.tensor([[[0, 1], [0, 1]]])
-        >>> auc_judd(saliency, counts)  # ((1 + 2/2) / 4 + (3 + 1/2) / 4) / 2
-        tensor([0.6875], dtype=torch.float64)
+        >>> saliency, density = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[1.0, 0.0]]])
+        >>> round(kl_dreyeve(saliency, density).item(), 4)  # about log 2
+        0.6931
+        >>> round(kl_dreyeve(saliency, saliency).item() * 1e7)  # not 0
+        -1
     """
-    counts = _flat_counts(fixation_counts, saliency)
-    maps = _checked_map("saliency", saliency).flatten(1)
-    maps = maps.to(counts.device)
-    ordered = maps.sort(1).values
-    # Only the fixated cells are looked up; pictures with fewer of them than the fullest are filled with weight 0.
-    fixated_cells = max(1, int((counts > 0).sum(1).max()))
-    weights, cells = counts.topk(fixated_cells, 1, sorted=False)
-    values = maps.gather(1, cells)  # (B, K)
-    below = torch.searchsorted(ordered, values)
-    not_above = torch.searchsorted(ordered, values, right=True)
-    rank = (below + not_above).double() / (2 * maps.shape[1])
-    score = (rank * weights).sum(1) / weights.sum(1)
-    return score.masked_fill(maps.isnan().any(1), torch.nan)
+    predicted, truth = (maps.float() for maps in _pair(saliency, density, non_negative=True))
+    predicted_mass, mass = total(predicted), total(truth)
+    predicted = predicted / (DREYEVE_EPSILON + predicted_mass).float()[:, None, None]
+    truth = truth / (DREYEVE_EPSILON + mass).float()[:, None, None]
+    return _regularised_kl(predicted, truth, DREYEVE_EPSILON).masked_fill(mass == 0, torch.nan)
+
+
+def kl_pysaliency(saliency: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
+    """KL divergence in pysaliency's own form: a tiny value added to both raw maps, no other constant. In nats.
+
+    KL = sum of Q (log Q - log P), with P = (S + m) / sum (S + m), Q the same of D, m = `PYSALIENCY_MINIMUM`. Lower is
+    better, 0 is perfect. A zero of the map under the ground truth costs up to 46 nats, and how many depends on the
+    scale the map comes in.
+
+    Args:
+        saliency: (B, H, W) non-negative maps.
+        density: (B, H, W) non-negative ground truth.
+
+    Returns:
+        (B,) float64. A constant map, and an all-zero one too: the divergence from the uniform density, log N - H(Q).
+        An empty density: NaN (pysaliency takes it as uniform). A map holding NaN or infinity: NaN.
+
+    Raises:
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
+        ValueError: The shapes differ, or a value is negative (pysaliency shifts such maps).
+
+    Source: `image_based_kl_divergence` of https://github.com/matthias-k/pysaliency with its defaults.
+
+    Example:
+        >>> saliency, density = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 1.0]]])
+        >>> kl_pysaliency(saliency, density)  # (log 1/2 + log 1/2e-20) / 2
+        tensor([22.3327], dtype=torch.float64)
+    """
+    maps, truth = _pair(saliency, density, non_negative=True)
+    empty = truth.amax((1, 2)) == 0
+    predicted, _ = to_sum_one(maps + PYSALIENCY_MINIMUM)
+    truth, _ = to_sum_one(truth + PYSALIENCY_MINIMUM)
+    surprise = torch.div(truth, predicted, out=predicted).log_()
+    return total(surprise.mul_(truth)).clamp(min=0.0).masked_fill(empty, torch.nan)
 
 
 def information_gain(
@@ -205,10 +301,10 @@ def information_gain(
 
     Returns:
         (B,) float64; 0 means no better than the baseline. A constant map has an ordinary answer, as any density has.
-        -inf where the density rules out a cell somebody looked at. No fixations: NaN.
+        -inf where the density rules out a cell somebody looked at. No fixations: NaN. A map holding NaN: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64.
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
         ValueError: The shapes differ, or a count is negative.
 
     Source: Kümmerer et al. 2015, https://doi.org/10.1073/pnas.1510393112.
@@ -218,84 +314,173 @@ def information_gain(
         >>> round(information_gain(density.log(), baseline.log(), torch.tensor([[[3, 1, 0, 0]]])).item(), 6)
         1.0
     """
-    gain = _flat_map("log_density", log_density) - _flat_truth(
-        baseline_log_density, log_density, name="baseline_log_density"
-    )
-    counts = _flat_counts(fixation_counts, log_density)
+    maps = checked_map("log_density", log_density)
+    baseline = checked_map("baseline_log_density", baseline_log_density, like=log_density)
+    fixated = fixated_cells(fixation_counts, log_density)
+    gain = fixated.of(maps) - fixated.of(baseline)
     # -inf where nobody looked is no loss, but 0 times it would be NaN.
-    bits = (gain * counts).where(counts > 0, 0.0).sum(1) / math.log(2.0)
-    return bits / counts.sum(1)
+    bits = torch.where(fixated.weights > 0, gain * fixated.weights, 0.0).sum(1) / math.log(2.0)
+    broken = maps.amax((1, 2)).isnan() | baseline.amax((1, 2)).isnan()
+    return (bits / fixated.weights.sum(1)).masked_fill(broken, torch.nan)
 
 
-def _checked_map(name: str, values: torch.Tensor) -> torch.Tensor:
-    if values.dtype not in (torch.float32, torch.float64):
-        raise TypeError(
-            f"{name} must be float32 or float64, got {values.dtype}: coarse values tie and change the score; "
-            "keep maps in float, or convert with .float() if they were stored that way"
-        )
-    if values.ndim != 3 or values.shape[1] * values.shape[2] == 0:
-        raise ValueError(f"{name} must be (B, H, W) with H and W at least 1, got {tuple(values.shape)}")
-    return values
+def information_gain_mit(saliency: torch.Tensor, baseline: torch.Tensor, fixation_counts: torch.Tensor) -> torch.Tensor:
+    """Information gain in the MIT form, for maps that are no densities: stretched, then regularised. In bits a cell.
+
+    IG = mean over the cells looked at of log2(eps + P) - log2(eps + B), with P = S' / sum S', S' = S stretched to
+    [0, 1], B the same of the baseline, eps = `KL_EPSILON`. Higher is better. A cell counts once however often it was
+    looked at. The lowest value of each map becomes 0 and a fixation there costs up to 52 bits.
+
+    Args:
+        saliency: (B, H, W) maps of any scale; adding a constant or scaling up changes nothing.
+        baseline: (B, H, W) maps of the baseline, say the mean density of the training pictures.
+        fixation_counts: (B, H, W) fixations a cell.
+
+    Returns:
+        (B,) float64; 0 means no better than the baseline. A constant map keeps no mass and scores as an all-zero one,
+        log2(eps) at every fixation (the MATLAB code: NaN). No fixations, or a constant baseline: NaN.
+        A map holding NaN or infinity: NaN.
+
+    Raises:
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
+        ValueError: The shapes differ, or a count is negative.
+
+    Source: InfoGain.m of https://github.com/cvzoya/saliency.
+
+    Example:
+        >>> saliency, baseline = torch.tensor([[[0.0, 1.0, 1.0]]]), torch.tensor([[[0.0, 3.0, 1.0]]])
+        >>> round(information_gain_mit(saliency, baseline, torch.tensor([[[0, 0, 5]]])).item(), 6)  # log2(1/2 / 1/4)
+        1.0
+    """
+    maps, reference = checked_map("saliency", saliency), checked_map("baseline", baseline, like=saliency)
+    fixated = fixated_cells(fixation_counts, saliency)
+    gain = _regularised_bits(maps, fixated) - _regularised_bits(reference, fixated)
+    once = fixated.once()
+    low, high = extremes(reference)
+    return ((gain * once).sum(1) / once.sum(1)).masked_fill((low == high)[:, 0, 0], torch.nan)
 
 
-def _flat_map(name: str, values: torch.Tensor, *, non_negative: bool = False) -> torch.Tensor:
-    """(B, N) float64."""
-    flat = _double(_checked_map(name, values)).flatten(1)
-    if non_negative and bool((flat < 0).any()):
-        raise ValueError(f"{name} must not be negative, lowest value is {flat.min():.4g}; a log density needs .exp()")
-    return flat
+def emd(saliency: torch.Tensor, density: torch.Tensor, *, cell: int = 32) -> torch.Tensor:
+    """Earth mover's distance: the least work that turns one map into the other. Lower is better, 0 is perfect.
+
+    EMD = min over flows f >= 0, with sum_j f_ij = P_i and sum_i f_ij = Q_j, of sum f_ij |x_i - x_j|, with P = S / sum S
+    and Q = D / sum D, both summed over squares of `cell` pixels; distances are Euclidean between the middles of the
+    squares, in units of `cell`. Solved exactly (network simplex of POT) on the CPU, one picture after the other, in
+    float64: 12 x 20 squares take about 5 ms, 24 x 32 about 110 ms. OpenCV's `EMD` agrees on 12 x 20 but stops early,
+    8 % off, on 24 x 32. The MATLAB code matches the histogram of the map to that of the ground truth before; that is
+    left out here, since it replaces the prediction.
+
+    Args:
+        saliency: (B, H, W) non-negative maps of any scale.
+        density: (B, H, W) non-negative ground truth of any scale.
+        cell: side of a square of the grid, in pixels; squares at the right and lower edge may be smaller.
+
+    Returns:
+        (B,) float64. A constant map: the work from the uniform density. An all-zero map: the most work any map can
+        cost, all mass in the square worst placed. An empty density: NaN. A map holding NaN or infinity: NaN.
+
+    Raises:
+        ConfigError: POT is not installed.
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
+        ValueError: The shapes differ, a value is negative, or the grid has more than `EMD_CELLS` squares.
+
+    Source: Rubner et al. 2000; EMD.m of https://github.com/cvzoya/saliency; https://pythonot.github.io (POT).
+    """
+    predicted, truth, empty = _both_to_sum_one(saliency, density)
+    height, width = saliency.shape[1:]
+    if cell < 1:
+        raise ValueError(f"cell must be at least 1 pixel, got {cell}")
+    rows, columns = -(-height // cell), -(-width // cell)
+    if rows * columns > EMD_CELLS:
+        raise ValueError(f"cell={cell} makes {rows} x {columns} squares of this map, at most {EMD_CELLS} are allowed")
+    costs = _distances(_middles(height, cell), _middles(width, cell))
+    work = _transport()
+    sources, targets = (_summed_over_squares(maps, cell).cpu().numpy() for maps in (predicted, truth))
+    scores = [_least_work(work, source, target, costs) for source, target in zip(sources, targets, strict=True)]
+    return torch.tensor(scores, dtype=torch.float64, device=predicted.device).masked_fill(empty, torch.nan)
 
 
-def _flat_truth(
-    values: torch.Tensor, saliency: torch.Tensor, *, name: str = "density", non_negative: bool = False
-) -> torch.Tensor:
-    _check_same_shape(name, values, saliency)
-    return _flat_map(name, values, non_negative=non_negative)
+def _pair(
+    saliency: torch.Tensor, density: torch.Tensor, *, non_negative: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both maps, checked, in the finer of their two precisions."""
+    maps = checked_map("saliency", saliency, non_negative=non_negative)
+    truth = checked_map("density", density, like=saliency, non_negative=non_negative)
+    finer = torch.promote_types(maps.dtype, truth.dtype)
+    return maps.to(finer), truth.to(finer)
 
 
-def _flat_counts(counts: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
-    _check_same_shape("fixation_counts", counts, saliency)
-    flat = _double(counts).flatten(1)
-    if bool((flat < 0).any()):
-        raise ValueError(f"fixation_counts must not be negative, lowest value is {flat.min():.4g}")
-    return flat
+def _centred(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A new (B, H, W) with mean 0 and a span of 1, all 0 for a constant map; and (B,) bool, True where constant."""
+    # Brought to a span of 1 first: squares of a density of tiny values would underflow.
+    unit, constant = unit_span(values)
+    mean = total(unit) / (values.shape[1] * values.shape[2])
+    return unit.sub_(mean.to(unit.dtype)[:, None, None]), constant
 
 
-def _check_same_shape(name: str, values: torch.Tensor, saliency: torch.Tensor) -> None:
-    if values.shape != saliency.shape:
-        raise ValueError(
-            f"{name} is {tuple(values.shape)}, the map {tuple(saliency.shape)}: they must be equal; "
-            "bring the map to the size of the ground truth first"
-        )
+def _standardised(values: torch.Tensor) -> torch.Tensor:
+    centred, _ = _centred(values)
+    deviation = row_norm(centred) / math.sqrt(values.shape[1] * values.shape[2])
+    return centred.div_(torch.where(deviation == 0, 1.0, deviation).to(values.dtype)[:, None, None])
 
 
-def _double(values: torch.Tensor) -> torch.Tensor:
-    return (values.cpu() if values.device.type == "mps" else values).double()
+def _both_to_sum_one(saliency: torch.Tensor, density: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Both maps made to sum to 1, and (B,) bool: True where the density is empty."""
+    maps, reference = _pair(saliency, density, non_negative=True)
+    (predicted, _), (truth, empty) = to_sum_one(maps), to_sum_one(reference)
+    return predicted, truth, empty
 
 
-def _constant(flat: torch.Tensor) -> torch.Tensor:
-    """(B,) bool; by the values, since the deviation of a constant map may round to something above 0."""
-    return flat.amax(1) == flat.amin(1)
+def _regularised_kl(predicted: torch.Tensor, truth: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Sum of Q log(eps + Q / (P + eps)); overwrites `predicted`."""
+    ratio = torch.div(truth, predicted.add_(epsilon), out=predicted).add_(epsilon)
+    return total(ratio.log_().mul_(truth))
 
 
-def _standardised(flat: torch.Tensor) -> torch.Tensor:
-    """(B, N) with mean 0 and standard deviation 1; all 0 for a constant map."""
-    # Brought to a span of 1 first: squares of a float64 density of tiny values would underflow.
-    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
-    constant = high == low
-    unit = (flat - low) / torch.where(constant, 1.0, high - low)
-    centred = unit - unit.mean(1, keepdim=True)
-    deviation = centred.square().mean(1, keepdim=True).sqrt()
-    return centred / torch.where(constant, 1.0, deviation)
+def _regularised_bits(values: torch.Tensor, fixated: Fixated) -> torch.Tensor:
+    """(B, K) log2(eps + P) at the cells, P the map stretched to [0, 1] and made to sum to 1."""
+    low, high = (value[:, :, 0].double() for value in extremes(values))
+    mass = total(values)[:, None] - low * (values.shape[1] * values.shape[2])
+    mass = mass.where(high != low, 1.0).where(mass.isfinite(), torch.nan)
+    return torch.log2(KL_EPSILON + (fixated.of(values) - low) / mass)
 
 
-def _to_sum_one(flat: torch.Tensor) -> torch.Tensor:
-    """(B, N) that sums to 1; an all-zero map stays as it is."""
-    total = flat.sum(1, keepdim=True)
-    return flat / torch.where(total == 0, 1.0, total)
+def _transport() -> Any:
+    try:
+        return importlib.import_module("ot").lp.emd2
+    except ImportError as error:
+        raise ConfigError("emd needs POT, which is not installed: pip install 'vidsal[emd]'") from error
 
 
-def _truth_to_sum_one(density: torch.Tensor, saliency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The density as (B, N) that sums to 1, and (B,) bool: True where it is empty."""
-    truth = _flat_truth(density, saliency, non_negative=True)
-    return _to_sum_one(truth), truth.sum(1) == 0
+def _middles(size: int, cell: int) -> npt.NDArray[np.float64]:
+    """The middles of the squares along one side, in units of `cell`; the last square may be cut off."""
+    edges = np.append(np.arange(0, size, cell), size) / cell
+    return (edges[:-1] + edges[1:]) / 2
+
+
+def _distances(rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(R * C, R * C) Euclidean distances between all squares."""
+    y, x = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
+    return np.hypot(y[:, None] - y, x[:, None] - x)
+
+
+def _summed_over_squares(maps: torch.Tensor, cell: int) -> torch.Tensor:
+    """(B, R * C) float64."""
+    height, width = maps.shape[1:]
+    padded = torch.nn.functional.pad(maps, (0, -width % cell, 0, -height % cell)).double()
+    rows, columns = padded.shape[1] // cell, padded.shape[2] // cell
+    return padded.reshape(-1, rows, cell, columns, cell).sum((2, 4)).flatten(1)
+
+
+def _least_work(
+    work: Any,
+    source: npt.NDArray[np.float64],
+    target: npt.NDArray[np.float64],
+    costs: npt.NDArray[np.float64],
+) -> float:
+    if not np.isfinite(source.sum() + target.sum()):
+        return math.nan
+    if not source.any() or not target.any():
+        return float((costs @ target).max())
+    # The solver asks for equal masses, and single cells were rounded to the precision of the map.
+    return float(work(source / source.sum(), target / target.sum(), costs, numItermax=_EMD_ITERATIONS))

@@ -108,7 +108,8 @@ def total(values: torch.Tensor) -> torch.Tensor:
 
 def row_norm(values: torch.Tensor) -> torch.Tensor:
     """(B,) float64, the Euclidean norm of each picture."""
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(values, dim=2).double(), dim=1)
+    rows: torch.Tensor = torch.linalg.vector_norm(values, dim=2)
+    return rows.double().square().sum(1).sqrt()
 
 
 def unit_span(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -136,7 +137,7 @@ def generators(seed: int | Sequence[int], pictures: int) -> list[np.random.Gener
     Raises:
         ValueError: There is neither one seed nor one a picture.
     """
-    seeds = [seed] * pictures if isinstance(seed, int) else list(seed)
+    seeds = [seed] * pictures if isinstance(seed, (int, np.integer)) else list(seed)
     if len(seeds) != pictures:
         raise ValueError(f"seed must be one number or one for each of the {pictures} pictures, got {len(seeds)}")
     return [np.random.default_rng(each) for each in seeds]

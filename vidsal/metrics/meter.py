@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from vidsal.metrics import functional
+from vidsal.metrics import auc, functional
 
 __all__ = ["ScoreMeter"]
 
@@ -18,7 +18,7 @@ _BY_DENSITY: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 }
 _BY_FIXATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "nss": functional.nss,
-    "auc_judd": functional.auc_judd,
+    "auc_judd": auc.auc_judd,
 }
 
 
