@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from vidsal import metrics
 from vidsal.errors import ConfigError
+from vidsal.metrics import inputs
 
 Pair = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -790,6 +791,125 @@ def test_areas_and_gains_equal_those_of_pysaliency_models(pysaliency: ModuleType
         assert ours.tolist() == pytest.approx(expected, abs=1e-6)
 
 
+# What is shared between metrics.
+
+
+def test_metrics_score_prepared_maps_as_they_do_tensors() -> None:
+    pictures = [picture(seed, levels=5) for seed in range(3)]
+    maps, truth, counts = (batch(*column) for column in zip(*pictures, strict=True))
+    others = batch(*(picture(seed)[2] for seed in (7, 8, 9)))
+    prepared, target = metrics.Maps(maps), metrics.Maps(truth, name="density")
+    fixated, negatives = metrics.FixatedCells(counts), metrics.FixatedCells(others)
+    for _ in range(2):  # the second time from what was kept
+        for metric in BY_DENSITY:
+            assert torch.equal(metric(prepared, target), metric(maps, truth))
+        for metric in BY_FIXATIONS:
+            assert torch.equal(metric(prepared, fixated), metric(maps, counts))
+        for shuffled in (metrics.shuffled_auc, metrics.shuffled_auc_mit):
+            assert torch.equal(shuffled(prepared, fixated, negatives), shuffled(maps, counts, others))
+        gain = metrics.information_gain_mit(prepared, target, fixated)
+        assert torch.equal(gain, metrics.information_gain_mit(maps, truth, counts))
+    with pytest.raises(ValueError, match=r"fixation_counts is \(3, 6, 9\), the map \(1, 6, 9\)"):
+        metrics.nss(maps[:1], fixated)
+    with pytest.raises(TypeError, match="got ndarray; NumPy arrays need"):
+        metrics.nss(maps.numpy(), counts)
+    assert repr(prepared) == "Maps((3, 6, 9), torch.float64)"
+    assert repr(fixated).startswith("FixatedCells((3, 6, 9), at most ")
+
+
+def test_a_picture_of_many_bands_scores_as_one_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, truth, _ = (batch(array) for array in picture(14))
+    expected = [metric(maps, truth) for metric in BY_DENSITY]
+    monkeypatch.setattr(inputs, "_BAND", 20)  # two rows of nine
+    for metric, score in zip(BY_DENSITY, expected, strict=True):
+        exact = 1e-6 if metric is metrics.kl_dreyeve else 1e-12
+        torch.testing.assert_close(metric(maps, truth), score, rtol=0, atol=exact)
+
+
+# The fixations of others.
+
+
+def pool_of_videos() -> metrics.NegativePool:
+    """Video a has pictures 0 to 3, b 4 to 23, c 24; picture i looks at both rows of column i of 2 x 25 pixels."""
+    points = [np.array([[i + 0.5, 0.5], [i + 0.5, 1.5]], np.float32) for i in range(25)]
+    return metrics.NegativePool(points, [(2, 25)] * 25, ["a"] * 4 + ["b"] * 20 + ["c"])
+
+
+def lenders(counts: torch.Tensor) -> set[int]:
+    assert counts[0].tolist() == counts[1].tolist()
+    return set(counts[0].nonzero().flatten().tolist())
+
+
+def test_all_other_videos_lend_all_their_fixations() -> None:
+    pool = pool_of_videos()
+    assert len(pool) == 25
+    for index, own in ((0, range(4)), (1, range(4)), (10, range(4, 24)), (24, [24]), (2, range(4))):
+        assert lenders(pool.draw(index, form="all")) == set(range(25)) - set(own)
+    assert lenders(pool.draw(0, form="all", own_video=True)) == set(range(25))
+    changed = pool.draw(0, form="all")
+    changed += 5
+    assert pool.draw(0, form="all").max() == 1  # what was handed out is not what is kept
+
+
+def test_drawn_pictures_are_of_other_videos() -> None:
+    pool = pool_of_videos()
+    for seed in range(30):
+        one_of_each = lenders(pool.draw(24, form="mit", seed=seed))
+        assert len(one_of_each) == 2
+        assert min(one_of_each) < 4 <= max(one_of_each) < 24
+        from_all = lenders(pool.draw(0, form="dhf1k", seed=seed))
+        assert len(from_all) == 10
+        assert not from_all & set(range(4))
+    assert len(lenders(pool.draw(0, form="dhf1k", pictures=50))) == 21
+    with_own = [lenders(pool.draw(5, form="dhf1k", pictures=20, own_video=True, seed=seed)) for seed in range(20)]
+    assert any(5 in drawn for drawn in with_own)
+
+
+def test_a_draw_is_decided_by_the_seed_and_the_picture() -> None:
+    pool = pool_of_videos()
+    for form in ("mit", "dhf1k"):
+        first = pool.draw(24, form=form, seed=1, pictures=1)
+        assert torch.equal(first, pool_of_videos().draw(24, form=form, seed=1, pictures=1))
+        assert len({tuple(pool.draw(24, form=form, seed=seed, pictures=1)[0].tolist()) for seed in range(40)}) > 10
+        assert len({tuple(pool.draw(index, form=form, pictures=2)[0].tolist()) for index in range(4, 24)}) > 3
+
+
+def test_long_videos_lend_more_only_where_pictures_are_drawn_from_the_list_of_all() -> None:
+    pool = pool_of_videos()
+    of_b = {
+        form: np.mean([min(lenders(pool.draw(24, form=form, pictures=1, seed=seed))) >= 4 for seed in range(400)])
+        for form in ("mit", "dhf1k")
+    }
+    assert of_b["mit"] == pytest.approx(1 / 2, abs=0.1)
+    assert of_b["dhf1k"] == pytest.approx(20 / 24, abs=0.08)
+
+
+def test_points_are_brought_to_the_size_of_the_picture() -> None:
+    seen = np.array([[0.0, 0.0], [99.99, 49.99], [50.0, 25.0], [50.0, 24.9], [100.0, 10.0], [-0.1, 3.0]])
+    pool = metrics.NegativePool([np.zeros((0, 2)), seen], [(4, 8), (50, 100)], ["a", "b"])
+    expected = torch.zeros(4, 8, dtype=torch.int64)
+    expected[0, 0] = expected[3, 7] = expected[2, 4] = expected[1, 4] = 1  # two points lie beside the picture
+    assert torch.equal(pool.draw(0, form="all"), expected)
+    assert pool.draw(0, form="mit", height=1, width=2).tolist() == [[1, 3]]
+    assert pool.draw(1, form="dhf1k").shape == (50, 100)
+    assert not pool.draw(1, form="all").any()  # nobody else was looked at
+
+
+def test_a_pool_refuses_what_it_cannot_place() -> None:
+    points = [np.zeros((1, 2))]
+    with pytest.raises(ValueError, match="one entry a picture, got 1, 2, 1"):
+        metrics.NegativePool(points, [(4, 4)] * 2, ["a"])
+    with pytest.raises(ValueError, match=r"points\[0\] must be \(n, 2\), got \(3,\)"):
+        metrics.NegativePool([np.zeros(3)], [(4, 4)], ["a"])
+    pool = metrics.NegativePool(points, [(4, 4)], ["a"])
+    with pytest.raises(IndexError, match="picture 1 of 1"):
+        pool.draw(1, form="all")
+    with pytest.raises(ValueError, match="form must be all, mit or dhf1k, got 'some'"):
+        pool.draw(0, form="some")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="pictures must be at least 1"):
+        pool.draw(0, form="mit", pictures=0)
+
+
 # The meter.
 
 
@@ -843,9 +963,76 @@ def test_the_meter_refuses_a_broken_map_and_adds_nothing(value: float) -> None:
     assert len(meter) == 0
 
 
+def test_the_meter_scores_by_every_metric_it_knows(transport: None) -> None:
+    everything = [picture(seed) for seed in range(3)]
+    maps, truth, counts = (batch(*column) for column in zip(*everything, strict=True))
+    baseline = batch(*(picture(seed)[1] for seed in (4, 5, 6)))
+    forms: tuple[metrics.NegativeForm, ...] = ("all", "mit", "dhf1k")
+    negatives = {form: batch(*(picture(10 * i + n)[2] for n in (2, 3, 4))) for i, form in enumerate(forms)}
+    meter = metrics.ScoreMeter(list(metrics.METRICS))
+    meter.update(maps, truth, counts, baseline=baseline, negatives=negatives, seed=[5, 6, 7])
+    expected = {
+        "kl_pysaliency": metrics.kl_pysaliency(maps, truth),
+        "auc_borji": metrics.auc_borji(maps, counts, seed=[5, 6, 7]),
+        "shuffled_auc": metrics.shuffled_auc(maps, counts, negatives["all"]),
+        "shuffled_auc_mit": metrics.shuffled_auc_mit(maps, counts, negatives["mit"], seed=[5, 6, 7]),
+        "shuffled_auc_dhf1k": metrics.shuffled_auc_mit(maps, counts, negatives["dhf1k"], seed=[5, 6, 7]),
+        "information_gain_mit": metrics.information_gain_mit(maps, baseline, counts),
+        "emd": metrics.emd(maps, truth),
+    }
+    for name, scores in expected.items():
+        assert meter.scores()[name] == pytest.approx(scores.tolist(), abs=1e-12)
+    densities = [(s / s.sum(), b / b.sum()) for s, b in zip(maps.numpy(), baseline.numpy(), strict=True)]
+    gains = [
+        -math.inf if (density[c > 0] == 0).any() else reference.information_gain(density, base, c)
+        for (density, base), (_, _, c) in zip(densities, everything, strict=True)
+    ]
+    assert meter.scores()["information_gain"] == pytest.approx(gains, abs=1e-12)
+    assert set(meter.counts().values()) == {3}
+
+
+def test_the_meter_asks_for_what_its_metrics_need() -> None:
+    maps, truth, counts = (batch(array) for array in picture(0))
+    with pytest.raises(ConfigError, match="there is no metric 'auc'; known are nss, cc, "):
+        metrics.ScoreMeter(["nss", "auc"])
+    for names, missing in (
+        (["cc"], "cc needs density"),
+        (["information_gain"], "information_gain needs baseline"),
+        (["nss", "shuffled_auc_dhf1k"], "shuffled_auc_dhf1k needs negatives dhf1k"),
+    ):
+        meter = metrics.ScoreMeter(names)
+        with pytest.raises(ConfigError, match=missing):
+            meter.update(maps, None, counts, negatives={"mit": counts})
+        assert len(meter) == 0
+    meter = metrics.ScoreMeter(["auc_judd"])
+    meter.update(maps, fixation_counts=counts)
+    assert len(meter) == 1
+    meter = metrics.ScoreMeter(["cc"])
+    meter.update(maps, truth)
+    assert meter.names == ("cc",)
+
+
 @pytest.mark.gpu
 def test_scores_on_a_gpu_equal_those_on_the_cpu() -> None:
     pictures = [picture(seed, levels=4) for seed in range(3)]
-    maps, truth, counts = (batch(*column) for column in zip(*pictures, strict=True))
-    for metric, target in [(metric, truth) for metric in BY_DENSITY] + [(metric, counts) for metric in BY_FIXATIONS]:
-        torch.testing.assert_close(metric(maps.cuda(), target.cuda()).cpu(), metric(maps, target))
+    columns = [batch(*column) for column in zip(*pictures, strict=True)]
+    others = batch(*(picture(seed)[2] for seed in (7, 8, 9)))
+    scores = []
+    for device in ("cpu", "cuda"):
+        maps, truth, counts, negatives = (values.to(device) for values in (*columns, others))
+        scores.append(
+            [
+                *(metric(maps, truth) for metric in BY_DENSITY),
+                *(
+                    metric(maps, counts, **seeds)
+                    for metric, seeds in zip(BY_FIXATIONS, ({}, {}, {"seed": [1, 2, 3]}, {"seed": 4}), strict=True)
+                ),
+                metrics.information_gain(log_density(maps), log_density(truth), counts),
+                metrics.information_gain_mit(maps, truth, counts),
+                metrics.shuffled_auc(maps, counts, negatives),
+                metrics.shuffled_auc_mit(maps, counts, negatives),
+            ]
+        )
+    for here, there in zip(*scores, strict=True):
+        assert there.device.type == "cuda"
+        torch.testing.assert_close(there.cpu(), here, rtol=0, atol=2e-6)  # one form is float32 by definition

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidsal.metrics.inputs import Fixated, checked_map, extremes, fixated_cells, generators
+from vidsal.metrics.inputs import FixatedCells, Maps, generators
 
 __all__ = ["auc_borji", "auc_judd", "auc_judd_mit", "shuffled_auc", "shuffled_auc_mit"]
 
 
-def auc_judd(saliency: torch.Tensor, fixation_counts: torch.Tensor) -> torch.Tensor:
+def auc_judd(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | FixatedCells) -> torch.Tensor:
     """Area under the ROC curve of "fixation or not" by the map's value. Higher is better, from 0 to 1, chance is .5.
 
     The exact area in the form of the Tübingen benchmark: every fixation is a positive, those on one cell counted each;
@@ -50,19 +50,16 @@ def auc_judd(saliency: torch.Tensor, fixation_counts: torch.Tensor) -> torch.Ten
         >>> auc_judd(saliency, counts)  # ((1 + 2/2) / 4 + (3 + 1/2) / 4) / 2
         tensor([0.6875], dtype=torch.float64)
     """
-    maps = checked_map("saliency", saliency)
-    fixated = fixated_cells(fixation_counts, saliency)
-    flat = maps.flatten(1)
-    ordered = _sorted(flat)
-    values = flat.gather(1, fixated.cells)
-    rank = _below(ordered, values) + _not_above(ordered, values)
-    score = (rank.double() * fixated.weights).sum(1) / (fixated.weights.sum(1) * 2 * flat.shape[1])
-    return score.masked_fill(ordered[:, -1].isnan(), torch.nan)  # NaN sorts last
+    maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
+    values = maps.at(fixated.cells)
+    rank = _below(maps.ordered, values) + _not_above(maps.ordered, values)
+    score = (rank * fixated.weights).sum(1) / (fixated.total * 2 * maps.cells)
+    return score.masked_fill(maps.high.isnan(), torch.nan)
 
 
 def auc_judd_mit(
-    saliency: torch.Tensor,
-    fixation_counts: torch.Tensor,
+    saliency: torch.Tensor | Maps,
+    fixation_counts: torch.Tensor | FixatedCells,
     *,
     jitter: float = 1e-7,
     seed: int | Sequence[int] = 0,
@@ -98,33 +95,31 @@ def auc_judd_mit(
         >>> auc_judd_mit(saliency, counts)  # points (0, 0), (0, 1/2), (1/2, 1), (1, 1)
         tensor([0.8750], dtype=torch.float64)
     """
-    maps = checked_map("saliency", saliency)
-    fixated = fixated_cells(fixation_counts, saliency)
+    maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
     if jitter < 0:
         raise ValueError(f"jitter must not be negative, got {jitter}")
-    low, high = (value.double() for value in extremes(maps))
-    span = torch.where(high == low, 1.0, high - low)
-    unit = maps.to(torch.float64, copy=True).sub_(low).div_(span).flatten(1)
-    if jitter:
-        unit += _noise(seed, *unit.shape).to(unit.device).mul_(jitter)
-    once = fixated.once()
-    found, cells = once.sum(1, keepdim=True), unit.shape[1]
-    # Filled places sort behind all others and become the corner (1, 1), which adds nothing to the area.
-    values = torch.where(once > 0, unit.gather(1, fixated.cells), -torch.inf).sort(1, descending=True).values
-    above = cells - _below(_sorted(unit), values)
-    place = torch.arange(1, values.shape[1] + 1, device=unit.device, dtype=torch.float64)
-    filled = place > found
-    hits = (place / found).masked_fill(filled, 1.0)
-    false_alarms = ((above - place) / (cells - found)).masked_fill(filled, 1.0)
-    corners = (hits.new_zeros(len(hits), 1), hits.new_ones(len(hits), 1))
-    curve = [torch.cat([corners[0], points, corners[1]], 1) for points in (hits, false_alarms)]
-    score = torch.trapezoid(*curve, dim=1)
-    return score.masked_fill(((found == 0) | (found == cells))[:, 0] | _broken(low, high), torch.nan)
+    above = torch.zeros(fixated.weights.shape, dtype=torch.float64)
+    found = fixated.found.masked_fill(maps.broken, 0.0).long().tolist()
+    ordered, values = maps.ordered.cpu().numpy(), maps.at(fixated.cells).cpu().numpy()
+    for picture, (rng, n) in enumerate(zip(generators(seed, len(found)), found, strict=True)):
+        if n:
+            counted = _not_below_with_noise(ordered[picture], values[picture, :n], jitter, rng)
+            above[picture, :n] = torch.from_numpy(counted)
+    above = above.to(maps.device)
+    total = fixated.found[:, None]
+    # Places filled up become the corner (1, 1), which adds nothing to the area.
+    place = torch.arange(1, above.shape[1] + 1, device=above.device, dtype=torch.float64)
+    filled = place > total
+    hits = (place / total).masked_fill(filled, 1.0)
+    false_alarms = ((above - place) / (maps.cells - total)).masked_fill(filled, 1.0)
+    first, last = hits.new_zeros(len(hits), 1), hits.new_ones(len(hits), 1)
+    score = torch.trapezoid(torch.cat([first, hits, last], 1), torch.cat([first, false_alarms, last], 1), dim=1)
+    return score.masked_fill(maps.broken | (fixated.found == 0) | (fixated.found == maps.cells), torch.nan)
 
 
 def auc_borji(
-    saliency: torch.Tensor,
-    fixation_counts: torch.Tensor,
+    saliency: torch.Tensor | Maps,
+    fixation_counts: torch.Tensor | FixatedCells,
     *,
     splits: int = 100,
     step: float = 0.1,
@@ -159,18 +154,23 @@ def auc_borji(
         >>> auc_borji(saliency, torch.tensor([[[0, 0], [1, 1]]]), splits=4000).item() > 0.7  # 3/4
         True
     """
-    maps = checked_map("saliency", saliency)
-    fixated = fixated_cells(fixation_counts, saliency)
+    maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
     _check_sampling(splits, step)
-    size = maps.shape[1] * maps.shape[2]
-    found = fixated.once().sum(1).long().tolist()
-    draws = [rng.integers(size, size=splits * n) for rng, n in zip(generators(seed, len(maps)), found, strict=True)]
-    drawn = _padded(draws, [np.ones(len(each)) for each in draws], maps.device)
-    score = _stepped_area(maps, fixated, drawn, step)
-    return score.masked_fill(fixated.once().sum(1) < 2, torch.nan)
+    wanted = fixated.found.long().tolist()
+    drawn = torch.zeros(len(wanted), splits * max([1, *wanted]), dtype=torch.int64)
+    weights = torch.zeros(drawn.shape, dtype=torch.float64)
+    for picture, (rng, n) in enumerate(zip(generators(seed, len(wanted)), wanted, strict=True)):
+        drawn[picture, : splits * n] = torch.from_numpy(rng.integers(maps.cells, size=splits * n))
+        weights[picture, : splits * n] = 1.0
+    score = _stepped_area(maps, fixated, drawn.to(maps.device), weights.to(maps.device), step)
+    return score.masked_fill(fixated.found < 2, torch.nan)
 
 
-def shuffled_auc(saliency: torch.Tensor, fixation_counts: torch.Tensor, other_counts: torch.Tensor) -> torch.Tensor:
+def shuffled_auc(
+    saliency: torch.Tensor | Maps,
+    fixation_counts: torch.Tensor | FixatedCells,
+    other_counts: torch.Tensor | FixatedCells,
+) -> torch.Tensor:
     """Shuffled AUC, exact: fixations of this picture against those of others. Higher is better, chance is .5.
 
     The chance that a fixation lies on a higher value than a fixation of another picture, put on this one, does; ties
@@ -197,23 +197,21 @@ def shuffled_auc(saliency: torch.Tensor, fixation_counts: torch.Tensor, other_co
         >>> shuffled_auc(saliency, here, elsewhere)  # ((3 + 1/2) / 4 + 4/4) / 2
         tensor([0.9375], dtype=torch.float64)
     """
-    maps = checked_map("saliency", saliency)
-    fixated = fixated_cells(fixation_counts, saliency)
-    others = fixated_cells(other_counts, saliency, name="other_counts")
-    flat = maps.flatten(1)
-    positive = flat.gather(1, fixated.cells)
-    negative, order = flat.gather(1, others.cells).sort(1)
+    maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
+    others = FixatedCells.of(other_counts, saliency, name="other_counts")
+    positive = maps.at(fixated.cells)
+    negative, order = maps.at(others.cells).sort(1)
     weights = others.weights.gather(1, order)
     up_to = torch.cat([weights.new_zeros(len(weights), 1), weights.cumsum(1)], 1)
     rank = up_to.gather(1, _below(negative, positive)) + up_to.gather(1, _not_above(negative, positive))
-    score = (rank * fixated.weights).sum(1) / (2 * fixated.weights.sum(1) * weights.sum(1))
-    return score.masked_fill(maps.amax((1, 2)).isnan(), torch.nan)
+    score = (rank * fixated.weights).sum(1) / (2 * fixated.total * others.total)
+    return score.masked_fill(maps.high.isnan(), torch.nan)
 
 
 def shuffled_auc_mit(
-    saliency: torch.Tensor,
-    fixation_counts: torch.Tensor,
-    other_counts: torch.Tensor,
+    saliency: torch.Tensor | Maps,
+    fixation_counts: torch.Tensor | FixatedCells,
+    other_counts: torch.Tensor | FixatedCells,
     *,
     splits: int = 100,
     step: float = 0.1,
@@ -251,24 +249,14 @@ def shuffled_auc_mit(
         >>> shuffled_auc_mit(saliency, here, elsewhere)  # two of two drawn: ((1 + 1/2) + 2) / 4
         tensor([0.8750], dtype=torch.float64)
     """
-    maps = checked_map("saliency", saliency)
-    fixated = fixated_cells(fixation_counts, saliency)
-    others = fixated_cells(other_counts, saliency, name="other_counts")
+    maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
+    others = FixatedCells.of(other_counts, saliency, name="other_counts")
     _check_sampling(splits, step)
-    found = fixated.once().sum(1).long().tolist()
-    available = others.once().sum(1).long().tolist()
-    times = [
-        _times_drawn(rng, splits, n, m) for rng, n, m in zip(generators(seed, len(maps)), found, available, strict=True)
-    ]
-    weights = torch.zeros_like(others.weights)
-    for row, each in enumerate(times):
-        weights[row, : len(each)] = torch.from_numpy(each)
-    return _stepped_area(maps, fixated, Fixated(others.cells, weights), step)
-
-
-def _sorted(flat: torch.Tensor) -> torch.Tensor:
-    # NumPy's vectorised sort is 20 times as fast as torch's on a CPU.
-    return torch.from_numpy(np.sort(flat.numpy(), axis=1)) if flat.device.type == "cpu" else flat.sort(1).values
+    times = torch.zeros(others.weights.shape, dtype=torch.float64)
+    numbers = zip(fixated.found.long().tolist(), others.found.long().tolist(), strict=True)
+    for picture, (rng, (n, m)) in enumerate(zip(generators(seed, len(times)), numbers, strict=True)):
+        times[picture, :m] = torch.from_numpy(_times_drawn(rng, splits, n, m))
+    return _stepped_area(maps, fixated, others.cells, times.to(maps.device), step)
 
 
 def _below(ordered: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -279,15 +267,33 @@ def _not_above(ordered: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.searchsorted(ordered, values.contiguous(), right=True)
 
 
-def _broken(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """(B,) bool, True where the map holds NaN or infinity."""
-    return ~((high - low).isfinite() & high.isfinite())[:, 0, 0]
+def _not_below_with_noise(
+    ordered: npt.NDArray[np.floating], values: npt.NDArray[np.floating], jitter: float, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """How many of the N stretched and jittered cells are not below each of n of them, highest of these first.
 
-
-def _noise(seed: int | Sequence[int], pictures: int, cells: int) -> torch.Tensor:
-    """(B, N) float64, or (1, N) where all pictures share a seed."""
-    shared = isinstance(seed, (int, np.integer))
-    return torch.from_numpy(np.stack([rng.random(cells) for rng in generators(seed, 1 if shared else pictures)]))
+    Noise decides only between cells closer than `jitter`, so it is drawn for the neighbours of the n cells alone. Cells
+    are told apart by their place in the order: which of several equal ones is which does not matter.
+    """
+    low, span = float(ordered[0]), float(ordered[-1]) - float(ordered[0]) or 1.0
+    values = np.sort(values)
+    # Borders a little further out than the noise reaches, since stretching rounds.
+    reach = jitter * span * (1 + 1e-6) + 4 * np.spacing(np.abs(ordered[[0, -1]]).max()).astype(np.float64)
+    first = np.searchsorted(ordered, (values - reach).astype(ordered.dtype), side="left")
+    end = np.searchsorted(ordered, (values + reach).astype(ordered.dtype), side="right")
+    # Borders rise with the values: neighbours that overlap are cut where the ones before end.
+    start = np.maximum(first, np.concatenate([[0], np.maximum.accumulate(end)[:-1]]))
+    lengths = np.maximum(end - start, 0)
+    offset = np.cumsum(lengths) - lengths
+    near = np.arange(lengths.sum()) + np.repeat(start - offset, lengths)
+    noisy = (ordered[near].astype(np.float64) - low) / span + jitter * rng.random(len(near))
+    # The n cells themselves: the first of the cells equal to each, the next for another of the same value.
+    place = np.searchsorted(ordered, values) + np.arange(len(values)) - np.searchsorted(values, values)
+    index = np.searchsorted(near, place)
+    thresholds = noisy[index]
+    # Cells that were not drawn lie on the same side of a cell with noise and without.
+    not_below = len(ordered) - place + index - np.searchsorted(np.sort(noisy), thresholds)
+    return np.asarray(not_below[np.argsort(-thresholds)], np.int64)
 
 
 def _check_sampling(splits: int, step: float) -> None:
@@ -307,33 +313,22 @@ def _times_drawn(rng: np.random.Generator, splits: int, wanted: int, available: 
     return np.bincount(drawn.ravel(), minlength=available).astype(np.float64)
 
 
-def _padded(
-    cells: Sequence[npt.NDArray[np.int64]], weights: Sequence[npt.NDArray[np.float64]], device: torch.device
-) -> Fixated:
-    longest = max([1, *(len(each) for each in cells)])
-    places = np.zeros((len(cells), longest), np.int64)
-    filled = np.zeros((len(cells), longest))
-    for row, (place, weight) in enumerate(zip(cells, weights, strict=True)):
-        places[row, : len(place)], filled[row, : len(place)] = place, weight
-    return Fixated(torch.from_numpy(places).to(device), torch.from_numpy(filled).to(device))
-
-
-def _stepped_area(maps: torch.Tensor, fixated: Fixated, negatives: Fixated, step: float) -> torch.Tensor:
-    """The area under the curve with thresholds at the multiples of `step`, fixated cells once, negatives by weight.
+def _stepped_area(
+    maps: Maps, fixated: FixatedCells, negatives: torch.Tensor, weights: torch.Tensor, step: float
+) -> torch.Tensor:
+    """The area under the curve with thresholds at the multiples of `step`, for (B, R) negative cells and their weights.
 
     Straight lines between the points of a curve make values between two thresholds tie, and ties count one half: so the
     area is the mean, over the negatives, of the share of positives in a higher bin and half of that in the same one.
     The mean over splits of equal size is then the mean over all negatives that were ever drawn.
     """
-    low, high = (value[:, :, 0].double() for value in extremes(maps))
-    span = torch.where(high == low, 1.0, high - low)
     # Rounded, so that .3 is .3 and not 3 x .1, which lies above it.
     thresholds = torch.tensor(np.round(np.arange(0, 1 + step / 2, step), 12), device=maps.device)
     positive, negative = (
-        torch.bucketize((cells.of(maps) - low) / span, thresholds, right=True) for cells in (fixated, negatives)
+        torch.bucketize(maps.unit_at(cells), thresholds, right=True) for cells in (fixated.cells, negatives)
     )
-    once = fixated.once()
-    share = once.new_zeros(len(once), len(thresholds) + 1).scatter_add_(1, positive, once / once.sum(1, keepdim=True))
+    share = weights.new_zeros(len(weights), len(thresholds) + 1)
+    share.scatter_add_(1, positive, fixated.once / fixated.found[:, None])
     won = share.flip(1).cumsum(1).flip(1) - share / 2
-    score = (won.gather(1, negative) * negatives.weights).sum(1) / negatives.weights.sum(1)
-    return score.masked_fill(_broken(low[..., None], high[..., None]), torch.nan)
+    score = (won.gather(1, negative) * weights).sum(1) / weights.sum(1)
+    return score.masked_fill(maps.broken, torch.nan)

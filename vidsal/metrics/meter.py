@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from vidsal.metrics import auc, functional
+from vidsal.errors import ConfigError
+from vidsal.metrics.catalogue import METRICS, Metric
+from vidsal.metrics.inputs import FixatedCells, Maps
+from vidsal.metrics.negatives import NegativeForm
 
 __all__ = ["ScoreMeter"]
-
-_BY_DENSITY: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "cc": functional.cc,
-    "sim": functional.sim,
-    "kl": functional.kl,
-}
-_BY_FIXATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "nss": functional.nss,
-    "auc_judd": auc.auc_judd,
-}
 
 
 class ScoreMeter:
@@ -27,7 +20,7 @@ class ScoreMeter:
 
     A picture whose ground truth says nothing (see `functional`) is left out of that metric's mean;
     `counts` tells over how many pictures each mean was taken. How the pictures are grouped into batches changes
-    nothing, nor does their order.
+    nothing, nor does their order. What several metrics need of a batch is worked out once.
 
     Example:
         >>> meter = ScoreMeter()
@@ -40,9 +33,22 @@ class ScoreMeter:
     """
 
     names: tuple[str, ...] = ("nss", "cc", "sim", "kl", "auc_judd")
-    """The metrics, in the order in which they are reported."""
+    """The metrics, in the order in which they are reported; these unless others are asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] | None = None) -> None:
+        """Starts with no pictures.
+
+        Args:
+            names: of the metrics, as `METRICS` has them; None means the usual five.
+
+        Raises:
+            ConfigError: A name is unknown.
+        """
+        if names is not None:
+            unknown = [name for name in names if name not in METRICS]
+            if unknown:
+                raise ConfigError(f"there is no metric {unknown[0]!r}; known are {', '.join(METRICS)}")
+            self.names = tuple(dict.fromkeys(names))
         self._scores: dict[str, list[float]] = {}
         self.reset()
 
@@ -50,26 +56,50 @@ class ScoreMeter:
         """Forgets all pictures."""
         self._scores = {name: [] for name in self.names}
 
-    def update(self, saliency: torch.Tensor, density: torch.Tensor, fixation_counts: torch.Tensor) -> None:
+    def update(
+        self,
+        saliency: torch.Tensor,
+        density: torch.Tensor | None = None,
+        fixation_counts: torch.Tensor | None = None,
+        *,
+        baseline: torch.Tensor | None = None,
+        negatives: Mapping[NegativeForm, torch.Tensor] | None = None,
+        seed: int | Sequence[int] = 0,
+    ) -> None:
         """Adds B pictures.
 
         Args:
             saliency: (B, H, W) float32 or float64, non-negative maps of any scale.
-            density: (B, H, W) ground truth of any scale, for CC, SIM and KL.
-            fixation_counts: (B, H, W) fixations a cell, for NSS and AUC.
+            density: (B, H, W) ground truth of any scale, for CC, SIM, KL and EMD.
+            fixation_counts: (B, H, W) fixations a cell, for NSS, AUC and information gain.
+            baseline: (B, H, W) non-negative maps that information gain is measured over.
+            negatives: (B, H, W) fixations of other pictures a cell, for each form of shuffled AUC that is asked for.
+            seed: of the draws, one for all pictures or one for each; see `auc`.
 
         Raises:
+            ConfigError: A metric that was asked for lacks what it needs.
             TypeError: A map is not float32 or float64.
             ValueError: The shapes differ, a value is negative, or a map holds NaN or infinity. Nothing is added then.
         """
-        for name, values in (("saliency", saliency), ("density", density), ("fixation_counts", fixation_counts)):
+        given = {"saliency": saliency, "density": density, "fixation_counts": fixation_counts, "baseline": baseline}
+        given |= {f"negatives {form}": counts for form, counts in (negatives or {}).items()}
+        for name, values in given.items():
             # Left in, it would come out as NaN and drop out of the mean as a picture without ground truth does.
-            if not bool(values.isfinite().all()):
+            if values is not None and not bool(values.isfinite().all()):
                 raise ValueError(f"{name} holds NaN or infinity; a mean over the other pictures would hide it")
-        added = {name: metric(saliency, density) for name, metric in _BY_DENSITY.items()}
-        added |= {name: metric(saliency, fixation_counts) for name, metric in _BY_FIXATIONS.items()}
+        maps = Maps.of("saliency", saliency)
+        shared: dict[str, Maps | FixatedCells] = {}
+        if density is not None:
+            shared["density"] = Maps.of("density", density, like=saliency)
+        if fixation_counts is not None:
+            shared["fixations"] = FixatedCells.of(fixation_counts, saliency)
+        if baseline is not None:
+            shared["baseline"] = Maps.of("baseline", baseline, like=saliency)
+        for form, counts in (negatives or {}).items():
+            shared[f"negatives {form}"] = FixatedCells.of(counts, saliency, name=f"negatives {form}")
+        added = {name: _score(name, METRICS[name], maps, shared, seed).tolist() for name in self.names}
         for name, scores in added.items():
-            self._scores[name].extend(scores.tolist())
+            self._scores[name].extend(scores)
 
     def scores(self) -> dict[str, list[float]]:
         """Returns the score of each picture in the order they came, a list for each metric; NaN where undefined."""
@@ -90,8 +120,27 @@ class ScoreMeter:
 
     def __len__(self) -> int:
         """The number of pictures added, with or without ground truth."""
-        return len(self._scores[self.names[0]])
+        return len(self._scores[self.names[0]]) if self.names else 0
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:.4f}" for name, value in self.mean().items())
         return f"ScoreMeter({len(self)} pictures: {shown})"
+
+
+def _score(
+    name: str, metric: Metric, maps: Maps, shared: Mapping[str, Maps | FixatedCells], seed: int | Sequence[int]
+) -> torch.Tensor:
+    needed = [f"negatives {metric.negatives}" if need == "negatives" else need for need in metric.needs]
+    missing = [need for need in needed if need not in shared]
+    if missing:
+        raise ConfigError(f"{name} needs {missing[0]}, which was not given; hand it to update, or leave {name} out")
+    arguments: list[Maps | FixatedCells] = [maps, *(shared[need] for need in needed)]
+    if metric.logarithms:
+        arguments = [_log_density(each) if isinstance(each, Maps) else each for each in arguments]
+    return metric.function(*arguments, **({"seed": seed} if metric.seeded else {}))
+
+
+def _log_density(maps: Maps) -> Maps:
+    """Made to sum to 1, then the logarithm; -inf where the map is 0."""
+    total = maps.non_negative().total[:, None, None]
+    return Maps((maps.values / torch.where(total == 0, 1.0, total).to(maps.values.dtype)).log_(), name=maps.name)
