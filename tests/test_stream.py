@@ -248,7 +248,8 @@ def test_the_table_says_where_the_heat_is(tmp_path: Path) -> None:
 
         def __init__(self, inner: SaliencyModel) -> None:
             self.device, self.config = inner.device, inner.config
-            self.card, self.preprocessor, self.notes = inner.card, inner.preprocessor, inner.notes
+            self.card, self.preprocessor = inner.card, inner.preprocessor
+            self.precision, self.notes = inner.precision, inner.notes
 
         def __call__(self, frames: torch.Tensor, state: object, **_: object) -> tuple[torch.Tensor, object]:
             log_density = torch.full((1, frames.shape[1], 48, 64), -20.0)

@@ -29,7 +29,7 @@ from vidsal import open_video, predict
 from vidsal.cli import main
 from vidsal.errors import CheckpointError, EncodeError
 from vidsal.model import store
-from vidsal.model.checkpoint import PRESETS, load_model, read_checkpoint
+from vidsal.model.checkpoint import PRESETS, find_weights, load_model, read_checkpoint
 from vidsal.model.keras_hdf5 import PublishedWeights, read_published
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.stream import RecurrenceOptions, SmoothOptions
@@ -209,11 +209,57 @@ def test_the_file_of_a_whole_model_is_read_too(tmp_path: Path) -> None:
     assert read_published(path).network == "sam-vgg"
 
 
-def test_the_2017_release_is_known_by_its_name_or_by_what_it_is_told(
+def test_one_file_is_not_taken_for_both_releases(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(release, "_save", lambda target, *_: target.write_bytes(b"x"))
     monkeypatch.setattr(release, "read_published", lambda _: PublishedWeights("sam-resnet", {}, "0"))
+    assert status_of("weights", "import", tmp_path / "a.h5") == 0
+    assert "--as sam-resnet-2017" in capsys.readouterr().err
+    assert status_of("weights", "import", tmp_path / "a2017.h5") == 1
+    assert "in the cache as sam-resnet already" in capsys.readouterr().err
+    assert status_of("weights", "import", tmp_path / "a2017.h5", "--overwrite") == 0
+
+
+def test_a_checkpoint_is_not_written_under_another_ending(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(EncodeError, match=r"end in \.safetensors"):
+        release.import_weights(tmp_path / "a.h5", name="sam-vgg", output=tmp_path / "a.pt")
+
+
+def test_the_list_sees_a_cached_file_without_its_record_or_of_another_size(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(release, "_save", lambda target, *_: target.write_bytes(b"whole"))
+    monkeypatch.setattr(release, "read_published", lambda _: PublishedWeights("sam-vgg", {}, "0"))
+    assert status_of("weights", "import", tmp_path / "a.h5") == 0
+    assert find_weights("sam-vgg").state == "cached"
+    path = find_weights("sam-vgg").path
+    path.write_bytes(b"cut")
+    assert find_weights("sam-vgg").state == "damaged"
+    assert status_of("weights", "path", "sam-vgg") == 1
+    path.write_bytes(b"whole")
+    assert status_of("weights", "path", "sam-vgg") == 0
+    path.with_suffix(".json").unlink()
+    assert find_weights("sam-vgg").state == "damaged"
+    capsys.readouterr()
+    assert status_of("weights", "list") == 0
+    assert "vidsal weights verify sam-vgg" in capsys.readouterr().out
+
+
+def test_a_published_file_given_as_the_model_is_pointed_to_the_import(tmp_path: Path) -> None:
+    for begin, told in ((b"\x89HDF\r\n\x1a\n", "vidsal weights import"), (b"\x80\x02}q", "never opens")):
+        path = tmp_path / "weights.pkl"
+        path.write_bytes(begin + bytes(100))
+        with pytest.raises(CheckpointError, match=told):
+            read_checkpoint(path)
+
+
+def test_the_2017_release_is_known_by_its_name_or_by_what_it_is_told(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(release, "_save", lambda target, *_: target.write_bytes(b"x"))
+    # Another file each time.
+    monkeypatch.setattr(release, "read_published", lambda path: PublishedWeights("sam-resnet", {}, path.name))
     for name, flags, wanted in (
         ("sam-resnet_salicon_weights.pkl", [], "sam-resnet"),
         ("sam-resnet_salicon2017_weights.pkl", [], "sam-resnet-2017"),
@@ -349,7 +395,7 @@ BAD_FILES: list[tuple[Callable[[Path], object], str]] = [
     (make_truncated, "the file is truncated"),
     (
         make_classifier,
-        r"another network than sam-vgg: 6 missing \(.*and 2 more\), 3 left over \(fc1, fc2, predictions\)",
+        r"not those of sam-vgg: 6 missing \(.*and 2 more\), 3 left over \(fc1, fc2, predictions\)",
     ),
     (make_stranger, r"weights of another network \(its layers with weights: dense_1, dense_2\)"),
     (make_other_hdf5, "an HDF5 file, but not one that Keras 1 saved"),

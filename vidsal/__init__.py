@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
     from vidsal.frames import FrameBatch, Picture, SaliencyBatch
     from vidsal.model.checkpoint import SaliencyModel, load_model
+    from vidsal.model.published import published_map
     from vidsal.render import RenderOptions
     from vidsal.shots import CutOptions
     from vidsal.sinks import Sink, VideoOptions
@@ -73,6 +74,7 @@ __all__ = [
     "open_video",
     "predict",
     "predict_streams",
+    "published_map",
     "run",
     "run_many",
 ]
@@ -85,6 +87,7 @@ _HOMES = {
     "decode": ("DecodeOptions", "Reader", "VideoInfo", "open_video"),
     "frames": ("FrameBatch", "Picture", "SaliencyBatch"),
     "model.checkpoint": ("SaliencyModel", "load_model"),
+    "model.published": ("published_map",),
     "render": ("RenderOptions",),
     "shots": ("CutOptions",),
     "sinks": ("Sink", "VideoOptions"),

@@ -457,12 +457,12 @@ def _weights_path(arguments: list[str]) -> int:
     parser.add_argument("model", metavar="MODEL", help="name of a model")
     name = parser.parse_args(arguments).model
     _check_preset(name)
-    from vidsal.model.checkpoint import find_weights
+    from vidsal.model.checkpoint import find_weights, weights_path
 
     place = find_weights(name)
     if place.state == "absent":
         raise CheckpointError(f"{name} has no weights here; they would be {place.path}: vidsal weights fetch {name}")
-    _print_out(str(place.path))
+    _print_out(str(weights_path(name)))
     return 0
 
 

@@ -299,6 +299,8 @@ def format_weights(places: Mapping[str, WeightsPlace]) -> str:
         else:
             size = format_size(place.path.stat().st_size) if place.path.is_file() else "missing"
             where = str(place.path)
+            if place.state == "damaged":
+                where += f" (see: vidsal weights verify {name})"
         lines.append(f"{name:<{width}}  {place.state:<8}  {size:>10}  {where}")
     return "\n".join(lines)
 

@@ -206,6 +206,10 @@ class RunReport:
     """Name of the model."""
     device: str
     """Where it ran."""
+    precision: str
+    """What its weights and features were computed in: fp32, bf16 or fp16."""
+    steps: tuple[int, int]
+    """Refinement steps of a frame that starts afresh, and of one that goes on from the frame before."""
     options: dict[str, Any]
     """The resolved options, stage by stage."""
 
@@ -817,6 +821,8 @@ class Job:
             interrupted=self.interrupted,
             model=self.model.card.name,
             device=str(self.model.device),
+            precision=self.model.precision,
+            steps=self.options.recurrence.steps_of(self.model.config.steps),
             options=_plain(self.options),
         )
 

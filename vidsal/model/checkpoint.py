@@ -24,7 +24,7 @@ from vidsal.errors import CheckpointError, ConfigError, EncodeError
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import prepare_for_inference
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
-from vidsal.model.store import cached_path, verified_path
+from vidsal.model.store import cached_path, read_record, verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
 __all__ = [
@@ -83,8 +83,9 @@ PRESETS: dict[str, Preset] = {
 class WeightsPlace:
     """Where the weights of a preset are on this machine."""
 
-    state: Literal["embedded", "cached", "absent"]
-    """Part of the package, in the user's cache, or neither."""
+    state: Literal["embedded", "cached", "damaged", "absent"]
+    """Part of the package; in the user's cache; there, but without a record or of another size than it says; or not
+    here."""
     path: Path
     """The checkpoint; where absent, the one that fetching or importing would make."""
 
@@ -160,13 +161,18 @@ class SaliencyModel:
         return log_density, state
 
     @property
+    def precision(self) -> str:
+        """What weights and features are computed in: "fp32", "bf16" or "fp16"."""
+        return _PRECISION_NAMES[self.dtype]
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how it ran so far: that passes could not be recorded on CUDA, and why."""
         failure = self._forward.failure if isinstance(self._forward, RecordedNetwork) else None
         return () if failure is None else (failure,)
 
     def __repr__(self) -> str:
-        return f"SaliencyModel({self.card.name}, {self.device}, {_PRECISION_NAMES[self.dtype]})"
+        return f"SaliencyModel({self.card.name}, {self.device}, {self.precision})"
 
 
 def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precision: Precision = "auto") -> SaliencyModel:
@@ -210,12 +216,19 @@ def weights_path(model: str | Path) -> Path:
 
 
 def find_weights(name: str) -> WeightsPlace:
-    """Where the weights of a preset are; nothing is opened or checked."""
+    """Where the weights of a preset are. Of a cached file only the size is compared with its record."""
     embedded = PRESETS[name].weights
     if embedded is not None:
         return WeightsPlace("embedded", embedded)
     path = cached_path(name)
-    return WeightsPlace("cached" if path.is_file() else "absent", path)
+    if not path.is_file():
+        return WeightsPlace("absent", path)
+    try:
+        record = read_record(name)
+    except CheckpointError:
+        record = None
+    fits = record is not None and (record.replaces is not None or record.bytes == path.stat().st_size)
+    return WeightsPlace("cached" if fits else "damaged", path)
 
 
 def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, PreprocessOptions, ModelCard]:
@@ -234,7 +247,7 @@ def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, Preproces
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
     except (SafetensorError, OSError, struct.error) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+        raise CheckpointError(f"{path}: not a readable safetensors file ({_what_else(path) or error})") from error
     try:
         content = json.loads(header)
         if content["format"] != _FORMAT:
@@ -328,6 +341,20 @@ def resolve_device(device: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device 'mps' is not there; use --device cpu or auto")
     return torch.device(device)
+
+
+def _what_else(path: Path) -> str | None:
+    """What a file that is no safetensors file seems to be, with what to do about it."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(8)
+    except OSError:
+        return None
+    if begin == b"\x89HDF\r\n\x1a\n":
+        return f"it is HDF5; if it is a published weight file, use: vidsal weights import {path}"
+    if begin[:4] == b"PK\x03\x04" or begin[:1] == b"\x80":
+        return "it is a pickle, which vidsal never opens"
+    return None
 
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -179,7 +179,7 @@ class _Layers:
                 for what, found in (("missing", missing), ("left over", surplus), ("of another shape", wrong))
                 if found
             ]
-            raise CheckpointError(f"{self.path}: weights of another network than {network}: {', '.join(parts)}")
+            raise CheckpointError(f"{self.path}: its layers are not those of {network}: {', '.join(parts)}")
         return self._read(pairs)
 
     def _match(self, plan: _Plan) -> tuple[list[tuple[str, list[_Slot]]], list[str], list[str]]:

@@ -104,6 +104,8 @@ def import_weights(
     chosen, reason = (name, "as told") if name is not None else _name_of(path, weights)
     _check_network(path, weights, chosen)
     _check_target(path, output or store.cached_path(chosen), overwrite=overwrite)
+    if output is None and not overwrite:
+        _check_other_names(path, weights, chosen)
     if output is not None:
         _save(output, weights, chosen, path.name)
         return ImportedWeights(chosen, output, reason)
@@ -156,6 +158,8 @@ def fetch_weights(
 def _name_of(path: Path, weights: PublishedWeights) -> tuple[str, str]:
     if weights.network == "sam-resnet" and "2017" in path.name:
         return "sam-resnet-2017", "by its layers, and by the 2017 in its name"
+    if weights.network == "sam-resnet":
+        return weights.network, "by its layers; if it was trained on SALICON 2017, use --as sam-resnet-2017"
     return weights.network, "by its layers"
 
 
@@ -165,12 +169,22 @@ def _check_network(path: Path, weights: PublishedWeights, name: str) -> None:
         raise CheckpointError(f"{path}: the weights of {weights.network}, not of {name}: use them as {fitting}")
 
 
+def _check_other_names(path: Path, weights: PublishedWeights, name: str) -> None:
+    """Two releases have the same layers: one file cannot be both."""
+    for other, entry in PUBLISHED.items():
+        record = store.read_record(other) if other != name and entry.network == weights.network else None
+        if record is not None and record.source_sha256 == weights.sha256:
+            raise CheckpointError(
+                f"{path}: the same file is in the cache as {other} already; use --overwrite to take it as {name} too"
+            )
+
+
 def _check_target(path: Path, target: Path, *, overwrite: bool) -> None:
-    if not target.exists():
-        return
-    if path.exists() and target.samefile(path):
+    if target.exists() and path.exists() and target.samefile(path):
         raise EncodeError(f"{target} is the file to import itself; choose another name for the checkpoint")
-    if not overwrite:
+    if target.suffix != ".safetensors":
+        raise EncodeError(f"{target}: a checkpoint is a safetensors file; let its name end in .safetensors")
+    if target.exists() and not overwrite:
         raise EncodeError(f"{target} exists already; use --overwrite to replace it")
 
 
@@ -214,8 +228,8 @@ def _card(name: str, file_name: str, sha256: str) -> ModelCard:
     return ModelCard(
         name=name,
         description=(
-            f"The Saliency Attentive Model, {'SAM-ResNet' if entry.network == 'sam-resnet' else 'SAM-VGG'}, with the "
-            "weights its authors published: Cornia, Baraldi, Serra, Cucchiara, Predicting human eye fixations via an "
+            f"The Saliency Attentive Model, {'SAM-ResNet' if entry.network == 'sam-resnet' else 'SAM-VGG'}, as its "
+            "authors published it: Cornia, Baraldi, Serra, Cucchiara, Predicting human eye fixations via an "
             "LSTM-based saliency attentive model, IEEE Transactions on Image Processing, 2018."
         ),
         licence="MIT, as the repository that published them (github.com/marcellacornia/sam)",
@@ -223,9 +237,12 @@ def _card(name: str, file_name: str, sha256: str) -> ModelCard:
             f"SALICON, release of {entry.salicon}: pictures of MS COCO with attention traced by the mouse",
             "ImageNet, for the backbone before that",
         ),
-        initialisation=f"the published weights (release 1.0), converted from {file_name}, sha256 {sha256}",
+        initialisation=(
+            f"converted from {file_name}, sha256 {sha256}, taken for the authors' {entry.file} (release 1.0): its "
+            "layers fit, but nothing in the file proves where it is from"
+        ),
         scores=entry.scores,
-        protocol="Published by the authors for single pictures; not measured again here.",
+        protocol="Published by the authors, of their own file and single pictures; not measured again here.",
         limits=(
             "Trained on still pictures only: motion as such does not attract it.",
             "Trained on where people moved a mouse over a blurred picture, not on recorded gaze.",
