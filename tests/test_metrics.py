@@ -81,6 +81,8 @@ def test_information_gain_equals_the_reference(seed: int) -> None:
     density, baseline = (first + 0.1) / (first + 0.1).sum(), (second + 0.1) / (second + 0.1).sum()
     gain = metrics.information_gain(batch(density).log(), batch(baseline).log(), batch(counts)).item()
     assert gain == pytest.approx(reference.information_gain(density, baseline, counts), abs=1e-12)
+    gain = metrics.information_gain_of_maps(batch(7 * density), batch(baseline / 9), batch(counts)).item()
+    assert gain == pytest.approx(reference.information_gain(density, baseline, counts), abs=1e-12)
 
 
 def test_scores_of_a_3x3_picture_equal_those_worked_out_by_hand() -> None:
@@ -799,7 +801,7 @@ def test_metrics_score_prepared_maps_as_they_do_tensors() -> None:
     maps, truth, counts = (batch(*column) for column in zip(*pictures, strict=True))
     others = batch(*(picture(seed)[2] for seed in (7, 8, 9)))
     prepared, target = metrics.Maps(maps), metrics.Maps(truth, name="density")
-    fixated, negatives = metrics.FixatedCells(counts), metrics.FixatedCells(others)
+    fixated, negatives = metrics.FixatedCells.from_counts(counts), metrics.FixatedCells.from_counts(others)
     for _ in range(2):  # the second time from what was kept
         for metric in BY_DENSITY:
             assert torch.equal(metric(prepared, target), metric(maps, truth))
@@ -826,6 +828,26 @@ def test_a_picture_of_many_bands_scores_as_one_of_few(monkeypatch: pytest.Monkey
         torch.testing.assert_close(metric(maps, truth), score, rtol=0, atol=exact)
 
 
+def test_the_ways_of_other_devices_give_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [picture(seed, levels=5) for seed in range(4)]
+    maps, truth, counts = (batch(*column) for column in zip(*pictures, strict=True))
+    others = batch(*(picture(seed)[2] for seed in (7, 8, 9, 10)))
+
+    def scores() -> list[torch.Tensor]:
+        return [
+            *(metric(maps, truth) for metric in BY_DENSITY),
+            *(metric(maps, counts) for metric in BY_FIXATIONS),
+            metrics.information_gain_mit(maps - 3, truth, counts),
+            metrics.shuffled_auc(maps, counts, others),
+            metrics.shuffled_auc_mit(maps, counts, others),
+        ]
+
+    here = scores()
+    monkeypatch.setattr(inputs, "on_cpu", lambda values: False)
+    for there, score in zip(scores(), here, strict=True):
+        torch.testing.assert_close(there, score, rtol=0, atol=1e-6)  # one form is float32 by definition
+
+
 # The fixations of others.
 
 
@@ -835,49 +857,52 @@ def pool_of_videos() -> metrics.NegativePool:
     return metrics.NegativePool(points, [(2, 25)] * 25, ["a"] * 4 + ["b"] * 20 + ["c"])
 
 
-def lenders(counts: torch.Tensor) -> set[int]:
-    assert counts[0].tolist() == counts[1].tolist()
-    return set(counts[0].nonzero().flatten().tolist())
+def lenders(drawn: metrics.FixatedCells) -> set[int]:
+    ((first, second),) = drawn.counts().tolist()
+    assert first == second
+    return set(np.flatnonzero(first).tolist())
 
 
 def test_all_other_videos_lend_all_their_fixations() -> None:
     pool = pool_of_videos()
     assert len(pool) == 25
     for index, own in ((0, range(4)), (1, range(4)), (10, range(4, 24)), (24, [24]), (2, range(4))):
-        assert lenders(pool.draw(index, form="all")) == set(range(25)) - set(own)
-    assert lenders(pool.draw(0, form="all", own_video=True)) == set(range(25))
-    changed = pool.draw(0, form="all")
-    changed += 5
-    assert pool.draw(0, form="all").max() == 1  # what was handed out is not what is kept
+        assert lenders(pool.draw([index], form="all")) == set(range(25)) - set(own)
+    assert lenders(pool.draw([0], form="all", own_video=True)) == set(range(25))
+    together = pool.draw([0, 10, 24], form="all").counts()
+    for row, index in enumerate((0, 10, 24)):
+        assert torch.equal(together[row : row + 1], pool.draw([index], form="all").counts())
 
 
 def test_drawn_pictures_are_of_other_videos() -> None:
     pool = pool_of_videos()
     for seed in range(30):
-        one_of_each = lenders(pool.draw(24, form="mit", seed=seed))
+        one_of_each = lenders(pool.draw([24], form="mit", seed=seed))
         assert len(one_of_each) == 2
         assert min(one_of_each) < 4 <= max(one_of_each) < 24
-        from_all = lenders(pool.draw(0, form="dhf1k", seed=seed))
+        from_all = lenders(pool.draw([0], form="dhf1k", seed=seed))
         assert len(from_all) == 10
         assert not from_all & set(range(4))
-    assert len(lenders(pool.draw(0, form="dhf1k", pictures=50))) == 21
-    with_own = [lenders(pool.draw(5, form="dhf1k", pictures=20, own_video=True, seed=seed)) for seed in range(20)]
+    assert len(lenders(pool.draw([0], form="dhf1k", pictures=50))) == 21
+    with_own = [lenders(pool.draw([5], form="dhf1k", pictures=20, own_video=True, seed=seed)) for seed in range(20)]
     assert any(5 in drawn for drawn in with_own)
 
 
 def test_a_draw_is_decided_by_the_seed_and_the_picture() -> None:
     pool = pool_of_videos()
     for form in ("mit", "dhf1k"):
-        first = pool.draw(24, form=form, seed=1, pictures=1)
-        assert torch.equal(first, pool_of_videos().draw(24, form=form, seed=1, pictures=1))
-        assert len({tuple(pool.draw(24, form=form, seed=seed, pictures=1)[0].tolist()) for seed in range(40)}) > 10
-        assert len({tuple(pool.draw(index, form=form, pictures=2)[0].tolist()) for index in range(4, 24)}) > 3
+        first = lenders(pool.draw([24], form=form, seed=1, pictures=1))
+        assert first == lenders(pool_of_videos().draw([24], form=form, seed=1, pictures=1))
+        assert len({min(lenders(pool.draw([24], form=form, seed=seed, pictures=1))) for seed in range(40)}) > 10
+        assert len({min(lenders(pool.draw([index], form=form, pictures=2))) for index in range(4, 24)}) > 2
+        both = pool.draw([24, 3], form=form, seed=1, pictures=1)
+        assert torch.equal(both.counts()[:1], pool.draw([24], form=form, seed=1, pictures=1).counts())
 
 
 def test_long_videos_lend_more_only_where_pictures_are_drawn_from_the_list_of_all() -> None:
     pool = pool_of_videos()
     of_b = {
-        form: np.mean([min(lenders(pool.draw(24, form=form, pictures=1, seed=seed))) >= 4 for seed in range(400)])
+        form: np.mean([min(lenders(pool.draw([24], form=form, pictures=1, seed=seed))) >= 4 for seed in range(400)])
         for form in ("mit", "dhf1k")
     }
     assert of_b["mit"] == pytest.approx(1 / 2, abs=0.1)
@@ -887,12 +912,30 @@ def test_long_videos_lend_more_only_where_pictures_are_drawn_from_the_list_of_al
 def test_points_are_brought_to_the_size_of_the_picture() -> None:
     seen = np.array([[0.0, 0.0], [99.99, 49.99], [50.0, 25.0], [50.0, 24.9], [100.0, 10.0], [-0.1, 3.0]])
     pool = metrics.NegativePool([np.zeros((0, 2)), seen], [(4, 8), (50, 100)], ["a", "b"])
-    expected = torch.zeros(4, 8, dtype=torch.int64)
-    expected[0, 0] = expected[3, 7] = expected[2, 4] = expected[1, 4] = 1  # two points lie beside the picture
-    assert torch.equal(pool.draw(0, form="all"), expected)
-    assert pool.draw(0, form="mit", height=1, width=2).tolist() == [[1, 3]]
-    assert pool.draw(1, form="dhf1k").shape == (50, 100)
-    assert not pool.draw(1, form="all").any()  # nobody else was looked at
+    expected = torch.zeros(1, 4, 8, dtype=torch.float64)
+    expected[0, (0, 3, 2, 1), (0, 7, 4, 4)] = 1  # two points lie beside the picture
+    assert torch.equal(pool.draw([0], form="all").counts(), expected)
+    assert pool.draw([0], form="mit", height=1, width=2).counts().tolist() == [[[1, 3]]]
+    assert pool.draw([1], form="dhf1k").shape == (1, 50, 100)
+    assert not pool.draw([1], form="all").weights.any()  # nobody else was looked at
+
+
+def test_cells_of_points_are_those_of_their_counts() -> None:
+    rng = np.random.default_rng(0)
+    points = [rng.uniform(-1, 8, (n, 2)) for n in (30, 0, 1)]
+    dense = np.zeros((3, 6, 7))
+    for picture_counts, each in zip(dense, points, strict=True):
+        for x, y in each:
+            if 0 <= x < 7 and 0 <= y < 6:
+                picture_counts[int(y), int(x)] += 1
+    found, expected = (
+        metrics.FixatedCells.from_points(points, height=6, width=7),
+        metrics.FixatedCells.from_counts(batch(*dense)),
+    )
+    assert torch.equal(found.cells, expected.cells)
+    assert torch.equal(found.weights, expected.weights)
+    assert torch.equal(found.counts(), batch(*dense))
+    assert found.to("cpu").shape == (3, 6, 7)
 
 
 def test_a_pool_refuses_what_it_cannot_place() -> None:
@@ -903,11 +946,11 @@ def test_a_pool_refuses_what_it_cannot_place() -> None:
         metrics.NegativePool([np.zeros(3)], [(4, 4)], ["a"])
     pool = metrics.NegativePool(points, [(4, 4)], ["a"])
     with pytest.raises(IndexError, match="picture 1 of 1"):
-        pool.draw(1, form="all")
+        pool.draw([1], form="all")
     with pytest.raises(ValueError, match="form must be all, mit or dhf1k, got 'some'"):
-        pool.draw(0, form="some")  # type: ignore[arg-type]
+        pool.draw([0], form="some")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="pictures must be at least 1"):
-        pool.draw(0, form="mit", pictures=0)
+        pool.draw([0], form="mit", pictures=0)
 
 
 # The meter.

@@ -26,8 +26,6 @@ class Metric:
     """What a map is compared with."""
     better: Literal["higher", "lower"]
     """Which way is good."""
-    logarithms: bool = False
-    """Whether map and baseline are taken as log densities."""
     negatives: NegativeForm | None = None
     """Which fixations of other pictures it is for; None where it needs none."""
     seeded: bool = False
@@ -76,10 +74,9 @@ METRICS: dict[str, Metric] = {
     ),
     "information_gain": Metric(
         title="IG, bits",
-        function=functional.information_gain,
+        function=functional.information_gain_of_maps,
         needs=("baseline", "fixations"),
         better="higher",
-        logarithms=True,
     ),
     "information_gain_mit": Metric(
         title="IG, stretched (MIT)",

@@ -41,6 +41,7 @@ __all__ = [
     "emd",
     "information_gain",
     "information_gain_mit",
+    "information_gain_of_maps",
     "kl",
     "kl_dreyeve",
     "kl_pysaliency",
@@ -123,8 +124,13 @@ def cc(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Ten
         -1.0
     """
     maps, truth = paired(saliency, density)
-    means, scales = (maps.mean, truth.mean), (1 / maps.span, 1 / truth.span)
-    covariance = summed(_product, [maps.values, truth.values], [*means, *scales]) / maps.cells
+    spans = maps.span * truth.span
+    if maps.squares_are_safe and truth.squares_are_safe:
+        covariance = summed(_product, [maps.values, truth.values], [maps.mean, truth.mean]) / spans
+    else:
+        units = [1 / maps.span, 1 / truth.span]
+        covariance = summed(_product_of_units, [maps.values, truth.values], [maps.mean, truth.mean, *units])
+    covariance = covariance / maps.cells
     score = (covariance / (maps.deviation * truth.deviation)).clamp(-1.0, 1.0).masked_fill(maps.constant, 0.0)
     return score.masked_fill(maps.broken | truth.broken | truth.constant, torch.nan)
 
@@ -327,6 +333,45 @@ def information_gain(
     return fixated.mean_of(gain).masked_fill(maps.high.isnan() | baseline.high.isnan(), torch.nan)
 
 
+def information_gain_of_maps(
+    saliency: torch.Tensor | Maps, baseline: torch.Tensor | Maps, fixation_counts: torch.Tensor | FixatedCells
+) -> torch.Tensor:
+    """`information_gain` for densities that are not logarithms, of any scale. In bits a fixation, higher is better.
+
+    IG = (1/n) sum_i (log2 P(x_i) - log2 B(x_i)), with P = S / sum S and B the same of the baseline. Nothing else is
+    done to the maps, so it means something only for maps that were made as densities.
+
+    Args:
+        saliency: (B, H, W) non-negative maps of any scale.
+        baseline: (B, H, W) non-negative maps of the baseline, say the mean density of the training pictures.
+        fixation_counts: (B, H, W) fixations a cell.
+
+    Returns:
+        (B,) float64; 0 means no better than the baseline. A constant map: the gain of the uniform density. -inf where
+        the map is 0 and somebody looked, everywhere for an all-zero map. No fixations, or an empty baseline: NaN.
+        A map holding NaN or infinity: NaN.
+
+    Raises:
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
+        ValueError: The shapes differ, a value or a count is negative.
+
+    Source: Kümmerer et al. 2015, https://doi.org/10.1073/pnas.1510393112.
+
+    Example:
+        >>> saliency, baseline = torch.tensor([[[2.0, 2, 0, 0]]]), torch.ones(1, 1, 4)
+        >>> information_gain_of_maps(saliency, baseline, torch.tensor([[[3, 1, 0, 0]]])).item()
+        1.0
+    """
+    maps = Maps.of("saliency", saliency).non_negative()
+    reference = Maps.of("baseline", baseline, like=saliency).non_negative()
+    fixated = FixatedCells.of(fixation_counts, saliency)
+    bits, least = (
+        torch.log2(each.at(fixated.cells).double() * _inverse(each.total)[:, None]) for each in (maps, reference)
+    )
+    broken = maps.broken | reference.broken | (reference.total == 0)
+    return fixated.mean_of(bits - least).masked_fill(broken, torch.nan)
+
+
 def information_gain_mit(
     saliency: torch.Tensor | Maps, baseline: torch.Tensor | Maps, fixation_counts: torch.Tensor | FixatedCells
 ) -> torch.Tensor:
@@ -412,7 +457,11 @@ def _inverse(total: torch.Tensor) -> torch.Tensor:
 # What is summed over the cells of a picture: S, D and numbers of the picture in, a new tensor out.
 
 
-def _product(
+def _product(s: torch.Tensor, d: torch.Tensor, mean_s: torch.Tensor, mean_d: torch.Tensor) -> torch.Tensor:
+    return s.sub(mean_s).mul_(d.sub(mean_d))
+
+
+def _product_of_units(
     s: torch.Tensor, d: torch.Tensor, mean_s: torch.Tensor, mean_d: torch.Tensor, a: torch.Tensor, b: torch.Tensor
 ) -> torch.Tensor:
     return s.sub(mean_s).mul_(a).mul_(d.sub(mean_d).mul_(b))

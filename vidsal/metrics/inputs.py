@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-__all__ = ["FixatedCells", "Maps", "generators", "paired", "summed"]
+__all__ = ["FixatedCells", "Maps", "check_same_shape", "generators", "on_cpu", "paired", "summed"]
 
 _BAND = 131072
 """Cells that `summed` works on at a time: what it makes on the way stays in the processor's cache."""
@@ -28,7 +29,7 @@ class Maps:
     """
 
     def __init__(self, values: torch.Tensor, *, name: str = "saliency") -> None:
-        """Checks the maps.
+        """Checks the maps and finds `low`, `high` and `total`, (B,) each: the extremes, and the sum in float64.
 
         Args:
             values: (B, H, W) float32 or float64. It is kept, not copied: leave it as it is while this lives.
@@ -48,9 +49,10 @@ class Maps:
         self.name = name
         self.values = _without_mps(values.detach())
         self.cells = values.shape[1] * values.shape[2]
-        self.low, self.high = self.values.amin((1, 2)), self.values.amax((1, 2))
+        self.low, self.high, self.total = _low_high_total(self.values)
         if values.dtype == torch.float32 and bool(self._out_of_range().any()):
-            self.values, self.low, self.high = self.values.double(), self.low.double(), self.high.double()
+            self.values = self.values.double()
+            self.low, self.high, self.total = _low_high_total(self.values)
 
     @classmethod
     def of(cls, name: str, values: torch.Tensor | Maps, *, like: torch.Tensor | Maps | None = None) -> Maps:
@@ -90,14 +92,11 @@ class Maps:
         return (self.high.double() - self.low.double()).masked_fill(self.constant, 1.0)
 
     @cached_property
-    def total(self) -> torch.Tensor:
-        """(B,) float64, the sum of each map."""
-        # A row in its own precision: no less exact than its values, and five times as fast.
-        return self.values.sum(2).sum(1, dtype=torch.float64)
-
-    @cached_property
     def total_above_low(self) -> torch.Tensor:
         """(B,) float64, the sum of what lies above the lowest value; NaN for a broken map."""
+        quick = self.total - self.cells * self.low.double()
+        if bool((quick > self.total / 2).all()):  # else it is a small difference of large sums
+            return quick
         return summed(lambda band, low: band - low, [self.values], [self.low]).masked_fill(self.broken, torch.nan)
 
     @cached_property
@@ -106,21 +105,26 @@ class Maps:
         return self.total / self.cells
 
     @cached_property
+    def squares_are_safe(self) -> bool:
+        """Whether squares of deviations from the mean stay well within the range of the type."""
+        limit = 1e12 if self.values.dtype == torch.float32 else 1e100
+        return bool(((self.span > 1 / limit) & (self.span < limit)).all())
+
+    @cached_property
     def deviation(self) -> torch.Tensor:
         """(B,) float64, the standard deviation (of the N cells, not N - 1) in units of `span`; 1 for a constant map."""
-
-        # In units of the span, since squares of a density of tiny values would underflow.
-        def square(band: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-            return band.sub(mean).mul_(scale).square_()
-
-        squares = summed(square, [self.values], [self.mean, 1 / self.span])
+        if self.squares_are_safe:
+            squares = summed(lambda band, mean: band.sub(mean).square_(), [self.values], [self.mean])
+            return ((squares / self.cells).sqrt() / self.span).masked_fill(self.constant, 1.0)
+        numbers = [self.mean, 1 / self.span]
+        squares = summed(lambda band, mean, unit: band.sub(mean).mul_(unit).square_(), [self.values], numbers)
         return (squares / self.cells).sqrt().masked_fill(self.constant, 1.0)
 
     @cached_property
     def ordered(self) -> torch.Tensor:
         """(B, N), the values of each map in rising order, NaN last."""
         flat = self.values.flatten(1)
-        if flat.device.type == "cpu":  # NumPy's vectorised sort is 20 times as fast as torch's on a CPU
+        if on_cpu(flat):  # NumPy's vectorised sort is 20 times as fast as torch's on a CPU
             return torch.from_numpy(np.sort(flat.numpy(), axis=1))
         return flat.sort(1).values
 
@@ -163,13 +167,33 @@ class FixatedCells:
     """The cells of each picture that somebody looked at, K the most of any picture; others are filled up with weight 0.
 
     Example:
-        >>> fixated = FixatedCells(torch.tensor([[[0, 2], [0, 1]], [[0, 0], [1, 0]]]))
+        >>> fixated = FixatedCells.from_counts(torch.tensor([[[0, 2], [0, 1]], [[0, 0], [1, 0]]]))
         >>> fixated.cells.tolist(), fixated.weights.tolist()
         ([[1, 3], [2, 0]], [[2.0, 1.0], [1.0, 0.0]])
+        >>> points = [np.array([[1.5, 0.5], [1.5, 1.5], [1.1, 0.9]]), np.array([[0.0, 1.0]])]
+        >>> FixatedCells.from_points(points, height=2, width=2).weights.tolist()
+        [[2.0, 1.0], [1.0, 0.0]]
     """
 
-    def __init__(self, counts: torch.Tensor, *, name: str = "fixation_counts") -> None:
-        """Finds the cells.
+    def __init__(self, cells: torch.Tensor, weights: torch.Tensor, *, height: int, width: int) -> None:
+        """Takes cells as they are; `from_counts` and `from_points` find them.
+
+        Args:
+            cells: (B, K) int64, row * width + column, none twice in a picture; 0 where filled up.
+            weights: (B, K) float64, fixations on the cell; 0 where filled up, which is behind all others.
+            height: rows of the pictures.
+            width: columns of the pictures.
+        """
+        self.cells = cells
+        """(B, K) int64, row * W + column; 0 where filled up."""
+        self.weights = weights
+        """(B, K) float64, fixations on the cell; 0 where filled up."""
+        self.shape = torch.Size((len(cells), height, width))
+        """(B, H, W) of the pictures."""
+
+    @classmethod
+    def from_counts(cls, counts: torch.Tensor, *, name: str = "fixation_counts") -> FixatedCells:
+        """Finds the cells in dense counts.
 
         Args:
             counts: (B, H, W), bool, integer or float.
@@ -180,11 +204,9 @@ class FixatedCells:
         """
         if counts.ndim != 3:
             raise ValueError(f"{name} must be (B, H, W), got {tuple(counts.shape)}")
-        self.shape = counts.shape
-        """(B, H, W) of the counts."""
         flat = _without_mps(counts.detach()).flatten(1)
-        pictures, size = flat.shape
-        if flat.device.type == "cpu":  # NumPy's is ten times as fast as torch's where nearly all cells are empty
+        size = flat.shape[1]
+        if on_cpu(flat):  # NumPy's is ten times as fast as torch's where nearly all cells are empty
             known = (flat.float() if flat.dtype == torch.bfloat16 else flat).numpy()
             found = torch.from_numpy(np.flatnonzero(known if flat.dtype == torch.bool else known != 0))
             rows, columns = found // size, found % size
@@ -193,14 +215,37 @@ class FixatedCells:
         weights = flat[rows, columns].double()
         if bool((weights < 0).any()):
             raise ValueError(f"{name} must not be negative, lowest value is {weights.min():.4g}")
-        in_picture = torch.bincount(rows, minlength=pictures)
-        rank = torch.arange(len(rows), device=flat.device) - (in_picture.cumsum(0) - in_picture)[rows]
-        most = max(1, int(in_picture.max())) if pictures else 1
-        self.cells = torch.zeros(pictures, most, dtype=torch.int64, device=flat.device)
-        """(B, K) int64, row * W + column; 0 where filled up."""
-        self.weights = torch.zeros(pictures, most, dtype=torch.float64, device=flat.device)
-        """(B, K) float64, fixations on the cell; 0 where filled up."""
-        self.cells[rows, rank], self.weights[rows, rank] = columns, weights
+        return cls._filled(rows, columns, weights, counts.shape)
+
+    @classmethod
+    def from_points(cls, points: Sequence[npt.NDArray[np.floating]], *, height: int, width: int) -> FixatedCells:
+        """Finds the cells of points, on the CPU. Nothing of the size of a picture is made.
+
+        Args:
+            points: for each picture (n, 2), x and y in its pixels; the pixel in column c covers c <= x < c + 1. Points
+                beside the picture are left out.
+            height: rows of the pictures.
+            width: columns of the pictures.
+        """
+        places = [np.floor(each).astype(np.int64) for each in points]
+        inside = [each[((each >= 0) & (each < (width, height))).all(1)] for each in places]
+        cells = [index * height * width + each[:, 1] * width + each[:, 0] for index, each in enumerate(inside)]
+        found, times = np.unique(np.concatenate([np.zeros(0, np.int64), *cells]), return_counts=True)
+        rows, columns = (torch.from_numpy(part) for part in np.divmod(found, height * width))
+        return cls._filled(rows, columns, torch.from_numpy(times).double(), torch.Size((len(points), height, width)))
+
+    @classmethod
+    def _filled(
+        cls, rows: torch.Tensor, columns: torch.Tensor, weights: torch.Tensor, shape: torch.Size
+    ) -> FixatedCells:
+        """From cells in order of their pictures, in one list."""
+        in_picture = torch.bincount(rows, minlength=shape[0])
+        rank = torch.arange(len(rows), device=rows.device) - (in_picture.cumsum(0) - in_picture)[rows]
+        most = max(1, int(in_picture.max())) if shape[0] else 1
+        filled = torch.zeros(shape[0], most, dtype=torch.int64, device=rows.device)
+        filled_weights = torch.zeros(shape[0], most, dtype=torch.float64, device=rows.device)
+        filled[rows, rank], filled_weights[rows, rank] = columns, weights
+        return cls(filled, filled_weights, height=shape[1], width=shape[2])
 
     @classmethod
     def of(
@@ -212,7 +257,7 @@ class FixatedCells:
             ValueError: As `FixatedCells`, or the shape is not that of the map.
         """
         check_same_shape(name, counts.shape, like.shape)
-        return counts if isinstance(counts, cls) else cls(_tensor(counts), name=name)
+        return counts if isinstance(counts, cls) else cls.from_counts(_tensor(counts), name=name)
 
     @cached_property
     def total(self) -> torch.Tensor:
@@ -228,6 +273,15 @@ class FixatedCells:
     def found(self) -> torch.Tensor:
         """(B,) float64, the number of cells looked at."""
         return self.once.sum(1)
+
+    def counts(self) -> torch.Tensor:
+        """(B, H, W) float64, the fixations on every cell."""
+        dense = self.weights.new_zeros(len(self.cells), self.shape[1] * self.shape[2])
+        return dense.scatter_add_(1, self.cells, self.weights).reshape(self.shape)
+
+    def to(self, device: torch.device | str) -> FixatedCells:
+        """The same on another device."""
+        return FixatedCells(self.cells.to(device), self.weights.to(device), height=self.shape[1], width=self.shape[2])
 
     def mean_of(self, values: torch.Tensor) -> torch.Tensor:
         """(B,) the mean over the fixations of (B, K) values at their cells; NaN without fixations."""
@@ -262,20 +316,15 @@ def summed(
         maps: (B, H, W) each.
         numbers: (B,) each, brought to the precision of the first map.
     """
-    pictures, height, width = maps[0].shape
     scalars = [number.to(maps[0].dtype) for number in numbers]
-    if maps[0].device.type != "cpu":
+    if not on_cpu(maps[0]):
         per_picture = [scalar[:, None, None] for scalar in scalars]
         return of_cells(*maps, *per_picture).sum(2).sum(1, dtype=torch.float64)
-    step = max(1, _BAND // width)
     parts = [
-        of_cells(
-            *(values[picture, top : top + step] for values in maps), *(scalar[picture] for scalar in scalars)
-        ).sum()
-        for picture in range(pictures)
-        for top in range(0, height, step)
+        of_cells(*(values[picture, rows] for values in maps), *(scalar[picture] for scalar in scalars)).sum()
+        for picture, rows in _bands(maps[0].shape)
     ]
-    return torch.stack(parts).double().reshape(pictures, -1).sum(1) if parts else torch.zeros(0, dtype=torch.float64)
+    return torch.stack(parts).double().reshape(len(maps[0]), -1).sum(1) if parts else _no_sums()
 
 
 def generators(seed: int | Sequence[int], pictures: int) -> list[np.random.Generator]:
@@ -290,6 +339,11 @@ def generators(seed: int | Sequence[int], pictures: int) -> list[np.random.Gener
     return [np.random.default_rng(each) for each in seeds]
 
 
+def on_cpu(values: torch.Tensor) -> bool:
+    """Whether NumPy can work on them, and small pieces are faster than whole batches."""
+    return values.device.type == "cpu"
+
+
 def check_same_shape(name: str, shape: torch.Size, like: torch.Size) -> None:
     """Raises ValueError where they differ."""
     if shape != like:
@@ -297,6 +351,27 @@ def check_same_shape(name: str, shape: torch.Size, like: torch.Size) -> None:
             f"{name} is {tuple(shape)}, the map {tuple(like)}: they must be equal; "
             "bring the map to the size of the ground truth first"
         )
+
+
+def _bands(shape: torch.Size) -> list[tuple[int, slice]]:
+    """Picture and rows of each piece."""
+    step = max(1, _BAND // shape[2])
+    return [(picture, slice(top, top + step)) for picture in range(shape[0]) for top in range(0, shape[1], step)]
+
+
+def _no_sums() -> torch.Tensor:
+    return torch.zeros(0, dtype=torch.float64)
+
+
+def _low_high_total(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(B,) each: lowest and highest value, NaN for a map that holds one, and the sum in float64."""
+    if not on_cpu(values) or not len(values):
+        return values.amin((1, 2)), values.amax((1, 2)), values.sum(2).sum(1, dtype=torch.float64)
+    # All three of a band while it lies in the cache.
+    pieces = [values[picture, rows] for picture, rows in _bands(values.shape)]
+    found = [(piece.amin(), piece.amax(), piece.sum()) for piece in pieces]
+    low, high, total = (torch.stack(part).reshape(len(values), -1) for part in zip(*found, strict=True))
+    return low.amin(1), high.amax(1), total.sum(1, dtype=torch.float64)
 
 
 def _tensor(values: object) -> torch.Tensor:

@@ -59,11 +59,11 @@ class ScoreMeter:
     def update(
         self,
         saliency: torch.Tensor,
-        density: torch.Tensor | None = None,
-        fixation_counts: torch.Tensor | None = None,
+        density: torch.Tensor | Maps | None = None,
+        fixation_counts: torch.Tensor | FixatedCells | None = None,
         *,
-        baseline: torch.Tensor | None = None,
-        negatives: Mapping[NegativeForm, torch.Tensor] | None = None,
+        baseline: torch.Tensor | Maps | None = None,
+        negatives: Mapping[NegativeForm, torch.Tensor | FixatedCells] | None = None,
         seed: int | Sequence[int] = 0,
     ) -> None:
         """Adds B pictures.
@@ -72,7 +72,8 @@ class ScoreMeter:
             saliency: (B, H, W) float32 or float64, non-negative maps of any scale.
             density: (B, H, W) ground truth of any scale, for CC, SIM, KL and EMD.
             fixation_counts: (B, H, W) fixations a cell, for NSS, AUC and information gain.
-            baseline: (B, H, W) non-negative maps that information gain is measured over.
+            baseline: (B, H, W) non-negative maps that information gain is measured over; as `Maps` where many batches
+                share them.
             negatives: (B, H, W) fixations of other pictures a cell, for each form of shuffled AUC that is asked for.
             seed: of the draws, one for all pictures or one for each; see `auc`.
 
@@ -81,22 +82,20 @@ class ScoreMeter:
             TypeError: A map is not float32 or float64.
             ValueError: The shapes differ, a value is negative, or a map holds NaN or infinity. Nothing is added then.
         """
-        given = {"saliency": saliency, "density": density, "fixation_counts": fixation_counts, "baseline": baseline}
-        given |= {f"negatives {form}": counts for form, counts in (negatives or {}).items()}
-        for name, values in given.items():
-            # Left in, it would come out as NaN and drop out of the mean as a picture without ground truth does.
-            if values is not None and not bool(values.isfinite().all()):
-                raise ValueError(f"{name} holds NaN or infinity; a mean over the other pictures would hide it")
         maps = Maps.of("saliency", saliency)
         shared: dict[str, Maps | FixatedCells] = {}
-        if density is not None:
-            shared["density"] = Maps.of("density", density, like=saliency)
+        for name, values in (("density", density), ("baseline", baseline)):
+            if values is not None:
+                shared[name] = Maps.of(name, values, like=saliency)
         if fixation_counts is not None:
             shared["fixations"] = FixatedCells.of(fixation_counts, saliency)
-        if baseline is not None:
-            shared["baseline"] = Maps.of("baseline", baseline, like=saliency)
         for form, counts in (negatives or {}).items():
             shared[f"negatives {form}"] = FixatedCells.of(counts, saliency, name=f"negatives {form}")
+        for name, given in {"saliency": maps, **shared}.items():
+            # Left in, it would come out as NaN and drop out of the mean as a picture without ground truth does.
+            broken = given.broken if isinstance(given, Maps) else ~given.weights.isfinite()
+            if bool(broken.any()):
+                raise ValueError(f"{name} holds NaN or infinity; a mean over the other pictures would hide it")
         added = {name: _score(name, METRICS[name], maps, shared, seed).tolist() for name in self.names}
         for name, scores in added.items():
             self._scores[name].extend(scores)
@@ -135,12 +134,4 @@ def _score(
     if missing:
         raise ConfigError(f"{name} needs {missing[0]}, which was not given; hand it to update, or leave {name} out")
     arguments: list[Maps | FixatedCells] = [maps, *(shared[need] for need in needed)]
-    if metric.logarithms:
-        arguments = [_log_density(each) if isinstance(each, Maps) else each for each in arguments]
     return metric.function(*arguments, **({"seed": seed} if metric.seeded else {}))
-
-
-def _log_density(maps: Maps) -> Maps:
-    """Made to sum to 1, then the logarithm; -inf where the map is 0."""
-    total = maps.non_negative().total[:, None, None]
-    return Maps((maps.values / torch.where(total == 0, 1.0, total).to(maps.values.dtype)).log_(), name=maps.name)

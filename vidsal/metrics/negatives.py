@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+from vidsal.metrics.inputs import FixatedCells
 
 __all__ = ["NegativeForm", "NegativePool"]
 
@@ -24,8 +25,8 @@ class NegativePool:
     Example:
         >>> here, elsewhere = np.array([[0.5, 0.5]]), np.array([[3.0, 1.0], [3.5, 1.5]])
         >>> pool = NegativePool([here, elsewhere], [(2, 4), (2, 4)], ["a", "b"])
-        >>> pool.draw(0, form="all").tolist()
-        [[0, 0, 0, 0], [0, 0, 0, 2]]
+        >>> pool.draw([0], form="all").counts().tolist()
+        [[[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0]]]
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class NegativePool:
         self._sizes = list(sizes)
         numbers: dict[Hashable, int] = {}
         self._video = np.array([numbers.setdefault(video, len(numbers)) for video in videos], np.int64)
-        self._last: tuple[tuple[int, int, int], torch.Tensor] | None = None
+        self._last: tuple[tuple[int, int, int], npt.NDArray[np.float64]] | None = None
 
     def __len__(self) -> int:
         """The number of pictures."""
@@ -74,7 +75,7 @@ class NegativePool:
 
     def draw(
         self,
-        index: int,
+        indices: Sequence[int],
         *,
         form: NegativeForm,
         height: int | None = None,
@@ -82,45 +83,52 @@ class NegativePool:
         pictures: int = 10,
         own_video: bool = False,
         seed: int = 0,
-    ) -> torch.Tensor:
-        """The negatives of one picture.
+    ) -> FixatedCells:
+        """The negatives of a batch of pictures.
 
         Args:
-            index: of the picture, as the pool was made.
+            indices: of the pictures, as the pool was made.
             form: "all": every fixation of every other picture, for `shuffled_auc` (Tübingen). "mit": those of
                 `pictures` other videos, one picture of each, all drawn at random (MIT's rule for stills, UNISAL's for
                 videos). "dhf1k": those of `pictures` pictures drawn from the list of all, so that long videos lend
                 more. The last two are for `shuffled_auc_mit`. Where there are fewer, all are taken.
-            height: rows to bring the points to; None means those of the picture itself.
+            height: rows to bring the points to; None means those of the first picture.
             width: columns likewise.
             pictures: how many are drawn.
             own_video: whether pictures of the same video, and the picture itself, may lend too, as in the released
                 code of DHF1K.
-            seed: of the draw; together with `index` it decides what is drawn.
+            seed: of the draw; together with the picture's index it decides what is drawn.
 
         Returns:
-            (height, width) int64, fixations a cell. All 0 where no other picture has any.
+            The cells, on the CPU; none where no other picture has any.
 
         Raises:
             IndexError: There is no such picture.
             ValueError: The form is unknown, or `pictures` is below 1.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"picture {index} of {len(self)}")
         if form not in ("all", "mit", "dhf1k"):
             raise ValueError(f"form must be all, mit or dhf1k, got {form!r}")
         if pictures < 1:
             raise ValueError(f"pictures must be at least 1, got {pictures}")
-        rows = self._sizes[index][0] if height is None else height
-        columns = self._sizes[index][1] if width is None else width
-        if form != "all":
-            return self._counts(self._draw(index, form, pictures, own_video, seed), rows, columns)
-        # All frames of a video share these: made once for frames that follow each other.
+        for index in indices:
+            if not 0 <= index < len(self):
+                raise IndexError(f"picture {index} of {len(self)}")
+        rows = height if height is not None else self._sizes[indices[0]][0] if len(indices) else 1
+        columns = width if width is not None else self._sizes[indices[0]][1] if len(indices) else 1
+        if form == "all":
+            points = [self._all_points(index, rows, columns, own_video) for index in indices]
+        else:
+            points = [
+                self._points_of(self._draw(index, form, pictures, own_video, seed), rows, columns) for index in indices
+            ]
+        return FixatedCells.from_points(points, height=rows, width=columns)
+
+    def _all_points(self, index: int, rows: int, columns: int, own_video: bool) -> npt.NDArray[np.float64]:
         own = -1 if own_video else int(self._video[index])
+        # All frames of a video share these: made once for frames that follow each other.
         if self._last is None or self._last[0] != (own, rows, columns):
-            others = np.flatnonzero(self._video != own)
-            self._last = (own, rows, columns), self._counts(others, rows, columns)
-        return self._last[1].clone()
+            self._last = (own, rows, columns), self._points_of(np.flatnonzero(self._video != own), rows, columns)
+        return self._last[1]
 
     def _draw(self, index: int, form: NegativeForm, pictures: int, own_video: bool, seed: int) -> npt.NDArray[np.int64]:
         rng = np.random.default_rng([seed, index])
@@ -130,11 +138,10 @@ class NegativePool:
         videos = rng.permutation(np.unique(self._video[lenders]))[:pictures]
         return np.array([rng.choice(lenders[self._video[lenders] == video]) for video in videos], np.int64)
 
-    def _counts(self, lenders: npt.NDArray[np.int64], rows: int, columns: int) -> torch.Tensor:
+    def _points_of(self, lenders: npt.NDArray[np.int64], rows: int, columns: int) -> npt.NDArray[np.float64]:
+        """(n, 2), brought to a picture of this size."""
         ranges = [np.arange(self._start[lender], self._end[lender]) for lender in lenders]
         chosen = np.concatenate([np.zeros(0, np.int64), *ranges])
         scale = np.repeat(np.array([columns, rows]) / self._limits[lenders], [len(each) for each in ranges], axis=0)
-        x, y = np.floor(self._points[chosen] * scale).astype(np.int64).T
         # A point at the very edge may round onto it.
-        cells = np.minimum(y, rows - 1) * columns + np.minimum(x, columns - 1)
-        return torch.from_numpy(np.bincount(cells, minlength=rows * columns).reshape(rows, columns))
+        return np.asarray(np.minimum(np.floor(self._points[chosen] * scale), (columns - 1, rows - 1)), np.float64)
