@@ -299,7 +299,8 @@ def test_files_made_side_by_side_are_those_of_separate_runs(model: SaliencyModel
     for outcome in outcomes:
         alone = run(sources[outcome.number], model=model, options=options(output=tmp_path / "alone"))
         report = outcome.report
-        assert report is not None and outcome.error is None and outcome.source == sources[outcome.number]
+        assert outcome.error is None
+        assert report is not None and outcome.source == sources[outcome.number]
         assert [path.name for path in report.files] == [path.name for path in alone.files]
         assert (report.frames, report.cuts, report.messages) == (alone.frames, alone.cuts, alone.messages)
         assert outcome.progress is not None and outcome.progress.frames == report.frames

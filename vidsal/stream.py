@@ -889,7 +889,7 @@ def _make_sinks(info: VideoInfo, options: RunOptions, device: torch.device, *, s
         if folder.exists():
             raise EncodeError(f"{folder} is a file, expected a folder for the results")
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
