@@ -574,7 +574,12 @@ def test_training_that_is_stopped_says_how_to_go_on(
             console.say(text)
 
     monkeypatch.setattr(console, "make_display", lambda *_, **__: Interrupter(signal.SIGINT))
-    assert status_of(*training(tmp_path)) == 130
+    # A shell without job control starts what runs in the background with SIGINT ignored, these tests too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert status_of(*training(tmp_path)) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     out, err = capsys.readouterr()
     assert out == "" and "stopped at step 1 of" in err and "the same command goes on" in err
 
