@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import math
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
@@ -368,8 +370,10 @@ def test_noise_does_not_matter_where_nothing_ties(seed: int) -> None:
         assert metrics.auc_judd_mit(maps, batch(counts), seed=seed).item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_noise_breaks_ties_at_even_odds() -> None:
+@pytest.mark.parametrize("spread", [0.0, 6e-8])
+def test_noise_breaks_ties_and_near_ties_as_noise_on_every_cell_does(spread: float) -> None:
     saliency, _, counts = picture(4, levels=2)
+    saliency = saliency + spread * np.random.default_rng(1).random((6, 9))  # cells closer than the noise reaches
     many = 1500
     maps, fixations = batch(saliency).repeat(many, 1, 1), batch(counts).repeat(many, 1, 1)
     scores = metrics.auc_judd_mit(maps, fixations, seed=range(many))
@@ -379,7 +383,8 @@ def test_noise_breaks_ties_at_even_odds() -> None:
     expected = float(np.mean(noisy))
     assert scores.mean().item() == pytest.approx(expected, abs=5 * float(np.std(noisy)) / math.sqrt(many))
     assert scores.std().item() == pytest.approx(float(np.std(noisy)), rel=0.1)
-    assert metrics.auc_judd_mit(maps[:1], fixations[:1], jitter=0).item() < expected - 0.05  # ties counted against it
+    if not spread:  # without noise ties count against the map
+        assert metrics.auc_judd_mit(maps[:1], fixations[:1], jitter=0).item() < expected - 0.05
 
 
 @given(seeds, st.sampled_from([0.1, 0.25, 0.01]), st.sampled_from([None, 256]))
@@ -560,14 +565,27 @@ def test_a_frame_of_full_size_scores_the_same_in_float32_and_float64() -> None:
         assert score(saliency).item() == pytest.approx(score(saliency.double()).item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("scale", [1e-38, 1e36])
-def test_a_float32_map_whose_sum_leaves_float32_is_scaled_first(scale: float) -> None:
+def test_a_float32_map_far_from_zero_loses_nothing_but_what_its_values_lack() -> None:
+    saliency, density, counts = picture(15)
+    maps = (batch(saliency) + 1000).float()
+    exact = maps[0].double().numpy()
+    truth = batch(density).float() + 100
+    expected = reference.sim_minmax(exact, truth[0].double().numpy())
+    assert metrics.sim_minmax(maps, truth).item() == pytest.approx(expected, abs=1e-6)
+    assert metrics.nss(maps, batch(counts)).item() == pytest.approx(reference.nss(exact, counts), abs=1e-6)
+    assert metrics.cc(maps, truth).item() == pytest.approx(reference.cc(exact, truth[0].double().numpy()), abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 3e37])
+def test_a_float32_map_whose_sum_leaves_float32_is_worked_out_in_float64(scale: float) -> None:
     saliency, density, counts = picture(13)
     maps = (batch(saliency) * scale).float()
-    assert metrics.sim(maps, batch(density)).item() == pytest.approx(reference.sim(saliency, density), abs=1e-5)
-    alone = metrics.sim(maps, batch(density).float()).item()
-    assert alone == pytest.approx(reference.sim(saliency, density), abs=1e-5)
-    assert metrics.nss(maps, batch(counts)).item() == pytest.approx(reference.nss(saliency, counts), abs=1e-4)
+    close = 1e-3 if scale < 1 else 1e-5  # the smallest float32 values have few digits
+    truth = batch(density).float()
+    assert metrics.sim(maps, truth).item() == pytest.approx(reference.sim(saliency, density), abs=close)
+    assert metrics.sim_minmax(maps, truth).item() == pytest.approx(reference.sim_minmax(saliency, density), abs=close)
+    assert metrics.nss(maps, batch(counts)).item() == pytest.approx(reference.nss(saliency, counts), abs=close)
+    assert metrics.cc(maps, truth).item() == pytest.approx(reference.cc(saliency, density), abs=close)
 
 
 def test_answers_at_the_edge_of_the_other_forms() -> None:
@@ -817,6 +835,21 @@ def test_metrics_score_prepared_maps_as_they_do_tensors() -> None:
         metrics.nss(maps.numpy(), counts)
     assert repr(prepared) == "Maps((3, 6, 9), torch.float64)"
     assert repr(fixated).startswith("FixatedCells((3, 6, 9), at most ")
+
+
+def test_sums_are_kept_as_long_as_the_pair_and_no_maps_longer_than_themselves() -> None:
+    maps, truth = (metrics.Maps(batch(array)) for array in picture(0)[:2])
+    pair = inputs.Pair.of(maps, truth)
+    assert inputs.Pair.of(maps, truth) is pair
+    assert inputs.Pair.of(maps, metrics.Maps(truth.values)) is not pair
+    gc.disable()
+    try:
+        gone = weakref.ref(maps)
+        metrics.cc(maps, truth)
+        del maps, pair
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_picture_of_many_bands_scores_as_one_of_few(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from vidsal.metrics import auc, functional
+from vidsal.metrics.inputs import SQUARES_OF_MAP, SQUARES_OF_TRUTH, CellSum
 from vidsal.metrics.negatives import NegativeForm
 
 __all__ = ["METRICS", "Metric"]
@@ -30,19 +31,45 @@ class Metric:
     """Which fixations of other pictures it is for; None where it needs none."""
     seeded: bool = False
     """Whether numbers are drawn."""
+    sums: tuple[CellSum, ...] = ()
+    """What it sums over the cells of map and density; sums of several metrics are found together more cheaply."""
 
 
 METRICS: dict[str, Metric] = {
     "nss": Metric(title="NSS", function=functional.nss, needs=("fixations",), better="higher"),
-    "cc": Metric(title="CC", function=functional.cc, needs=("density",), better="higher"),
-    "sim": Metric(title="SIM", function=functional.sim, needs=("density",), better="higher"),
-    "sim_minmax": Metric(
-        title="SIM, stretched (MIT)", function=functional.sim_minmax, needs=("density",), better="higher"
+    "cc": Metric(
+        title="CC",
+        function=functional.cc,
+        needs=("density",),
+        better="higher",
+        sums=(functional.PRODUCT, SQUARES_OF_MAP, SQUARES_OF_TRUTH),
     ),
-    "kl": Metric(title="KL (MIT)", function=functional.kl, needs=("density",), better="lower"),
-    "kl_dreyeve": Metric(title="KL (DR(eye)VE)", function=functional.kl_dreyeve, needs=("density",), better="lower"),
+    "sim": Metric(
+        title="SIM", function=functional.sim, needs=("density",), better="higher", sums=(functional.SHARED_MASS,)
+    ),
+    "sim_minmax": Metric(
+        title="SIM, stretched (MIT)",
+        function=functional.sim_minmax,
+        needs=("density",),
+        better="higher",
+        sums=(functional.SHARED_MASS_ABOVE,),
+    ),
+    "kl": Metric(
+        title="KL (MIT)", function=functional.kl, needs=("density",), better="lower", sums=(functional.KL_SUM,)
+    ),
+    "kl_dreyeve": Metric(
+        title="KL (DR(eye)VE)",
+        function=functional.kl_dreyeve,
+        needs=("density",),
+        better="lower",
+        sums=(functional.KL_DREYEVE_SUM,),
+    ),
     "kl_pysaliency": Metric(
-        title="KL (pysaliency)", function=functional.kl_pysaliency, needs=("density",), better="lower"
+        title="KL (pysaliency)",
+        function=functional.kl_pysaliency,
+        needs=("density",),
+        better="lower",
+        sums=(functional.KL_PYSALIENCY_SUM,),
     ),
     "auc_judd": Metric(title="AUC-Judd (exact)", function=auc.auc_judd, needs=("fixations",), better="higher"),
     "auc_judd_mit": Metric(

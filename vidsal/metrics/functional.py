@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,19 @@ import numpy.typing as npt
 import torch
 
 from vidsal.errors import ConfigError
-from vidsal.metrics.inputs import FixatedCells, Maps, paired, summed
+from vidsal.metrics.inputs import SQUARES_OF_MAP, SQUARES_OF_TRUTH, CellSum, FixatedCells, Maps, Pair, summed
 
 __all__ = [
     "DREYEVE_EPSILON",
     "EMD_CELLS",
+    "KL_DREYEVE_SUM",
     "KL_EPSILON",
+    "KL_PYSALIENCY_SUM",
+    "KL_SUM",
+    "PRODUCT",
     "PYSALIENCY_MINIMUM",
+    "SHARED_MASS",
+    "SHARED_MASS_ABOVE",
     "cc",
     "emd",
     "information_gain",
@@ -123,16 +129,16 @@ def cc(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Ten
         >>> round(cc(saliency, 5.0 - 2.0 * saliency).item(), 6)
         -1.0
     """
-    maps, truth = paired(saliency, density)
-    spans = maps.span * truth.span
+    pair = Pair.of(saliency, density)
+    maps, truth = pair.maps, pair.truth
     if maps.squares_are_safe and truth.squares_are_safe:
-        covariance = summed(_product, [maps.values, truth.values], [maps.mean, truth.mean]) / spans
+        pair.prepare([PRODUCT, SQUARES_OF_MAP, SQUARES_OF_TRUTH])
+        covariance = pair.sum(PRODUCT) / (maps.span * truth.span)
     else:
-        units = [1 / maps.span, 1 / truth.span]
-        covariance = summed(_product_of_units, [maps.values, truth.values], [maps.mean, truth.mean, *units])
-    covariance = covariance / maps.cells
-    score = (covariance / (maps.deviation * truth.deviation)).clamp(-1.0, 1.0).masked_fill(maps.constant, 0.0)
-    return score.masked_fill(maps.broken | truth.broken | truth.constant, torch.nan)
+        numbers = [maps.mean, truth.mean, 1 / maps.span, 1 / truth.span]
+        (covariance,) = summed([(_product_of_units, numbers)], [maps.values, truth.values])
+    score = (covariance / (maps.cells * maps.deviation * truth.deviation)).clamp(-1.0, 1.0)
+    return score.masked_fill(maps.constant, 0.0).masked_fill(pair.broken | truth.constant, torch.nan)
 
 
 def sim(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Tensor:
@@ -161,9 +167,8 @@ def sim(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Te
         >>> sim(saliency, density)
         tensor([0.7500], dtype=torch.float64)
     """
-    maps, truth = (each.non_negative() for each in paired(saliency, density))
-    shared = summed(_shared_mass, [maps.values, truth.values], [_inverse(maps.total), _inverse(truth.total)])
-    return shared.masked_fill(maps.broken | truth.broken | (truth.total == 0), torch.nan)
+    pair = Pair.of(saliency, density).non_negative()
+    return pair.sum(SHARED_MASS).masked_fill(pair.broken | (pair.truth.total == 0), torch.nan)
 
 
 def sim_minmax(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Tensor:
@@ -191,10 +196,8 @@ def sim_minmax(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> t
         >>> sim_minmax(saliency, density)  # 0 1/4 3/4 against 0 1/2 1/2
         tensor([0.7500], dtype=torch.float64)
     """
-    maps, truth = paired(saliency, density)
-    inverses = _inverse(maps.total_above_low), _inverse(truth.total_above_low)
-    shared = summed(_shared_mass_above, [maps.values, truth.values], [*inverses, maps.low, truth.low])
-    return shared.masked_fill(maps.broken | truth.broken | truth.constant, torch.nan)
+    pair = Pair.of(saliency, density)
+    return pair.sum(SHARED_MASS_ABOVE).masked_fill(pair.broken | pair.truth.constant, torch.nan)
 
 
 def kl(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Tensor:
@@ -225,9 +228,8 @@ def kl(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Ten
         >>> kl(saliency, density)  # log 2
         tensor([0.6931], dtype=torch.float64)
     """
-    maps, truth = (each.non_negative() for each in paired(saliency, density))
-    score = summed(_kl_with(KL_EPSILON), [maps.values, truth.values], [_inverse(maps.total), _inverse(truth.total)])
-    return score.clamp(min=0.0).masked_fill(maps.broken | truth.broken | (truth.total == 0), torch.nan)
+    pair = Pair.of(saliency, density).non_negative()
+    return pair.sum(KL_SUM).clamp(min=0.0).masked_fill(pair.broken | (pair.truth.total == 0), torch.nan)
 
 
 def kl_dreyeve(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Tensor:
@@ -258,10 +260,8 @@ def kl_dreyeve(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> t
         >>> kl_dreyeve(saliency, saliency).item() < 0
         True
     """
-    maps, truth = (each.non_negative() for each in paired(saliency, density))
-    inverses = [1 / (DREYEVE_EPSILON + each.total) for each in (maps, truth)]
-    score = summed(_kl_with(DREYEVE_EPSILON), [maps.values.float(), truth.values.float()], inverses)
-    return score.masked_fill(maps.broken | truth.broken | (truth.total == 0), torch.nan)
+    pair = Pair.of(saliency, density).non_negative()
+    return pair.sum(KL_DREYEVE_SUM).masked_fill(pair.broken | (pair.truth.total == 0), torch.nan)
 
 
 def kl_pysaliency(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Tensor:
@@ -290,10 +290,8 @@ def kl_pysaliency(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -
         >>> kl_pysaliency(saliency, density)  # (log 1/2 + log 1/2e-20) / 2
         tensor([22.3327], dtype=torch.float64)
     """
-    maps, truth = (each.non_negative() for each in paired(saliency, density))
-    inverses = [1 / (each.total + PYSALIENCY_MINIMUM * each.cells) for each in (maps, truth)]
-    score = summed(_plain_kl, [maps.values, truth.values], inverses).clamp(min=0.0)
-    return score.masked_fill(maps.broken | truth.broken | (truth.total == 0), torch.nan)
+    pair = Pair.of(saliency, density).non_negative()
+    return pair.sum(KL_PYSALIENCY_SUM).clamp(min=0.0).masked_fill(pair.broken | (pair.truth.total == 0), torch.nan)
 
 
 def information_gain(
@@ -435,7 +433,8 @@ def emd(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps, *, cell: in
 
     Source: Rubner et al. 2000; EMD.m of https://github.com/cvzoya/saliency; https://pythonot.github.io (POT).
     """
-    maps, truth = (each.non_negative() for each in paired(saliency, density))
+    pair = Pair.of(saliency, density).non_negative()
+    maps, truth = pair.maps, pair.truth
     _, height, width = maps.shape
     if cell < 1:
         raise ValueError(f"cell must be at least 1 pixel, got {cell}")
@@ -477,19 +476,49 @@ def _shared_mass_above(
     return torch.minimum(s.sub(low_s).mul_(a), d.sub(low_d).mul_(b))
 
 
-def _kl_with(epsilon: float) -> Callable[..., torch.Tensor]:
-    """Q log(eps + Q / (P + eps)) of a cell."""
+def _kl(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, epsilon: float) -> torch.Tensor:
+    """Q log(eps + Q / (P + eps))."""
+    p, q = s.mul(a).add_(epsilon), d.mul(b)
+    return torch.div(q, p, out=p).add_(epsilon).log_().mul_(q)
 
-    def of_cells(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        p, q = s.mul(a).add_(epsilon), d.mul(b)
-        return torch.div(q, p, out=p).add_(epsilon).log_().mul_(q)
 
-    return of_cells
+def _kl_dreyeve(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return _kl(*(each.float() for each in (s, d, a, b)), epsilon=DREYEVE_EPSILON)
 
 
 def _plain_kl(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     p, q = s.add(PYSALIENCY_MINIMUM).mul_(a), d.add(PYSALIENCY_MINIMUM).mul_(b)
     return torch.div(q, p, out=p).log_().mul_(q)
+
+
+def _inverse_totals(maps: Maps, truth: Maps) -> list[torch.Tensor]:
+    return [_inverse(maps.total), _inverse(truth.total)]
+
+
+PRODUCT = CellSum(_product, lambda maps, truth: [maps.mean, truth.mean])
+"""What CC sums, along with the squares."""
+
+SHARED_MASS = CellSum(_shared_mass, _inverse_totals)
+"""What SIM sums."""
+
+SHARED_MASS_ABOVE = CellSum(
+    _shared_mass_above,
+    lambda maps, truth: [_inverse(maps.total_above_low), _inverse(truth.total_above_low), maps.low, truth.low],
+)
+"""What SIM sums in the MIT form."""
+
+KL_SUM = CellSum(partial(_kl, epsilon=KL_EPSILON), _inverse_totals)
+"""What KL sums in the MIT form."""
+
+KL_DREYEVE_SUM = CellSum(
+    _kl_dreyeve, lambda maps, truth: [1 / (DREYEVE_EPSILON + maps.total), 1 / (DREYEVE_EPSILON + truth.total)]
+)
+"""What KL sums in the DR(eye)VE form."""
+
+KL_PYSALIENCY_SUM = CellSum(
+    _plain_kl, lambda maps, truth: [1 / (each.total + PYSALIENCY_MINIMUM * each.cells) for each in (maps, truth)]
+)
+"""What KL sums in pysaliency's form."""
 
 
 def _regularised_bits(maps: Maps, fixated: FixatedCells) -> torch.Tensor:

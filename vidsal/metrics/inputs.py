@@ -6,16 +6,29 @@ sums, orders and deviations are then worked out once; the scores are the same.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["FixatedCells", "Maps", "check_same_shape", "generators", "on_cpu", "paired", "summed"]
+__all__ = [
+    "SQUARES_OF_MAP",
+    "SQUARES_OF_TRUTH",
+    "CellSum",
+    "FixatedCells",
+    "Maps",
+    "Pair",
+    "check_same_shape",
+    "generators",
+    "on_cpu",
+    "summed",
+]
 
-_BAND = 131072
+_BAND = 65536
 """Cells that `summed` works on at a time: what it makes on the way stays in the processor's cache."""
 
 
@@ -49,6 +62,10 @@ class Maps:
         self.name = name
         self.values = _without_mps(values.detach())
         self.cells = values.shape[1] * values.shape[2]
+        self.squares: torch.Tensor | None = None
+        """(B,) float64, the sum of the squared deviations from the mean, where a `Pair` has found it by the way."""
+        self.last_pair: Callable[[], Pair | None] = lambda: None
+        """The last pair it was the map of, if somebody holds it: a weak reference, or maps would outlive their use."""
         self.low, self.high, self.total = _low_high_total(self.values)
         if values.dtype == torch.float32 and bool(self._out_of_range().any()):
             self.values = self.values.double()
@@ -95,14 +112,15 @@ class Maps:
     def total_above_low(self) -> torch.Tensor:
         """(B,) float64, the sum of what lies above the lowest value; NaN for a broken map."""
         quick = self.total - self.cells * self.low.double()
-        if bool((quick > self.total / 2).all()):  # else it is a small difference of large sums
+        if bool((quick > self.total.abs() / 2).all()):  # else it is a small difference of large sums
             return quick
-        return summed(lambda band, low: band - low, [self.values], [self.low]).masked_fill(self.broken, torch.nan)
+        (above,) = summed([(lambda band, low: band - low, [self.low])], [self.values])
+        return above.masked_fill(self.broken, torch.nan)
 
     @cached_property
     def mean(self) -> torch.Tensor:
         """(B,) float64."""
-        return self.total / self.cells
+        return self.low.double() + self.total_above_low / self.cells
 
     @cached_property
     def squares_are_safe(self) -> bool:
@@ -114,10 +132,9 @@ class Maps:
     def deviation(self) -> torch.Tensor:
         """(B,) float64, the standard deviation (of the N cells, not N - 1) in units of `span`; 1 for a constant map."""
         if self.squares_are_safe:
-            squares = summed(lambda band, mean: band.sub(mean).square_(), [self.values], [self.mean])
+            squares = self.squares if self.squares is not None else summed([(_square, [self.mean])], [self.values])[0]
             return ((squares / self.cells).sqrt() / self.span).masked_fill(self.constant, 1.0)
-        numbers = [self.mean, 1 / self.span]
-        squares = summed(lambda band, mean, unit: band.sub(mean).mul_(unit).square_(), [self.values], numbers)
+        (squares,) = summed([(_square_of_units, [self.mean, 1 / self.span])], [self.values])
         return (squares / self.cells).sqrt().masked_fill(self.constant, 1.0)
 
     @cached_property
@@ -292,39 +309,101 @@ class FixatedCells:
         return f"FixatedCells({tuple(self.shape)}, at most {self.cells.shape[1]} a picture)"
 
 
-def paired(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> tuple[Maps, Maps]:
-    """Map and ground truth, both checked, in the finer of their two precisions.
+@dataclass(frozen=True, eq=False)
+class CellSum:
+    """Something of map and ground truth that is worked out cell by cell and summed over each picture."""
 
-    Raises:
-        TypeError: As `Maps`.
-        ValueError: As `Maps`, or the shapes differ.
-    """
-    maps, truth = Maps.of("saliency", saliency), Maps.of("density", density, like=saliency)
-    if maps.values.dtype == truth.values.dtype:
-        return maps, truth
-    return Maps(maps.values.double(), name=maps.name), Maps(truth.values.double(), name=truth.name)
+    of_cells: Callable[..., torch.Tensor]
+    """Takes S and D of equal shape and a number of the picture for each of `numbers`; gives a new tensor like S."""
+    numbers: Callable[[Maps, Maps], Sequence[torch.Tensor]]
+    """Those numbers, (B,) each."""
+
+
+class Pair:
+    """Maps and their ground truth in the finer of their two precisions, and the sums over their cells found so far."""
+
+    def __init__(self, maps: Maps, truth: Maps) -> None:
+        self._given = truth
+        if maps.values.dtype != truth.values.dtype:
+            maps, truth = (Maps(each.values.double(), name=each.name) for each in (maps, truth))
+        self.maps = maps
+        """The maps."""
+        self.truth = truth
+        """The ground truth."""
+        self._sums: dict[CellSum, torch.Tensor] = {}
+
+    @classmethod
+    def of(cls, saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> Pair:
+        """The pair of two maps: the one they were made into last, if somebody holds it, with the sums it has found.
+
+        Raises:
+            TypeError: As `Maps`.
+            ValueError: As `Maps`, or the shapes differ.
+        """
+        maps, truth = Maps.of("saliency", saliency), Maps.of("density", density, like=saliency)
+        pair = maps.last_pair()
+        if pair is None or pair._given is not truth:
+            pair = cls(maps, truth)
+            maps.last_pair = weakref.ref(pair)
+        return pair
+
+    def non_negative(self) -> Pair:
+        """The pair itself.
+
+        Raises:
+            ValueError: A value is negative.
+        """
+        self.maps.non_negative()
+        self.truth.non_negative()
+        return self
+
+    @property
+    def broken(self) -> torch.Tensor:
+        """(B,) bool, True where map or ground truth holds NaN or infinity."""
+        return self.maps.broken | self.truth.broken
+
+    def prepare(self, wanted: Sequence[CellSum]) -> None:
+        """Finds several sums while each piece of the maps lies in the cache."""
+        missing = [each for each in dict.fromkeys(wanted) if each not in self._sums]
+        if not missing:
+            return
+        work = [(each.of_cells, each.numbers(self.maps, self.truth)) for each in missing]
+        self._sums.update(zip(missing, summed(work, [self.maps.values, self.truth.values]), strict=True))
+        self.maps.squares = self._sums.get(SQUARES_OF_MAP, self.maps.squares)
+        self.truth.squares = self._sums.get(SQUARES_OF_TRUTH, self.truth.squares)
+
+    def sum(self, wanted: CellSum) -> torch.Tensor:
+        """(B,) float64."""
+        self.prepare([wanted])
+        return self._sums[wanted]
 
 
 def summed(
-    of_cells: Callable[..., torch.Tensor], maps: Sequence[torch.Tensor], numbers: Sequence[torch.Tensor]
-) -> torch.Tensor:
-    """The sum over each picture of something worked out cell by cell, (B,) float64.
+    work: Sequence[tuple[Callable[..., torch.Tensor], Sequence[torch.Tensor]]], maps: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """Sums over each picture of things worked out cell by cell, (B,) float64 each.
 
     Args:
-        of_cells: takes as many tensors of equal shape as there are maps and then a number for each of `numbers`, gives
-            a tensor of that shape. It may not change the maps.
+        work: for each sum what takes as many tensors of equal shape as there are maps, and the (B,) numbers that it
+            takes behind them, in the precision of the maps. It gives a new tensor like the first map, changes none.
         maps: (B, H, W) each.
-        numbers: (B,) each, brought to the precision of the first map.
     """
-    scalars = [number.to(maps[0].dtype) for number in numbers]
-    if not on_cpu(maps[0]):
-        per_picture = [scalar[:, None, None] for scalar in scalars]
-        return of_cells(*maps, *per_picture).sum(2).sum(1, dtype=torch.float64)
-    parts = [
-        of_cells(*(values[picture, rows] for values in maps), *(scalar[picture] for scalar in scalars)).sum()
-        for picture, rows in _bands(maps[0].shape)
-    ]
-    return torch.stack(parts).double().reshape(len(maps[0]), -1).sum(1) if parts else _no_sums()
+    first = maps[0]
+    jobs = [(of_cells, [number.to(first.dtype) for number in numbers]) for of_cells, numbers in work]
+    if not on_cpu(first):
+        return [
+            of_cells(*maps, *(number[:, None, None] for number in numbers)).sum(2).sum(1, dtype=torch.float64)
+            for of_cells, numbers in jobs
+        ]
+    parts: list[torch.Tensor] = []
+    for picture in range(len(first)):
+        own = [(of_cells, [number[picture] for number in numbers]) for of_cells, numbers in jobs]
+        for rows in _bands(first.shape):
+            bands = [values[picture, rows] for values in maps]
+            parts += [of_cells(*bands, *numbers).sum() for of_cells, numbers in own]
+    if not parts:
+        return [torch.zeros(0, dtype=torch.float64) for _ in jobs]
+    return list(torch.stack(parts).double().reshape(len(first), -1, len(jobs)).sum(1).T)
 
 
 def generators(seed: int | Sequence[int], pictures: int) -> list[np.random.Generator]:
@@ -353,14 +432,25 @@ def check_same_shape(name: str, shape: torch.Size, like: torch.Size) -> None:
         )
 
 
-def _bands(shape: torch.Size) -> list[tuple[int, slice]]:
-    """Picture and rows of each piece."""
+def _square(band: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    return band.sub(mean).square_()
+
+
+def _square_of_units(band: torch.Tensor, mean: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
+    return band.sub(mean).mul_(unit).square_()
+
+
+SQUARES_OF_MAP = CellSum(lambda s, d, mean: _square(s, mean), lambda maps, truth: [maps.mean])
+"""The squared deviations of the map from its mean."""
+
+SQUARES_OF_TRUTH = CellSum(lambda s, d, mean: _square(d, mean), lambda maps, truth: [truth.mean])
+"""The squared deviations of the ground truth from its mean."""
+
+
+def _bands(shape: torch.Size) -> list[slice]:
+    """The rows of each piece of a picture."""
     step = max(1, _BAND // shape[2])
-    return [(picture, slice(top, top + step)) for picture in range(shape[0]) for top in range(0, shape[1], step)]
-
-
-def _no_sums() -> torch.Tensor:
-    return torch.zeros(0, dtype=torch.float64)
+    return [slice(top, top + step) for top in range(0, shape[1], step)]
 
 
 def _low_high_total(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -368,7 +458,7 @@ def _low_high_total(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, t
     if not on_cpu(values) or not len(values):
         return values.amin((1, 2)), values.amax((1, 2)), values.sum(2).sum(1, dtype=torch.float64)
     # All three of a band while it lies in the cache.
-    pieces = [values[picture, rows] for picture, rows in _bands(values.shape)]
+    pieces = [values[picture, rows] for picture in range(len(values)) for rows in _bands(values.shape)]
     found = [(piece.amin(), piece.amax(), piece.sum()) for piece in pieces]
     low, high, total = (torch.stack(part).reshape(len(values), -1) for part in zip(*found, strict=True))
     return low.amin(1), high.amax(1), total.sum(1, dtype=torch.float64)

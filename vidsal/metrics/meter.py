@@ -9,7 +9,7 @@ import torch
 
 from vidsal.errors import ConfigError
 from vidsal.metrics.catalogue import METRICS, Metric
-from vidsal.metrics.inputs import FixatedCells, Maps
+from vidsal.metrics.inputs import FixatedCells, Maps, Pair
 from vidsal.metrics.negatives import NegativeForm
 
 __all__ = ["ScoreMeter"]
@@ -93,9 +93,13 @@ class ScoreMeter:
             shared[f"negatives {form}"] = FixatedCells.of(counts, saliency, name=f"negatives {form}")
         for name, given in {"saliency": maps, **shared}.items():
             # Left in, it would come out as NaN and drop out of the mean as a picture without ground truth does.
-            broken = given.broken if isinstance(given, Maps) else ~given.weights.isfinite()
+            broken = given.broken if isinstance(given, Maps) else ~given.total.isfinite()
             if bool(broken.any()):
                 raise ValueError(f"{name} holds NaN or infinity; a mean over the other pictures would hide it")
+        truth = shared.get("density")
+        if isinstance(truth, Maps):
+            pair = Pair.of(maps, truth)  # held until all have scored
+            pair.prepare([each for name in self.names for each in METRICS[name].sums])
         added = {name: _score(name, METRICS[name], maps, shared, seed).tolist() for name in self.names}
         for name, scores in added.items():
             self._scores[name].extend(scores)
