@@ -368,3 +368,30 @@ def test_a_wrong_command_line_ends_with_its_status_and_a_line(
     out, err = capsys.readouterr()
     assert got == status and not out
     assert said in err and len(err.splitlines()) == 1
+
+
+@needs_runtime
+def test_a_network_that_compares_frames_takes_and_gives_what_it_saw(tmp_path: Path) -> None:
+    network = make_shallow(config=dataclasses.replace(TINY, motion_channels=4))
+    assert network.motion is not None
+    nn.init.normal_(network.motion.out.weight, std=1.0)
+    # The comparison with the network runs two frames of two streams: a difference to the last frame would show.
+    report = export_network(network, tmp_path / "moving.onnx", preprocess=CANVAS, card=CARD)
+    assert report.difference is not None and report.difference < LARGEST_DIFFERENCE
+    rows, columns = 2 * CELLS[1], 2 * CELLS[2]
+    assert report.inputs["seen"] == report.outputs["next_seen"] == f"float32 (batch, 32, {rows}, {columns})"
+    run = runner(tmp_path / "moving.onnx")
+    pixels = np.random.default_rng(1).normal(size=(1, 3, CANVAS.height, CANVAS.width)).astype(np.float32)
+    state = {"hidden": np.zeros((1, *CELLS), np.float32), "cell": np.zeros((1, *CELLS), np.float32)}
+    maps = [
+        run(
+            {
+                "pixels": pixels,
+                "fresh": np.array([False]),
+                **state,
+                "seen": np.full((1, 32, rows, columns), value, "f4"),
+            }
+        )
+        for value in (0.0, 3.0)
+    ]
+    assert np.abs(maps[0]["log_density"] - maps[1]["log_density"]).max() > 1e-3

@@ -473,9 +473,10 @@ def _counted(config: SAMConfig, height: int, width: int, state: Literal["carry",
         side = network.backbone.stride
         cells = (height // side) * (width // side)
         zeros = torch.zeros(1, config.recurrent_channels, height // side, width // side)
+        finer = torch.zeros(1, *network.backbone.skip_channels[:1], height // side * 2, width // side * 2)
         network(
             torch.zeros(1, 1, 3, height, width),
-            SAMState(zeros, zeros),
+            SAMState(zeros, zeros, finer if network.motion is not None else None),
             fresh=[[state == "reset"]],
             fresh_steps=steps,
             carry_steps=steps,

@@ -246,11 +246,20 @@ class _GoingOn(nn.Module):
         self.more_steps, self.canvas = plan.fresh_steps - self.carry_steps, plan.canvas
 
     def forward(
-        self, pixels: torch.Tensor, fresh: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self,
+        pixels: torch.Tensor,
+        fresh: torch.Tensor,
+        hidden: torch.Tensor,
+        cell: torch.Tensor,
+        seen: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, ...]:
         features = self.network.backbone(pixels)
-        attended = self.network.recurrence.precompute(features.deep)
         anew = fresh[:, None, None, None]
+        if self.network.motion is not None and seen is not None:
+            finer = features.skips[0]
+            moved = self.network.motion.read(finer, torch.where(anew, finer, seen))
+            features = features._replace(deep=features.deep + moved)
+        attended = self.network.recurrence.precompute(features.deep)
         # Chosen, not multiplied: what a caller left in the state of a fresh stream may be anything.
         zero = torch.zeros((), dtype=hidden.dtype)
         state = SAMState(torch.where(anew, zero, hidden), torch.where(anew, zero, cell))
@@ -260,7 +269,9 @@ class _GoingOn(nn.Module):
             hidden, cell = torch.cond(
                 fresh.any(), self._with_more, self._as_it_is, (features.deep, attended, anew, hidden, cell)
             )
-        return self.network.read_out(hidden, features, self.canvas), hidden, cell
+        log_density = self.network.read_out(hidden, features, self.canvas)
+        # A copy: an output may not be what another one is made of in place.
+        return (log_density, hidden, cell) if seen is None else (log_density, hidden, cell, features.skips[0].clone())
 
     def _refined(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState, steps: int) -> SAMState:
         for _ in range(steps):
@@ -327,6 +338,10 @@ class _Plan:
             [_Tensor(name, torch.float32, cells) for name in names]
             for names in (("hidden", "cell"), ("next_hidden", "next_cell"))
         )
+        if network.motion is not None:
+            finer = (network.backbone.skip_channels[0], 2 * cells[1], 2 * cells[2])
+            state_in.append(_Tensor("seen", torch.float32, finer))
+            state_out.append(_Tensor("next_seen", torch.float32, finer))
         fresh = _Tensor("fresh", torch.bool, ())
         return cls(
             preprocess=preprocess,
@@ -445,7 +460,7 @@ def _largest_difference(path: Path, network: SaliencyAttentiveModel, plan: _Plan
     feed: Arrays = {
         tensor.name: np.full((streams, *tensor.shape), 7.0, np.float32)
         for tensor in plan.inputs
-        if tensor.name in ("hidden", "cell")
+        if tensor.name in ("hidden", "cell", "seen")
     }
     difference, names = 0.0, [tensor.name for tensor in plan.outputs]
     got: Arrays = {}
@@ -454,11 +469,13 @@ def _largest_difference(path: Path, network: SaliencyAttentiveModel, plan: _Plan
         if plan.carry_steps is not None:
             feed["fresh"] = np.array([row[t] for row in fresh])
         got = dict(zip(names, session.run(names, feed), strict=True))
-        feed.update({name: got[f"next_{name}"] for name in feed.keys() & {"hidden", "cell"}})
+        feed.update({name: got[f"next_{name}"] for name in feed.keys() & {"hidden", "cell", "seen"}})
         difference = _larger(difference, np.exp(got["log_density"]), log_density[:, t].exp())
     if plan.carry_steps is not None:
         difference = _larger(difference, got["next_hidden"], state.hidden)
         difference = _larger(difference, got["next_cell"], state.cell)
+        if state.seen is not None:
+            difference = _larger(difference, got["next_seen"], state.seen)
     return difference
 
 

@@ -416,7 +416,7 @@ def run_model(
         for place, (row, piece) in enumerate(zip(rows, shown, strict=True)):
             part = log_density[place, : lengths[place]]
             part = model.preprocessor.to_picture(part, piece.batch.height, piece.batch.width)
-            results[row] = Seen(part, state if len(rows) == 1 else _row_of(state, place))
+            results[row] = Seen(part, state if len(rows) == 1 else state.row(place))
     for row, length in zip(rows, lengths, strict=True):
         for stage, seconds in shared.seconds.items():
             clocks[row].add(stage, seconds * length / sum(lengths))
@@ -436,16 +436,8 @@ def _joined_states(states: Sequence[SAMState | None]) -> SAMState | None:
     known = next((state for state in states if state is not None), None)
     if known is None or len(states) == 1:
         return known
-    zeros = torch.zeros_like(known.hidden)
-    return SAMState(
-        torch.cat([zeros if state is None else state.hidden for state in states]),
-        torch.cat([zeros if state is None else state.cell for state in states]),
-    )
-
-
-def _row_of(state: SAMState, row: int) -> SAMState:
-    # A slice, not an index: an index would have to be copied to the device.
-    return SAMState(state.hidden[row : row + 1], state.cell[row : row + 1])
+    zeros = known.map(torch.zeros_like)
+    return SAMState.join([zeros if state is None else state for state in states])
 
 
 class Downloads:

@@ -143,6 +143,9 @@ class TrainConfig:
     """torchvision state dict of the backbone (.pth or .safetensors); None starts from random weights."""
     start_from: Path | None = None
     """vidsal checkpoint to fine-tune instead; its architecture and preprocessing are taken, not those named here."""
+    add_motion_channels: int = 0
+    """Gives the network of `start_from` a motion branch of so many channels, at first without effect; 0 leaves the
+    network as it is."""
     condition: str | None = None
     """Only fixations with this value in the column `condition`."""
     teacher_set: Path | None = None
@@ -316,6 +319,8 @@ def validation_loss(
 def _check(config: TrainConfig, validation: list[Still]) -> None:
     """Options that contradict each other."""
     schedule = config.schedule
+    if config.add_motion_channels and config.start_from is None:
+        raise ConfigError("add_motion_channels goes with start_from; a new network has model.motion_channels")
     if config.start_from is not None and config.imagenet_weights is not None:
         raise ConfigError("start_from and imagenet_weights both say where to begin: leave one of them out")
     if schedule.optimizer == "rmsprop" and schedule.weight_decay != 0:
@@ -473,6 +478,8 @@ class _Run:
         notes: tuple[str, ...] = ()
         if config.start_from is not None:
             network, preprocess, _ = read_checkpoint(config.start_from)
+            if config.add_motion_channels:
+                network = _with_motion(network, config.add_motion_channels)
             network.requires_grad_(True)
         else:
             preset = PRESETS[config.preset]
@@ -772,6 +779,18 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds a {type(state).__name__}, expected a state dict")
     return state
+
+
+def _with_motion(network: SaliencyAttentiveModel, channels: int) -> SaliencyAttentiveModel:
+    """The same network, predicting the same, with a motion branch."""
+    if network.motion is not None:
+        raise ConfigError("start_from has a motion branch already: leave out add_motion_channels")
+    larger = SaliencyAttentiveModel(dataclasses.replace(network.config, motion_channels=channels))
+    own = network.state_dict()
+    missing, _ = larger.load_state_dict(own, strict=False)
+    if any(not name.startswith("motion.") for name in missing):
+        raise CheckpointError(f"start_from lacks {missing[0]}")
+    return larger
 
 
 def _comparable(config: TrainConfig) -> str:

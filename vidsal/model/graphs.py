@@ -106,14 +106,16 @@ class RecordedNetwork:
         if state is not None and recording.state is not None:
             recording.state.hidden.copy_(state.hidden)
             recording.state.cell.copy_(state.cell)
+            if state.seen is not None and recording.state.seen is not None:
+                recording.state.seen.copy_(state.seen)
         recording.replay()
         log_density, after = recording.outputs[-1]
         # The next replay writes over the buffers.
-        return log_density.clone(), SAMState(after.hidden.clone(), after.cell.clone())
+        return log_density.clone(), after.map(torch.Tensor.clone)
 
     def _record(self, frames: torch.Tensor, state: SAMState | None, options: dict[str, object]) -> _Recording | None:
         static = frames.clone(memory_format=torch.preserve_format)
-        before = None if state is None else SAMState(state.hidden.clone(), state.cell.clone())
+        before = None if state is None else state.map(torch.Tensor.clone)
         outputs: list[tuple[torch.Tensor, SAMState]] = []
 
         def work() -> None:

@@ -11,7 +11,7 @@ Notation as in Cornia et al. (2018): X features, H hidden, C cell, A attention; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -32,24 +32,58 @@ class SAMState:
     """H: (B, channels, h, w) float32."""
     cell: torch.Tensor
     """C: (B, channels, h, w) float32."""
+    seen: torch.Tensor | None = None
+    """Features of the last frame, (B, c, 2 h, 2 w) float32, where the model compares frames (`MotionBranch`)."""
 
     def __post_init__(self) -> None:
         if self.hidden.ndim != 4 or self.hidden.shape != self.cell.shape:
             raise ValueError(
                 f"hidden and cell must both be (B, C, h, w), got {tuple(self.hidden.shape)}, {tuple(self.cell.shape)}"
             )
+        if self.seen is not None and (self.seen.ndim != 4 or self.seen.shape[0] != self.hidden.shape[0]):
+            raise ValueError(
+                f"seen must be (B, c, rows, columns) of {self.hidden.shape[0]} streams, got {tuple(self.seen.shape)}"
+            )
+
+    @staticmethod
+    def join(states: Sequence[SAMState]) -> SAMState:
+        """One state of all streams, in the order given.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if not states:
+            raise ValueError("there is no state to join")
+        if len(states) == 1:
+            return states[0]
+        seen = [state.seen for state in states if state.seen is not None]
+        return SAMState(
+            torch.cat([state.hidden for state in states]),
+            torch.cat([state.cell for state in states]),
+            torch.cat(seen) if seen else None,
+        )
+
+    def row(self, stream: int) -> SAMState:
+        """The state of one stream: a slice, not an index, which would have to be copied to the device."""
+        rows = slice(stream, stream + 1)
+        return SAMState(self.hidden[rows], self.cell[rows], None if self.seen is None else self.seen[rows])
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> SAMState:
+        """`function` of each tensor."""
+        return SAMState(function(self.hidden), function(self.cell), None if self.seen is None else function(self.seen))
 
     def select(self, streams: Sequence[int]) -> SAMState:
         """The state of some of the streams, in the order given."""
         index = torch.as_tensor(list(streams), device=self.hidden.device)
-        return SAMState(self.hidden[index], self.cell[index])
+        return self.map(lambda tensor: tensor[index])
 
     def detach(self) -> SAMState:
         """The same values, cut off from the graph (truncated back-propagation)."""
-        return SAMState(self.hidden.detach(), self.cell.detach())
+        return self.map(torch.Tensor.detach)
 
     def __repr__(self) -> str:
-        return f"SAMState(hidden={tuple(self.hidden.shape)}, cell={tuple(self.cell.shape)})"
+        seen = "" if self.seen is None else f", seen={tuple(self.seen.shape)}"
+        return f"SAMState(hidden={tuple(self.hidden.shape)}, cell={tuple(self.cell.shape)}{seen})"
 
 
 class AttentiveConvLSTM(nn.Module):
@@ -184,10 +218,10 @@ class AttentiveConvLSTM(nn.Module):
                     before: SAMState | None = None
                     if not zero:
                         parts = [reached[s] if offset else _row(going_on, s.stream) for s in some]
-                        before = _join(parts)
+                        before = SAMState.join(parts)
                     after = self._refine(_pick(features, places), _pick(attended, places), before, steps)
                     for place, (stretch, at) in enumerate(zip(some, places, strict=True)):
-                        reached[stretch] = _row(after, place)
+                        reached[stretch] = after.row(place)
                         hidden[at] = reached[stretch].hidden
         last: list[SAMState] = []
         for stream in range(batch):
@@ -195,13 +229,11 @@ class AttentiveConvLSTM(nn.Module):
             if own:
                 last.append(reached[own[-1]])
             else:
-                last.append(
-                    _row(self.initial_state(features[:1, 0]), 0) if going_on is None else _row(going_on, stream)
-                )
+                last.append(self.initial_state(features[:1, 0]) if going_on is None else _row(going_on, stream))
         nothing = torch.zeros_like(last[0].hidden)
         rows = [hidden.get((b, t), nothing) for b in range(batch) for t in range(times)]
         joined = torch.cat(rows)
-        return joined.reshape(batch, times, *joined.shape[1:]), _join(last)
+        return joined.reshape(batch, times, *joined.shape[1:]), SAMState.join(last)
 
     def _refine(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState | None, steps: int) -> SAMState:
         for _ in range(steps):
@@ -249,13 +281,8 @@ def _pick(x: torch.Tensor, places: list[tuple[int, int]]) -> torch.Tensor:
 def _row(state: SAMState | None, row: int) -> SAMState:
     if state is None:
         raise ValueError("there is no state to go on from")
+    # What was seen of the last frame is not the recurrence's business.
     return SAMState(state.hidden[row : row + 1], state.cell[row : row + 1])
-
-
-def _join(states: list[SAMState]) -> SAMState:
-    if len(states) == 1:
-        return states[0]
-    return SAMState(torch.cat([s.hidden for s in states]), torch.cat([s.cell for s in states]))
 
 
 def _as_map(bias: torch.Tensor | None) -> torch.Tensor | float:

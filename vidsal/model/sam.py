@@ -14,7 +14,7 @@ from vidsal.model.backbones import BackboneFeatures, BackboneName, StrideIn, bui
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentionScale, AttentiveConvLSTM, SAMState
 
-__all__ = ["HeadName", "SAMConfig", "SAMState", "SaliencyAttentiveModel"]
+__all__ = ["HeadName", "MotionBranch", "SAMConfig", "SAMState", "SaliencyAttentiveModel"]
 
 HeadName = Literal["published", "refine"]
 
@@ -46,6 +46,8 @@ class SAMConfig:
     """"published": 1x1, ReLU, bilinear x16; "refine": upsampling with the backbone's finer features, log-softmax."""
     dropout: float = 0.0
     """Share of feature channels dropped in training."""
+    motion_channels: int = 0
+    """Channels of the branch that sees what changed since the last frame; 0 leaves it out, as published."""
     stride_in: StrideIn = "first_1x1"
     """Convolution of resnet50's stage 3 that has the stride: "first_1x1" as published, "middle_3x3" as torchvision."""
 
@@ -59,6 +61,10 @@ class SAMConfig:
             raise ValueError(f'stride_in must be "first_1x1" or "middle_3x3", got {self.stride_in!r}')
         if self.stride_in != "first_1x1" and self.backbone != "resnet50":
             raise ValueError(f'stride_in "{self.stride_in}" is a choice of resnet50 only, not of {self.backbone}')
+        if self.motion_channels < 0:
+            raise ValueError(f"motion_channels must be at least 0, got {self.motion_channels}")
+        if self.motion_channels and self.backbone in ("resnet50", "vgg16"):
+            raise ValueError(f"motion_channels needs finer features, which {self.backbone} does not hand on")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
@@ -96,6 +102,9 @@ class SaliencyAttentiveModel(nn.Module):
             else _RefineHead(channels, self.backbone.skip_channels)
         )
         self.dropout = nn.Dropout2d(config.dropout)
+        self.motion: MotionBranch | None = None
+        if config.motion_channels:
+            self.motion = MotionBranch(self.backbone.skip_channels[0], config.motion_channels, channels)
 
     def forward(
         self,
@@ -144,11 +153,19 @@ class SaliencyAttentiveModel(nn.Module):
             raise ValueError(f"steps must be at least 1, got fresh_steps={fresh_steps}, carry_steps={carry_steps}")
 
         features = self.backbone(frames.flatten(0, 1))
-        deep = self.dropout(features.deep)
+        deep, seen = features.deep, None
+        if self.motion is not None:
+            finer = features.skips[0].float()
+            finer = finer.reshape(batch, times, *finer.shape[1:])
+            moved = self.motion(finer, state, fresh)
+            deep = deep if moved is None else deep + moved.to(deep.dtype)
+            seen = _last_of(finer, state, [times] * batch if lengths is None else lengths)
+        deep = self.dropout(deep)
         deep = deep.reshape(batch, times, *deep.shape[1:])
-        hidden, state = self.recurrence(
+        hidden, after = self.recurrence(
             deep, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
         )
+        state = SAMState(after.hidden, after.cell, seen)
         log_density = self.read_out(hidden.flatten(0, 1), features, (height, width))
         return log_density.reshape(batch, times, height, width), state
 
@@ -194,6 +211,60 @@ class SaliencyAttentiveModel(nn.Module):
             maps = priors(*x.shape[-2:]).to(x.dtype).expand(x.shape[0], -1, -1, -1)
             x = F.relu(convolution(torch.cat([x, maps], 1)))
         return x
+
+
+class MotionBranch(nn.Module):
+    """What changed since the last frame, as something to add to the features that the recurrence works on.
+
+    The backbone's finer features of this frame are compared with those of the one before. How much they differ within
+    a cell, how much at most, and how much in the whole picture (which tells a moving camera from a moving thing) go
+    through two convolutions without biases: where nothing changed, and on every frame that starts afresh, it adds
+    exactly nothing. The last convolution starts at zero, so that a trained network can be given one.
+    """
+
+    def __init__(self, inputs: int, channels: int, outputs: int) -> None:
+        """Make it without effect.
+
+        Args:
+            inputs: channels of the finer features.
+            channels: its own channels.
+            outputs: channels of the features it adds to.
+        """
+        super().__init__()
+        self.mix = nn.Sequential(nn.Conv2d(3 * inputs, channels, 1, bias=False), nn.ReLU(inplace=True))
+        self.out = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(
+        self, finer: torch.Tensor, state: SAMState | None, fresh: Sequence[Sequence[bool]]
+    ) -> torch.Tensor | None:
+        """What to add.
+
+        Args:
+            finer: (B, T, inputs, 2 h, 2 w) float32.
+            state: of the B streams after the frame before, with `seen`; None where every stream starts.
+            fresh: B rows of T flags, True where a frame starts from the zero state.
+
+        Returns:
+            (B * T, outputs, h, w); None where every frame starts afresh and there is nothing to add.
+
+        Raises:
+            ValueError: if a stream goes on and the state does not know its last frame.
+        """
+        goes_on = [[not flag and (t > 0 or state is not None) for t, flag in enumerate(row)] for row in fresh]
+        if not any(map(any, goes_on)):
+            return None
+        if state is not None and state.seen is None and any(row[:1] == [True] for row in goes_on):
+            raise ValueError("this model compares frames, but the state knows none: it comes from another model")
+        return self.read(finer.flatten(0, 1), _before(finer, state, goes_on))
+
+    def read(self, finer: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        """What to add for N frames, given the finer features of each and of the frame before it, (N, c, 2 h, 2 w)."""
+        change = (finer - before).abs()
+        mean, most = F.avg_pool2d(change, 2), F.max_pool2d(change, 2)
+        overall = mean.mean((-1, -2), keepdim=True).expand_as(mean)
+        added: torch.Tensor = self.out(self.mix(torch.cat([mean, most, overall], 1)))
+        return added
 
 
 class _PublishedHead(nn.Module):
@@ -264,6 +335,40 @@ class _RefineHead(nn.Module):
             x = mix(torch.cat([upsampled, lateral(skip)], 1))
         logits = F.interpolate(self.out(x).float(), size=size, mode="bilinear", align_corners=False)[:, 0]
         return logits - logits.flatten(1).logsumexp(1)[:, None, None]  # (N, H, W)
+
+
+def _before(finer: torch.Tensor, state: SAMState | None, goes_on: list[list[bool]]) -> torch.Tensor:
+    """For each frame the features of the frame before it, its own where there is none: (B * T, c, rows, columns).
+
+    Cut and joined, never indexed: an index would have to be copied to the device.
+    """
+    pieces: list[torch.Tensor] = []
+    for stream, row in enumerate(goes_on):
+        start = 0
+        for end in range(1, len(row) + 1):
+            if end < len(row) and row[end] == row[start] and start > 0:
+                continue
+            if not row[start]:
+                pieces.append(finer[stream, start:end])
+            elif start > 0:
+                pieces.append(finer[stream, start - 1 : end - 1])
+            elif state is not None and state.seen is not None:
+                pieces.append(state.seen[stream : stream + 1].to(finer.dtype))
+            start = end
+    return torch.cat(pieces)
+
+
+def _last_of(finer: torch.Tensor, state: SAMState | None, lengths: Sequence[int]) -> torch.Tensor:
+    """The features of each stream's last frame that counts, (B, c, rows, columns)."""
+    rows = []
+    for stream, length in enumerate(lengths):
+        if length:
+            rows.append(finer[stream, length - 1 : length])
+        elif state is not None and state.seen is not None:
+            rows.append(state.seen[stream : stream + 1])
+        else:
+            rows.append(torch.zeros_like(finer[stream, :1]))
+    return torch.cat(rows)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, groups: int = 1) -> nn.Sequential:
