@@ -320,3 +320,92 @@ def test_columns_documentation_and_row_agree_and_the_values_are_plain() -> None:
 def test_an_option_out_of_range_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name):
         TrackOptions(**{name: value})
+
+
+# The 1-euro filter of the peak.
+
+EURO = TrackOptions(peak_filter="one-euro")
+DIAGONAL = math.hypot(HEIGHT, WIDTH)
+
+
+def peaks_at(
+    points: npt.ArrayLike, times: Sequence[float], options: TrackOptions, cuts: Sequence[int] = ()
+) -> npt.NDArray[np.float64]:
+    """(n, 2) peaks that the tracker gives for blobs that stand at the points."""
+    maps = [blob(x, y) for x, y in np.asarray(points, np.float64)]
+    return np.array([(row.peak_x, row.peak_y) for row in Tracker(options).update(make(maps, times, cuts))])
+
+
+def jittering(count: int) -> npt.NDArray[np.float64]:
+    return np.array([320.0, 180.0]) + np.random.default_rng(8).normal(0, 6, (count, 2))
+
+
+def test_the_filter_is_off_unless_asked_for() -> None:
+    points = jittering(6)
+    assert peaks_at(points, np.arange(6) / 25, TrackOptions()) == pytest.approx(points, abs=0.05)
+
+
+def test_the_jitter_of_a_peak_at_rest_shrinks() -> None:
+    points, times = jittering(60), np.arange(60) / 25
+    raw, steady = peaks_at(points, times, TrackOptions())[20:], peaks_at(points, times, EURO)[20:]
+    step = [np.linalg.norm(np.diff(each, axis=0), axis=1).mean() for each in (raw, steady)]
+    assert step[1] < step[0] / 4
+    assert np.linalg.norm(steady - (320, 180), axis=1).mean() < np.linalg.norm(raw - (320, 180), axis=1).mean() * 0.6
+
+
+def test_a_peak_that_keeps_its_speed_is_followed_with_the_lag_of_the_formula() -> None:
+    times = np.arange(75) / 25
+    points = np.stack([60 + 170 * times, np.full(75, 180.0)], 1)  # pixels a second
+    lag = 170 / (2 * math.pi * (EURO.peak_cutoff_hertz + EURO.peak_speed_gain * 170 / DIAGONAL))
+    steady = peaks_at(points, times, EURO)
+    assert points[-1, 0] - steady[-1, 0] == pytest.approx(lag, rel=0.02)
+    # A filter of one fixed cutoff, as steady at rest, trails far behind.
+    fixed = peaks_at(points, times, TrackOptions(peak_filter="one-euro", peak_speed_gain=0.0))
+    assert points[-1, 0] - fixed[-1, 0] == pytest.approx(170 / (2 * math.pi * EURO.peak_cutoff_hertz), rel=0.02)
+    assert lag < 0.25 * (points[-1, 0] - fixed[-1, 0])
+
+
+def test_the_filter_at_25_and_50_frames_a_second_agrees_at_the_same_instants() -> None:
+    slow, fast = np.arange(40) / 25, np.arange(79) / 50
+
+    def course(times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.stack([320 + 160 * np.sin(3 * times), 180 + 90 * np.cos(4 * times)], 1)
+
+    one, two = peaks_at(course(slow), slow, EURO), peaks_at(course(fast), fast, EURO)
+    assert np.abs(one - two[::2]).max() < 1
+    # Counting frames instead of seconds would not pass.
+    miscounted = peaks_at(course(fast), fast * 2, EURO)
+    assert np.abs(one - miscounted[::2]).max() > 5
+    uneven = np.sort(np.concatenate([slow, np.random.default_rng(9).uniform(0, slow[-1], 20)]))
+    varied = peaks_at(course(uneven), uneven, EURO)[np.searchsorted(uneven, slow)]
+    assert np.abs(one - varied).max() < 1
+
+
+def test_the_filter_starts_afresh_at_a_cut_and_not_without() -> None:
+    points, times = [(100, 100)] * 5 + [(500, 300)] * 5, np.arange(10) / 25
+    assert peaks_at(points, times, EURO, cuts=[5]) == pytest.approx(np.array(points), abs=0.05)
+    assert peaks_at(points, times, EURO)[5, 0] < 490
+
+
+def test_the_filter_does_not_depend_on_batches_nor_on_which_way_is_up() -> None:
+    points, times = jittering(12) + np.arange(12)[:, None] * (5, 2), np.arange(12) / 25
+    whole = peaks_at(points, times, EURO)
+    maps, tracker, rows = [blob(x, y) for x, y in points], Tracker(EURO), []
+    for start, end in ((0, 1), (1, 6), (6, 12)):
+        rows += tracker.update(make(maps[start:end], times[start:end]))
+    assert [(row.peak_x, row.peak_y) for row in rows] == [tuple(each) for each in whole]
+    mirrored = peaks_at((WIDTH - 1, HEIGHT - 1) - points, times, EURO)
+    assert mirrored == pytest.approx((WIDTH - 1, HEIGHT - 1) - whole, abs=0.05)
+
+
+def test_the_filter_stands_still_where_time_does() -> None:
+    points = [(100, 100), (300, 100), (300, 100)]
+    assert peaks_at(points, [1.0, 1.0, 0.5], EURO) == pytest.approx(np.array([(100, 100)] * 3), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("peak_filter", "kalman"), ("peak_cutoff_hertz", 0.0), ("peak_speed_gain", -1.0)]
+)
+def test_an_option_of_the_filter_out_of_range_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=name):
+        TrackOptions(**{name: value})  # type: ignore[arg-type]

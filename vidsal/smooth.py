@@ -3,6 +3,10 @@
 Averages are of densities, not of their logs, and weigh by time, not by count. Between two frames the density is
 taken to change linearly, and the filters below are the exact answer for that signal; so footage at 25 and at 50
 frames a second, and of variable rate, gives the same maps at the same instants. Nothing reaches over a cut.
+
+An average over time trails behind what moves. `motion` therefore carries the past along: optical flow between small
+grey copies of the frames says where each place of this frame was in the frame before. Where the two pictures do not
+match there (a thing uncovered what was behind it, a cut went unnoticed), the past is not believed.
 """
 
 from __future__ import annotations
@@ -11,15 +15,20 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from vidsal.errors import ConfigError
-from vidsal.frames import Picture, SaliencyBatch
+from vidsal.frames import FrameBatch, Picture, SaliencyBatch
 
-__all__ = ["SmoothOptions", "Smoother"]
+__all__ = ["SmoothOptions", "Smoother", "first_order_hold"]
+
+_Grey = npt.NDArray[np.uint8]
 
 # The Gaussian ends this many standard deviations to either side; 0.3 % of it lies beyond.
 _GAUSSIAN_REACH = 3.0
@@ -27,20 +36,29 @@ _GAUSSIAN_REACH = 3.0
 _SHORT_SEGMENT = 1e-5
 # Held frames are let go beyond this count, so that timestamps that stand still cannot fill the memory.
 _HELD_LIMIT = 512
+# Flow is found between grey pictures of this longer side, in pixels; no side is shorter than the second, since DIS
+# breaks down on pictures that are far longer than high.
+_FLOW_SIDE, _FLOW_LEAST = 128, 64
+# Grey levels by which two pictures may differ along the flow, and from which the past is not believed at all; in
+# between it is in part. Noise and compression reach 2 to 11 (median and 99 %), unrelated pictures 41 in the median.
+_MATCH, _MISMATCH = 8.0, 24.0
+# Far below any density, far above 0: the past of a frame of which nothing was to be seen before is the frame itself.
+_HARDLY = 1e-12
 
 
 @dataclass(frozen=True)
 class SmoothOptions:
     """How densities are steadied over time."""
 
-    smoothing: Literal["none", "exponential", "gaussian"] = "exponential"
-    """Average maps over time: none, exponential (past only, adds no delay) or gaussian (past and future, no lag)."""
+    smoothing: Literal["none", "exponential", "motion", "gaussian"] = "exponential"
+    """Average maps over time: none, exponential (past only, adds no delay), motion (the same, the past moved along with
+    the picture by optical flow) or gaussian (past and future, no lag)."""
     time_constant_seconds: float = 0.15
-    """Reach of the average in seconds: time constant of the exponential, standard deviation of the gaussian."""
+    """Reach of the average in seconds: time constant of exponential and motion, standard deviation of the gaussian."""
 
     def __post_init__(self) -> None:
-        if self.smoothing not in ("none", "exponential", "gaussian"):
-            raise ConfigError(f"smoothing is {self.smoothing!r}; choose none, exponential or gaussian.")
+        if self.smoothing not in ("none", "exponential", "motion", "gaussian"):
+            raise ConfigError(f"smoothing is {self.smoothing!r}; choose none, exponential, motion or gaussian.")
         if not 0.0 < self.time_constant_seconds < math.inf:
             raise ConfigError(
                 f"time_constant_seconds is {self.time_constant_seconds}; it must be a positive number of seconds. "
@@ -55,6 +73,10 @@ class Smoother:
 
     - exponential: y' = (x - y) / T from y = x on the first frame of a shot, for x linear between frames
       (the exact first-order-hold solution). Answers at once; a lasting change is followed with a lag of T.
+    - motion: the exponential along the paths of what is seen, so that what moves is followed without that lag. From
+      frame to frame y and x are moved by the optical flow (DIS, Kroeger et al. 2016) and brought back to weight 1;
+      cells whose past lay outside the picture, or does not match this frame, take this frame's x for their past.
+      Needs the frames: `watch`.
     - gaussian: the mean of x under a Gaussian of standard deviation T, cut off at three T and at the ends of the
       shot and brought back to weight 1. Frames are held until 3 T of later ones have come, `flush` lets go the
       rest; their `pictures` are held with them, so the memory is that of about 3 T of video.
@@ -79,6 +101,8 @@ class Smoother:
         self._average: torch.Tensor | None = None  # (h, w) the exponential's y at the last frame
         self._window: deque[_Sample] = deque()  # the shot's frames that later answers may need, oldest first
         self._held: deque[_Sample] = deque()  # frames not answered yet, the newest ones of the window
+        self._watched: deque[tuple[int, _Grey]] = deque()  # index and picture of frames whose maps have not come yet
+        self._flow = _Flow() if self.options.smoothing == "motion" else None
 
     def reset(self) -> None:
         """Forgets the source, with whatever is held back."""
@@ -86,6 +110,17 @@ class Smoother:
         self._average = None
         self._window.clear()
         self._held.clear()
+        self._watched.clear()
+
+    def watch(self, batch: FrameBatch) -> None:
+        """Shows the frames whose densities `update` gets next; needed by `motion`, the others look away.
+
+        Args:
+            batch: The frames that follow those shown before, whole pictures of any size. Small grey copies are kept
+                until their densities have come.
+        """
+        if self._flow is not None:
+            self._watched.extend((int(i), _grey(frame)) for i, frame in zip(batch.index, batch.frames, strict=True))
 
     def update(self, batch: SaliencyBatch) -> list[SaliencyBatch]:
         """Takes the next frames and returns those that are ready, in order.
@@ -98,7 +133,7 @@ class Smoother:
             nowhere below the smallest normal float32. One batch unless `gaussian`, which returns none or more.
 
         Raises:
-            ValueError: The maps changed their size within a shot.
+            ValueError: The maps changed their size within a shot, or `motion` was not shown a frame.
         """
         if self.options.smoothing == "none":
             return [batch]
@@ -108,7 +143,9 @@ class Smoother:
             if not new_shot and self._last is not None:
                 _check_size(self._last, sample)
                 sample.seconds = max(sample.seconds, self._last.seconds)
-            if self.options.smoothing == "exponential":
+            if self._flow is not None:
+                sample.grey = self._seen(sample.index)
+            if self.options.smoothing in ("exponential", "motion"):
                 done.append(self._exponential(sample, new_shot))
             else:
                 done.extend(self._gaussian(sample, new_shot))
@@ -121,15 +158,28 @@ class Smoother:
         self.reset()
         return _join(done)
 
+    def _seen(self, index: int) -> _Grey:
+        """The grey picture of the frame with this index."""
+        while self._watched and self._watched[0][0] < index:
+            self._watched.popleft()
+        if not self._watched or self._watched[0][0] != index:
+            raise ValueError(f"frame {index} was not shown; with smoothing=motion call watch(frames) before update")
+        return self._watched.popleft()[1]
+
     def _exponential(self, sample: _Sample, new_shot: bool) -> _Sample:
-        if new_shot or self._average is None or self._last is None:
+        last = self._last
+        if new_shot or self._average is None or last is None:
             self._average = sample.density
         else:
-            keep, before, now = _first_order_hold(
-                (sample.seconds - self._last.seconds) / self.options.time_constant_seconds
-            )
-            self._average = self._average * keep  # a new tensor: the old one has been handed out
-            self._average.add_(self._last.density, alpha=before).add_(sample.density, alpha=now)
+            step = (sample.seconds - last.seconds) / self.options.time_constant_seconds
+            keep, before, now = first_order_hold(step)
+            past = self._average * keep  # a new tensor: the old one has been handed out
+            past.add_(last.density, alpha=before)
+            if self._flow is not None and last.grey is not None and sample.grey is not None and now < 1:
+                flow = self._flow.between(last.grey, sample.grey)
+                moved = _moved(past / (1 - now), sample.density, flow)
+                past = moved * ((1 - now) / moved.sum())
+            self._average = past.add_(sample.density, alpha=now)
         return sample.with_density(self._average)
 
     def _gaussian(self, sample: _Sample, new_shot: bool) -> list[_Sample]:
@@ -182,6 +232,7 @@ class _Sample:
     width: int
     pictures: tuple[Picture, ...]
     seconds: float
+    grey: _Grey | None = None  # (rows, columns), where the flow is asked for
 
     def with_density(self, density: torch.Tensor) -> _Sample:
         return _Sample(
@@ -254,14 +305,78 @@ def _check_size(last: _Sample, sample: _Sample) -> None:
         )
 
 
-def _first_order_hold(step: float) -> tuple[float, float, float]:
-    """Weights of the last average, the last density and this one after `step` time constants; >= 0, sum 1.
+def first_order_hold(step: float) -> tuple[float, float, float]:
+    """Weights with which an exponential goes on over one step, for an input that changes linearly on it.
 
-    From y' = x - y with x = x0 + (x1 - x0) s / step, integrated over one step.
+    From y' = x - y with x = x0 + (x1 - x0) s / step, integrated over 0 <= s <= step.
+
+    Args:
+        step: length of the step in time constants, 0 or more.
+
+    Returns:
+        Weights of y0, x0 and x1 in y1; each from 0 to 1, together 1.
+
+    Example:
+        >>> first_order_hold(0.0)
+        (1.0, 0.0, 0.0)
     """
     gone = -math.expm1(-step)
     hold = gone / step if step > 0 else 1.0  # mean of exp(-s) over the step
     return 1.0 - gone, max(hold - (1.0 - gone), 0.0), max(1.0 - hold, 0.0)
+
+
+class _Flow:
+    """Where each place of a picture was in the picture before it."""
+
+    def __init__(self) -> None:
+        self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def between(self, before: _Grey, after: _Grey) -> npt.NDArray[np.float32]:
+        """(3, rows, columns): shift in x and y, as shares of half the picture's sides, and trust in it, 0 to 1."""
+        rows, columns = after.shape
+        if before.shape != after.shape:
+            return np.zeros((3, rows, columns), np.float32)
+        shift = self._dis.calc(after, before, None)  # (rows, columns, 2) pixels, from this frame back
+        y, x = np.mgrid[:rows, :columns].astype(np.float32)
+        there = cv2.remap(
+            before, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        difference = after.astype(np.float32) - there
+        # A change of the light is none of the things; single pixels differ by noise.
+        difference = cv2.blur(np.abs(difference - np.median(difference)), (5, 5))
+        # A flow can bend one picture into another here and there, but not everywhere: after a cut nothing is believed.
+        trust = _belief(difference) * _belief(difference.mean())
+        return np.stack([shift[..., 0] * (2 / columns), shift[..., 1] * (2 / rows), trust])
+
+
+def _belief(difference: npt.NDArray[np.float32] | np.floating[Any]) -> npt.NDArray[np.float32]:
+    return np.asarray(np.clip((_MISMATCH - difference) / (_MISMATCH - _MATCH), 0, 1), np.float32)
+
+
+def _grey(frame: npt.NDArray[np.uint8]) -> _Grey:
+    """(h, w, 3) -> a small grey picture."""
+    height, width = frame.shape[:2]
+    share = min(1.0, _FLOW_SIDE / max(height, width))
+    size = max(_FLOW_LEAST, round(width * share)), max(_FLOW_LEAST, round(height * share))
+    return np.asarray(cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA))
+
+
+def _moved(past: torch.Tensor, now: torch.Tensor, flow: npt.NDArray[np.float32]) -> torch.Tensor:
+    """(h, w) twice and a flow -> the past where it is now, `now` where there is none; its mass is about 1."""
+    host = torch.from_numpy(flow)
+    if past.device.type == "cuda":  # page-locked, so that nobody waits for the device
+        host = host.pin_memory()
+    height, width = past.shape
+    field = F.interpolate(
+        host.to(past.device, non_blocking=True)[None], (height, width), mode="bilinear", align_corners=False
+    )[0]
+    # Cell centres from -1 to 1 over the picture, as `grid_sample` counts.
+    x = (torch.arange(width, device=past.device) * 2 + 1) / width - 1
+    y = (torch.arange(height, device=past.device) * 2 + 1) / height - 1
+    grid = torch.stack([field[0] + x, field[1] + y[:, None]], dim=-1)  # (h, w, 2)
+    trust = field[2] * (grid.abs().amax(dim=-1) <= 1)
+    there = F.grid_sample(past[None, None], grid[None], padding_mode="border", align_corners=False)[0, 0]
+    return torch.lerp(now, there, trust).add_(now, alpha=_HARDLY)
 
 
 def _gaussian_weights(offsets: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float] | None:

@@ -32,6 +32,7 @@ from vidsal.render import RenderOptions
 from vidsal.shots import CutDetector, CutOptions
 from vidsal.sinks import ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
 from vidsal.smooth import Smoother, SmoothOptions
+from vidsal.tracks import Tracker, TrackOptions
 
 __all__ = [
     "Downloads",
@@ -143,6 +144,8 @@ class RunOptions:
     """How cuts are found."""
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
     """How densities are steadied in time."""
+    tracks: TrackOptions = field(default_factory=TrackOptions)
+    """How the table's numbers are made."""
     render: RenderOptions = field(default_factory=RenderOptions)
     """How the heatmap is drawn."""
     video: VideoOptions = field(default_factory=VideoOptions)
@@ -328,6 +331,7 @@ class VideoPredictor:
         if seen is not None:
             self._state = seen.state
         with self.clock("smooth"):
+            self._smoother.watch(prepared.batch)
             smoothed: list[SaliencyBatch] = []
             for steady in self._between.update(prepared, None if seen is None else seen.log_density):
                 smoothed += self._smoother.update(steady)
@@ -907,7 +911,7 @@ def _make_sinks(info: VideoInfo, options: RunOptions, device: torch.device, *, s
             )
         )
     if table is not None:
-        sinks.append(TableSink(table, overwrite=wanted.overwrite))
+        sinks.append(TableSink(table, Tracker(options.tracks), overwrite=wanted.overwrite))
     if maps is not None:
         sinks.append(MapsSink(maps, info, overwrite=wanted.overwrite))
     return sinks

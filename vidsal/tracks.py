@@ -5,6 +5,9 @@ All positions are pixels of the upright full-size picture, x to the right, y dow
 A region is a hill of the map. On the map reduced to at most 48 cells a side, every cell belongs to the maximum
 that steepest ascent leads to; a maximum that does not stand clear of the pass to a higher one is part of that one.
 The region is the cells of the hill that reach half the hill's own height (for a Gaussian they hold half its mass).
+
+The peak may be steadied by a 1-euro filter (Casiez, Roussel and Vogel, CHI 2012): an exponential average whose cutoff
+rises with the speed, so that a peak at rest does not jitter and one that moves is followed.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
+from vidsal.smooth import first_order_hold
 
 __all__ = ["COLUMNS", "Column", "FrameNumbers", "TrackOptions", "Tracker"]
 
@@ -41,6 +45,8 @@ _REACH_LIMIT = 0.3
 _VELOCITY_SECONDS = 0.15
 # Two hills have run into one where a lost one is expected within this many radii of another.
 _MERGE_RADII = 2.0
+# Cutoff of the 1-euro filter's own view of the speed, as its authors have it.
+_SPEED_HERTZ = 1.0
 
 
 class Column(NamedTuple):
@@ -66,8 +72,22 @@ class TrackOptions:
     """Seconds for which a region that vanishes keeps its id in case it comes back; 0 for not at all."""
     region_reach: float = 0.1
     """Farthest step between frames that is still the same region, as a share of the picture's diagonal."""
+    peak_filter: Literal["none", "one-euro"] = "none"
+    """Steady peak_x and peak_y over time: none, or one-euro, which holds a peak at rest and follows one that moves."""
+    peak_cutoff_hertz: float = 1.0
+    """Cutoff of the one-euro filter for a peak at rest, in hertz: lower jitters less and sets off later."""
+    peak_speed_gain: float = 20.0
+    """Hertz by which that cutoff rises at a speed of one picture's diagonal a second: higher lags less."""
 
     def __post_init__(self) -> None:
+        if self.peak_filter not in ("none", "one-euro"):
+            raise ConfigError(f"peak_filter is {self.peak_filter!r}; choose none or one-euro.")
+        if not 0.0 < self.peak_cutoff_hertz < math.inf:
+            raise ConfigError(
+                f"peak_cutoff_hertz is {self.peak_cutoff_hertz}; it must be a positive number of hertz. Try 1."
+            )
+        if not 0.0 <= self.peak_speed_gain < math.inf:
+            raise ConfigError(f"peak_speed_gain is {self.peak_speed_gain}; it must be 0 or a positive number. Try 20.")
         if not 0.0 < self.region_min_peak <= 1.0:
             raise ConfigError(f"region_min_peak is {self.region_min_peak}; it must be above 0 and at most 1. Try 0.25.")
         if not 0.0 <= self.region_memory_seconds < math.inf:
@@ -93,9 +113,13 @@ class FrameNumbers:
     """0 or more."""
     cut: bool = _column("", "True on the first frame of every shot but the first.")
     """False on the first frame of all."""
-    peak_x: float = _column("px", "Column of the map's maximum, between cells by a parabola through the logs.")
+    peak_x: float = _column(
+        "px", "Column of the map's maximum, between cells by a parabola through the logs; steadied where asked for."
+    )
     """-0.5 to width - 0.5."""
-    peak_y: float = _column("px", "Row of the map's maximum, between cells by a parabola through the logs.")
+    peak_y: float = _column(
+        "px", "Row of the map's maximum, between cells by a parabola through the logs; steadied where asked for."
+    )
     """-0.5 to height - 0.5."""
     peak_density: float = _column(
         "x uniform", "Density in the highest cell as a multiple of the uniform density: 1 for a flat map."
@@ -166,6 +190,10 @@ class Tracker:
     most, and while it has run into another one. Pairs of regions and ids are the best for all together. Ids begin
     at 1 in each shot and are not given twice within it.
 
+    With `peak_filter="one-euro"` peak_x and peak_y go through that filter, afresh in every shot: an exponential average
+    with the cutoff f = `peak_cutoff_hertz` + `peak_speed_gain` * speed, so a peak that keeps its speed is followed with
+    a lag of speed / (2 pi f). peak_density stays that of the highest cell.
+
     Numbers do not depend on how the frames are grouped into batches.
 
     Example:
@@ -186,6 +214,7 @@ class Tracker:
         self._next_id = 1
         self._shot: int | None = None
         self._seconds = 0.0
+        self._peak = _PeakFilter(self.options)
 
     def reset(self) -> None:
         """Forgets the source: ids begin again."""
@@ -193,6 +222,7 @@ class Tracker:
         self._next_id = 1
         self._shot = None
         self._seconds = 0.0
+        self._peak.reset()
 
     def update(self, batch: SaliencyBatch) -> list[FrameNumbers]:
         """Measures the next frames.
@@ -217,6 +247,11 @@ class Tracker:
                 self.reset()
                 self._shot, self._seconds = shot, seconds
             numbers: dict[str, Any] = {name: float(values[i]) for name, values in whole.items()}
+            if self.options.peak_filter == "one-euro":
+                diagonal = math.hypot(batch.height, batch.width)
+                numbers["peak_x"], numbers["peak_y"] = self._peak.update(
+                    numbers["peak_x"], numbers["peak_y"], seconds, diagonal=diagonal
+                )
             numbers.update(self._regions(maps.one(i), seconds))
             rows.append(
                 FrameNumbers(
@@ -277,6 +312,45 @@ class Tracker:
             row[f"region{place + 1}_y"] = found_region.y if found_region else None
             row[f"region{place + 1}_mass"] = found_region.mass if found_region else None
         return row
+
+
+class _PeakFilter:
+    """The 1-euro filter of a point, exact for one that moves evenly between frames.
+
+    Both coordinates share one speed, so turning the picture turns the answer.
+    """
+
+    def __init__(self, options: TrackOptions) -> None:
+        self._options = options
+        self.reset()
+
+    def reset(self) -> None:
+        self._seconds: float | None = None
+        self._seen = self._steady = 0j  # x + i y, pixels
+        self._velocity = 0j  # pixels a second
+
+    def update(self, x: float, y: float, seconds: float, *, diagonal: float) -> tuple[float, float]:
+        """Where the point is taken to be."""
+        point = complex(x, y)
+        if self._seconds is None:
+            self._seconds, self._steady = seconds, point
+        elif seconds > self._seconds:  # no time passes between equal times, nor on a step back
+            step = seconds - self._seconds
+            slope = (point - self._seen) / step
+
+            def velocity_after(share: float) -> complex:
+                return slope + (self._velocity - slope) * math.exp(-2 * math.pi * _SPEED_HERTZ * share * step)
+
+            # The cutoff changes on the way: Simpson's rule for its mean.
+            speeds = [abs(self._velocity), abs(velocity_after(0.5)), abs(velocity_after(1))]
+            speed = (speeds[0] + 4 * speeds[1] + speeds[2]) / 6 / diagonal
+            cutoff = self._options.peak_cutoff_hertz + self._options.peak_speed_gain * speed
+            keep, before, now = first_order_hold(2 * math.pi * cutoff * step)
+            self._steady = keep * self._steady + before * self._seen + now * point
+            self._velocity = velocity_after(1)
+            self._seconds = seconds
+        self._seen = point
+        return self._steady.real, self._steady.imag
 
 
 def _whole_map(
