@@ -18,8 +18,9 @@ import shutil
 import signal
 import sys
 import textwrap
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -29,6 +30,7 @@ from vidsal import config as configuration
 from vidsal.errors import CheckpointError, ConfigError, DecodeError, EncodeError, VidsalError
 
 if TYPE_CHECKING:
+    from vidsal.data.layouts import Dataset
     from vidsal.model.checkpoint import SaliencyModel
     from vidsal.stream import Progress, RunOptions, RunReport
     from vidsal.streams import RunOutcome
@@ -89,6 +91,7 @@ def _dispatch(arguments: list[str]) -> int:
         "weights": _weights_command,
         "bench": _bench_command,
         "export": _export_command,
+        "data": _data_command,
     }
     parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command: vidsal COMMAND --help")
@@ -113,6 +116,7 @@ commands:
   weights  fetch or import the published weights, show and check those here
   bench    measure how fast a model is on this machine, stage by stage
   export   write a model as an ONNX file, for other runtimes
+  data     check a data set on disk, or make densities of its fixations
 
 vidsal COMMAND --help shows a command's options. With VIDSAL_DEBUG=1 errors come with their traceback.
 """
@@ -601,6 +605,141 @@ _EXPORT_DESCRIPTION = """\
 Write a model as an ONNX file for ONNX Runtime, OpenVINO and others. Its metadata hold the
 preprocessing and the card. docs/export.md describes inputs and outputs, with an example.
 """
+
+
+def _data_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal data` in: hands them to one of its actions."""
+    actions = {"check": _check_data, "density": _make_densities}
+    parser = _Parser(prog="vidsal data", description=_DATA_DESCRIPTION, epilog=_DATA_EPILOG)
+    parser.add_argument("action", metavar="ACTION", help=", ".join(actions))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the action: vidsal data ACTION --help")
+    given = parser.parse_args(arguments)
+    _check_choice(given.action, list(actions), "action")
+    return actions[given.action](given.arguments)
+
+
+_DATA_DESCRIPTION = "Data sets of recorded gaze, as their authors published them; docs/layouts.md lists them."
+_DATA_EPILOG = """\
+actions:
+  check    print what is there: sequences, frames, sizes, labels, viewers, and what is broken
+  density  write densities made of the recorded fixations, with a stated sigma
+"""
+
+
+def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    from vidsal.data.layouts import DATASETS
+
+    parser.add_argument("name", metavar="NAME", help=f"which layout: {', '.join(DATASETS)}")
+    parser.add_argument("root", metavar="ROOT", type=Path, help="the folder it lies in")
+    parser.add_argument("--split", default="all", help="one of the layout's splits (default: all)")
+    help_option = "an option of the layout, as condition=driver; may be given several times"
+    parser.add_argument("--option", dest="options", metavar="KEY=VALUE", action="append", default=[], help=help_option)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+
+
+def _open_data(name: str, root: Path, *, split: str, options: Sequence[str]) -> tuple[Dataset, dict[str, Any]]:
+    """The data set that the arguments name, and the options of its layout that were given."""
+    from vidsal.data.layouts import DATASETS, open_dataset
+
+    _check_choice(name, list(DATASETS), "data set")
+    layout = DATASETS[name]
+    stages = dataclasses.make_dataclass("Stages", [("layout", layout.options)])
+    known = {option.name: option for option in configuration.options_of(stages)}
+    chosen: dict[str, Any] = {}
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not equals or key not in known:
+            raise configuration.UsageError(
+                f"--option {text}: {name} knows {', '.join(f'{each}=' for each in known) or 'no options'}"
+            )
+        words = {str(word): word for word in known[key].choices}
+        try:
+            chosen[key] = known[key].convert(words.get(value, value))
+        except ConfigError as error:
+            raise configuration.UsageError(f"--option {text}: {error}") from error
+    try:
+        return open_dataset(name, root, split=split, **chosen), chosen
+    except ConfigError as error:
+        raise configuration.UsageError(str(error)) from error
+
+
+def _check_data(arguments: list[str]) -> int:
+    """Arguments of `vidsal data check` in, what was found on stdout out; 1 where something is broken."""
+    description = "Print what is found of a data set. The exit status is 1 where a sequence is broken."
+    parser = _Parser(prog="vidsal data check", description=description)
+    _add_data_arguments(parser)
+    parser.add_argument("--full", action="store_true", help="read every frame, not only the first of each sequence")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    given = parser.parse_args(arguments)
+    dataset, _ = _open_data(given.name, given.root, split=given.split, options=given.options)
+    from vidsal.data.check import check_dataset, format_facts
+
+    with _sequence_clock(given.name, quiet=given.quiet) as on_progress:
+        facts = check_dataset(dataset, full=given.full, on_progress=on_progress)
+    _print_out(json.dumps(facts.as_dict()) if given.json else format_facts(facts))
+    if facts.broken:
+        first = facts.broken[0]
+        _print_error(f"{len(facts.broken)} of {len(dataset)} sequences are broken, first {first.name}: {first.message}")
+    return 1 if facts.broken else 0
+
+
+def _make_densities(arguments: list[str]) -> int:
+    """Arguments of `vidsal data density` in, maps on disk and the path of their record on stdout out."""
+    from vidsal.data.densities import DensityStages, write_densities
+
+    parser = _Parser(prog="vidsal data density", description=_DENSITY_DESCRIPTION)
+    _add_data_arguments(parser)
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace maps that an earlier call made there")
+    configuration.add_flags(parser, DensityStages, aliases={})
+    given = vars(parser.parse_args(_hyphenated(arguments)))
+    common = {key: given.pop(key) for key in ("name", "root", "split", "options", "quiet", "out", "overwrite")}
+    if "sigma" not in given:
+        parser.error("--sigma is missing: 20px, or 1deg with --pixels-per-degree")
+    try:
+        wanted = configuration.resolve(DensityStages, given).density
+        dataset, chosen = _open_data(common["name"], common["root"], split=common["split"], options=common["options"])
+        with _sequence_clock(common["name"], quiet=common["quiet"]) as on_progress:
+            report = write_densities(
+                dataset,
+                common["out"],
+                options=wanted,
+                layout_options=chosen,
+                overwrite=common["overwrite"],
+                on_progress=on_progress,
+            )
+    except configuration.UsageError:
+        raise
+    except ConfigError as error:
+        raise configuration.UsageError(_in_flags(str(error), DensityStages)) from error
+    for message in report.broken:
+        _print_error(message)
+    if not common["quiet"]:
+        from vidsal.console import say
+
+        say(
+            f"{common['name']}: {report.written} maps, {report.empty} of them of frames without a fixation; "
+            f"{report.unrecorded} frames have no record"
+        )
+    _print_out(str(report.path))
+    return 1 if report.broken else 0
+
+
+_DENSITY_DESCRIPTION = """\
+Write a density for every frame with recorded fixations: a Gaussian on each, cut at four
+sigma. DIR/density.json says how they were made. Sigma is in pixels of the picture that
+the fixations refer to, or in degrees of visual angle.
+"""
+
+
+@contextlib.contextmanager
+def _sequence_clock(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many sequences are done."""
+    from vidsal.console import make_display
+
+    began = time.monotonic()
+    with make_display(label, unit="sequences", quiet=quiet) as display:
+        yield lambda done, total: display.update(done=done, total=total, seconds=time.monotonic() - began)
 
 
 def _check_preset(name: str) -> None:
