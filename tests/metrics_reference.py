@@ -85,8 +85,8 @@ def kl_dreyeve(saliency: Map, density: Map) -> float:
     )
 
 
-def kl_pysaliency(saliency: Map, density: Map) -> float:
-    predicted, truth = saliency + 1e-20, density + 1e-20
+def kl_pysaliency(saliency: Map, density: Map, minimum: float = 1e-20) -> float:
+    predicted, truth = saliency + minimum, density + minimum
     predicted, truth = predicted / predicted.sum(), truth / truth.sum()
     return sum(q * (math.log(q) - math.log(p)) for p, q in zip(predicted.flat, truth.flat, strict=True))
 

@@ -99,6 +99,12 @@ def test_scores_of_a_3x3_picture_equal_those_worked_out_by_hand() -> None:
     assert metrics.sim(saliency, density).item() == pytest.approx(1 / 3 + 2 / 9 + 2 / 9)
     expected = (math.log(3 / 4) + math.log(3 / 2) + math.log(3 / 2)) / 3
     assert metrics.kl(saliency, density).item() == pytest.approx(expected)
+    # Against 1/9 everywhere: gains of 4, 4 and 2.
+    uniform = torch.full((1, 3, 3), 0.25)
+    assert metrics.information_gain_of_maps(saliency, uniform, counts).item() == pytest.approx((2 + 2 + 1) / 3)
+    gain = metrics.information_gain((saliency / 9).log(), (uniform / 2.25).log(), counts).item()
+    assert gain == pytest.approx((2 + 2 + 1) / 3)
+    assert metrics.zeros_under_gaze(saliency, counts).item() == 0
     # The 4 beats 8 cells and ties with itself (twice looked at); the 2 beats 6 and ties with two.
     assert metrics.auc_judd(saliency, counts).item() == pytest.approx((8.5 + 8.5 + 7) / 9 / 3)
 
@@ -327,6 +333,9 @@ def test_every_other_form_equals_the_reference(seed: int, levels: int | None) ->
     assert metrics.sim_minmax(maps, truth).item() == pytest.approx(expected, abs=1e-12)
     expected = reference.kl_pysaliency(saliency, density)
     assert metrics.kl_pysaliency(maps, truth).item() == pytest.approx(expected, abs=1e-11)
+    for minimum in (metrics.KL_EPSILON, metrics.DREYEVE_EPSILON, 1e-3):
+        score = metrics.kl_pysaliency(maps, truth, minimum=minimum).item()
+        assert score == pytest.approx(reference.kl_pysaliency(saliency, density, minimum), abs=1e-11)
     expected = reference.kl_dreyeve(saliency, density)
     assert metrics.kl_dreyeve(maps, truth).item() == pytest.approx(expected, abs=2e-6)  # it is float32 by definition
     expected = reference.information_gain_mit(saliency, other, counts)
@@ -547,6 +556,20 @@ def test_the_three_forms_of_kl_part_where_the_map_is_zero_under_gaze() -> None:
     assert scores == pytest.approx([math.log(1.16 / 0.01)] * 3, abs=2e-5)
 
 
+def test_a_zero_under_gaze_is_told_and_no_other_zero() -> None:
+    saliency = torch.tensor([[[0.0, 1e-30], [2.0, 3.0]]]).repeat(4, 1, 1)
+    saliency[3] = 0
+    counts = torch.tensor([[[0, 1], [1, 5]], [[1, 0], [0, 9]], [[0, 0], [0, 0]], [[0, 0], [0, 1]]])
+    score = metrics.zeros_under_gaze(saliency, counts)
+    assert score[[0, 1, 3]].tolist() == [0.0, 1.0, 1.0]
+    assert score[2].isnan()  # nobody looked anywhere
+    constant, broken = torch.full((1, 2, 2), 0.25), torch.tensor([[[math.nan, 0.0], [0.0, 0.0]]])
+    assert metrics.zeros_under_gaze(constant, counts[:1]).item() == 0
+    assert metrics.zeros_under_gaze(broken, counts[:1]).isnan().all()
+    with pytest.raises(ValueError, match="must not be negative"):
+        metrics.zeros_under_gaze(-saliency, counts)
+
+
 def test_a_frame_of_full_size_scores_the_same_in_float32_and_float64() -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:90, :160]
@@ -662,6 +685,9 @@ def test_options_out_of_range_are_refused() -> None:
             metrics.auc_borji(maps, counts, step=step)
     with pytest.raises(ValueError, match="splits must be at least 1, got 0"):
         metrics.shuffled_auc_mit(maps, counts, counts, splits=0)
+    for minimum in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="minimum must be at least 1e-30 and finite"):
+            metrics.kl_pysaliency(maps, maps, minimum=minimum)
     with pytest.raises(ValueError, match="other_counts must not be negative"):
         metrics.shuffled_auc(maps, counts, -counts)
     with pytest.raises(ValueError, match=r"other_counts is \(1, 4, 5\)"):
@@ -698,6 +724,14 @@ def test_emd_is_the_optimum_of_the_linear_programme(seed: int) -> None:
     masses = np.concatenate([saliency.ravel() / saliency.sum(), density.ravel() / density.sum()])
     expected = linprog(work, A_eq=np.vstack([leaving, arriving]), b_eq=masses).fun
     assert metrics.emd(batch(saliency), batch(density), cell=1).item() == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.usefixtures("transport")
+def test_emd_of_a_3x3_picture_equals_that_worked_out_by_hand() -> None:
+    saliency = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
+    density = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]])
+    # A quarter moves from (0, 0) to (0, 1), one from (2, 2) to (2, 0).
+    assert metrics.emd(saliency, density, cell=1).item() == pytest.approx((1 + 2) / 4)
 
 
 @pytest.mark.usefixtures("transport")

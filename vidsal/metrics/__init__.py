@@ -18,6 +18,7 @@ from vidsal.metrics.functional import (
     nss,
     sim,
     sim_minmax,
+    zeros_under_gaze,
 )
 from vidsal.metrics.inputs import FixatedCells, Maps
 from vidsal.metrics.meter import ScoreMeter
@@ -51,4 +52,5 @@ __all__ = [
     "shuffled_auc_mit",
     "sim",
     "sim_minmax",
+    "zeros_under_gaze",
 ]

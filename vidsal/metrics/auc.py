@@ -319,7 +319,7 @@ def _times_drawn(rng: np.random.Generator, splits: int, wanted: int, available: 
         return np.zeros(available)
     # Shuffled by sorting random keys that carry the place in their low bits: faster than an argument sort.
     low_bits = np.uint64((1 << (available - 1).bit_length()) - 1)
-    keys = np.frombuffer(rng.bytes(8 * splits * available), np.uint64).reshape(splits, available)
+    keys = rng.integers(2**64 - 1, size=(splits, available), dtype=np.uint64, endpoint=True)
     keys = (keys & ~low_bits) | np.arange(available, dtype=np.uint64)
     drawn = np.sort(keys, axis=1)[:, :wanted] & low_bits
     return np.bincount(drawn.ravel().astype(np.int64), minlength=available).astype(np.float64)

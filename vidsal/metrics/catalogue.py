@@ -112,5 +112,11 @@ METRICS: dict[str, Metric] = {
         better="higher",
     ),
     "emd": Metric(title="EMD, cells", function=functional.emd, needs=("density",), better="lower"),
+    "zeros_under_gaze": Metric(
+        title="zeros under gaze, share",
+        function=functional.zeros_under_gaze,
+        needs=("fixations",),
+        better="lower",
+    ),
 }
 """Every metric by its name, in the order in which they are reported."""

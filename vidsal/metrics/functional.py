@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ __all__ = [
     "nss",
     "sim",
     "sim_minmax",
+    "zeros_under_gaze",
 ]
 
 KL_EPSILON = 2.220446049250313e-16
@@ -264,16 +265,20 @@ def kl_dreyeve(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> t
     return pair.sum(KL_DREYEVE_SUM).masked_fill(pair.broken | (pair.truth.total == 0), torch.nan)
 
 
-def kl_pysaliency(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Tensor:
+def kl_pysaliency(
+    saliency: torch.Tensor | Maps, density: torch.Tensor | Maps, *, minimum: float = PYSALIENCY_MINIMUM
+) -> torch.Tensor:
     """KL divergence in pysaliency's own form: a tiny value added to both raw maps, no other constant. In nats.
 
-    KL = sum of Q (log Q - log P), with P = (S + m) / sum (S + m), Q the same of D, m = `PYSALIENCY_MINIMUM`. Lower is
-    better, 0 is perfect. A zero of the map under the ground truth costs up to 46 nats, and how many depends on the
-    scale the map comes in.
+    KL = sum of Q (log Q - log P), with P = (S + m) / sum (S + m), Q the same of D, m = `minimum`. Lower is better, 0 is
+    perfect. A zero of the map under the ground truth costs up to 46 nats with the usual m, and how many depends on the
+    scale the map comes in. With m = `KL_EPSILON` or `DREYEVE_EPSILON` it is the form of Fahimi and Bruce, which SCOUT's
+    numbers are made with: there say the scale too.
 
     Args:
         saliency: (B, H, W) non-negative maps.
         density: (B, H, W) non-negative ground truth.
+        minimum: what is added to every value of both maps; at least 1e-30.
 
     Returns:
         (B,) float64. A constant map, and an all-zero one too: the divergence from the uniform density, log N - H(Q).
@@ -281,7 +286,7 @@ def kl_pysaliency(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -
 
     Raises:
         TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, or a value is negative (pysaliency shifts such maps).
+        ValueError: The shapes differ, a value is negative (pysaliency shifts such maps), or `minimum` is out of range.
 
     Source: `image_based_kl_divergence` of https://github.com/matthias-k/pysaliency with its defaults.
 
@@ -290,8 +295,38 @@ def kl_pysaliency(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -
         >>> kl_pysaliency(saliency, density)  # (log 1/2 + log 1/2e-20) / 2
         tensor([22.3327], dtype=torch.float64)
     """
+    if not 1e-30 <= minimum < math.inf:  # less leaves float32
+        raise ValueError(f"minimum must be at least 1e-30 and finite, got {minimum}")
     pair = Pair.of(saliency, density).non_negative()
-    return pair.sum(KL_PYSALIENCY_SUM).clamp(min=0.0).masked_fill(pair.broken | (pair.truth.total == 0), torch.nan)
+    return pair.sum(_plain_kl_sum(minimum)).clamp(min=0.0).masked_fill(pair.broken | (pair.truth.total == 0), torch.nan)
+
+
+def zeros_under_gaze(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | FixatedCells) -> torch.Tensor:
+    """Whether the map gives nothing to a cell that somebody looked at: 1 or 0. Lower is better.
+
+    1 if S(x_i) = 0 for any fixation x_i, else 0. It belongs beside every KL and every information gain: for such a
+    picture their answer is set by an epsilon, not by the model, so the mean, the share of such pictures, says how far
+    they can be compared. Maps stored in 8 bits have many zeros that their model did not give.
+
+    Args:
+        saliency: (B, H, W) non-negative maps of any scale.
+        fixation_counts: (B, H, W) fixations a cell.
+
+    Returns:
+        (B,) float64. A constant map: 0. An all-zero map: 1. No fixations: NaN. A map holding NaN or infinity: NaN.
+
+    Raises:
+        TypeError: A map is not float32 or float64 (integers are never cast in silence).
+        ValueError: The shapes differ, a value or a count is negative.
+
+    Example:
+        >>> saliency = torch.tensor([[[0.0, 0.1], [0.2, 0.7]]])
+        >>> zeros_under_gaze(saliency, torch.tensor([[[1, 0], [0, 9]]])).item()
+        1.0
+    """
+    maps, fixated = Maps.of("saliency", saliency).non_negative(), FixatedCells.of(fixation_counts, saliency)
+    found = ((maps.at(fixated.cells) == 0) & (fixated.weights > 0)).any(1).double()
+    return found.masked_fill(maps.broken | (fixated.total == 0), torch.nan)
 
 
 def information_gain(
@@ -486,8 +521,8 @@ def _kl_dreyeve(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tens
     return _kl(*(each.float() for each in (s, d, a, b)), epsilon=DREYEVE_EPSILON)
 
 
-def _plain_kl(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    p, q = s.add(PYSALIENCY_MINIMUM).mul_(a), d.add(PYSALIENCY_MINIMUM).mul_(b)
+def _plain_kl(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, minimum: float) -> torch.Tensor:
+    p, q = s.add(minimum).mul_(a), d.add(minimum).mul_(b)
     return torch.div(q, p, out=p).log_().mul_(q)
 
 
@@ -515,9 +550,16 @@ KL_DREYEVE_SUM = CellSum(
 )
 """What KL sums in the DR(eye)VE form."""
 
-KL_PYSALIENCY_SUM = CellSum(
-    _plain_kl, lambda maps, truth: [1 / (each.total + PYSALIENCY_MINIMUM * each.cells) for each in (maps, truth)]
-)
+
+@lru_cache(maxsize=8)
+def _plain_kl_sum(minimum: float) -> CellSum:
+    return CellSum(
+        partial(_plain_kl, minimum=minimum),
+        lambda maps, truth: [1 / (each.total + minimum * each.cells) for each in (maps, truth)],
+    )
+
+
+KL_PYSALIENCY_SUM = _plain_kl_sum(PYSALIENCY_MINIMUM)
 """What KL sums in pysaliency's form."""
 
 
