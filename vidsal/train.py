@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,13 +28,16 @@ from safetensors.torch import load_file
 
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
 from vidsal.data.fixations import Still, density_from_fixations, fixation_counts, load_stills, split_stills
+from vidsal.data.layouts import Sequence as RecordedSequence
+from vidsal.data.recorded import RecordedClip, VideoSet, open_videos, read_windows
 from vidsal.data.teacher import TeacherSet, load_teacher_set
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.evaluate import score_stills
 from vidsal.losses import LossOptions, sam_loss
+from vidsal.metrics import ScoreMeter
 from vidsal.model.backbones import DilatedResNet50
 from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint, resolve_device, save_checkpoint
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
 from vidsal.prefetch import prefetch
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
@@ -63,6 +67,7 @@ __all__ = [
     "ScheduleOptions",
     "TrainConfig",
     "TrainProgress",
+    "score_recorded",
     "score_sets",
     "train",
     "validation_loss",
@@ -86,6 +91,14 @@ class ScheduleOptions:
     """Share of the frames that come from the teacher set, where there is one."""
     teacher_weight: float = 0.5
     """What the teacher's density counts beside recorded fixations where a teacher set has both, 0 to 1."""
+    video_share: float = 0.5
+    """Share of the frames that come from recorded video, where there is some beside stills; the stills have what this
+    and `teacher_share` leave."""
+    window_frames: int = 4
+    """Frames of recorded video between two steps of the optimiser: so far gradients go back in time."""
+    windows_per_sequence: int = 4
+    """Windows of a sequence, one behind the other, the state carried from each to the next, before another sequence
+    is drawn."""
     learning_rate: float = 1e-3
     """Highest rate of the new layers."""
     backbone_learning_rate: float = 1e-4
@@ -129,10 +142,12 @@ class CardText:
 class TrainConfig:
     """A whole training run."""
 
-    datasets: tuple[Path, ...]
-    """Folders in the simple layout (`images/` and `fixations.csv.gz`); relative ones start at the working folder."""
     output: Path
     """Folder for the log, the state to resume from and the final checkpoint."""
+    datasets: tuple[Path, ...] = ()
+    """Folders in the simple layout (`images/` and `fixations.csv.gz`); relative ones start at the working folder."""
+    videos: tuple[VideoSet, ...] = ()
+    """Recorded video with gaze, in the layouts of docs/layouts.md; steps on it come between those on stills."""
     preset: Literal["sam-lite", "sam-resnet", "sam-vgg"] = "sam-lite"
     """The architecture to start from, with its preprocessing."""
     model: SAMConfig | None = None
@@ -171,6 +186,10 @@ class TrainConfig:
     """How the finished checkpoint stores the weights."""
     validation_pictures: int | None = None
     """Score only the first so many validation pictures of each set after a pass; None scores all."""
+    validation_sequences: int | None = 8
+    """Score only so many validation sequences of each set of videos, evenly spread; None scores all."""
+    validation_frames: int = 64
+    """Score only the first so many shown frames of each."""
     card: CardText = field(default_factory=CardText)
     """The words of the model card."""
 
@@ -204,14 +223,34 @@ class _Best:
 
 
 @dataclass(frozen=True)
+class _Window:
+    number: int
+    """Of the windows of its sequences, from 0."""
+    seed: int
+    """The same for all of them."""
+
+
+@dataclass(frozen=True)
 class _Step:
     pass_index: int
     stills: tuple[int, ...]
-    """Ordinals of stills, or of stretches of the teacher set."""
+    """Ordinals of stills, of stretches of the teacher set, or of recorded sequences."""
     times: int
     seed: int
     taught: bool = False
     """The samples are the teacher's."""
+    window: _Window | None = None
+    """Where the samples are recorded video: which part of it."""
+
+
+@dataclass(frozen=True)
+class _Videos:
+    """One set of recorded video."""
+
+    options: VideoSet
+    name: str
+    training: tuple[RecordedSequence, ...]
+    validation: tuple[RecordedSequence, ...]
 
 
 def train(
@@ -241,9 +280,11 @@ def train(
     if config.precision == "fp16" and device.type != "cuda":
         raise ConfigError("precision fp16 needs CUDA; use bf16 or fp32")
     training, validation = _load_data(config)
-    _check(config, validation)
+    videos = _open_videos(config)
+    _check(config, validation, videos)
     teacher = None if config.teacher_set is None else load_teacher_set(config.teacher_set)
-    plan = _plan(len(training), config, () if teacher is None else teacher.sequences)
+    counts = [len(one.training) for one in videos]
+    plan = _plan(len(training), config, () if teacher is None else teacher.sequences, counts)
     run = _Run.start(config, device, len(plan))
     config.output.mkdir(parents=True, exist_ok=True)
     run.resume()
@@ -251,13 +292,13 @@ def train(
     running: float | None = None
     # A run that had ended early and was killed before it wrote its checkpoint has nothing left to learn.
     left = [] if run.out_of_patience else plan[first:]
-    with prefetch(_samples(left, training, teacher, config, run.preprocess), depth=4) as samples:
+    with prefetch(_samples(left, training, teacher, videos, config, run.preprocess), depth=4) as samples:
         for offset, clips in enumerate(samples):
             step = plan[first + offset]
             loss = run.train_step(step, clips)
             running = loss if running is None else 0.98 * running + 0.02 * loss
             last_of_pass = run.step == len(plan) or plan[run.step].pass_index != step.pass_index
-            scores = run.end_pass(step.pass_index, running, validation) if last_of_pass else None
+            scores = run.end_pass(step.pass_index, running, validation, videos) if last_of_pass else None
             if on_progress:
                 on_progress(
                     TrainProgress(
@@ -278,7 +319,9 @@ def train(
             if stopping and run.step < len(plan):
                 return run.state_path
     run.take_best()
-    return run.finish(score_sets(run.inference_model(), validation, limit=None))
+    model = run.inference_model()
+    recorded, _ = _validate_recorded(model, videos, config)
+    return run.finish(score_sets(model, validation, limit=None) | recorded)
 
 
 def score_sets(model: SaliencyModel, stills: list[Still], *, limit: int | None) -> dict[str, dict[str, float]]:
@@ -287,6 +330,87 @@ def score_sets(model: SaliencyModel, stills: list[Still], *, limit: int | None) 
     for still in stills:
         by_set.setdefault(still.set_name, []).append(still)
     return {name: score_stills(model, members[:limit], resolution="model") for name, members in by_set.items()}
+
+
+def score_recorded(
+    model: SaliencyModel,
+    sequences: Sequence[RecordedSequence],
+    *,
+    options: LossOptions,
+    stride: int = 1,
+    frames: int | None = None,
+) -> tuple[dict[str, float], float]:
+    """Mean scores and mean loss over recorded video, the state carried as at run time, at the model's resolution.
+
+    Args:
+        model: the model.
+        sequences: the videos; each starts afresh, and so does what follows a cut that is found.
+        options: weights of the loss.
+        stride: every so many frames are shown.
+        frames: only the first so many shown frames of each; None takes all.
+
+    Returns:
+        The mean over the labelled frames of each metric of `vidsal.metrics.ScoreMeter` (NaN for those that need points
+        where none were recorded); and of the loss, NaN where no frame has a label.
+    """
+    meter = ScoreMeter()
+    preprocess = model.preprocessor.options
+    total, count = 0.0, 0
+    for sequence in sequences:
+        state: SAMState | None = None
+        left = frames
+        # Windows of a fixed length keep the memory bounded; where they end changes nothing.
+        for clip in read_windows(sequence, frames=8, stride=stride, preprocess=preprocess):
+            shown = clip.length if left is None else min(left, clip.length)
+            pixels, density, counts, inside = _arrays([clip])
+            fresh = [[(t == 0 and clip.begins) or bool(clip.cut[t]) for t in range(shown)]]
+            log_density, state = model(
+                model.preprocessor(pixels[0, :shown], device=model.device)[None], state, fresh=fresh
+            )
+            on_device = [torch.from_numpy(array[0, :shown]).to(model.device) for array in (density, counts, inside)]
+            losses = sam_loss(
+                log_density[0], density=on_device[0], counts=on_device[1], inside=on_device[2], options=options
+            )
+            labelled = np.asarray(counts[0, :shown].any((1, 2)))
+            total, count = total + float(losses.sum()), count + int(labelled.sum())
+            _add_scores(meter, log_density[0].float().cpu(), clip, labelled)
+            if left is not None and (left := left - shown) <= 0:
+                break
+    return meter.mean(), total / count if count else math.nan
+
+
+def _add_scores(meter: ScoreMeter, log_density: torch.Tensor, clip: RecordedClip, labelled: npt.NDArray[Any]) -> None:
+    """The labelled ones of a window's frames, the picture only."""
+    chosen = np.flatnonzero(labelled)
+    if not len(chosen):
+        return
+    view = clip.viewport
+    rows, columns = slice(view.top, view.top + view.height), slice(view.left, view.left + view.width)
+    points = clip.counts[chosen, rows, columns] * clip.has_points[chosen, None, None]
+    meter.update(
+        view.crop(log_density[chosen]).exp(),
+        torch.from_numpy(clip.density[chosen, rows, columns]),
+        torch.from_numpy(points),
+    )
+
+
+def _validate_recorded(
+    model: SaliencyModel, videos: Sequence[_Videos], config: TrainConfig
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Scores of each set of videos, and the mean of their losses (NaN without any)."""
+    scores: dict[str, dict[str, float]] = {}
+    losses = []
+    for one in videos:
+        if not one.validation:
+            continue
+        limit = config.validation_sequences
+        count = len(one.validation) if limit is None else min(limit, len(one.validation))
+        chosen = [one.validation[place * len(one.validation) // count] for place in range(count)]
+        scores[one.name], loss = score_recorded(
+            model, chosen, options=config.loss, stride=one.options.frame_stride, frames=config.validation_frames
+        )
+        losses.append(loss)
+    return scores, float(np.mean(losses)) if losses else math.nan
 
 
 def validation_loss(
@@ -316,7 +440,7 @@ def validation_loss(
     return total / count
 
 
-def _check(config: TrainConfig, validation: list[Still]) -> None:
+def _check(config: TrainConfig, validation: list[Still], videos: Sequence[_Videos] = ()) -> None:
     """Options that contradict each other."""
     schedule = config.schedule
     if config.add_motion_channels and config.start_from is None:
@@ -330,13 +454,21 @@ def _check(config: TrainConfig, validation: list[Still]) -> None:
     patience = schedule.early_stopping_patience
     if patience is not None and patience < 1:
         raise ConfigError(f"early_stopping_patience must be at least 1, or none to run all passes; got {patience}")
-    if patience is not None and (not validation or config.validation_pictures == 0):
+    stills = bool(validation) and config.validation_pictures != 0
+    if patience is not None and not stills and not any(one.validation for one in videos):
         raise ConfigError("early_stopping_patience needs validation pictures; there are none")
+    if config.validation_frames < 1 or (config.validation_sequences is not None and config.validation_sequences < 1):
+        raise ConfigError(
+            f"validation_frames and validation_sequences must be at least 1, got {config.validation_frames} and "
+            f"{config.validation_sequences}"
+        )
 
 
 def _load_data(config: TrainConfig) -> tuple[list[Still], list[Still]]:
     if not config.datasets:
-        raise ConfigError("datasets is empty: name at least one folder in the simple layout")
+        if not config.videos:
+            raise ConfigError("datasets is empty, and so is videos: name at least one folder")
+        return [], []
     stills = [still for root in config.datasets for still in load_stills(root, condition=config.condition)]
     training, validation = split_stills(stills, "train"), split_stills(stills, "val")
     if not training:
@@ -344,8 +476,27 @@ def _load_data(config: TrainConfig) -> tuple[list[Still], list[Still]]:
     return training, validation
 
 
-def _plan(count: int, config: TrainConfig, stretches: Sequence[range] = ()) -> list[_Step]:
-    """Every step of the run: which pictures, how long the clips, which seed."""
+def _open_videos(config: TrainConfig) -> list[_Videos]:
+    layouts = [video.layout for video in config.videos]
+    opened = []
+    for place, video in enumerate(config.videos):
+        twice = layouts.count(video.layout) > 1
+        name = f"{video.layout}-{layouts[:place].count(video.layout) + 1}" if twice else video.layout
+        opened.append(_Videos(video, name, *open_videos(video)))
+    return opened
+
+
+def _plan(
+    count: int, config: TrainConfig, stretches: Sequence[range] = (), sequences: Sequence[int] = ()
+) -> list[_Step]:
+    """Every step of the run: which samples, how long, which seed.
+
+    Args:
+        count: number of stills.
+        config: the run.
+        stretches: of the teacher set.
+        sequences: how many each set of recorded video has.
+    """
     schedule = config.schedule
     lengths = list(schedule.clip_lengths)
     shares = np.array([schedule.clip_lengths[n] for n in lengths], np.float64)
@@ -355,9 +506,31 @@ def _plan(count: int, config: TrainConfig, stretches: Sequence[range] = ()) -> l
         raise ConfigError("passes must be at least 1 and frames_per_step at least the longest clip")
     if not 0 <= schedule.teacher_share < 1 or not 0 <= schedule.teacher_weight <= 1:
         raise ConfigError("teacher_share must be from 0 to below 1, teacher_weight from 0 to 1")
+    if sequences:
+        _check_windows(schedule)
+    teacher_share = schedule.teacher_share if stretches else 0.0
+    video_share = schedule.video_share if sequences and count else 0.0
+    rest = 1 - teacher_share - video_share
+    if rest <= 0:
+        raise ConfigError(
+            f"teacher_share and video_share leave nothing for stills: {teacher_share:g} + {video_share:g} must be "
+            "below 1"
+        )
     random = np.random.default_rng([config.seed, 1])
     teacher_random = np.random.default_rng([config.seed, 2])
+    video_random = np.random.default_rng([config.seed, 3])
+    windows = _window_steps(sequences, config, video_random) if sequences else iter(())
     plan: list[_Step] = []
+
+    def beside(pass_index: int) -> None:
+        """What comes after a step on stills (on video, where there are none)."""
+        if stretches:
+            for _ in range(int(teacher_share / rest + teacher_random.random())):
+                plan.append(_teacher_step(pass_index, lengths, shares, stretches, schedule, teacher_random))
+        if video_share:
+            for step in islice(windows, int(video_share / rest + video_random.random())):
+                plan.append(dataclasses.replace(step, pass_index=pass_index))
+
     for pass_index in range(schedule.passes):
         order = random.permutation(count).tolist()
         while order:
@@ -365,11 +538,51 @@ def _plan(count: int, config: TrainConfig, stretches: Sequence[range] = ()) -> l
             size = schedule.frames_per_step // times
             chosen, order = order[:size], order[size:]
             plan.append(_Step(pass_index, tuple(chosen), times, int(random.integers(2**31))))
-            if stretches:
-                odds = schedule.teacher_share / (1 - schedule.teacher_share)
-                for _ in range(int(odds + teacher_random.random())):
-                    plan.append(_teacher_step(pass_index, lengths, shares, stretches, schedule, teacher_random))
+            beside(pass_index)
+        if not count:
+            for step in islice(windows, _windows_of_a_pass(sum(sequences), schedule)):
+                plan.append(dataclasses.replace(step, pass_index=pass_index))
+                beside(pass_index)
     return plan
+
+
+def _check_windows(schedule: ScheduleOptions) -> None:
+    if not 0 <= schedule.video_share < 1:
+        raise ConfigError(f"video_share must be from 0 to below 1, got {schedule.video_share}")
+    if not 1 <= schedule.window_frames <= schedule.frames_per_step or schedule.windows_per_sequence < 1:
+        raise ConfigError(
+            f"window_frames must be from 1 to frames_per_step ({schedule.frames_per_step}) and windows_per_sequence at "
+            f"least 1, got {schedule.window_frames} and {schedule.windows_per_sequence}"
+        )
+
+
+def _windows_of_a_pass(sequences: int, schedule: ScheduleOptions) -> int:
+    """Steps in which every recorded sequence is drawn once."""
+    at_once = min(sequences, schedule.frames_per_step // schedule.window_frames)
+    return math.ceil(sequences / at_once) * schedule.windows_per_sequence
+
+
+def _window_steps(sequences: Sequence[int], config: TrainConfig, random: np.random.Generator) -> Iterator[_Step]:
+    """Steps on recorded video without end: all windows of some sequences, then of others.
+
+    Each set shows all of its sequences before any comes again; how often a set is drawn is its share.
+    """
+    schedule = config.schedule
+    shares = np.array([video.share for video in config.videos], np.float64)
+    first = np.cumsum([0, *sequences])
+    waiting: list[list[int]] = [[] for _ in sequences]
+    at_once = min(sum(sequences), schedule.frames_per_step // schedule.window_frames)
+    while True:
+        chosen = []
+        for _ in range(at_once):
+            place = int(random.choice(len(sequences), p=shares / shares.sum()))
+            if not waiting[place]:
+                waiting[place] = (first[place] + random.permutation(sequences[place])).tolist()
+            chosen.append(waiting[place].pop())
+        seed = int(random.integers(2**31))
+        for number in range(schedule.windows_per_sequence):
+            own = int(random.integers(2**31))
+            yield _Step(0, tuple(chosen), schedule.window_frames, own, window=_Window(number, seed))
 
 
 def _teacher_step(
@@ -396,10 +609,15 @@ def _samples(
     plan: list[_Step],
     stills: list[Still],
     teacher: TeacherSet | None,
+    videos: Sequence[_Videos],
     config: TrainConfig,
     preprocess: PreprocessOptions,
 ) -> Iterator[list[Clip]]:
+    recorded = _Recorded(videos, config, preprocess)
     for step in plan:
+        if step.window is not None:
+            yield recorded.samples(step, step.window)
+            continue
         seeds = [(index, np.random.default_rng([step.seed, place])) for place, index in enumerate(step.stills)]
         if step.taught and teacher is not None:
             yield [_taught_clip(teacher, index, step.times, config, random) for index, random in seeds]
@@ -415,6 +633,36 @@ def _samples(
             )
             for index, random in seeds
         ]
+
+
+class _Recorded:
+    """The windows of recorded sequences, read in order."""
+
+    def __init__(self, videos: Sequence[_Videos], config: TrainConfig, preprocess: PreprocessOptions) -> None:
+        self._sequences = [(one.options.frame_stride, sequence) for one in videos for sequence in one.training]
+        self._config, self._preprocess = config, preprocess
+        self._open: list[Iterator[RecordedClip]] = []
+
+    def samples(self, step: _Step, window: _Window) -> list[Clip]:
+        """The windows of a step. A run that was resumed in the middle of sequences reads them from their beginning."""
+        if window.number == 0 or not self._open:
+            self._open = [self._read(index, [window.seed, place]) for place, index in enumerate(step.stills)]
+            for _ in range(window.number):
+                for windows in self._open:
+                    next(windows)
+        return [next(windows) for windows in self._open]
+
+    def _read(self, index: int, seed: list[int]) -> Iterator[RecordedClip]:
+        stride, sequence = self._sequences[index]
+        return read_windows(
+            sequence,
+            frames=self._config.schedule.window_frames,
+            windows=self._config.schedule.windows_per_sequence,
+            stride=stride,
+            preprocess=self._preprocess,
+            augment=self._config.augment,
+            random=np.random.default_rng(seed),
+        )
 
 
 def _taught_clip(teacher: TeacherSet, index: int, times: int, config: TrainConfig, random: np.random.Generator) -> Clip:
@@ -467,6 +715,7 @@ class _Run:
         self.notes: tuple[str, ...] = ()
         self.best: _Best | None = None
         self.passes_since_best = 0
+        self.carried: SAMState | None = None
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.step = 0
         self.state_path = config.output / "state.pt"
@@ -508,7 +757,15 @@ class _Run:
         frames, density, counts, inside = self._tensors(clips, step)
         precision, mixed = self.config.precision, self.config.precision != "fp32"
         with torch.autocast(self.device.type, _DTYPES[precision] if mixed else torch.bfloat16, enabled=mixed):
-            log_density, _ = self.network(frames, fresh=self._fresh(clips, step))
+            log_density, state = self.network(
+                frames,
+                self.carried if step.window is not None and step.window.number > 0 else None,
+                fresh=self._fresh(clips, step),
+                lengths=[clip.length if isinstance(clip, RecordedClip) else step.times for clip in clips],
+            )
+        if step.window is not None:
+            # Values go on to the next window, gradients do not come back from it.
+            self.carried = state.detach()
         losses = sam_loss(
             log_density.flatten(0, 1),
             density=density.flatten(0, 1),
@@ -516,7 +773,10 @@ class _Run:
             inside=inside.flatten(0, 1),
             options=self.config.loss,
         )
-        loss = losses.mean()
+        if step.window is None:
+            loss = losses.mean()
+        else:
+            loss = losses.sum() / (counts.flatten(2).sum(2) > 0).sum().clamp_min(1)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.config.schedule.clip_gradient_norm > 0:
@@ -529,11 +789,14 @@ class _Run:
         return float(loss.detach())
 
     def _fresh(self, clips: list[Clip], step: _Step) -> list[list[bool]]:
-        """Which frames start from zero: the first, and those behind a cut, but for the cuts that are missed."""
+        """Which frames start from zero: the first, and those behind a cut, but for the cuts that are missed.
+
+        The first frame of a window that goes on from another is none of them.
+        """
         random = np.random.default_rng([step.seed, 2**21])
         missed = random.random((len(clips), step.times)) < self.config.schedule.undetected_cut_probability
         return [
-            [t == 0 or bool(clip.cut[t] and not missed[row, t]) for t in range(step.times)]
+            [(t == 0 and _begins(clip)) or bool(clip.cut[t] and not missed[row, t]) for t in range(step.times)]
             for row, clip in enumerate(clips)
         ]
 
@@ -541,7 +804,7 @@ class _Run:
         frames, density, counts, inside = _arrays(clips)
         random = np.random.default_rng([step.seed, 2**20])
         swapped = random.random(len(clips)) < self.config.schedule.undetected_cut_probability
-        if step.times > 1 and len(clips) > 1:
+        if step.times > 1 and len(clips) > 1 and all(map(_begins, clips)):
             # The first frame is another picture's, the state is carried over all the same: a missed cut.
             source = np.where(swapped, (np.arange(len(clips)) + 1) % len(clips), np.arange(len(clips)))
             for array in (frames, density, counts, inside):
@@ -569,14 +832,20 @@ class _Run:
         card = ModelCard(name=self.config.card.name)
         return SaliencyModel(network, preprocess=self.preprocess, card=card, device=self.device)
 
-    def end_pass(self, pass_index: int, loss: float, validation: list[Still]) -> dict[str, dict[str, float]]:
+    def end_pass(
+        self, pass_index: int, loss: float, validation: list[Still], videos: Sequence[_Videos] = ()
+    ) -> dict[str, dict[str, float]]:
         """Score, log, and remember the weights where their validation loss is the lowest so far."""
         model = self.inference_model()
         limit = self.config.validation_pictures
-        scores = score_sets(model, validation, limit=limit)
+        recorded, recorded_loss = _validate_recorded(model, videos, self.config)
+        scores = score_sets(model, validation, limit=limit) | recorded
         entry: dict[str, Any] = {"pass": pass_index + 1, "step": self.step, "loss": loss, "validation": scores}
         if self.config.schedule.early_stopping_patience is not None:
-            held_out = validation_loss(model, validation, options=self.config.loss, limit=limit)
+            losses = [recorded_loss] if recorded else []
+            if validation and limit != 0:
+                losses.append(validation_loss(model, validation, options=self.config.loss, limit=limit))
+            held_out = float(np.mean(losses))
             entry["validation_loss"] = held_out
             if math.isfinite(held_out) and (self.best is None or held_out < self.best.loss):
                 weights = {name: value.to("cpu", copy=True) for name, value in self.average.state_dict().items()}
@@ -618,6 +887,7 @@ class _Run:
                 "scaler": self.scaler.state_dict(),
                 "best": None if self.best is None else vars(self.best),
                 "passes_since_best": self.passes_since_best,
+                "carried": None if self.carried is None else vars(self.carried),
             },
             partial,
         )
@@ -645,6 +915,8 @@ class _Run:
                 weights = {name: value.cpu() for name, value in saved["best"]["weights"].items()}
                 self.best = _Best(**(saved["best"] | {"weights": weights}))
             self.passes_since_best = saved.get("passes_since_best", 0)
+            if saved.get("carried") is not None:
+                self.carried = SAMState(**saved["carried"])
         lines = self.log_path.read_text().splitlines() if self.log_path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
         self.log_path.write_text("".join(line + "\n" for line in kept))
@@ -666,7 +938,7 @@ class _Run:
             training=_recipe(self.config, best=self.best),
             commit=_commit(),
             scores=scores,
-            protocol="validation split, model resolution, one frame from the zero state",
+            protocol=_protocol(self.config),
             limits=words.limits,
         )
         path = self.config.output / f"{words.name}.safetensors"
@@ -681,6 +953,25 @@ class _Run:
                 )
         save_checkpoint(path, self.average, preprocess=self.preprocess, card=card, dtype=dtype)
         return path
+
+
+def _protocol(config: TrainConfig) -> str:
+    """How the scores on the card were made."""
+    stills = "validation split, model resolution, one frame from the zero state"
+    if not config.videos:
+        return stills
+    shown = ", ".join(f"every {video.frame_stride} of {video.layout}" for video in config.videos)
+    most = "all" if config.validation_sequences is None else f"{config.validation_sequences} at most"
+    recorded = (
+        f"recorded video ({most} held-out sequences a set, frames shown: {shown}, the first {config.validation_frames} "
+        "of each): model resolution, state carried"
+    )
+    return f"stills: {stills}; {recorded}" if config.datasets else recorded
+
+
+def _begins(clip: Clip) -> bool:
+    """Nothing was seen before its first frame."""
+    return not isinstance(clip, RecordedClip) or clip.begins
 
 
 def _is_new(network: SaliencyAttentiveModel, module: torch.nn.Module) -> bool:
@@ -803,6 +1094,8 @@ def _comparable(config: TrainConfig) -> str:
 
 def _same(saved: Any, value: Any) -> bool:
     """Whether a saved configuration asks for what this one does; options younger than it must be at their default."""
+    if isinstance(value, tuple) and isinstance(saved, list):
+        return len(saved) == len(value) and all(_same(one, own) for one, own in zip(saved, value, strict=True))
     if not dataclasses.is_dataclass(value) or not isinstance(saved, dict):
         return bool(saved == json.loads(json.dumps(value, default=str)))
     defaults = {one.name: one.default for one in dataclasses.fields(value) if one.name not in _ASIDE}

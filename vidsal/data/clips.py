@@ -34,7 +34,7 @@ from vidsal.data.overlays import Overlay, OverlayOptions, draw_overlays
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 
-__all__ = ["AugmentOptions", "Clip", "ObjectOptions", "make_clip"]
+__all__ = ["AugmentOptions", "Clip", "Look", "ObjectOptions", "make_clip"]
 
 _Pixels = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float64]
@@ -385,7 +385,7 @@ class _Shot:
     viewport: Viewport
     viewers: int
     """Fixations of the picture that are to be seen in the first frame."""
-    look: _Look
+    look: Look
     things: tuple[_Thing, ...]
 
     @classmethod
@@ -414,7 +414,7 @@ class _Shot:
             things = _draw_things(
                 (pixels, points), affines, viewport, viewers, augment.objects, preprocess, random, others=others
             )
-        look = _Look.draw(augment, times, random)
+        look = Look.draw(augment, times, random)
         picture = _Picture(pixels, shrink=preprocess.resize == "area")
         return cls(picture, points, sigma, affines, viewport, viewers, look, things)
 
@@ -729,21 +729,28 @@ def _over_scene(
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class Look:
     """Colour changes shared by all frames of a shot, and how they drift."""
 
     brightness: float
+    """Factor."""
     contrast: float
+    """Factor about the mean grey."""
     saturation: float
+    """Factor; 0 is grey."""
     sigma: float
+    """Standard deviation of the blur, in pixels; 0 for none."""
     flicker: float
+    """Largest change of brightness from frame to frame, as a share."""
     exposure: _Floats
     """(T,) factors."""
     balance: _Floats
     """(T,) factors of red, and divisors of blue."""
 
     @classmethod
-    def draw(cls, augment: AugmentOptions, times: int, random: np.random.Generator) -> _Look:
+    def draw(cls, augment: AugmentOptions, times: int, random: np.random.Generator) -> Look:
+        """The look of a shot of `times` frames."""
+
         def around_one(amount: float) -> float:
             return float(random.uniform(1 - amount, 1 + amount))
 
