@@ -1,5 +1,18 @@
 """A model, or maps made elsewhere, and recorded gaze in, scores under a stated protocol out."""
 
+from vidsal.evaluate.compare import Comparison, Difference, compare, format_comparison
+from vidsal.evaluate.evaluation import (
+    EvalOptions,
+    EvalProgress,
+    Evaluation,
+    EvaluationOptions,
+    evaluate,
+    read_scores,
+)
+from vidsal.evaluate.protocols import PROTOCOLS, Protocol, find_protocol
+from vidsal.evaluate.references import REFERENCES
+from vidsal.evaluate.results import SequenceScores, Summary, format_summary, read_summary
+from vidsal.evaluate.sources import FolderSource, ModelSource, Source
 from vidsal.evaluate.stills import (
     Predictor,
     centre_prior,
@@ -9,4 +22,32 @@ from vidsal.evaluate.stills import (
     score_stills,
 )
 
-__all__ = ["Predictor", "centre_prior", "mean_density", "model_predictor", "score_predictor", "score_stills"]
+__all__ = [
+    "PROTOCOLS",
+    "REFERENCES",
+    "Comparison",
+    "Difference",
+    "EvalOptions",
+    "EvalProgress",
+    "Evaluation",
+    "EvaluationOptions",
+    "FolderSource",
+    "ModelSource",
+    "Predictor",
+    "Protocol",
+    "SequenceScores",
+    "Source",
+    "Summary",
+    "centre_prior",
+    "compare",
+    "evaluate",
+    "find_protocol",
+    "format_comparison",
+    "format_summary",
+    "mean_density",
+    "model_predictor",
+    "read_scores",
+    "read_summary",
+    "score_predictor",
+    "score_stills",
+]

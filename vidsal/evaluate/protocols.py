@@ -85,8 +85,8 @@ class Protocol:
     def __post_init__(self) -> None:
         if min(self.shortest, self.frame_step) < 1 or min(self.first_frame, self.last_left_out, self.seed) < 0:
             raise ConfigError(
-                f"protocol {self.name}: shortest and frame_step must be at least 1, first_frame, last_left_out and seed "
-                f"at least 0; got {self.shortest}, {self.frame_step}, {self.first_frame}, {self.last_left_out}, "
+                f"protocol {self.name}: shortest and frame_step must be at least 1, first_frame, last_left_out and "
+                f"seed at least 0; got {self.shortest}, {self.frame_step}, {self.first_frame}, {self.last_left_out}, "
                 f"{self.seed}"
             )
         if self.bits is not None and not 1 <= self.bits <= 16:

@@ -1,0 +1,235 @@
+"""The summaries of two evaluations in, the differences on the sequences they share, with intervals, out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.errors import ConfigError
+from vidsal.evaluate.protocols import Averaging
+from vidsal.evaluate.results import Summary, interval, parts_of, read_summary, resamples
+from vidsal.metrics import METRICS
+
+__all__ = ["Comparison", "Difference", "compare", "differing_rules", "format_comparison", "paired_difference"]
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two results differ by one metric, on the sequences where both have it."""
+
+    first: float
+    """Value of the first result on these sequences."""
+    second: float
+    """Value of the second."""
+    difference: float
+    """Second less first."""
+    low: float
+    """Lower end of the 95 % bootstrap interval of the difference; NaN below two sequences."""
+    high: float
+    """Upper end."""
+    better: int
+    """Sequences in which the second is better."""
+    worse: int
+    """Sequences in which the second is worse."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two results differ."""
+
+    first: str
+    """What the first is of."""
+    second: str
+    """What the second is of."""
+    sequences: int
+    """Sequences that both have scored."""
+    only_first: int
+    """Sequences that only the first has."""
+    only_second: int
+    """Sequences that only the second has."""
+    averaging: str
+    """How frames and sequences are averaged."""
+    differences: dict[str, Difference]
+    """Metric to difference, for those that both have."""
+    rules: tuple[str, ...]
+    """In which rules the two differ; empty where they may be compared."""
+    notes: tuple[str, ...]
+    """What else a reader should know."""
+
+
+def differing_rules(first: Summary, second: Summary) -> list[str]:
+    """What keeps two results from being compared, a sentence each."""
+    found = []
+    for what, one, other in (
+        ("data set", first.dataset, second.dataset),
+        ("protocol", first.protocol, second.protocol),
+    ):
+        keys = ("name", "split", "options") if what == "data set" else sorted({*one, *other} - _NO_RULES)
+        for key in keys:
+            if one.get(key) != other.get(key):
+                found.append(f"{what}, {key}: {_short(one.get(key))} against {_short(other.get(key))}")
+    return found
+
+
+_NO_RULES = {"source", "differences", "draws", "metrics", "resolution"}
+"""Parts of a protocol that do not change a value that both have."""
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def compare(
+    first: str | Path | Summary, second: str | Path | Summary, *, force: bool = False, draws: int = 2000, seed: int = 0
+) -> Comparison:
+    """Compares two results on the sequences that both have scored.
+
+    Each resample draws sequences, and both results are averaged over the same ones; so what makes a sequence hard for
+    both does not widen the interval.
+
+    Args:
+        first: `summary.json`, its folder, or what `read_summary` gave.
+        second: the same; differences are second less first.
+        force: compare also where the rules differ; the first one's averaging is taken.
+        draws: resamples.
+        seed: of the resamples.
+
+    Raises:
+        ConfigError: a file cannot be read, the rules differ and `force` is False, or they share no sequence or metric.
+    """
+    one, other = (each if isinstance(each, Summary) else read_summary(each) for each in (first, second))
+    rules = differing_rules(one, other)
+    if rules and not force:
+        raise ConfigError(
+            f"these two were not made by the same rules ({'; '.join(rules)}): score both alike, or use --force to "
+            f"compare them all the same"
+        )
+    common = [name for name in one.by_sequence if name in other.by_sequence]
+    metrics = [name for name in one.scores["model"] if name in other.scores["model"]]
+    if not common or not metrics:
+        raise ConfigError(f"the two share {len(common)} sequences and {len(metrics)} metrics; nothing can be compared")
+    notes = [
+        f"{len(each.skipped)} sequences of the {place} could not be scored"
+        for place, each in (("first", one), ("second", other))
+        if each.skipped
+    ]
+    uneven = [name for name in common if one.by_sequence[name]["frames"] != other.by_sequence[name]["frames"]]
+    if uneven:
+        notes.append(f"in {len(uneven)} sequences the two scored different numbers of frames, first in {uneven[0]}")
+    if one.version != other.version:
+        notes.append(f"made by vidsal {one.version} and {other.version}")
+    averaging: Averaging = one.protocol["averaging"]
+    differences = {}
+    for metric in metrics:
+        sides = [_columns(each.by_sequence, common, metric) for each in (one, other)]
+        made = paired_difference(
+            *sides, averaging=averaging, higher=METRICS[metric].better == "higher", draws=draws, seed=seed
+        )
+        if made is not None:
+            differences[metric] = made
+    return Comparison(
+        first=_title(one),
+        second=_title(other),
+        sequences=len(common),
+        only_first=len(one.by_sequence) - len(common),
+        only_second=len(other.by_sequence) - len(common),
+        averaging=averaging,
+        differences=differences,
+        rules=tuple(rules),
+        notes=tuple(notes),
+    )
+
+
+_Columns = tuple[_Floats, _Floats, _Floats]
+"""Mean of the defined scores, how many these are, and the frames scored, of each sequence."""
+
+
+def _columns(by_sequence: Mapping[str, dict[str, Any]], names: list[str], metric: str) -> _Columns:
+    means, counts = np.array([by_sequence[name]["scores"][metric] for name in names], np.float64).T
+    return means, counts, np.array([by_sequence[name]["frames"] for name in names], np.float64)
+
+
+def paired_difference(
+    first: _Columns, second: _Columns, *, averaging: Averaging, higher: bool, draws: int, seed: int
+) -> Difference | None:
+    """The difference of one metric over N sequences.
+
+    Args:
+        first: (N,) means of the defined scores, how many these are, and frames scored.
+        second: the same.
+        averaging: how sequences are put together.
+        higher: whether higher is better.
+        draws: resamples.
+        seed: of the resamples.
+
+    Returns:
+        The difference on the sequences where both are defined; None where there is none.
+
+    Example:
+        >>> ones = np.ones(3)
+        >>> first, second = np.array([0.1, 0.2, 0.3]), np.array([0.2, 0.3, 0.2])
+        >>> made = paired_difference(
+        ...     (first, ones, ones), (second, ones, ones), averaging="sequences", higher=True, draws=100, seed=0
+        ... )
+        >>> round(made.difference, 4), made.better, made.worse
+        (0.0333, 2, 1)
+    """
+    both = (first[1] > 0) & (second[1] > 0) & np.isfinite(first[0]) & np.isfinite(second[0])
+    if not both.any():
+        return None
+    sides = []
+    drawn = resamples(int(both.sum()), draws=draws, seed=seed)
+    for means, counts, frames in ((column[both] for column in side) for side in (first, second)):
+        above, below = parts_of(means * counts, counts, frames, averaging)
+        resampled = np.divide(drawn @ above, drawn @ below, out=np.full(draws, np.nan), where=drawn @ below > 0)
+        sides.append((float(above.sum() / below.sum()), resampled))
+    (one, ones), (other, others) = sides
+    low, high = interval(others - ones) if both.sum() > 1 else (math.nan, math.nan)
+    gains = (second[0] - first[0])[both] * (1 if higher else -1)
+    return Difference(one, other, other - one, low, high, int((gains > 0).sum()), int((gains < 0).sum()))
+
+
+def _title(summary: Summary) -> str:
+    return f"{summary.source['name']} on {summary.dataset['name']} ({summary.dataset['split']})"
+
+
+def format_comparison(comparison: Comparison) -> str:
+    """A comparison as text."""
+    lines = [
+        f"A: {comparison.first}",
+        f"B: {comparison.second}",
+        f"{comparison.sequences} sequences in both, {comparison.only_first} only in A, "
+        f"{comparison.only_second} only in B",
+        "",
+        f"{'':<24}{'A':>9}{'B':>9}{'B - A':>9}  {'95 % interval':<20}{'B better in':<16}",
+    ]
+    for metric, one in comparison.differences.items():
+        title = f"{METRICS[metric].title} {'+' if METRICS[metric].better == 'higher' else '-'}"
+        span = "n/a" if math.isnan(one.low) else f"[{one.low:+.4f}, {one.high:+.4f}]"
+        verdict = ""
+        if one.clear:
+            gains = (one.difference > 0) == (METRICS[metric].better == "higher")
+            verdict = "B is better" if gains else "A is better"
+        of = one.better + one.worse
+        lines.append(
+            f"{title:<24}{one.first:>9.4f}{one.second:>9.4f}{one.difference:>+9.4f}  {span:<20}"
+            f"{f'{one.better} of {of}':<16}{verdict}".rstrip()
+        )
+    lines += ["", f"+ higher is better, - lower; averaged over {comparison.averaging}, resampled in pairs"]
+    lines += [f"RULES DIFFER: {rule}" for rule in comparison.rules]
+    lines += [f"note: {note}" for note in comparison.notes]
+    return "\n".join(lines)

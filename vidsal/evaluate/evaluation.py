@@ -1,0 +1,592 @@
+"""The name and folder of a data set with options in, scores of all its sequences on disk and a summary out.
+
+What is finished stays: each sequence's scores are written whole to OUT/sequences/ and taken up again by a later run
+with the same protocol, model and options. A sequence that cannot be read is reported and left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from vidsal.data.layouts import DATASETS, Dataset, open_dataset
+from vidsal.errors import ConfigError, DatasetError, DecodeError, EncodeError
+from vidsal.evaluate.protocols import Protocol, ProtocolName, find_protocol, metric_names
+from vidsal.evaluate.references import (
+    INTER_OBSERVER,
+    MEAN_DENSITY,
+    REFERENCES,
+    MeanDensities,
+    find_references,
+    gather_means,
+)
+from vidsal.evaluate.results import (
+    SequenceScores,
+    Summary,
+    TableFormat,
+    commit,
+    read_sequence,
+    read_summary,
+    sequence_path,
+    summarise,
+    write_sequence,
+    write_summary,
+    write_tables,
+)
+from vidsal.evaluate.score import Judge, Survey, survey
+from vidsal.evaluate.sources import FolderSource, ModelSource, Source
+from vidsal.locks import try_to_lock
+from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
+from vidsal.model.checkpoint import load_model, weights_path
+from vidsal.shots import CutOptions
+from vidsal.smooth import SmoothOptions
+from vidsal.stream import ModelOptions, RecurrenceOptions
+
+__all__ = [
+    "EvalOptions",
+    "EvalProgress",
+    "Evaluation",
+    "EvaluationOptions",
+    "evaluate",
+    "open_source",
+    "read_scores",
+]
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is scored, how, and where the results go."""
+
+    protocol: ProtocolName = "vidsal"
+    """Rules by which frames are chosen, scored and averaged: vidsal (all frames, float maps, all usual metrics), or
+    those that published numbers were made by."""
+    split: str | None = None
+    """Split of the data set, as its authors name it; default: the protocol's, else val, test or all."""
+    out: Path | None = None
+    """Folder for the results; default: NAME-SPLIT-PROTOCOL-MODEL.vidsal-eval in the working folder."""
+    maps: Path | None = None
+    """Score the maps in this folder, made by another program, instead of a model's: a folder of pictures, a video or an
+    .npz for each sequence, under the sequence's name."""
+    baselines: str = "all"
+    """Baselines scored on the same frames: all, none, or names with commas between them."""
+    metrics: str | None = None
+    """Metrics, names with commas between them; default: the protocol's."""
+    workers: int = 1
+    """Processes that score sequences side by side, each with a model of its own and one thread."""
+    strict: bool = False
+    """Exit with status 1 if a sequence could not be scored."""
+    table: TableFormat = "csv"
+    """How the tables of frames, sequences and scenarios are written."""
+    limit_frames: int | None = None
+    """Score no more than the first so many frames of each sequence, for a quick look; default: all."""
+    batch_size: int = 8
+    """Frames that go through the model at a time; the scores do not depend on it."""
+    draws: int = 2000
+    """Resamples of the sequences that the 95 % intervals are taken from."""
+    seed: int | None = None
+    """Of all that is drawn: noise, negatives, frames, resamples; default: the protocol's."""
+    overwrite: bool = False
+    """Replace the results of another evaluation in the same folder; default: refuse."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 1), ("batch_size", 1), ("draws", 1), ("seed", 0), ("limit_frames", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}, got {value}")
+        if self.table not in ("csv", "parquet"):
+            raise ConfigError(f"table must be csv or parquet, got {self.table!r}")
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """All options of `evaluate`, stage by stage."""
+
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+    """What is scored, how, and where the results go."""
+    model: ModelOptions = field(default_factory=ModelOptions)
+    """Which model."""
+    recurrence: RecurrenceOptions = field(default_factory=RecurrenceOptions)
+    """What the model remembers."""
+    cuts: CutOptions = field(default_factory=CutOptions)
+    """How cuts are found."""
+    smooth: SmoothOptions = field(default_factory=SmoothOptions)
+    """How densities are steadied in time."""
+
+
+@dataclass(frozen=True)
+class EvalProgress:
+    """How far an evaluation is."""
+
+    done: int
+    """Sequences scored, taken up from an earlier run, or skipped."""
+    total: int
+    """Sequences in all."""
+    resumed: int
+    """Sequences taken up from an earlier run."""
+    seconds: float
+    """Since scoring began."""
+    name: str
+    """The sequence that was last done."""
+    skipped: str | None = None
+    """Why that could not be scored; None: it could."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an evaluation gave."""
+
+    summary: Summary
+    """The result, as in OUT/summary.json."""
+    out: Path
+    """The folder."""
+    files: tuple[Path, ...]
+    """What was written there, the summary first."""
+    resumed: int
+    """Sequences taken up from an earlier run."""
+
+
+def evaluate(
+    name: str,
+    root: str | Path,
+    *,
+    options: EvalOptions | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    on_progress: Callable[[EvalProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Evaluation:
+    """Scores a model, or maps made elsewhere, on a data set.
+
+    Args:
+        name: of the data set, as `vidsal.data.layouts.DATASETS` has it.
+        root: its folder.
+        options: all options; None takes the defaults.
+        data_options: of the data set, see `open_dataset`.
+        on_progress: called after every sequence, in the calling thread.
+        should_stop: asked after every sequence; True ends as Ctrl-C does.
+
+    Raises:
+        ConfigError: an option is wrong, or `out` holds another evaluation.
+        DatasetError: the data set is not in its layout, or not one frame could be scored.
+        CheckpointError: the model cannot be loaded.
+        EncodeError: results cannot be written.
+        KeyboardInterrupt: stopped; the same call goes on where this one ended.
+    """
+    plan = _Plan.make(name, Path(root), options or EvalOptions(), dict(data_options or {}))
+    wanted = plan.options.evaluation
+    dataset = plan.dataset()
+    plan.source_facts()  # a model that is not there is told before the folder is made
+    with _own_folder(plan.out, overwrite=wanted.overwrite) as folder:
+        found = survey(dataset, plan.protocol, limit_frames=wanted.limit_frames)
+        key = plan.key(found)
+        if not wanted.overwrite:
+            _refuse_another(folder, key)
+        means, messages = plan.means(dataset)
+        shared = _Shared(plan, found, means, key, folder / "sequences")
+        jobs = [sequence.name for sequence in dataset if sequence.name in found.sequences]
+        chosen = [each for each in jobs if len(found.sequences[each].chosen)]
+        skipped = dict(found.skipped)
+        done = {each: read_sequence(sequence_path(shared.folder, each), key=key) for each in chosen}
+        left = [each for each in chosen if done[each] is None]
+        clock = _Clock(on_progress, should_stop, total=len(chosen), resumed=len(chosen) - len(left))
+        scored = _score_here(shared, left) if min(wanted.workers, len(left)) <= 1 else _score_beside(shared, left)
+        with _closing(scored):
+            for each, reason in scored:
+                if reason is not None:
+                    skipped[each] = reason
+                else:
+                    done[each] = read_sequence(sequence_path(shared.folder, each), key=key)
+                clock.tell(each, reason)
+        sequences = [one for each in chosen if (one := done[each]) is not None]
+        if not sequences or not any(len(each.index) for each in sequences):
+            reasons = "".join(f"; {each}: {reason}" for each, reason in list(skipped.items())[:1])
+            raise DatasetError(
+                f"not one frame of {name} ({dataset.split}) could be scored under protocol {plan.protocol.name}: "
+                f"{len(skipped)} of {len(dataset)} sequences could not be read, "
+                f"{len(jobs) - len(chosen)} have no frame that it chooses{reasons}"
+            )
+        summary = plan.summary(dataset, found, sequences, means=means, skipped=skipped, key=key, messages=messages)
+        summary = dataclasses.replace(summary, too_short=len(jobs) - len(chosen))
+        files = write_tables(folder, sequences, kind=wanted.table)
+        write_summary(folder / "summary.json", summary)
+        return Evaluation(summary, folder, (folder / "summary.json", *files), len(chosen) - len(left))
+
+
+def read_scores(out: str | Path) -> list[SequenceScores]:
+    """The scores of every frame of a finished evaluation, sequence by sequence, in the summary's order.
+
+    Args:
+        out: the folder that `evaluate` wrote.
+
+    Raises:
+        ConfigError: there is no summary, or scores of a sequence are missing.
+    """
+    out = Path(out)
+    summary = read_summary(out)
+    found = []
+    for name in summary.by_sequence:
+        scores = read_sequence(sequence_path(out / "sequences", name), key=summary.key)
+        if scores is None:
+            raise ConfigError(f"{out} holds no scores of sequence {name} any more; run vidsal eval again")
+        found.append(scores)
+    return found
+
+
+def open_source(options: EvalOptions) -> Source:
+    """The model, or the folder of maps, that the options stand for.
+
+    Raises:
+        CheckpointError, ConfigError, DatasetError: it cannot be opened.
+    """
+    if options.evaluation.maps is not None:
+        return FolderSource(options.evaluation.maps)
+    chosen = options.model
+    return ModelSource(
+        load_model(chosen.model, device=chosen.device, precision=chosen.precision),
+        sha256=_sha256(weights_path(chosen.model)),
+        recurrence=options.recurrence,
+        cuts=options.cuts,
+        smooth=options.smooth,
+        batch_size=options.evaluation.batch_size,
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """An evaluation that has been asked for; travels to the workers."""
+
+    name: str
+    root: Path
+    split: str
+    options: EvalOptions
+    data_options: dict[str, Any]
+    protocol: Protocol
+    references: tuple[str, ...]
+    _facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, name: str, root: Path, options: EvalOptions, data_options: dict[str, Any]) -> _Plan:
+        wanted = options.evaluation
+        protocol = find_protocol(wanted.protocol, dataset=name)
+        if wanted.metrics is not None:
+            protocol = dataclasses.replace(protocol, metrics=metric_names(wanted.metrics))
+        if wanted.seed is not None:
+            protocol = dataclasses.replace(protocol, seed=wanted.seed)
+        if name not in DATASETS:
+            raise ConfigError(f"there is no data set {name!r}; known are {', '.join(DATASETS)}")
+        splits = DATASETS[name].splits
+        usual = [split for split in (protocol.split, "val", "test", "all") if split in splits]
+        references = find_references(wanted.baselines)
+        return cls(name, root, wanted.split or usual[0], options, data_options, protocol, references)
+
+    @property
+    def out(self) -> Path:
+        wanted = self.options.evaluation
+        if wanted.out is not None:
+            return wanted.out
+        made = wanted.maps.name if wanted.maps is not None else Path(self.options.model.model).stem
+        return Path(f"{self.name}-{self.split}-{self.protocol.name}-{made}.vidsal-eval")
+
+    def dataset(self) -> Dataset:
+        return open_dataset(self.name, self.root, split=self.split, **self.data_options)
+
+    def source_facts(self) -> dict[str, Any]:
+        """What the source says of itself; it is opened once for this."""
+        if not self._facts:
+            self._facts.update(open_source(self.options).facts)
+        return self._facts
+
+    def means(self, dataset: Dataset) -> tuple[MeanDensities | None, list[str]]:
+        gains = any("baseline" in METRICS[metric].needs for metric in self.protocol.metrics)
+        if not gains and MEAN_DENSITY not in self.references:
+            return None, []
+        return gather_means(dataset, splits=DATASETS[self.name].splits, options=self.data_options)
+
+    def key(self, found: Survey) -> str:
+        """Of everything that the scores depend on."""
+        from vidsal import __version__
+
+        wanted = self.options.evaluation
+        source = {key: value for key, value in self.source_facts().items() if key != "device"}
+        values = {
+            "version": __version__,
+            "dataset": [self.name, str(self.root.resolve()), self.split, self.data_options],
+            "protocol": dataclasses.asdict(self.protocol),
+            "references": self.references,
+            "limit": wanted.limit_frames,
+            "source": source,
+            "negatives": found.digest,
+        }
+        text = json.dumps(values, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def summary(
+        self,
+        dataset: Dataset,
+        found: Survey,
+        sequences: list[SequenceScores],
+        *,
+        means: MeanDensities | None,
+        skipped: dict[str, str],
+        key: str,
+        messages: list[str],
+    ) -> Summary:
+        from vidsal import __version__
+
+        wanted = self.options.evaluation
+        scores, zero, by_sequence = summarise(
+            sequences, averaging=self.protocol.averaging, draws=wanted.draws, seed=self.protocol.seed
+        )
+        left_out: dict[str, int] = {}
+        for each in sequences:
+            for reason, count in each.left_out.items():
+                left_out[reason] = left_out.get(reason, 0) + count
+        notes = {name: REFERENCES.get(name, "") for name in self.references}
+        if means is not None and MEAN_DENSITY in notes:
+            notes[MEAN_DENSITY] = means.note
+        never = [name for name in self.references if not any(one.frames for one in scores[name].values())]
+        for name in never:
+            why = "fewer than two viewers are told apart" if name == INTER_OBSERVER else "nothing to make it of"
+            notes[name] += f" (not there: {why})"
+        over = "not used"
+        if any("baseline" in METRICS[metric].needs for metric in self.protocol.metrics):
+            there = means is not None and any(means.of(each.name) is not None for each in sequences)
+            over = means.note if means is not None and there else "the centre prior, for want of other densities"
+        protocol = dataclasses.asdict(self.protocol) | {
+            "metrics": list(self.protocol.metrics),
+            "limit_frames": wanted.limit_frames,
+            "draws": wanted.draws,
+            "resolution": self._resolution(),
+            "information_gain_over": over,
+            "epsilons": {
+                "kl": KL_EPSILON,
+                "kl_dreyeve": float(DREYEVE_EPSILON),
+                "kl_pysaliency": PYSALIENCY_MINIMUM,
+            },
+        }
+        return Summary(
+            version=__version__,
+            commit=commit(),
+            key=key,
+            dataset={
+                "name": self.name,
+                "root": str(self.root),
+                "split": self.split,
+                "options": {key: str(value) for key, value in self.data_options.items()},
+                "sequences": len(dataset),
+                "published": dataset.published,
+            },
+            protocol=protocol,
+            source=self.source_facts(),
+            baselines=notes,
+            sequences=len(sequences),
+            frames=sum(len(each.index) for each in sequences),
+            left_out=left_out,
+            skipped=skipped,
+            too_short=0,
+            scores=scores,
+            zero_frames=zero,
+            by_sequence=by_sequence,
+            messages=(*messages, *(f"{each.name}: {text}" for each in sequences for text in each.messages)),
+        )
+
+    def _resolution(self) -> str:
+        own = "at the size of what was recorded, enlarged bilinearly (by area where they shrink)"
+        if self.protocol.other_sizes == "refuse" and self.options.evaluation.maps is not None:
+            return "only of the size of what was recorded"
+        return own
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What a worker needs to score any sequence."""
+
+    plan: _Plan
+    found: Survey
+    means: MeanDensities | None
+    key: str
+    folder: Path
+
+    def judge(self) -> tuple[Dataset, Judge]:
+        dataset = self.plan.dataset()
+        judge = Judge(
+            dataset,
+            open_source(self.plan.options),
+            protocol=self.plan.protocol,
+            surveyed=self.found,
+            references=self.plan.references,
+            means=self.means,
+        )
+        return dataset, judge
+
+
+_Outcome = tuple[str, str | None]
+"""A sequence, and why it could not be scored."""
+
+
+def _score_one(shared: _Shared, judge: Judge, dataset: Dataset, name: str) -> _Outcome:
+    sequence = next(sequence for sequence in dataset if sequence.name == name)
+    try:
+        scores = judge.score(sequence)
+    except (DatasetError, DecodeError) as error:
+        return name, str(error)
+    write_sequence(sequence_path(shared.folder, name), scores, key=shared.key)
+    return name, None
+
+
+def _score_here(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
+    if names:
+        dataset, judge = shared.judge()
+        for name in names:
+            yield _score_one(shared, judge, dataset, name)
+
+
+def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
+    """Several processes, each with a sequence at a time; one that dies costs the sequence it was at."""
+    context = multiprocessing.get_context("spawn")
+    waiting = list(reversed(names))
+    workers: dict[Connection, tuple[Any, str]] = {}
+
+    def start() -> None:
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(there, shared), daemon=True, name="vidsal-eval")
+        process.start()
+        there.close()
+        workers[here] = process, ""
+        hand_out(here)
+
+    def hand_out(connection: Connection) -> None:
+        process, _ = workers[connection]
+        if waiting:
+            name = waiting.pop()
+            workers[connection] = process, name
+            connection.send(name)
+        else:
+            del workers[connection]
+            connection.send(None)
+            process.join()
+            connection.close()
+
+    try:
+        for _ in range(min(shared.plan.options.evaluation.workers, len(names))):
+            start()
+        while workers:
+            for ready in wait(list(workers)):
+                connection = ready if isinstance(ready, Connection) else None
+                if connection is None:
+                    continue
+                process, name = workers[connection]
+                try:
+                    outcome = connection.recv()
+                except (EOFError, OSError):
+                    process.join()
+                    del workers[connection]
+                    connection.close()
+                    yield name, f"the process that scored it ended with status {process.exitcode}"
+                    if waiting:
+                        start()
+                    continue
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                yield outcome
+                hand_out(connection)
+    finally:
+        for connection, (process, _) in workers.items():
+            process.terminate()
+            process.join()
+            connection.close()
+
+
+def _work(connection: Connection, shared: _Shared) -> None:
+    """The life of a worker: names in, outcomes out."""
+    # Ctrl-C reaches the whole group; the parent ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        dataset, judge = shared.judge()
+        while (name := connection.recv()) is not None:
+            connection.send(_score_one(shared, judge, dataset, name))
+    except EOFError:
+        return  # the parent has gone
+    except Exception as error:
+        # What no sequence is to blame for ends the evaluation there.
+        connection.send(error)
+        raise
+
+
+@dataclass
+class _Clock:
+    """Tells how far it is, and stops where that is wanted."""
+
+    on_progress: Callable[[EvalProgress], None] | None
+    should_stop: Callable[[], bool] | None
+    total: int
+    resumed: int
+    done: int = 0
+    begin: float = field(default_factory=time.perf_counter)
+
+    def tell(self, name: str, reason: str | None) -> None:
+        self.done += 1
+        if self.on_progress:
+            seconds = time.perf_counter() - self.begin
+            self.on_progress(
+                EvalProgress(self.done + self.resumed, self.total, self.resumed, seconds, name, skipped=reason)
+            )
+        if self.should_stop and self.should_stop():
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _closing(scored: Iterator[_Outcome]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        scored.close()  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """The folder, made where it is not there, and locked."""
+    try:
+        (folder / "sequences").mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise EncodeError(f"cannot write into {folder}: {error.strerror}; choose another --out") from error
+    try:
+        if not try_to_lock(file):
+            raise EncodeError(f"{folder} is being written by another process; wait for it, or choose another --out")
+        yield folder
+    finally:
+        os.close(file)
+
+
+def _refuse_another(folder: Path, key: str) -> None:
+    """A finished evaluation by other rules, of another model or of other data is not written over."""
+    if not (folder / "summary.json").is_file():
+        return
+    other = read_summary(folder)
+    if other.key != key:
+        raise ConfigError(
+            f"{folder} holds another evaluation: {other.source['name']} on {other.dataset['name']} "
+            f"({other.dataset['split']}) under protocol {other.protocol['name']}, vidsal {other.version}; choose "
+            f"another --out, or --overwrite"
+        )

@@ -1,0 +1,674 @@
+"""Scores of frames in, tables, means with intervals, and a summary that states its protocol out."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.errors import ConfigError, EncodeError
+from vidsal.evaluate.protocols import Averaging
+from vidsal.metrics import METRICS
+
+__all__ = [
+    "Estimate",
+    "SequenceScores",
+    "Summary",
+    "TableFormat",
+    "commit",
+    "describe_protocol",
+    "estimates",
+    "format_summary",
+    "interval",
+    "parts_of",
+    "read_sequence",
+    "read_summary",
+    "resamples",
+    "sequence_path",
+    "write_atomically",
+    "write_sequence",
+    "write_summary",
+    "write_tables",
+]
+
+TableFormat = Literal["csv", "parquet"]
+"""How tables are written."""
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SequenceScores:
+    """The scores of one sequence: F frames that were scored, S sources of maps, M metrics."""
+
+    name: str
+    """The data set's name of the sequence."""
+    frames: int
+    """Frames it has, scored or not."""
+    metrics: tuple[str, ...]
+    """M names."""
+    sources: tuple[str, ...]
+    """S names: "model" (the maps that are scored, wherever they come from), then the baselines."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What the data set says of it."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Frames that the protocol chose but that were not scored: bad, unfixated, unlabelled, missing."""
+    messages: tuple[str, ...] = ()
+    """Sentences for a person."""
+    index: npt.NDArray[np.int64]
+    """(F,) ordinals of the frames, from 0."""
+    frame: npt.NDArray[np.str_]
+    """(F,) the data set's names of the frames."""
+    pts_seconds: _Floats
+    """(F,) their times."""
+    attention: npt.NDArray[np.str_]
+    """(F,) DR(eye)VE's code of the subsequence, else empty."""
+    scores: _Floats
+    """(S, F, M); NaN where a metric is not defined."""
+    zero_mass: _Floats
+    """(S, F) share of the recorded density that lies where the map is exactly 0; NaN without a density."""
+
+    def __post_init__(self) -> None:
+        shape = len(self.sources), len(self.index), len(self.metrics)
+        if self.scores.shape != shape or self.zero_mass.shape != shape[:2]:
+            raise ValueError(
+                f"scores must be {shape} and zero_mass {shape[:2]}, got {self.scores.shape}, {self.zero_mass.shape}"
+            )
+
+    def __repr__(self) -> str:
+        return f"SequenceScores({self.name}, {len(self.index)} of {self.frames} frames, {', '.join(self.sources)})"
+
+
+# A sequence on disk.
+
+
+def sequence_path(folder: Path, name: str) -> Path:
+    """The file that holds the scores of a sequence; different names never share one."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:80]}-{digest}.npz"
+
+
+def write_sequence(path: Path, scores: SequenceScores, *, key: str) -> None:
+    """Writes the scores of a sequence whole, or not at all.
+
+    Args:
+        path: as `sequence_path` gives it.
+        scores: what to write.
+        key: of everything that the scores depend on; `read_sequence` asks for the same.
+
+    Raises:
+        EncodeError: it cannot be written.
+    """
+    header = {
+        "key": key,
+        "name": scores.name,
+        "frames": scores.frames,
+        "metrics": scores.metrics,
+        "sources": scores.sources,
+        "attributes": dict(scores.attributes),
+        "left_out": dict(scores.left_out),
+        "messages": scores.messages,
+    }
+    arrays = {name: getattr(scores, name) for name in _ARRAYS}
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as stream:
+            np.savez_compressed(stream, header=np.array(json.dumps(header)), **arrays)
+
+    write_atomically(path, write)
+
+
+_ARRAYS = ("index", "frame", "pts_seconds", "attention", "scores", "zero_mass")
+
+
+def read_sequence(path: Path, *, key: str | None = None) -> SequenceScores | None:
+    """The scores that `write_sequence` wrote; None where there is no such file, it is damaged, or has another key.
+
+    Args:
+        path: the file.
+        key: that it must have been written with; None: any.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(str(archive["header"]))
+            if key is not None and header["key"] != key:
+                return None
+            return SequenceScores(
+                name=header["name"],
+                frames=header["frames"],
+                metrics=tuple(header["metrics"]),
+                sources=tuple(header["sources"]),
+                attributes=header["attributes"],
+                left_out=header["left_out"],
+                messages=tuple(header["messages"]),
+                **{name: archive[name] for name in _ARRAYS},
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls `write` with a path beside the target and renames what it made.
+
+    Raises:
+        EncodeError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise EncodeError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+# Means and intervals.
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number with what it rests on."""
+
+    value: float
+    """By the protocol's averaging; NaN where the metric is not defined on any frame."""
+    low: float
+    """Lower end of the bootstrap 95 % interval over sequences; NaN below two sequences."""
+    high: float
+    """Upper end."""
+    over_frames: float
+    """Mean over all frames."""
+    over_sequences: float
+    """Mean over the sequences' means."""
+    frames: int
+    """Frames where it is defined."""
+    sequences: int
+    """Sequences with such a frame."""
+
+
+def parts_of(totals: _Floats, counts: _Floats, frames: _Floats, averaging: Averaging) -> tuple[_Floats, _Floats]:
+    """What each sequence adds to numerator and denominator of an average.
+
+    Args:
+        totals: (N,) sum of the defined scores of each sequence.
+        counts: (N,) how many these are.
+        frames: (N,) frames scored of each sequence.
+        averaging: which average.
+
+    Returns:
+        (N,) and (N,); both 0 where a sequence has no defined score.
+
+    Example:
+        >>> totals, counts = np.array([6.0, 1.0]), np.array([3.0, 1.0])
+        >>> [float(a.sum() / b.sum()) for a, b in [parts_of(totals, counts, counts, "frames")]]
+        [1.75]
+        >>> [float(a.sum() / b.sum()) for a, b in [parts_of(totals, counts, counts, "sequences")]]
+        [1.5]
+    """
+    if averaging == "frames":
+        return totals, counts
+    there = counts > 0
+    weights = np.where(there, frames if averaging == "sequences-by-frames" else 1.0, 0.0)
+    means = np.divide(totals, counts, out=np.zeros_like(totals), where=there)
+    return means * weights, weights
+
+
+def resamples(count: int, *, draws: int, seed: int) -> _Floats:
+    """(draws, count): how often each of `count` sequences is drawn when as many are drawn with replacement."""
+    if count < 1:
+        return np.zeros((draws, 0))
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
+
+
+def interval(values: _Floats) -> tuple[float, float]:
+    """The middle 95 % of the defined values; NaN where fewer than half are defined, or one is infinite."""
+    defined = values[~np.isnan(values)]
+    if 2 * len(defined) < max(1, len(values)) or not np.isfinite(defined).all():
+        return math.nan, math.nan
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _average(numerator: _Floats, denominator: _Floats, drawn: _Floats | None = None) -> _Floats:
+    """The average, or that of every resample; NaN where nothing is defined."""
+    if not np.isfinite(numerator).all():
+        finite = np.isfinite(numerator)
+        infinite = numerator[~finite][0]
+        hit = np.ones(1, np.bool_) if drawn is None else (drawn[:, ~finite] > 0).any(axis=1)
+        rest = _average(np.where(finite, numerator, 0.0), denominator, drawn)
+        return np.where(hit, infinite, rest)
+    above = numerator.sum(keepdims=True) if drawn is None else drawn @ numerator
+    below = denominator.sum(keepdims=True) if drawn is None else drawn @ denominator
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+
+def estimates(totals: _Floats, counts: _Floats, frames: _Floats, *, averaging: Averaging, drawn: _Floats) -> Estimate:
+    """The estimate of one metric from its sums over N sequences; arguments as `parts_of`, `drawn` as `resamples`."""
+    means = {
+        kind: float(_average(*parts_of(totals, counts, frames, kind))[0]) for kind in ("frames", "sequences", averaging)
+    }
+    low = high = math.nan
+    if int((counts > 0).sum()) > 1:
+        low, high = interval(_average(*parts_of(totals, counts, frames, averaging), drawn))
+    return Estimate(
+        value=means[averaging],
+        low=low,
+        high=high,
+        over_frames=means["frames"],
+        over_sequences=means["sequences"],
+        frames=int(counts.sum()),
+        sequences=int((counts > 0).sum()),
+    )
+
+
+def _sums(scores: _Floats) -> tuple[_Floats, _Floats]:
+    """Sum and number of the defined values over the frames of (S, F, M): (S, M) each."""
+    defined = ~np.isnan(scores)
+    return np.where(defined, scores, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64)
+
+
+# The summary.
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Summary:
+    """The result of an evaluation, as `summary.json` holds it."""
+
+    version: str
+    """Of vidsal."""
+    commit: str
+    """Of its code, with "+" where files differ from it; empty outside a checkout."""
+    key: str
+    """Of everything that the scores depend on."""
+    dataset: dict[str, Any]
+    """name, root, split, options, sequences (found), published (None: not known)."""
+    protocol: dict[str, Any]
+    """The rules, see `describe_protocol`."""
+    source: dict[str, Any]
+    """What was scored: kind, name, hash, precision, options."""
+    baselines: dict[str, str]
+    """Name to what it is."""
+    sequences: int
+    """Sequences scored."""
+    frames: int
+    """Frames scored."""
+    left_out: dict[str, int]
+    """Frames that the protocol chose but that were not scored, by reason."""
+    skipped: dict[str, str]
+    """Sequences that could not be scored, with the reason."""
+    too_short: int
+    """Sequences of which the protocol chooses no frame."""
+    scores: dict[str, dict[str, Estimate]]
+    """Source to metric to estimate."""
+    zero_frames: dict[str, float]
+    """Source to the share of frames in which some recorded density lies where the map is exactly 0."""
+    by_sequence: dict[str, dict[str, Any]]
+    """Name to {"frames": scored, "scores": {metric: [mean, frames where defined]}} of the source "model"."""
+    messages: tuple[str, ...] = ()
+    """Sentences for a person."""
+
+
+def describe_protocol(protocol: Mapping[str, Any]) -> list[str]:
+    """The rules of a summary in plain lines."""
+    rules = [f"protocol {protocol['name']}: {protocol['source']}"]
+    if protocol.get("differences"):
+        rules.append(f"otherwise than there: {protocol['differences']}")
+    rules.append(
+        f"frames: from {protocol['first_frame']}, every {protocol['frame_step']}, "
+        f"sequences of at least {protocol['shortest']}"
+        + (f", but for the last {protocol['last_left_out']}" if protocol["last_left_out"] else "")
+        + (f", at most {protocol['most_frames']} of the set" if protocol["most_frames"] else "")
+        + (f", only the first {protocol['limit_frames']} of each sequence" if protocol.get("limit_frames") else "")
+        + ("; those the data set calls bad are left out" if protocol["leave_out_bad"] else "")
+        + ("; those without fixations are left out" if protocol["leave_out_unfixated"] else "")
+    )
+    depth = "floats" if protocol["bits"] is None else f"rounded to {protocol['bits']} bits"
+    rules.append(
+        f"maps: {protocol['resolution']}; {depth}. Averaged over {protocol['averaging']}; 95 % intervals from "
+        f"{protocol['draws']} resamples of sequences; seed {protocol['seed']}"
+    )
+    rules.append(f"information gain over: {protocol['information_gain_over']}")
+    rules.append(f"epsilons: {', '.join(f'{name} {value:.3g}' for name, value in protocol['epsilons'].items())}")
+    return rules
+
+
+def _number(value: float) -> float | str | None:
+    """JSON has no NaN and no infinity."""
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)
+
+
+def _value(number: float | str | None) -> float:
+    return math.nan if number is None else float(number)
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Writes a summary as JSON; not defined is null, infinity a text.
+
+    Raises:
+        EncodeError: it cannot be written.
+    """
+    values = {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
+    values["scores"] = {
+        source: {
+            metric: {name: _number(value) for name, value in vars(estimate).items()}
+            for metric, estimate in metrics.items()
+        }
+        for source, metrics in summary.scores.items()
+    }
+    values["zero_frames"] = {source: _number(share) for source, share in summary.zero_frames.items()}
+    values["by_sequence"] = {
+        name: {
+            "frames": one["frames"],
+            "scores": {metric: [_number(mean), count] for metric, (mean, count) in one["scores"].items()},
+        }
+        for name, one in summary.by_sequence.items()
+    }
+    text = json.dumps({"format": _FORMAT, **values}, indent=1, allow_nan=False) + "\n"
+    write_atomically(path, lambda partial: _write_text(partial, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+_FORMAT = "vidsal-evaluation-1"
+
+
+def read_summary(path: str | Path) -> Summary:
+    """Reads what `write_summary` wrote; a folder stands for the summary.json in it.
+
+    Raises:
+        ConfigError: it cannot be read, or is no summary.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "summary.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; give a summary.json of vidsal eval") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is no JSON ({error}); give a summary.json of vidsal eval") from error
+    if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
+        raise ConfigError(f"{path} is no result of this version of vidsal eval; expected format {_FORMAT}")
+    try:
+        values["scores"] = {
+            source: {
+                metric: Estimate(
+                    **{name: _value(one[name]) for name in ("value", "low", "high", "over_frames", "over_sequences")},
+                    frames=one["frames"],
+                    sequences=one["sequences"],
+                )
+                for metric, one in metrics.items()
+            }
+            for source, metrics in values["scores"].items()
+        }
+        values["zero_frames"] = {source: _value(share) for source, share in values["zero_frames"].items()}
+        for one in values["by_sequence"].values():
+            one["scores"] = {metric: (_value(mean), count) for metric, (mean, count) in one["scores"].items()}
+        values["messages"] = tuple(values["messages"])
+        return Summary(**values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path} is damaged ({type(error).__name__}: {error}); run vidsal eval again") from error
+
+
+def commit() -> str:
+    """The commit of the code, with "+" where files differ from it; "" outside a checkout."""
+    answers = []
+    for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            done = subprocess.run(
+                ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            )
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+        answers.append(done.stdout.strip())
+    return answers[0] + ("+" if answers[1] else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What the means are made of: N sequences, S sources, M metrics."""
+
+    totals: _Floats
+    """(S, M, N) sums of the defined scores."""
+    counts: _Floats
+    """(S, M, N) how many these are."""
+    frames: _Floats
+    """(N,) frames scored."""
+    zero: _Floats
+    """(S, N) frames with recorded density where the map is 0."""
+
+    @classmethod
+    def of(cls, sequences: Sequence[SequenceScores]) -> Sums:
+        """Adds up."""
+        pairs = [_sums(each.scores) for each in sequences]
+        return cls(
+            np.stack([totals for totals, _ in pairs], axis=2),
+            np.stack([counts for _, counts in pairs], axis=2),
+            np.array([len(each.index) for each in sequences], np.float64),
+            np.stack([(np.nan_to_num(each.zero_mass) > 0).sum(axis=1) for each in sequences], axis=1).astype(float),
+        )
+
+
+def summarise(
+    sequences: Sequence[SequenceScores], *, averaging: Averaging, draws: int, seed: int
+) -> tuple[dict[str, dict[str, Estimate]], dict[str, float], dict[str, dict[str, Any]]]:
+    """`Summary.scores`, `Summary.zero_frames` and `Summary.by_sequence` of at least one sequence."""
+    sums = Sums.of(sequences)
+    drawn = resamples(len(sequences), draws=draws, seed=seed)
+    sources, metrics = sequences[0].sources, sequences[0].metrics
+    scores = {
+        source: {
+            metric: estimates(sums.totals[s, m], sums.counts[s, m], sums.frames, averaging=averaging, drawn=drawn)
+            for m, metric in enumerate(metrics)
+        }
+        for s, source in enumerate(sources)
+    }
+    total = sums.frames.sum()
+    zero = {source: float(sums.zero[s].sum() / total) if total else math.nan for s, source in enumerate(sources)}
+    by_sequence = {}
+    for n, each in enumerate(sequences):
+        means = np.divide(
+            sums.totals[0, :, n],
+            sums.counts[0, :, n],
+            out=np.full(len(metrics), np.nan),
+            where=sums.counts[0, :, n] > 0,
+        )
+        by_sequence[each.name] = {
+            "frames": len(each.index),
+            "scores": {metric: (float(means[m]), int(sums.counts[0, m, n])) for m, metric in enumerate(metrics)},
+        }
+    return scores, zero, by_sequence
+
+
+# Tables.
+
+
+def write_tables(folder: Path, sequences: Sequence[SequenceScores], *, kind: TableFormat) -> list[Path]:
+    """Writes `frames`, `sequences` and `scenarios`, a row a frame, sequence or scenario and source.
+
+    Scenarios are what the data set says of sequences and frames (weather, category, attention, ...); their means are
+    over frames and over sequences. An empty field (null) is not defined.
+
+    Raises:
+        EncodeError: they cannot be written, or pyarrow is missing.
+    """
+    metrics = list(sequences[0].metrics)
+    tables = {
+        "frames": (["sequence", "frame", "index", "pts_seconds", "source", *metrics, "zero_mass"], _frame_rows),
+        "sequences": (["sequence", "source", "frames", "frames_scored", *metrics], _sequence_rows),
+        "scenarios": (
+            [
+                "scenario",
+                "value",
+                "source",
+                "sequences",
+                "frames",
+                *(f"{name}_over_frames" for name in metrics),
+                *(f"{name}_over_sequences" for name in metrics),
+            ],
+            _scenario_rows,
+        ),
+    }
+    written = []
+    for name, (columns, rows) in tables.items():
+        path = folder / f"{name}.{kind}"
+        write = _write_csv if kind == "csv" else _write_parquet
+        write_atomically(path, lambda partial, w=write, c=columns, r=rows: w(partial, c, r(sequences)))  # type: ignore[misc]
+        written.append(path)
+    return written
+
+
+_Row = list[Any]
+
+
+def _frame_rows(sequences: Sequence[SequenceScores]) -> Iterator[_Row]:
+    for each in sequences:
+        for s, source in enumerate(each.sources):
+            for row in range(len(each.index)):
+                yield [
+                    each.name,
+                    str(each.frame[row]),
+                    int(each.index[row]),
+                    float(each.pts_seconds[row]),
+                    source,
+                    *each.scores[s, row].tolist(),
+                    float(each.zero_mass[s, row]),
+                ]
+
+
+def _sequence_rows(sequences: Sequence[SequenceScores]) -> Iterator[_Row]:
+    for each in sequences:
+        for s, source in enumerate(each.sources):
+            yield [each.name, source, each.frames, len(each.index), *_means(each.scores[s])]
+
+
+def _means(scores: _Floats) -> list[float]:
+    """Of (F, M) over the frames where defined."""
+    defined = ~np.isnan(scores)
+    counts = defined.sum(axis=0)
+    totals = np.where(defined, scores, 0.0).sum(axis=0)
+    return [float(t / c) if c else math.nan for t, c in zip(totals, counts, strict=True)]
+
+
+def _scenario_rows(sequences: Sequence[SequenceScores]) -> Iterator[_Row]:
+    scenarios: dict[tuple[str, str], list[tuple[SequenceScores, npt.NDArray[np.bool_]]]] = {}
+    for each in sequences:
+        everything = np.ones(len(each.index), np.bool_)
+        for key, value in each.attributes.items():
+            scenarios.setdefault((key, value), []).append((each, everything))
+        for code in np.unique(each.attention):
+            if code:
+                scenarios.setdefault(("attention", str(code)), []).append((each, each.attention == code))
+    for (key, value), members in sorted(scenarios.items(), key=lambda pair: pair[0]):
+        for s, source in enumerate(members[0][0].sources):
+            chosen = [each.scores[s][rows] for each, rows in members]
+            over_sequences = np.array([_means(one) for one in chosen])
+            frames = int(sum(rows.sum() for _, rows in members))
+            yield [key, value, source, len(members), frames, *_means(np.concatenate(chosen)), *_means(over_sequences)]
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterator[_Row]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_field(value) for value in row] for row in rows)
+
+
+def _field(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else format(value, ".9g")
+    return value
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Iterator[_Row]) -> None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise EncodeError("tables as parquet need pyarrow: pip install 'vidsal[parquet]', or --table csv") from error
+    texts, wholes = (
+        {"sequence", "frame", "source", "scenario", "value"},
+        {"index", "frames", "frames_scored", "sequences"},
+    )
+    kinds = [
+        pyarrow.string() if name in texts else pyarrow.int64() if name in wholes else pyarrow.float64()
+        for name in columns
+    ]
+    data = list(zip(*rows, strict=True)) or [() for _ in columns]
+    arrays = [pyarrow.array([_null(value) for value in values], kind) for values, kind in zip(data, kinds, strict=True)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, names=list(columns)), os.fspath(path))
+
+
+def _null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+# What is printed.
+
+
+def format_summary(summary: Summary) -> str:
+    """A summary as text: a row a metric, a column a source, the protocol below."""
+    sources = list(summary.scores)
+    widths = [max(8, len(source)) for source in sources[1:]]
+    head = f"{'':<24}{'model':<26}" + "  ".join(
+        f"{name:>{width}}" for name, width in zip(sources[1:], widths, strict=True)
+    )
+    lines = [
+        f"{summary.source['name']} on {summary.dataset['name']} ({summary.dataset['split']}): "
+        f"{summary.sequences} sequences, {summary.frames} frames",
+        "",
+        head.rstrip(),
+    ]
+    for metric in summary.scores["model"]:
+        own = summary.scores["model"][metric]
+        span = "" if math.isnan(own.low) else f" [{own.low:.3f}, {own.high:.3f}]"
+        arrow = "+" if METRICS[metric].better == "higher" else "-"
+        others = [summary.scores[source][metric].value for source in sources[1:]]
+        cells = "  ".join(f"{_shown(value):>{width}}" for value, width in zip(others, widths, strict=True))
+        lines.append(f"{METRICS[metric].title + ' ' + arrow:<24}{_shown(own.value) + span:<26}{cells}".rstrip())
+    lines += ["", "+ higher is better, - lower; in brackets the 95 % interval over sequences"]
+    undefined = [metric for metric, one in summary.scores["model"].items() if not one.frames]
+    if undefined:
+        lines.append(f"not there: {', '.join(undefined)} (the data have no fixations or no density)")
+    if summary.zero_frames.get("model"):
+        lines.append(f"the map is 0 where somebody looked in {summary.zero_frames['model']:.1%} of the frames")
+    lines += describe_protocol(summary.protocol)
+    lines += [f"{name}: {what}" for name, what in summary.baselines.items()]
+    if summary.left_out:
+        lines.append(
+            "frames left out: " + ", ".join(f"{count} {why}" for why, count in sorted(summary.left_out.items()))
+        )
+    if summary.too_short:
+        lines.append(f"sequences without a frame to score under these rules: {summary.too_short}")
+    if summary.skipped:
+        lines.append(f"SKIPPED: {len(summary.skipped)} sequences could not be scored: {_listed(summary.skipped)}")
+    lines.append(f"vidsal {summary.version}" + (f", commit {summary.commit}" if summary.commit else ""))
+    return "\n".join(lines)
+
+
+def _listed(names: Mapping[str, str]) -> str:
+    shown = list(names)[:5]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+
+
+def _shown(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.3f}"

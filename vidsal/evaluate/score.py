@@ -1,0 +1,508 @@
+"""A sequence, its source of maps and a protocol in, a score of every frame by every metric out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vidsal.data.layouts import Dataset, Fixations, LabelledFrame
+from vidsal.data.layouts import Sequence as LabelledSequence
+from vidsal.errors import DatasetError
+from vidsal.evaluate.protocols import Protocol, choose_frames, draw_frames
+from vidsal.evaluate.references import (
+    INTER_OBSERVER,
+    MEAN_DENSITY,
+    SHUFFLED,
+    MeanDensities,
+    at_most_640,
+    left_out_viewers,
+    partner_densities,
+    partner_of,
+)
+from vidsal.evaluate.results import SequenceScores
+from vidsal.evaluate.sources import Source, no_pictures
+from vidsal.metrics import METRICS, FixatedCells, Maps, NegativeForm, NegativePool, ScoreMeter
+from vidsal.model.baselines import BASELINES, CentrePrior, build_baseline
+
+__all__ = ["Judge", "Survey", "quantise", "resize_map", "survey"]
+
+_Map = npt.NDArray[np.float32]
+
+_CELLS_AT_ONCE = 2_000_000
+"""Cells of one source's maps that are scored together; bounds the memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surveyed:
+    """What is known of a sequence before it is scored."""
+
+    frames: int
+    """How many it has."""
+    chosen: npt.NDArray[np.int64]
+    """Ordinals of the frames that the protocol scores, rising."""
+    pool: dict[int, int] = field(default_factory=dict)
+    """Ordinal of a chosen frame to its number in the pool of negatives."""
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What is known of all sequences before they are scored."""
+
+    sequences: dict[str, Surveyed]
+    """Those that could be read, by name."""
+    skipped: dict[str, str]
+    """Those that could not, with the reason."""
+    points: list[npt.NDArray[np.float32]]
+    """Fixations of all chosen frames, in the order of the pool; empty where no metric draws negatives."""
+    sizes: list[tuple[int, int]]
+    """The sizes they refer to."""
+    videos: list[str]
+    """The sequences they belong to."""
+    digest: str
+    """Changes with the points."""
+
+
+def survey(dataset: Dataset, protocol: Protocol, *, limit_frames: int | None = None) -> Survey:
+    """Counts the frames, chooses those to score, and reads the fixations where negatives are drawn from them.
+
+    Args:
+        dataset: the sequences.
+        protocol: the rules.
+        limit_frames: no more than the first so many frames of each sequence; None: all.
+    """
+    counts: dict[str, int] = {}
+    skipped: dict[str, str] = {}
+    for sequence in dataset:
+        try:
+            count = sequence.frame_count
+            counts[sequence.name] = _walked(sequence) if count is None else count
+        except DatasetError as error:
+            skipped[sequence.name] = str(error)
+    stills = {sequence.name: sequence.kind == "still" for sequence in dataset}
+    chosen = [choose_frames(protocol, count, still=stills[name]) for name, count in counts.items()]
+    if limit_frames is not None:
+        chosen = [each[each < limit_frames] for each in chosen]
+    left = draw_frames(protocol, chosen)
+    found = {name: Surveyed(counts[name], each) for name, each in zip(counts, left, strict=True)}
+    points: list[npt.NDArray[np.float32]] = []
+    sizes: list[tuple[int, int]] = []
+    videos: list[str] = []
+    if any(METRICS[name].negatives for name in protocol.metrics):
+        for sequence in dataset:
+            if sequence.name not in found:
+                continue
+            try:
+                own = _fixations(sequence, found[sequence.name].chosen, leave_out_bad=protocol.leave_out_bad)
+            except DatasetError as error:
+                skipped[sequence.name] = str(error)
+                del found[sequence.name]
+                continue
+            for ordinal, fixations in own:
+                found[sequence.name].pool[ordinal] = len(points)
+                points.append(fixations.points)
+                sizes.append((fixations.height, fixations.width))
+                videos.append(sequence.name)
+    digest = 0
+    for array, name in zip(points, videos, strict=True):
+        digest = zlib.crc32(array.tobytes(), zlib.crc32(name.encode(), digest))
+    return Survey(found, skipped, points, sizes, videos, f"{len(points)}-{digest:08x}")
+
+
+def _walked(sequence: LabelledSequence) -> int:
+    return sum(1 for _ in sequence.read(size=no_pictures))
+
+
+def _fixations(
+    sequence: LabelledSequence, chosen: npt.NDArray[np.int64], *, leave_out_bad: bool
+) -> list[tuple[int, Fixations]]:
+    if sequence.points is None or not len(chosen):
+        return []
+    wanted = set(chosen.tolist())
+    found = []
+    for frame in sequence.read(size=no_pictures, stop=int(chosen[-1]) + 1):
+        if frame.index in wanted and not (frame.bad and leave_out_bad):
+            fixations = frame.fixations()
+            if fixations is not None:
+                found.append((frame.index, fixations))
+    return found
+
+
+def quantise(values: _Map, bits: int | None) -> _Map:
+    """A map as it would come back from a grey picture of so many bits, its highest value being white.
+
+    Example:
+        >>> quantise(np.array([[0.0, 0.1, 0.4]], np.float32), 1).tolist()
+        [[0.0, 0.0, 1.0]]
+    """
+    high = float(values.max())
+    if bits is None or high <= 0:
+        return values
+    return np.asarray(np.rint(values * ((2**bits - 1) / high)), np.float32)
+
+
+def resize_map(values: _Map, height: int, width: int) -> _Map:
+    """A map at another size: bilinear, or the mean of what falls into a cell where a side shrinks."""
+    if values.shape == (height, width):
+        return values
+    shrinks = height < values.shape[0] or width < values.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(values, (width, height), interpolation=how), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """A frame on its way to the metrics."""
+
+    ordinal: int
+    density: _Map | None
+    cells: npt.NDArray[np.float32] | None
+    """(n, 2) points in pixels of the maps; None where there is no record."""
+    maps: dict[str, _Map]
+    size: tuple[int, int]
+    seed: int
+    pool: int | None
+
+
+class Judge:
+    """Scores the sequences of one data set, each by itself."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        source: Source,
+        *,
+        protocol: Protocol,
+        surveyed: Survey,
+        references: Sequence[str],
+        means: MeanDensities | None,
+    ) -> None:
+        """Takes what all sequences share.
+
+        Args:
+            dataset: the sequences.
+            source: of the maps that are scored, under the name "model".
+            protocol: the rules.
+            surveyed: what `survey` found.
+            references: baselines that are scored on the same frames, by name.
+            means: what the mean density is made of; None: it is not there, and information gain is measured over the
+                centre prior.
+        """
+        self.source, self.protocol, self.surveyed = source, protocol, surveyed
+        self.sources = ("model", *references)
+        self._by_name = {sequence.name: sequence for sequence in dataset}
+        self._means = means
+        self._builtin = {name: build_baseline(name) for name in references if name in BASELINES}
+        self._pool = NegativePool(surveyed.points, surveyed.sizes, surveyed.videos) if surveyed.points else None
+        self._forms: list[NegativeForm] = sorted(
+            {form for name in protocol.metrics if (form := METRICS[name].negatives) is not None}
+        )
+
+    def score(self, sequence: LabelledSequence) -> SequenceScores:
+        """Scores one sequence.
+
+        Raises:
+            DatasetError: a picture, a label or a map is missing or cannot be read.
+        """
+        facts = self.surveyed.sequences[sequence.name]
+        collected = _Collected(self.protocol.metrics, self.sources)
+        messages: list[str] = []
+        waiting: list[_Item] = []
+        left_out: dict[str, int] = {}
+        with contextlib.ExitStack() as stack:
+            predicted = self.source.maps(sequence, facts.chosen.tolist())
+            stack.enter_context(contextlib.closing(predicted))  # type: ignore[type-var]
+            extras = self._extras(sequence, facts, messages)
+            stack.enter_context(contextlib.closing(extras))  # type: ignore[type-var]
+            for frame, values in predicted:
+                lent, baselines = next(extras)
+                reason, density, fixations = self._labels(frame)
+                if reason is not None:
+                    left_out[reason] = left_out.get(reason, 0) + 1
+                    continue
+                size = _size_of(density, fixations)
+                maps = {"model": self._fitted(values, size, sequence.name)}
+                for name, small in baselines.items():
+                    maps[name] = self._prepared(small, size)
+                if lent is not None:
+                    maps[SHUFFLED] = self._prepared(lent, size)
+                if MEAN_DENSITY in self.sources and (mean := self._mean(sequence.name)) is not None:
+                    maps[MEAN_DENSITY] = self._prepared(mean, size)
+                collected.begin(frame.index, frame.name, frame.pts_seconds, frame.attention)
+                cells = None if fixations is None else _in_cells(fixations, size)
+                seed = zlib.crc32(f"{self.protocol.seed}/{sequence.name}/{frame.index}".encode())
+                item = _Item(frame.index, density, cells, maps, size, seed, facts.pool.get(frame.index))
+                if waiting and (
+                    _kind(waiting[0]) != _kind(item) or (len(waiting) + 1) * size[0] * size[1] > _CELLS_AT_ONCE
+                ):
+                    self._judge(waiting, sequence.name, collected)
+                    waiting = []
+                waiting.append(item)
+                if INTER_OBSERVER in self.sources and fixations is not None:
+                    self._judge_viewers(fixations, item, sequence.name, collected)
+        if waiting:
+            self._judge(waiting, sequence.name, collected)
+        never = len(facts.chosen) - len(collected.ordinals) - sum(left_out.values())
+        if never:
+            left_out["missing"] = never
+        attributes = {} if sequence.attributes is None else dataclasses.asdict(sequence.attributes)
+        return SequenceScores(
+            name=sequence.name,
+            frames=facts.frames,
+            metrics=self.protocol.metrics,
+            sources=self.sources,
+            attributes={key: value for key, value in attributes.items() if isinstance(value, str)},
+            left_out=left_out,
+            messages=tuple(messages),
+            **collected.arrays(),
+        )
+
+    def _labels(self, frame: LabelledFrame) -> tuple[str | None, _Map | None, Fixations | None]:
+        """Why a frame is left out, or None, and its labels."""
+        if frame.bad and self.protocol.leave_out_bad:
+            return "bad", None, None
+        density, fixations = frame.density(), frame.fixations()
+        looked = fixations is not None and len(fixations.points) > 0
+        if fixations is not None and not looked and self.protocol.leave_out_unfixated:
+            return "unfixated", None, None
+        nothing = density is None and not looked
+        if nothing and (fixations is None or self.protocol.nss_without_fixations is None):
+            return "unlabelled", None, None
+        return None, density, fixations
+
+    def _extras(
+        self, sequence: LabelledSequence, facts: Surveyed, messages: list[str]
+    ) -> Iterator[tuple[_Map | None, dict[str, _Map]]]:
+        """For each chosen frame the density lent by another sequence, and the maps of the built-in baselines."""
+        ordinals = facts.chosen.tolist()
+        lent: Iterator[_Map | None] | None = self._lent(sequence.name, facts) if SHUFFLED in self.sources else None
+        # Those that look at pictures need them larger than a model does.
+        pictures = sequence.read(size=at_most_640) if self._builtin else None
+        with contextlib.ExitStack() as stack:
+            for reader in (lent, pictures):
+                if reader is not None:
+                    stack.enter_context(contextlib.closing(reader))  # type: ignore[type-var]
+            for ordinal in ordinals:
+                density = None
+                if lent is not None:
+                    try:
+                        density = next(lent, None)
+                    except DatasetError as error:
+                        messages.append(f"no {SHUFFLED} baseline from here on: {error}")
+                        lent = None
+                maps: dict[str, _Map] = {}
+                if pictures is not None:
+                    frame = next(frame for frame in pictures if frame.index == ordinal)
+                    picture = frame.picture()[None]
+                    maps = {name: model.predict(picture)[0] for name, model in self._builtin.items()}
+                yield density, maps
+
+    def _lent(self, name: str, facts: Surveyed) -> Iterator[_Map | None]:
+        partner = partner_of(name, list(self.surveyed.sequences), seed=self.protocol.seed)
+        if partner is None:
+            return iter(())
+        return partner_densities(
+            self._by_name[partner],
+            facts.chosen.tolist(),
+            frames=facts.frames,
+            partner_frames=self.surveyed.sequences[partner].frames,
+        )
+
+    def _mean(self, name: str) -> _Map | None:
+        return None if self._means is None else self._means.of(name)
+
+    def _reference(self, name: str, size: tuple[int, int]) -> _Map:
+        """What information gain is measured over, at this size."""
+        mean = self._mean(name)
+        if mean is None:
+            return np.asarray(CentrePrior().predict(np.zeros((1, *size, 3), np.uint8))[0], np.float32)
+        return resize_map(mean, *size)
+
+    def _fitted(self, values: _Map, size: tuple[int, int], name: str) -> _Map:
+        if not np.isfinite(values).all() or values.min() < 0:
+            raise DatasetError(
+                f"sequence {name}: a map has NaN, infinity or negative values; maps must be finite and not negative"
+            )
+        if self.protocol.other_sizes == "refuse" and not self.source.resized and values.shape != size:
+            raise DatasetError(
+                f"sequence {name}: a map has {values.shape[0]}x{values.shape[1]} pixels, what was recorded "
+                f"{size[0]}x{size[1]}; protocol {self.protocol.name} takes maps of the same size only: resize them, or "
+                "choose another protocol"
+            )
+        return self._prepared(values, size)
+
+    def _prepared(self, values: _Map, size: tuple[int, int]) -> _Map:
+        return quantise(resize_map(values, *size), self.protocol.bits)
+
+    def _judge(self, items: Sequence[_Item], name: str, collected: _Collected) -> None:
+        """Scores frames of one kind by all sources."""
+        first = items[0]
+        height, width = first.size
+        density = None if first.density is None else Maps(_stacked([item.density for item in items]), name="density")
+        cells = self._fixated(items)
+        metrics = self._possible(density is not None, cells is not None, first.pool is not None)
+        seeds = [item.seed for item in items]
+        negatives = self._negatives([item.pool for item in items], height, width) if first.pool is not None else None
+        baseline = None
+        if any("baseline" in METRICS[metric].needs for metric in metrics):
+            one = torch.from_numpy(self._reference(name, first.size))
+            baseline = Maps(one.expand(len(items), -1, -1).contiguous(), name="baseline")
+        ordinals = [item.ordinal for item in items]
+        unfixated = self.protocol.nss_without_fixations
+        for source in self.sources:
+            if source == INTER_OBSERVER or not all(source in item.maps for item in items):
+                continue
+            maps = _stacked([item.maps[source] for item in items])
+            meter = ScoreMeter(metrics)
+            meter.update(maps, density, cells, baseline=baseline, negatives=negatives, seed=seeds)
+            scores = meter.scores()
+            if unfixated is not None and "nss" in scores and cells is not None:
+                empty = (cells.total == 0).tolist()
+                scores["nss"] = [unfixated if none else one for none, one in zip(empty, scores["nss"], strict=True)]
+            collected.add(source, ordinals, scores)
+            if density is not None:
+                mass = torch.where(maps == 0, density.values, 0.0).flatten(1).double().sum(1) / density.total
+                collected.add_zero_mass(source, ordinals, mass.tolist())
+
+    def _judge_viewers(self, fixations: Fixations, item: _Item, name: str, collected: _Collected) -> None:
+        """Scores each viewer's fixations by the density of the others; each fixation counts the same."""
+        metrics = [
+            metric
+            for metric in self._possible(False, True, item.pool is not None)
+            if self.protocol.fixated_cells == "fixations"
+        ]
+        left = left_out_viewers(fixations, height=item.size[0], width=item.size[1]) if metrics else None
+        if left is None:
+            return
+        others, points, weights = left
+        count = len(weights)
+        cells = FixatedCells.from_points(points, height=item.size[0], width=item.size[1])
+        baseline = None
+        if any("baseline" in METRICS[metric].needs for metric in metrics):
+            one = torch.from_numpy(self._reference(name, item.size))
+            baseline = one.expand(count, -1, -1).contiguous()
+        meter = ScoreMeter(metrics)
+        meter.update(
+            torch.from_numpy(np.stack([quantise(each, self.protocol.bits) for each in others])),
+            None,
+            cells,
+            baseline=baseline,
+            negatives=None if item.pool is None else self._negatives([item.pool] * count, *item.size),
+            seed=[zlib.crc32(f"{item.seed}/{viewer}".encode()) for viewer in range(count)],
+        )
+        means = {}
+        for metric, scores in meter.scores().items():
+            defined = ~np.isnan(scores)
+            means[metric] = (
+                [float(np.average(np.array(scores)[defined], weights=weights[defined]))] if defined.any() else [np.nan]
+            )
+        collected.add(INTER_OBSERVER, [item.ordinal], means)
+
+    def _fixated(self, items: Sequence[_Item]) -> FixatedCells | None:
+        if self.protocol.fixated_cells == "density":
+            if items[0].density is None:
+                return None
+            return FixatedCells.from_counts(_stacked([item.density for item in items]))
+        points = [item.cells for item in items if item.cells is not None]
+        if len(points) < len(items):
+            return None
+        return FixatedCells.from_points(points, height=items[0].size[0], width=items[0].size[1])
+
+    def _possible(self, density: bool, fixations: bool, negatives: bool) -> list[str]:
+        """The metrics for which there is what they need."""
+        there = {"density": density, "fixations": fixations, "negatives": negatives, "baseline": True}
+        return [name for name in self.protocol.metrics if all(there[need] for need in METRICS[name].needs)]
+
+    def _negatives(
+        self, numbers: Sequence[int | None], height: int, width: int
+    ) -> dict[NegativeForm, FixatedCells] | None:
+        known = [number for number in numbers if number is not None]
+        if self._pool is None or len(known) < len(numbers):
+            return None
+        return {
+            form: self._pool.draw(
+                known,
+                form=form,
+                height=height,
+                width=width,
+                own_video=self.protocol.own_video_negatives,
+                seed=self.protocol.seed,
+            )
+            for form in self._forms
+        }
+
+
+class _Collected:
+    """The scores of a sequence's frames, as they come."""
+
+    def __init__(self, metrics: Sequence[str], sources: Sequence[str]) -> None:
+        self.ordinals: list[int] = []
+        self._rows: dict[int, int] = {}
+        self._names: list[str] = []
+        self._seconds: list[float] = []
+        self._attention: list[str] = []
+        self._metrics = {name: place for place, name in enumerate(metrics)}
+        self._sources = {name: place for place, name in enumerate(sources)}
+        self._scores: list[npt.NDArray[np.float64]] = []
+        self._zero: list[npt.NDArray[np.float64]] = []
+
+    def begin(self, ordinal: int, name: str, seconds: float, attention: str | None) -> None:
+        self._rows[ordinal] = len(self.ordinals)
+        self.ordinals.append(ordinal)
+        self._names.append(name)
+        self._seconds.append(seconds)
+        self._attention.append(attention or "")
+        self._scores.append(np.full((len(self._sources), len(self._metrics)), np.nan))
+        self._zero.append(np.full(len(self._sources), np.nan))
+
+    def add(self, source: str, ordinals: Sequence[int], scores: dict[str, list[float]]) -> None:
+        for metric, values in scores.items():
+            for ordinal, value in zip(ordinals, values, strict=True):
+                self._scores[self._rows[ordinal]][self._sources[source], self._metrics[metric]] = value
+
+    def add_zero_mass(self, source: str, ordinals: Sequence[int], masses: Sequence[float]) -> None:
+        for ordinal, mass in zip(ordinals, masses, strict=True):
+            self._zero[self._rows[ordinal]][self._sources[source]] = mass
+
+    def arrays(self) -> dict[str, Any]:
+        sources, metrics = len(self._sources), len(self._metrics)
+        scores = np.stack(self._scores, axis=1) if self._scores else np.zeros((sources, 0, metrics))
+        return {
+            "index": np.array(self.ordinals, np.int64),
+            "frame": np.array(self._names, np.str_),
+            "pts_seconds": np.array(self._seconds, np.float64),
+            "attention": np.array(self._attention, np.str_),
+            "scores": scores,
+            "zero_mass": np.stack(self._zero, axis=1) if self._zero else np.zeros((sources, 0)),
+        }
+
+
+def _stacked(maps: Sequence[_Map | None]) -> torch.Tensor:
+    return torch.from_numpy(np.stack([each for each in maps if each is not None]))
+
+
+def _kind(item: _Item) -> tuple[tuple[int, int], bool, bool, bool, tuple[str, ...]]:
+    """Frames of one kind are scored together."""
+    return item.size, item.density is None, item.cells is None, item.pool is None, tuple(sorted(item.maps))
+
+
+def _size_of(density: _Map | None, fixations: Fixations | None) -> tuple[int, int]:
+    if density is not None:
+        return density.shape[0], density.shape[1]
+    return (fixations.height, fixations.width) if fixations is not None else (1, 1)
+
+
+def _in_cells(fixations: Fixations, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """The points in pixels of the maps."""
+    scale = np.array([size[1] / fixations.width, size[0] / fixations.height], np.float32)
+    # A point at the very edge may round onto it.
+    limit = np.array([size[1], size[0]], np.float32) - np.float32(0.5)
+    return np.asarray(np.minimum(fixations.points * scale, limit), np.float32)

@@ -1,0 +1,356 @@
+"""A sequence of a data set in, a map for each frame that is scored out: from a model, or from files made elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import re
+import zipfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.error import FFmpegError
+
+from vidsal.data.layouts import LabelledFrame
+from vidsal.data.layouts import Sequence as LabelledSequence
+from vidsal.data.layouts.files import list_files, picture_size, read_density
+from vidsal.errors import DatasetError
+from vidsal.frames import FrameBatch
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.prefetch import prefetch
+from vidsal.shots import CutOptions
+from vidsal.smooth import SmoothOptions
+from vidsal.stream import RecurrenceOptions, predict
+
+__all__ = ["FolderSource", "ModelSource", "Scored", "Source", "no_pictures"]
+
+_Map = npt.NDArray[np.float32]
+
+Scored = tuple[LabelledFrame, _Map]
+"""A frame with its labels, and the map to score: (h, w) float32 of any scale over the whole picture."""
+
+
+class Source(Protocol):
+    """Where the maps come from that are scored."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a result has to say of it, as values that JSON holds."""
+        ...
+
+    @property
+    def resized(self) -> bool:
+        """Whether its maps are a model's own, which are enlarged under every protocol."""
+        ...
+
+    def maps(self, sequence: LabelledSequence, wanted: Sequence[int]) -> Iterator[Scored]:
+        """Yields the wanted frames of a sequence, in order, with their maps.
+
+        Args:
+            sequence: the sequence.
+            wanted: ordinals, rising.
+
+        Raises:
+            DatasetError: a picture or a map is missing or cannot be read.
+        """
+        ...
+
+
+def no_pictures(height: int, width: int) -> tuple[int, int]:
+    """The size of pictures that nobody looks at."""
+    return min(height, 16), min(width, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSource:
+    """A model that sees every frame of a sequence in order, through the same pipe as `vidsal run`."""
+
+    model: SaliencyModel
+    """The model."""
+    sha256: str = ""
+    """Of its checkpoint file."""
+    recurrence: RecurrenceOptions = dataclasses.field(default_factory=RecurrenceOptions)
+    """What it remembers from frame to frame."""
+    cuts: CutOptions = dataclasses.field(default_factory=CutOptions)
+    """How cuts are found."""
+    smooth: SmoothOptions = dataclasses.field(default_factory=SmoothOptions)
+    """How densities are steadied in time."""
+    batch_size: int = 8
+    """Frames that go through the model at a time; the maps do not depend on it."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether a map depends on its own and earlier frames only."""
+        return self.smooth.smoothing != "gaussian" and self.recurrence.every == 1
+
+    @property
+    def resized(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Name, sha256, precision, device, steps, whether it is causal, and the options of the pipe."""
+        return {
+            "kind": "model",
+            "name": self.model.card.name,
+            "sha256": self.sha256,
+            "precision": self.model.precision,
+            "device": self.model.device.type,
+            "steps": list(self.recurrence.steps_of(self.model.config.steps)),
+            "causal": self.causal,
+            "options": {stage: dataclasses.asdict(getattr(self, stage)) for stage in ("recurrence", "cuts", "smooth")},
+        }
+
+    def maps(self, sequence: LabelledSequence, wanted: Sequence[int]) -> Iterator[Scored]:
+        """See `Source`; frames before and between the wanted ones are seen too, those behind where they matter."""
+        if not len(wanted):
+            return
+        left = {int(ordinal) for ordinal in wanted}
+        stop = max(left) + 1 if self.causal else None
+        waiting: deque[LabelledFrame] = deque()
+
+        with prefetch(self._batches(sequence, stop), name="vidsal-decode") as batches:
+
+            def frames() -> Iterator[FrameBatch]:
+                for batch, labelled in batches:
+                    waiting.extend(labelled)
+                    yield batch
+
+            # A generator by its making: closed, it lets go of the reader.
+            results: Any = predict(frames(), self.model, recurrence=self.recurrence, cuts=self.cuts, smooth=self.smooth)
+            with contextlib.closing(results):
+                for result in results:
+                    for density in result.density.numpy():
+                        frame = waiting.popleft()
+                        if frame.index in left:
+                            yield frame, density
+
+    def _batches(
+        self, sequence: LabelledSequence, stop: int | None
+    ) -> Iterator[tuple[FrameBatch, list[LabelledFrame]]]:
+        shown = (0, 0)
+
+        def size(height: int, width: int) -> tuple[int, int]:
+            nonlocal shown
+            shown = height, width
+            return self.model.preprocessor.frame_size(height, width)
+
+        frames: list[LabelledFrame] = []
+        pictures: list[npt.NDArray[np.uint8]] = []
+        before = shown
+        for frame in sequence.read(size=size, stop=stop):
+            picture = frame.picture()
+            if frames and (len(frames) == self.batch_size or shown != before):
+                yield _batch(frames, pictures, before), frames
+                frames, pictures = [], []
+            before = shown
+            frames.append(frame)
+            pictures.append(picture)
+        if frames:
+            yield _batch(frames, pictures, before), frames
+
+
+def _batch(
+    frames: Sequence[LabelledFrame], pictures: Sequence[npt.NDArray[np.uint8]], shown: tuple[int, int]
+) -> FrameBatch:
+    return FrameBatch(
+        index=np.array([frame.index for frame in frames], np.int64),
+        pts_seconds=np.array([frame.pts_seconds for frame in frames], np.float64),
+        frames=np.stack(pictures),
+        height=shown[0],
+        width=shown[1],
+    )
+
+
+_VIDEO_SUFFIXES = (".mkv", ".mp4", ".avi", ".mov", ".webm")
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_ARRAYS = ("density", "saliency", "maps", "map", "arr_0")
+
+
+@dataclass(frozen=True, eq=False)
+class FolderSource:
+    """Maps that another program made, in a folder.
+
+    For a sequence named NAME the folder holds one of
+
+    - `NAME/`, a folder with a picture for each frame, matched by the frames' names, else by their order;
+    - `NAME.mkv` (.mp4, .avi, .mov, .webm, or `NAME.vidsal.maps.mkv`), a frame for each frame, in order;
+    - `NAME.npz` (or `NAME.vidsal.maps.npz`): `density`, `saliency`, `maps` or `map` (N, h, w), or `log_density`, with
+      the ordinals in `index` or in order;
+    - a picture for each frame beside those of other sequences, by the frame's name, where that is unique.
+
+    NAME may stand without the ending of a still, and without the brackets of a part of a run (`01[3500:4000]`): then
+    maps are those of the whole run. Pictures are read at their full depth, colour ones as the mean of the channels.
+    """
+
+    root: Path
+    """The folder."""
+
+    def __post_init__(self) -> None:
+        if not self.root.is_dir():
+            raise DatasetError(f"{self.root}: no such folder; expected maps, one folder, video or .npz for a sequence")
+
+    @property
+    def resized(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The folder, and a hash of the names, sizes and times of its files."""
+        digest = hashlib.sha256()
+        for path in sorted(path for path in self.root.rglob("*") if path.is_file()):
+            status = path.stat()
+            digest.update(f"{path.relative_to(self.root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        # Nobody can tell from maps how they were made.
+        return {"kind": "maps", "name": self.root.resolve().name, "files": digest.hexdigest(), "causal": None}
+
+    def maps(self, sequence: LabelledSequence, wanted: Sequence[int]) -> Iterator[Scored]:
+        """See `Source`; only the wanted frames need a map, unless maps are matched by their order.
+
+        Raises:
+            DatasetError: as `Source`; there are more or fewer maps than frames where they are matched by their order.
+        """
+        if not len(wanted):
+            return
+        frames = list(sequence.read(size=no_pictures))
+        left = {int(ordinal) for ordinal in wanted}
+        chosen = [frame for frame in frames if frame.index in left]
+        for name, offset in _names(sequence):
+            made = self._find(name, sequence, chosen, len(frames), offset)
+            if made is not None:
+                yield from zip(chosen, made, strict=True)
+                return
+        raise DatasetError(
+            f"{self.root} holds no maps for sequence {sequence.name}; expected {sequence.name}/ with a picture a "
+            f"frame, {sequence.name}.mkv (.mp4, .avi, .mov, .webm), {sequence.name}.npz, or pictures named "
+            f"like the frames"
+        )
+
+    def _find(
+        self, name: str, sequence: LabelledSequence, chosen: list[LabelledFrame], count: int, offset: int
+    ) -> Iterator[_Map] | None:
+        """What reads the maps of the chosen frames; None where there are none of this name."""
+        ordinals = [frame.index + offset for frame in chosen]
+        # Of a whole run, only some frames are asked for.
+        exact = None if offset or name != sequence.name else count
+        folder = self.root / name
+        if folder.is_dir():
+            return _read_pictures(self._by_name(folder, chosen, ordinals, exact))
+        for suffix in (".vidsal.maps.npz", ".npz"):
+            if (path := self.root / f"{name}{suffix}").is_file():
+                return _read_arrays(path, ordinals, exact)
+        for suffix in (".vidsal.maps.mkv", *_VIDEO_SUFFIXES):
+            if (path := self.root / f"{name}{suffix}").is_file():
+                return _read_video(path, ordinals, exact)
+        if sequence.kind == "still" and (file := _picture(self.root, name)) is not None:
+            return _read_pictures([file])
+        # Names that are only numbers come again in every sequence.
+        if not any(Path(frame.name).stem.isdecimal() for frame in chosen) or sequence.kind == "still":
+            files = [_picture(self.root, Path(frame.name).stem) for frame in chosen]
+            if files and files[0] is not None:
+                missing = [frame.name for frame, file in zip(chosen, files, strict=True) if file is None]
+                if missing:
+                    raise DatasetError(
+                        f"{self.root}: {len(missing)} of the {len(chosen)} frames of sequence {sequence.name} that are "
+                        f"scored have no map, the first is {missing[0]}; make it, or take the others away"
+                    )
+                return _read_pictures([file for file in files if file is not None])
+        return None
+
+    def _by_name(self, folder: Path, chosen: list[LabelledFrame], ordinals: list[int], exact: int | None) -> list[Path]:
+        files = list_files(folder, suffixes=_PICTURE_SUFFIXES)
+        by_stem = {file.stem: file for file in files}
+        if len(by_stem) < len(files):
+            raise DatasetError(f"{folder}: two maps have the same name but for their ending; remove one")
+        found = [by_stem.get(Path(frame.name).stem) for frame in chosen]
+        missing = [frame.name for frame, file in zip(chosen, found, strict=True) if file is None]
+        if not missing:
+            return [file for file in found if file is not None]
+        if exact is not None and len(files) == exact:
+            return [files[ordinal] for ordinal in ordinals]
+        frames = f"{exact} frames" if exact is not None else "its frames"
+        raise DatasetError(
+            f"{folder}: {len(files)} maps for {frames}, and none is named like frame {missing[0]}; name maps like the "
+            f"frames, or make one for each frame"
+        )
+
+
+def _names(sequence: LabelledSequence) -> list[tuple[str, int]]:
+    """Names that the maps of a sequence may have, with the ordinal there of its first frame."""
+    names = [(sequence.name, 0)]
+    whole = re.sub(r"\[\d*:\d*\]$", "", sequence.name)
+    if whole != sequence.name:
+        names.append((whole, sequence.first))
+    if Path(sequence.name).suffix:
+        names.append((str(Path(sequence.name).with_suffix("")), 0))
+    return names
+
+
+def _picture(folder: Path, stem: str) -> Path | None:
+    return next((path for suffix in _PICTURE_SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
+
+
+def _read_pictures(files: Sequence[Path]) -> Iterator[_Map]:
+    for file in files:
+        values = read_density(file)
+        # All zeros are a prediction too: as bad as the metric allows.
+        yield np.zeros(picture_size(file), np.float32) if values is None else values
+
+
+def _read_arrays(path: Path, ordinals: Sequence[int], exact: int | None) -> Iterator[_Map]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            index = archive.get("index")
+            name = next((name for name in ("log_density", *_ARRAYS) if name in archive), None)
+            if name is None:
+                raise DatasetError(
+                    f"{path} holds {', '.join(archive.files) or 'nothing'}; expected log_density, density, saliency, "
+                    f"maps or map"
+                )
+            values = archive[name]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise DatasetError(f"{path} cannot be read as .npz ({error}); make it again") from error
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3 or (index is not None and index.shape != (len(values),)):
+        raise DatasetError(f"{path}: {name} must be (N, h, w) with N ordinals in index, got {values.shape}")
+    if index is None and exact is not None and len(values) != exact:
+        raise DatasetError(f"{path}: {len(values)} maps for {exact} frames; make one for each, or name them in index")
+    places = {int(ordinal): row for row, ordinal in enumerate(np.arange(len(values)) if index is None else index)}
+    missing = [ordinal for ordinal in ordinals if ordinal not in places]
+    if missing:
+        raise DatasetError(
+            f"{path}: {len(missing)} of {len(ordinals)} frames that are scored have no map, the first is {missing[0]}"
+        )
+    for ordinal in ordinals:
+        one = np.asarray(values[places[ordinal]], np.float32)
+        yield np.exp(one) if name == "log_density" else one
+
+
+def _read_video(path: Path, ordinals: Sequence[int], exact: int | None) -> Iterator[_Map]:
+    """The frames of a video of maps, at its own depth; grey is taken as it is coded, colour as its brightness."""
+    left, seen = deque(ordinals), 0
+    try:
+        with av.open(f"file:{path}") as container:
+            if not container.streams.video:
+                raise DatasetError(f"{path} holds no video stream; expected a video of maps")
+            for seen, frame in enumerate(container.decode(video=0), 1):
+                if left and left[0] == seen - 1:
+                    left.popleft()
+                    yield frame.to_ndarray(format="gray16le").astype(np.float32)
+                elif not left and exact is None:
+                    return
+    except (FFmpegError, OSError) as error:
+        raise DatasetError(f"{path} cannot be read beyond map {seen}: {error}; make it again") from error
+    if left or (exact is not None and seen != exact):
+        frames = f"{exact} frames" if exact is not None else f"frames up to {ordinals[-1]}"
+        raise DatasetError(f"{path}: {seen} maps for {frames}; make one for each frame")
