@@ -23,6 +23,7 @@ from published_reference import Layers, NetworkName
 from torch import nn
 
 import vidsal.model.backbones
+import vidsal.model.heads
 import vidsal.model.priors
 import vidsal.model.published
 import vidsal.model.sam
@@ -430,7 +431,7 @@ def _corners(cells: int, factor: int) -> torch.Tensor:
 
 def _upsampling(matrix: Callable[[int, int], torch.Tensor]) -> Change:
     return _both(
-        _attributes(lambda _: vidsal.model.sam, _upsampling_matrix=matrix),
+        _attributes(lambda _: vidsal.model.heads, _upsampling_matrix=matrix),
         # The right matrices are kept from before.
         lambda subject: patch.object(subject.network.head, "_matrices", {}),
     )

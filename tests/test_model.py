@@ -9,9 +9,10 @@ from made import make_network as tiny
 
 from vidsal.errors import CheckpointError
 from vidsal.model.backbones import DilatedResNet50, DilatedVGG16, LightMobileNetV2, _pool_same_top_left
+from vidsal.model.heads import _upsampling_matrix
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, _upsampling_matrix
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 
 PUBLISHED = {
     name: SAMConfig(name, 512, 2, "none", 3, 2, 4, "published")  # type: ignore[arg-type]

