@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import json
 import math
+import re
 import sys
 import warnings
 import weakref
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 
 import metrics_reference as reference
@@ -1120,6 +1123,29 @@ def test_the_meter_asks_for_what_its_metrics_need() -> None:
     meter = metrics.ScoreMeter(["cc"])
     meter.update(maps, truth)
     assert meter.names == ("cc",)
+
+
+# The page.
+
+
+def test_the_numbers_of_the_page_are_those_the_benchmark_wrote() -> None:
+    root = Path(__file__).parents[1]
+    spec = importlib.util.spec_from_file_location("bench_metrics", root / "tools" / "bench_metrics.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    report = json.loads((root / "docs" / "metrics.json").read_text(encoding="utf-8"))
+    page = (root / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert module.with_tables(page, report) == page
+    report["speed"]["meter_ms"] = 1234.0
+    assert "1234.0" in module.with_tables(page, report)
+    assert module.failures(report) == []
+
+
+def test_the_page_lists_every_metric() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", page.split("## At the edge")[0], re.MULTILINE)
+    assert listed == list(metrics.METRICS)
 
 
 @pytest.mark.gpu

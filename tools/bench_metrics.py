@@ -1,6 +1,9 @@
-"""How fast the metrics are, beside straightforward code for the same, in one run; prints a table.
+"""How fast the metrics are, beside straightforward code for the same, and how far their forms part; prints tables.
 
-    python tools/bench_metrics.py [--frames 1000] [--subset 40] [--batch 16] [--threads 1] [--device cpu] [--json FILE]
+    python tools/bench_metrics.py [--frames 1000] [--subset 40] [--batch 16] [--threads 1] [--device cpu] [--check]
+        [--json FILE] [--write-docs]
+
+--write-docs writes docs/metrics.json and the tables of docs/metrics.md. Install pysaliency and POT before.
 
 Frames of 640 x 360 with 20 fixations each, all metrics but the earth mover's distance. "vidsal" is `ScoreMeter` on
 batches, over all frames; "alone" is each function by itself on the same tensors; "straightforward" is pysaliency where
@@ -8,16 +11,17 @@ it has the form (and is installed), else NumPy after the MATLAB code, a frame at
 a loop. All get fixations as lists, no dense counts. The slow side scores a subset, and the three take turns, so that
 whatever else the machine does falls on all alike. Times are medians over the turns, of the process's CPU time on a CPU
 (it suffers least from others on the machine; wall-clock is given too), of wall-clock time on a GPU. Scores of the two
-sides are compared too: to 1e-6 where nothing is drawn, else to 0.03.
+sides are compared too: to 1e-6 where nothing is drawn, else to 0.03. --check says with the exit status whether they
+agree and whether the meter is ten times as fast.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -34,9 +38,15 @@ import numpy.typing as npt
 import torch
 
 from vidsal import metrics
+from vidsal.bench import describe_machine, describe_versions
 
 HEIGHT, WIDTH, FIXATIONS, VIDEOS = 360, 640, 20, 10
 NAMES = [name for name in metrics.METRICS if name != "emd"]
+FORMS = [name for name in NAMES if name not in ("cc", "shuffled_auc_dhf1k")]
+"""Those whose scores are shown for maps in float and in 8 bits."""
+PROMISED_RATIO = 10
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+END = "<!-- bench_metrics: end -->"
 EPSILON = 2.0**-52
 Map = npt.NDArray[np.float64]
 Points = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -207,6 +217,7 @@ def straightforward() -> dict[str, Callable[..., float]]:
         "shuffled_auc_dhf1k": lambda s, d, b, at, o, rng: shuffled_auc_mit(s, at, o, rng),
         "information_gain": lambda s, d, b, at, o, rng: information_gain(s, b, at),
         "information_gain_mit": lambda s, d, b, at, o, rng: information_gain_mit(s, b, at),
+        "zeros_under_gaze": lambda s, d, b, at, o, rng: float((s[at] == 0).any()),
     }
     if importlib.util.find_spec("pysaliency") is not None:
         with warnings.catch_warnings():
@@ -245,27 +256,19 @@ def alone(name: str, given: dict[str, Any]) -> Callable[[], torch.Tensor]:
     return lambda: metric.function(*arguments, **({"seed": given["seed"]} if metric.seeded else {}))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--subset", type=int, default=40, help="frames that the straightforward code scores")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    frames, plain, batch = Frames(arguments.frames), straightforward(), arguments.batch
-    starts = list(range(0, arguments.frames, batch))
-    turns = set(np.linspace(0, len(starts) - 1, min(arguments.subset, len(starts)), dtype=int).tolist())
+def measure_speed(count: int, subset: int, batch: int, device: str) -> dict[str, Any]:
+    """Both sides on the same frames, in turns."""
+    frames, plain = Frames(count), straightforward()
+    starts = list(range(0, count, batch))
+    turns = set(np.linspace(0, len(starts) - 1, min(subset, len(starts)), dtype=int).tolist())
     meter, together, on_the_clock = metrics.ScoreMeter(NAMES), [], []
     single, slow, slow_clock = ({name: [] for name in NAMES} for _ in range(3))  # type: ignore[var-annotated]
     worst = dict.fromkeys(NAMES, 0.0)
-    metrics.ScoreMeter(NAMES).update(**frames.batch(range(batch), arguments.device))  # warm
+    metrics.ScoreMeter(NAMES).update(**frames.batch(range(batch), device))  # warm
     for turn, start in enumerate(starts):
-        indices = range(start, min(start + batch, arguments.frames))
-        given = frames.batch(indices, arguments.device)
-        seconds, wall, _ = timed(lambda given=given: meter.update(**given), arguments.device)  # type: ignore[misc]
+        indices = range(start, min(start + batch, count))
+        given = frames.batch(indices, device)
+        seconds, wall, _ = timed(lambda given=given: meter.update(**given), device)  # type: ignore[misc]
         together.append(seconds / len(indices))
         on_the_clock.append(wall / len(indices))
         if turn not in turns:
@@ -275,7 +278,7 @@ def main() -> int:
         at = frames.points[start][:, 1].astype(np.int64), frames.points[start][:, 0].astype(np.int64)
         rng = np.random.default_rng(start)
         for name in NAMES:
-            single[name].append(timed(alone(name, given), arguments.device)[0] / len(indices))
+            single[name].append(timed(alone(name, given), device)[0] / len(indices))
             form = metrics.METRICS[name].negatives
             others = given["negatives"][form].to("cpu") if form else None
             if others:
@@ -286,47 +289,208 @@ def main() -> int:
             slow_clock[name].append(wall)
             worst[name] = max(worst[name], abs(score - meter.scores()[name][start]))
     median = statistics.median
-    where = f"{arguments.device}, {arguments.threads} thread(s)"
-    print(f"{arguments.frames} frames of {WIDTH} x {HEIGHT}, {FIXATIONS} fixations, {where}")
-    print(f"{'ms a frame':22}{'alone':>9}{'straightforward':>17}{'largest difference':>20}")
-    for name in NAMES:
-        print(f"{name:22}{1e3 * median(single[name]):9.3f}{1e3 * median(slow[name]):17.3f}{worst[name]:20.1e}")
-    all_alone, all_slow, all_slow_clock = (sum(map(median, times.values())) for times in (single, slow, slow_clock))
-    ours = median(together)
-    print(f"{'all':22}{1e3 * all_alone:9.3f}{1e3 * all_slow:17.3f}")
-    print(f"vidsal, all together: {1e3 * ours:.3f} ms a frame (quartiles {quartiles(together)})")
-    print(f"{all_slow / ours:.1f} times as fast; each alone {all_slow / all_alone:.1f} times")
-    print(
-        f"on the clock: {1e3 * median(on_the_clock):.3f} ms, {all_slow_clock / median(on_the_clock):.1f} times as fast"
-    )
-    disagree = [name for name in NAMES if worst[name] > (0.03 if metrics.METRICS[name].seeded else 1e-6)]
-    if arguments.json:
-        arguments.json.write_text(
-            json.dumps(
-                {
-                    "ms_a_frame": 1e3 * ours,
-                    "ms_straightforward": 1e3 * all_slow,
-                    "ratio": all_slow / ours,
-                    "ratio_on_the_clock": all_slow_clock / median(on_the_clock),
-                    "ms_alone": {name: 1e3 * median(single[name]) for name in NAMES},
-                    "frames": arguments.frames,
-                    "device": arguments.device,
-                    "threads": arguments.threads,
-                    "machine": platform.processor() or platform.machine(),
-                    "torch": torch.__version__,
-                    "numpy": np.__version__,
-                },
-                indent=2,
-            )
+    all_slow, all_slow_clock = (sum(map(median, times.values())) for times in (slow, slow_clock))
+    return {
+        "frames": count,
+        "device": device,
+        "pysaliency": version_of("pysaliency"),
+        "metrics": {
+            name: {
+                "alone_ms": 1e3 * median(single[name]),
+                "straightforward_ms": 1e3 * median(slow[name]),
+                "largest_difference": worst[name],
+            }
+            for name in NAMES
+        },
+        "straightforward_ms": 1e3 * all_slow,
+        "alone_ms": 1e3 * sum(map(median, single.values())),
+        "meter_ms": 1e3 * median(together),
+        "meter_quartiles_ms": [1e3 * float(each) for each in np.quantile(together, [0.25, 0.75])],
+        "ratio": all_slow / median(together),
+        "ratio_on_the_clock": all_slow_clock / median(on_the_clock),
+    }
+
+
+def measure_forms() -> dict[str, dict[str, float]]:
+    """Mean scores of 16 maps near the truth and 16 far from it, as floats and rounded to 8 bits."""
+    frames = Frames(16)
+    given = frames.batch(range(16), "cpu")
+    truth = np.stack(frames.density)
+    maps = {"near": 0.8 * truth + 0.2 * np.stack(frames.saliency), "far": truth[:, ::-1, ::-1]}
+    found = {}
+    for kind, values in maps.items():
+        for bits, kept in (("float", values), ("8 bits", in_8_bits(values))):
+            meter = metrics.ScoreMeter(FORMS)
+            meter.update(**given | {"saliency": torch.from_numpy(np.ascontiguousarray(kept, np.float32))})
+            found[f"{kind}, {bits}"] = meter.mean()
+    return found
+
+
+def in_8_bits(maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """As a grey picture holds them, the highest value of each at 255."""
+    return np.asarray(np.rint(255 * maps / maps.max((1, 2), keepdims=True)) / 255, np.float32)
+
+
+def measure_emd() -> list[dict[str, Any]] | None:
+    """The earth mover's distance on two grids, beside OpenCV's; None without POT."""
+    if importlib.util.find_spec("ot") is None:
+        return None
+    rows = []
+    for height, width, cell in ((360, 640, 32), (768, 1024, 32)):
+        rng = np.random.default_rng(0)
+        first, second = (cv2.resize(Frames.blobs(rng), (width, height)) for _ in "ab")
+        pair = [torch.from_numpy(each)[None] for each in (first, second)]
+        turns = [timed(lambda: metrics.emd(*pair, cell=cell), "cpu") for _ in range(3)]  # noqa: B023
+        signatures = [signature(each, cell) for each in (first, second)]
+        theirs, _, (other, *_) = timed(lambda: cv2.EMD(*signatures, cv2.DIST_L2), "cpu")  # noqa: B023
+        rows.append(
+            {
+                "size": [height, width],
+                "grid": [-(-height // cell), -(-width // cell)],
+                "emd": turns[0][2].item(),
+                "ms": 1e3 * statistics.median(seconds for seconds, _, _ in turns),
+                "opencv": float(other),
+                "opencv_ms": 1e3 * theirs,
+            }
         )
-    if disagree:
-        print(f"the two sides disagree on {', '.join(disagree)}", file=sys.stderr)
-    return 1 if disagree else 0
+    return rows
 
 
-def quartiles(seconds: list[float]) -> str:
-    low, high = np.quantile(seconds, [0.25, 0.75])
-    return f"{1e3 * low:.2f} to {1e3 * high:.2f}"
+def signature(values: npt.NDArray[np.float32], cell: int) -> npt.NDArray[np.float32]:
+    """What OpenCV's EMD takes: mass, row and column of each square, mass summing to 1; the last squares may be cut."""
+    edges = [np.arange(0, size, cell) for size in values.shape]
+    mass = np.add.reduceat(np.add.reduceat(values.astype(np.float64), edges[0], 0), edges[1], 1)
+    middles = [
+        (each + np.minimum(each + cell, size)) / 2 / cell for each, size in zip(edges, values.shape, strict=True)
+    ]
+    rows, columns = np.meshgrid(*middles, indexing="ij")
+    return np.stack([mass / mass.sum(), rows, columns], 2).reshape(-1, 3).astype(np.float32)
+
+
+def version_of(package: str) -> str | None:
+    """The version of a package, None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def failures(report: dict[str, Any]) -> list[str]:
+    """What the metrics promise and the run did not show."""
+    speed = report["speed"]
+    missed = [
+        f"{name} differs by {each['largest_difference']:.1e}"
+        for name, each in speed["metrics"].items()
+        if each["largest_difference"] > (0.03 if metrics.METRICS[name].seeded else 1e-6)
+    ]
+    if speed["ratio"] < PROMISED_RATIO:
+        missed.append(f"{speed['ratio']:.1f} times as fast, promised are {PROMISED_RATIO}")
+    return missed
+
+
+# The page.
+
+
+def render(report: dict[str, Any]) -> dict[str, str]:
+    """The blocks of docs/metrics.md that hold numbers, by their names."""
+    return {"forms": render_forms(report["forms"]), "speed": render_speed(report), "emd": render_emd(report["emd"])}
+
+
+def render_forms(forms: dict[str, dict[str, float]]) -> str:
+    """A row a metric, a column a kind of map."""
+    lines = [f"| | {' | '.join(forms)} |", f"|---|{'---|' * len(forms)}"]
+    for name in FORMS:
+        cells = (f"{scores[name]:.3g}" for scores in forms.values())
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def render_speed(report: dict[str, Any]) -> str:
+    """The summary and a row a metric."""
+    speed, machine, versions = report["speed"], report["machine"], report["versions"]
+    exact = [row["largest_difference"] for name, row in speed["metrics"].items() if not metrics.METRICS[name].seeded]
+    drawn = [row["largest_difference"] for name, row in speed["metrics"].items() if metrics.METRICS[name].seeded]
+    other = f"pysaliency {speed['pysaliency']} where it has the form, else NumPy" if speed["pysaliency"] else "NumPy"
+    where = f"one thread of {machine['processor']}, CPU time" if speed["device"] == "cpu" else speed["device"]
+    low, high = speed["meter_quartiles_ms"]
+    slow, alone_ms = speed["straightforward_ms"], speed["alone_ms"]
+    lines = [
+        f"{speed['frames']:,} frames of {WIDTH} x {HEIGHT} with {FIXATIONS} fixations, all metrics but `emd`; {where};",
+        f"torch {versions['torch']}, NumPy {versions['numpy']}. The other side is {other} after the MATLAB code.",
+        "",
+        "| | ms a frame | times as fast |",
+        "|---|---|---|",
+        f"| straightforward | {slow:.1f} | 1 |",
+        f"| each function by itself | {alone_ms:.1f} | {slow / alone_ms:.1f} |",
+        f"| `ScoreMeter` | {speed['meter_ms']:.2f} (quartiles {low:.2f} to {high:.2f}) | {speed['ratio']:.1f} |",
+        "",
+        f"On the clock of that run {speed['ratio_on_the_clock']:.1f} times. The scores of both sides agree to "
+        f"{max(exact):.1e} where nothing is drawn, to {max(drawn):.1e} where something is.",
+        "",
+        "| ms a frame | by itself | straightforward |",
+        "|---|---|---|",
+        *(
+            f"| `{name}` | {row['alone_ms']:.2f} | {row['straightforward_ms']:.2f} |"
+            for name, row in speed["metrics"].items()
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def render_emd(rows: list[dict[str, Any]] | None) -> str:
+    """A row a grid."""
+    lines = ["| picture | squares | `emd` | ms | OpenCV's | ms |", "|---|---|---|---|---|---|"]
+    for row in rows or []:
+        (height, width), (down, across) = row["size"], row["grid"]
+        ours, theirs = (f"{row[each]:.4f}" for each in ("emd", "opencv"))
+        times = (f"{row[each]:.0f}" for each in ("ms", "opencv_ms"))
+        lines.append(f"| {width} x {height} | {down} x {across} | {ours} | {next(times)} | {theirs} | {next(times)} |")
+    return "\n".join(lines)
+
+
+def with_tables(page: str, report: dict[str, Any]) -> str:
+    """The page with the blocks between their markers."""
+    for name, block in render(report).items():
+        begin = f"<!-- bench_metrics: {name} -->"
+        before, rest = page.split(begin)
+        page = f"{before}{begin}\n\n{block}\n\n{END}{rest.split(END, 1)[1]}"
+    return page
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=1000)
+    parser.add_argument("--subset", type=int, default=40, help="frames that the straightforward code scores")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a promise is missed")
+    parser.add_argument("--json", type=Path, help="also write the results here")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/metrics.json and the tables of the page")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    report = {
+        "machine": describe_machine(),
+        "versions": describe_versions(),
+        "speed": measure_speed(arguments.frames, arguments.subset, arguments.batch, arguments.device),
+        "forms": measure_forms(),
+        "emd": measure_emd(),
+    }
+    print("\n\n".join(render(report).values()))
+    text = json.dumps(report, indent=1) + "\n"
+    if arguments.json:
+        arguments.json.write_text(text, encoding="utf-8")
+    if arguments.write_docs:
+        if report["emd"] is None or report["speed"]["pysaliency"] is None:
+            parser.error("the page compares with pysaliency and POT: install both before --write-docs")
+        (DOCS / "metrics.json").write_text(text, encoding="utf-8")
+        page = DOCS / "metrics.md"
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), report), encoding="utf-8")
+    missed = failures(report)
+    for failure in missed:
+        print(f"missed: {failure}", file=sys.stderr)
+    return 1 if arguments.check and missed else 0
 
 
 if __name__ == "__main__":

@@ -448,9 +448,9 @@ def emd(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps, *, cell: in
     EMD = min over flows f >= 0, with sum_j f_ij = P_i and sum_i f_ij = Q_j, of sum f_ij |x_i - x_j|, with P = S / sum S
     and Q = D / sum D, both summed over squares of `cell` pixels; distances are Euclidean between the middles of the
     squares, in units of `cell`. Solved exactly (network simplex of POT) on the CPU, one picture after the other, in
-    float64: 12 x 20 squares take about 5 ms, 24 x 32 about 110 ms. OpenCV's `EMD` agrees on 12 x 20 but stops early,
-    8 % off, on 24 x 32. The MATLAB code matches the histogram of the map to that of the ground truth before; that is
-    left out here, since it replaces the prediction.
+    float64: milliseconds for 12 x 20 squares, about a tenth of a second for 24 x 32. OpenCV's `EMD` stops short of the
+    optimum on the larger grid. The MATLAB code matches the histogram of the map to that of the ground truth before;
+    that is left out here, since it replaces the prediction.
 
     Args:
         saliency: (B, H, W) non-negative maps of any scale.
