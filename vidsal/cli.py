@@ -92,6 +92,8 @@ def _dispatch(arguments: list[str]) -> int:
         "bench": _bench_command,
         "export": _export_command,
         "data": _data_command,
+        "eval": _eval_command,
+        "compare": _compare_command,
     }
     parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command: vidsal COMMAND --help")
@@ -116,6 +118,8 @@ commands:
   weights  fetch or import the published weights, show and check those here
   bench    measure how fast a model is on this machine, stage by stage
   export   write a model as an ONNX file, for other runtimes
+  eval     score a model, or maps made elsewhere, against recorded gaze
+  compare  tell by how much two results of eval differ, and how surely
   data     check a data set on disk, or make densities of its fixations
 
 vidsal COMMAND --help shows a command's options. With VIDSAL_DEBUG=1 errors come with their traceback.
@@ -607,6 +611,81 @@ preprocessing and the card. docs/export.md describes inputs and outputs, with an
 """
 
 
+def _eval_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal eval` in, tables on disk, the scores and the path of their summary on stdout out."""
+    from vidsal.data.layouts import DATASETS
+    from vidsal.evaluate import EvalOptions, EvalProgress, evaluate, format_summary
+
+    parser = _Parser(prog="vidsal eval", description=_EVAL_DESCRIPTION)
+    parser.add_argument("name", metavar="NAME", help=f"which layout: {', '.join(DATASETS)}")
+    parser.add_argument("root", metavar="ROOT", type=Path, help="the folder the data set lies in")
+    help_option = "an option of the layout, as weather=Rainy; may be given several times"
+    parser.add_argument("--option", dest="data", metavar="KEY=VALUE", action="append", default=[], help=help_option)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr; errors stay")
+    configuration.add_flags(parser, EvalOptions, aliases={"model": "-m"})
+    given = vars(parser.parse_args(_hyphenated(arguments)))
+    name, root, data, quiet = (given.pop(key) for key in ("name", "root", "data", "quiet"))
+    chosen = _layout_options(name, data)
+    from vidsal.console import make_display, say
+
+    _share_cores()
+    with _Stop(quiet=quiet) as stop, make_display(name, unit="sequences", quiet=quiet) as display:
+
+        def show(progress: EvalProgress) -> None:
+            if progress.skipped is not None:
+                display.say(f"vidsal: warning: {progress.name}: left out: {progress.skipped}")
+            display.update(done=progress.done, total=progress.total, seconds=progress.seconds)
+
+        try:
+            options = configuration.resolve(EvalOptions, given)
+            if options.evaluation.maps is None:
+                _check_model(options.model.model)
+            result = evaluate(name, root, options=options, data_options=chosen, on_progress=show, should_stop=stop)
+        except ConfigError as error:
+            raise configuration.UsageError(_in_flags(str(error), EvalOptions)) from error
+        except KeyboardInterrupt:
+            stop.note_interrupt()
+            if not quiet:
+                display.say("vidsal: stopped; the same command goes on from the sequences that are done")
+            return stop.status
+    if not quiet:
+        for message in result.summary.messages:
+            say(f"vidsal: warning: {message}")
+    _print_out(format_summary(result.summary))
+    _print_out(str(result.files[0]))
+    return 1 if options.evaluation.strict and result.summary.skipped else 0
+
+
+_EVAL_DESCRIPTION = """\
+Score a model, or maps made elsewhere, against recorded gaze: frame by frame through the
+same pipe as vidsal run, under a stated protocol, beside baselines on the same frames.
+Finished sequences are kept: the same command goes on where it stopped.
+"""
+
+
+def _compare_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal compare` in, differences with intervals on stdout out."""
+    from vidsal.evaluate import compare, format_comparison
+
+    parser = _Parser(prog="vidsal compare", description=_COMPARE_DESCRIPTION)
+    parser.add_argument("first", metavar="A.json", type=Path, help="summary.json of vidsal eval, or its folder")
+    parser.add_argument("second", metavar="B.json", type=Path, help="another")
+    parser.add_argument("--force", action="store_true", help="compare results of different rules too, saying which")
+    parser.add_argument("--draws", type=_count, default=2000, metavar="N", help="resamples (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resamples (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    given = parser.parse_args(arguments)
+    made = compare(given.first, given.second, force=given.force, draws=given.draws, seed=given.seed)
+    _print_out(json.dumps(made.as_dict()) if given.json else format_comparison(made))
+    return 0
+
+
+_COMPARE_DESCRIPTION = """\
+Print by how much two results of vidsal eval differ, B less A, on the sequences that both
+have, with 95 % intervals over paired resamples of the sequences.
+"""
+
+
 def _data_command(arguments: list[str]) -> int:
     """Arguments of `vidsal data` in: hands them to one of its actions."""
     actions = {"check": _check_data, "density": _make_densities}
@@ -639,7 +718,18 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _open_data(name: str, root: Path, *, split: str, options: Sequence[str]) -> tuple[Dataset, dict[str, Any]]:
     """The data set that the arguments name, and the options of its layout that were given."""
-    from vidsal.data.layouts import DATASETS, open_dataset
+    from vidsal.data.layouts import open_dataset
+
+    chosen = _layout_options(name, options)
+    try:
+        return open_dataset(name, root, split=split, **chosen), chosen
+    except ConfigError as error:
+        raise configuration.UsageError(str(error)) from error
+
+
+def _layout_options(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """The options of a layout that stand as KEY=VALUE on the command line."""
+    from vidsal.data.layouts import DATASETS
 
     _check_choice(name, list(DATASETS), "data set")
     layout = DATASETS[name]
@@ -657,10 +747,7 @@ def _open_data(name: str, root: Path, *, split: str, options: Sequence[str]) -> 
             chosen[key] = known[key].convert(words.get(value, value))
         except ConfigError as error:
             raise configuration.UsageError(f"--option {text}: {error}") from error
-    try:
-        return open_dataset(name, root, split=split, **chosen), chosen
-    except ConfigError as error:
-        raise configuration.UsageError(str(error)) from error
+    return chosen
 
 
 def _check_data(arguments: list[str]) -> int:

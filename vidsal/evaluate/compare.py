@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,6 +69,13 @@ class Comparison:
     """In which rules the two differ; empty where they may be compared."""
     notes: tuple[str, ...]
     """What else a reader should know."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; what is not defined is None."""
+        values = dataclasses.asdict(self)
+        for one in values["differences"].values():
+            one.update({name: None for name in ("low", "high") if math.isnan(one[name])})
+        return values
 
 
 def differing_rules(first: Summary, second: Summary) -> list[str]:

@@ -43,6 +43,7 @@ from vidsal.evaluate.results import (
     read_summary,
     sequence_path,
     summarise,
+    version,
     write_sequence,
     write_summary,
     write_tables,
@@ -322,12 +323,10 @@ class _Plan:
 
     def key(self, found: Survey) -> str:
         """Of everything that the scores depend on."""
-        from vidsal import __version__
-
         wanted = self.options.evaluation
         source = {key: value for key, value in self.source_facts().items() if key != "device"}
         values = {
-            "version": __version__,
+            "version": version(),
             "dataset": [self.name, str(self.root.resolve()), self.split, self.data_options],
             "protocol": dataclasses.asdict(self.protocol),
             "references": self.references,
@@ -349,8 +348,6 @@ class _Plan:
         key: str,
         messages: list[str],
     ) -> Summary:
-        from vidsal import __version__
-
         wanted = self.options.evaluation
         scores, zero, by_sequence = summarise(
             sequences, averaging=self.protocol.averaging, draws=wanted.draws, seed=self.protocol.seed
@@ -383,7 +380,7 @@ class _Plan:
             },
         }
         return Summary(
-            version=__version__,
+            version=version(),
             commit=commit(),
             key=key,
             dataset={

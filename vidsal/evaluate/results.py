@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.metadata
 import json
 import math
 import os
@@ -39,6 +40,8 @@ __all__ = [
     "read_summary",
     "resamples",
     "sequence_path",
+    "summarise",
+    "version",
     "write_atomically",
     "write_sequence",
     "write_summary",
@@ -427,6 +430,14 @@ def read_summary(path: str | Path) -> Summary:
         return Summary(**values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged ({type(error).__name__}: {error}); run vidsal eval again") from error
+
+
+def version() -> str:
+    """Of vidsal; "0+unknown" for a checkout that was never installed."""
+    try:
+        return importlib.metadata.version("vidsal")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+unknown"
 
 
 def commit() -> str:
