@@ -36,6 +36,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -359,10 +360,10 @@ def at_peaks(peaks: Floats, clip: Labelled) -> list[float]:
 
 def long_shots(clip: Labelled) -> list[int]:
     """First frames of the shots after a cut that are long enough to recover in."""
-    starts = np.flatnonzero(clip.cut).tolist()
+    bounds = [*np.flatnonzero(clip.cut).tolist(), len(clip.cut)]
     return [
         start
-        for start, end in zip(starts, [*starts[1:], len(clip.cut)], strict=True)
+        for start, end in pairwise(bounds)
         if end - start >= SHOT_FRAMES and all(each is not None for each in clip.counts[start : start + SHOT_FRAMES])
     ]
 
