@@ -31,6 +31,7 @@ from vidsal.errors import CheckpointError, ConfigError, DecodeError, EncodeError
 
 if TYPE_CHECKING:
     from vidsal.data.layouts import Dataset
+    from vidsal.evaluate import EvalOptions
     from vidsal.model.checkpoint import SaliencyModel
     from vidsal.stream import Progress, RunOptions, RunReport
     from vidsal.streams import RunOutcome
@@ -621,11 +622,17 @@ def _eval_command(arguments: list[str]) -> int:
     parser.add_argument("root", metavar="ROOT", type=Path, help="the folder the data set lies in")
     help_option = "an option of the layout, as weather=Rainy; may be given several times"
     parser.add_argument("--option", dest="data", metavar="KEY=VALUE", action="append", default=[], help=help_option)
+    help_figures = "also draw the best, median and worst sequences, and the reliability of the density, to OUT/figures"
+    parser.add_argument("--figures", action="store_true", help=help_figures)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr; errors stay")
     configuration.add_flags(parser, EvalOptions, aliases={"model": "-m"})
     given = vars(parser.parse_args(_hyphenated(arguments)))
-    name, root, data, quiet = (given.pop(key) for key in ("name", "root", "data", "quiet"))
+    name, root, data, quiet, figures = (given.pop(key) for key in ("name", "root", "data", "quiet", "figures"))
     chosen = _layout_options(name, data)
+    if figures:
+        from vidsal.evaluate.figures import check_matplotlib
+
+        check_matplotlib()
     from vidsal.console import make_display, say
 
     _share_cores()
@@ -653,7 +660,17 @@ def _eval_command(arguments: list[str]) -> int:
             say(f"vidsal: warning: {message}")
     _print_out(format_summary(result.summary))
     _print_out(str(result.files[0]))
+    for path in _draw_figures(result.out, options, quiet=quiet) if figures else ():
+        _print_out(str(path))
     return 1 if options.evaluation.strict and result.summary.skipped else 0
+
+
+def _draw_figures(out: Path, options: EvalOptions, *, quiet: bool) -> tuple[Path, ...]:
+    from vidsal.evaluate.evaluation import open_source
+    from vidsal.evaluate.gallery import draw_evaluation
+
+    with _sequence_clock("figures", quiet=quiet) as on_progress:
+        return draw_evaluation(out, open_source(options), on_progress=on_progress)
 
 
 _EVAL_DESCRIPTION = """\

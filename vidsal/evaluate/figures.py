@@ -18,7 +18,7 @@ from vidsal.data.layouts import Fixations
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.evaluate.reliability import Reliability
 from vidsal.metrics import METRICS
-from vidsal.render import RenderOptions, overlay
+from vidsal.render import LEAST_SCALE, RenderOptions, overlay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,12 +154,9 @@ def _draw_cell(axes: Axes, name: str, row: SheetRow) -> None:
     if name == "frame":
         axes.imshow(row.picture, aspect="auto")
     elif name == "overlay":
-        drawn = overlay(
-            row.picture,
-            prediction / np.float32(prediction.size),
-            scale=float(prediction.max()) or 1.0,
-            options=RenderOptions(),
-        )
+        # The scale that `vidsal run` would choose: a vague map stays cool.
+        scale = max(LEAST_SCALE, float(prediction.max()))
+        drawn = overlay(row.picture, prediction / np.float32(prediction.size), scale=scale, options=RenderOptions())
         axes.imshow(drawn, aspect="auto")
     else:
         shown = prediction if name == "predicted" else truth
@@ -172,13 +169,15 @@ def _draw_cell(axes: Axes, name: str, row: SheetRow) -> None:
         if name == "recorded" and row.fixations is not None and len(row.fixations.points):
             scale = np.array([width / row.fixations.width, height / row.fixations.height])
             x, y = (row.fixations.points * scale).T
-            axes.scatter(x, y, s=5, facecolors="none", edgecolors="#7fd7ff", linewidths=0.5)
+            # Many points would hide the density below them.
+            size = min(5.0, max(0.8, 500 / len(x)))
+            axes.scatter(x, y, s=size, facecolors="none", edgecolors="#7fd7ff", linewidths=size / 10)
             axes.set_xlim(0, width)
             axes.set_ylim(height, 0)
 
 
 def plot_scores(
-    seconds: npt.NDArray[np.floating], scores: Mapping[str, Mapping[str, npt.NDArray[np.floating]]], *, title: str
+    seconds: npt.NDArray[np.floating], scores: Mapping[str, Mapping[str, npt.NDArray[np.float64]]], *, title: str
 ) -> Figure:
     """Every metric of one sequence over time, one panel each.
 
