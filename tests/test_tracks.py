@@ -362,7 +362,7 @@ def test_a_peak_that_keeps_its_speed_is_followed_with_the_lag_of_the_formula() -
     # A filter of one fixed cutoff, as steady at rest, trails far behind.
     fixed = peaks_at(points, times, TrackOptions(peak_filter="one-euro", peak_speed_gain=0.0))
     assert points[-1, 0] - fixed[-1, 0] == pytest.approx(170 / (2 * math.pi * EURO.peak_cutoff_hertz), rel=0.02)
-    assert lag < 0.25 * (points[-1, 0] - fixed[-1, 0])
+    assert lag < 0.35 * (points[-1, 0] - fixed[-1, 0])
 
 
 def test_the_filter_at_25_and_50_frames_a_second_agrees_at_the_same_instants() -> None:

@@ -28,7 +28,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
+import math
 import statistics
 import sys
 import time
@@ -36,7 +38,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -326,6 +327,16 @@ def changes_of(density: Sequence[npt.NDArray[np.float32] | None], clip: Labelled
     return changes
 
 
+def change_of_labels(clips: Sequence[Labelled]) -> float:
+    """What a perfect prediction would change by."""
+    return mean_of([value for clip in clips for value in changes_of(clip.density, clip)])
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """NaN where there is nothing."""
+    return statistics.fmean(values) if values else math.nan
+
+
 def peaks_of(maps: SaliencyBatch, *, steady: bool) -> Floats:
     """(T, 2) x and y of the peak as the table has it."""
     options = TrackOptions(peak_filter="one-euro" if steady else "none")
@@ -363,7 +374,7 @@ def long_shots(clip: Labelled) -> list[int]:
     bounds = [*np.flatnonzero(clip.cut).tolist(), len(clip.cut)]
     return [
         start
-        for start, end in pairwise(bounds)
+        for start, end in itertools.pairwise(bounds)
         if end - start >= SHOT_FRAMES and all(each is not None for each in clip.counts[start : start + SHOT_FRAMES])
     ]
 
@@ -441,10 +452,10 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         values: dict[str, Any] = {name: self.mean(name) for name in METRICS}
-        values["change"] = statistics.fmean(self.change)
+        values["change"] = mean_of(self.change)
         for steady, name in ((False, ""), (True, "_one_euro")):
-            values[f"flicker{name}"] = statistics.fmean(self.flicker[steady])
-            values[f"at_peak{name}"] = statistics.fmean(self.at_peak[steady])
+            values[f"flicker{name}"] = mean_of(self.flicker[steady])
+            values[f"at_peak{name}"] = mean_of(self.at_peak[steady])
         if self.after["known"]:
             values["recovery_missed"] = self.recovery("unknown")
             values["recovery_found"] = self.recovery("found") if self.after["found"] else None
@@ -579,7 +590,6 @@ def frames_text(frames: int | None) -> str:
 
 def tables(rows: Sequence[Row], clips: Sequence[Labelled]) -> str:
     """The tables in Markdown."""
-    labels = [value for clip in clips for value in changes_of(clip.density, clip)]
     lines = [
         "| state, smoothing | NSS | CC | AUC-J | SIM | KL | change, % | recurrent ms | total ms |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -591,7 +601,7 @@ def tables(rows: Sequence[Row], clips: Sequence[Labelled]) -> str:
         lines.append(
             f"| {label} | {scores} | {100 * each['change']:.2f} | {spent['recurrent']:.2f} | {spent['total']:.2f} |"
         )
-    lines.append(f"| the labels themselves | | | | | | {100 * statistics.fmean(labels):.2f} | | |")
+    lines.append(f"| the labels themselves | | | | | | {100 * change_of_labels(clips):.2f} | | |")
     cuts = any("recovery_missed" in each for each in values.values())
     recovered = " recovery, cut found | recovery, cut missed |" if cuts else ""
     lines += [
@@ -632,7 +642,7 @@ def report(rows: Sequence[Row], clips: Sequence[Labelled], predicted_cuts: tuple
     return f"{head}\n\n{tables(rows, clips)}\n\n{tail}"
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+def draw(rows: Sequence[Row], clips: Sequence[Labelled], path: Path) -> None:
     """The plot: NSS after a cut, and accuracy against steadiness.
 
     Raises:
@@ -667,7 +677,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         "motion": ("^", "motion"),
         "gaussian": ("D", "gaussian"),
     }
-    for row in rows:
+    right.axvline(100 * change_of_labels(clips), color="0.8", linewidth=1, zorder=0, label="the labels' own change")
+    # Neighbours of equal change would write over each other.
+    places = itertools.cycle([(6, 3), (6, -9), (-25, 3), (-25, -9)])
+    for row in sorted(rows, key=lambda row: row.as_dict()["change"]):
         values, state = row.as_dict(), row.way.recurrence.state
         marker = styles[row.way.smoothing][0]
         colour = "tab:red" if state == "carry" else "0.45"
@@ -676,7 +689,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             row.way.label.partition(", ")[0].split()[1] + ("?" if row.way.cuts == "unknown" else ""),
             (100 * values["change"], values["nss"]),
             textcoords="offset points",
-            xytext=(5, 4),
+            xytext=next(places),
             fontsize=7,
             color=colour,
         )
@@ -734,6 +747,17 @@ def ablate(
     return rows, (cuts, found, wrong)
 
 
+def count_from(least: int) -> Callable[[str], int]:
+    """Reads a whole number of at least this."""
+
+    def count(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+        return int(text)
+
+    return count
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -741,10 +765,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", nargs=2, metavar=("NAME", "ROOT"), help="clips of a data set on disk instead")
     parser.add_argument("--split", default="all", help="of the data set (default: all)")
     parser.add_argument("--model", default="sam-lite", help="name of a preset or path of a checkpoint")
-    parser.add_argument("--clips", type=int, default=12, help="clips of each set (default: 12)")
-    parser.add_argument("--frames", type=int, default=36, help="frames of a clip (default: 36)")
+    parser.add_argument("--clips", type=count_from(1), default=12, help="clips of each set (default: 12)")
+    parser.add_argument("--frames", type=count_from(2), default=36, help="frames of a clip (default: 36)")
     parser.add_argument("--rate", type=float, default=25.0, help="frames a second of a made clip (default: 25)")
-    parser.add_argument("--rounds", type=int, default=30, help="rounds of the cost (default: 30)")
+    parser.add_argument("--rounds", type=count_from(1), default=30, help="rounds of the cost (default: 30)")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     parser.add_argument("--plot", type=Path, help="draw the plot here")
     parser.add_argument("--write-docs", action="store_true", help="write tables and plot into docs/")
@@ -767,7 +791,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         numbers = {row.way.label: row.as_dict() for row in rows}
         given.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     if given.plot or given.write_docs:
-        draw(rows, given.plot or PLOT)
+        draw(rows, clips, given.plot or PLOT)
     if given.write_docs:
         PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
     said = failures(rows) if given.check else []

@@ -76,7 +76,7 @@ class TrackOptions:
     """Steady peak_x and peak_y over time: none, or one-euro, which holds a peak at rest and follows one that moves."""
     peak_cutoff_hertz: float = 1.0
     """Cutoff of the one-euro filter for a peak at rest, in hertz: lower jitters less and sets off later."""
-    peak_speed_gain: float = 20.0
+    peak_speed_gain: float = 10.0
     """Hertz by which that cutoff rises at a speed of one picture's diagonal a second: higher lags less."""
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class TrackOptions:
                 f"peak_cutoff_hertz is {self.peak_cutoff_hertz}; it must be a positive number of hertz. Try 1."
             )
         if not 0.0 <= self.peak_speed_gain < math.inf:
-            raise ConfigError(f"peak_speed_gain is {self.peak_speed_gain}; it must be 0 or a positive number. Try 20.")
+            raise ConfigError(f"peak_speed_gain is {self.peak_speed_gain}; it must be 0 or a positive number. Try 10.")
         if not 0.0 < self.region_min_peak <= 1.0:
             raise ConfigError(f"region_min_peak is {self.region_min_peak}; it must be above 0 and at most 1. Try 0.25.")
         if not 0.0 <= self.region_memory_seconds < math.inf:
