@@ -146,7 +146,8 @@ def read_sequence(path: Path, *, key: str | None = None) -> SequenceScores | Non
         key: that it must have been written with; None: any.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: of a damaged file NumPy would leave it open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             if key is not None and header["key"] != key:
                 return None

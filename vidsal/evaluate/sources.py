@@ -187,8 +187,9 @@ class FolderSource:
       the ordinals in `index` or in order;
     - a picture for each frame beside those of other sequences, by the frame's name, where that is unique.
 
-    NAME may stand without the ending of a still, and without the brackets of a part of a run (`01[3500:4000]`): then
-    maps are those of the whole run. Pictures are read at their full depth, colour ones as the mean of the channels.
+    NAME may stand without the ending of a file, without the folders of a still but for the last, and without the
+    brackets of a part of a run (`01[3500:4000]`): then maps are those of the whole run. Pictures are read at their full
+    depth, colour ones as the mean of the channels.
     """
 
     root: Path
@@ -253,8 +254,9 @@ class FolderSource:
                 return _read_video(path, ordinals, exact)
         if sequence.kind == "still" and (file := _picture(self.root, name)) is not None:
             return _read_pictures([file])
-        # Names that are only numbers come again in every sequence.
-        if not any(Path(frame.name).stem.isdecimal() for frame in chosen) or sequence.kind == "still":
+        # Names that are only numbers come again in every sequence, and those of pictures may in every folder.
+        plain = sequence.kind == "still" or not any(Path(frame.name).stem.isdecimal() for frame in chosen)
+        if plain and "/" not in sequence.name:
             files = [_picture(self.root, Path(frame.name).stem) for frame in chosen]
             if files and files[0] is not None:
                 missing = [frame.name for frame, file in zip(chosen, files, strict=True) if file is None]
@@ -290,7 +292,11 @@ def _names(sequence: LabelledSequence) -> list[tuple[str, int]]:
     whole = re.sub(r"\[\d*:\d*\]$", "", sequence.name)
     if whole != sequence.name:
         names.append((whole, sequence.first))
-    if Path(sequence.name).suffix:
+    if sequence.kind == "still":
+        # trainSet/Action/001.jpg is also Action/001, but never 001: every folder has one.
+        parts = Path(sequence.name).with_suffix("").parts
+        names += [("/".join(parts[drop:]), 0) for drop in range(max(1, len(parts) - 1))]
+    elif Path(sequence.name).suffix:
         names.append((str(Path(sequence.name).with_suffix("")), 0))
     return names
 
@@ -308,7 +314,8 @@ def _read_pictures(files: Sequence[Path]) -> Iterator[_Map]:
 
 def _read_arrays(path: Path, ordinals: Sequence[int], exact: int | None) -> Iterator[_Map]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: of a damaged file NumPy would leave it open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             index = archive.get("index")
             name = next((name for name in ("log_density", *_ARRAYS) if name in archive), None)
             if name is None:

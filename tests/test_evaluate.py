@@ -1,0 +1,749 @@
+"""Evaluation from end to end on made data sets: what is scored, what is kept, what is told, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from layout_fixtures import (
+    HEIGHT,
+    WIDTH,
+    as_rgb,
+    density,
+    fixation_map,
+    make_cat2000,
+    make_dhf1k,
+    make_dreyeve,
+    make_hollywood,
+    make_simple,
+    picture,
+    write,
+)
+from made import make_checkpoint, make_stills
+from media import make_video
+
+from vidsal import metrics
+from vidsal.cli import main
+from vidsal.data.layouts import open_dataset
+from vidsal.errors import ConfigError, DatasetError, EncodeError
+from vidsal.evaluate import (
+    EvalOptions,
+    EvalProgress,
+    Evaluation,
+    EvaluationOptions,
+    FolderSource,
+    ModelSource,
+    evaluate,
+    format_summary,
+    read_scores,
+    read_summary,
+    score_predictor,
+)
+from vidsal.evaluate.references import gather_means, left_out_viewers, partner_of
+from vidsal.evaluate.results import read_sequence, sequence_path, write_sequence
+from vidsal.evaluate.score import quantise, resize_map
+from vidsal.locks import try_to_lock
+from vidsal.model.checkpoint import load_model
+from vidsal.smooth import SmoothOptions
+from vidsal.stream import ModelOptions, OutputOptions, RunOptions, run
+
+FAST = ("nss", "cc", "kl", "auc_judd")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hollywood-2: four shots of 3, 5, 2 and 1 frames to test on, one to train on."""
+    return make_hollywood(tmp_path_factory.mktemp("hollywood") / "set")
+
+
+def judged(name: str, root: Path, out: Path, model: str, **wanted: Any) -> Evaluation:
+    data = wanted.pop("data", None)
+    stages = {stage: wanted.pop(stage) for stage in ("recurrence", "cuts", "smooth") if stage in wanted}
+    on_progress, should_stop = wanted.pop("on_progress", None), wanted.pop("should_stop", None)
+    wanted = {"baselines": "none", "metrics": ",".join(FAST), **wanted}
+    options = EvalOptions(
+        evaluation=EvaluationOptions(out=out, **wanted), model=ModelOptions(model=model, device="cpu"), **stages
+    )
+    return evaluate(name, root, options=options, data_options=data, on_progress=on_progress, should_stop=should_stop)
+
+
+def value(result: Evaluation, metric: str, source: str = "model") -> float:
+    return result.summary.scores[source][metric].value
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def write_maps(root: Path, made: dict[str, dict[str, np.ndarray]]) -> Path:
+    """Folder, then file name, to the grey picture to write."""
+    for folder, files in made.items():
+        for file, values in files.items():
+            write(root / folder / file, values)
+    return root
+
+
+def truth_of_films(root: Path, *, shift: int = 0) -> Path:
+    """Maps that are the recorded densities themselves, moved by some frames' worth of place."""
+    shots = {"actioncliptest00001_1": (3, 3), "actioncliptest00001_2": (6, 5), "actioncliptest00001_10": (11, 2)}
+    shots["actioncliptest00002_1"] = (3, 1)
+    for name, (first, count) in shots.items():
+        clip = name.rpartition("_")[0]
+        for number in range(first, first + count):
+            write(root / name / f"{clip}_{number:05d}.png", density(number + shift))
+    return root
+
+
+# What is scored.
+
+
+def test_the_maps_scored_are_those_that_run_writes(films: Path, model: str, tmp_path: Path) -> None:
+    shot = films / "testing" / "actioncliptest00001_2"
+    options = RunOptions(
+        model=ModelOptions(model=model, device="cpu"),
+        smooth=SmoothOptions(smoothing="none"),
+        output=OutputOptions(output=tmp_path, video=False, table="none", maps="npz"),
+    )
+    (made,) = run(shot / "images", options=options).files
+    with np.load(made) as archive:
+        expected = np.exp(archive["log_density"].astype(np.float32))
+    dataset = open_dataset("hollywood2", films, split="test")
+    sequence = next(each for each in dataset if each.name == shot.name)
+    source = ModelSource(load_model(model, device="cpu"), smooth=SmoothOptions(smoothing="none"), batch_size=2)
+    found = {frame.index: values for frame, values in source.maps(sequence, range(5))}
+    assert list(found) == [0, 1, 2, 3, 4]
+    for index, values in found.items():
+        np.testing.assert_allclose(values, expected[index], rtol=2e-2)  # the file holds logarithms in 16 bits
+    assert np.abs(found[0] - found[4]).max() > 1e-5
+
+
+def test_the_state_is_carried_to_the_frames_that_are_scored(films: Path, model: str) -> None:
+    dataset = open_dataset("hollywood2", films, split="test")
+    sequence = dataset.sequences[1]
+    source = ModelSource(load_model(model, device="cpu"), smooth=SmoothOptions(smoothing="none"))
+    every = {frame.index: values for frame, values in source.maps(sequence, range(5))}
+    ((frame, alone),) = source.maps(sequence, [4])
+    assert frame.index == 4
+    np.testing.assert_allclose(alone, every[4], rtol=1e-5)
+    # Seen by itself, the same frame gets another map: the state does matter.
+    ((_, fresh),) = source.maps(dataclasses.replace(sequence, first=4), [0])
+    assert np.abs(fresh - every[4]).max() > 1e-6
+
+
+def test_a_filter_that_looks_ahead_sees_the_frames_behind_those_scored(films: Path, model: str) -> None:
+    sequence = open_dataset("hollywood2", films, split="test").sequences[1]
+    source = ModelSource(load_model(model, device="cpu"), smooth=SmoothOptions(smoothing="gaussian"))
+    assert not source.causal and source.facts["causal"] is False
+    every = {frame.index: values for frame, values in source.maps(sequence, range(5))}
+    ((_, alone),) = source.maps(sequence, [1])
+    np.testing.assert_allclose(alone, every[1], rtol=1e-5)
+
+
+def test_a_prediction_that_is_the_recorded_density_scores_perfectly(films: Path, tmp_path: Path) -> None:
+    perfect = judged("hollywood2", films, tmp_path / "a", "", maps=truth_of_films(tmp_path / "maps"))
+    assert value(perfect, "cc") == pytest.approx(1, abs=1e-6)
+    assert value(perfect, "kl") == pytest.approx(0, abs=1e-6)
+    wrong = judged("hollywood2", films, tmp_path / "b", "", maps=truth_of_films(tmp_path / "off", shift=3))
+    assert value(wrong, "cc") < 0.9 and value(wrong, "kl") > 0.1
+
+
+def test_scores_are_those_of_the_metrics_at_the_size_of_what_was_recorded(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps", shift=1)
+    small = tmp_path / "small"
+    for file in maps.rglob("*.png"):
+        half = cv2.resize(
+            cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA
+        )
+        write(small / file.relative_to(maps), half)
+    made = judged("hollywood2", films, tmp_path / "out", "", maps=small)
+    row = next(row for row in rows_of(made.out / "frames.csv") if row["frame"] == "actioncliptest00001_00004.png")
+    grey = cv2.imread(str(small / "actioncliptest00001_1" / row["frame"]), cv2.IMREAD_GRAYSCALE).astype(np.float32)
+    large = torch.from_numpy(cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR))[None]
+    truth = torch.from_numpy(density(4).astype(np.float32))[None]
+    points = torch.from_numpy(fixation_map(4, value=1).astype(np.float32))[None]
+    assert float(row["cc"]) == pytest.approx(float(metrics.cc(large, truth)), abs=1e-6)
+    assert float(row["kl"]) == pytest.approx(float(metrics.kl(large, truth)), abs=1e-5)
+    assert float(row["nss"]) == pytest.approx(float(metrics.nss(large, points)), abs=1e-5)
+    assert float(row["auc_judd"]) == pytest.approx(float(metrics.auc_judd(large, points)), abs=1e-6)
+
+
+def test_what_the_data_do_not_have_is_not_scored_and_said(tmp_path: Path, model: str) -> None:
+    root = make_dreyeve(tmp_path / "set", frames=6)
+    made = judged("dreyeve", root, tmp_path / "out", model, split="test")
+    assert math.isnan(value(made, "nss")) and not math.isnan(value(made, "cc"))
+    assert json.loads((made.out / "summary.json").read_text())["scores"]["model"]["nss"]["value"] is None
+    assert "not there: nss, auc_judd" in format_summary(made.summary)
+    assert all(row["nss"] == "" for row in rows_of(made.out / "frames.csv"))
+
+
+def test_stills_are_sequences_of_one_frame_from_the_zero_state(tmp_path: Path, model: str) -> None:
+    from vidsal.data.fixations import load_stills
+    from vidsal.evaluate import model_predictor
+
+    root = make_stills(tmp_path / "set", count=4)
+    made = judged("simple", root, tmp_path / "out", model, split="all")
+    loaded = load_model(model, device="cpu")
+    # The still's own scorer shows the model the whole picture, the pipe a smaller one: near, not equal.
+    direct = score_predictor(model_predictor(loaded), load_stills(root))
+    for metric in ("nss", "cc", "auc_judd"):
+        assert value(made, metric) == pytest.approx(direct[metric], abs=0.03)
+    assert made.summary.sequences == made.summary.frames == 4
+
+
+def test_driving_is_scored_from_video_files_with_their_scenarios(tmp_path: Path, model: str) -> None:
+    root = make_dreyeve(tmp_path / "set", frames=12)
+    made = judged("dreyeve", root, tmp_path / "out", model, split="all", metrics="cc")
+    # Frame 4 of run 1 (counted from 1) and 12 of run 38 are in missing_gt.txt.
+    assert made.summary.frames == 3 * 12 - 2 and made.summary.left_out == {"bad": 2}
+    scenarios = {(row["scenario"], row["value"]): row for row in rows_of(made.out / "scenarios.csv")}
+    assert {"time_of_day", "weather", "landscape", "driver", "attention"} == {name for name, _ in scenarios}
+    sunny = scenarios["weather", "Sunny"]
+    frames = rows_of(made.out / "frames.csv")
+    own = [float(row["cc"]) for row in frames if row["sequence"] in ("01", "38")]
+    assert int(sunny["sequences"]) == 2 and int(sunny["frames"]) == len(own)
+    assert float(sunny["cc_over_frames"]) == pytest.approx(np.mean(own), abs=1e-6)
+    by_run = [np.mean([float(row["cc"]) for row in frames if row["sequence"] == run]) for run in ("01", "38")]
+    assert float(sunny["cc_over_sequences"]) == pytest.approx(np.mean(by_run), abs=1e-6)
+    # Frames 3 to 5 of run 1 have the code k; frame 4 is left out.
+    assert int(scenarios["attention", "k"]["frames"]) == 2
+
+
+def test_the_tables_are_the_same_in_parquet(films: Path, model: str, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    plain = judged("hollywood2", films, tmp_path / "a", model)
+    made = judged("hollywood2", films, tmp_path / "b", model, table="parquet")
+    for name in ("frames", "sequences", "scenarios"):
+        rows = rows_of(plain.out / f"{name}.csv")
+        table = parquet.read_table(made.out / f"{name}.parquet").to_pylist()
+        assert list(table[0]) == list(rows[0]) and len(table) == len(rows)
+        for one, other in zip(table, rows, strict=True):
+            assert all(
+                (other[key] == "" if each is None else str(each) == other[key])
+                if not isinstance(each, float)
+                else float(other[key]) == pytest.approx(each, rel=1e-8)
+                for key, each in one.items()
+            )
+
+
+# Means, and what they rest on.
+
+
+def test_averages_follow_the_definition(films: Path, model: str, tmp_path: Path) -> None:
+    made = judged("hollywood2", films, tmp_path / "out", model)
+    frames = rows_of(made.out / "frames.csv")
+    shots = sorted({row["sequence"] for row in frames})
+    by_shot = [[float(row["cc"]) for row in frames if row["sequence"] == shot] for shot in shots]
+    assert sorted(map(len, by_shot)) == [1, 2, 3, 5]
+    one = made.summary.scores["model"]["cc"]
+    assert one.over_frames == pytest.approx(np.mean(np.concatenate(by_shot)), abs=1e-8)
+    assert one.over_sequences == one.value == pytest.approx(np.mean([np.mean(shot) for shot in by_shot]), abs=1e-8)
+    assert one.over_frames != pytest.approx(one.over_sequences, abs=1e-4)
+    assert one.low <= one.value <= one.high and (one.frames, one.sequences) == (11, 4)
+    table = {row["sequence"]: float(row["cc"]) for row in rows_of(made.out / "sequences.csv")}
+    assert table[shots[0]] == pytest.approx(np.mean(by_shot[0]), abs=1e-6)
+
+
+def test_the_summary_states_what_was_done(films: Path, model: str, tmp_path: Path) -> None:
+    made = judged("hollywood2", films, tmp_path / "out", model, protocol="unisal", metrics=None, seed=3)
+    stored = read_summary(made.out)
+    assert stored.protocol["name"] == "unisal" and stored.protocol["seed"] == 3
+    assert stored.protocol["averaging"] == "sequences" and stored.protocol["bits"] is None
+    assert stored.protocol["epsilons"]["kl"] == pytest.approx(2.22e-16, rel=1e-2)
+    assert len(stored.source["sha256"]) == 64 and stored.source["causal"] is True
+    assert stored.dataset["split"] == "test" and stored.dataset["published"] == 3558
+    text = format_summary(stored)
+    for part in ("protocol unisal", "seed 3", "resamples", "enlarged bilinearly", f"vidsal {stored.version}"):
+        assert part in text
+
+
+# Baselines.
+
+
+def test_baselines_are_scored_on_the_same_frames(films: Path, model: str, tmp_path: Path) -> None:
+    made = judged("hollywood2", films, tmp_path / "out", model, baselines="centre-prior,mean-density,shuffled,uniform")
+    frames = rows_of(made.out / "frames.csv")
+    own = [(row["sequence"], row["frame"]) for row in frames if row["source"] == "model"]
+    for name in ("centre-prior", "mean-density", "shuffled", "uniform"):
+        assert [(row["sequence"], row["frame"]) for row in frames if row["source"] == name] == own
+    assert value(made, "nss", "uniform") == pytest.approx(0, abs=1e-9)
+    assert value(made, "auc_judd", "uniform") == pytest.approx(0.5, abs=1e-9)
+
+
+def test_all_baselines_run_and_the_viewers_beat_chance(tmp_path: Path, model: str) -> None:
+    root = make_stills(tmp_path / "set", count=3)
+    made = judged("simple", root, tmp_path / "out", model, split="all", baselines="all")
+    expected = ["centre-prior", "mean-density", "shuffled", "spectral-residual", "itti-koch", "gbvs", "inter-observer"]
+    assert list(made.summary.scores) == ["model", *expected]
+    assert value(made, "nss", "inter-observer") > 3  # all viewers looked at the disc
+    assert math.isnan(value(made, "cc", "inter-observer"))
+    assert "not there" not in "".join(made.summary.baselines.values())
+
+
+def test_the_ceiling_is_the_density_of_the_others_at_the_fixations_of_the_one_left_out() -> None:
+    from vidsal.data.layouts import Fixations
+
+    points = [[8.5, 8.5], [8.5, 8.5], [24.5, 20.5], [24.5, 20.5], [24.5, 20.5]]
+    seen = Fixations.on_picture(points, height=32, width=32, viewers=[0, 1, 2, 2, 2])
+    others, own, weights = left_out_viewers(seen, height=32, width=32) or pytest.fail("no viewers")
+    assert weights.tolist() == [1, 1, 3] and [len(each) for each in own] == [1, 1, 3]
+    # The third viewer's spot is only known to the first two, and theirs to each other and not to the third alone.
+    assert others[0][20, 24] > others[0][8, 8] > 10 * others[0][30, 2]
+    assert others[2][8, 8] > 100 * others[2][20, 24]
+    np.testing.assert_allclose(others.sum((1, 2)), 1, rtol=1e-5)
+    alone = Fixations.on_picture(points[:2], height=32, width=32, viewers=[7, 7])
+    assert left_out_viewers(alone, height=32, width=32) is None
+
+
+def test_where_nobody_tells_viewers_apart_the_ceiling_is_missing_and_the_summary_says_so(
+    films: Path, model: str, tmp_path: Path
+) -> None:
+    made = judged("hollywood2", films, tmp_path / "out", model, baselines="inter-observer")
+    assert math.isnan(value(made, "nss", "inter-observer"))
+    assert "not there" in made.summary.baselines["inter-observer"]
+
+
+def test_the_shuffled_density_comes_from_another_sequence() -> None:
+    names = ["a", "b", "c", "d"]
+    partners = {name: partner_of(name, names, seed=0) for name in names}
+    assert all(partner in names and partner != name for name, partner in partners.items())
+    assert partners == {name: partner_of(name, names[::-1], seed=0) for name in names}
+    assert partner_of("a", ["a"], seed=0) is None
+
+
+def test_the_mean_density_knows_nothing_of_what_is_scored(tmp_path: Path) -> None:
+    # Two sequences that look left in the training split, two that look right in the test split.
+    shots = {"actioncliptrain00001_1": (3, 3), "actioncliptest00001_1": (3, 3)}
+    root = make_hollywood(tmp_path / "set", shots=shots)
+    for name, column in (("actioncliptrain00001_1", 8), ("actioncliptest00001_1", 56)):
+        part = "training" if "train" in name else "testing"
+        for file in (root / part / name / "maps").iterdir():
+            values = np.zeros((HEIGHT, WIDTH), np.uint8)
+            values[20:28, column - 4 : column + 4] = 255
+            write(file, values)
+    maps = tmp_path / "maps" / "actioncliptest00001_1"
+    for file in (root / "testing" / "actioncliptest00001_1" / "maps").iterdir():
+        write(maps / file.name, np.full((HEIGHT, WIDTH), 9, np.uint8))
+    trained = judged("hollywood2", root, tmp_path / "a", "", maps=maps.parent, baselines="mean-density")
+    assert "training split" in trained.summary.baselines["mean-density"]
+    assert value(trained, "cc", "mean-density") < 0
+    # The only scored sequence is left out of its own mean, too.
+    alone = judged(
+        "hollywood2", root, tmp_path / "b", "", maps=tmp_path / "maps", baselines="mean-density", split="test"
+    )
+    assert value(alone, "cc", "mean-density") < 0
+
+
+def test_without_a_training_split_the_mean_is_of_the_others(tmp_path: Path) -> None:
+    dataset = open_dataset("simple", make_stills(tmp_path / "set", count=4), split="all")
+    means, messages = gather_means(dataset, splits=("all", "train", "val"), options={})
+    assert "of the other sequences" in means.note and not messages
+    made = means.of("002.png")
+    assert made is not None and made.sum() == pytest.approx(1, abs=1e-4)
+    others = [next(iter(each)).density() for each in dataset if each.name != "002.png"]
+    mean = np.mean([resize_map(each, *made.shape) for each in others if each is not None], axis=0)
+    np.testing.assert_allclose(made, 0.99 * mean / mean.sum() + 0.01 / made.size, atol=1e-7)
+    # Nobody else's: a sequence alone has no mean.
+    alone = dataclasses.replace(dataset, sequences=dataset.sequences[:1])
+    assert gather_means(alone, splits=("all",), options={})[0].of("000.png") is None
+
+
+# Maps made elsewhere.
+
+
+def test_the_models_own_maps_written_by_run_score_as_the_model_does(tmp_path: Path, model: str) -> None:
+    root = make_simple(tmp_path / "set")
+    for name in ("images", "fixations.csv"):
+        (root / name).rename(tmp_path / name)
+    maps = tmp_path / "maps"
+    for name in ("one", "two"):
+        options = RunOptions(
+            model=ModelOptions(model=model, device="cpu"),
+            output=OutputOptions(output=maps, video=False, table="none", maps="npz" if name == "one" else "mkv"),
+        )
+        run(root / "videos" / f"{name}.mp4", options=options)
+    assert sorted(path.name for path in maps.iterdir() if "lock" not in path.name) == [
+        "one.vidsal.maps.npz",
+        "two.vidsal.maps.mkv",
+    ]
+    direct = judged("simple", root, tmp_path / "a", model, split="all")
+    made = judged("simple", root, tmp_path / "b", "", split="all", maps=maps)
+    for metric in FAST:
+        assert value(made, metric) == pytest.approx(value(direct, metric), abs=2e-3)
+    assert made.summary.source["kind"] == "maps" and made.summary.source["causal"] is None
+
+
+def test_maps_are_matched_by_name_not_by_place(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    # A map too many, which sorts first, moves nothing.
+    write(maps / "actioncliptest00001_2" / "actioncliptest00001_00001.png", density(40))
+    assert value(judged("hollywood2", films, tmp_path / "a", "", maps=maps), "cc") == pytest.approx(1, abs=1e-6)
+
+
+def test_maps_named_otherwise_are_matched_by_order_if_they_are_as_many(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    for folder in maps.iterdir():
+        for place, file in enumerate(sorted(folder.iterdir()), 1):
+            file.rename(folder / f"{place}.png")
+    assert value(judged("hollywood2", films, tmp_path / "a", "", maps=maps), "cc") == pytest.approx(1, abs=1e-6)
+    (maps / "actioncliptest00001_2" / "5.png").unlink()
+    made = judged("hollywood2", films, tmp_path / "b", "", maps=maps)
+    assert "4 maps for 5 frames" in made.summary.skipped["actioncliptest00001_2"]
+
+
+def test_maps_may_lie_flat_where_the_frames_have_names_of_their_own(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for file in maps.rglob("*.png"):
+        file.rename(flat / file.name)
+    assert value(judged("hollywood2", films, tmp_path / "a", "", maps=flat), "cc") == pytest.approx(1, abs=1e-6)
+
+
+def test_numbers_alone_are_never_taken_for_names_in_a_flat_folder(tmp_path: Path) -> None:
+    root = make_dhf1k(tmp_path / "set", numbers=(601, 602), frames=3)
+    for number in (1, 2, 3):
+        write(tmp_path / "maps" / f"{number:04d}.png", density(number))
+    with pytest.raises(DatasetError, match="not one frame"):
+        judged("dhf1k", root, tmp_path / "out", "", maps=tmp_path / "maps")
+
+
+def test_a_video_of_maps_has_a_map_for_every_frame(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    shot = maps / "actioncliptest00001_2"
+    files = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in sorted(shot.iterdir())]
+    for file in shot.iterdir():
+        file.unlink()
+    shot.rmdir()
+    kind: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "codec": "ffv1", "pix_fmt": "gray"}
+    make_video(maps / f"{shot.name}.mkv", frames=5, picture=lambda k: as_rgb(files[k]), **kind)
+    whole = judged("hollywood2", films, tmp_path / "a", "", maps=maps)
+    assert value(whole, "cc") == pytest.approx(1, abs=1e-3)
+    make_video(maps / f"{shot.name}.mkv", frames=4, picture=lambda k: as_rgb(files[k]), **kind)
+    made = judged("hollywood2", films, tmp_path / "b", "", maps=maps)
+    assert "4 maps for 5 frames" in made.summary.skipped[shot.name]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_arrays_are_matched_by_their_index_or_their_order(films: Path, tmp_path: Path, named: bool) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    shot = maps / "actioncliptest00001_2"
+    values = np.stack([density(number) for number in range(6, 11)])
+    for file in shot.iterdir():
+        file.unlink()
+    shot.rmdir()
+    if named:
+        np.savez(maps / f"{shot.name}.npz", saliency=values[::-1], index=np.arange(5)[::-1])
+    else:
+        np.savez(maps / f"{shot.name}.npz", saliency=values)
+    assert value(judged("hollywood2", films, tmp_path / "a", "", maps=maps), "cc") == pytest.approx(1, abs=1e-6)
+    np.savez(maps / f"{shot.name}.npz", saliency=values[:3])
+    made = judged("hollywood2", films, tmp_path / "b", "", maps=maps)
+    assert "3 maps for 5 frames" in made.summary.skipped[shot.name]
+    np.savez(maps / f"{shot.name}.npz", other=values)
+    made = judged("hollywood2", films, tmp_path / "c", "", maps=maps)
+    assert "holds other; expected" in made.summary.skipped[shot.name]
+
+
+def test_maps_of_stills_may_leave_out_folder_and_ending(tmp_path: Path) -> None:
+    root = make_cat2000(tmp_path / "set")
+    for category, numbers in (("Action", (1, 2, 10)), ("Pattern", (134,))):
+        for number in numbers:
+            write(tmp_path / "maps" / category / f"{number:03d}.png", density(number))
+    made = judged("cat2000", root, tmp_path / "out", "", split="train", maps=tmp_path / "maps")
+    assert value(made, "cc") > 0.99  # the published maps are JPEGs
+
+
+def test_a_map_of_zeros_is_a_bad_prediction_and_not_an_error(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    write(maps / "actioncliptest00002_1" / "actioncliptest00002_00003.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    made = judged("hollywood2", films, tmp_path / "out", "", maps=maps)
+    row = next(row for row in rows_of(made.out / "frames.csv") if row["sequence"] == "actioncliptest00002_1")
+    assert float(row["nss"]) == 0 and float(row["cc"]) == 0 and float(row["zero_mass"]) == pytest.approx(1)
+
+
+def test_a_map_that_is_not_finite_is_refused(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    shot = maps / "actioncliptest00002_1"
+    (shot / "actioncliptest00002_00003.png").unlink()
+    shot.rmdir()
+    np.savez(maps / f"{shot.name}.npz", saliency=np.full((1, HEIGHT, WIDTH), np.nan))
+    made = judged("hollywood2", films, tmp_path / "out", "", maps=maps)
+    assert "NaN" in made.summary.skipped[shot.name]
+
+
+# What cannot be read.
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A set of which one shot lacks a map, and one picture of another is no picture."""
+    root = make_hollywood(tmp_path / "broken")
+    (root / "testing" / "actioncliptest00001_2" / "maps" / "actioncliptest00001_00008.png").unlink()
+    (root / "testing" / "actioncliptest00001_10" / "images" / "actioncliptest00001_00012.png").write_bytes(b"no")
+    return root
+
+
+def test_a_corrupt_sequence_is_told_counted_and_left_out(broken: Path, model: str, tmp_path: Path) -> None:
+    told: list[EvalProgress] = []
+    made = judged("hollywood2", broken, tmp_path / "out", model, on_progress=told.append)
+    assert set(made.summary.skipped) == {"actioncliptest00001_2", "actioncliptest00001_10"}
+    assert "00007.png comes actioncliptest00001_00009.png" in made.summary.skipped["actioncliptest00001_2"]
+    assert made.summary.sequences == 2 and made.summary.frames == 4
+    assert {each.name for each in told if each.skipped} == set(made.summary.skipped)
+    assert "SKIPPED: 2 sequences" in format_summary(made.summary)
+
+
+@pytest.mark.parametrize(("flags", "status"), [((), 0), (("--strict",), 1)])
+def test_strict_makes_what_was_left_out_an_error(
+    broken: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], status: int
+) -> None:
+    arguments = ["eval", "hollywood2", str(broken), "-m", model, "--out", str(tmp_path / "out"), "--baselines", "none"]
+    assert main([*arguments, "--metrics", "nss,cc", "--device", "cpu", *flags]) == status
+    out, err = capsys.readouterr()
+    assert "SKIPPED: 2" in out and out.splitlines()[-1] == str(tmp_path / "out" / "summary.json")
+    assert "left out" in err
+
+
+def test_strict_has_nothing_against_a_whole_set(films: Path, model: str, tmp_path: Path) -> None:
+    arguments = ["eval", "hollywood2", str(films), "-m", model, "--out", str(tmp_path / "out"), "--baselines", "none"]
+    assert main([*arguments, "--metrics", "cc", "--strict", "-q", "--device", "cpu"]) == 0
+
+
+def test_where_nothing_can_be_scored_the_first_reason_is_told(tmp_path: Path, model: str) -> None:
+    root = make_hollywood(tmp_path / "set", shots={"actioncliptest00001_1": (3, 2), "actioncliptrain00001_1": (3, 1)})
+    (root / "testing" / "actioncliptest00001_1" / "maps" / "actioncliptest00001_00003.png").unlink()
+    with pytest.raises(DatasetError, match=r"not one frame .* actioncliptest00001_1: "):
+        judged("hollywood2", root, tmp_path / "out", model)
+    with pytest.raises(DatasetError, match=r"not one frame .* have no frame that it chooses"):
+        judged("hollywood2", make_hollywood(tmp_path / "short"), tmp_path / "b", model, protocol="stsanet")
+
+
+# Resuming.
+
+
+def test_a_stopped_evaluation_goes_on_where_it_stopped(films: Path, model: str, tmp_path: Path) -> None:
+    whole = judged("hollywood2", films, tmp_path / "whole", model)
+    told: list[EvalProgress] = []
+    with pytest.raises(KeyboardInterrupt):
+        judged(
+            "hollywood2", films, tmp_path / "cut", model, on_progress=told.append, should_stop=lambda: len(told) == 2
+        )
+    assert not (tmp_path / "cut" / "summary.json").exists()
+    first = judged("hollywood2", films, tmp_path / "cut", model, on_progress=told.append)
+    assert first.resumed == 2 and len(told) == 4
+    assert [each.done for each in told] == [1, 2, 3, 4]
+    for name in ("frames.csv", "sequences.csv", "scenarios.csv"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert first.summary.scores == whole.summary.scores
+
+
+def test_scores_of_another_model_or_protocol_are_not_taken_up(films: Path, model: str, tmp_path: Path) -> None:
+    judged("hollywood2", films, tmp_path / "out", model)
+    other = str(make_checkpoint(tmp_path / "other.safetensors", seed=1))
+    for changed in ({"model": other}, {"model": model, "protocol": "unisal"}, {"model": model, "seed": 5}):
+        (tmp_path / "out" / "summary.json").unlink()
+        made = judged("hollywood2", films, tmp_path / "out", **changed)
+        assert made.resumed == 0
+    again = judged("hollywood2", films, tmp_path / "out", model, seed=5)
+    assert again.resumed == 4
+
+
+def test_finished_results_of_something_else_are_not_written_over(films: Path, model: str, tmp_path: Path) -> None:
+    judged("hollywood2", films, tmp_path / "out", model)
+    with pytest.raises(ConfigError, match="holds another evaluation: tiny on hollywood2"):
+        judged("hollywood2", films, tmp_path / "out", model, protocol="unisal")
+    made = judged("hollywood2", films, tmp_path / "out", model, protocol="unisal", overwrite=True)
+    assert read_summary(tmp_path / "out").protocol["name"] == made.summary.protocol["name"] == "unisal"
+
+
+def test_a_damaged_file_of_scores_is_made_again(films: Path, model: str, tmp_path: Path) -> None:
+    judged("hollywood2", films, tmp_path / "out", model)
+    path = sequence_path(tmp_path / "out" / "sequences", "actioncliptest00001_2")
+    path.write_bytes(path.read_bytes()[:100])
+    assert judged("hollywood2", films, tmp_path / "out", model).resumed == 3
+    assert read_sequence(path) is not None
+
+
+def test_scores_survive_being_written_and_read(films: Path, model: str, tmp_path: Path) -> None:
+    made = judged("hollywood2", films, tmp_path / "out", model)
+    scores = read_scores(made.out)
+    assert [each.name for each in scores] == list(made.summary.by_sequence)
+    path = tmp_path / "copy.npz"
+    write_sequence(path, scores[1], key="k")
+    back = read_sequence(path, key="k")
+    assert back is not None and back.name == scores[1].name
+    np.testing.assert_array_equal(back.scores, scores[1].scores)
+    assert read_sequence(path, key="other") is None
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_names_that_look_alike_have_files_of_their_own(tmp_path: Path) -> None:
+    names = ["a/b", "a_b", "a b", "01[0:3500]", "01[0:3501]", "x" * 300, "x" * 301]
+    paths = {sequence_path(tmp_path, name) for name in names}
+    assert len(paths) == len(names) and all(path.parent == tmp_path and len(path.name) < 120 for path in paths)
+
+
+def test_two_evaluations_cannot_share_a_folder_at_once(films: Path, model: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".lock").open("w") as stream:
+        assert try_to_lock(stream.fileno())
+        with pytest.raises(EncodeError, match="another process"):
+            judged("hollywood2", films, tmp_path / "out", model)
+    judged("hollywood2", films, tmp_path / "out", model)
+
+
+# Several processes.
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_scores_and_report_what_is_corrupt(broken: Path, model: str, tmp_path: Path) -> None:
+    alone = judged("hollywood2", broken, tmp_path / "a", model)
+    beside = judged("hollywood2", broken, tmp_path / "b", model, workers=2)
+    assert beside.summary.scores == alone.summary.scores and beside.summary.skipped == alone.summary.skipped
+    assert (tmp_path / "a" / "frames.csv").read_bytes() == (tmp_path / "b" / "frames.csv").read_bytes()
+    assert not multiprocessing.active_children()
+
+
+# The protocol's rules at work.
+
+
+def test_a_seed_changes_what_is_drawn_and_nothing_else(films: Path, model: str, tmp_path: Path) -> None:
+    names = "nss,auc_judd_mit,auc_borji,shuffled_auc_mit"
+    made = [
+        judged("hollywood2", films, tmp_path / str(place), model, metrics=names, seed=seed)
+        for place, seed in enumerate((0, 0, 1))
+    ]
+    first, same, other = ({name: value(each, name) for name in names.split(",")} for each in made)
+    assert first == same
+    assert first["nss"] == other["nss"] and first["auc_borji"] != other["auc_borji"]
+
+
+def test_scores_of_a_sequence_do_not_depend_on_what_else_is_scored(films: Path, model: str, tmp_path: Path) -> None:
+    names = "nss,auc_judd_mit,auc_borji"
+    every = judged("hollywood2", films, tmp_path / "a", model, metrics=names, baselines="centre-prior")
+    few = judged("hollywood2", films, tmp_path / "b", model, metrics=names, data={"shortest": 3})
+    assert few.summary.sequences == 2
+    for name, one in few.summary.by_sequence.items():
+        assert one == every.summary.by_sequence[name]
+
+
+def test_eight_bits_round_a_prediction_as_a_picture_would() -> None:
+    values = np.array([[0.0, 0.2, 0.5, 1.0]], np.float32) * 3e-4
+    assert quantise(values, 8).tolist() == [[0, 51, 128, 255]]
+    assert quantise(values, None) is values
+    assert quantise(np.zeros((2, 2), np.float32), 8).tolist() == [[0, 0], [0, 0]]
+
+
+def test_maps_that_shrink_keep_their_mass_where_it_was() -> None:
+    values = np.zeros((40, 60), np.float32)
+    values[7, 31] = 1
+    small = resize_map(values, 4, 6)
+    assert np.unravel_index(small.argmax(), small.shape) == (0, 3)
+    assert small.sum() * 100 == pytest.approx(1)
+    assert resize_map(values, 40, 60) is values
+
+
+def test_tuebingens_rules_refuse_maps_of_another_size_but_enlarge_a_models(
+    films: Path, model: str, tmp_path: Path
+) -> None:
+    assert judged("hollywood2", films, tmp_path / "a", model, protocol="tuebingen").summary.sequences == 4
+    maps = truth_of_films(tmp_path / "maps")
+    assert not judged("hollywood2", films, tmp_path / "b", "", protocol="tuebingen", maps=maps).summary.skipped
+    write(maps / "actioncliptest00002_1" / "actioncliptest00002_00003.png", picture(3, height=24, width=32)[:, :, 0])
+    made = judged("hollywood2", films, tmp_path / "c", "", protocol="tuebingen", maps=maps)
+    assert "24x32" in made.summary.skipped["actioncliptest00002_1"]
+
+
+def test_frames_at_which_nobody_looked_count_as_the_protocol_says(tmp_path: Path) -> None:
+    root = make_hollywood(tmp_path / "set", shots={"actioncliptest00001_1": (3, 2), "actioncliptrain00001_1": (3, 1)})
+    maps = tmp_path / "maps" / "actioncliptest00001_1"
+    for number in (3, 4):
+        write(maps / f"actioncliptest00001_{number:05d}.png", density(number))
+    empty = root / "testing" / "actioncliptest00001_1" / "fixation" / "actioncliptest00001_00003.png"
+    write(empty, np.zeros((HEIGHT, WIDTH), np.uint8))
+    plain = judged("hollywood2", root, tmp_path / "a", "", maps=maps.parent)
+    unisal = judged("hollywood2", root, tmp_path / "b", "", maps=maps.parent, protocol="unisal", metrics="nss,cc")
+    nss = value(plain, "nss")
+    assert plain.summary.scores["model"]["nss"].frames == 1 and nss > 3
+    assert value(unisal, "nss") == pytest.approx((nss + 1) / 2)
+    assert plain.summary.scores["model"]["cc"].frames == 2
+
+
+def test_the_driving_protocols_look_metrics_up_where_the_map_says(tmp_path: Path) -> None:
+    root = make_dreyeve(tmp_path / "set", frames=22, runs=(1, 38), unrolled=True)
+    for k in range(22):
+        write(tmp_path / "maps" / "38" / f"{k:06d}.png", density(k + 1))
+    scout = judged("dreyeve", root, tmp_path / "a", "", maps=tmp_path / "maps", protocol="scout", metrics=None)
+    row = next(row for row in rows_of(scout.out / "frames.csv") if row["index"] == "15")
+    # By hand: the standardised map, averaged with the density as weights.
+    made, truth = density(16).astype(np.float64), density(15).astype(np.float64)
+    expected = (((made - made.mean()) / made.std()) * truth).sum() / truth.sum()
+    assert float(row["nss"]) == pytest.approx(expected, rel=1e-4)
+    own = judged("dreyeve", root, tmp_path / "b", "", maps=tmp_path / "maps", protocol="dreyeve", metrics=None)
+    frames = rows_of(own.out / "frames.csv")
+    assert [row["index"] for row in frames] == ["15", "20"]
+    assert all(row["information_gain_mit"] != "" for row in frames)
+
+
+# The command.
+
+
+def test_eval_prints_the_table_the_protocol_and_the_path(
+    films: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["eval", "hollywood2", str(films), "--model", model, "--baselines", "centre-prior", "--device", "cpu"]
+    assert main([*arguments, "--option", "shortest=3", "--metrics", "nss,cc"]) == 0
+    out, _ = capsys.readouterr()
+    assert "NSS +" in out and "centre-prior" in out and "protocol vidsal" in out
+    path = Path(out.splitlines()[-1])
+    assert path == Path("hollywood2-test-vidsal-tiny.vidsal-eval/summary.json")
+    assert read_summary(path).dataset["options"] == {"shortest": "3"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--protocol", "none"], "invalid"),
+        (["--metrics", "nss,f1"], "no metric 'f1'"),
+        (["--baselines", "chance"], "got 'chance'"),
+        (["--option", "colour=red"], "knows rate=, shortest="),
+        (["--split", "val"], "no split 'val'"),
+        (["--workers", "0"], "at least 1"),
+        (["--model", "nobody"], "no model 'nobody'"),
+    ],
+)
+def test_bad_usage_is_told_in_one_line(
+    films: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, flags: list[str], told: str
+) -> None:
+    try:
+        status = main(["eval", "hollywood2", str(films), "--out", str(tmp_path / "out"), *flags])
+    except SystemExit as end:
+        status = int(end.code or 0)
+    assert status == 2
+    assert not (tmp_path / "out" / "summary.json").exists()
+    err = capsys.readouterr().err
+    assert len(err.strip().splitlines()) == 1 and (told in err or "must be one of" in err)
+
+
+def test_a_folder_that_is_not_there_is_told(films: Path, model: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such folder; expected maps"):
+        judged("hollywood2", films, tmp_path / "out", "", maps=tmp_path / "nowhere")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DatasetError, match="no such folder"):
+        FolderSource(tmp_path / "nowhere")

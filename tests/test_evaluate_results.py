@@ -1,0 +1,306 @@
+"""Means, intervals and comparisons, against numbers worked out by hand and what their definitions promise."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vidsal.cli import main
+from vidsal.errors import ConfigError
+from vidsal.evaluate import Summary, compare, format_comparison, read_summary
+from vidsal.evaluate.compare import differing_rules, paired_difference
+from vidsal.evaluate.results import (
+    Estimate,
+    SequenceScores,
+    estimates,
+    interval,
+    parts_of,
+    resamples,
+    summarise,
+    write_summary,
+    write_tables,
+)
+
+NAN = math.nan
+
+
+def sequence(
+    name: str, values: list[float], *, metric: str = "cc", attributes: dict[str, str] | None = None
+) -> SequenceScores:
+    count = len(values)
+    return SequenceScores(
+        name=name,
+        frames=count + 1,
+        metrics=(metric,),
+        sources=("model",),
+        attributes=attributes or {},
+        index=np.arange(count),
+        frame=np.array([f"{k}.png" for k in range(count)], np.str_),
+        pts_seconds=np.arange(count) / 25,
+        attention=np.array([""] * count, np.str_),
+        scores=np.array(values, np.float64).reshape(1, count, 1),
+        zero_mass=np.zeros((1, count)),
+    )
+
+
+LONG = sequence("long", [0.2, 0.4, NAN, 0.6])
+SHORT = sequence("short", [0.9])
+
+
+@pytest.mark.parametrize(
+    ("averaging", "expected"),
+    [
+        ("frames", (0.2 + 0.4 + 0.6 + 0.9) / 4),
+        ("sequences", (0.4 + 0.9) / 2),
+        ("sequences-by-frames", (4 * 0.4 + 1 * 0.9) / 5),  # four frames were scored, one of them is undefined
+    ],
+)
+def test_each_average_is_the_one_worked_out_by_hand(averaging: Any, expected: float) -> None:
+    scores, _, by_sequence = summarise([LONG, SHORT], averaging=averaging, draws=50, seed=0)
+    one = scores["model"]["cc"]
+    assert one.value == pytest.approx(expected)
+    assert one.over_frames == pytest.approx(2.1 / 4) and one.over_sequences == pytest.approx(0.65)
+    assert (one.frames, one.sequences) == (4, 2)
+    assert by_sequence["long"] == {"frames": 4, "scores": {"cc": (pytest.approx(0.4), 3)}}
+
+
+def test_a_sequence_in_which_nothing_is_defined_has_no_say() -> None:
+    nothing = sequence("nothing", [NAN, NAN])
+    for averaging in ("frames", "sequences", "sequences-by-frames"):
+        alone, _, _ = summarise([SHORT], averaging=averaging, draws=10, seed=0)
+        both, _, _ = summarise([SHORT, nothing], averaging=averaging, draws=10, seed=0)
+        assert both["model"]["cc"].value == alone["model"]["cc"].value == 0.9
+        assert both["model"]["cc"].sequences == 1
+    none, _, _ = summarise([nothing], averaging="frames", draws=10, seed=0)
+    assert math.isnan(none["model"]["cc"].value)
+
+
+def test_an_infinite_score_is_not_hidden_in_the_mean() -> None:
+    scores, _, _ = summarise([LONG, sequence("x", [-math.inf])], averaging="sequences", draws=50, seed=0)
+    one = scores["model"]["cc"]
+    assert one.value == -math.inf and math.isnan(one.low)
+
+
+def test_resamples_draw_as_many_as_there_are() -> None:
+    drawn = resamples(7, draws=400, seed=1)
+    assert drawn.shape == (400, 7) and (drawn.sum(axis=1) == 7).all() and (drawn >= 0).all()
+    np.testing.assert_array_equal(drawn, resamples(7, draws=400, seed=1))
+    assert (drawn != resamples(7, draws=400, seed=2)).any()
+    # Each is drawn once on average.
+    np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.25)
+
+
+def test_the_interval_is_that_of_all_resamples_there_are() -> None:
+    values = np.array([0.0, 1.0, 2.0, 5.0, 9.0])
+    every = [np.mean(pick) for pick in itertools.product(values, repeat=5)]
+    low, high = np.percentile(every, [2.5, 97.5])
+    ones = np.ones(5)
+    one = estimates(values, ones, ones, averaging="sequences", drawn=resamples(5, draws=40_000, seed=0))
+    assert (one.low, one.high) == (pytest.approx(low, abs=0.2), pytest.approx(high, abs=0.2))
+
+
+def test_the_interval_of_many_sequences_is_the_normal_one() -> None:
+    values = np.random.default_rng(0).normal(0.5, 0.2, 400)
+    ones = np.ones(400)
+    one = estimates(values, ones, ones, averaging="sequences", drawn=resamples(400, draws=3000, seed=0))
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert one.low == pytest.approx(one.value - half, abs=0.15 * half)
+    assert one.high == pytest.approx(one.value + half, abs=0.15 * half)
+
+
+def test_one_sequence_has_no_interval() -> None:
+    scores, _, _ = summarise([LONG], averaging="sequences", draws=50, seed=0)
+    assert math.isnan(scores["model"]["cc"].low) and math.isnan(scores["model"]["cc"].high)
+    assert all(math.isnan(end) for end in interval(np.array([NAN, NAN, 1.0])))
+
+
+def test_frames_with_gaze_where_the_map_is_zero_are_counted() -> None:
+    touched = dataclasses.replace(LONG, zero_mass=np.array([[0.0, 0.3, NAN, 0.01]]))
+    _, zero, _ = summarise([touched, SHORT], averaging="frames", draws=10, seed=0)
+    assert zero == {"model": pytest.approx(2 / 5)}
+
+
+def test_scores_of_the_wrong_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="scores must be"):
+        dataclasses.replace(LONG, scores=np.zeros((1, 3, 1)))
+
+
+def test_scenarios_are_averaged_over_their_own_sequences(tmp_path: Path) -> None:
+    wet = dataclasses.replace(LONG, attributes={"weather": "Rainy"})
+    dry = dataclasses.replace(SHORT, attributes={"weather": "Sunny"})
+    also = sequence("also", [0.1], attributes={"weather": "Rainy"})
+    write_tables(tmp_path, [wet, dry, also], kind="csv")
+    lines = (tmp_path / "scenarios.csv").read_text().splitlines()
+    assert lines[0] == "scenario,value,source,sequences,frames,cc_over_frames,cc_over_sequences"
+    assert lines[1].split(",")[:5] == ["weather", "Rainy", "model", "2", "5"]
+    assert [float(word) for word in lines[1].split(",")[5:]] == [pytest.approx(1.3 / 4), pytest.approx(0.25)]
+
+
+# Two results.
+
+
+def result(values: dict[str, list[float]], *, metric: str = "cc", **changed: Any) -> Summary:
+    sequences = [sequence(name, each, metric=metric) for name, each in values.items()]
+    averaging = changed.pop("averaging", "sequences")
+    scores, zero, by_sequence = summarise(sequences, averaging=averaging, draws=20, seed=0)
+    protocol = {"name": "vidsal", "averaging": averaging, "bits": None, "seed": 0, "source": "x", "metrics": [metric]}
+    facts: dict[str, Any] = {
+        "version": "1",
+        "commit": "",
+        "key": "k",
+        "dataset": {"name": "simple", "split": "val", "root": "a", "options": {}, "sequences": 2, "published": None},
+        "protocol": protocol | changed.pop("protocol", {}),
+        "source": {"kind": "model", "name": "m"},
+        "baselines": {},
+        "sequences": len(sequences),
+        "frames": 1,
+        "left_out": {},
+        "skipped": {},
+        "too_short": 0,
+        "scores": scores,
+        "zero_frames": zero,
+        "by_sequence": by_sequence,
+    }
+    return Summary(**(facts | changed))
+
+
+FIRST = {"a": [0.1, 0.3], "b": [0.5], "c": [0.4], "d": [0.7]}
+SECOND = {"a": [0.3, 0.5], "b": [0.6], "c": [0.35], "e": [0.9]}
+
+
+def test_differences_are_taken_in_pairs_on_what_both_have() -> None:
+    made = compare(result(FIRST), result(SECOND))
+    one = made.differences["cc"]
+    # On a, b, c: 0.2, 0.5, 0.4 against 0.4, 0.6, 0.35.
+    assert one.first == pytest.approx(1.1 / 3) and one.second == pytest.approx(1.35 / 3)
+    assert one.difference == pytest.approx(0.25 / 3)
+    assert (one.better, one.worse) == (2, 1)
+    assert (made.sequences, made.only_first, made.only_second) == (3, 1, 1)
+    # The three pairs differ by .2, .1 and -.05: all resamples lie between, and both ends are reached.
+    assert (one.low, one.high) == (pytest.approx(-0.05), pytest.approx(0.2)) and not one.clear
+
+
+def test_lower_is_better_where_the_metric_says_so() -> None:
+    made = compare(result(FIRST, metric="kl"), result(SECOND, metric="kl"))
+    assert (made.differences["kl"].better, made.differences["kl"].worse) == (1, 2)
+
+
+def test_frames_weigh_as_the_protocol_says() -> None:
+    made = compare(result(FIRST, averaging="frames"), result(SECOND, averaging="frames"))
+    assert made.differences["cc"].first == pytest.approx((0.1 + 0.3 + 0.5 + 0.4) / 4)
+
+
+def test_pairs_tell_what_two_separate_intervals_do_not() -> None:
+    rng = np.random.default_rng(3)
+    hard = rng.normal(0.5, 0.2, 60)
+    first = {str(k): [float(value)] for k, value in enumerate(hard)}
+    second = {name: [value[0] + 0.02 + rng.normal(0, 0.01)] for name, value in first.items()}
+    one, other = result(first), result(second)
+    a, b = one.scores["model"]["cc"], other.scores["model"]["cc"]
+    assert a.high > b.low  # they overlap
+    made = compare(one, other).differences["cc"]
+    assert made.clear and made.low > 0.015 and made.high < 0.025
+    # And what does not differ is not called different.
+    noise = {name: [value[0] + rng.normal(0, 0.01)] for name, value in first.items()}
+    assert not compare(one, result(noise)).differences["cc"].clear
+
+
+def test_undefined_and_infinite_sequences_are_left_out_of_the_pairs() -> None:
+    ones = np.ones(4)
+    first = np.array([0.0, NAN, 0.2, -math.inf])
+    counts = np.array([1.0, 0.0, 1.0, 1.0])
+    made = paired_difference(
+        (first, counts, ones), (np.full(4, 0.5), ones, ones), averaging="sequences", higher=True, draws=10, seed=0
+    )
+    assert made is not None and made.difference == pytest.approx(0.4)
+    nothing = np.zeros(4)
+    assert (
+        paired_difference((first, nothing, ones), (first, ones, ones), averaging="frames", higher=True, draws=9, seed=0)
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"protocol": {"bits": 8}}, "protocol, bits: None against 8"),
+        ({"protocol": {"name": "dhf1k"}}, "protocol, name: vidsal against dhf1k"),
+        ({"dataset": {"name": "osie", "split": "val", "options": {}}}, "data set, name: simple against osie"),
+        ({"dataset": {"name": "simple", "split": "all", "options": {}}}, "data set, split: val against all"),
+        ({"dataset": {"name": "simple", "split": "val", "options": {"condition": "d"}}}, "data set, options"),
+    ],
+)
+def test_results_of_different_rules_are_refused_unless_forced(changed: dict[str, Any], told: str) -> None:
+    one, other = result(FIRST), result(SECOND, **changed)
+    with pytest.raises(ConfigError, match="same rules") as raised:
+        compare(one, other)
+    assert told in str(raised.value) and "--force" in str(raised.value)
+    made = compare(one, other, force=True)
+    assert told in " ".join(made.rules) and f"RULES DIFFER: {made.rules[0]}" in format_comparison(made)
+
+
+def test_where_the_folder_lies_and_which_metrics_were_asked_for_are_no_rules() -> None:
+    other = result(SECOND, protocol={"metrics": ["cc", "nss"], "source": "y"})
+    moved = dataclasses.replace(other, dataset={**other.dataset, "root": "elsewhere", "sequences": 9})
+    assert differing_rules(result(FIRST), moved) == []
+
+
+def test_results_that_share_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="share 0 sequences"):
+        compare(result(FIRST), result({"z": [1.0]}))
+    with pytest.raises(ConfigError, match="0 metrics"):
+        compare(result(FIRST), result(SECOND, metric="nss"))
+
+
+def test_what_a_reader_should_know_is_noted() -> None:
+    other = result(SECOND | {"a": [0.4]}, skipped={"q": "no"}, version="2")
+    notes = " ".join(compare(result(FIRST), other).notes)
+    assert "1 sequences of the second" in notes and "first in a" in notes and "1 and 2" in notes
+
+
+def test_a_summary_survives_being_written_and_read(tmp_path: Path) -> None:
+    one = result({"a": [0.5, NAN], "b": [NAN], "c": [-math.inf]})
+    write_summary(tmp_path / "summary.json", one)
+    json.loads((tmp_path / "summary.json").read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    back = read_summary(tmp_path)
+    assert back.scores["model"]["cc"].value == -math.inf and math.isnan(back.scores["model"]["cc"].low)
+    assert back.by_sequence["c"]["scores"]["cc"] == (-math.inf, 1)
+    assert math.isnan(back.by_sequence["b"]["scores"]["cc"][0])
+    assert isinstance(back.scores["model"]["cc"], Estimate)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "vidsal-evaluation-1", "scores": {}}', "nonsense"])
+def test_a_file_that_is_no_summary_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.json"):
+        read_summary(tmp_path / "x.json")
+
+
+def test_compare_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, one in (("a", result(FIRST)), ("b", result(SECOND)), ("c", result(SECOND, protocol={"bits": 8}))):
+        write_summary(tmp_path / f"{name}.json", one)
+    paths = {name: str(tmp_path / f"{name}.json") for name in "abc"}
+    assert main(["compare", paths["a"], paths["b"]]) == 0
+    out = capsys.readouterr().out
+    assert "3 sequences in both" in out and "CC +" in out and "2 of 3" in out and "+0.0833" in out
+    assert main(["compare", paths["a"], paths["b"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["differences"]["cc"]["better"] == 2
+    assert main(["compare", paths["a"], paths["c"]]) == 1
+    assert "bits" in capsys.readouterr().err
+    assert main(["compare", paths["a"], paths["c"], "--force"]) == 0
+
+
+def test_an_average_of_parts_is_the_same_for_sequences_of_equal_length() -> None:
+    totals, counts = np.array([3.0, 6.0, 1.5]), np.full(3, 3.0)
+    values = {
+        kind: (lambda a, b: a.sum() / b.sum())(*parts_of(totals, counts, counts, kind))  # type: ignore[arg-type]
+        for kind in ("frames", "sequences", "sequences-by-frames")
+    }
+    assert values["frames"] == pytest.approx(values["sequences"]) == pytest.approx(values["sequences-by-frames"])
