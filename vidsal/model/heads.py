@@ -132,9 +132,9 @@ class ReadoutHead(Head):
     ones go by as many levels as lead to a quarter of the canvas; from there, as all heads here, bilinearly.
 
     As in the authors' code: kernels, channels, order of the layers. Different: their transposed convolutions cut off
-    two pixels at each edge and make 2 h - 2 rows of h, these cut off one and make 2 h; they end in a ReLU and divide
-    by the sum, this in a log-softmax, which no draw of weights can leave without a gradient; they read the backbone's
-    features of the picture and of its half, joined, this what stands behind the recurrence.
+    two pixels at each edge and make 2 h - 2 rows of h, these cut off one and make 2 h; their last layer is rectified,
+    here the log-softmax takes its place; they read the backbone's features of the picture and of its half, joined,
+    this what stands behind the recurrence.
 
     Source: Oyama and Yamanaka, Influence of image classification accuracy on saliency map estimation, CAAI
     Transactions on Intelligence Technology 3(3), 2018, and their code.
