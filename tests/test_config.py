@@ -299,4 +299,4 @@ def test_a_mistake_in_nested_flags_is_bad_usage(arguments: list[str], says: str)
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "configs").glob("train*.yaml")), ids=lambda file: file.name)
 def test_the_training_files_of_the_project_can_be_read(file: Path) -> None:
     config, _ = parse_nested(TrainConfig, [str(file), "--schedule.passes=3"], prog="vidsal train")
-    assert config.schedule.passes == 3 and config.datasets
+    assert config.schedule.passes == 3 and (config.datasets or config.videos)
