@@ -55,6 +55,8 @@ def prepare_for_inference(
     device = torch.device(device)
     network.requires_grad_(False).to(device)
     maker = _Maker(device, dtype, rewrites)
+    if device.type == "cpu":
+        network.pixels_at_once = _PIXELS_AT_ONCE * 4 // dtype.itemsize
     out = network.head.out
     maker.rewrite(network)
     # The map is made of this one channel: it is always computed in float32.
@@ -339,6 +341,10 @@ class _Maker:
 # Of MobileNetV2: the stem and the only block that does not widen its input first; the same of EfficientNet-Lite. In
 # bfloat16 these two alone took the correlation with the float32 maps from .9997 to .994 on real clips (MobileNetV2).
 _FIRST_BLOCKS = 2
+# On a CPU, canvas pixels of float32 that go through the backbone together: four frames of 240x320, whose largest layer
+# (96 channels at half the size) takes 29 MB. Above 32 MB glibc fetches the memory of every layer anew from the kernel,
+# page by page, and gives it back.
+_PIXELS_AT_ONCE = 4 * 240 * 320
 # Rows of a recurrence on a CPU are taken so many cells at a time.
 _CELLS_AT_ONCE = 2400
 

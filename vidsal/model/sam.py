@@ -96,6 +96,8 @@ class SaliencyAttentiveModel(nn.Module):
             config.head, channels, stride=self.backbone.stride, skip_channels=self.backbone.skip_channels
         )
         self.dropout = nn.Dropout2d(config.dropout)
+        self.pixels_at_once: int | None = None
+        """Canvas pixels that go through the backbone together; None for all frames of a call."""
         self.motion: MotionBranch | None = None
         if config.motion_channels:
             self.motion = MotionBranch(self.backbone.skip_channels[0], config.motion_channels, channels)
@@ -146,7 +148,7 @@ class SaliencyAttentiveModel(nn.Module):
         if fresh_steps < 1 or carry_steps < 1:
             raise ValueError(f"steps must be at least 1, got fresh_steps={fresh_steps}, carry_steps={carry_steps}")
 
-        features = self.backbone(frames.flatten(0, 1))
+        features = self._look(frames.flatten(0, 1))
         deep, seen = features.deep, None
         if self.motion is not None:
             finer = features.skips[0].float()
@@ -162,6 +164,18 @@ class SaliencyAttentiveModel(nn.Module):
         state = SAMState(after.hidden, after.cell, seen)
         log_density = self.read_out(hidden.flatten(0, 1), features, (height, width))
         return log_density.reshape(batch, times, height, width), state
+
+    def _look(self, frames: torch.Tensor) -> BackboneFeatures:
+        """The backbone's features of (N, 3, H, W) frames."""
+        count = len(frames)
+        if self.pixels_at_once is not None:
+            count = max(1, self.pixels_at_once // (frames.shape[-2] * frames.shape[-1]))
+        if count >= len(frames):
+            features: BackboneFeatures = self.backbone(frames)
+            return features
+        parts = [self.backbone(some) for some in torch.split(frames, count)]
+        skips = zip(*(part.skips for part in parts), strict=True)
+        return BackboneFeatures(torch.cat([part.deep for part in parts]), tuple(map(torch.cat, skips)))
 
     def relevance(self, frames: torch.Tensor) -> torch.Tensor:
         """The published output before any post-processing: what the authors' network returns for single pictures.
