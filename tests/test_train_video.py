@@ -365,7 +365,7 @@ def test_a_run_with_other_videos_is_not_resumed(discs: Path, tmp_path: Path) -> 
 
 
 def test_stills_and_video_train_together(discs: Path, tmp_path: Path) -> None:
-    stills = make_stills(tmp_path / "mine", count=4)
+    stills = make_stills(tmp_path / "mine", count=8)
     schedule = dataclasses.replace(SCHEDULE, passes=1, clip_lengths={1: 0.5, 2: 0.5}, early_stopping_patience=1)
     _, _, card = read_checkpoint(train(config(discs, tmp_path / "run", schedule=schedule, datasets=(stills,))))
     assert set(card.scores) == {"mine", "ucf-sports"}
