@@ -103,7 +103,7 @@ class CentrePrior(Baseline):
     """
 
     name: ClassVar[str] = "centre-prior"
-
+    """See `Baseline`."""
     variance: float = 0.22
     """Variance along x, in units of half the picture's width, squared."""
     ratio: float = 0.45
