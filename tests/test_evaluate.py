@@ -508,6 +508,15 @@ def test_a_corrupt_sequence_is_told_counted_and_left_out(broken: Path, model: st
     assert "SKIPPED: 2 sequences" in format_summary(made.summary)
 
 
+def test_fixations_that_cannot_be_read_before_scoring_are_told_too(broken: Path, model: str, tmp_path: Path) -> None:
+    (broken / "testing" / "actioncliptest00001_1" / "fixation" / "actioncliptest00001_00004.png").write_bytes(b"no")
+    told: list[EvalProgress] = []
+    made = judged("hollywood2", broken, tmp_path / "out", model, metrics="shuffled_auc,cc", on_progress=told.append)
+    assert "actioncliptest00001_1" in made.summary.skipped
+    assert {each.name for each in told if each.skipped} == set(made.summary.skipped)
+    assert [each.done for each in told] == [1, 2, 3, 4] and {each.total for each in told} == {4}
+
+
 @pytest.mark.parametrize(("flags", "status"), [((), 0), (("--strict",), 1)])
 def test_strict_makes_what_was_left_out_an_error(
     broken: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], status: int
@@ -640,6 +649,22 @@ def test_scores_of_a_sequence_do_not_depend_on_what_else_is_scored(films: Path, 
     assert few.summary.sequences == 2
     for name, one in few.summary.by_sequence.items():
         assert one == every.summary.by_sequence[name]
+
+
+def test_negatives_are_the_fixations_of_the_other_shots(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps", shift=2)
+    made = judged("hollywood2", films, tmp_path / "out", "", maps=maps, metrics="shuffled_auc")
+    shots = {"actioncliptest00001_1": (3, 3), "actioncliptest00001_2": (6, 5), "actioncliptest00001_10": (11, 2)}
+    shots["actioncliptest00002_1"] = (3, 1)
+    for row in rows_of(made.out / "frames.csv"):
+        number = int(Path(row["frame"]).stem[-5:])
+        others = np.zeros((HEIGHT, WIDTH), np.float32)
+        for name, (first, count) in shots.items():
+            for other in range(first, first + count) if name != row["sequence"] else ():
+                others += fixation_map(other, value=1)
+        arrays = (density(number + 2).astype(np.float32), fixation_map(number, value=1).astype(np.float32), others)
+        expected = metrics.shuffled_auc(*(torch.from_numpy(each)[None] for each in arrays))
+        assert float(row["shuffled_auc"]) == pytest.approx(float(expected), abs=1e-7)
 
 
 def test_eight_bits_round_a_prediction_as_a_picture_would() -> None:

@@ -202,15 +202,18 @@ def evaluate(
         skipped = dict(found.skipped)
         done = {each: read_sequence(sequence_path(shared.folder, each), key=key) for each in chosen}
         left = [each for each in chosen if done[each] is None]
-        clock = _Clock(on_progress, should_stop, total=len(chosen), resumed=len(chosen) - len(left))
+        total = len(chosen) + len(skipped)
+        clock = _Clock(on_progress, should_stop, total=total, resumed=len(chosen) - len(left))
+        for each, reason in found.skipped.items():
+            clock.tell(each, reason)
         scored = _score_here(shared, left) if min(wanted.workers, len(left)) <= 1 else _score_beside(shared, left)
         with _closing(scored):
-            for each, reason in scored:
-                if reason is not None:
-                    skipped[each] = reason
+            for each, failure in scored:
+                if failure is not None:
+                    skipped[each] = failure
                 else:
                     done[each] = read_sequence(sequence_path(shared.folder, each), key=key)
-                clock.tell(each, reason)
+                clock.tell(each, failure)
         sequences = [one for each in chosen if (one := done[each]) is not None]
         if not sequences or not any(len(each.index) for each in sequences):
             reasons = "".join(f"; {each}: {reason}" for each, reason in list(skipped.items())[:1])

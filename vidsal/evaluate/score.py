@@ -202,6 +202,7 @@ class Judge:
         self._means = means
         self._builtin = {name: build_baseline(name) for name in references if name in BASELINES}
         self._pool = NegativePool(surveyed.points, surveyed.sizes, surveyed.videos) if surveyed.points else None
+        self._last: tuple[tuple[str, int, int], FixatedCells] | None = None
         self._forms: list[NegativeForm] = sorted(
             {form for name in protocol.metrics if (form := METRICS[name].negatives) is not None}
         )
@@ -427,17 +428,23 @@ class Judge:
         known = [number for number in numbers if number is not None]
         if self._pool is None or len(known) < len(numbers):
             return None
-        return {
-            form: self._pool.draw(
-                known,
-                form=form,
-                height=height,
-                width=width,
-                own_video=self.protocol.own_video_negatives,
-                seed=self.protocol.seed,
-            )
-            for form in self._forms
-        }
+        return {form: self._drawn(form, known, height, width) for form in self._forms}
+
+    def _drawn(self, form: NegativeForm, numbers: list[int], height: int, width: int) -> FixatedCells:
+        pool = self._pool
+        if pool is None:
+            raise ValueError("no metric was asked for that draws negatives")
+        own_video, seed = self.protocol.own_video_negatives, self.protocol.seed
+        if form != "all":
+            return pool.draw(numbers, form=form, height=height, width=width, own_video=own_video, seed=seed)
+        # The same for all frames of a video, and up to a million points: found once.
+        key = self.surveyed.videos[numbers[0]], height, width
+        if self._last is None or self._last[0] != key:
+            drawn = pool.draw(numbers[:1], form=form, height=height, width=width, own_video=own_video, seed=seed)
+            self._last = key, drawn
+        one = self._last[1]
+        cells, weights = (part.expand(len(numbers), -1).contiguous() for part in (one.cells, one.weights))
+        return FixatedCells(cells, weights, height=height, width=width)
 
 
 class _Collected:
