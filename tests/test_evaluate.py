@@ -628,6 +628,25 @@ def test_workers_give_the_same_scores_and_report_what_is_corrupt(broken: Path, m
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_the_sequence_it_was_at(films: Path, model: str, tmp_path: Path) -> None:
+    told: list[EvalProgress] = []
+
+    def kill_all_at_the_first(progress: EvalProgress) -> None:
+        told.append(progress)
+        if len(told) == 1:
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    made = judged("hollywood2", films, tmp_path / "out", model, workers=2, on_progress=kill_all_at_the_first)
+    assert made.summary.skipped and made.summary.sequences >= 1
+    assert all("ended with status -9" in reason for reason in made.summary.skipped.values())
+    assert made.summary.sequences + len(made.summary.skipped) == len(told) == 4
+    # What was lost is made up for by the same call.
+    again = judged("hollywood2", films, tmp_path / "out", model)
+    assert again.summary.sequences == 4 and again.resumed == made.summary.sequences
+
+
 # The protocol's rules at work.
 
 
