@@ -560,11 +560,12 @@ def test_the_three_forms_of_kl_part_where_the_map_is_zero_under_gaze() -> None:
 
 
 def test_a_zero_under_gaze_is_told_and_no_other_zero() -> None:
-    saliency = torch.tensor([[[0.0, 1e-30], [2.0, 3.0]]]).repeat(4, 1, 1)
+    saliency = torch.tensor([[[0.0, 1e-30], [2.0, 3.0]]]).repeat(5, 1, 1)
     saliency[3] = 0
-    counts = torch.tensor([[[0, 1], [1, 5]], [[1, 0], [0, 9]], [[0, 0], [0, 0]], [[0, 0], [0, 1]]])
+    # The last has fewer cells looked at than the first, and none of them is the first cell, which is 0.
+    counts = torch.tensor([[[0, 1], [1, 5]], [[1, 0], [0, 9]], [[0, 0], [0, 0]], [[0, 0], [0, 1]], [[0, 0], [0, 1]]])
     score = metrics.zeros_under_gaze(saliency, counts)
-    assert score[[0, 1, 3]].tolist() == [0.0, 1.0, 1.0]
+    assert score[[0, 1, 3, 4]].tolist() == [0.0, 1.0, 1.0, 0.0]
     assert score[2].isnan()  # nobody looked anywhere
     constant, broken = torch.full((1, 2, 2), 0.25), torch.tensor([[[math.nan, 0.0], [0.0, 0.0]]])
     assert metrics.zeros_under_gaze(constant, counts[:1]).item() == 0

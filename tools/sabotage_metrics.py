@@ -275,7 +275,7 @@ SABOTAGES = (
         "AUC-Judd (MIT): noise only for exact ties", "auc.py", "reach = jitter * span * (1 + 1e-6)", "reach = 0 * span"
     ),
     Sabotage(
-        "AUC-Borji: drawn from cells that nobody looked at in the first half",
+        "AUC-Borji: drawn from the upper half of the picture",
         "auc.py",
         "rng.integers(maps.cells, size=splits * n)",
         "rng.integers(maps.cells // 2, size=splits * n)",
