@@ -167,8 +167,8 @@ def _draw_cell(axes: Axes, name: str, row: SheetRow) -> None:
             np.sqrt(shown), cmap="magma", vmin=0, vmax=math.sqrt(highest), extent=(0, width, height, 0), aspect="auto"
         )
         if name == "recorded" and row.fixations is not None and len(row.fixations.points):
-            scale = np.array([width / row.fixations.width, height / row.fixations.height])
-            x, y = (row.fixations.points * scale).T
+            to_picture = np.array([width / row.fixations.width, height / row.fixations.height])
+            x, y = (row.fixations.points * to_picture).T
             # Many points would hide the density below them.
             size = min(5.0, max(0.8, 500 / len(x)))
             axes.scatter(x, y, s=size, facecolors="none", edgecolors="#7fd7ff", linewidths=size / 10)
