@@ -230,7 +230,7 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         (["models", "--all"], "unknown option --all"),
         (
             ["models", "nope"],
-            "no model 'nope': use one of sam-lite, sam-resnet, sam-resnet-2017, sam-vgg, or the path ",
+            "no model 'nope': use one of sam-lite, sam-lite-driver, sam-resnet, sam-resnet-2017, sam-vgg, or the path ",
         ),
         (["run", "x.mp4", "--model", "sam-light"], "did you mean sam-lite?"),
         (["run", "x.mp4", "--device", "gpu"], "unknown device 'gpu'"),

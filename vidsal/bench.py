@@ -775,7 +775,7 @@ class _Bench:
         self.options, self.folder, self.say = options, folder, say
         self.device = resolve_device(options.model.device)
         self.clock = _Clock(self.device)
-        self.plain, self.preprocess, self.card, self.random = _open(options.model.model)
+        self.plain, self.preprocess, self.card, self.random = _open(str(options.model.chosen))
         self.notes: list[str] = []
 
     def work(self) -> BenchReport:

@@ -149,14 +149,12 @@ def _run_command(arguments: list[str]) -> int:
         parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
     inputs = _without_results(common["inputs"], quiet=common["quiet"])
     _check_targets(inputs, options)
-    from vidsal.model.checkpoint import load_model
-
     _share_cores()
     with _Stop(quiet=common["quiet"]) as stop:
         chosen = options.model
         _check_model(chosen.model)
         try:
-            model = load_model(chosen.model, device=chosen.device, precision=chosen.precision)
+            model = chosen.load()
         except ConfigError as error:
             raise configuration.UsageError(_in_flags(str(error))) from error
         runs = _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"])

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, Picture, SaliencyBatch
-from vidsal.model.checkpoint import Precision, SaliencyModel, load_model
+from vidsal.model.checkpoint import Precision, SaliencyModel, Task, for_task, load_model
 from vidsal.model.recurrent import SAMState
 from vidsal.prefetch import prefetch, usable_cores
 from vidsal.render import RenderOptions
@@ -65,6 +65,27 @@ class ModelOptions:
     precision: Precision = "auto"
     """fp32; bf16, several times as fast on a CPU with AMX; fp16, on CUDA and MPS only; auto is bf16 on CUDA and fp32
     elsewhere."""
+    task: Task = "free-viewing"
+    """What the viewers do: free-viewing takes the model named; driving takes the one for drivers' gaze beside it
+    (sam-lite-driver for sam-lite)."""
+
+    @property
+    def chosen(self) -> str | Path:
+        """The model for the task: a name or a path.
+
+        Raises:
+            ConfigError: there is none, see `for_task`.
+        """
+        return for_task(self.model, self.task)
+
+    def load(self) -> SaliencyModel:
+        """The model for the task.
+
+        Raises:
+            CheckpointError: as `load_model`.
+            ConfigError: as `load_model`.
+        """
+        return load_model(self.chosen, device=self.device, precision=self.precision)
 
 
 @dataclass(frozen=True)
@@ -675,7 +696,7 @@ def run(
         DecodeError, EncodeError, CheckpointError, ConfigError: see their docstrings. Nothing is left that looks whole.
     """
     options = options or RunOptions()
-    loaded = model or load_model(options.model.model, device=options.model.device, precision=options.model.precision)
+    loaded = model or options.model.load()
     job = Job(source, options=options, model=loaded, sinks=sinks)
     with job.opened() as reader:
         try:

@@ -235,7 +235,7 @@ def run_many(
         raise ConfigError(f"streams must be at least 1, got {streams}")
     options = options or RunOptions()
     chosen = options.model
-    loaded = model or load_model(chosen.model, device=chosen.device, precision=chosen.precision)
+    loaded = model or chosen.load()
     side_by_side = max(1, min(streams, len(sources)))
     runs = [
         _Run(number, Job(source, options=options, model=loaded, side_by_side=side_by_side))

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -52,7 +52,7 @@ from vidsal.evaluate.score import Judge, Survey, survey
 from vidsal.evaluate.sources import FolderSource, ModelSource, Source
 from vidsal.locks import try_to_lock
 from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
-from vidsal.model.checkpoint import load_model, weights_path
+from vidsal.model.checkpoint import weights_path
 from vidsal.shots import CutOptions
 from vidsal.smooth import SmoothOptions
 from vidsal.stream import ModelOptions, RecurrenceOptions
@@ -259,8 +259,8 @@ def open_source(options: EvalOptions) -> Source:
         return FolderSource(options.evaluation.maps)
     chosen = options.model
     return ModelSource(
-        load_model(chosen.model, device=chosen.device, precision=chosen.precision),
-        sha256=_sha256(weights_path(chosen.model)),
+        chosen.load(),
+        sha256=_sha256(weights_path(chosen.chosen)),
         recurrence=options.recurrence,
         cuts=options.cuts,
         smooth=options.smooth,
@@ -306,7 +306,7 @@ class _Plan:
         wanted = self.options.evaluation
         if wanted.out is not None:
             return wanted.out
-        made = wanted.maps.name if wanted.maps is not None else Path(self.options.model.model).stem
+        made = wanted.maps.name if wanted.maps is not None else Path(self.options.model.chosen).stem
         return Path(f"{self.name}-{self.split}-{self.protocol.name}-{made}.vidsal-eval")
 
     def dataset(self) -> Dataset:
@@ -475,13 +475,16 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
 
     def hand_out(connection: Connection) -> None:
         process, _ = workers[connection]
+        # One that has died meanwhile is found out when it should answer.
         if waiting:
             name = waiting.pop()
             workers[connection] = process, name
-            connection.send(name)
+            with suppress(OSError):
+                connection.send(name)
         else:
             del workers[connection]
-            connection.send(None)
+            with suppress(OSError):
+                connection.send(None)
             process.join()
             connection.close()
 

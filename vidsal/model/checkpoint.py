@@ -2,15 +2,18 @@
 
 A checkpoint is one safetensors file: the weights, and in its header, as JSON under the key "vidsal", the
 architecture, the preprocessing and the model card. Nothing is ever unpickled.
+
+A derived checkpoint holds only what differs from the embedded weights of a preset, and their sha256.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,16 +36,22 @@ __all__ = [
     "Precision",
     "Preset",
     "SaliencyModel",
+    "Task",
     "WeightsPlace",
     "find_weights",
+    "for_task",
     "load_model",
     "read_checkpoint",
     "resolve_device",
     "save_checkpoint",
+    "save_derived_checkpoint",
     "weights_path",
+    "weights_sha256",
 ]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Task = Literal["free-viewing", "driving"]
+"""What the viewers do whose gaze is predicted."""
 
 _FORMAT = 1
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -68,15 +77,20 @@ class Preset:
     """The embedded checkpoint; None where none is embedded: then the cache is looked into."""
 
 
+_SAM_LITE = SAMConfig()
 _SAM_RESNET = SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published")
 
 PRESETS: dict[str, Preset] = {
-    "sam-lite": Preset(SAMConfig(), PreprocessOptions(), _WEIGHTS / "sam-lite.safetensors"),
+    "sam-lite": Preset(_SAM_LITE, PreprocessOptions(), _WEIGHTS / "sam-lite.safetensors"),
+    "sam-lite-driver": Preset(_SAM_LITE, PreprocessOptions(), _WEIGHTS / "sam-lite-driver.safetensors"),
     "sam-resnet": Preset(_SAM_RESNET, _CAFFE, None),
     "sam-resnet-2017": Preset(_SAM_RESNET, _CAFFE, None),
     "sam-vgg": Preset(SAMConfig("vgg16", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
 }
-"""The named architectures; "sam-lite" is the default and has embedded weights."""
+"""The named architectures; "sam-lite" is the default. It and "sam-lite-driver" have embedded weights."""
+
+_DRIVING = {"sam-lite": "sam-lite-driver"}
+"""A model to the one that predicts drivers' gaze with the same network."""
 
 
 @dataclass(frozen=True)
@@ -175,13 +189,20 @@ class SaliencyModel:
         return f"SaliencyModel({self.card.name}, {self.device}, {self.precision})"
 
 
-def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precision: Precision = "auto") -> SaliencyModel:
+def load_model(
+    model: str | Path = "sam-lite",
+    *,
+    task: Task = "free-viewing",
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> SaliencyModel:
     """Load a model by the name of a preset or from a checkpoint file. Needs no network and unpickles nothing.
 
     Weights that are not embedded are taken from the user's cache (see `vidsal weights`) if their sha256 is right.
 
     Args:
         model: a name in `PRESETS`, or the path of a vidsal checkpoint (.safetensors).
+        task: "free-viewing" takes the model named; "driving" the one for drivers' gaze beside it, see `for_task`.
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
         precision: "fp32"; "bf16", weights and features in bfloat16 but for the first layers and the map; "fp16" the
             same in float16, on CUDA and MPS; "auto" is bf16 on CUDA, fp32 elsewhere.
@@ -189,15 +210,37 @@ def load_model(model: str | Path = "sam-lite", *, device: str = "auto", precisio
     Raises:
         CheckpointError: unknown name, missing or damaged file, weights that do not fit their architecture, or a
             cached file that differs from its record.
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or there is no model for the task.
 
     Example:
         >>> load_model("sam-lite", device="cpu").card.name
         'sam-lite'
     """
     target = resolve_device(device)
-    network, preprocess, card = read_checkpoint(weights_path(model))
+    network, preprocess, card = read_checkpoint(weights_path(for_task(model, task)))
     return SaliencyModel(network, preprocess=preprocess, card=card, device=target, precision=precision)
+
+
+def for_task(model: str | Path, task: Task) -> str | Path:
+    """The model to take for a task: "free-viewing" takes any as it is.
+
+    Raises:
+        ConfigError: the task is unknown, or this model has none for it.
+
+    Example:
+        >>> for_task("sam-lite", "driving"), for_task("sam-lite", "free-viewing")
+        ('sam-lite-driver', 'sam-lite')
+    """
+    if task == "free-viewing" or (task == "driving" and str(model) in _DRIVING.values()):
+        return model
+    if task != "driving":
+        raise ConfigError(f"unknown task {task!r}: use free-viewing or driving")
+    if str(model) not in _DRIVING:
+        raise ConfigError(
+            f"there is no model of {str(model)!r} for the task driving, only of {', '.join(_DRIVING)}; leave the task "
+            "out where the model is itself one of drivers"
+        )
+    return _DRIVING[str(model)]
 
 
 def weights_path(model: str | Path) -> Path:
@@ -252,10 +295,14 @@ def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, Preproces
         content = json.loads(header)
         if content["format"] != _FORMAT:
             raise CheckpointError(f"{path}: format {content['format']}, this version reads {_FORMAT}")
-        config = _from_dict(SAMConfig, content["config"])
-        preprocess = _from_dict(PreprocessOptions, content["preprocess"])
         card = _from_dict(ModelCard, content["card"])
-        network = SaliencyAttentiveModel(config)
+        if "base" in content:
+            network, preprocess = _read_base(path, content["base"]["model"], content["base"]["sha256"])
+            state = {**network.state_dict(), **state}
+        else:
+            config = _from_dict(SAMConfig, content["config"])
+            preprocess = _from_dict(PreprocessOptions, content["preprocess"])
+            network = SaliencyAttentiveModel(config)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its vidsal header cannot be used ({error})") from error
     own = network.state_dict()
@@ -269,6 +316,30 @@ def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, Preproces
         )
     network.load_state_dict(state)
     return network.eval(), preprocess, card
+
+
+def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions]:
+    """The network that a derived checkpoint builds on."""
+    embedded = PRESETS[model].weights if model in PRESETS and model not in _DRIVING.values() else None
+    if embedded is None:
+        raise CheckpointError(f"{path} builds on {model!r}, which has no embedded weights; take a whole checkpoint")
+    network, preprocess, _ = read_checkpoint(embedded)
+    found = weights_sha256(network)
+    if found != sha256:
+        raise CheckpointError(
+            f"{path} was made for other weights of {model}: theirs have the sha256 {sha256[:12]}…, those in {embedded} "
+            f"{found[:12]}…. Install the version of vidsal that it came with, or make it again (tools/train_driver.py)"
+        )
+    return network, preprocess
+
+
+def weights_sha256(network: SaliencyAttentiveModel) -> str:
+    """The sha256 of a network's weights and of nothing else: names, shapes and float32 values, sorted by name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} ".encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_checkpoint(
@@ -291,17 +362,61 @@ def save_checkpoint(
     Raises:
         EncodeError: it cannot be written.
     """
-    path = Path(path)
-    state = {
-        name: (value.detach().to("cpu", dtype) if value.is_floating_point() else value.detach().cpu()).contiguous()
-        for name, value in network.state_dict().items()
-    }
     header = {
         "format": _FORMAT,
         "config": dataclasses.asdict(network.config),
         "preprocess": dataclasses.asdict(preprocess),
         "card": dataclasses.asdict(card),
     }
+    _write(Path(path), _stored(network.state_dict(), dtype), header)
+
+
+def save_derived_checkpoint(
+    path: Path | str,
+    network: SaliencyAttentiveModel,
+    *,
+    base: str,
+    card: ModelCard,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write what differs from the embedded weights of a preset, which the result needs to be read.
+
+    Args:
+        path: the target, replaced if it exists.
+        network: of the base's architecture, batch norms not folded; it gets the base's preprocessing.
+        base: name of a preset with embedded weights.
+        card: its card.
+        dtype: how floating-point weights are stored.
+
+    Raises:
+        CheckpointError: the base has no embedded weights, or another architecture.
+        EncodeError: it cannot be written.
+    """
+    path = Path(path)
+    embedded = PRESETS[base].weights if base in PRESETS else None
+    if embedded is None:
+        raise CheckpointError(f"{base!r} has no embedded weights to build on; write a whole checkpoint")
+    before, _, _ = read_checkpoint(embedded)
+    if before.config != network.config:
+        raise CheckpointError(f"the network is not of the architecture of {base}; write a whole checkpoint")
+    known = before.state_dict()
+    changed = {name: value for name, value in network.state_dict().items() if not torch.equal(value.cpu(), known[name])}
+    header = {
+        "format": _FORMAT,
+        "base": {"model": base, "sha256": weights_sha256(before)},
+        "card": dataclasses.asdict(card),
+    }
+    _write(path, _stored(changed, dtype), header)
+
+
+def _stored(state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    return {
+        name: (value.detach().to("cpu", dtype) if value.is_floating_point() else value.detach().cpu()).contiguous()
+        for name, value in state.items()
+    }
+
+
+def _write(path: Path, state: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
     # A name of its own: two processes may write the same target.
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
