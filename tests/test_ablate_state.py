@@ -257,7 +257,7 @@ def test_a_whole_run_prints_writes_and_checks(
     stills, model = make_stills(tmp_path / "s", count=30), make_checkpoint(tmp_path / "tiny.safetensors")
     threads = torch.get_num_threads()
     try:
-        arguments = [str(stills), "--model", str(model), "--clips", "2", "--frames", "14", "--rounds", "2"]
+        arguments = [str(stills), "--model", str(model), "--clips", "1", "--frames", "14", "--rounds", "1"]
         status = tool.main([*arguments, "--json", str(numbers), "--write-docs", "--check"])
     finally:
         torch.set_num_threads(threads)

@@ -66,6 +66,7 @@ SHOT_FRAMES = 12
 WITHIN = 0.02
 PAGE = Path(__file__).parents[1] / "docs" / "state.md"
 PLOT = Path(__file__).parents[1] / "docs" / "images" / "state.png"
+SHOWN = "![NSS after a cut, and accuracy against steadiness](images/state.png)"
 BEGIN, END = "<!-- ablate_state: begin -->", "<!-- ablate_state: end -->"
 
 MADE = AugmentOptions(
@@ -790,10 +791,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.json:
         numbers = {row.way.label: row.as_dict() for row in rows}
         given.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-    if given.plot or given.write_docs:
-        draw(rows, clips, given.plot or PLOT)
+    for path in filter(None, (given.plot, PLOT if given.write_docs else None)):
+        draw(rows, clips, path)
     if given.write_docs:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+        page = with_tables(PAGE.read_text(encoding="utf-8"), f"{text}\n\n{SHOWN}")
+        PAGE.write_text(page, encoding="utf-8")
     said = failures(rows) if given.check else []
     for each in said:
         print(f"not as promised: {each}", file=sys.stderr)
