@@ -304,6 +304,8 @@ def test_maps_of_another_size_are_refused() -> None:
     for metric in (*BY_DENSITY, *BY_FIXATIONS):
         with pytest.raises(ValueError, match=r"\(1, 4, 5\).*\(1, 4, 4\)"):
             metric(torch.ones(1, 4, 4), torch.ones(1, 4, 5))
+        with pytest.raises(ValueError, match=r"\(1, 5, 4\).*\(1, 4, 5\)"):
+            metric(torch.ones(1, 4, 5), torch.ones(1, 5, 4))  # as many cells
         with pytest.raises(ValueError, match=r"must be \(B, H, W\)"):
             metric(torch.ones(4, 4), torch.ones(4, 4))
 
