@@ -64,13 +64,18 @@ def table(name: str, summary: Summary) -> str:
         "| | " + " | ".join(f"{title} {arrow}" for title, arrow in zip(titles, arrows, strict=True)) + " |",
         "|---|" + "---|" * len(metrics),
     ]
+    absent = []
     for source, scores in summary.scores.items():
+        if all(math.isnan(scores[metric].value) for metric in metrics):
+            absent.append(source)
+            continue
         title = f"**{summary.source['name']}**" if source == "model" else source
         cells = [shown(scores[metric].value) for metric in metrics]
         lines.append(f"| {title} | {' | '.join(cells)} |")
         if source == "model":
             spans = [f"{shown(scores[metric].low)} to {shown(scores[metric].high)}" for metric in metrics]
             lines.append(f"| 95 % interval | {' | '.join(spans)} |")
+    lines += [f"\nNo `{source}`: {summary.baselines[source].rpartition('(not there: ')[2][:-1]}." for source in absent]
     return "\n".join(lines) + "\n"
 
 
