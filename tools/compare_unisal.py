@@ -41,6 +41,8 @@ from vidsal.metrics import ScoreMeter
 from vidsal.model import SaliencyModel, load_model
 
 METRICS = ("nss", "cc", "sim", "kl", "auc_judd")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "comparison.md"
+BEGIN, END = "<!-- compare_unisal -->", "<!-- end of compare_unisal -->"
 ONNX = "pyautoflip/detection/unisal.onnx"
 
 Pixels = npt.NDArray[np.uint8]
@@ -204,6 +206,30 @@ def compare(sets: list[Path], model: SaliencyModel, unisal: Unisal, arguments: a
     return result
 
 
+def write_docs(result: dict[str, Any], *, clips: int, frames: int) -> None:
+    """Put the tables between the page's markers."""
+    lines = []
+    for kind, title in (
+        ("stills", "Validation stills, each a single frame from the zero state:"),
+        ("clips", f"Made clips of the same stills ({clips} a set, {frames} frames each):"),
+    ):
+        if not result[kind]:
+            continue
+        lines += [title, "", "| set | map | NSS | CC | SIM | KL | AUC-Judd |", "|---|---|---|---|---|---|---|"]
+        for name, rows in result[kind].items():
+            for label, scores in rows.items():
+                cells = " | ".join(f"{scores[metric]:.3f}" for metric in METRICS)
+                lines.append(f"| {name} | {label} | {cells} |")
+        lines.append("")
+    times = [f"{label} {value:.1f}" for label, value in result["milliseconds"].items()]
+    lines.append(f"CPU milliseconds a frame on one thread, preprocessing included: {', '.join(times)}.")
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+    print(f"wrote {PAGE}")
+
+
 def main() -> int:
     """Compare, print, and keep the numbers where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -215,6 +241,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=8, help="frames of a made clip")
     parser.add_argument("--timed", type=int, default=40, help="frames that are timed")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
+    parser.add_argument("--write-docs", action="store_true", help=f"write the tables into {PAGE.name}")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -227,6 +254,8 @@ def main() -> int:
         result = compare(arguments.sets, load_model(arguments.model, device="cpu"), unisal, arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if arguments.write_docs:
+        write_docs(result, clips=arguments.clips, frames=arguments.frames)
     return 0
 
 
