@@ -77,7 +77,7 @@ class Preset:
     """The embedded checkpoint; None where none is embedded: then the cache is looked into."""
 
 
-_SAM_LITE = SAMConfig()
+_SAM_LITE = SAMConfig(motion_channels=32)
 _SAM_RESNET = SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published")
 
 PRESETS: dict[str, Preset] = {
