@@ -846,7 +846,8 @@ def test_a_fetched_file_is_listed_shown_verified_and_found(
     shelf.content = written(tmp_path / "zeros.pkl").read_bytes()
     assert status_of("weights", "list") == 0
     states = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    assert states == [["sam-lite", "embedded"], *[[name, "absent"] for name in PRESETS if name != "sam-lite"]]
+    embedded = {"sam-lite", "sam-lite-driver"}
+    assert states == [[name, "embedded" if name in embedded else "absent"] for name in PRESETS]
     assert status_of("weights", "path", "sam-vgg") == 1
     assert capsys.readouterr().out == ""
 
