@@ -281,25 +281,28 @@ def cell_table(values: dict[str, Any]) -> str:
 
 
 def mean_of(values: dict[str, Any], metric: str, *, backbone: str | None = None, head: str | None = None) -> float:
-    """Mean over the first seed's cells of a backbone or a head."""
-    scores = [
-        values["trained"][f"{one}/{other}/0"]["mean"][metric]
-        for one, other in cells()
-        if backbone in (None, one) and head in (None, other) and f"{one}/{other}/0" in values["trained"]
-    ]
-    return float(np.mean(scores)) if scores else float("nan")
+    """Mean over the first seed's cells of a backbone or a head; not a number where one is missing."""
+    names = [f"{one}/{other}/0" for one, other in cells() if backbone in (None, one) and head in (None, other)]
+    if any(name not in values["trained"] for name in names):
+        return float("nan")
+    return float(np.mean([values["trained"][name]["mean"][metric] for name in names]))
 
 
 def mean_table(values: dict[str, Any]) -> str:
     """Each backbone over its heads, each head over its backbones."""
     lines = ["| mean over | of | NSS | CC | KL |", "|---|---|---|---|---|"]
     for backbone in BACKBONES:
-        row = [f"{mean_of(values, metric, backbone=backbone):.3f}" for metric in METRICS]
+        row = [shown(mean_of(values, metric, backbone=backbone)) for metric in METRICS]
         lines.append(f"| the heads | `{backbone}` ({TOP_1[backbone]:.1f} %) | {' | '.join(row)} |")
     for head in HEADS:
-        row = [f"{mean_of(values, metric, head=head):.3f}" for metric in METRICS]
+        row = [shown(mean_of(values, metric, head=head)) for metric in METRICS]
         lines.append(f"| the backbones | `{head}` | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
+
+
+def shown(score: float) -> str:
+    """Three places; a dash where there is none."""
+    return f"{score:.3f}" if np.isfinite(score) else "-"
 
 
 def spread(values: dict[str, Any]) -> str:
@@ -331,7 +334,7 @@ def made(values: dict[str, Any]) -> str:
         for name, found in values.get("classifiers", {}).items()
     )
     text = (
-        f"{schedule['steps']} steps of {schedule['frames_per_step']} pictures ({schedule['passes']} passes), canvas "
+        f"{schedule['steps']} steps of {schedule['frames_per_step']} pictures (passes: {schedule['passes']}), canvas "
         f"{height}x{width}, {schedule['precision']}, sets {', '.join(schedule['sets'])}. "
         f"Costs on one thread of {values['machine']['processor']}, medians of {values['turns']} turns; torch "
         f"{values['versions']['torch']}, commit {values['commit'] or 'unknown'}.\n"
