@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import multiprocessing
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,16 @@ def test_where_nobody_tells_viewers_apart_the_ceiling_is_missing_and_the_summary
     made = judged("hollywood2", films, tmp_path / "out", model, baselines="inter-observer")
     assert math.isnan(value(made, "nss", "inter-observer"))
     assert "not there" in made.summary.baselines["inter-observer"]
+
+
+def test_a_single_sequence_is_scored_without_a_shuffled_baseline(tmp_path: Path, model: str) -> None:
+    folder = make_hollywood(tmp_path / "set") / "testing"
+    for other in sorted(folder.iterdir())[1:]:
+        shutil.rmtree(other)
+    result = judged("hollywood2", tmp_path / "set", tmp_path / "out", model, baselines="centre-prior,shuffled")
+    assert result.summary.sequences == 1 and not result.summary.skipped
+    assert math.isfinite(value(result, "cc")) and math.isfinite(value(result, "cc", "centre-prior"))
+    assert math.isnan(value(result, "cc", "shuffled")) and "not there" in result.summary.baselines["shuffled"]
 
 
 def test_the_shuffled_density_comes_from_another_sequence() -> None:

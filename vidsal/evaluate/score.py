@@ -284,7 +284,7 @@ class Judge:
     ) -> Iterator[tuple[_Map | None, dict[str, _Map]]]:
         """For each chosen frame the density lent by another sequence, and the maps of the built-in baselines."""
         ordinals = facts.chosen.tolist()
-        lent: Iterator[_Map | None] | None = self._lent(sequence.name, facts) if SHUFFLED in self.sources else None
+        lent = self._lent(sequence.name, facts) if SHUFFLED in self.sources else None
         # Those that look at pictures need them larger than a model does.
         pictures = sequence.read(size=at_most_640) if self._builtin else None
         with contextlib.ExitStack() as stack:
@@ -306,10 +306,11 @@ class Judge:
                     maps = {name: model.predict(picture)[0] for name, model in self._builtin.items()}
                 yield density, maps
 
-    def _lent(self, name: str, facts: Surveyed) -> Iterator[_Map | None]:
+    def _lent(self, name: str, facts: Surveyed) -> Iterator[_Map | None] | None:
+        """Densities of another sequence, one a chosen frame; None where there is no other."""
         partner = partner_of(name, list(self.surveyed.sequences), seed=self.protocol.seed)
         if partner is None:
-            return iter(())
+            return None
         return partner_densities(
             self._by_name[partner],
             facts.chosen.tolist(),
