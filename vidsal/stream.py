@@ -902,13 +902,13 @@ def _make_sinks(info: VideoInfo, options: RunOptions, device: torch.device, *, s
     folder, stem = _where(info, wanted.output)
     table = _target(wanted.table, folder / f"{stem}.vidsal", ("csv", "parquet", "jsonl"), "table")
     maps = _target(wanted.maps, folder / f"{stem}.vidsal.maps", ("mkv", "npz"), "maps")
-    if not folder.is_dir():
-        if folder.exists():
-            raise EncodeError(f"{folder} is a file, expected a folder for the results")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
+    # Tried first and asked about afterwards: another run may make it meanwhile.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise EncodeError(f"{folder} is a file, expected a folder for the results") from error
+    except OSError as error:
+        raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
         raise EncodeError(f"cannot write into {folder}: choose another folder with --output")
     sinks: list[_FileSink] = []
