@@ -64,6 +64,7 @@ def joined(results: Iterator[SaliencyBatch]) -> tuple[list[int], torch.Tensor, l
 
 SETTINGS = {
     "default": {},
+    "trailing": {"smooth": SmoothOptions(smoothing="exponential")},
     "raw": {"smooth": RAW},
     "reset": {"recurrence": RecurrenceOptions(state="reset", steps=2), "smooth": RAW},
     "every third": {"recurrence": RecurrenceOptions(every=3)},

@@ -75,6 +75,7 @@ def by_stream(results: Iterator[StreamBatch | StreamEnd], count: int) -> list[li
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
     "carry": {"smooth": RAW},
     "carry, two steps": {"recurrence": RecurrenceOptions(steps=2), "smooth": RAW},
     "reset": {"recurrence": RecurrenceOptions(state="reset"), "smooth": RAW},

@@ -920,10 +920,13 @@ class _Bench:
         finished = model.preprocessor.to_picture(maps, *self.size)
         smoothers = [Smoother() for _ in range(way.streams)]
         number = itertools.count(step=way.batch)
+        small = self.frames_of(0, way.batch)
 
         def smooth() -> None:
             index = next(number) + np.arange(way.batch)
+            shown = FrameBatch(index, index / _RATE, small, *self.size)
             for smoother, own in zip(smoothers, finished, strict=True):
+                smoother.watch(shown)
                 smoother.update(
                     SaliencyBatch(
                         index=index,

@@ -50,9 +50,9 @@ _HARDLY = 1e-12
 class SmoothOptions:
     """How densities are steadied over time."""
 
-    smoothing: Literal["none", "exponential", "motion", "gaussian"] = "exponential"
+    smoothing: Literal["none", "exponential", "motion", "gaussian"] = "motion"
     """Average maps over time: none, exponential (past only, adds no delay), motion (the same, the past moved along with
-    the picture by optical flow) or gaussian (past and future, no lag)."""
+    the picture by optical flow on the CPU) or gaussian (past and future, no lag)."""
     time_constant_seconds: float = 0.15
     """Reach of the average in seconds: time constant of exponential and motion, standard deviation of the gaussian."""
 
