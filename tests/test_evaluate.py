@@ -316,6 +316,8 @@ def test_where_nobody_tells_viewers_apart_the_ceiling_is_missing_and_the_summary
     made = judged("hollywood2", films, tmp_path / "out", model, baselines="inter-observer")
     assert math.isnan(value(made, "nss", "inter-observer"))
     assert "not there" in made.summary.baselines["inter-observer"]
+    printed = format_summary(made.summary).splitlines()
+    assert "inter-observer" not in printed[2] and any(line.startswith("inter-observer: ") for line in printed)
 
 
 def test_a_single_sequence_is_scored_without_a_shuffled_baseline(tmp_path: Path, model: str) -> None:
@@ -516,7 +518,11 @@ def test_a_corrupt_sequence_is_told_counted_and_left_out(broken: Path, model: st
     assert "00007.png comes actioncliptest00001_00009.png" in made.summary.skipped["actioncliptest00001_2"]
     assert made.summary.sequences == 2 and made.summary.frames == 4
     assert {each.name for each in told if each.skipped} == set(made.summary.skipped)
-    assert "SKIPPED: 2 sequences" in format_summary(made.summary)
+    printed = format_summary(made.summary).splitlines()
+    assert "2 of 4 sequences, 4 frames" in printed[0]
+    (line,) = (line for line in printed if line.startswith("SKIPPED: 2 sequences"))
+    first = next(iter(made.summary.skipped))
+    assert line.endswith(f"; {first}: {made.summary.skipped[first]}")
 
 
 def test_fixations_that_cannot_be_read_before_scoring_are_told_too(broken: Path, model: str, tmp_path: Path) -> None:

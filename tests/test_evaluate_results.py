@@ -14,8 +14,9 @@ import pytest
 
 from vidsal.cli import main
 from vidsal.errors import ConfigError
-from vidsal.evaluate import Summary, compare, format_comparison, read_summary
+from vidsal.evaluate import Summary, compare, format_comparison, format_summary, read_summary
 from vidsal.evaluate.compare import differing_rules, paired_difference
+from vidsal.evaluate.protocols import find_protocol
 from vidsal.evaluate.results import (
     Estimate,
     SequenceScores,
@@ -27,6 +28,7 @@ from vidsal.evaluate.results import (
     write_summary,
     write_tables,
 )
+from vidsal.metrics import METRICS
 
 NAN = math.nan
 
@@ -274,6 +276,33 @@ def test_a_summary_survives_being_written_and_read(tmp_path: Path) -> None:
     assert back.by_sequence["c"]["scores"]["cc"] == (-math.inf, 1)
     assert math.isnan(back.by_sequence["b"]["scores"]["cc"][0])
     assert isinstance(back.scores["model"]["cc"], Estimate)
+
+
+def printed(one: Summary) -> list[str]:
+    rules = dataclasses.asdict(find_protocol("vidsal"))
+    rules |= {"draws": 9, "resolution": "r", "information_gain_over": "o", "epsilons": {}}
+    return format_summary(dataclasses.replace(one, protocol=rules)).splitlines()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_sign_of_what_is_better_never_touches_the_number(metric: str) -> None:
+    title, sign = METRICS[metric].title, "+" if METRICS[metric].better == "higher" else "-"
+    (row,) = (line for line in printed(result({"a": [0.0]}, metric=metric)) if line.startswith(title + " "))
+    assert row.split()[-2:] == [sign, "0.000"]
+    compared = format_comparison(compare(result(FIRST, metric=metric), result(SECOND, metric=metric))).splitlines()
+    assert any(line.startswith(f"{title} {sign}  ") for line in compared)
+
+
+def test_the_protocol_is_named_once() -> None:
+    assert sum(line.count("vidsal: ") for line in printed(result(FIRST))) == 1
+
+
+def test_a_sequence_that_was_skipped_is_told_with_its_reason_and_all_are_counted() -> None:
+    lines = printed(result(FIRST, skipped={"q": "no such picture"}))
+    assert "4 of 5 sequences" in lines[0]
+    assert "SKIPPED: 1 sequence could not be scored: q: no such picture" in lines
+    whole = printed(result(FIRST))
+    assert " of " not in whole[0] and not any("SKIPPED" in line for line in whole)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "vidsal-evaluation-1", "scores": {}}', "nonsense"])

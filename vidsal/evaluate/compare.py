@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vidsal.errors import ConfigError
 from vidsal.evaluate.protocols import Averaging
-from vidsal.evaluate.results import Summary, interval, parts_of, read_summary, resamples
+from vidsal.evaluate.results import TITLE_WIDTH, Summary, interval, parts_of, read_summary, resamples
 from vidsal.metrics import METRICS
 
 __all__ = ["Comparison", "Difference", "compare", "differing_rules", "format_comparison", "paired_difference"]
@@ -223,7 +223,7 @@ def format_comparison(comparison: Comparison) -> str:
         f"{comparison.sequences} sequences in both, {comparison.only_first} only in A, "
         f"{comparison.only_second} only in B",
         "",
-        f"{'':<24}{'A':>9}{'B':>9}{'B - A':>9}  {'95 % interval':<20}{'B better in':<16}",
+        f"{'':<{TITLE_WIDTH}}{'A':>9}{'B':>9}{'B - A':>9}  {'95 % interval':<20}{'B better in':<16}",
     ]
     for metric, one in comparison.differences.items():
         title = f"{METRICS[metric].title} {'+' if METRICS[metric].better == 'higher' else '-'}"
@@ -234,7 +234,7 @@ def format_comparison(comparison: Comparison) -> str:
             verdict = "B is better" if gains else "A is better"
         of = one.better + one.worse
         lines.append(
-            f"{title:<24}{one.first:>9.4f}{one.second:>9.4f}{one.difference:>+9.4f}  {span:<20}"
+            f"{title:<{TITLE_WIDTH}}{one.first:>9.4f}{one.second:>9.4f}{one.difference:>+9.4f}  {span:<20}"
             f"{f'{one.better} of {of}':<16}{verdict}".rstrip()
         )
     lines += ["", f"+ higher is better, - lower; averaged over {comparison.averaging}, resampled in pairs"]

@@ -26,6 +26,7 @@ from vidsal.evaluate.protocols import Averaging
 from vidsal.metrics import METRICS
 
 __all__ = [
+    "TITLE_WIDTH",
     "Estimate",
     "SequenceScores",
     "Summary",
@@ -329,7 +330,8 @@ class Summary:
 
 def describe_protocol(protocol: Mapping[str, Any]) -> list[str]:
     """The rules of a summary in plain lines."""
-    rules = [f"protocol {protocol['name']}: {protocol['source']}"]
+    # Its own source begins with its name too.
+    rules = [f"protocol {protocol['name']}: {protocol['source'].removeprefix(protocol['name'] + ': ')}"]
     if protocol.get("differences"):
         rules.append(f"otherwise than there: {protocol['differences']}")
     rules.append(
@@ -636,17 +638,26 @@ def _null(value: Any) -> Any:
 
 # What is printed.
 
+TITLE_WIDTH = 2 + max(len(f"{metric.title} +") for metric in METRICS.values())
+"""Characters of a table's first column: a metric's title, the sign of what is better, and room behind it."""
+
 
 def format_summary(summary: Summary) -> str:
-    """A summary as text: a row a metric, a column a source, the protocol below."""
-    sources = list(summary.scores)
+    """A summary as text: a row a metric, a column a source that has scores, the protocol below."""
+    sources = [
+        source
+        for source, metrics in summary.scores.items()
+        if source == "model" or any(one.frames for one in metrics.values())
+    ]
     widths = [max(8, len(source)) for source in sources[1:]]
-    head = f"{'':<24}{'model':<26}" + "  ".join(
+    head = f"{'':<{TITLE_WIDTH}}{'model':<26}" + "  ".join(
         f"{name:>{width}}" for name, width in zip(sources[1:], widths, strict=True)
     )
+    of = summary.sequences + len(summary.skipped) + summary.too_short
+    scored = f"{summary.sequences} of " if summary.sequences < of else ""
     lines = [
         f"{summary.source['name']} on {summary.dataset['name']} ({summary.dataset['split']}): "
-        f"{summary.sequences} sequences, {summary.frames} frames",
+        f"{scored}{_count(of, 'sequence')}, {_count(summary.frames, 'frame')}",
         "",
         head.rstrip(),
     ]
@@ -656,7 +667,9 @@ def format_summary(summary: Summary) -> str:
         arrow = "+" if METRICS[metric].better == "higher" else "-"
         others = [summary.scores[source][metric].value for source in sources[1:]]
         cells = "  ".join(f"{_shown(value):>{width}}" for value, width in zip(others, widths, strict=True))
-        lines.append(f"{METRICS[metric].title + ' ' + arrow:<24}{_shown(own.value) + span:<26}{cells}".rstrip())
+        lines.append(
+            f"{METRICS[metric].title + ' ' + arrow:<{TITLE_WIDTH}}{_shown(own.value) + span:<26}{cells}".rstrip()
+        )
     lines += ["", "+ higher is better, - lower; in brackets the 95 % interval over sequences"]
     undefined = [metric for metric, one in summary.scores["model"].items() if not one.frames]
     if undefined:
@@ -672,9 +685,15 @@ def format_summary(summary: Summary) -> str:
     if summary.too_short:
         lines.append(f"sequences without a frame to score under these rules: {summary.too_short}")
     if summary.skipped:
-        lines.append(f"SKIPPED: {len(summary.skipped)} sequences could not be scored: {_listed(summary.skipped)}")
+        first, reason = next(iter(summary.skipped.items()))
+        which = first if len(summary.skipped) == 1 else f"{_listed(summary.skipped)}; {first}"
+        lines.append(f"SKIPPED: {_count(len(summary.skipped), 'sequence')} could not be scored: {which}: {reason}")
     lines.append(f"vidsal {summary.version}" + (f", commit {summary.commit}" if summary.commit else ""))
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _listed(names: Mapping[str, str]) -> str:
