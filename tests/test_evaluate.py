@@ -555,8 +555,27 @@ def test_where_nothing_can_be_scored_the_first_reason_is_told(tmp_path: Path, mo
     (root / "testing" / "actioncliptest00001_1" / "maps" / "actioncliptest00001_00003.png").unlink()
     with pytest.raises(DatasetError, match=r"not one frame .* actioncliptest00001_1: "):
         judged("hollywood2", root, tmp_path / "out", model)
-    with pytest.raises(DatasetError, match=r"not one frame .* have no frame that it chooses"):
+    chosen = r"of 4 sequences: 4 have no frame that it chooses, having 1 to 5 frames \(it takes from 15, every 64, "
+    with pytest.raises(DatasetError, match=f"not one frame .*{chosen}"):
         judged("hollywood2", make_hollywood(tmp_path / "short"), tmp_path / "b", model, protocol="stsanet")
+    assert not (tmp_path / "out").exists() and not (tmp_path / "b").exists()
+
+
+def test_where_every_frame_is_left_out_the_reasons_are_counted(tmp_path: Path, model: str) -> None:
+    root = make_hollywood(tmp_path / "set", shots={"actioncliptest00001_1": (3, 32), "actioncliptrain00001_1": (3, 1)})
+    for path in (root / "testing" / "actioncliptest00001_1" / "fixation").iterdir():
+        write(path, np.zeros((HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(DatasetError, match=r"not one frame .* left out: 1 unfixated"):
+        judged("hollywood2", root, tmp_path / "out", model, protocol="stsanet", metrics="nss")
+
+
+def test_a_failure_leaves_other_files_of_the_folder_alone(tmp_path: Path, model: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="not one frame"):
+        judged("hollywood2", make_hollywood(tmp_path / "short"), out, model, protocol="stsanet")
+    assert (out / "notes.txt").read_text() == "mine" and not (out / "sequences").exists()
 
 
 # Resuming.

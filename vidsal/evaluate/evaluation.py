@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from vidsal.evaluate.results import (
     Summary,
     TableFormat,
     commit,
+    describe_frames,
     read_sequence,
     read_summary,
     sequence_path,
@@ -216,11 +218,9 @@ def evaluate(
                 clock.tell(each, failure)
         sequences = [one for each in chosen if (one := done[each]) is not None]
         if not sequences or not any(len(each.index) for each in sequences):
-            reasons = "".join(f"; {each}: {reason}" for each, reason in list(skipped.items())[:1])
             raise DatasetError(
-                f"not one frame of {name} ({dataset.split}) could be scored under protocol {plan.protocol.name}: "
-                f"{len(skipped)} of {len(dataset)} sequences could not be read, "
-                f"{len(jobs) - len(chosen)} have no frame that it chooses{reasons}"
+                f"not one frame of {name} ({dataset.split}) could be scored under protocol {plan.protocol.name}, of "
+                f"{len(dataset)} sequences: {'; '.join(plan.why_nothing(found, sequences, skipped=skipped))}"
             )
         summary = plan.summary(dataset, found, sequences, means=means, skipped=skipped, key=key, messages=messages)
         summary = dataclasses.replace(summary, too_short=len(jobs) - len(chosen))
@@ -408,6 +408,28 @@ class _Plan:
             messages=(*messages, *(f"{each.name}: {text}" for each in sequences for text in each.messages)),
         )
 
+    def why_nothing(self, found: Survey, sequences: list[SequenceScores], *, skipped: dict[str, str]) -> list[str]:
+        """Where every frame went, when none was scored."""
+        reasons = []
+        unchosen = [each.frames for each in found.sequences.values() if not len(each.chosen)]
+        if unchosen:
+            fewest, most = min(unchosen), max(unchosen)
+            rules = dataclasses.asdict(self.protocol) | {"limit_frames": self.options.evaluation.limit_frames}
+            reasons.append(
+                f"{len(unchosen)} have no frame that it chooses, having {fewest}{f' to {most}' * (most > fewest)} "
+                f"frames (it takes {describe_frames(rules)}); choose another --protocol, --split or --limit-frames"
+            )
+        left_out: Counter[str] = Counter()
+        for each in sequences:
+            left_out.update(each.left_out)
+        if left_out:
+            counts = ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
+            reasons.append(f"frames that were left out: {counts}")
+        if skipped:
+            first, reason = next(iter(skipped.items()))
+            reasons.append(f"{len(skipped)} could not be read or scored, first {first}: {reason}")
+        return reasons
+
     def _resolution(self) -> str:
         own = "at the size of what was recorded, enlarged bilinearly (by area where they shrink)"
         if self.protocol.other_sizes == "refuse" and self.options.evaluation.maps is not None:
@@ -569,6 +591,7 @@ def _closing(scored: Iterator[_Outcome]) -> Iterator[None]:
 @contextmanager
 def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     """The folder, made where it is not there, and locked."""
+    made = not folder.exists()
     try:
         (folder / "sequences").mkdir(parents=True, exist_ok=True)
         file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -578,6 +601,14 @@ def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         if not try_to_lock(file):
             raise EncodeError(f"{folder} is being written by another process; wait for it, or choose another --out")
         yield folder
+    except BaseException:
+        # What has begun is kept, for the next run to go on from; what is empty goes, while the lock is held.
+        with suppress(OSError):
+            (folder / "sequences").rmdir()
+            if made and [path.name for path in folder.iterdir()] == [".lock"]:
+                (folder / ".lock").unlink()
+                folder.rmdir()
+        raise
     finally:
         os.close(file)
 

@@ -32,6 +32,7 @@ __all__ = [
     "Summary",
     "TableFormat",
     "commit",
+    "describe_frames",
     "describe_protocol",
     "estimates",
     "format_summary",
@@ -334,15 +335,7 @@ def describe_protocol(protocol: Mapping[str, Any]) -> list[str]:
     rules = [f"protocol {protocol['name']}: {protocol['source'].removeprefix(protocol['name'] + ': ')}"]
     if protocol.get("differences"):
         rules.append(f"otherwise than there: {protocol['differences']}")
-    rules.append(
-        f"frames: from {protocol['first_frame']}, every {protocol['frame_step']}, "
-        f"sequences of at least {protocol['shortest']}"
-        + (f", but for the last {protocol['last_left_out']}" if protocol["last_left_out"] else "")
-        + (f", at most {protocol['most_frames']} of the set" if protocol["most_frames"] else "")
-        + (f", only the first {protocol['limit_frames']} of each sequence" if protocol.get("limit_frames") else "")
-        + ("; those the data set calls bad are left out" if protocol["leave_out_bad"] else "")
-        + ("; those without fixations are left out" if protocol["leave_out_unfixated"] else "")
-    )
+    rules.append(f"frames: {describe_frames(protocol)}")
     depth = "floats" if protocol["bits"] is None else f"rounded to {protocol['bits']} bits"
     rules.append(
         f"maps: {protocol['resolution']}; {depth}. Averaged over {protocol['averaging']}; 95 % intervals from "
@@ -351,6 +344,18 @@ def describe_protocol(protocol: Mapping[str, Any]) -> list[str]:
     rules.append(f"information gain over: {protocol['information_gain_over']}")
     rules.append(f"epsilons: {', '.join(f'{name} {value:.3g}' for name, value in protocol['epsilons'].items())}")
     return rules
+
+
+def describe_frames(protocol: Mapping[str, Any]) -> str:
+    """Which frames the rules choose, in words; ordinals from 0."""
+    return (
+        f"from {protocol['first_frame']}, every {protocol['frame_step']}, sequences of at least {protocol['shortest']}"
+        + (f", but for the last {protocol['last_left_out']}" if protocol["last_left_out"] else "")
+        + (f", at most {protocol['most_frames']} of the set" if protocol["most_frames"] else "")
+        + (f", only the first {protocol['limit_frames']} of each sequence" if protocol.get("limit_frames") else "")
+        + ("; those the data set calls bad are left out" if protocol["leave_out_bad"] else "")
+        + ("; those without fixations are left out" if protocol["leave_out_unfixated"] else "")
+    )
 
 
 def _number(value: float) -> float | str | None:
