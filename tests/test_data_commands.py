@@ -78,8 +78,9 @@ def test_a_broken_sequence_is_named_and_the_others_are_counted(films: Path, caps
     captured = capsys.readouterr()
     assert "1 of 3 sequences" in captured.out
     assert "frames     7" in captured.out
-    assert "actioncliptest00001_2" in captured.err
-    assert "actioncliptest00001_00007.png comes actioncliptest00001_00009.png" in captured.err
+    assert captured.err == "vidsal: error: 1 of 3 sequences is broken\n"
+    assert "actioncliptest00001_2: " in captured.out
+    assert "actioncliptest00001_00007.png comes actioncliptest00001_00009.png" in captured.out
 
 
 def test_a_damaged_frame_in_the_middle_is_found_by_full_only(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +88,7 @@ def test_a_damaged_frame_in_the_middle_is_found_by_full_only(films: Path, capsys
     picture.write_bytes(b"no picture")
     assert status_of("data", "check", "hollywood2", films, "-q") == 0
     assert status_of("data", "check", "hollywood2", films, "-q", "--full") == 1
-    assert f"{picture} is no readable picture" in capsys.readouterr().err
+    assert f"{picture} is no readable picture" in capsys.readouterr().out
 
 
 def test_a_folder_in_another_layout_is_told(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -780,8 +780,9 @@ def _check_data(arguments: list[str]) -> int:
         facts = check_dataset(dataset, full=given.full, on_progress=on_progress)
     _print_out(json.dumps(facts.as_dict()) if given.json else format_facts(facts))
     if facts.broken:
-        first = facts.broken[0]
-        _print_error(f"{len(facts.broken)} of {len(dataset)} sequences are broken, first {first.name}: {first.message}")
+        # Which and why has been printed.
+        count = len(facts.broken)
+        _print_error(f"{count} of {len(dataset)} sequences {'is' if count == 1 else 'are'} broken")
     return 1 if facts.broken else 0
 
 
