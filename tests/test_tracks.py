@@ -110,6 +110,13 @@ def test_a_small_map_has_the_numbers_reckoned_by_hand() -> None:
     assert numbers.region1_y == pytest.approx(4.5)
 
 
+def test_the_peak_of_a_map_finer_than_its_picture_stays_on_it() -> None:
+    density = np.full((24, 32), 1e-3)
+    density[0, 31] = 1.0
+    numbers = one(density, height=6, width=8)
+    assert (numbers.peak_x, numbers.peak_y) == (7.0, 0.0)
+
+
 def test_the_last_cell_of_the_covered_area_counts_in_part() -> None:
     assert one([[0.4, 0.3, 0.2, 0.1]], height=1, width=4).coverage == pytest.approx((1 + 0.1 / 0.3) / 4)
 

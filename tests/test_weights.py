@@ -865,7 +865,11 @@ def test_a_fetched_file_is_listed_shown_verified_and_found(
         shown = capsys.readouterr().out
         assert shelf.url in shown and "MIT" in shown and "SALICON" in shown and "vgg16" in shown
     assert status_of("weights", "verify") == 0
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["sam-lite", "sam-lite-driver", "sam-vgg"]
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "sam-lite",
+        "sam-lite-driver",
+        "sam-vgg",
+    ]
 
     with path.open("r+b") as file:
         file.seek(100_000_000)

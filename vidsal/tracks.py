@@ -383,9 +383,12 @@ def _whole_map(
     frame = np.arange(count)
     row_offset = _parabola(log_density, frame, row, column, down=1, right=0)
     column_offset = _parabola(log_density, frame, row, column, down=0, right=1)
+    peak_x = (column + column_offset + 0.5) * batch.width / columns - 0.5
+    peak_y = (row + row_offset + 0.5) * batch.height / rows - 0.5
     return {
-        "peak_x": (column + column_offset + 0.5) * batch.width / columns - 0.5,
-        "peak_y": (row + row_offset + 0.5) * batch.height / rows - 0.5,
+        # Where the map is finer than the picture, a cell at the border lies outside the outermost pixels' centres.
+        "peak_x": np.clip(peak_x, 0, batch.width - 1),
+        "peak_y": np.clip(peak_y, 0, batch.height - 1),
         "peak_density": flat[frame, best] / mass * (rows * columns),
         "centroid_x": centroid_x,
         "centroid_y": centroid_y,
