@@ -46,7 +46,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidsal.bench import describe_machine, source_commit
+from vidsal.bench import describe_machine
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
 from vidsal.data.fixations import load_stills, split_stills
 from vidsal.data.layouts import open_dataset
@@ -55,6 +55,7 @@ from vidsal.errors import ConfigError, DatasetError, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics import ScoreMeter
 from vidsal.model import SaliencyModel, load_model
+from vidsal.provenance import source_commit
 from vidsal.shots import CutDetector
 from vidsal.smooth import Smoother, SmoothOptions
 from vidsal.stream import Prepared, RecurrenceOptions, StageClock, run_model

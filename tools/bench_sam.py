@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vidsal.bench import describe_machine, describe_versions, make_pictures, random_network, source_commit
+from vidsal.bench import describe_machine, describe_versions, make_pictures, random_network
 from vidsal.metrics.functional import cc
 from vidsal.model.checkpoint import PRESETS, read_checkpoint
 from vidsal.model.inference import FusedConv2d, Rewrites, prepare_for_inference
@@ -43,6 +43,7 @@ from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.model.winograd import Workspace
 from vidsal.prefetch import usable_cores
 from vidsal.preprocess import Preprocessor
+from vidsal.provenance import source_commit
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- bench_sam: begin -->", "<!-- bench_sam: end -->"

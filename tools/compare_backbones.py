@@ -39,7 +39,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vidsal.bench import count_operations, describe_machine, describe_versions, random_network, source_commit
+from vidsal.bench import count_operations, describe_machine, describe_versions, random_network
 from vidsal.data.fixations import load_stills, split_stills
 from vidsal.errors import VidsalError
 from vidsal.model.backbones import BackboneName, EfficientNetLite, build_backbone
@@ -47,6 +47,7 @@ from vidsal.model.checkpoint import ModelCard, SaliencyModel, read_checkpoint
 from vidsal.model.heads import HeadName
 from vidsal.model.sam import SAMConfig
 from vidsal.preprocess import PreprocessOptions
+from vidsal.provenance import source_commit
 from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
 
 DOCS = Path(__file__).parents[1] / "docs"

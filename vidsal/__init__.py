@@ -110,13 +110,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        from vidsal.provenance import package_version
 
-        try:
-            value: Any = version("vidsal")
-        except PackageNotFoundError:
-            # A checkout on the path that was never installed.
-            value = "0+unknown"
+        value: Any = package_version()
     elif name in _HOME_OF:
         value = getattr(importlib.import_module(f"vidsal.{_HOME_OF[name]}"), name)
     else:

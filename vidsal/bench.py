@@ -16,7 +16,6 @@ import math
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -54,6 +53,7 @@ from vidsal.model.checkpoint import (
 from vidsal.model.recurrent import SAMState
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.preprocess import PreprocessOptions, Preprocessor
+from vidsal.provenance import source_commit
 from vidsal.smooth import Smoother
 from vidsal.stream import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions, predict, run
 
@@ -77,7 +77,6 @@ __all__ = [
     "make_pictures",
     "matrix_peak",
     "random_network",
-    "source_commit",
 ]
 
 Part = Literal["backbone", "recurrence", "priors and head"]
@@ -565,20 +564,6 @@ def describe_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {name: version for name, version in versions.items() if version}
-
-
-def source_commit() -> str:
-    """The commit of the code, with "+" where files differ from it; "" outside a checkout."""
-    answers = []
-    for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            done = subprocess.run(
-                ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-        answers.append(done.stdout.strip())
-    return answers[0] + ("+" if answers[1] else "")
 
 
 def format_bench(report: BenchReport) -> str:

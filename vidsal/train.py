@@ -12,7 +12,6 @@ import json
 import math
 import pickle
 import struct
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_chec
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
 from vidsal.prefetch import prefetch
 from vidsal.preprocess import PreprocessOptions, Preprocessor
+from vidsal.provenance import source_commit
 
 _Pixels = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]
@@ -936,7 +936,7 @@ class _Run:
             training_data=words.training_data,
             initialisation=" ".join(text for text in (words.initialisation, *self.notes) if text),
             training=_recipe(self.config, best=self.best),
-            commit=_commit(),
+            commit=source_commit(),
             scores=scores,
             protocol=_protocol(self.config),
             limits=words.limits,
@@ -1116,18 +1116,3 @@ def _recipe(config: TrainConfig, *, best: _Best | None) -> str:
     if best is not None:
         values["best_pass"] = best.pass_number
     return json.dumps(values, default=lambda path: Path(path).name, sort_keys=True)
-
-
-def _commit() -> str:
-    """The commit of the code, or "" outside a checkout."""
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return result.stdout.strip()

@@ -39,13 +39,11 @@ from vidsal.evaluate.results import (
     SequenceScores,
     Summary,
     TableFormat,
-    commit,
     describe_frames,
     read_sequence,
     read_summary,
     sequence_path,
     summarise,
-    version,
     write_sequence,
     write_summary,
     write_tables,
@@ -55,6 +53,7 @@ from vidsal.evaluate.sources import FolderSource, ModelSource, Source
 from vidsal.locks import try_to_lock
 from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
 from vidsal.model.checkpoint import weights_path
+from vidsal.provenance import package_version, source_commit
 from vidsal.shots import CutOptions
 from vidsal.smooth import SmoothOptions
 from vidsal.stream import ModelOptions, RecurrenceOptions
@@ -329,7 +328,7 @@ class _Plan:
         wanted = self.options.evaluation
         source = {key: value for key, value in self.source_facts().items() if key != "device"}
         values = {
-            "version": version(),
+            "version": package_version(),
             "dataset": [self.name, str(self.root.resolve()), self.split, self.data_options],
             "protocol": dataclasses.asdict(self.protocol),
             "references": self.references,
@@ -383,8 +382,8 @@ class _Plan:
             },
         }
         return Summary(
-            version=version(),
-            commit=commit(),
+            version=package_version(),
+            commit=source_commit(),
             key=key,
             dataset={
                 "name": self.name,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.metadata
 import json
 import math
 import os
 import re
 import secrets
-import subprocess
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +29,6 @@ __all__ = [
     "SequenceScores",
     "Summary",
     "TableFormat",
-    "commit",
     "describe_frames",
     "describe_protocol",
     "estimates",
@@ -43,7 +40,6 @@ __all__ = [
     "resamples",
     "sequence_path",
     "summarise",
-    "version",
     "write_atomically",
     "write_sequence",
     "write_summary",
@@ -438,28 +434,6 @@ def read_summary(path: str | Path) -> Summary:
         return Summary(**values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged ({type(error).__name__}: {error}); run vidsal eval again") from error
-
-
-def version() -> str:
-    """Of vidsal; "0+unknown" for a checkout that was never installed."""
-    try:
-        return importlib.metadata.version("vidsal")
-    except importlib.metadata.PackageNotFoundError:
-        return "0+unknown"
-
-
-def commit() -> str:
-    """The commit of the code, with "+" where files differ from it; "" outside a checkout."""
-    answers = []
-    for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            done = subprocess.run(
-                ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-        answers.append(done.stdout.strip())
-    return answers[0] + ("+" if answers[1] else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import http.client
-import importlib.metadata
 import json
 import os
 import re
@@ -30,6 +29,7 @@ import platformdirs
 
 from vidsal.errors import CheckpointError, EncodeError
 from vidsal.locks import try_to_lock
+from vidsal.provenance import package_version
 
 __all__ = [
     "CACHE_VARIABLE",
@@ -187,7 +187,7 @@ def keep(name: str, write: Callable[[Path], None], *, source: str, source_sha256
                 source=source,
                 source_sha256=source_sha256,
                 date=datetime.now(UTC).isoformat(timespec="seconds"),
-                vidsal=_version(),
+                vidsal=package_version(),
             )
             # Two files cannot be replaced at once: for a moment the record allows for either checkpoint.
             _write_record(name, dataclasses.replace(record, replaces=_sha256_on_record(name)))
@@ -327,7 +327,7 @@ class _Transfer:
             return None, 0
 
     def _ask(self, origin: _Origin | None, done: int) -> Any:
-        headers = {"User-Agent": f"vidsal/{_version()}", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": f"vidsal/{package_version()}", "Accept-Encoding": "identity"}
         if origin is not None and done:
             headers["Range"] = f"bytes={done}-"
             if origin.validator:
@@ -427,11 +427,3 @@ def _again(name: str) -> str:
     return (
         f"put it there again with `vidsal weights fetch {name} --overwrite` or `vidsal weights import FILE --overwrite`"
     )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("vidsal")
-    except importlib.metadata.PackageNotFoundError:
-        # A checkout on the path that was never installed.
-        return "0+unknown"
