@@ -264,7 +264,7 @@ def test_results_that_share_nothing_are_refused() -> None:
 def test_what_a_reader_should_know_is_noted() -> None:
     other = result(SECOND | {"a": [0.4]}, skipped={"q": "no"}, version="2")
     notes = " ".join(compare(result(FIRST), other).notes)
-    assert "1 sequences of the second" in notes and "first in a" in notes and "1 and 2" in notes
+    assert "1 sequence of the second" in notes and "first in a" in notes and "1 and 2" in notes
 
 
 def test_a_summary_survives_being_written_and_read(tmp_path: Path) -> None:

@@ -781,8 +781,10 @@ def _check_data(arguments: list[str]) -> int:
     _print_out(json.dumps(facts.as_dict()) if given.json else format_facts(facts))
     if facts.broken:
         # Which and why has been printed.
+        from vidsal.evaluate.results import count_of
+
         count = len(facts.broken)
-        _print_error(f"{count} of {len(dataset)} sequences {'is' if count == 1 else 'are'} broken")
+        _print_error(f"{count} of {count_of(len(dataset), 'sequence')} {'is' if count == 1 else 'are'} broken")
     return 1 if facts.broken else 0
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vidsal.errors import ConfigError
 from vidsal.evaluate.protocols import Averaging
-from vidsal.evaluate.results import TITLE_WIDTH, Summary, interval, parts_of, read_summary, resamples
+from vidsal.evaluate.results import TITLE_WIDTH, Summary, count_of, interval, parts_of, read_summary, resamples
 from vidsal.metrics import METRICS
 
 __all__ = ["Comparison", "Difference", "compare", "differing_rules", "format_comparison", "paired_difference"]
@@ -129,15 +129,20 @@ def compare(
     common = [name for name in one.by_sequence if name in other.by_sequence]
     metrics = [name for name in one.scores["model"] if name in other.scores["model"]]
     if not common or not metrics:
-        raise ConfigError(f"the two share {len(common)} sequences and {len(metrics)} metrics; nothing can be compared")
+        raise ConfigError(
+            f"the two share {count_of(len(common), 'sequence')} and {count_of(len(metrics), 'metric')}; "
+            f"nothing can be compared"
+        )
     notes = [
-        f"{len(each.skipped)} sequences of the {place} could not be scored"
+        f"{count_of(len(each.skipped), 'sequence')} of the {place} could not be scored"
         for place, each in (("first", one), ("second", other))
         if each.skipped
     ]
     uneven = [name for name in common if one.by_sequence[name]["frames"] != other.by_sequence[name]["frames"]]
     if uneven:
-        notes.append(f"in {len(uneven)} sequences the two scored different numbers of frames, first in {uneven[0]}")
+        notes.append(
+            f"in {count_of(len(uneven), 'sequence')} the two scored different numbers of frames, first in {uneven[0]}"
+        )
     if one.version != other.version:
         notes.append(f"made by vidsal {one.version} and {other.version}")
     averaging: Averaging = one.protocol["averaging"]
@@ -220,7 +225,7 @@ def format_comparison(comparison: Comparison) -> str:
     lines = [
         f"A: {comparison.first}",
         f"B: {comparison.second}",
-        f"{comparison.sequences} sequences in both, {comparison.only_first} only in A, "
+        f"{count_of(comparison.sequences, 'sequence')} in both, {comparison.only_first} only in A, "
         f"{comparison.only_second} only in B",
         "",
         f"{'':<{TITLE_WIDTH}}{'A':>9}{'B':>9}{'B - A':>9}  {'95 % interval':<20}{'B better in':<16}",

@@ -29,6 +29,7 @@ __all__ = [
     "SequenceScores",
     "Summary",
     "TableFormat",
+    "count_of",
     "describe_frames",
     "describe_protocol",
     "estimates",
@@ -636,7 +637,7 @@ def format_summary(summary: Summary) -> str:
     scored = f"{summary.sequences} of " if summary.sequences < of else ""
     lines = [
         f"{summary.source['name']} on {summary.dataset['name']} ({summary.dataset['split']}): "
-        f"{scored}{_count(of, 'sequence')}, {_count(summary.frames, 'frame')}",
+        f"{scored}{count_of(of, 'sequence')}, {count_of(summary.frames, 'frame')}",
         "",
         head.rstrip(),
     ]
@@ -666,12 +667,13 @@ def format_summary(summary: Summary) -> str:
     if summary.skipped:
         first, reason = next(iter(summary.skipped.items()))
         which = first if len(summary.skipped) == 1 else f"{_listed(summary.skipped)}; {first}"
-        lines.append(f"SKIPPED: {_count(len(summary.skipped), 'sequence')} could not be scored: {which}: {reason}")
+        lines.append(f"SKIPPED: {count_of(len(summary.skipped), 'sequence')} could not be scored: {which}: {reason}")
     lines.append(f"vidsal {summary.version}" + (f", commit {summary.commit}" if summary.commit else ""))
     return "\n".join(lines)
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
+    """`1 frame`, `2 frames`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
