@@ -847,6 +847,37 @@ def test_a_fixation_on_a_video_is_there_while_it_lasts(tmp_path: Path) -> None:
         assert values.sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("start", "duration", "frames"),
+    [
+        ("0.05", "", [0]),
+        ("0.1", "", [1]),
+        ("0.25", "0", [2]),
+        ("0.33", "40", [3]),
+        ("0.33", "80", [4]),  # under way at one frame's time: there and nowhere else
+        ("0.33", "200", [4, 5]),
+        ("0.55", "100", [6]),  # the frame at 0.6 s stands until 0.9 s
+        ("0.65", "100", [6]),
+        ("0.95", "", [7]),
+        ("1.05", "", []),  # after the end
+        ("-0.05", "", []),
+        ("-0.05", "100", [0]),
+    ],
+)
+def test_a_fixation_counts_once_at_least_while_the_video_runs(
+    tmp_path: Path, start: str, duration: str, frames: list[int]
+) -> None:
+    (tmp_path / "videos").mkdir()
+    ticks = [9000 * tenth for tenth in (0, 1, 2, 3, 4, 5, 6, 9)]
+    make_video(tmp_path / "videos" / "a.mp4", frames=8, width=WIDTH, height=HEIGHT, rate=10, pts=ticks)
+    # A second one keeps the video among those with fixations.
+    rows = [f"a.mp4,{WIDTH},{HEIGHT},5,5,{start},{duration}", f"a.mp4,{WIDTH},{HEIGHT},9,9,0,1000"]
+    table = "\n".join(["video,width,height,x,y,start_seconds,duration_ms", *rows])
+    (tmp_path / "video_fixations.csv").write_text(table)
+    (sequence,) = open_dataset("simple", tmp_path)
+    assert [k for k, frame in enumerate(sequence) if [5, 5] in (points(frame) or [])] == frames
+
+
 @pytest.mark.parametrize("condition", [None, "free"])
 def test_the_simple_layout_gives_what_the_trainer_reads(tmp_path: Path, condition: str | None) -> None:
     root = make_simple(tmp_path / "mine")

@@ -10,7 +10,8 @@
     NAME/video_fixations.csv       (or .csv.gz) as above, with
         video                      file name below videos/, instead of `image`
         start_seconds              when the fixation began, after the video's first frame
-        duration_ms                optional; how long it lasted; empty: the frame shown at its start
+        duration_ms                optional; how long it lasted. It counts on the frames whose times lie in it; without
+                                   a duration, or between two frames, on the frame shown at its start
 
 Either half may be missing.
 """
@@ -32,7 +33,7 @@ import numpy.typing as npt
 from vidsal.data.fixations import SIGMA_SHARE, is_validation
 from vidsal.data.layouts.contract import Dataset, Fixations, Layout, Sequence, Shown, choose_split
 from vidsal.data.layouts.stills import still
-from vidsal.data.layouts.videos import VideoPictures
+from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.errors import ConfigError, DatasetError
 
 __all__ = ["SIMPLE", "SimpleOptions"]
@@ -134,7 +135,7 @@ class _PointsInTime:
         yield lambda shown: partial(self.at, shown.seconds)
 
     def at(self, seconds: float) -> Fixations:
-        """Those that began by then and last longer, or began within the frame shown."""
+        """Those under way at this frame's time, and those between two frames' times that begin while it is shown."""
         starts, ends = self._times
         under_way = (starts <= seconds + _SAME_TIME_SECONDS) & (seconds + _SAME_TIME_SECONDS < ends)
         record = self.record
@@ -145,11 +146,19 @@ class _PointsInTime:
 
     @cached_property
     def _times(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Starts and ends; of what lies between two frames' times those of the frame shown then."""
         starts, ends = np.array(self.record.starts), np.array(self.record.ends)
-        rate = self.pictures.info.rate
-        frame = float(1 / rate) if rate else 0.04
-        # Without a duration: as long as the frame that follows its start.
-        return starts, np.where(np.isnan(ends), starts + frame, ends)
+        shown = np.array([seconds for seconds, _ in self.pictures.frames(tiny)])
+        # How long the last frame is shown is not known: as long as the others on average.
+        last = (shown[-1] - shown[0]) / (len(shown) - 1) if len(shown) > 1 else math.inf
+        until = np.append(shown[1:], shown[-1] + last)
+        first = np.searchsorted(shown, starts - _SAME_TIME_SECONDS)  # the first frame that comes with it or later
+        comes = np.append(shown, np.inf)[first] + _SAME_TIME_SECONDS
+        alone = ~(comes < ends)  # also where there is no end
+        at_start = np.searchsorted(shown, starts + _SAME_TIME_SECONDS, side="right") - 1
+        inside = (at_start >= 0) & (starts < until[at_start])
+        starts = np.where(alone, np.where(inside, shown[at_start], np.inf), starts)
+        return starts, np.where(alone, until[at_start], ends)
 
 
 _SAME_TIME_SECONDS = 1e-4

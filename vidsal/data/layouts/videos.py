@@ -22,7 +22,7 @@ from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.decode.contract import SizeRequest
 from vidsal.errors import DatasetError, DecodeError
 
-__all__ = ["OrderedDensities", "TimedDensities", "VideoPictures", "map_size"]
+__all__ = ["OrderedDensities", "TimedDensities", "VideoPictures", "map_size", "tiny"]
 
 _Timed = tuple[float, Callable[[], npt.NDArray[np.uint8]]]
 """The time of a frame and what makes its picture."""
@@ -31,7 +31,7 @@ Crop = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 """Cuts the part of a map (h, w) out that shows the picture."""
 
 
-def _tiny(height: int, width: int) -> tuple[int, int]:
+def tiny(height: int, width: int) -> tuple[int, int]:
     """The size of frames that nobody looks at."""
     return min(height, 16), min(width, 16)
 
@@ -107,7 +107,7 @@ class VideoPictures:
         with open_video(
             self.path,
             options=DecodeOptions(start_seconds=max(0.0, start_seconds)),
-            size=size if asked else _tiny,
+            size=size if asked else tiny,
             keep_pictures=not asked,
         ) as reader:
             for batch in reader:
