@@ -178,6 +178,13 @@ def iter_of(stills: list[Still]) -> Callable[[np.random.Generator], Still]:
 # The motion that a clip says it has.
 
 
+def test_a_point_on_the_left_edge_survives_the_mirror(tmp_path: Path) -> None:
+    still = write_still(tmp_path / "a.png", np.zeros((60, 80, 3), np.uint8), [(0, 10), (0, 20), (50, 30)])
+    shown, mirrored = (clip_of(still, augment, times=1).counts[0] for augment in (QUIET, KINDS["flip"]))
+    assert shown.sum() == mirrored.sum() == 3
+    assert shown[:, 0].sum() == mirrored[:, -1].sum() == 2
+
+
 @pytest.mark.parametrize("kind", ["jumps", "camera", "rotation", "flip", "stretch"])
 def test_the_affines_are_the_true_motion(tmp_path: Path, kind: str) -> None:
     still = texture(tmp_path / "a.png")

@@ -833,6 +833,13 @@ def test_the_simple_layout_holds_stills_and_videos(tmp_path: Path) -> None:
         assert np.abs(np.subtract(peak(frame), (2 * row + 1, 2 * column + 2))).max() <= 1
 
 
+def test_no_point_is_lost_at_another_size() -> None:
+    corner = np.nextafter(np.array([[1920, 1080]], np.float32), np.float32(0))
+    seen = Fixations.on_picture(corner, height=1080, width=1920)
+    for width in range(10, 1900, 7):
+        assert seen.counts(height=width * 9 // 16, width=width)[-1, -1] == 1
+
+
 def test_a_fixation_on_a_video_is_there_while_it_lasts(tmp_path: Path) -> None:
     dataset = open_dataset("simple", make_simple(tmp_path))
     frames = list(dataset.sequences[-1])

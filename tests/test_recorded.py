@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -280,6 +283,23 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, twelve: Sequence) -> Non
         next(read_windows(twelve, frames=0, preprocess=CANVAS))
     with pytest.raises(ValueError, match="generator"):
         next(read_windows(twelve, frames=1, preprocess=CANVAS, augment=UNCHANGED))
+    with pytest.raises(ValueError, match="pass windows"):
+        random = np.random.default_rng(0)
+        next(read_windows(twelve, frames=1, preprocess=CANVAS, augment=UNCHANGED, random=random))
+
+
+def test_a_container_that_counts_more_frames_than_it_has_is_read_from_the_start(twelve: Sequence) -> None:
+    class Boastful:
+        def count(self) -> int:
+            return 1000
+
+        def read(self, start: int, stop: int | None, size: Any) -> Iterator[Any]:
+            return twelve.pictures.read(start, stop, size)
+
+    liar = dataclasses.replace(twelve, pictures=Boastful())
+    random = np.random.default_rng(0)
+    clips = list(read_windows(liar, frames=3, windows=4, preprocess=CANVAS, random=random))
+    assert [numbers(clip) for clip in clips] == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -89,7 +89,10 @@ def test_a_run_that_was_killed_and_resumed_ends_as_an_unbroken_one(stills: Path,
     a, b = (read_checkpoint(path)[0].state_dict() for path in (whole, resumed))
     assert all(torch.equal(a[name], b[name]) for name in a)
     logs = [
-        [json.loads(line)["validation"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        [
+            (entry["validation"], entry["loss"])
+            for entry in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
+        ]
         for name in ("whole", "broken")
     ]
     assert logs[0] == logs[1] and len(logs[0]) == 2
@@ -102,6 +105,11 @@ def test_a_state_of_another_configuration_is_not_resumed(stills: Path, tmp_path:
     train(config(stills, tmp_path), stop_after_steps=1)
     with pytest.raises(ConfigError, match="another configuration"):
         train(config(stills, tmp_path, seed=5))
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    older = json.loads(state["config"])
+    del older["loss"], older["seed"]  # a run from before there were these options
+    torch.save(state | {"config": json.dumps(older)}, tmp_path / "state.pt")
+    train(config(stills, tmp_path), stop_after_steps=1)
     (tmp_path / "state.pt").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match="cannot be resumed"):
         train(config(stills, tmp_path))

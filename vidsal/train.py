@@ -289,16 +289,15 @@ def train(
     config.output.mkdir(parents=True, exist_ok=True)
     run.resume()
     first = run.step
-    running: float | None = None
     # A run that had ended early and was killed before it wrote its checkpoint has nothing left to learn.
     left = [] if run.out_of_patience else plan[first:]
     with prefetch(_samples(left, training, teacher, videos, config, run.preprocess), depth=4) as samples:
         for offset, clips in enumerate(samples):
             step = plan[first + offset]
             loss = run.train_step(step, clips)
-            running = loss if running is None else 0.98 * running + 0.02 * loss
+            run.running = loss if run.running is None else 0.98 * run.running + 0.02 * loss
             last_of_pass = run.step == len(plan) or plan[run.step].pass_index != step.pass_index
-            scores = run.end_pass(step.pass_index, running, validation, videos) if last_of_pass else None
+            scores = run.end_pass(step.pass_index, run.running, validation, videos) if last_of_pass else None
             if on_progress:
                 on_progress(
                     TrainProgress(
@@ -306,7 +305,7 @@ def train(
                         steps=len(plan),
                         pass_number=step.pass_index + 1,
                         passes=config.schedule.passes,
-                        loss=running,
+                        loss=run.running,
                         scores=scores,
                         notes=(*(run.notes if offset == 0 else ()), *run.patience_notes()),
                     )
@@ -716,6 +715,7 @@ class _Run:
         self.best: _Best | None = None
         self.passes_since_best = 0
         self.carried: SAMState | None = None
+        self.running: float | None = None
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.step = 0
         self.state_path = config.output / "state.pt"
@@ -888,6 +888,7 @@ class _Run:
                 "best": None if self.best is None else vars(self.best),
                 "passes_since_best": self.passes_since_best,
                 "carried": None if self.carried is None else vars(self.carried),
+                "running": self.running,
             },
             partial,
         )
@@ -915,6 +916,7 @@ class _Run:
                 weights = {name: value.cpu() for name, value in saved["best"]["weights"].items()}
                 self.best = _Best(**(saved["best"] | {"weights": weights}))
             self.passes_since_best = saved.get("passes_since_best", 0)
+            self.running = saved.get("running")
             if saved.get("carried") is not None:
                 self.carried = SAMState(**saved["carried"])
         lines = self.log_path.read_text().splitlines() if self.log_path.exists() else []
@@ -1098,7 +1100,11 @@ def _same(saved: Any, value: Any) -> bool:
         return len(saved) == len(value) and all(_same(one, own) for one, own in zip(saved, value, strict=True))
     if not dataclasses.is_dataclass(value) or not isinstance(saved, dict):
         return bool(saved == json.loads(json.dumps(value, default=str)))
-    defaults = {one.name: one.default for one in dataclasses.fields(value) if one.name not in _ASIDE}
+    defaults = {
+        one.name: one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+        for one in dataclasses.fields(value)
+        if one.name not in _ASIDE
+    }
     if saved.keys() - defaults.keys():
         return False
     for name, default in defaults.items():

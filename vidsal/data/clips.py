@@ -404,7 +404,9 @@ class _Shot:
         pixels, points, sigma = _read(still, preprocess)
         if random.random() < augment.flip_probability:
             pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
-            points = np.stack([pixels.shape[1] - points[:, 0], points[:, 1]], 1)
+            width = pixels.shape[1]
+            # A point on the left edge stays on the picture, which ends before `width`, also when it is scaled.
+            points = np.stack([np.minimum(width - points[:, 0], width - 1e-3), points[:, 1]], 1)
         scene = _Scene(pixels.shape[0], pixels.shape[1], points, augment)
         viewport, affines = scene.frame(times, preprocess, random, viewport=viewport)
         on_screen = apply_affine(affines[0], points) - _corner(viewport)

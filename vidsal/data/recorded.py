@@ -158,17 +158,20 @@ def read_windows(
 
     Raises:
         DatasetError: a file is missing or cannot be read, or the sequence has no frame.
-        ValueError: a number is below 1, or `augment` has no generator.
+        ValueError: a number is below 1, or `augment` has no generator or no number of windows.
     """
     if min(frames, stride, 1 if windows is None else windows) < 1:
         raise ValueError(f"frames, stride and windows must be at least 1, got {frames}, {stride}, {windows}")
     if augment is not None and random is None:
         raise ValueError("augment needs a generator: pass random")
+    if augment is not None and windows is None:
+        raise ValueError("augment is drawn for a number of frames: pass windows")
     left = math.inf if windows is None else windows
     change: _Change | None = None
+    promises_more = False
     while left > 0:
         needed = None if windows is None else (int(left) * frames - 1) * stride + 1
-        start = _first_frame(sequence, needed, random)
+        start = 0 if promises_more else _first_frame(sequence, needed, random)
         stop = None if needed is None else start + needed
         detector, begins = CutDetector(), True
         size = _reading_size(preprocess, augment)
@@ -178,8 +181,10 @@ def read_windows(
                     change = _Change.draw(seen, preprocess, augment, frames * (windows or 1), random)
                 yield change.window(seen, frames, detector, begins=begins)
                 begins, left = False, left - 1
-        if change is None:
+        if begins and start == 0:
             raise DatasetError(f"sequence {sequence.name} has no frame; copy the data set again")
+        # Nothing came: the container counts more frames than it has.
+        promises_more = promises_more or begins
         if windows is None:
             return
 

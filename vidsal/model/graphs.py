@@ -7,6 +7,7 @@ one is recorded for each such case that comes back, and all others run as ever.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,22 @@ class RecordedNetwork:
         lengths: Sequence[int] | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """As `SaliencyAttentiveModel.forward`; what is returned belongs to the caller."""
+        # Streams and recordings are of the current device, which need not be that of the frames.
+        with torch.cuda.device(frames.device) if frames.is_cuda else contextlib.nullcontext():
+            return self._run(
+                frames, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
+            )
+
+    def _run(
+        self,
+        frames: torch.Tensor,
+        state: SAMState | None,
+        *,
+        fresh: Sequence[Sequence[bool]] | None,
+        fresh_steps: int | None,
+        carry_steps: int,
+        lengths: Sequence[int] | None,
+    ) -> tuple[torch.Tensor, SAMState]:
         options: dict[str, object] = {
             "fresh": fresh,
             "fresh_steps": fresh_steps,

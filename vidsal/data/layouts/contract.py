@@ -103,7 +103,8 @@ class Fixations:
     def counts(self, *, height: int | None = None, width: int | None = None) -> npt.NDArray[np.float32]:
         """How many points fall on each pixel of a picture of this size (None: their own): (height, width) float32."""
         height, width = height or self.height, width or self.width
-        scale = np.array([width / self.width, height / self.height], np.float32)
+        # In float64: float32 rounds points at the far edges off the picture.
+        scale = np.array([width / self.width, height / self.height])
         return fixation_counts(self.points * scale, height=height, width=width)
 
     def density(self, *, sigma: float) -> npt.NDArray[np.float32] | None:
