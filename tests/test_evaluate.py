@@ -27,6 +27,7 @@ from layout_fixtures import (
     make_hollywood,
     make_simple,
     picture,
+    spot,
     write,
 )
 from made import make_checkpoint, make_stills
@@ -34,7 +35,7 @@ from media import make_video
 
 from vidsal import metrics
 from vidsal.cli import main
-from vidsal.data.layouts import open_dataset
+from vidsal.data.layouts import Sequence, open_dataset
 from vidsal.errors import ConfigError, DatasetError, EncodeError
 from vidsal.evaluate import (
     EvalOptions,
@@ -447,6 +448,58 @@ def test_a_video_of_maps_has_a_map_for_every_frame(films: Path, tmp_path: Path) 
     whole = judged("hollywood2", films, tmp_path / "a", "", maps=maps)
     assert value(whole, "cc") == pytest.approx(1, abs=1e-3)
     make_video(maps / f"{shot.name}.mkv", frames=4, picture=lambda k: as_rgb(files[k]), **kind)
+@pytest.mark.parametrize("unrolled", [True, False])
+def test_maps_numbered_from_one_are_those_of_the_frames_whichever_are_scored(tmp_path: Path, unrolled: bool) -> None:
+    root = make_dreyeve(tmp_path / "set", frames=10, runs=(1, 38), unrolled=unrolled)
+    sequence = open_dataset("dreyeve", root, split="test").sequences[0]
+    part = dataclasses.replace(sequence, name="38[3:9]", first=3, length=6)
+    folder = tmp_path / "maps" / "38"
+    for k in range(10):
+        write(folder / f"{k + 1:06d}.png", density(k))
+    source = FolderSource(folder.parent)
+
+    def found(of: Sequence, wanted: list[int]) -> list[int]:
+        peaks = [np.unravel_index(made.argmax(), made.shape) for _, made in source.maps(of, wanted)]
+        return [next(k for k in range(10) if spot(k) == peak) for peak in peaks]
+
+    for wanted in ([0, 1, 5, 9], [1, 5], [5, 8]):
+        assert found(sequence, wanted) == wanted
+    for wanted in ([0, 5], [1, 2]):
+        assert found(part, wanted) == [3 + k for k in wanted]
+    # One is missing: nobody can say whether the rest are numbered from 0 or from 1.
+    (folder / "000010.png").unlink()
+    for of in (sequence, part):
+        with pytest.raises(DatasetError, match="9 maps for 10 frames, and none is named like frame 000000"):
+            found(of, [1, 5])
+    # Named like all frames, with one too many.
+    for k in range(11):
+        write(folder / f"{k:06d}.png", density(k))
+    assert found(sequence, [1, 5]) == [1, 5] and found(part, [1, 5]) == [4, 8]
+
+
+def test_an_array_for_a_part_of_a_run_is_compared_with_the_whole_run(tmp_path: Path) -> None:
+    root = make_dreyeve(tmp_path / "set", frames=10, runs=(1, 38))
+    sequence = open_dataset("dreyeve", root, split="test").sequences[0]
+    part = dataclasses.replace(sequence, name="38[3:9]", first=3, length=6)
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    values = np.stack([density(k) for k in range(10)])
+    np.savez(maps / "38.npz", saliency=values)
+    ((_, made),) = FolderSource(maps).maps(part, [2])
+    np.testing.assert_array_equal(made, values[5])
+    np.savez(maps / "38.npz", saliency=values[1:])
+    with pytest.raises(DatasetError, match="9 maps for 10 frames"):
+        list(FolderSource(maps).maps(part, [2]))
+
+
+def test_flat_maps_that_lack_a_frame_are_refused_whichever_are_scored(films: Path, tmp_path: Path) -> None:
+    sequence = next(each for each in open_dataset("hollywood2", films, split="test") if each.name.endswith("1_2"))
+    for number in range(6, 11):
+        write(tmp_path / "maps" / f"actioncliptest00001_{number + 1:05d}.png", density(number))
+    with pytest.raises(DatasetError, match=r"1 of the 5 frames .* have no map, the first is .*00006.png"):
+        list(FolderSource(tmp_path / "maps").maps(sequence, [1, 3]))
+
+
     made = judged("hollywood2", films, tmp_path / "b", "", maps=maps)
     assert "4 maps for 5 frames" in made.summary.skipped[shot.name]
 

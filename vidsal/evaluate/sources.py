@@ -8,9 +8,10 @@ import hashlib
 import re
 import zipfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from functools import partial
 from typing import Any, Protocol
 
 import av
@@ -22,6 +23,7 @@ from vidsal.data.layouts import LabelledFrame
 from vidsal.data.layouts import Sequence as LabelledSequence
 from vidsal.data.layouts.files import list_files, picture_size, read_density
 from vidsal.errors import DatasetError
+from vidsal.data.layouts.videos import VideoPictures
 from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.prefetch import prefetch
@@ -181,10 +183,11 @@ class FolderSource:
 
     For a sequence named NAME the folder holds one of
 
-    - `NAME/`, a folder with a picture for each frame, matched by the frames' names, else by their order;
+    - `NAME/`, a folder with a picture for each frame, matched by the frames' names where it has those of all frames,
+      else by their order where there are as many;
     - `NAME.mkv` (.mp4, .avi, .mov, .webm, or `NAME.vidsal.maps.mkv`), a frame for each frame, in order;
     - `NAME.npz` (or `NAME.vidsal.maps.npz`): `density`, `saliency`, `maps` or `map` (N, h, w), or `log_density`, with
-      the ordinals in `index` or in order;
+      the ordinals in `index` (then of some frames only, if need be) or in order;
     - a picture for each frame beside those of other sequences, by the frame's name, where that is unique.
 
     NAME may stand without the ending of a file, without the folders of a still but for the last, and without the
@@ -215,7 +218,10 @@ class FolderSource:
         return {"kind": "maps", "name": self.root.resolve().name, "files": digest.hexdigest(), "causal": None}
 
     def maps(self, sequence: LabelledSequence, wanted: Sequence[int]) -> Iterator[Scored]:
-        """See `Source`; only the wanted frames need a map, unless maps are matched by their order.
+        """See `Source`.
+
+        Which map belongs to which frame never depends on the frames that are wanted: names are compared with those of
+        all frames. Only an .npz with `index` may leave out the maps of frames that are not wanted.
 
         Raises:
             DatasetError: as `Source`; there are more or fewer maps than frames where they are matched by their order.
@@ -225,8 +231,8 @@ class FolderSource:
         frames = list(sequence.read(size=no_pictures))
         left = {int(ordinal) for ordinal in wanted}
         chosen = [frame for frame in frames if frame.index in left]
-        for name, offset in _names(sequence):
-            made = self._find(name, sequence, chosen, len(frames), offset)
+        for name, part in _names(sequence):
+            made = self._find(name, sequence, frames, chosen, part=part)
             if made is not None:
                 yield from zip(chosen, made, strict=True)
                 return
@@ -237,67 +243,103 @@ class FolderSource:
         )
 
     def _find(
-        self, name: str, sequence: LabelledSequence, chosen: list[LabelledFrame], count: int, offset: int
+        self,
+        name: str,
+        sequence: LabelledSequence,
+        frames: list[LabelledFrame],
+        chosen: list[LabelledFrame],
+        *,
+        part: bool,
     ) -> Iterator[_Map] | None:
-        """What reads the maps of the chosen frames; None where there are none of this name."""
-        ordinals = [frame.index + offset for frame in chosen]
-        # Of a whole run, only some frames are asked for.
-        exact = None if offset or name != sequence.name else count
+        """What reads the maps of the chosen frames; None where there are none of this name.
+
+        Args:
+            name: of the maps.
+            sequence: what they are of.
+            frames: all its frames.
+            chosen: those whose maps are wanted.
+            part: the sequence is a part of the run that the maps of this name are of.
+        """
+        ordinals = [frame.index + (sequence.first if part else 0) for frame in chosen]
+        stems = partial(_stems_of_run, sequence) if part else lambda _: _stems_of(frames)
         folder = self.root / name
         if folder.is_dir():
-            return _read_pictures(self._by_name(folder, chosen, ordinals, exact))
+            return _read_pictures(self._by_name(folder, ordinals, stems))
         for suffix in (".vidsal.maps.npz", ".npz"):
             if (path := self.root / f"{name}{suffix}").is_file():
-                return _read_arrays(path, ordinals, exact)
+                return _read_arrays(path, ordinals, stems)
         for suffix in (".vidsal.maps.mkv", *_VIDEO_SUFFIXES):
             if (path := self.root / f"{name}{suffix}").is_file():
-                return _read_video(path, ordinals, exact)
+                # Of a whole run only a part is decoded.
+                return _read_video(path, ordinals, None if part else len(frames))
         if sequence.kind == "still" and (file := _picture(self.root, name)) is not None:
             return _read_pictures([file])
         # Names that are only numbers come again in every sequence, and those of pictures may in every folder.
         plain = sequence.kind == "still" or not any(Path(frame.name).stem.isdecimal() for frame in chosen)
         if plain and "/" not in sequence.name:
-            files = [_picture(self.root, Path(frame.name).stem) for frame in chosen]
-            if files and files[0] is not None:
-                missing = [frame.name for frame, file in zip(chosen, files, strict=True) if file is None]
+            # All of them: maps that are numbered otherwise may fit a few frames and be those of others.
+            files = [_picture(self.root, stem) for stem in _stems_of(frames)]
+            if any(files):
+                missing = [frame.name for frame, file in zip(frames, files, strict=True) if file is None]
                 if missing:
                     raise DatasetError(
-                        f"{self.root}: {len(missing)} of the {len(chosen)} frames of sequence {sequence.name} that are "
-                        f"scored have no map, the first is {missing[0]}; make it, or take the others away"
+                        f"{self.root}: {len(missing)} of the {len(frames)} frames of sequence {sequence.name} have no "
+                        f"map, the first is {missing[0]}; make it, or take the others away"
                     )
-                return _read_pictures([file for file in files if file is not None])
+                wanted = {frame.index for frame in chosen}
+                return _read_pictures(
+                    [file for file, frame in zip(files, frames, strict=True) if file and frame.index in wanted]
+                )
         return None
 
-    def _by_name(self, folder: Path, chosen: list[LabelledFrame], ordinals: list[int], exact: int | None) -> list[Path]:
+    def _by_name(self, folder: Path, ordinals: list[int], stems_for: _Stems) -> list[Path]:
         files = list_files(folder, suffixes=_PICTURE_SUFFIXES)
         by_stem = {file.stem: file for file in files}
         if len(by_stem) < len(files):
             raise DatasetError(f"{folder}: two maps have the same name but for their ending; remove one")
-        found = [by_stem.get(Path(frame.name).stem) for frame in chosen]
-        missing = [frame.name for frame, file in zip(chosen, found, strict=True) if file is None]
-        if not missing:
-            return [file for file in found if file is not None]
-        if exact is not None and len(files) == exact:
+        stems = stems_for(len(files))
+        missing = next((stem for stem in stems if stem not in by_stem), None)
+        # The header of a video may promise fewer frames than come.
+        there = max(ordinals, default=0) < len(stems)
+        if missing is None and there:
+            return [by_stem[stems[ordinal]] for ordinal in ordinals]
+        if len(files) == len(stems) and there:
             return [files[ordinal] for ordinal in ordinals]
-        frames = f"{exact} frames" if exact is not None else "its frames"
         raise DatasetError(
-            f"{folder}: {len(files)} maps for {frames}, and none is named like frame {missing[0]}; name maps like the "
-            f"frames, or make one for each frame"
+            f"{folder}: {len(files)} maps for {len(stems)} frames, and none is named like frame "
+            f"{missing or ordinals[-1]}; name maps like the frames, or make one for each frame"
         )
 
 
-def _names(sequence: LabelledSequence) -> list[tuple[str, int]]:
-    """Names that the maps of a sequence may have, with the ordinal there of its first frame."""
-    names = [(sequence.name, 0)]
+_Stems = Callable[[int], list[str]]
+"""Names of all frames that maps are of, without endings; takes how many maps there are."""
+
+
+def _stems_of(frames: Iterable[LabelledFrame]) -> list[str]:
+    return [Path(frame.name).stem for frame in frames]
+
+
+def _stems_of_run(sequence: LabelledSequence, maps: int) -> list[str]:
+    """The names of all frames of the run that a sequence is a part of."""
+    run = dataclasses.replace(sequence, first=0, length=None, densities=None, points=None)
+    # The frames of a video have six-digit ordinals for names; it is gone through where its header does not say as many.
+    if isinstance(run.pictures, VideoPictures) and run.frame_count == maps:
+        return [f"{ordinal:06d}" for ordinal in range(maps)]
+    return _stems_of(run.read(size=no_pictures))
+
+
+def _names(sequence: LabelledSequence) -> list[tuple[str, bool]]:
+    """Names that the maps of a sequence may have; True: these are of the whole run that it is a part of."""
+    names = [(sequence.name, False)]
     whole = re.sub(r"\[\d*:\d*\]$", "", sequence.name)
     if whole != sequence.name:
-        names.append((whole, sequence.first))
+        names.append((whole, True))
     if sequence.kind == "still":
         # trainSet/Action/001.jpg is also Action/001, but never 001: every folder has one.
         parts = Path(sequence.name).with_suffix("").parts
-        names += [("/".join(parts[drop:]), 0) for drop in range(max(1, len(parts) - 1))]
+        names += [("/".join(parts[drop:]), False) for drop in range(max(1, len(parts) - 1))]
     elif Path(sequence.name).suffix:
-        names.append((str(Path(sequence.name).with_suffix("")), 0))
+        names.append((str(Path(sequence.name).with_suffix("")), False))
     return names
 
 
@@ -312,7 +354,7 @@ def _read_pictures(files: Sequence[Path]) -> Iterator[_Map]:
         yield np.zeros(picture_size(file), np.float32) if values is None else values
 
 
-def _read_arrays(path: Path, ordinals: Sequence[int], exact: int | None) -> Iterator[_Map]:
+def _read_arrays(path: Path, ordinals: Sequence[int], stems_for: _Stems) -> Iterator[_Map]:
     try:
         # Opened here: of a damaged file NumPy would leave it open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
@@ -330,8 +372,8 @@ def _read_arrays(path: Path, ordinals: Sequence[int], exact: int | None) -> Iter
         values = values[None]
     if values.ndim != 3 or (index is not None and index.shape != (len(values),)):
         raise DatasetError(f"{path}: {name} must be (N, h, w) with N ordinals in index, got {values.shape}")
-    if index is None and exact is not None and len(values) != exact:
-        raise DatasetError(f"{path}: {len(values)} maps for {exact} frames; make one for each, or name them in index")
+    if index is None and len(values) != (count := len(stems_for(len(values)))):
+        raise DatasetError(f"{path}: {len(values)} maps for {count} frames; make one for each, or name them in index")
     places = {int(ordinal): row for row, ordinal in enumerate(np.arange(len(values)) if index is None else index)}
     missing = [ordinal for ordinal in ordinals if ordinal not in places]
     if missing:
