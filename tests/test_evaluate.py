@@ -51,8 +51,8 @@ from vidsal.evaluate import (
     score_predictor,
 )
 from vidsal.evaluate.references import gather_means, left_out_viewers, partner_of
-from vidsal.evaluate.results import read_sequence, sequence_path, write_sequence
-from vidsal.evaluate.score import quantise, resize_map
+from vidsal.evaluate.results import SequenceScores, read_sequence, sequence_path, write_sequence
+from vidsal.evaluate.score import Judge, quantise, resize_map
 from vidsal.locks import try_to_lock
 from vidsal.model.checkpoint import load_model
 from vidsal.smooth import SmoothOptions
@@ -584,6 +584,56 @@ def test_fixations_that_cannot_be_read_before_scoring_are_told_too(broken: Path,
     made = judged("hollywood2", broken, tmp_path / "out", model, metrics="shuffled_auc,cc", on_progress=told.append)
     assert "actioncliptest00001_1" in made.summary.skipped
     assert {each.name for each in told if each.skipped} == set(made.summary.skipped)
+def test_pictures_of_several_sizes_are_recordings_of_their_own(tmp_path: Path, model: str) -> None:
+    root = make_hollywood(tmp_path / "set")
+    shot = root / "testing" / "actioncliptest00001_2"
+    for number in (8, 9, 10):
+        name = f"actioncliptest00001_{number:05d}.png"
+        write(shot / "images" / name, picture(number, height=HEIGHT // 2))
+        write(shot / "maps" / name, density(number, height=HEIGHT // 2))
+        write(shot / "fixation" / name, fixation_map(number, height=HEIGHT // 2))
+    for name in ("none", "motion", "gaussian"):
+        smooth = SmoothOptions(smoothing=name)  # type: ignore[arg-type]
+        made = judged("hollywood2", root, tmp_path / name, model, smooth=smooth)
+        assert not made.summary.skipped and made.summary.frames == 11
+    sequence = next(each for each in open_dataset("hollywood2", root, split="test") if each.name == shot.name)
+    source = ModelSource(load_model(model, device="cpu"))
+    whole = {frame.index: values for frame, values in source.maps(sequence, range(5))}
+    second = source.maps(dataclasses.replace(sequence, first=2), range(3))
+    for frame, values in second:
+        np.testing.assert_allclose(values, whole[frame.index + 2], rtol=1e-5)
+
+
+def test_a_label_that_is_no_density_costs_its_sequence_only(tmp_path: Path, model: str) -> None:
+    root = make_hollywood(tmp_path / "set")
+    for number, wrong in ((6, np.nan), (11, -1.0)):
+        shot = "actioncliptest00001_2" if number == 6 else "actioncliptest00001_10"
+        values = density(number).astype(np.float32)
+        values[0, 0] = wrong
+        folder = root / "testing" / shot / "maps"
+        (folder / f"actioncliptest00001_{number:05d}.png").unlink()
+        assert cv2.imwrite(str(folder / f"actioncliptest00001_{number:05d}.tiff"), values)
+    made = judged("hollywood2", root, tmp_path / "out", model)
+    assert set(made.summary.skipped) == {"actioncliptest00001_2", "actioncliptest00001_10"}
+    assert all("NaN, infinity or negative" in reason for reason in made.summary.skipped.values())
+
+
+def test_values_that_nobody_thought_of_cost_their_sequence_only(
+    films: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = Judge.score
+
+    def stumbles(judge: Judge, sequence: Sequence) -> SequenceScores:
+        if sequence.name == "actioncliptest00001_2":
+            raise ValueError("a map of no size")
+        return score(judge, sequence)
+
+    monkeypatch.setattr(Judge, "score", stumbles)
+    made = judged("hollywood2", films, tmp_path / "out", model)
+    assert set(made.summary.skipped) == {"actioncliptest00001_2"} and made.summary.sequences == 3
+    assert made.summary.skipped["actioncliptest00001_2"].endswith("cannot be scored: a map of no size")
+
+
     assert [each.done for each in told] == [1, 2, 3, 4] and {each.total for each in told} == {4}
 
 

@@ -1007,3 +1007,15 @@ def test_a_map_of_zeros_is_no_density(tmp_path: Path) -> None:
     from vidsal.data.layouts.files import read_density
 
     assert read_density(write(tmp_path / "zero.png", np.zeros((4, 4), np.uint8))) is None
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
+def test_a_map_that_is_not_finite_or_negative_is_no_density_and_named(tmp_path: Path, wrong: float) -> None:
+    from vidsal.data.layouts.files import read_density
+
+    values = np.ones((4, 4), np.float32)
+    values[1, 2] = wrong
+    path = tmp_path / "map.tiff"
+    assert cv2.imwrite(str(path), values)
+    with pytest.raises(DatasetError, match=r"map\.tiff has NaN, infinity or negative values"):
+        read_density(path)

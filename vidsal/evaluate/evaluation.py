@@ -492,6 +492,9 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
         process.start()
         there.close()
         workers[here] = process, ""
+    except (ValueError, cv2.error) as error:
+        # Values that nobody thought of cost the sequence that holds them, not the others.
+        return name, f"sequence {name} cannot be scored: {error}"
         hand_out(here)
 
     def hand_out(connection: Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import re
 import zipfile
 from collections import deque
@@ -112,7 +113,10 @@ class ModelSource:
         }
 
     def maps(self, sequence: LabelledSequence, wanted: Sequence[int]) -> Iterator[Scored]:
-        """See `Source`; frames before and between the wanted ones are seen too, those behind where they matter."""
+        """See `Source`; frames before and between the wanted ones are seen too, those behind where they matter.
+
+        Where pictures change their size, another recording begins: the model starts afresh.
+        """
         if not len(wanted):
             return
         left = {int(ordinal) for ordinal in wanted}
@@ -121,19 +125,22 @@ class ModelSource:
 
         with prefetch(self._batches(sequence, stop), name="vidsal-decode") as batches:
 
-            def frames() -> Iterator[FrameBatch]:
-                for batch, labelled in batches:
+            def frames(recording: Iterator[tuple[FrameBatch, list[LabelledFrame]]]) -> Iterator[FrameBatch]:
+                for batch, labelled in recording:
                     waiting.extend(labelled)
                     yield batch
 
-            # A generator by its making: closed, it lets go of the reader.
-            results: Any = predict(frames(), self.model, recurrence=self.recurrence, cuts=self.cuts, smooth=self.smooth)
-            with contextlib.closing(results):
-                for result in results:
-                    for density in result.density.numpy():
-                        frame = waiting.popleft()
-                        if frame.index in left:
-                            yield frame, density
+            for _, recording in itertools.groupby(batches, key=lambda each: (each[0].height, each[0].width)):
+                # A generator by its making: closed, it lets go of the reader.
+                results: Any = predict(
+                    frames(recording), self.model, recurrence=self.recurrence, cuts=self.cuts, smooth=self.smooth
+                )
+                with contextlib.closing(results):
+                    for result in results:
+                        for density in result.density.numpy():
+                            frame = waiting.popleft()
+                            if frame.index in left:
+                                yield frame, density
 
     def _batches(
         self, sequence: LabelledSequence, stop: int | None

@@ -213,15 +213,29 @@ def _read_grey(path: Path) -> npt.NDArray[Any]:
     return values
 
 
-def density_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
-    """A map (h, w) scaled to sum 1, float32; None where it holds only zeros."""
+def density_of(values: npt.NDArray[Any], *, name: object = "a recorded map") -> npt.NDArray[np.float32] | None:
+    """A map (h, w) scaled to sum 1, float32; None where it holds only zeros.
+
+    Args:
+        values: the map.
+        name: what to call it in messages.
+
+    Raises:
+        DatasetError: it holds NaN, infinity or negative values.
+    """
+    if values.dtype.kind != "u" and not (np.isfinite(values).all() and values.min(initial=0) >= 0):
+        raise DatasetError(f"{name} has NaN, infinity or negative values, which no density has; copy or make it again")
     total = float(values.sum(dtype=np.float64))
     return None if total <= 0 else np.asarray(values / total, np.float32)
 
 
 def read_density(path: Path) -> npt.NDArray[np.float32] | None:
-    """A stored map of any depth as a density, (h, w) float32; None where it holds only zeros."""
-    return density_of(_read_grey(path))
+    """A stored map of any depth as a density, (h, w) float32; None where it holds only zeros.
+
+    Raises:
+        DatasetError: it cannot be read, or holds NaN, infinity or negative values.
+    """
+    return density_of(_read_grey(path), name=path)
 
 
 def read_fixation_map(path: Path) -> Fixations:
