@@ -729,6 +729,38 @@ def test_a_damaged_file_of_scores_is_made_again(films: Path, model: str, tmp_pat
 
 def test_scores_survive_being_written_and_read(films: Path, model: str, tmp_path: Path) -> None:
     made = judged("hollywood2", films, tmp_path / "out", model)
+@pytest.mark.parametrize(
+    ("file", "baselines", "metrics"),
+    [
+        ("training/actioncliptrain00001_1/maps/actioncliptrain00001_00003.png", "none", "cc,information_gain"),
+        ("training/actioncliptrain00001_1/maps/actioncliptrain00001_00003.png", "mean-density", "cc"),
+        ("testing/actioncliptest00001_2/images/actioncliptest00001_00007.png", "shuffled", "cc"),
+        ("testing/actioncliptest00002_1/maps/actioncliptest00002_00003.png", "shuffled", "cc"),
+    ],
+    ids=["gain", "mean", "names", "partner"],
+)
+def test_scores_beside_other_references_are_made_again(
+    model: str, tmp_path: Path, file: str, baselines: str, metrics: str
+) -> None:
+    root = make_hollywood(tmp_path / "set")
+    wanted: dict[str, Any] = {"baselines": baselines, "metrics": metrics}
+    path = root / file
+    good = path.read_bytes()
+    if "/images/" in file:
+        path.unlink()
+    else:
+        path.write_bytes(b"no")
+    judged("hollywood2", root, tmp_path / "out", model, **wanted)
+    path.write_bytes(good)
+    mended = judged("hollywood2", root, tmp_path / "out", model, **wanted)
+    fresh = judged("hollywood2", root, tmp_path / "fresh", model, **wanted)
+    assert mended.resumed == 0 and not mended.summary.skipped
+    assert (mended.out / "frames.csv").read_bytes() == (fresh.out / "frames.csv").read_bytes()
+    assert mended.summary.key == fresh.summary.key and len(read_scores(mended.out)) == 4
+    # Nothing has changed since: all is taken up.
+    assert judged("hollywood2", root, tmp_path / "out", model, **wanted).resumed == 4
+
+
     scores = read_scores(made.out)
     assert [each.name for each in scores] == list(made.summary.by_sequence)
     path = tmp_path / "copy.npz"

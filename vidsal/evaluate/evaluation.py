@@ -1,7 +1,8 @@
 """The name and folder of a data set with options in, scores of all its sequences on disk and a summary out.
 
 What is finished stays: each sequence's scores are written whole to OUT/sequences/ and taken up again by a later run
-with the same protocol, model and options. A sequence that cannot be read is reported and left out.
+with the same protocol, model and options, if its references come out the same. A sequence that cannot be read is
+reported and left out.
 """
 
 from __future__ import annotations
@@ -192,16 +193,16 @@ def evaluate(
     dataset = plan.dataset()
     plan.source_facts()  # a model that is not there is told before the folder is made
     with _own_folder(plan.out, overwrite=wanted.overwrite) as folder:
-        found = survey(dataset, plan.protocol, limit_frames=wanted.limit_frames)
-        key = plan.key(found)
         if not wanted.overwrite:
-            _refuse_another(folder, key)
+            _refuse_another(folder, plan.rules())
+        found = survey(dataset, plan.protocol, limit_frames=wanted.limit_frames)
         means, messages = plan.means(dataset)
+        key = plan.key(found, means)
         shared = _Shared(plan, found, means, key, folder / "sequences")
         jobs = [sequence.name for sequence in dataset if sequence.name in found.sequences]
         chosen = [each for each in jobs if len(found.sequences[each].chosen)]
         skipped = dict(found.skipped)
-        done = {each: read_sequence(sequence_path(shared.folder, each), key=key) for each in chosen}
+        done = {each: shared.finished(each) for each in chosen}
         left = [each for each in chosen if done[each] is None]
         total = len(chosen) + len(skipped)
         clock = _Clock(on_progress, should_stop, total=total, resumed=len(chosen) - len(left))
@@ -213,7 +214,7 @@ def evaluate(
                 if failure is not None:
                     skipped[each] = failure
                 else:
-                    done[each] = read_sequence(sequence_path(shared.folder, each), key=key)
+                    done[each] = shared.read(each)
                 clock.tell(each, failure)
         sequences = [one for each in chosen if (one := done[each]) is not None]
         if not sequences or not any(len(each.index) for each in sequences):
@@ -323,8 +324,8 @@ class _Plan:
             return None, []
         return gather_means(dataset, splits=DATASETS[self.name].splits, options=self.data_options)
 
-    def key(self, found: Survey) -> str:
-        """Of everything that the scores depend on."""
+    def rules(self) -> str:
+        """A hash of what was asked for: the data set, the protocol, the model and their options."""
         wanted = self.options.evaluation
         source = {key: value for key, value in self.source_facts().items() if key != "device"}
         values = {
@@ -334,10 +335,23 @@ class _Plan:
             "references": self.references,
             "limit": wanted.limit_frames,
             "source": source,
-            "negatives": found.digest,
         }
         text = json.dumps(values, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def key(self, found: Survey, means: MeanDensities | None) -> str:
+        """The rules, and a hash of what each sequence's scores take from the others, as it could be read this time."""
+        digest = hashlib.sha256(found.digest.encode())
+        for name, each in sorted(found.sequences.items()):
+            digest.update(f"{name!r} {each.frames} ".encode())
+            digest.update(each.chosen.tobytes())
+        if means is not None:
+            digest.update(means.note.encode())
+            digest.update(means.total.tobytes())
+            for name, own in sorted(means.own.items()):
+                digest.update(f"{name!r} ".encode())
+                digest.update(own.tobytes())
+        return f"{self.rules()}-{digest.hexdigest()}"
 
     def summary(
         self,
@@ -445,6 +459,15 @@ class _Shared:
     means: MeanDensities | None
     key: str
     folder: Path
+
+    def read(self, name: str) -> SequenceScores | None:
+        """The scores of a sequence that an evaluation with the same key kept."""
+        return read_sequence(sequence_path(self.folder, name), key=self.key)
+
+    def finished(self, name: str) -> SequenceScores | None:
+        """The same, where nothing was missing: what a message complains of may have been mended."""
+        scores = self.read(name)
+        return scores if scores is not None and not scores.messages else None
 
     def judge(self) -> tuple[Dataset, Judge]:
         dataset = self.plan.dataset()
@@ -615,12 +638,15 @@ def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         os.close(file)
 
 
-def _refuse_another(folder: Path, key: str) -> None:
-    """A finished evaluation by other rules, of another model or of other data is not written over."""
+def _refuse_another(folder: Path, rules: str) -> None:
+    """A finished evaluation by other rules, of another model or of another data set is not written over.
+
+    One of the same data set with files that were mended since is.
+    """
     if not (folder / "summary.json").is_file():
         return
     other = read_summary(folder)
-    if other.key != key:
+    if other.key.partition("-")[0] != rules:
         raise ConfigError(
             f"{folder} holds another evaluation: {other.source['name']} on {other.dataset['name']} "
             f"({other.dataset['split']}) under protocol {other.protocol['name']}, vidsal {other.version}; choose "

@@ -297,7 +297,8 @@ class Summary:
     commit: str
     """Of its code, with "+" where files differ from it; empty outside a checkout."""
     key: str
-    """Of everything that the scores depend on."""
+    """Of everything that the scores depend on: a hash of what was asked for, a dash, a hash of what the references are
+    made of."""
     dataset: dict[str, Any]
     """name, root, split, options, sequences (found), published (None: not known)."""
     protocol: dict[str, Any]
