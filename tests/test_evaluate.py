@@ -339,6 +339,35 @@ def test_the_shuffled_density_comes_from_another_sequence() -> None:
     assert partner_of("a", ["a"], seed=0) is None
 
 
+def test_the_shuffled_density_comes_from_another_clip(tmp_path: Path, model: str) -> None:
+    names = [f"clip{clip}_{shot}" for clip in range(3) for shot in range(4)]
+    groups = {name: name.partition("_")[0] for name in names}
+    for name in names:
+        partner = partner_of(name, names, seed=0, groups=groups)
+        assert partner is not None and groups[partner] != groups[name]
+    assert partner_of("clip0_1", names[:4], seed=0, groups=groups) is None
+    shots = {"actioncliptest00001_1": (3, 2), "actioncliptest00001_2": (5, 2), "actioncliptrain00001_1": (3, 1)}
+    root = make_hollywood(tmp_path / "set", shots=shots)
+    made = judged("hollywood2", root, tmp_path / "out", model, baselines="shuffled")
+    assert "not there" in made.summary.baselines["shuffled"]
+
+
+def test_the_mean_of_the_others_leaves_out_the_whole_clip(films: Path) -> None:
+    dataset = open_dataset("hollywood2", films, split="test")
+    means, _ = gather_means(dataset, splits=("all", "test"), options={})
+    alone = dataclasses.replace(dataset, sequences=tuple(each for each in dataset if "00002" in each.name))
+    other, _ = gather_means(alone, splits=("all", "test"), options={})
+    expected = dataclasses.replace(other, own={}).of("another")
+    assert expected is not None
+    for shot in ("1", "2", "10"):
+        made = means.of(f"actioncliptest00001_{shot}")
+        assert made is not None
+        np.testing.assert_allclose(made, expected, atol=1e-8)
+    # So it is for a shot that put nothing in itself.
+    some = dataclasses.replace(dataset, sequences=dataset.sequences[:2])
+    assert gather_means(some, splits=("all",), options={})[0].of(some.sequences[1].name) is None
+
+
 def test_the_mean_density_knows_nothing_of_what_is_scored(tmp_path: Path) -> None:
     # Two sequences that look left in the training split, two that look right in the test split.
     shots = {"actioncliptrain00001_1": (3, 3), "actioncliptest00001_1": (3, 3)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from vidsal.data.fixations import SIGMA_SHARE
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, open_dataset
 from vidsal.data.layouts import Sequence as LabelledSequence
+from vidsal.data.layouts.contract import ShotAttributes
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.evaluate.sources import no_pictures
 from vidsal.model.baselines import BASELINES, FLOOR_SHARE
@@ -31,6 +32,7 @@ __all__ = [
     "at_most_640",
     "find_references",
     "gather_means",
+    "group_of",
     "left_out_viewers",
     "partner_densities",
     "partner_of",
@@ -111,8 +113,8 @@ class MeanDensities:
     """Which frames it is the mean of."""
     total: npt.NDArray[np.float64]
     """`MEAN_GRID`, the sum over sequences."""
-    own: dict[str, _Map]
-    """What a sequence that is itself scored put in, which is taken out for it."""
+    own: dict[str, npt.NDArray[np.float64]]
+    """What a sequence that is itself scored put in, with the others of its group, which is taken out for it."""
 
     def of(self, name: str) -> _Map | None:
         """The mean for a sequence, `MEAN_GRID` float32 with a floor; None where no other sequence has a density."""
@@ -125,7 +127,7 @@ class MeanDensities:
 def gather_means(
     dataset: Dataset, *, splits: Sequence[str], options: dict[str, object]
 ) -> tuple[MeanDensities, list[str]]:
-    """The mean density of the training split; of the other scored sequences where there is none to be had.
+    """The mean density of the training split; of the scored sequences of other groups where there is none to be had.
 
     Args:
         dataset: what is scored.
@@ -145,7 +147,7 @@ def gather_means(
     source = training or dataset
     places = np.unique(np.linspace(0, len(source) - 1, min(len(source), MEAN_SEQUENCES)).round().astype(int))
     total = np.zeros(MEAN_GRID, np.float64)
-    own: dict[str, _Map] = {}
+    of_group: dict[str, npt.NDArray[np.float64]] = {}
     used = 0
     for place in places:
         sequence = source.sequences[place]
@@ -159,7 +161,8 @@ def gather_means(
         used += 1
         total += mean
         if training is None:
-            own[sequence.name] = mean
+            of_group[group_of(sequence)] = of_group.get(group_of(sequence), 0.0) + mean.astype(np.float64)
+    own = {each.name: of_group[group_of(each)] for each in dataset if group_of(each) in of_group}
     what = "of the training split" if training else f"of the other sequences of split {dataset.split}"
     note = f"mean of {used} sequences {what}, at most {MEAN_FRAMES} frames of each, {FLOOR_SHARE:.0%} spread evenly"
     return MeanDensities(note, total, own), messages
@@ -181,9 +184,30 @@ def _mean_of(sequence: LabelledSequence) -> _Map | None:
 # The density of another sequence.
 
 
-def partner_of(sequence: str, names: Sequence[str], *, seed: int) -> str | None:
-    """Which other sequence lends its densities; depends on the seed and the names. None where there is no other."""
-    others = sorted(name for name in names if name != sequence)
+def group_of(sequence: LabelledSequence) -> str:
+    """What a sequence is of: the clip that a shot was cut from, else the sequence itself.
+
+    References of a sequence are made of other groups: people look alike at two shots of one scene.
+    """
+    return sequence.attributes.clip if isinstance(sequence.attributes, ShotAttributes) else sequence.name
+
+
+def partner_of(
+    sequence: str, names: Sequence[str], *, seed: int, groups: Mapping[str, str] | None = None
+) -> str | None:
+    """Which other sequence lends its densities; depends on the seed and the names.
+
+    Args:
+        sequence: the one that borrows.
+        names: all that could lend.
+        seed: of the draw.
+        groups: what each name is of, see `group_of`; None: each is a group of its own.
+
+    Returns:
+        The name; None where there is no other group.
+    """
+    of = groups or {}
+    others = sorted(name for name in names if of.get(name, name) != of.get(sequence, sequence))
     if not others:
         return None
     return others[int(np.random.default_rng([seed, zlib.crc32(sequence.encode())]).integers(len(others)))]

@@ -24,6 +24,7 @@ from vidsal.evaluate.references import (
     SHUFFLED,
     MeanDensities,
     at_most_640,
+    group_of,
     left_out_viewers,
     partner_densities,
     partner_of,
@@ -199,6 +200,7 @@ class Judge:
         self.source, self.protocol, self.surveyed = source, protocol, surveyed
         self.sources = ("model", *references)
         self._by_name = {sequence.name: sequence for sequence in dataset}
+        self._groups = {sequence.name: group_of(sequence) for sequence in dataset}
         self._means = means
         self._builtin = {name: build_baseline(name) for name in references if name in BASELINES}
         self._pool = NegativePool(surveyed.points, surveyed.sizes, surveyed.videos) if surveyed.points else None
@@ -307,8 +309,8 @@ class Judge:
                 yield density, maps
 
     def _lent(self, name: str, facts: Surveyed) -> Iterator[_Map | None] | None:
-        """Densities of another sequence, one a chosen frame; None where there is no other."""
-        partner = partner_of(name, list(self.surveyed.sequences), seed=self.protocol.seed)
+        """Densities of a sequence of another group, one a chosen frame; None where there is no other."""
+        partner = partner_of(name, list(self.surveyed.sequences), seed=self.protocol.seed, groups=self._groups)
         if partner is None:
             return None
         return partner_densities(
