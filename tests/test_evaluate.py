@@ -448,35 +448,6 @@ def test_maps_named_otherwise_are_matched_by_order_if_they_are_as_many(films: Pa
     assert "4 maps for 5 frames" in made.summary.skipped["actioncliptest00001_2"]
 
 
-def test_maps_may_lie_flat_where_the_frames_have_names_of_their_own(films: Path, tmp_path: Path) -> None:
-    maps = truth_of_films(tmp_path / "maps")
-    flat = tmp_path / "flat"
-    flat.mkdir()
-    for file in maps.rglob("*.png"):
-        file.rename(flat / file.name)
-    assert value(judged("hollywood2", films, tmp_path / "a", "", maps=flat), "cc") == pytest.approx(1, abs=1e-6)
-
-
-def test_numbers_alone_are_never_taken_for_names_in_a_flat_folder(tmp_path: Path) -> None:
-    root = make_dhf1k(tmp_path / "set", numbers=(601, 602), frames=3)
-    for number in (1, 2, 3):
-        write(tmp_path / "maps" / f"{number:04d}.png", density(number))
-    with pytest.raises(DatasetError, match="not one frame"):
-        judged("dhf1k", root, tmp_path / "out", "", maps=tmp_path / "maps")
-
-
-def test_a_video_of_maps_has_a_map_for_every_frame(films: Path, tmp_path: Path) -> None:
-    maps = truth_of_films(tmp_path / "maps")
-    shot = maps / "actioncliptest00001_2"
-    files = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in sorted(shot.iterdir())]
-    for file in shot.iterdir():
-        file.unlink()
-    shot.rmdir()
-    kind: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "codec": "ffv1", "pix_fmt": "gray"}
-    make_video(maps / f"{shot.name}.mkv", frames=5, picture=lambda k: as_rgb(files[k]), **kind)
-    whole = judged("hollywood2", films, tmp_path / "a", "", maps=maps)
-    assert value(whole, "cc") == pytest.approx(1, abs=1e-3)
-    make_video(maps / f"{shot.name}.mkv", frames=4, picture=lambda k: as_rgb(files[k]), **kind)
 @pytest.mark.parametrize("unrolled", [True, False])
 def test_maps_numbered_from_one_are_those_of_the_frames_whichever_are_scored(tmp_path: Path, unrolled: bool) -> None:
     root = make_dreyeve(tmp_path / "set", frames=10, runs=(1, 38), unrolled=unrolled)
@@ -529,6 +500,35 @@ def test_flat_maps_that_lack_a_frame_are_refused_whichever_are_scored(films: Pat
         list(FolderSource(tmp_path / "maps").maps(sequence, [1, 3]))
 
 
+def test_maps_may_lie_flat_where_the_frames_have_names_of_their_own(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for file in maps.rglob("*.png"):
+        file.rename(flat / file.name)
+    assert value(judged("hollywood2", films, tmp_path / "a", "", maps=flat), "cc") == pytest.approx(1, abs=1e-6)
+
+
+def test_numbers_alone_are_never_taken_for_names_in_a_flat_folder(tmp_path: Path) -> None:
+    root = make_dhf1k(tmp_path / "set", numbers=(601, 602), frames=3)
+    for number in (1, 2, 3):
+        write(tmp_path / "maps" / f"{number:04d}.png", density(number))
+    with pytest.raises(DatasetError, match="not one frame"):
+        judged("dhf1k", root, tmp_path / "out", "", maps=tmp_path / "maps")
+
+
+def test_a_video_of_maps_has_a_map_for_every_frame(films: Path, tmp_path: Path) -> None:
+    maps = truth_of_films(tmp_path / "maps")
+    shot = maps / "actioncliptest00001_2"
+    files = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in sorted(shot.iterdir())]
+    for file in shot.iterdir():
+        file.unlink()
+    shot.rmdir()
+    kind: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "codec": "ffv1", "pix_fmt": "gray"}
+    make_video(maps / f"{shot.name}.mkv", frames=5, picture=lambda k: as_rgb(files[k]), **kind)
+    whole = judged("hollywood2", films, tmp_path / "a", "", maps=maps)
+    assert value(whole, "cc") == pytest.approx(1, abs=1e-3)
+    make_video(maps / f"{shot.name}.mkv", frames=4, picture=lambda k: as_rgb(files[k]), **kind)
     made = judged("hollywood2", films, tmp_path / "b", "", maps=maps)
     assert "4 maps for 5 frames" in made.summary.skipped[shot.name]
 
@@ -584,35 +584,6 @@ def test_a_map_that_is_not_finite_is_refused(films: Path, tmp_path: Path) -> Non
 # What cannot be read.
 
 
-@pytest.fixture
-def broken(tmp_path: Path) -> Path:
-    """A set of which one shot lacks a map, and one picture of another is no picture."""
-    root = make_hollywood(tmp_path / "broken")
-    (root / "testing" / "actioncliptest00001_2" / "maps" / "actioncliptest00001_00008.png").unlink()
-    (root / "testing" / "actioncliptest00001_10" / "images" / "actioncliptest00001_00012.png").write_bytes(b"no")
-    return root
-
-
-def test_a_corrupt_sequence_is_told_counted_and_left_out(broken: Path, model: str, tmp_path: Path) -> None:
-    told: list[EvalProgress] = []
-    made = judged("hollywood2", broken, tmp_path / "out", model, on_progress=told.append)
-    assert set(made.summary.skipped) == {"actioncliptest00001_2", "actioncliptest00001_10"}
-    assert "00007.png comes actioncliptest00001_00009.png" in made.summary.skipped["actioncliptest00001_2"]
-    assert made.summary.sequences == 2 and made.summary.frames == 4
-    assert {each.name for each in told if each.skipped} == set(made.summary.skipped)
-    printed = format_summary(made.summary).splitlines()
-    assert "2 of 4 sequences, 4 frames" in printed[0]
-    (line,) = (line for line in printed if line.startswith("SKIPPED: 2 sequences"))
-    first = next(iter(made.summary.skipped))
-    assert line.endswith(f"; {first}: {made.summary.skipped[first]}")
-
-
-def test_fixations_that_cannot_be_read_before_scoring_are_told_too(broken: Path, model: str, tmp_path: Path) -> None:
-    (broken / "testing" / "actioncliptest00001_1" / "fixation" / "actioncliptest00001_00004.png").write_bytes(b"no")
-    told: list[EvalProgress] = []
-    made = judged("hollywood2", broken, tmp_path / "out", model, metrics="shuffled_auc,cc", on_progress=told.append)
-    assert "actioncliptest00001_1" in made.summary.skipped
-    assert {each.name for each in told if each.skipped} == set(made.summary.skipped)
 def test_pictures_of_several_sizes_are_recordings_of_their_own(tmp_path: Path, model: str) -> None:
     root = make_hollywood(tmp_path / "set")
     shot = root / "testing" / "actioncliptest00001_2"
@@ -663,6 +634,35 @@ def test_values_that_nobody_thought_of_cost_their_sequence_only(
     assert made.summary.skipped["actioncliptest00001_2"].endswith("cannot be scored: a map of no size")
 
 
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A set of which one shot lacks a map, and one picture of another is no picture."""
+    root = make_hollywood(tmp_path / "broken")
+    (root / "testing" / "actioncliptest00001_2" / "maps" / "actioncliptest00001_00008.png").unlink()
+    (root / "testing" / "actioncliptest00001_10" / "images" / "actioncliptest00001_00012.png").write_bytes(b"no")
+    return root
+
+
+def test_a_corrupt_sequence_is_told_counted_and_left_out(broken: Path, model: str, tmp_path: Path) -> None:
+    told: list[EvalProgress] = []
+    made = judged("hollywood2", broken, tmp_path / "out", model, on_progress=told.append)
+    assert set(made.summary.skipped) == {"actioncliptest00001_2", "actioncliptest00001_10"}
+    assert "00007.png comes actioncliptest00001_00009.png" in made.summary.skipped["actioncliptest00001_2"]
+    assert made.summary.sequences == 2 and made.summary.frames == 4
+    assert {each.name for each in told if each.skipped} == set(made.summary.skipped)
+    printed = format_summary(made.summary).splitlines()
+    assert "2 of 4 sequences, 4 frames" in printed[0]
+    (line,) = (line for line in printed if line.startswith("SKIPPED: 2 sequences"))
+    first = next(iter(made.summary.skipped))
+    assert line.endswith(f"; {first}: {made.summary.skipped[first]}")
+
+
+def test_fixations_that_cannot_be_read_before_scoring_are_told_too(broken: Path, model: str, tmp_path: Path) -> None:
+    (broken / "testing" / "actioncliptest00001_1" / "fixation" / "actioncliptest00001_00004.png").write_bytes(b"no")
+    told: list[EvalProgress] = []
+    made = judged("hollywood2", broken, tmp_path / "out", model, metrics="shuffled_auc,cc", on_progress=told.append)
+    assert "actioncliptest00001_1" in made.summary.skipped
+    assert {each.name for each in told if each.skipped} == set(made.summary.skipped)
     assert [each.done for each in told] == [1, 2, 3, 4] and {each.total for each in told} == {4}
 
 
@@ -729,35 +729,6 @@ def test_a_stopped_evaluation_goes_on_where_it_stopped(films: Path, model: str, 
     assert first.summary.scores == whole.summary.scores
 
 
-def test_scores_of_another_model_or_protocol_are_not_taken_up(films: Path, model: str, tmp_path: Path) -> None:
-    judged("hollywood2", films, tmp_path / "out", model)
-    other = str(make_checkpoint(tmp_path / "other.safetensors", seed=1))
-    for changed in ({"model": other}, {"model": model, "protocol": "unisal"}, {"model": model, "seed": 5}):
-        (tmp_path / "out" / "summary.json").unlink()
-        made = judged("hollywood2", films, tmp_path / "out", **changed)
-        assert made.resumed == 0
-    again = judged("hollywood2", films, tmp_path / "out", model, seed=5)
-    assert again.resumed == 4
-
-
-def test_finished_results_of_something_else_are_not_written_over(films: Path, model: str, tmp_path: Path) -> None:
-    judged("hollywood2", films, tmp_path / "out", model)
-    with pytest.raises(ConfigError, match="holds another evaluation: tiny on hollywood2"):
-        judged("hollywood2", films, tmp_path / "out", model, protocol="unisal")
-    made = judged("hollywood2", films, tmp_path / "out", model, protocol="unisal", overwrite=True)
-    assert read_summary(tmp_path / "out").protocol["name"] == made.summary.protocol["name"] == "unisal"
-
-
-def test_a_damaged_file_of_scores_is_made_again(films: Path, model: str, tmp_path: Path) -> None:
-    judged("hollywood2", films, tmp_path / "out", model)
-    path = sequence_path(tmp_path / "out" / "sequences", "actioncliptest00001_2")
-    path.write_bytes(path.read_bytes()[:100])
-    assert judged("hollywood2", films, tmp_path / "out", model).resumed == 3
-    assert read_sequence(path) is not None
-
-
-def test_scores_survive_being_written_and_read(films: Path, model: str, tmp_path: Path) -> None:
-    made = judged("hollywood2", films, tmp_path / "out", model)
 @pytest.mark.parametrize(
     ("file", "baselines", "metrics"),
     [
@@ -790,6 +761,35 @@ def test_scores_beside_other_references_are_made_again(
     assert judged("hollywood2", root, tmp_path / "out", model, **wanted).resumed == 4
 
 
+def test_scores_of_another_model_or_protocol_are_not_taken_up(films: Path, model: str, tmp_path: Path) -> None:
+    judged("hollywood2", films, tmp_path / "out", model)
+    other = str(make_checkpoint(tmp_path / "other.safetensors", seed=1))
+    for changed in ({"model": other}, {"model": model, "protocol": "unisal"}, {"model": model, "seed": 5}):
+        (tmp_path / "out" / "summary.json").unlink()
+        made = judged("hollywood2", films, tmp_path / "out", **changed)
+        assert made.resumed == 0
+    again = judged("hollywood2", films, tmp_path / "out", model, seed=5)
+    assert again.resumed == 4
+
+
+def test_finished_results_of_something_else_are_not_written_over(films: Path, model: str, tmp_path: Path) -> None:
+    judged("hollywood2", films, tmp_path / "out", model)
+    with pytest.raises(ConfigError, match="holds another evaluation: tiny on hollywood2"):
+        judged("hollywood2", films, tmp_path / "out", model, protocol="unisal")
+    made = judged("hollywood2", films, tmp_path / "out", model, protocol="unisal", overwrite=True)
+    assert read_summary(tmp_path / "out").protocol["name"] == made.summary.protocol["name"] == "unisal"
+
+
+def test_a_damaged_file_of_scores_is_made_again(films: Path, model: str, tmp_path: Path) -> None:
+    judged("hollywood2", films, tmp_path / "out", model)
+    path = sequence_path(tmp_path / "out" / "sequences", "actioncliptest00001_2")
+    path.write_bytes(path.read_bytes()[:100])
+    assert judged("hollywood2", films, tmp_path / "out", model).resumed == 3
+    assert read_sequence(path) is not None
+
+
+def test_scores_survive_being_written_and_read(films: Path, model: str, tmp_path: Path) -> None:
+    made = judged("hollywood2", films, tmp_path / "out", model)
     scores = read_scores(made.out)
     assert [each.name for each in scores] == list(made.summary.by_sequence)
     path = tmp_path / "copy.npz"

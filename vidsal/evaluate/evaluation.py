@@ -492,6 +492,9 @@ def _score_one(shared: _Shared, judge: Judge, dataset: Dataset, name: str) -> _O
         scores = judge.score(sequence)
     except (DatasetError, DecodeError) as error:
         return name, str(error)
+    except (ValueError, cv2.error) as error:
+        # Values that nobody thought of cost the sequence that holds them, not the others.
+        return name, f"sequence {name} cannot be scored: {error}"
     write_sequence(sequence_path(shared.folder, name), scores, key=shared.key)
     return name, None
 
@@ -515,9 +518,6 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
         process.start()
         there.close()
         workers[here] = process, ""
-    except (ValueError, cv2.error) as error:
-        # Values that nobody thought of cost the sequence that holds them, not the others.
-        return name, f"sequence {name} cannot be scored: {error}"
         hand_out(here)
 
     def hand_out(connection: Connection) -> None:

@@ -11,8 +11,8 @@ import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import av
@@ -23,8 +23,8 @@ from av.error import FFmpegError
 from vidsal.data.layouts import LabelledFrame
 from vidsal.data.layouts import Sequence as LabelledSequence
 from vidsal.data.layouts.files import list_files, picture_size, read_density
-from vidsal.errors import DatasetError
 from vidsal.data.layouts.videos import VideoPictures
+from vidsal.errors import DatasetError
 from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.prefetch import prefetch
