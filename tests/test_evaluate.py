@@ -448,6 +448,17 @@ def test_maps_named_otherwise_are_matched_by_order_if_they_are_as_many(films: Pa
     assert "4 maps for 5 frames" in made.summary.skipped["actioncliptest00001_2"]
 
 
+def test_only_the_maps_of_scored_frames_need_be_there_where_names_tell(films: Path, tmp_path: Path) -> None:
+    sequence = next(each for each in open_dataset("hollywood2", films, split="test") if each.name.endswith("1_2"))
+    names = [frame.name for frame in sequence]
+    for k in (1, 3):
+        write(tmp_path / "maps" / sequence.name / names[k], density(k))
+    source = FolderSource(tmp_path / "maps")
+    assert [frame.index for frame, _ in source.maps(sequence, [1, 3])] == [1, 3]
+    with pytest.raises(DatasetError, match="2 maps for 5 frames"):
+        list(source.maps(sequence, [1, 2]))
+
+
 @pytest.mark.parametrize("unrolled", [True, False])
 def test_maps_numbered_from_one_are_those_of_the_frames_whichever_are_scored(tmp_path: Path, unrolled: bool) -> None:
     root = make_dreyeve(tmp_path / "set", frames=10, runs=(1, 38), unrolled=unrolled)

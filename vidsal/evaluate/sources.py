@@ -191,7 +191,7 @@ class FolderSource:
     For a sequence named NAME the folder holds one of
 
     - `NAME/`, a folder with a picture for each frame, matched by the frames' names where it has those of all frames,
-      else by their order where there are as many;
+      else by their order where there are as many; or for some frames, whose names are no bare numbers;
     - `NAME.mkv` (.mp4, .avi, .mov, .webm, or `NAME.vidsal.maps.mkv`), a frame for each frame, in order;
     - `NAME.npz` (or `NAME.vidsal.maps.npz`): `density`, `saliency`, `maps` or `map` (N, h, w), or `log_density`, with
       the ordinals in `index` (then of some frames only, if need be) or in order;
@@ -228,7 +228,8 @@ class FolderSource:
         """See `Source`.
 
         Which map belongs to which frame never depends on the frames that are wanted: names are compared with those of
-        all frames. Only an .npz with `index` may leave out the maps of frames that are not wanted.
+        all frames. Maps of frames that are not wanted may be left out where names leave no doubt: frames' names
+        that are no bare numbers, and the ordinals of an .npz with `index`.
 
         Raises:
             DatasetError: as `Source`; there are more or fewer maps than frames where they are matched by their order.
@@ -308,7 +309,9 @@ class FolderSource:
         missing = next((stem for stem in stems if stem not in by_stem), None)
         # The header of a video may promise fewer frames than come.
         there = max(ordinals, default=0) < len(stems)
-        if missing is None and there:
+        # Maps that are numbered from 1 where the frames are from 0 have names that fit and mean others.
+        told = not all(stem.isdecimal() for stem in stems) and by_stem.keys() <= set(stems)
+        if there and (missing is None or (told and all(stems[ordinal] in by_stem for ordinal in ordinals))):
             return [by_stem[stems[ordinal]] for ordinal in ordinals]
         if len(files) == len(stems) and there:
             return [files[ordinal] for ordinal in ordinals]
