@@ -43,6 +43,7 @@ from vidsal.metrics import ScoreMeter
 from vidsal.model.backbones import BackboneFeatures
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport
+from vidsal.provenance import source_commit
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "sam-lite-driver"
@@ -388,6 +389,7 @@ def make_card(
             f"All that {base} was trained on, see its card",
         ),
         initialisation=base,
+        commit=source_commit(),
         training=json.dumps(dataclasses.asdict(options), sort_keys=True),
         scores={
             f"traffic-driver{group}{suffix}": {metric: float(scores[name][metric][chosen].mean()) for metric in METRICS}
