@@ -5,6 +5,7 @@ The judge: every made picture shows its own number, and density and points lie w
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -918,13 +919,13 @@ def test_a_photo_of_ones_own_is_shown_upright(tmp_path: Path) -> None:
     ("file", "text", "message"),
     [
         ("fixations.csv", "image,width,height,x\n", r"fixations\.csv: column y is missing; it has image, width"),
-        ("fixations.csv", "image,width,height,x,y\n0.png,a,4,1,1\n", r"line 2: invalid literal"),
+        ("fixations.csv", "image,width,height,x,y\n0.png,a,4,1,1\n", r"line 2, column width: 'a' is no number"),
         (
             "fixations.csv",
             "image,width,height,x,y\n0.png,4,4,1,1\n0.png,5,4,1,1\n",
             r"line 3: two sizes for 0\.png: 4x4",
         ),
-        ("fixations.csv", "image,width,height,x,y\n0.png,4,0,1,1\n", r"line 2: width and height must be at least 1"),
+        ("fixations.csv", "image,width,height,x,y\n0.png,4,0,1,1\n", r"line 2, column height: got 0; expected"),
         ("fixations.csv", "image,width,height,x,y\nz.png,4,4,1,1\n", r"names z\.png, but .*z\.png is not there"),
         ("fixations.csv.gz", "image\n", r"cannot be read"),
         ("video_fixations.csv", "video,width,height,x,y\n", r"column start_seconds is missing"),
@@ -936,8 +937,96 @@ def test_a_photo_of_ones_own_is_shown_upright(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_table_of_ones_own_is_named(tmp_path: Path, file: str, text: str, message: str) -> None:
-    (make_simple(tmp_path) / file).write_text(text)
+    root = make_simple(tmp_path)
+    (root / file.removesuffix(".gz")).unlink()
+    (root / file).write_text(text)
     with pytest.raises(DatasetError, match=message):
+        open_dataset("simple", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["fixations", "video_fixations"])
+def test_a_table_that_is_there_packed_and_not_is_refused(tmp_path: Path, name: str) -> None:
+    table = make_simple(tmp_path) / f"{name}.csv"
+    table.with_name(f"{name}.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    message = rf"holds both {name}\.csv\.gz and {name}\.csv, .*remove one"
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("simple", tmp_path)
+    if name == "fixations":
+        with pytest.raises(DatasetError, match=message):
+            load_stills(tmp_path)
+
+
+def test_tables_with_a_mark_of_utf_8_and_sizes_with_a_point_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "images/ä.png", picture(1))
+    text = f"image,width,height,x,y\nä.png,{WIDTH}.0,{HEIGHT}.0,3,5\n"
+    for data, name in ((text.encode("utf-8-sig"), ""), (gzip.compress(text.encode("utf-8-sig")), ".gz")):
+        table = tmp_path / f"fixations.csv{name}"
+        table.write_bytes(data)
+        (frame,) = open_dataset("simple", tmp_path).sequences[0]
+        (still,) = load_stills(tmp_path)
+        assert points(frame) == still.points.tolist() == [[3, 5]]
+        assert (still.height, still.width) == (HEIGHT, WIDTH)
+        table.unlink()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", r"fixations\.csv: the file is empty; expected a first line with the columns image, width"),
+        ("image;width;height;x;y\na.png;4;4;1;1\n", r"';' seem to separate the columns; save the table with commas"),
+        ("image\twidth\theight\tx\ty\na.png\t4\t4\t1\t1\n", r"tabs seem to separate the columns"),
+        ("image,width,height,x,y\na.png,4,4,1\n", r"fixations\.csv, line 2, column y: the line ends before it"),
+        ("image,width,height,x,y\na.png,4,4,1,5,2,5\n", r"line 2, behind the last column: .*\(2, 5\)"),
+        ("image,width,height,x,y\na.png,4,4,1,1\na.png,4,4,one,1\n", r"line 3, column x: 'one' is no number; expected"),
+        ("image,width,height,x,y\na.png,4.5,4,1,1\n", r"line 2, column width: got 4\.5; expected .* whole pixels"),
+        ("image,width,height,x,y\n,4,4,1,1\n", r"line 2, column image: it is empty"),
+        (b"image,width,height,x,y\n\xe4.png,4,4,1,1\n", r"cannot be read as UTF-8 text .*; save it as CSV in UTF-8"),
+    ],
+)
+def test_a_value_that_is_none_is_named_with_its_line_and_column(
+    tmp_path: Path, table: str | bytes, message: str
+) -> None:
+    write(tmp_path / "images/a.png", picture(1))
+    (tmp_path / "fixations.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("simple", tmp_path)
+    with pytest.raises(DatasetError, match=message):
+        load_stills(tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "NaN", "NA", "."])
+def test_rows_of_a_lost_track_are_left_out(tmp_path: Path, cell: str) -> None:
+    write(tmp_path / "images/a.png", picture(1))
+    rows = [f"a.png,{WIDTH},{HEIGHT},3,5", f"a.png,{WIDTH},{HEIGHT},{cell},5"]
+    (tmp_path / "fixations.csv").write_text("\n".join(["image,width,height,x,y", *rows]))
+    (frame,) = open_dataset("simple", tmp_path).sequences[0]
+    (still,) = load_stills(tmp_path)
+    assert points(frame) == still.points.tolist() == [[3, 5]]
+
+
+@pytest.mark.parametrize("closed", ["fixations.csv", "videos/one.mp4"])
+def test_a_folder_that_may_not_be_entered_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    path, stat = make_simple(tmp_path) / closed, Path.stat
+
+    def refuse(self: Path, **given: Any) -> Any:
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **given)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(DatasetError, match=f"{closed}: no permission to look; let this user read and enter"):
+        open_dataset("simple", tmp_path)
+
+
+def test_a_table_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, **given: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    make_simple(tmp_path)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DatasetError, match=r"fixations\.csv: no permission to read it; let this user read the file"):
         open_dataset("simple", tmp_path)
 
 

@@ -15,10 +15,13 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-from collections.abc import Iterable
+import math
+import stat
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -29,10 +32,14 @@ from vidsal.errors import DatasetError
 __all__ = [
     "SIGMA_SHARE",
     "Still",
+    "TableRow",
     "density_from_fixations",
+    "find_table",
     "fixation_counts",
+    "is_file",
     "is_validation",
     "load_stills",
+    "read_table",
     "split_stills",
 ]
 
@@ -80,6 +87,159 @@ class Still:
         return np.ascontiguousarray(picture[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
+class TableRow(NamedTuple):
+    """One row of a table in the simple layout."""
+
+    name: str
+    """File name of the picture or video."""
+    height: int
+    """Rows of the stimulus."""
+    width: int
+    """Columns of the stimulus."""
+    x: float
+    """Pixels of the stimulus; NaN where the eye was lost."""
+    y: float
+    """As `x`."""
+    subject: str
+    """Who looked; empty where the table does not say."""
+    start: float = math.nan
+    """Seconds after the video's first frame; NaN for pictures."""
+    end: float = math.nan
+    """Seconds after the video's first frame; NaN for pictures and without a duration."""
+
+
+_LOST_WORDS = ("", ".", "na", "n/a")
+"""What tables write, besides NaN, where the eye was lost."""
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file.
+
+    Raises:
+        DatasetError: its folder may not be looked into.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError as error:
+        raise DatasetError(f"{path}: no permission to look; let this user read and enter {path.parent}") from error
+    except (OSError, ValueError):
+        return False
+
+
+def find_table(root: Path, name: str) -> Path | None:
+    """NAME.csv.gz or NAME.csv in a folder; None without.
+
+    Raises:
+        DatasetError: both are there, or the folder may not be looked into.
+    """
+    tables = [root / f"{name}{ending}" for ending in (".csv.gz", ".csv")]
+    there = [table for table in tables if is_file(table)]
+    if len(there) > 1:
+        raise DatasetError(f"{root} holds both {name}.csv.gz and {name}.csv, which may differ; remove one of them")
+    return there[0] if there else None
+
+
+def read_table(table: Path, kind: Literal["image", "video"], *, condition: str | None = None) -> Iterator[TableRow]:
+    """Yields the rows of a table in the simple layout, `.csv` or `.csv.gz`, UTF-8 with or without a byte-order mark.
+
+    Args:
+        table: the file.
+        kind: the column that names the stimulus; videos need start_seconds too.
+        condition: only rows with this value in the column `condition`; None takes all.
+
+    Raises:
+        DatasetError: the file cannot be read, a column is missing, or a value is none; the message names the line
+            and the column.
+    """
+    needed = [kind, "width", "height", "x", "y", *(["start_seconds"] if kind == "video" else [])]
+    sizes: dict[str, tuple[int, int]] = {}
+    try:
+        with (
+            gzip.open(table, "rt", newline="", encoding="utf-8-sig")
+            if table.suffix == ".gz"
+            else table.open(newline="", encoding="utf-8-sig")
+        ) as stream:
+            rows: csv.DictReader[str] = csv.DictReader(stream)
+            _check_header(table, rows.fieldnames or (), needed)
+            for cells in rows:
+                try:
+                    row = _row(cells, kind, needed) if condition in (None, cells.get("condition")) else None
+                except ValueError as error:
+                    raise DatasetError(f"{table}, line {rows.line_num}, {error}") from error
+                if row is None:
+                    continue
+                height, width = sizes.setdefault(row.name, (row.height, row.width))
+                if (height, width) != (row.height, row.width):
+                    raise DatasetError(
+                        f"{table}, line {rows.line_num}: two sizes for {row.name}: {width}x{height} above and "
+                        f"{row.width}x{row.height} here; give all its rows the same"
+                    )
+                yield row
+    except PermissionError as error:
+        raise DatasetError(f"{table}: no permission to read it; let this user read the file") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{table}: cannot be read as UTF-8 text ({error}); save it as CSV in UTF-8") from error
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise DatasetError(f"{table}: cannot be read ({error}); copy it again") from error
+
+
+def _check_header(table: Path, names: Sequence[str], needed: list[str]) -> None:
+    missing = sorted(set(needed) - set(names))
+    if not names:
+        raise DatasetError(f"{table}: the file is empty; expected a first line with the columns {', '.join(needed)}")
+    if missing:
+        for mark, word in ((";", "';'"), ("\t", "tabs")):
+            if any(mark in name for name in names):
+                raise DatasetError(
+                    f"{table}: column {missing[0]} is missing, and {word} seem to separate the columns; save the table "
+                    "with commas between them, and points in decimal numbers"
+                )
+        raise DatasetError(f"{table}: column {missing[0]} is missing; it has {', '.join(names)}")
+
+
+def _row(cells: dict[str, Any], kind: str, needed: list[str]) -> TableRow:
+    """One row; a `ValueError` begins with the column."""
+    for column in needed:
+        if cells[column] is None:
+            raise ValueError(f"column {column}: the line ends before it; expected as many values as the header has")
+    if any(cells.get(None) or ()):  # type: ignore[call-overload]
+        raise ValueError(
+            f"behind the last column: the line has more values than the header ({', '.join(cells[None])}); write "  # type: ignore[index]
+            "decimal numbers with a point, and names that hold commas in quotes"
+        )
+    if not cells[kind]:
+        raise ValueError(f"column {kind}: it is empty; expected a file name below {kind}s/")
+    height, width = (_pixels(cells[column], column) for column in ("height", "width"))
+    x, y = (
+        math.nan if cells[column].strip().lower() in _LOST_WORDS else _number(cells[column], column, "pixels")
+        for column in ("x", "y")
+    )
+    row = TableRow(cells[kind], height, width, x, y, cells.get("subject") or "")
+    if kind == "image":
+        return row
+    start = _number(cells["start_seconds"], "start_seconds", "seconds after the video's first frame")
+    if not math.isfinite(start):
+        raise ValueError(f"column start_seconds: start_seconds must be a finite number, got {start}")
+    lasts = (cells.get("duration_ms") or "").strip()
+    end = start + _number(lasts, "duration_ms", "milliseconds, or nothing") / 1000 if lasts else math.nan
+    return row._replace(start=start, end=end)
+
+
+def _number(text: str, column: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"column {column}: {text!r} is no number; expected {what}") from None
+
+
+def _pixels(text: str, column: str) -> int:
+    what = f"the stimulus's {column} in whole pixels, at least 1"
+    value = _number(text, column, what)
+    if not (value.is_integer() and value >= 1):
+        raise ValueError(f"column {column}: got {text}; expected {what}")
+    return int(value)
+
+
 def load_stills(root: Path | str, *, condition: str | None = None) -> list[Still]:
     """Read one set in the simple layout.
 
@@ -91,42 +251,25 @@ def load_stills(root: Path | str, *, condition: str | None = None) -> list[Still
         The pictures that have at least one fixation, sorted by name.
 
     Raises:
-        DatasetError: if a file or column is missing, a value is no number, or a picture that has fixations is not
-            there. The message names the first offender.
+        DatasetError: if a file or column is missing, a value is no number, a picture that has fixations is not there,
+            or the table is there twice, packed and not. The message names the first offender.
     """
     root = Path(root)
-    tables = [root / name for name in ("fixations.csv.gz", "fixations.csv") if (root / name).is_file()]
-    if not tables:
+    table = find_table(root, "fixations")
+    if table is None:
         raise DatasetError(f"{root}: no fixations.csv.gz or fixations.csv here; see the simple layout in the docs")
     if not (root / "images").is_dir():
         raise DatasetError(f"{root}: no folder images/ here; see the simple layout in the docs")
     points: dict[str, list[tuple[float, float]]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    table = tables[0]
-    try:
-        with gzip.open(table, "rt", newline="") if table.suffix == ".gz" else table.open(newline="") as stream:
-            rows = csv.DictReader(stream)
-            missing = {"image", "width", "height", "x", "y"} - set(rows.fieldnames or ())
-            if missing:
-                raise DatasetError(f"{table}: column {sorted(missing)[0]} is missing")
-            for row in rows:
-                if condition is not None and row.get("condition") != condition:
-                    continue
-                try:
-                    size = int(row["height"]), int(row["width"])
-                    x, y = float(row["x"]), float(row["y"])
-                except (TypeError, ValueError) as error:
-                    raise DatasetError(f"{table}, line {rows.line_num}: {error}") from error
-                if sizes.setdefault(row["image"], size) != size:
-                    raise DatasetError(f"{table}, line {rows.line_num}: two sizes for {row['image']}")
-                if 0 <= x < size[1] and 0 <= y < size[0]:
-                    points.setdefault(row["image"], []).append((x, y))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{table}: cannot be read ({error})") from error
+    for row in read_table(table, "image", condition=condition):
+        sizes[row.name] = row.height, row.width
+        if 0 <= row.x < row.width and 0 <= row.y < row.height:
+            points.setdefault(row.name, []).append((row.x, row.y))
     stills = []
     for image in sorted(points):
         path = root / "images" / image
-        if not path.is_file():
+        if not is_file(path):
             raise DatasetError(f"{table} names {image}, but {path} is not there")
         height, width = sizes[image]
         stills.append(

@@ -19,18 +19,17 @@ Either half may be missing.
 from __future__ import annotations
 
 import contextlib
-import csv
-import gzip
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.fixations import SIGMA_SHARE, is_validation
+from vidsal.data.fixations import SIGMA_SHARE, find_table, is_file, is_validation, read_table
 from vidsal.data.layouts.contract import Dataset, Fixations, Layout, Sequence, Shown, choose_split
 from vidsal.data.layouts.stills import still
 from vidsal.data.layouts.videos import VideoPictures, tiny
@@ -74,20 +73,21 @@ class _Record:
 def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     choose_split(split, SIMPLE.splits, "simple")
     set_name = root.resolve().name
-    stills, videos = _find(root, "fixations"), _find(root, "video_fixations")
+    stills, videos = find_table(root, "fixations"), find_table(root, "video_fixations")
     if stills is None and videos is None:
         raise DatasetError(
             f"{root}: no fixations.csv or video_fixations.csv (or .csv.gz) here; docs/layouts.md has their columns"
         )
     sequences = []
-    for table, kind in ((stills, "image"), (videos, "video")):
+    tables: tuple[tuple[Path | None, Literal["image", "video"]], ...] = ((stills, "image"), (videos, "video"))
+    for table, kind in tables:
         for name, record in sorted(_read(table, kind, options.condition).items()) if table else ():
             own = "val" if is_validation(set_name, name) else "train"
             fixations = record.fixations()
             if split not in ("all", own) or not len(fixations.points):
                 continue
             path = root / f"{kind}s" / name
-            if not path.is_file():
+            if not is_file(path):
                 raise DatasetError(f"{table} names {name}, but {path} is not there; copy it, or take it from the table")
             sigma = options.sigma_share * max(record.height, record.width)
             sequences.append(
@@ -182,50 +182,17 @@ class _Blurred:
         yield lambda shown: lambda: self.points.at(shown.seconds).density(sigma=self.sigma)
 
 
-def _find(root: Path, name: str) -> Path | None:
-    tables = [root / f"{name}{ending}" for ending in (".csv.gz", ".csv")]
-    return next((table for table in tables if table.is_file()), None)
-
-
-def _read(table: Path, kind: str, condition: str | None) -> dict[str, _Record]:
+def _read(table: Path, kind: Literal["image", "video"], condition: str | None) -> dict[str, _Record]:
     """The rows of a table, gathered by picture or video."""
-    needed = {kind, "width", "height", "x", "y"} | ({"start_seconds"} if kind == "video" else set())
     records: dict[str, _Record] = {}
-    try:
-        with gzip.open(table, "rt", newline="") if table.suffix == ".gz" else table.open(newline="") as stream:
-            rows = csv.DictReader(stream)
-            missing = sorted(needed - set(rows.fieldnames or ()))
-            if missing:
-                raise DatasetError(
-                    f"{table}: column {missing[0]} is missing; it has {', '.join(rows.fieldnames or ())}"
-                )
-            for row in rows:
-                if condition is None or row.get("condition") == condition:
-                    try:
-                        _add(records, row, kind)
-                    except (TypeError, ValueError) as error:
-                        raise DatasetError(f"{table}, line {rows.line_num}: {error}") from error
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{table}: cannot be read ({error}); copy it again") from error
+    for row in read_table(table, kind, condition=condition):
+        record = records.setdefault(row.name, _Record(row.height, row.width))
+        record.points.append((row.x, row.y))
+        record.subjects.append(row.subject)
+        if kind == "video":
+            record.starts.append(row.start)
+            record.ends.append(row.end)
     return records
-
-
-def _add(records: dict[str, _Record], row: dict[str, str], kind: str) -> None:
-    size = int(row["height"]), int(row["width"])
-    if min(size) < 1:
-        raise ValueError(f"width and height must be at least 1, got {size[1]} and {size[0]}")
-    record = records.setdefault(row[kind], _Record(*size))
-    if (record.height, record.width) != size:
-        raise ValueError(f"two sizes for {row[kind]}: {record.width}x{record.height} and {size[1]}x{size[0]}")
-    record.points.append((float(row["x"]), float(row["y"])))
-    record.subjects.append(row.get("subject") or "")
-    if kind == "video":
-        start = float(row["start_seconds"])
-        if not math.isfinite(start):
-            raise ValueError(f"start_seconds must be a number, got {start}")
-        lasts = row.get("duration_ms")
-        record.starts.append(start)
-        record.ends.append(start + float(lasts) / 1000 if lasts else math.nan)
 
 
 SIMPLE = Layout(
