@@ -693,6 +693,33 @@ def test_strict_has_nothing_against_a_whole_set(films: Path, model: str, tmp_pat
     assert main([*arguments, "--metrics", "cc", "--strict", "-q", "--device", "cpu"]) == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_video_cut_short_is_told_and_no_whole_set_for_strict(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
+    root = make_simple(tmp_path / "set")
+    whole = make_video(tmp_path / "whole.mkv", frames=60, width=WIDTH, height=HEIGHT, rate=25)
+    (root / "videos" / "one.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    arguments = ["eval", "simple", str(root), "-m", model, "--out", str(tmp_path / "out"), "--baselines", "none"]
+    arguments += ["--split", "all", "--metrics", "nss", "--device", "cpu", "--workers", workers]
+    for flags, status in ((), 0), (("--strict",), 1):
+        assert main([*arguments, *flags]) == status
+        assert "vidsal: warning: one.mp4: the file ends early" in capsys.readouterr().err
+        summary = read_summary(tmp_path / "out")
+        assert summary.partial == ("one.mp4",) and not summary.skipped
+        assert [text.partition(":")[0] for text in summary.messages] == ["one.mp4"]
+    (root / "videos" / "one.mp4").write_bytes(whole.read_bytes())
+    assert main([*arguments, "--strict"]) == 0
+
+
+def test_what_was_cut_short_is_told_where_the_last_frames_are_not_scored(model: str, tmp_path: Path) -> None:
+    root = make_simple(tmp_path / "set")
+    whole = make_video(tmp_path / "whole.mkv", frames=60, width=WIDTH, height=HEIGHT, rate=25)
+    (root / "videos" / "one.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    made = judged("simple", root, tmp_path / "out", model, split="all", limit_frames=2)
+    assert made.summary.partial == ("one.mp4",) and "ends early" in made.summary.messages[0]
+
+
 def test_where_nothing_can_be_scored_the_first_reason_is_told(tmp_path: Path, model: str) -> None:
     root = make_hollywood(tmp_path / "set", shots={"actioncliptest00001_1": (3, 2), "actioncliptrain00001_1": (3, 1)})
     (root / "testing" / "actioncliptest00001_1" / "maps" / "actioncliptest00001_00003.png").unlink()

@@ -660,7 +660,8 @@ def _eval_command(arguments: list[str]) -> int:
     _print_out(str(result.files[0]))
     for path in _draw_figures(result.out, options, quiet=quiet) if figures else ():
         _print_out(str(path))
-    return 1 if options.evaluation.strict and result.summary.skipped else 0
+    lacking = result.summary.skipped or result.summary.partial
+    return 1 if options.evaluation.strict and lacking else 0
 
 
 def _draw_figures(out: Path, options: EvalOptions, *, quiet: bool) -> tuple[Path, ...]:

@@ -91,7 +91,7 @@ class EvaluationOptions:
     workers: int = 1
     """Processes that score sequences side by side, each with a model of its own and one thread."""
     strict: bool = False
-    """Exit with status 1 if a sequence could not be scored."""
+    """Exit with status 1 if a sequence could not be scored, or only in part."""
     table: TableFormat = "csv"
     """How the tables of frames, sequences and scenarios are written."""
     limit_frames: int | None = None
@@ -418,7 +418,11 @@ class _Plan:
             scores=scores,
             zero_frames=zero,
             by_sequence=by_sequence,
-            messages=(*messages, *(f"{each.name}: {text}" for each in sequences for text in each.messages)),
+            messages=(
+                *messages,
+                *(f"{each.name}: {text}" for each in sequences for text in (*each.damage, *each.messages)),
+            ),
+            partial=tuple(each.name for each in sequences if each.damage or each.left_out.get("missing")),
         )
 
     def why_nothing(self, found: Survey, sequences: list[SequenceScores], *, skipped: dict[str, str]) -> list[str]:
@@ -467,7 +471,7 @@ class _Shared:
     def finished(self, name: str) -> SequenceScores | None:
         """The same, where nothing was missing: what a message complains of may have been mended."""
         scores = self.read(name)
-        return scores if scores is not None and not scores.messages else None
+        return scores if scores is not None and not scores.messages and not scores.damage else None
 
     def judge(self) -> tuple[Dataset, Judge]:
         dataset = self.plan.dataset()

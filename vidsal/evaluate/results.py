@@ -71,6 +71,8 @@ class SequenceScores:
     """Frames that the protocol chose but that were not scored: bad, unfixated, unlabelled, missing."""
     messages: tuple[str, ...] = ()
     """Sentences for a person."""
+    damage: tuple[str, ...] = ()
+    """What the reader of its video says of missing frames; empty where it was read whole."""
     index: npt.NDArray[np.int64]
     """(F,) ordinals of the frames, from 0."""
     frame: npt.NDArray[np.str_]
@@ -124,6 +126,7 @@ def write_sequence(path: Path, scores: SequenceScores, *, key: str) -> None:
         "attributes": dict(scores.attributes),
         "left_out": dict(scores.left_out),
         "messages": scores.messages,
+        "damage": scores.damage,
     }
     arrays = {name: getattr(scores, name) for name in _ARRAYS}
 
@@ -158,6 +161,7 @@ def read_sequence(path: Path, *, key: str | None = None) -> SequenceScores | Non
                 attributes=header["attributes"],
                 left_out=header["left_out"],
                 messages=tuple(header["messages"]),
+                damage=tuple(header.get("damage", ())),
                 **{name: archive[name] for name in _ARRAYS},
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -325,6 +329,8 @@ class Summary:
     """Name to {"frames": scored, "scores": {metric: [mean, frames where defined]}} of the source "model"."""
     messages: tuple[str, ...] = ()
     """Sentences for a person."""
+    partial: tuple[str, ...] = ()
+    """Sequences that were scored only in part: frames are missing from their files."""
 
 
 def describe_protocol(protocol: Mapping[str, Any]) -> list[str]:
@@ -433,6 +439,7 @@ def read_summary(path: str | Path) -> Summary:
         for one in values["by_sequence"].values():
             one["scores"] = {metric: (_value(mean), count) for metric, (mean, count) in one["scores"].items()}
         values["messages"] = tuple(values["messages"])
+        values["partial"] = tuple(values.get("partial", ()))
         return Summary(**values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged ({type(error).__name__}: {error}); run vidsal eval again") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from av.error import FFmpegError
 from vidsal.data.layouts.contract import Shown
 from vidsal.data.layouts.files import density_of
 from vidsal.decode import DecodeOptions, VideoInfo, open_video
-from vidsal.decode.contract import SizeRequest
+from vidsal.decode.contract import DecodeReport, SizeRequest
 from vidsal.errors import DatasetError, DecodeError
 
 __all__ = ["OrderedDensities", "TimedDensities", "VideoPictures", "map_size", "tiny"]
@@ -45,6 +45,8 @@ class VideoPictures:
     even: bool = False
     """True where its frames are known to come at a constant rate: then reading may begin in the middle without
     decoding what lies before."""
+    damage: list[str] = field(default_factory=list, init=False, repr=False)
+    """What the reader reported, where it found frames missing so far; grows as the file is read."""
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -110,10 +112,20 @@ class VideoPictures:
             size=size if asked else tiny,
             keep_pictures=not asked,
         ) as reader:
-            for batch in reader:
-                for row, seconds in enumerate(batch.pts_seconds):
-                    picture = partial(np.copy, batch.frames[row]) if asked else batch.pictures[row].rgb
-                    yield float(seconds), picture
+            try:
+                for batch in reader:
+                    for row, seconds in enumerate(batch.pts_seconds):
+                        picture = partial(np.copy, batch.frames[row]) if asked else batch.pictures[row].rgb
+                        yield float(seconds), picture
+            finally:
+                self._note(reader.report)
+
+    def _note(self, report: DecodeReport) -> None:
+        """Keep what a reader says of missing frames; one that was stopped on its way may know less than another."""
+        if report.truncated or report.skipped_corrupt:
+            told = report.messages or ["what could not be decoded was skipped"]
+            if len(told) >= len(self.damage):
+                self.damage[:] = told
 
 
 @dataclass(frozen=True, eq=False)
