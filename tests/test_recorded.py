@@ -254,6 +254,26 @@ def test_without_a_validation_split_clips_are_held_out_whole(tmp_path: Path) -> 
     assert held_out == {name for name in clips if int(hashlib.md5(name.encode()).hexdigest(), 16) % 10 == 1}
 
 
+@pytest.mark.parametrize(("clips", "held_out"), [((41,), 0), ((41, 42), 1), ((43, 44, 45), 1)])
+def test_of_few_clips_one_is_held_out_and_one_stays(tmp_path: Path, clips: tuple[int, ...], held_out: int) -> None:
+    names = [f"actioncliptrain{clip:05d}" for clip in clips]
+    root = make_hollywood(tmp_path, shots={f"{name}_1": (3, 1) for name in names})
+    training, validation = open_videos(VideoSet("hollywood2", root))
+    smallest = min(names, key=lambda name: hashlib.md5(name.encode()).hexdigest())
+    assert [sequence.name for sequence in validation] == [f"{smallest}_1"] * held_out
+    assert len(training) == len(names) - held_out
+
+
+def test_where_every_clip_would_be_held_out_one_is(tmp_path: Path) -> None:
+    def digest(name: str) -> int:
+        return int(hashlib.md5(name.encode()).hexdigest(), 16)
+
+    names = [name for name in (f"actioncliptrain{clip:05d}" for clip in range(99)) if digest(name) % 10 == 1][:2]
+    root = make_hollywood(tmp_path, shots={f"{name}_1": (3, 1) for name in names})
+    training, validation = open_videos(VideoSet("hollywood2", root))
+    assert (len(training), [sequence.name for sequence in validation]) == (1, [f"{min(names, key=digest)}_1"])
+
+
 def test_a_validation_split_is_taken_as_published(tmp_path: Path) -> None:
     training, validation = open_videos(VideoSet("dhf1k", make_dhf1k(tmp_path, frames=1), validation_split="val"))
     assert [[sequence.name for sequence in part] for part in (training, validation)] == [["0001", "0002"], ["0601"]]

@@ -114,6 +114,15 @@ def test_training_on_video_lowers_the_loss_and_finds_the_disc(discs: Path, tmp_p
     assert json.loads(card.training)["videos"][0]["root"] == "UCF"
 
 
+def test_a_run_without_anything_to_validate_on_says_so(tmp_path: Path) -> None:
+    root = make_discs(tmp_path / "UCF", clips=1, frames=6)
+    seen: list[TrainProgress] = []
+    for split in None, "train":
+        made = config(root, tmp_path / str(split), videos=(VideoSet("ucf-sports", root, validation_split=split),))
+        train(made, stop_after_steps=1, on_progress=seen.append)
+        assert any("nothing to validate on" in note for note in seen[-1].notes) == (split is None)
+
+
 @pytest.mark.parametrize("name", ["dhf1k", "hollywood2", "ucf_sports", "dreyeve", "bdda"])
 def test_the_configuration_of_each_data_set_trains_on_its_layout(name: str, tmp_path: Path) -> None:
     makers: dict[str, Any] = {

@@ -211,8 +211,8 @@ class TrainProgress:
     scores: dict[str, dict[str, float]] | None
     """Validation scores, set to metric to value, right after a pass; else None."""
     notes: tuple[str, ...] = ()
-    """Sentences to show once: with the first step of a call how the starting weights fit, with the last step that
-    the run ended early; else empty."""
+    """Sentences to show once: with the first step of a call how the starting weights fit and whether there is nothing
+    to validate on, with the last step that the run ended early; else empty."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +285,7 @@ def train(
     teacher = None if config.teacher_set is None else load_teacher_set(config.teacher_set)
     counts = [len(one.training) for one in videos]
     plan = _plan(len(training), config, () if teacher is None else teacher.sequences, counts)
+    unscored = () if _has_validation(config, validation, videos) else (_NO_VALIDATION,)
     run = _Run.start(config, device, len(plan))
     config.output.mkdir(parents=True, exist_ok=True)
     run.resume()
@@ -307,7 +308,7 @@ def train(
                         passes=config.schedule.passes,
                         loss=run.running,
                         scores=scores,
-                        notes=(*(run.notes if offset == 0 else ()), *run.patience_notes()),
+                        notes=(*((*run.notes, *unscored) if offset == 0 else ()), *run.patience_notes()),
                     )
                 )
             stopping = stop_after_steps is not None and offset + 1 >= stop_after_steps
@@ -453,14 +454,24 @@ def _check(config: TrainConfig, validation: list[Still], videos: Sequence[_Video
     patience = schedule.early_stopping_patience
     if patience is not None and patience < 1:
         raise ConfigError(f"early_stopping_patience must be at least 1, or none to run all passes; got {patience}")
-    stills = bool(validation) and config.validation_pictures != 0
-    if patience is not None and not stills and not any(one.validation for one in videos):
+    if patience is not None and not _has_validation(config, validation, videos):
         raise ConfigError("early_stopping_patience needs validation pictures; there are none")
     if config.validation_frames < 1 or (config.validation_sequences is not None and config.validation_sequences < 1):
         raise ConfigError(
             f"validation_frames and validation_sequences must be at least 1, got {config.validation_frames} and "
             f"{config.validation_sequences}"
         )
+
+
+_NO_VALIDATION = (
+    "There is nothing to validate on, so no pass is scored: stills need more pictures and validation_pictures other "
+    "than 0, videos at least two clips or a validation_split."
+)
+
+
+def _has_validation(config: TrainConfig, validation: list[Still], videos: Sequence[_Videos]) -> bool:
+    stills = bool(validation) and config.validation_pictures != 0
+    return stills or any(one.validation for one in videos)
 
 
 def _load_data(config: TrainConfig) -> tuple[list[Still], list[Still]]:

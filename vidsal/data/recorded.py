@@ -50,7 +50,7 @@ class VideoSet:
     """Split to train on."""
     validation_split: str | None = None
     """Split to score on after a pass; None holds every tenth training sequence out (by the md5 of its name; shots of
-    one clip stay together)."""
+    one clip stay together), at least one clip where there are two."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the layout by name, as `open_dataset` takes them."""
     frame_stride: int = 1
@@ -102,14 +102,14 @@ def open_videos(video: VideoSet) -> tuple[tuple[Sequence, ...], tuple[Sequence, 
     """
     options = _converted(video)
     training = open_dataset(video.layout, video.root, split=video.split, **options).sequences
+    training = tuple(sequence for sequence in training if sequence.kind == "video")
     if video.validation_split is None:
-        validation = tuple(sequence for sequence in training if _is_held_out(sequence))
-        training = tuple(sequence for sequence in training if not _is_held_out(sequence))
+        held_out = _held_out(training)
+        validation = tuple(sequence for sequence in training if _clip_of(sequence) in held_out)
+        training = tuple(sequence for sequence in training if _clip_of(sequence) not in held_out)
     else:
         validation = open_dataset(video.layout, video.root, split=video.validation_split, **options).sequences
-    training, validation = (
-        tuple(sequence for sequence in part if sequence.kind == "video") for part in (training, validation)
-    )
+        validation = tuple(sequence for sequence in validation if sequence.kind == "video")
     if not training:
         raise ConfigError(
             f"{video.layout} in {video.root} has no video to train on in the split {video.split!r}; stills train from "
@@ -127,9 +127,20 @@ def _converted(video: VideoSet) -> dict[str, Any]:
     }
 
 
-def _is_held_out(sequence: Sequence) -> bool:
-    name = sequence.attributes.clip if isinstance(sequence.attributes, ShotAttributes) else sequence.name
-    return int(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest(), 16) % _HELD_OUT == 1
+def _held_out(sequences: tuple[Sequence, ...]) -> set[str]:
+    """The clips to validate on: about one in `_HELD_OUT`; of two and more at least one, but never all."""
+    digests = {
+        clip: int(hashlib.md5(clip.encode(), usedforsecurity=False).hexdigest(), 16)
+        for clip in map(_clip_of, sequences)
+    }
+    chosen = {clip for clip, digest in digests.items() if digest % _HELD_OUT == 1}
+    if len(digests) < 2:
+        return set()
+    return chosen if 0 < len(chosen) < len(digests) else {min(digests, key=lambda clip: digests[clip])}
+
+
+def _clip_of(sequence: Sequence) -> str:
+    return sequence.attributes.clip if isinstance(sequence.attributes, ShotAttributes) else sequence.name
 
 
 def read_windows(
