@@ -132,6 +132,76 @@ def test_an_option_narrows_what_is_found(own: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["stills"] == 5
 
 
+def notes_on(root: Path, capsys: pytest.CaptureFixture[str], *, status: int = 0) -> list[str]:
+    """What `vidsal data check` remarks on, by its two ways to print it."""
+    assert status_of("data", "check", "simple", root, "-q") == status
+    out = capsys.readouterr().out
+    assert status_of("data", "check", "simple", root, "-q", "--json") == status
+    notes: list[str] = json.loads(capsys.readouterr().out)["notes"]
+    assert [line.removeprefix("  note: ") for line in out.splitlines() if line.startswith("  note: ")] == notes
+    return notes
+
+
+def test_a_fixation_beside_its_picture_is_told(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert notes_on(own, capsys) == [
+        "fixations.csv: rows beside their picture: 1 of 21; without a place (x or y empty or NaN): 0; they do not count"
+    ]
+
+
+def test_what_is_lost_of_stills_is_told_with_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = made.make_simple(tmp_path)
+    (root / "video_fixations.csv").unlink()
+    rows = [f"{k}.png,{2 * made.WIDTH},{2 * made.HEIGHT},5,5" for k in range(2)]
+    rows += [f"2.png,{made.HEIGHT},{made.WIDTH},5,5", "2.png,48,64,,7", "2.png,48,64,nan,7"]
+    rows += [f"gone{k:02d}.png,{made.WIDTH},{made.HEIGHT},{made.WIDTH},5" for k in range(12)]
+    (root / "fixations.csv").write_text("\n".join(["image,width,height,x,y", *rows]))
+    lost, names, shape = notes_on(root, capsys)
+    assert "beside their picture: 12 of 17; without a place (x or y empty or NaN): 2;" in lost
+    assert "every row is lost of 12 of 15 pictures: gone00.png, gone01.png, " in names
+    assert names.endswith("gone09.png and 2 more")
+    assert shape.endswith(
+        "for 1 of 15 pictures, so points may lie in wrong places: 2.png (x and y in 48x64, stored 64x48 upright)"
+    )
+
+
+def test_what_is_lost_of_videos_is_told_with_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = made.make_simple(tmp_path)
+    (root / "fixations.csv").unlink()
+    size = f"{made.WIDTH},{made.HEIGHT}"
+    rows = [f"one.mp4,{size},5,5,{start}" for start in ("-0.1,", "-0.1,150", "0,", "0.31,", "0.33,", "5,")]
+    rows += [f"one.mp4,{size},-5,5,0,", f"two.mp4,{size},5,5,310.5,", f"two.mp4,{size},NA,5,0,"]
+    (root / "video_fixations.csv").write_text("\n".join(["video,width,height,x,y,start_seconds,duration_ms", *rows]))
+    # Eight frames of 25 a second end at 0.32 s.
+    assert notes_on(root, capsys) == [
+        "video_fixations.csv: rows beside their video: 1 of 9; without a place (x or y empty or NaN): 1; they do not "
+        "count",
+        "video_fixations.csv: rows that begin before their video: 2 of 9; after its end: 3; those that do not reach "
+        "into it do not count",
+        "video_fixations.csv: every row is lost of 1 of 2 videos: two.mp4",
+    ]
+    (root / "videos" / "two.mp4").write_bytes(b"no video")
+    assert len(notes_on(root, capsys, status=1)) == 2  # of what cannot be read nothing is said but that
+
+
+def test_the_shape_of_a_turned_photo_is_the_upright_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made.turn_by_exif(made.write(tmp_path / "images" / "a.jpg", made.picture(3)))
+    for height, width, notes in ((made.WIDTH, made.HEIGHT, 0), (made.HEIGHT, made.WIDTH, 1)):
+        (tmp_path / "fixations.csv").write_text(f"image,width,height,x,y\na.jpg,{width},{height},5,5\n")
+        assert len(notes_on(tmp_path, capsys)) == notes
+
+
+def test_shares_instead_of_pixels_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = made.make_simple(tmp_path)
+    (root / "video_fixations.csv").unlink()
+    rows = [f"{k}.png,{made.WIDTH},{made.HEIGHT},0.{k},1.0" for k in range(5)]
+    (root / "fixations.csv").write_text("\n".join(["image,width,height,x,y", *rows]))
+    (note,) = notes_on(root, capsys)
+    assert "fixations.csv: all x and y lie within 0 and 1" in note
+    with (root / "fixations.csv").open("a") as stream:
+        stream.write(f"\n4.png,{made.WIDTH},{made.HEIGHT},2,1")
+    assert notes_on(root, capsys) == []
+
+
 # Densities.
 
 

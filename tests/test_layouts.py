@@ -1036,6 +1036,21 @@ def test_a_condition_that_nobody_has_is_named(tmp_path: Path) -> None:
         open_dataset("simple", root, condition="asleep")
 
 
+def test_a_split_that_the_names_leave_empty_is_told_with_what_is_where(tmp_path: Path) -> None:
+    root = make_simple(tmp_path / "mine")
+    kept = next(f"{k}.png" for k in range(10) if not is_validation("mine", f"{k}.png"))
+    (root / "video_fixations.csv").unlink()
+    (root / "fixations.csv").write_text(f"image,width,height,x,y\n{kept},{WIDTH},{HEIGHT},5,5\n")
+    with pytest.raises(DatasetError, match=r"is in split val: 1 in train, 0 in val .*with --split all"):
+        open_dataset("simple", root, split="val")
+
+
+def test_a_set_whose_rows_are_all_lost_is_told(tmp_path: Path) -> None:
+    (tmp_path / "fixations.csv").write_text("image,width,height,x,y\na.png,4,4,9,1\na.png,4,4,,1\n")
+    with pytest.raises(DatasetError, match="split all: each of the 2 rows lies beside its picture or has no place"):
+        open_dataset("simple", tmp_path)
+
+
 # All layouts.
 
 

@@ -1,4 +1,4 @@
-"""A data set on disk in, what was found in it out: counts, sizes, labels, viewers, and each broken sequence by name."""
+"""A data set on disk in, what was found in it out: counts, sizes, labels, viewers, notes, and what is broken."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ class DatasetFacts:
     """Frames that the data set's own lists call unusable."""
     broken: tuple[BrokenSequence, ...]
     """Sequences that cannot be used, in order."""
+    notes: tuple[str, ...] = ()
+    """What the owner should know though the data set can be used, see `Dataset.remarks`."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -85,6 +87,7 @@ def check_dataset(
         on_progress: called after each sequence with the number done and that of all.
     """
     seen = _Seen()
+    upright: dict[str, tuple[int, int]] = {}
     for place, sequence in enumerate(dataset, 1):
         seen.sequences[sequence.split] += 1
         one = _Seen()
@@ -94,6 +97,7 @@ def check_dataset(
             seen.broken.append(BrokenSequence(sequence.name, str(error)))
         else:
             seen.add(one)
+            (upright[sequence.name],) = one.sizes
         if on_progress is not None:
             on_progress(place, len(dataset))
     order = [split for split in DATASETS[dataset.name].splits if split in seen.sequences]
@@ -108,6 +112,7 @@ def check_dataset(
         sizes={f"{width}x{height}": count for (height, width), count in seen.sizes.most_common()},
         viewers=(min(viewers), max(viewers)) if viewers else None,
         broken=tuple(seen.broken),
+        notes=dataset.remarks(upright),
         **{name: seen.numbers[name] for name in _NUMBERS},
     )
 
@@ -188,6 +193,7 @@ def format_facts(facts: DatasetFacts) -> str:
     if facts.broken:
         text.append(f"  broken     {len(facts.broken):,} of {total:,} sequences")
         text.extend(f"    {one.name}: {one.message}" for one in facts.broken)
+    text.extend(f"  note: {note}" for note in facts.notes)
     return "\n".join(text)
 
 

@@ -275,6 +275,10 @@ def _nothing() -> None:
     return None
 
 
+def _no_remarks(sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sequence:
     """A still, or frames that belong together; iterating it reads the frames in order, as often as one likes."""
@@ -402,6 +406,9 @@ class Dataset:
     published: int | None = None
     """Sequences that the published data set has in this split; None where that is not known. Having fewer is no
     error."""
+    remarks: Callable[[Mapping[str, tuple[int, int]]], tuple[str, ...]] = field(default=_no_remarks, repr=False)
+    """What its owner should know though it can be used, a sentence each: labels that are lost, sizes that do not fit.
+    It takes the upright (rows, columns) of the sequences that can be read, by name; others' files are not opened."""
 
     def __post_init__(self) -> None:
         if not self.sequences:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from vidsal.data.fixations import SIGMA_SHARE, find_table, is_file, is_validatio
 from vidsal.data.layouts.contract import Dataset, Fixations, Layout, Sequence, Shown, choose_split
 from vidsal.data.layouts.stills import still
 from vidsal.data.layouts.videos import VideoPictures, tiny
+from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, DatasetError
 
 __all__ = ["SIMPLE", "SimpleOptions"]
@@ -69,6 +70,99 @@ class _Record:
         viewers = None if "" in names else [names.index(subject) for subject in self.subjects]
         return Fixations.on_picture(self.points, height=self.height, width=self.width, viewers=viewers)
 
+    def in_time(self, duration: float) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which rows begin before a video of so many seconds, which after its end, and which are seen in it."""
+        starts, ends = np.array(self.starts), np.array(self.ends)
+        before, after = starts < -_SAME_TIME_SECONDS, starts >= duration
+        return before, after, ~after & (~before | (ends > _SAME_TIME_SECONDS))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A table's rows of one split; what of them is lost."""
+
+    table: Path
+    kind: Literal["image", "video"]
+    records: dict[str, _Record] = field(default_factory=dict)
+    videos: dict[str, VideoPictures] = field(default_factory=dict)
+
+    def remarks(self, sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+        """See `Dataset.remarks`."""
+        what = "picture" if self.kind == "image" else "video"
+        total = sum(len(record.points) for record in self.records.values())
+        beside = nowhere = before = after = 0
+        lost, misfits = [], []
+        relative = total > 0
+        for name, record in self.records.items():
+            points = np.asarray(record.points, np.float32)
+            placed = np.isfinite(points).all(axis=1)
+            on = (points >= 0).all(axis=1) & (points < (record.width, record.height)).all(axis=1)
+            nowhere += int((~placed).sum())
+            beside += int((placed & ~on).sum())
+            relative = relative and bool(((points[placed] >= 0) & (points[placed] <= 1)).all())
+            if name in self.videos and name in sizes:
+                early, late, shown = record.in_time(_duration(self.videos[name].info))
+                before, after = before + int(early.sum()), after + int(late.sum())
+                on &= shown
+            if not on.any():
+                lost.append(name)
+            elif name in sizes and not self._fits(name, sizes[name]):
+                height, width = sizes[name]
+                misfits.append(f"{name} (x and y in {record.width}x{record.height}, stored {width}x{height} upright)")
+        start = f"{self.table.name}: "
+        if beside or nowhere:
+            yield (
+                f"{start}rows beside their {what}: {beside:,} of {total:,}; without a place (x or y empty or NaN): "
+                f"{nowhere:,}; they do not count"
+            )
+        if before or after:
+            yield (
+                f"{start}rows that begin before their video: {before:,} of {total:,}; after its end: {after:,}; those "
+                "that do not reach into it do not count"
+            )
+        if lost:
+            yield f"{start}every row is lost of {len(lost):,} of {len(self.records):,} {what}s: {_some(lost)}"
+        if relative and nowhere < total:
+            yield (
+                f"{start}all x and y lie within 0 and 1, so they are probably shares; expected are pixels: multiply x "
+                "by width and y by height"
+            )
+        if misfits:
+            yield (
+                f"{start}width:height is not that of the stored {what} for {len(misfits):,} of {len(self.records):,} "
+                f"{what}s, so points may lie in wrong places: {_some(misfits)}"
+            )
+
+    def _fits(self, name: str, size: tuple[int, int]) -> bool:
+        """Whether the stimulus has the shape of what is stored, in its pixels or as players show them."""
+        record = self.records[name]
+        times = record.width / record.height / (size[1] / size[0])
+        shapes = [1.0, float(self.videos[name].info.sample_aspect_ratio)] if name in self.videos else [1.0]
+        return any(max(times / shape, shape / times) <= _SAME_SHAPE for shape in shapes)
+
+
+_SAME_SHAPE = 1.03
+"""Shapes that differ by less are the same: sizes are rounded."""
+
+_NAMED = 10
+"""Pictures or videos that a remark names."""
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _duration(info: VideoInfo) -> float:
+    """Seconds that a video lasts by its container's word; infinite where that says nothing."""
+    if info.duration_seconds is not None:
+        return info.duration_seconds
+    return float(info.frame_count / info.rate) if info.frame_count and info.rate else math.inf
+
+
+def _remarks(found: tuple[_Part, ...], sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
+    return tuple(text for part in found for text in part.remarks(sizes))
+
 
 def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     choose_split(split, SIMPLE.splits, "simple")
@@ -78,25 +172,54 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
         raise DatasetError(
             f"{root}: no fixations.csv or video_fixations.csv (or .csv.gz) here; docs/layouts.md has their columns"
         )
-    sequences = []
+    sequences: list[Sequence] = []
+    counts = {"train": 0, "val": 0}
+    found = []
     tables: tuple[tuple[Path | None, Literal["image", "video"]], ...] = ((stills, "image"), (videos, "video"))
     for table, kind in tables:
-        for name, record in sorted(_read(table, kind, options.condition).items()) if table else ():
+        if table is None:
+            continue
+        part = _Part(table, kind)
+        found.append(part)
+        for name, record in sorted(_read(table, kind, options.condition).items()):
             own = "val" if is_validation(set_name, name) else "train"
             fixations = record.fixations()
-            if split not in ("all", own) or not len(fixations.points):
+            counts[own] += len(fixations.points) > 0
+            if split not in ("all", own):
+                continue
+            part.records[name] = record
+            if not len(fixations.points):
                 continue
             path = root / f"{kind}s" / name
             if not is_file(path):
                 raise DatasetError(f"{table} names {name}, but {path} is not there; copy it, or take it from the table")
             sigma = options.sigma_share * max(record.height, record.width)
-            sequences.append(
-                _still(path, name, own, fixations, sigma) if kind == "image" else _video(path, name, own, record, sigma)
-            )
+            if kind == "image":
+                sequences.append(_still(path, name, own, fixations, sigma))
+            else:
+                part.videos[name] = VideoPictures(path)
+                sequences.append(_video(part.videos[name], name, own, record, sigma))
     if not sequences:
         chosen = f" with condition {options.condition}" if options.condition is not None else ""
-        raise DatasetError(f"{root}: no fixation{chosen} falls on a picture of split {split}")
-    return Dataset("simple", root, split, tuple(sequences))
+        raise DatasetError(f"{root}: {_why_none(found, split, chosen, counts)}")
+    return Dataset("simple", root, split, tuple(sequences), remarks=partial(_remarks, tuple(found)))
+
+
+def _why_none(found: list[_Part], split: str, chosen: str, counts: dict[str, int]) -> str:
+    """Says why a split holds nothing; `counts` are the pictures and videos with fixations by split."""
+    if any(counts.values()):
+        return (
+            f"no picture or video with fixations{chosen} is in split {split}: {counts['train']} in train, "
+            f"{counts['val']} in val (the names decide, see docs/layouts.md); take all of them with --split all"
+        )
+    text = f"no fixation{chosen} falls on a picture of split {split}"
+    rows = sum(len(record.points) for part in found for record in part.records.values())
+    if not rows:
+        return text
+    return (
+        f"{text}: each of the {rows:,} rows lies beside its picture or has no place (x or y empty or NaN); x and y are "
+        "pixels of width x height, from the top left"
+    )
 
 
 def _still(path: Path, name: str, split: str, fixations: Fixations, sigma: float) -> Sequence:
@@ -110,8 +233,7 @@ def _still(path: Path, name: str, split: str, fixations: Fixations, sigma: float
     )
 
 
-def _video(path: Path, name: str, split: str, record: _Record, sigma: float) -> Sequence:
-    pictures = VideoPictures(path)
+def _video(pictures: VideoPictures, name: str, split: str, record: _Record, sigma: float) -> Sequence:
     points = _PointsInTime(record, pictures)
     return Sequence(
         name=name, split=split, kind="video", pictures=pictures, points=points, densities=_Blurred(points, sigma)
