@@ -227,6 +227,8 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         (["run", "a/x.mp4", "b/x.mkv", "--output", "c"], "a/x.mp4 and b/x.mkv would both write x.vidsal.*"),
         (["run", "x.mp4", "y.mp4", "--table", "both.csv"], "2 inputs cannot share both.csv"),
         (["train", "--seed=x"], "seed"),
+        (["train"], "no configuration given: vidsal train CONFIG"),
+        (["train", "--output=x", "--seed=-1"], "error: seed must be at least 0, got -1"),
         (["models", "--all"], "unknown option --all"),
         (
             ["models", "nope"],
@@ -581,7 +583,33 @@ def test_training_that_is_stopped_says_how_to_go_on(
     finally:
         signal.signal(signal.SIGINT, before)
     out, err = capsys.readouterr()
-    assert out == "" and "stopped at step 1 of" in err and "the same command goes on" in err
+    assert out == "" and "stopped at step 1 of" in err and "the same command begins again" in err
+
+
+def test_options_that_contradict_the_data_are_bad_usage_where_there_are_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.yaml").write_text(f"output: {tmp_path / 'run'}\n")
+    for flags, status in ([], 1), (["--device=cpu"], 2):
+        assert status_of("train", tmp_path / "empty.yaml", *flags) == status
+        assert "datasets is empty" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_that_is_stopped_before_a_state_is_saved_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vidsal.train.train", stopped)
+    command = training(tmp_path)
+    assert status_of(*command) == 130
+    assert "stopped at the start; no state had been saved yet" in capsys.readouterr().err
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.pt").touch()
+    assert status_of(*command) == 130
+    assert "goes on from the state last saved in" in capsys.readouterr().err
 
 
 # With the embedded default.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -118,7 +120,7 @@ def test_a_state_of_another_configuration_is_not_resumed(stills: Path, tmp_path:
 def test_fine_tuning_takes_the_weights_and_the_architecture_of_a_checkpoint(stills: Path, tmp_path: Path) -> None:
     start = make_checkpoint(tmp_path / "start.safetensors")
     still = dataclasses.replace(
-        SCHEDULE, passes=1, learning_rate=0.0, backbone_learning_rate=0.0, weight_decay=0.0, average_decay=0.0
+        SCHEDULE, passes=1, learning_rate=1e-30, backbone_learning_rate=0.0, weight_decay=0.0, average_decay=0.0
     )
     run = config(
         stills,
@@ -385,13 +387,9 @@ def test_a_state_saved_before_an_option_existed_is_resumed_where_the_option_is_a
     [
         ({"datasets": ()}, "datasets is empty"),
         ({"precision": "fp16"}, "needs CUDA"),
-        ({"schedule": ScheduleOptions(passes=0)}, "passes"),
-        ({"schedule": ScheduleOptions(clip_lengths={0: 1.0})}, "clip_lengths"),
         ({"schedule": ScheduleOptions(frames_per_step=2, clip_lengths={4: 1.0})}, "frames_per_step"),
         ({"device": "gpu"}, "unknown device"),
         ({"schedule": ScheduleOptions(optimizer="rmsprop")}, "set weight_decay to 0"),
-        ({"schedule": ScheduleOptions(clip_gradient_norm=-1.0)}, "clip_gradient_norm"),
-        ({"schedule": ScheduleOptions(early_stopping_patience=0)}, "at least 1"),
         ({"schedule": EARLY, "validation_pictures": 0}, "needs validation pictures"),
         ({"start_from": Path("a"), "imagenet_weights": Path("b")}, "leave one of them out"),
     ],
@@ -475,7 +473,64 @@ def test_cuts_inside_a_clip_start_afresh_unless_they_are_missed(stills: Path, tm
         assert run._fresh([clip], step) == [expected]
 
 
-def test_shares_and_weights_out_of_range_are_refused(stills: Path, tmp_path: Path) -> None:
-    for wrong in ({"teacher_share": 1.0}, {"teacher_weight": 1.5}):
-        with pytest.raises(ConfigError, match="teacher_share"):
-            train(config(stills, tmp_path, schedule=dataclasses.replace(SCHEDULE, **wrong)))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"passes": 0},
+        {"frames_per_step": 0},
+        {"windows_per_sequence": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+        {"learning_rate": math.inf},
+        {"backbone_learning_rate": -1e-4},
+        {"weight_decay": -1e-2},
+        {"clip_gradient_norm": -1.0},
+        {"average_decay": 1.0},
+        {"warmup_share": 1.5},
+        {"undetected_cut_probability": math.nan},
+        {"teacher_share": 1.0},
+        {"teacher_weight": 1.5},
+        {"video_share": 1.0},
+        {"clip_lengths": {}},
+        {"clip_lengths": {0: 1.0}},
+        {"clip_lengths": {1: -1.0, 2: 2.0}},
+        {"clip_lengths": {1: 0.0}},
+        {"clip_lengths": {1: math.nan}},
+        {"early_stopping_patience": 0},
+    ],
+)
+def test_a_schedule_out_of_range_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"^{next(iter(wrong))} "):
+        ScheduleOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seed": -1}, {"checkpoint_every_steps": 0}, {"validation_pictures": -1}, {"validation_sequences": 0}]
+)
+def test_counts_out_of_range_are_refused_where_they_are_made(
+    stills: Path, tmp_path: Path, wrong: dict[str, int]
+) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must be at least"):
+        config(stills, tmp_path, **wrong)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_an_output_that_is_a_file_is_told(stills: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(ConfigError, match="file; name a folder"):
+        train(config(stills, tmp_path / place))
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_state_that_cannot_be_written_leaves_no_part_of_it(
+    stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill)
+    with pytest.raises(OSError, match="No space left"):
+        train(config(stills, tmp_path))
+    assert not list(tmp_path.glob("state.pt*"))

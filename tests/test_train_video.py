@@ -194,7 +194,7 @@ def still_schedule() -> ScheduleOptions:
     """Steps that change nothing."""
     return dataclasses.replace(
         SCHEDULE,
-        learning_rate=0.0,
+        learning_rate=1e-30,
         backbone_learning_rate=0.0,
         weight_decay=0.0,
         clip_gradient_norm=0.0,
@@ -418,7 +418,7 @@ def test_sets_without_points_are_scored_by_their_densities(tmp_path: Path) -> No
     ("schedule", "says"),
     [
         ({"window_frames": 7}, "window_frames must be from 1 to frames_per_step"),
-        ({"windows_per_sequence": 0}, "windows_per_sequence at least 1"),
+        ({"windows_per_sequence": 0}, "windows_per_sequence must be at least 1"),
         ({"video_share": 1.0}, "video_share"),
     ],
 )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
     from vidsal.stream import Progress, RunOptions, RunReport
     from vidsal.streams import RunOutcome
+    from vidsal.train import TrainConfig
 
 __all__ = ["main"]
 
@@ -114,7 +115,7 @@ def _wrong_command(word: str, commands: list[str]) -> str:
 _EPILOG = """\
 commands:
   run      write the video with the heatmap over it, and a table of numbers a frame
-  train    train a model on stills with fixations
+  train    train a model on stills and videos with recorded gaze
   models   list the models, or show the card of one
   weights  fetch or import the published weights, show and check those here
   bench    measure how fast a model is on this machine, stage by stage
@@ -334,6 +335,11 @@ def _train_command(arguments: list[str]) -> int:
     """Arguments of `vidsal train` in, a checkpoint on disk and its path on stdout out."""
     from vidsal.train import CardText, TrainConfig, train
 
+    if not arguments:
+        raise configuration.UsageError(
+            "no configuration given: vidsal train CONFIG, a YAML file (vidsal train --help shows its options, "
+            "docs/training.md explains them)"
+        )
     config, only_print = configuration.parse_nested(TrainConfig, _underscored(arguments), prog="vidsal train")
     if config.card.name == CardText().name and arguments and not arguments[0].startswith("-"):
         config = dataclasses.replace(config, card=dataclasses.replace(config.card, name=Path(arguments[0]).stem))
@@ -347,15 +353,24 @@ def _train_command(arguments: list[str]) -> int:
         clock = TrainClock(display)
         try:
             path = train(config, on_progress=clock)
+        except ConfigError as error:
+            if len(arguments) == 1:  # all options are the file's
+                raise
+            raise configuration.UsageError(str(error)) from error
         except KeyboardInterrupt:
-            reached = f"step {clock.last.step} of {clock.last.steps}" if clock.last else "the start"
-            display.say(
-                f"vidsal: stopped at {reached}; the same command goes on from the state last saved in {config.output}"
-            )
+            display.say(f"vidsal: stopped at {clock.reached}; {_how_to_go_on(config)}")
             return 128 + signal.SIGINT
     say(f"{config.card.name}: trained")
     _print_out(str(path))
     return 0
+
+
+def _how_to_go_on(config: TrainConfig) -> str:
+    from vidsal.train import saved_state
+
+    if saved_state(config.output).exists():
+        return f"the same command goes on from the state last saved in {config.output}"
+    return "no state had been saved yet, so the same command begins again"
 
 
 def _models_command(arguments: list[str]) -> int:

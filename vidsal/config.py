@@ -201,7 +201,7 @@ def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> tupl
 
     Raises:
         ConfigError: the file is missing or no YAML mapping, or holds an unknown key or a value not allowed.
-        UsageError: a flag is unknown, its value not allowed, or something required is missing.
+        UsageError: a flag is unknown, something required is missing, or a value is not allowed where there are flags.
     """
     from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
@@ -226,10 +226,16 @@ def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> tupl
         if values.pop("CONFIG", None) != (None if file is None else arguments[0]):
             raise UsageError("only one file, in front of the options")
         made = parser.instantiate(values)
-    except (ArgumentError, TypeError, ValueError, UsageError) as error:
+        chosen = {field.name: made[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        return kind(**chosen), "--print_config" in arguments
+    except UsageError as error:
+        raise UsageError(f"{error} (usage: {usage})") from error
+    except ConfigError as error:
+        if file is not None and len(arguments) == 1:
+            raise
+        raise UsageError(str(error)) from error
+    except (ArgumentError, TypeError, ValueError) as error:
         raise UsageError(f"{_one_line(error)} (usage: {usage})") from error
-    chosen = {field.name: made[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    return kind(**chosen), "--print_config" in arguments
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

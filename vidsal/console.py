@@ -193,6 +193,11 @@ class TrainClock:
         self._begin: tuple[float, int] | None = None
         self.last: TrainProgress | None = None
 
+    @property
+    def reached(self) -> str:
+        """The step, in words."""
+        return f"step {self.last.step} of {self.last.steps}" if self.last else "the start"
+
     def __call__(self, progress: TrainProgress) -> None:
         """Show a step; after a pass, its scores."""
         self.last = progress

@@ -67,11 +67,20 @@ __all__ = [
     "ScheduleOptions",
     "TrainConfig",
     "TrainProgress",
+    "saved_state",
     "score_recorded",
     "score_sets",
     "train",
     "validation_loss",
 ]
+
+
+def _check_counts(options: Any, **least: int) -> None:
+    """Options, by name, that must be None or at least so many."""
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value is not None and value < bound:
+            raise ConfigError(f"{name} must be at least {bound}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,31 @@ class ScheduleOptions:
     early_stopping_patience: int | None = None
     """Passes in a row without a lower validation loss after which the run ends, with the weights of the best pass;
     None runs all passes and takes the last weights."""
+
+    def __post_init__(self) -> None:
+        _check_counts(self, passes=1, frames_per_step=1, window_frames=1, windows_per_sequence=1)
+        # What is not a number fails every comparison.
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
+        for name in ("backbone_learning_rate", "weight_decay", "clip_gradient_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        for name in ("undetected_cut_probability", "teacher_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        for name in ("teacher_share", "video_share", "warmup_share", "average_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
+        shares = self.clip_lengths.values()
+        if (
+            min(self.clip_lengths, default=0) < 1
+            or not all(0 <= share < math.inf for share in shares)
+            or not sum(shares)
+        ):
+            raise ConfigError(f"clip_lengths maps lengths of at least 1 to shares, got {self.clip_lengths}")
+        patience = self.early_stopping_patience
+        if patience is not None and patience < 1:
+            raise ConfigError(f"early_stopping_patience must be at least 1, or none to run all passes; got {patience}")
 
 
 @dataclass(frozen=True)
@@ -192,6 +226,10 @@ class TrainConfig:
     """Score only the first so many shown frames of each."""
     card: CardText = field(default_factory=CardText)
     """The words of the model card."""
+
+    def __post_init__(self) -> None:
+        _check_counts(self, seed=0, add_motion_channels=0, checkpoint_every_steps=1)
+        _check_counts(self, validation_pictures=0, validation_sequences=1, validation_frames=1)
 
 
 @dataclass(frozen=True)
@@ -287,7 +325,7 @@ def train(
     plan = _plan(len(training), config, () if teacher is None else teacher.sequences, counts)
     unscored = () if _has_validation(config, validation, videos) else (_NO_VALIDATION,)
     run = _Run.start(config, device, len(plan))
-    config.output.mkdir(parents=True, exist_ok=True)
+    _make_folder(config.output)
     run.resume()
     first = run.step
     # A run that had ended early and was killed before it wrote its checkpoint has nothing left to learn.
@@ -322,6 +360,11 @@ def train(
     model = run.inference_model()
     recorded, _ = _validate_recorded(model, videos, config)
     return run.finish(score_sets(model, validation, limit=None) | recorded)
+
+
+def saved_state(output: Path) -> Path:
+    """Where a run with this `output` keeps the state from which it goes on."""
+    return output / "state.pt"
 
 
 def score_sets(model: SaliencyModel, stills: list[Still], *, limit: int | None) -> dict[str, dict[str, float]]:
@@ -449,18 +492,17 @@ def _check(config: TrainConfig, validation: list[Still], videos: Sequence[_Video
         raise ConfigError("start_from and imagenet_weights both say where to begin: leave one of them out")
     if schedule.optimizer == "rmsprop" and schedule.weight_decay != 0:
         raise ConfigError(f"rmsprop has no weight decay: set weight_decay to 0, got {schedule.weight_decay}")
-    if schedule.clip_gradient_norm < 0:
-        raise ConfigError(f"clip_gradient_norm must be at least 0, got {schedule.clip_gradient_norm}")
-    patience = schedule.early_stopping_patience
-    if patience is not None and patience < 1:
-        raise ConfigError(f"early_stopping_patience must be at least 1, or none to run all passes; got {patience}")
-    if patience is not None and not _has_validation(config, validation, videos):
+    if schedule.early_stopping_patience is not None and not _has_validation(config, validation, videos):
         raise ConfigError("early_stopping_patience needs validation pictures; there are none")
-    if config.validation_frames < 1 or (config.validation_sequences is not None and config.validation_sequences < 1):
-        raise ConfigError(
-            f"validation_frames and validation_sequences must be at least 1, got {config.validation_frames} and "
-            f"{config.validation_sequences}"
-        )
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"output {output} is, or lies in, a file; name a folder") from error
+    except OSError as error:
+        raise ConfigError(f"the folder {output} cannot be made: {error.strerror}; choose another output") from error
 
 
 _NO_VALIDATION = (
@@ -510,14 +552,16 @@ def _plan(
     schedule = config.schedule
     lengths = list(schedule.clip_lengths)
     shares = np.array([schedule.clip_lengths[n] for n in lengths], np.float64)
-    if not lengths or min(lengths) < 1 or shares.min() < 0 or shares.sum() <= 0:
-        raise ConfigError(f"clip_lengths maps lengths of at least 1 to shares, got {schedule.clip_lengths}")
-    if schedule.passes < 1 or schedule.frames_per_step < max(lengths):
-        raise ConfigError("passes must be at least 1 and frames_per_step at least the longest clip")
-    if not 0 <= schedule.teacher_share < 1 or not 0 <= schedule.teacher_weight <= 1:
-        raise ConfigError("teacher_share must be from 0 to below 1, teacher_weight from 0 to 1")
-    if sequences:
-        _check_windows(schedule)
+    if schedule.frames_per_step < max(lengths):
+        raise ConfigError(
+            f"frames_per_step must be at least the longest of clip_lengths, {max(lengths)}; got "
+            f"{schedule.frames_per_step}"
+        )
+    if sequences and schedule.window_frames > schedule.frames_per_step:
+        raise ConfigError(
+            f"window_frames must be from 1 to frames_per_step ({schedule.frames_per_step}), got "
+            f"{schedule.window_frames}"
+        )
     teacher_share = schedule.teacher_share if stretches else 0.0
     video_share = schedule.video_share if sequences and count else 0.0
     rest = 1 - teacher_share - video_share
@@ -554,16 +598,6 @@ def _plan(
                 plan.append(dataclasses.replace(step, pass_index=pass_index))
                 beside(pass_index)
     return plan
-
-
-def _check_windows(schedule: ScheduleOptions) -> None:
-    if not 0 <= schedule.video_share < 1:
-        raise ConfigError(f"video_share must be from 0 to below 1, got {schedule.video_share}")
-    if not 1 <= schedule.window_frames <= schedule.frames_per_step or schedule.windows_per_sequence < 1:
-        raise ConfigError(
-            f"window_frames must be from 1 to frames_per_step ({schedule.frames_per_step}) and windows_per_sequence at "
-            f"least 1, got {schedule.window_frames} and {schedule.windows_per_sequence}"
-        )
 
 
 def _windows_of_a_pass(sequences: int, schedule: ScheduleOptions) -> int:
@@ -729,7 +763,7 @@ class _Run:
         self.running: float | None = None
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.step = 0
-        self.state_path = config.output / "state.pt"
+        self.state_path = saved_state(config.output)
         self.log_path = config.output / "log.jsonl"
 
     @classmethod
@@ -887,23 +921,26 @@ class _Run:
 
     def save(self) -> None:
         """Write all that a resumed run needs, whole or not at all."""
-        partial = self.state_path.with_name("state.pt.partial")
-        torch.save(
-            {
-                "config": _comparable(self.config),
-                "step": self.step,
-                "network": self.network.state_dict(),
-                "average": None if self.average is self.network else self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "best": None if self.best is None else vars(self.best),
-                "passes_since_best": self.passes_since_best,
-                "carried": None if self.carried is None else vars(self.carried),
-                "running": self.running,
-            },
-            partial,
-        )
-        partial.replace(self.state_path)
+        partial = self.state_path.with_name(f"{self.state_path.name}.partial")
+        try:
+            torch.save(
+                {
+                    "config": _comparable(self.config),
+                    "step": self.step,
+                    "network": self.network.state_dict(),
+                    "average": None if self.average is self.network else self.average.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.scaler.state_dict(),
+                    "best": None if self.best is None else vars(self.best),
+                    "passes_since_best": self.passes_since_best,
+                    "carried": None if self.carried is None else vars(self.carried),
+                    "running": self.running,
+                },
+                partial,
+            )
+            partial.replace(self.state_path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def resume(self) -> None:
         """Take over a saved state of the same configuration, if there is one, and cut the log back to it."""
