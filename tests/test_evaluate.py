@@ -748,6 +748,20 @@ def test_a_failure_leaves_other_files_of_the_folder_alone(tmp_path: Path, model:
     assert (out / "notes.txt").read_text() == "mine" and not (out / "sequences").exists()
 
 
+@pytest.mark.parametrize("place", [".", "testing", "testing/actioncliptest00001_1"])
+def test_results_do_not_go_among_the_files_of_the_data(tmp_path: Path, model: str, place: str) -> None:
+    root = make_hollywood(tmp_path / "set")
+    before = sorted(root.rglob("*"))
+    with pytest.raises(ConfigError, match=r"is a folder of the data set"):
+        judged("hollywood2", root, root / place, model)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_results_may_lie_in_a_folder_of_their_own_below_the_data(films: Path, model: str) -> None:
+    for _ in range(2):
+        assert judged("hollywood2", films, films / "results", model).summary.sequences == 4
+
+
 # Resuming.
 
 

@@ -23,6 +23,7 @@ from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
 from vidsal.data.fixations import load_stills
 from vidsal.data.motion import CameraOptions
 from vidsal.data.overlays import OverlayOptions
+from vidsal.errors import VidsalError
 from vidsal.preprocess import PreprocessOptions
 
 NOTHING = AugmentOptions(
@@ -99,7 +100,7 @@ def sheet_of(clips: list[Clip], width: int) -> npt.NDArray[np.uint8]:
 
 
 def main() -> None:
-    """Make clips; draw or time them."""
+    """Check the arguments and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", type=Path, help="folders in the simple layout")
     parser.add_argument("--kind", choices=list(KINDS), default="all")
@@ -110,6 +111,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--time", action="store_true", help="print CPU milliseconds a frame, write nothing")
     arguments = parser.parse_args()
+    for name, least in {"clips": 1, "frames": 1, "width": 16, "seed": 0}.items():
+        if getattr(arguments, name) < least:
+            parser.error(f"--{name} must be at least {least}")
+    if not cv2.haveImageWriter(str(arguments.output)):
+        parser.error(f"--output {arguments.output}: name a picture, as clips.png")
+    try:
+        show(arguments)
+    except (VidsalError, OSError) as error:
+        raise SystemExit(f"{parser.prog}: {error}") from error
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Make clips; draw or time them."""
     cv2.setNumThreads(1)
     stills = [still for root in arguments.sets for still in load_stills(root)]
     clips, taken = [], []

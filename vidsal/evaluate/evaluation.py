@@ -192,6 +192,7 @@ def evaluate(
     wanted = plan.options.evaluation
     dataset = plan.dataset()
     plan.source_facts()  # a model that is not there is told before the folder is made
+    _refuse_data(plan.out, plan.root)
     with _own_folder(plan.out, overwrite=wanted.overwrite) as folder:
         if not wanted.overwrite:
             _refuse_another(folder, plan.rules())
@@ -617,13 +618,23 @@ def _closing(scored: Iterator[_Outcome]) -> Iterator[None]:
         scored.close()  # type: ignore[attr-defined]
 
 
+def _refuse_data(folder: Path, root: Path) -> None:
+    """Results do not go among the files of the data set; a folder of their own below its root is allowed."""
+    inside = root.resolve() in (folder.resolve(), *folder.resolve().parents)
+    if inside and not (folder / _LOCK).exists() and folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"out {folder} is a folder of the data set; name one of its own for the results")
+
+
+_LOCK = ".lock"
+
+
 @contextmanager
 def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     """The folder, made where it is not there, and locked."""
     made = not folder.exists()
     try:
         (folder / "sequences").mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise EncodeError(f"cannot write into {folder}: {error.strerror}; choose another --out") from error
     try:
@@ -634,8 +645,8 @@ def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         # What has begun is kept, for the next run to go on from; what is empty goes, while the lock is held.
         with suppress(OSError):
             (folder / "sequences").rmdir()
-            if made and [path.name for path in folder.iterdir()] == [".lock"]:
-                (folder / ".lock").unlink()
+            if made and [path.name for path in folder.iterdir()] == [_LOCK]:
+                (folder / _LOCK).unlink()
                 folder.rmdir()
         raise
     finally:
