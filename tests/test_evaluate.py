@@ -341,11 +341,11 @@ def test_the_shuffled_density_comes_from_another_sequence() -> None:
 
 def test_the_shuffled_density_comes_from_another_clip(tmp_path: Path, model: str) -> None:
     names = [f"clip{clip}_{shot}" for clip in range(3) for shot in range(4)]
-    groups = {name: name.partition("_")[0] for name in names}
+    recordings = {name: name.partition("_")[0] for name in names}
     for name in names:
-        partner = partner_of(name, names, seed=0, groups=groups)
-        assert partner is not None and groups[partner] != groups[name]
-    assert partner_of("clip0_1", names[:4], seed=0, groups=groups) is None
+        partner = partner_of(name, names, seed=0, recordings=recordings)
+        assert partner is not None and recordings[partner] != recordings[name]
+    assert partner_of("clip0_1", names[:4], seed=0, recordings=recordings) is None
     shots = {"actioncliptest00001_1": (3, 2), "actioncliptest00001_2": (5, 2), "actioncliptrain00001_1": (3, 1)}
     root = make_hollywood(tmp_path / "set", shots=shots)
     made = judged("hollywood2", root, tmp_path / "out", model, baselines="shuffled")
@@ -881,7 +881,10 @@ def test_workers_give_the_same_scores_and_report_what_is_corrupt(broken: Path, m
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_costs_the_sequence_it_was_at(films: Path, model: str, tmp_path: Path) -> None:
+def test_a_worker_that_dies_costs_the_sequence_it_was_at(tmp_path: Path, model: str) -> None:
+    # While one worker is at the long shot the other one is done with something.
+    shots = {"actioncliptest00001_1": (1, 150), "actioncliptest00002_1": (3, 1), "actioncliptest00003_1": (3, 1)}
+    films = make_hollywood(tmp_path / "set", shots={**shots, "actioncliptest00004_1": (3, 2)})
     told: list[EvalProgress] = []
 
     def kill_all_at_the_first(progress: EvalProgress) -> None:
@@ -922,16 +925,21 @@ def test_scores_of_a_sequence_do_not_depend_on_what_else_is_scored(films: Path, 
         assert one == every.summary.by_sequence[name]
 
 
-def test_negatives_are_the_fixations_of_the_other_shots(films: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["vidsal", "unisal"])
+def test_negatives_are_the_fixations_of_other_clips_or_by_unisals_rules_of_other_shots(
+    films: Path, tmp_path: Path, protocol: str
+) -> None:
     maps = truth_of_films(tmp_path / "maps", shift=2)
-    made = judged("hollywood2", films, tmp_path / "out", "", maps=maps, metrics="shuffled_auc")
+    made = judged("hollywood2", films, tmp_path / "out", "", maps=maps, metrics="shuffled_auc", protocol=protocol)
     shots = {"actioncliptest00001_1": (3, 3), "actioncliptest00001_2": (6, 5), "actioncliptest00001_10": (11, 2)}
     shots["actioncliptest00002_1"] = (3, 1)
     for row in rows_of(made.out / "frames.csv"):
         number = int(Path(row["frame"]).stem[-5:])
         others = np.zeros((HEIGHT, WIDTH), np.float32)
         for name, (first, count) in shots.items():
-            for other in range(first, first + count) if name != row["sequence"] else ():
+            level = 2 if protocol == "unisal" else 1  # of CLIP_SHOT
+            same = name.split("_")[:level] == row["sequence"].split("_")[:level]
+            for other in range(first, first + count) if not same else ():
                 others += fixation_map(other, value=1)
         arrays = (density(number + 2).astype(np.float32), fixation_map(number, value=1).astype(np.float32), others)
         expected = metrics.shuffled_auc(*(torch.from_numpy(each)[None] for each in arrays))

@@ -233,6 +233,7 @@ def test_shots_of_hollywood_keep_the_numbers_of_their_parent_clip(tmp_path: Path
         holds(sequence, numbers)
     assert dataset.sequences[2].attributes == ShotAttributes(clip="actioncliptest00001", shot=10)
     assert dataset.sequences[1].rate == 24 and dataset.published == 3558
+    assert [s.recording for s in dataset] == [*["actioncliptest00001"] * 3, "actioncliptest00002"]
 
 
 def test_shots_of_hollywood_whose_numbers_begin_anew_are_read_as_well(tmp_path: Path) -> None:
@@ -370,6 +371,7 @@ def test_dreyeve_validates_on_the_middle_of_the_training_runs(tmp_path: Path) ->
     assert last.pts_seconds == pytest.approx(499 / 25) and validation.check().bad == 1
     before, behind = open_dataset("dreyeve", root, split="train")
     assert [(s.name, s.frame_count) for s in (before, behind)] == [("01[0:3500]", 3500), ("01[4000:]", 10)]
+    assert before.recording == behind.recording == validation.recording == "01"
     assert number_shown(next(before.read(start=3499))) == 3499 and number_shown(next(behind.read())) == 4000
     assert not list(validation.read(start=500)) and len(list(behind)) == 10
 

@@ -24,7 +24,6 @@ import numpy.typing as npt
 from vidsal.data.clips import AugmentOptions, Clip, Look
 from vidsal.data.fixations import fixation_counts
 from vidsal.data.layouts import DATASETS, Fixations, LabelledFrame, Sequence, open_dataset
-from vidsal.data.layouts.contract import ShotAttributes
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 from vidsal.shots import CutDetector
@@ -105,8 +104,8 @@ def open_videos(video: VideoSet) -> tuple[tuple[Sequence, ...], tuple[Sequence, 
     training = tuple(sequence for sequence in training if sequence.kind == "video")
     if video.validation_split is None:
         held_out = _held_out(training)
-        validation = tuple(sequence for sequence in training if _clip_of(sequence) in held_out)
-        training = tuple(sequence for sequence in training if _clip_of(sequence) not in held_out)
+        validation = tuple(sequence for sequence in training if sequence.recording in held_out)
+        training = tuple(sequence for sequence in training if sequence.recording not in held_out)
     else:
         validation = open_dataset(video.layout, video.root, split=video.validation_split, **options).sequences
         validation = tuple(sequence for sequence in validation if sequence.kind == "video")
@@ -131,16 +130,12 @@ def _held_out(sequences: tuple[Sequence, ...]) -> set[str]:
     """The clips to validate on: about one in `_HELD_OUT`; of two and more at least one, but never all."""
     digests = {
         clip: int(hashlib.md5(clip.encode(), usedforsecurity=False).hexdigest(), 16)
-        for clip in map(_clip_of, sequences)
+        for clip in (sequence.recording for sequence in sequences)
     }
     chosen = {clip for clip, digest in digests.items() if digest % _HELD_OUT == 1}
     if len(digests) < 2:
         return set()
     return chosen if 0 < len(chosen) < len(digests) else {min(digests, key=lambda clip: digests[clip])}
-
-
-def _clip_of(sequence: Sequence) -> str:
-    return sequence.attributes.clip if isinstance(sequence.attributes, ShotAttributes) else sequence.name
 
 
 def read_windows(

@@ -73,6 +73,8 @@ class Protocol:
     """NSS of a frame at which nobody looked; None: undefined, left out of the mean."""
     own_video_negatives: bool = False
     """Whether other frames of the same video, and the frame itself, lend negatives to shuffled AUC."""
+    own_recording_negatives: bool = False
+    """Whether other sequences that were cut from the same recording, as the shots of a clip, lend negatives."""
     bits: int | None = None
     """Grey levels, as bits, that a prediction is rounded to before it is scored, its highest value being the brightest;
     None: none, floats are scored."""
@@ -127,17 +129,19 @@ PROTOCOLS: dict[str, Protocol] = {
         averaging="frames",
         metrics=("auc_judd_mit", "sim_minmax", "shuffled_auc_dhf1k", "cc", "nss"),
         own_video_negatives=True,
+        own_recording_negatives=True,
         bits=8,
     ),
     "unisal": Protocol(
         name="unisal",
         source="Droste et al. 2020 (UNISAL), train.py: all frames of all shots, mean over the frames of a shot, then "
-        "over shots; NSS is 1 where nobody looked; negatives from one frame of 10 other videos",
+        "over shots; NSS is 1 where nobody looked; negatives from one frame of 10 other shots",
         differences="AUC-Judd is MIT's form, not rounded to four digits; KL has MIT's epsilon",
         leave_out_bad=False,
         averaging="sequences",
         metrics=("auc_judd_mit", "sim", "shuffled_auc_mit", "cc", "nss", "kl"),
         nss_without_fixations=1.0,
+        own_recording_negatives=True,
     ),
     "stsanet": _STSANET,
     "dreyeve": Protocol(

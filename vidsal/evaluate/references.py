@@ -18,7 +18,6 @@ import numpy.typing as npt
 from vidsal.data.fixations import SIGMA_SHARE
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, open_dataset
 from vidsal.data.layouts import Sequence as LabelledSequence
-from vidsal.data.layouts.contract import ShotAttributes
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.evaluate.sources import no_pictures
 from vidsal.model.baselines import BASELINES, FLOOR_SHARE
@@ -32,7 +31,6 @@ __all__ = [
     "at_most_640",
     "find_references",
     "gather_means",
-    "group_of",
     "left_out_viewers",
     "partner_densities",
     "partner_of",
@@ -114,7 +112,7 @@ class MeanDensities:
     total: npt.NDArray[np.float64]
     """`MEAN_GRID`, the sum over sequences."""
     own: dict[str, npt.NDArray[np.float64]]
-    """What a sequence that is itself scored put in, with the others of its group, which is taken out for it."""
+    """What a sequence that is itself scored put in, with the others of its recording, which is taken out for it."""
 
     def of(self, name: str) -> _Map | None:
         """The mean for a sequence, `MEAN_GRID` float32 with a floor; None where no other sequence has a density."""
@@ -127,7 +125,7 @@ class MeanDensities:
 def gather_means(
     dataset: Dataset, *, splits: Sequence[str], options: dict[str, object]
 ) -> tuple[MeanDensities, list[str]]:
-    """The mean density of the training split; of the scored sequences of other groups where there is none to be had.
+    """The mean density of the training split; without one, of the scored sequences of other recordings.
 
     Args:
         dataset: what is scored.
@@ -147,7 +145,7 @@ def gather_means(
     source = training or dataset
     places = np.unique(np.linspace(0, len(source) - 1, min(len(source), MEAN_SEQUENCES)).round().astype(int))
     total = np.zeros(MEAN_GRID, np.float64)
-    of_group: dict[str, npt.NDArray[np.float64]] = {}
+    of_recording: dict[str, npt.NDArray[np.float64]] = {}
     used = 0
     for place in places:
         sequence = source.sequences[place]
@@ -161,8 +159,8 @@ def gather_means(
         used += 1
         total += mean
         if training is None:
-            of_group[group_of(sequence)] = of_group.get(group_of(sequence), 0.0) + mean.astype(np.float64)
-    own = {each.name: of_group[group_of(each)] for each in dataset if group_of(each) in of_group}
+            of_recording[sequence.recording] = of_recording.get(sequence.recording, 0.0) + mean.astype(np.float64)
+    own = {each.name: of_recording[each.recording] for each in dataset if each.recording in of_recording}
     what = "of the training split" if training else f"of the other sequences of split {dataset.split}"
     note = f"mean of {used} sequences {what}, at most {MEAN_FRAMES} frames of each, {FLOOR_SHARE:.0%} spread evenly"
     return MeanDensities(note, total, own), messages
@@ -184,16 +182,8 @@ def _mean_of(sequence: LabelledSequence) -> _Map | None:
 # The density of another sequence.
 
 
-def group_of(sequence: LabelledSequence) -> str:
-    """What a sequence is of: the clip that a shot was cut from, else the sequence itself.
-
-    References of a sequence are made of other groups: people look alike at two shots of one scene.
-    """
-    return sequence.attributes.clip if isinstance(sequence.attributes, ShotAttributes) else sequence.name
-
-
 def partner_of(
-    sequence: str, names: Sequence[str], *, seed: int, groups: Mapping[str, str] | None = None
+    sequence: str, names: Sequence[str], *, seed: int, recordings: Mapping[str, str] | None = None
 ) -> str | None:
     """Which other sequence lends its densities; depends on the seed and the names.
 
@@ -201,12 +191,12 @@ def partner_of(
         sequence: the one that borrows.
         names: all that could lend.
         seed: of the draw.
-        groups: what each name is of, see `group_of`; None: each is a group of its own.
+        recordings: what each name was cut from; None: each is one by itself.
 
     Returns:
-        The name; None where there is no other group.
+        The name; None where there is no other recording.
     """
-    of = groups or {}
+    of = recordings or {}
     others = sorted(name for name in names if of.get(name, name) != of.get(sequence, sequence))
     if not others:
         return None

@@ -25,7 +25,6 @@ from vidsal.evaluate.references import (
     SHUFFLED,
     MeanDensities,
     at_most_640,
-    group_of,
     left_out_viewers,
     partner_densities,
     partner_of,
@@ -70,7 +69,7 @@ class Survey:
     sizes: list[tuple[int, int]]
     """The sizes they refer to."""
     videos: list[str]
-    """The sequences they belong to."""
+    """What lends them none: their recordings or, where the protocol says so, their sequences."""
     digest: str
     """Changes with the points."""
 
@@ -115,7 +114,7 @@ def survey(dataset: Dataset, protocol: Protocol, *, limit_frames: int | None = N
                 found[sequence.name].pool[ordinal] = len(points)
                 points.append(fixations.points)
                 sizes.append((fixations.height, fixations.width))
-                videos.append(sequence.name)
+                videos.append(sequence.name if protocol.own_recording_negatives else sequence.recording)
     digest = 0
     for array, name in zip(points, videos, strict=True):
         digest = zlib.crc32(array.tobytes(), zlib.crc32(name.encode(), digest))
@@ -211,7 +210,7 @@ class Judge:
         self.source, self.protocol, self.surveyed = source, protocol, surveyed
         self.sources = ("model", *references)
         self._by_name = {sequence.name: sequence for sequence in dataset}
-        self._groups = {sequence.name: group_of(sequence) for sequence in dataset}
+        self._recordings = {sequence.name: sequence.recording for sequence in dataset}
         self._means = means
         self._builtin = {name: build_baseline(name) for name in references if name in BASELINES}
         self._pool = NegativePool(surveyed.points, surveyed.sizes, surveyed.videos) if surveyed.points else None
@@ -322,7 +321,7 @@ class Judge:
 
     def _lent(self, name: str, facts: Surveyed) -> Iterator[_Map | None] | None:
         """Densities of a sequence of another group, one a chosen frame; None where there is no other."""
-        partner = partner_of(name, list(self.surveyed.sequences), seed=self.protocol.seed, groups=self._groups)
+        partner = partner_of(name, list(self.surveyed.sequences), seed=self.protocol.seed, recordings=self._recordings)
         if partner is None:
             return None
         return partner_densities(

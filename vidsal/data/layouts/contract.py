@@ -294,6 +294,9 @@ class Sequence:
     some."""
     attributes: Attributes | None = None
     """What the data set says of it."""
+    recording: str = ""
+    """What it was cut from, as a clip of several shots or a drive of several parts; its own name where it is given
+    empty. At sequences of one recording people look alike."""
     first: int = 0
     """Where it begins in its file or folder."""
     length: int | None = None
@@ -306,6 +309,10 @@ class Sequence:
     """Where the fixations lie; None: there are none."""
     marks: Marks = field(default_factory=Marks, repr=False)
     """What lists say of single frames."""
+
+    def __post_init__(self) -> None:
+        if not self.recording:
+            object.__setattr__(self, "recording", self.name)
 
     @property
     def frame_count(self) -> int | None:

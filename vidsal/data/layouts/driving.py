@@ -265,6 +265,7 @@ def _drive(
         kind="video",
         rate=DREYEVE_RATE,
         attributes=run.attributes,
+        recording=f"{run.number:02d}",
         first=first,
         length=length,
         pictures=pictures,

@@ -163,13 +163,12 @@ def _open_hollywood(root: Path, split: str, options: HollywoodOptions) -> Datase
 
 def _hollywood_shot(folder: Path, split: str, options: HollywoodOptions) -> Sequence:
     clip, _, shot = folder.name.rpartition("_")
-    return _labelled_folder(
-        folder, split, Fraction(options.rate).limit_denominator(1001), ShotAttributes(clip=clip, shot=int(shot))
-    )
+    rate, attributes = Fraction(options.rate).limit_denominator(1001), ShotAttributes(clip=clip, shot=int(shot))
+    return _labelled_folder(folder, split, rate, attributes, recording=clip)
 
 
 def _labelled_folder(
-    folder: Path, split: str, rate: Fraction, attributes: ShotAttributes | ActionAttributes
+    folder: Path, split: str, rate: Fraction, attributes: ShotAttributes | ActionAttributes, *, recording: str = ""
 ) -> Sequence:
     """A folder with images/, maps/ and fixation/ of equal names, whatever these are and wherever they begin."""
     images = Numbered(folder / "images", "pictures")
@@ -179,6 +178,7 @@ def _labelled_folder(
         kind="video",
         rate=rate,
         attributes=attributes,
+        recording=recording,
         pictures=ImagePictures(images, rate),
         densities=ByOrdinal(Numbered(folder / "maps", "map", beside=images), read_density),
         points=ByOrdinal(Numbered(folder / "fixation", "fixation file", beside=images), read_fixation_map),
