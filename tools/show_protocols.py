@@ -77,7 +77,7 @@ STEPS: tuple[tuple[str, dict[str, str]], ...] = (
         {"protocol": "stsanet", "metrics": "nss,cc,kl,shuffled_auc_mit"},
     ),
 )
-"""One form of each metric under the three, so that only frames, averages and bits differ."""
+"""One form of each metric under the three, so that only frames, averages, bits and negatives differ."""
 
 
 def score(made: Made, out: Path, protocol: str, metrics: str | None = None) -> Evaluation:
@@ -95,11 +95,13 @@ def make(folder: Path) -> Made:
     rng = np.random.default_rng(20)
     number = 3
     for shot, length in enumerate(LENGTHS, 1):
-        name = f"actioncliptest00001_{shot}"
+        # Two clips: shots of one lend each other no negatives unless the protocol says so.
+        clip = f"actioncliptest{1 + shot % 2:05d}"
+        name = f"{clip}_{shot}"
         places = path_of(rng, length)
         predicted = []
         for frame in range(length):
-            file = f"actioncliptest00001_{number:05d}.png"
+            file = f"{clip}_{number:05d}.png"
             number += 1
             x, y = places[frame]
             picture = rng.integers(20, 90, (HEIGHT, WIDTH, 3), np.uint8)
