@@ -285,10 +285,12 @@ def _not_below_with_noise(
     """
     low, span = float(ordered[0]), float(ordered[-1]) - float(ordered[0]) or 1.0
     values = np.sort(values)
-    # Borders a little further out than the noise reaches, since stretching rounds.
-    reach = jitter * span * (1 + 1e-6) + 4 * np.spacing(np.abs(ordered[[0, -1]]).max()).astype(np.float64)
-    first = np.searchsorted(ordered, (values - reach).astype(ordered.dtype), side="left")
-    end = np.searchsorted(ordered, (values + reach).astype(ordered.dtype), side="right")
+    # Borders a little further out than the noise reaches, since stretching rounds. No cell lies between a border and
+    # the number of the map's type that it is rounded to.
+    reach = jitter * span * (1 + 1e-6) + 4 * np.spacing(np.abs(ordered[[0, -1]]).max().astype(np.float64))
+    exact = values.astype(np.float64)
+    first = np.searchsorted(ordered, (exact - reach).astype(ordered.dtype), side="left")
+    end = np.searchsorted(ordered, (exact + reach).astype(ordered.dtype), side="right")
     # Borders rise with the values: neighbours that overlap are cut where the ones before end.
     start = np.maximum(first, np.concatenate([[0], np.maximum.accumulate(end)[:-1]]))
     lengths = np.maximum(end - start, 0)
@@ -317,11 +319,11 @@ def _times_drawn(rng: np.random.Generator, splits: int, wanted: int, available: 
         return np.full(available, float(splits))
     if wanted == 0:
         return np.zeros(available)
-    # Shuffled by sorting random keys that carry the place in their low bits: faster than an argument sort.
+    # The lowest of random keys that carry the place in their low bits: faster than an argument partition.
     low_bits = np.uint64((1 << (available - 1).bit_length()) - 1)
-    keys = rng.integers(2**64 - 1, size=(splits, available), dtype=np.uint64, endpoint=True)
+    keys = np.asarray(rng.bit_generator.random_raw(splits * available), np.uint64).reshape(splits, available)
     keys = (keys & ~low_bits) | np.arange(available, dtype=np.uint64)
-    drawn = np.sort(keys, axis=1)[:, :wanted] & low_bits
+    drawn = np.partition(keys, wanted - 1, axis=1)[:, :wanted] & low_bits
     return np.bincount(drawn.ravel().astype(np.int64), minlength=available).astype(np.float64)
 
 

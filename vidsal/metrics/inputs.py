@@ -457,10 +457,11 @@ def _low_high_total(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, t
     """(B,) each: lowest and highest value, NaN for a map that holds one, and the sum in float64."""
     if not on_cpu(values) or not len(values):
         return values.amin((1, 2)), values.amax((1, 2)), values.sum(2).sum(1, dtype=torch.float64)
-    # All three of a band while it lies in the cache.
+    # All three of a band while it lies in the cache; NumPy finds extremes faster.
     pieces = [values[picture, rows] for picture in range(len(values)) for rows in _bands(values.shape)]
-    found = [(piece.amin(), piece.amax(), piece.sum()) for piece in pieces]
-    low, high, total = (torch.stack(part).reshape(len(values), -1) for part in zip(*found, strict=True))
+    found = [(known.min(), known.max(), piece.sum()) for piece in pieces for known in [piece.numpy()]]
+    low, high = (torch.from_numpy(np.array([each[end] for each in found])).reshape(len(values), -1) for end in (0, 1))
+    total = torch.stack([each[2] for each in found]).reshape(len(values), -1)
     return low.amin(1), high.amax(1), total.sum(1, dtype=torch.float64)
 
 
