@@ -13,6 +13,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -586,6 +587,7 @@ def test_ten_bit_maps_keep_their_ten_bits(tmp_path: Path) -> None:
         ("TrainTestSplit.json", '{"training": []}', r"has no list train, only training"),
         ("Videos/0003.mp4", None, r"1 of the 2 videos of split train are missing, the first is 0003\.mp4"),
         ("SaliencyTrain/Train/0001.mp4", None, r"SaliencyTrain has no 0001\.mp4"),
+        ("FixationsTrain/Train/0003/fixations.json", None, r"FixationsTrain has no 0003/fixations\.json; unpack"),
     ],
 )
 def test_a_broken_challenge_is_named(tmp_path: Path, broken: str, text: str | None, message: str) -> None:
@@ -593,6 +595,13 @@ def test_a_broken_challenge_is_named(tmp_path: Path, broken: str, text: str | No
     target.unlink() if text is None else target.write_text(text)
     with pytest.raises(DatasetError, match=message):
         open_dataset("aim2024", tmp_path, split="train")
+
+
+def test_a_challenge_whose_lists_were_not_unpacked_at_all_has_its_maps(tmp_path: Path) -> None:
+    root = make_challenge(tmp_path, frames=1)
+    shutil.rmtree(root / "FixationsTrain")
+    (frame,) = open_dataset("aim2024", root, split="train").sequences[0]
+    assert frame.fixations() is None and frame.density() is not None
 
 
 def test_a_list_of_fixations_that_is_too_short_is_an_error(tmp_path: Path) -> None:
@@ -810,6 +819,38 @@ def test_a_matlab_file_that_is_another_is_named(
         write_mat(target, **replaced_by)
     with pytest.raises(DatasetError, match=message):
         open_dataset(name, tmp_path).sequences[0].check()
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "file"),
+    [
+        (make_dut_omron, "dut-omron", "DUT-OMRON-eye-fixations/mat/im005.mat"),
+        (make_isun, "isun", "training.mat"),
+        (make_salicon, "salicon", "fixations/train/COCO_train2014_000000000009.mat"),
+        (make_osie, "osie", "data/eye/fixations.mat"),
+        (make_cat2000, "cat2000", "trainSet/FIXATIONLOCS/Action/001.mat"),
+        (make_toronto, "toronto", "eyetrackingdata/fixdens/origfixdata.mat"),
+        (make_pascal_s, "pascal-s", "datasets/fixations/pascalFix.mat"),
+    ],
+)
+def test_a_matlab_file_that_was_cut_short_is_named(tmp_path: Path, make: Any, name: str, file: str) -> None:
+    target = make(tmp_path) / file
+    whole = target.read_bytes()
+    for length in (0, 3, 100, 112, 127, 128, 132, 140, 160, len(whole) // 2):
+        target.write_bytes(whole[:length])
+        with pytest.raises(DatasetError, match=re.escape(str(target))):
+            list(map(Sequence.check, open_dataset(name, tmp_path)))
+
+
+def test_whatever_the_reader_of_matlab_files_raises_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_dut_omron(tmp_path)
+    for error in (IndexError("out of range"), KeyError(5), MemoryError(), OverflowError("big"), AttributeError("none")):
+        with monkeypatch.context() as patch:
+            patch.setattr("scipy.io.loadmat", Mock(side_effect=error))
+            with pytest.raises(DatasetError, match=r"im005\.mat cannot be read as a MATLAB file \(.+\); copy it again"):
+                open_dataset("dut-omron", root).sequences[0].check()
 
 
 def test_a_missing_library_is_named_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

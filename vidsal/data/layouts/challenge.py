@@ -96,10 +96,15 @@ def _open(key: str, root: Path, split: str) -> Dataset:
             f"{root / 'Videos'}: {len(missing)} of the {len(names)} videos of split {split} are missing, the first is "
             f"{missing[0]}.mp4; unpack Videos.zip again"
         )
+    with_lists = {own for name, own in names.items() if name in lists}
     sequences = []
     for name, own in names.items():
         if own == "train" and name not in maps:
             raise DatasetError(f"{root / 'SaliencyTrain'} has no {name}.mp4; unpack SaliencyTrain.zip again")
+        # A part that is withheld has no list at all.
+        if own in with_lists and name not in lists:
+            folder = root / ("FixationsTrain" if own == "train" else "FixationsTest")
+            raise DatasetError(f"{folder} has no {name}/fixations.json; unpack {folder.name}.zip again")
         pictures = VideoPictures(videos[name])
         sequences.append(
             Sequence(

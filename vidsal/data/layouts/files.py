@@ -7,8 +7,6 @@ import importlib
 import itertools
 import os
 import re
-import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -257,20 +255,11 @@ def load_mat(path: Path, name: str) -> npt.NDArray[Any]:
         DatasetError: scipy is not installed, the file cannot be read, or has no such variable.
     """
     scipy_io = _module("scipy.io", "scipy")
-    wrong = (
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        NotImplementedError,
-        struct.error,
-        zlib.error,
-        scipy_io.matlab.MatReadError,
-    )
     try:
         found = scipy_io.loadmat(path, variable_names=[name])
-    except wrong as error:
-        raise DatasetError(f"{path} cannot be read as a MATLAB file ({error}); copy it again") from error
+    except Exception as error:  # of damaged files: IndexError, KeyError, MemoryError, struct.error and so on
+        said = str(error) or type(error).__name__
+        raise DatasetError(f"{path} cannot be read as a MATLAB file ({said}); copy it again") from error
     if name not in found:
         raise DatasetError(f"{path} holds no variable {name}: cut short, or no file of this data set; copy it again")
     return np.asarray(found[name])
@@ -290,8 +279,9 @@ def load_hdf_cells(path: Path, name: str) -> list[npt.NDArray[Any]]:
         raise DatasetError(
             f"{path} holds no variable {name}: cut short, or no file of this data set; copy it again"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"{path} cannot be read as a MATLAB 7.3 file ({error}); copy it again") from error
+    except Exception as error:  # as in `load_mat`
+        said = str(error) or type(error).__name__
+        raise DatasetError(f"{path} cannot be read as a MATLAB 7.3 file ({said}); copy it again") from error
 
 
 # Pictures and labels that are files.
