@@ -6,6 +6,7 @@ The judge looks at the frames: discs of one colour are found by their pixels, mo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from vidsal.config import parse_nested
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
 from vidsal.data.fixations import Still, load_stills
 from vidsal.data.motion import CameraOptions, CameraPath, apply_affine, draw_path, film, index_affine, invert, wander
-from vidsal.data.overlays import OverlayOptions, draw_overlays
+from vidsal.data.overlays import OverlayOptions, draw_overlays, looked_at_with
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.losses import sam_loss
 from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport
@@ -400,14 +401,16 @@ def test_captions_draw_their_share_and_lie_where_they_say() -> None:
             now = one.first_frame
             picture = np.full((90, 120, 3), 128, np.uint8)
             one.blend(picture, now - 1)
-            assert (picture == 128).all() and len(one.looked_at(30, now - 1)) == 0
+            alone = functools.partial(looked_at_with, [one], np.full((3000, 2), 1e-3), rows=90, columns=120)
+            assert (picture == 128).all() and len(alone(now - 1)) == 3000
             one.blend(picture, now)
             rows, columns = np.nonzero((picture != 128).any(2))
             assert len(rows) > 20
             box = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]])
-            spots = one.looked_at(2000, now)
+            spots = alone(now)[3000 - int(one.hides(np.full((1, 2), 1e-3), now)[0]) * 3000 :]
             assert (spots >= box[0] - 2).all() and (spots <= box[1] + 2).all()
-        assert len(caption.looked_at(300, 4)) == 300  # as many as stay with the picture
+        everyone = looked_at_with([caption], np.full((300, 2), (60.0, 45.0)), 4, rows=90, columns=120)
+        assert len(everyone) == 600  # as many as stay with the picture
         assert (caption.top + len(caption.alpha) <= ticker.top) or caption.top < 45
     assert 0 in appears and len(appears) > 3
 
@@ -423,6 +426,48 @@ def test_what_lies_under_an_opaque_plate_is_not_looked_at(tmp_path: Path) -> Non
     still = disc(tmp_path / "a.png", RED, extra=[(80, 119)] * 10)
     clip = clip_of(still, quiet(overlays=OverlayOptions(ticker_probability=1, ticker_attraction=0)), times=1)
     assert (clip_of(still, QUIET, times=1).counts.sum(), clip.counts.sum()) == (20, 10)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_overlays_hold_their_shares_of_all_that_is_looked_at(seed: int) -> None:
+    shares = {"ticker_attraction": 0.1, "caption_attraction": 0.25, "logo_attraction": 0.05}
+    options = OverlayOptions(caption_probability=1, ticker_probability=1, logo_probability=1, **shares)
+    overlays = draw_overlays(options, rows=90, columns=120, times=5, random=rng(seed))
+    # Half of them lie outside the picture, and many of the others under something.
+    points = rng(seed).uniform((-120, 0), (120, 90), (4000, 2))
+    staying = [point for point in points if point[0] >= 0 and not any(one.hides(point[None], 4)[0] for one in overlays)]
+    after = looked_at_with(overlays, points, 4, rows=90, columns=120)
+    after = after[after[:, 0] >= 0]
+    for one, share in zip(overlays, shares.values(), strict=True):
+        on_it = (after[:, None] == one.spots[None]).all(2).any(1)
+        assert on_it.mean() == pytest.approx(share, abs=0.001)
+    assert len(after) == pytest.approx(len(staying) / (1 - 0.4), abs=2)
+
+
+def test_shares_of_more_than_all_leave_some_for_the_picture() -> None:
+    options = OverlayOptions(caption_probability=1, ticker_probability=1, caption_attraction=0.9, ticker_attraction=0.9)
+    overlays = draw_overlays(options, rows=90, columns=120, times=1, random=rng(0))
+    after = looked_at_with(overlays, np.full((100, 2), (60.0, 45.0)), 0, rows=90, columns=120)
+    assert len(after) == 2000
+    assert len(looked_at_with(overlays, np.zeros((0, 2)), 0, rows=90, columns=120)) == 0
+
+
+def test_a_ticker_holds_its_share_where_things_are_pasted(tmp_path: Path) -> None:
+    scene = disc(tmp_path / "scene.png", GREEN)
+    other = disc(tmp_path / "other.png", RED, extra=[(5, 5)] * 10)
+    bare = things(still_share=0, attraction=0.75)
+    options = OverlayOptions(ticker_probability=1, ticker_attraction=0.25)
+    seen = []
+    for seed in range(10):
+        clip = clip_of(scene, dataclasses.replace(bare, overlays=options), seed=seed, others=lambda _: other)
+        without = clip_of(scene, bare, seed=seed, others=lambda _: other)
+        for t in range(len(clip)):
+            ticker = (clip.frames[t] != without.frames[t]).any((1, 2))
+            total = clip.counts[t].sum()
+            if total > 20:
+                assert clip.counts[t][ticker].sum() == pytest.approx(0.25 * total, abs=1)
+                seen.append(total)
+    assert len(seen) >= 8
 
 
 # Blur, colours, compression.

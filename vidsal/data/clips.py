@@ -30,7 +30,7 @@ from vidsal.data.motion import (
     invert,
     wander,
 )
-from vidsal.data.overlays import Overlay, OverlayOptions, draw_overlays
+from vidsal.data.overlays import Overlay, OverlayOptions, draw_overlays, looked_at_with
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 
@@ -305,7 +305,7 @@ def _write_shot(clip: Clip, start: int, shot: _Shot, finish: _Finish, random: np
         picture, points = shot.show(t, finish.exposure, random), shot.looked_at(t)
         for overlay in finish.overlays:
             overlay.blend(picture, now)
-            points = np.concatenate([points[~overlay.hides(points, now)], overlay.looked_at(shot.viewers, now)])
+        points = looked_at_with(finish.overlays, points, now, rows=clip.viewport.height, columns=clip.viewport.width)
         clip.frames[now][_inner(clip.viewport)] = finish.compress(picture)
         _write_labels(clip, now, points, shot.sigma * _scale(shot.affines[t]))
 
@@ -383,8 +383,6 @@ class _Shot:
     affines: _Floats
     """(T, 2, 3) from picture to canvas."""
     viewport: Viewport
-    viewers: int
-    """Fixations of the picture that are to be seen in the first frame."""
     look: Look
     things: tuple[_Thing, ...]
 
@@ -418,7 +416,7 @@ class _Shot:
             )
         look = Look.draw(augment, times, random)
         picture = _Picture(pixels, shrink=preprocess.resize == "area")
-        return cls(picture, points, sigma, affines, viewport, viewers, look, things)
+        return cls(picture, points, sigma, affines, viewport, look, things)
 
     @property
     def times(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from vidsal.data.motion import check_range
 
-__all__ = ["Overlay", "OverlayOptions", "draw_overlays"]
+__all__ = ["Overlay", "OverlayOptions", "draw_overlays", "looked_at_with"]
 
 _Floats = npt.NDArray[np.float32]
 
@@ -18,6 +19,8 @@ _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_CO
 _LETTERS = "etaoinshrdlucmfwypvbgk"
 # Places inside an overlay where viewers may look; more viewers than these share them.
 _SPOTS = 256
+# The overlays of a frame draw no more than this share of all fixations together.
+_MOST = 0.95
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class OverlayOptions:
     logo_probability: float = 0.0
     """Chance of a logo in a corner."""
     caption_attraction: float = 0.25
-    """Share of all fixations that fall on a caption while it is shown, spread evenly; the rest stay where they are."""
+    """Share of all fixations on the frame that fall on a caption while it is shown, spread evenly; the rest stay where
+    they are."""
     ticker_attraction: float = 0.1
     """Share of all fixations that fall on a ticker."""
     logo_attraction: float = 0.02
@@ -84,11 +88,6 @@ class Overlay:
         hidden[inside] = alpha[rows[inside], columns[inside], 0] > 0.5
         return hidden
 
-    def looked_at(self, viewers: int, frame: int) -> npt.NDArray[np.float64]:
-        """(n, 2) float64, where those look whom it draws away while `viewers` look at the picture."""
-        count = round(self.attraction / (1 - self.attraction) * viewers) if frame >= self.first_frame else 0
-        return self.spots[np.arange(count) % _SPOTS]
-
     def _shown(self, frame: int) -> tuple[_Floats, _Floats]:
         if self.scroll == 0:
             return self.colour, self.alpha
@@ -120,6 +119,44 @@ def draw_overlays(
     if _chance(options.logo_probability, random):
         overlays.append(_logo(options.logo_attraction, rows, columns, random))
     return tuple(overlays)
+
+
+def looked_at_with(
+    overlays: Sequence[Overlay], points: npt.NDArray[np.float64], frame: int, *, rows: int, columns: int
+) -> npt.NDArray[np.float64]:
+    """Where viewers look on a frame once overlays lie over it.
+
+    What an overlay hides is gone. Each one that is shown then holds its share of all fixations that are on the frame in
+    the end, its own and those of the others included; where the shares come to more than 0.95, all are scaled down.
+
+    Args:
+        overlays: of the clip, each over those before it.
+        points: (N, 2) fixations on the frame without them.
+        frame: the frame.
+        rows: of the shown picture.
+        columns: of the shown picture.
+
+    Returns:
+        (M, 2) float64; points outside the picture are handed on and count as nothing.
+    """
+    shown = [overlay for overlay in overlays if frame >= overlay.first_frame]
+    drawing = []
+    for place, overlay in enumerate(shown):
+        points = points[~overlay.hides(points, frame)]
+        spots = overlay.spots[_inside(overlay.spots, rows, columns)]
+        for above in shown[place + 1 :]:
+            spots = spots[~above.hides(spots, frame)]
+        if len(spots) and overlay.attraction > 0:
+            drawing.append((overlay.attraction, spots))
+    together = sum(attraction for attraction, _ in drawing)
+    scale = min(1.0, _MOST / together) if drawing else 1.0
+    all_of_them = int(_inside(points, rows, columns).sum()) / (1 - scale * together)
+    drawn = [spots[np.arange(round(scale * share * all_of_them)) % len(spots)] for share, spots in drawing]
+    return np.concatenate([points, *drawn])
+
+
+def _inside(points: npt.NDArray[np.float64], rows: int, columns: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(((points >= 0) & (points < (columns, rows))).all(1), np.bool_)
 
 
 def _chance(probability: float, random: np.random.Generator) -> bool:
