@@ -9,12 +9,15 @@ import cv2
 import layout_fixtures as made
 import numpy as np
 import pytest
+from made import make_checkpoint
 
 from vidsal.cli import main
 from vidsal.data.check import check_dataset, format_facts
 from vidsal.data.densities import DensityOptions, write_densities
 from vidsal.data.layouts import open_dataset
 from vidsal.errors import ConfigError, DatasetError, EncodeError
+from vidsal.evaluate import ModelSource
+from vidsal.model.checkpoint import load_model
 
 
 def status_of(*arguments: str | Path) -> int:
@@ -337,3 +340,60 @@ def test_a_folder_that_cannot_be_made_is_told(own: Path, tmp_path: Path) -> None
 def test_a_sigma_that_is_no_width_is_refused(sigma: str) -> None:
     with pytest.raises(ConfigError, match="sigma must be"):
         DensityOptions(sigma=sigma)
+
+
+# Maps for benchmarks.
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+def test_a_submission_has_a_map_a_picture_as_large_as_that(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = made.make_mit300(tmp_path / "mit300"), tmp_path / "maps"
+    assert status_of("data", "submission", "mit300", root, "-m", model, "--out", out) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{out}\n"
+    assert "mit300: 3 maps\n" in captured.err
+    assert sorted(path.name for path in out.iterdir()) == ["i1.png", "i10.png", "i2.png"]
+    source = ModelSource(load_model(model, device="cpu", precision="fp32"))
+    for sequence in open_dataset("mit300", root):
+        written = cv2.imread(str(out / f"{sequence.name}.png"), cv2.IMREAD_UNCHANGED)
+        assert (written.shape, written.dtype, written.max()) == ((made.HEIGHT, made.WIDTH), np.uint8, 255)
+        ((_, density),) = source.maps(sequence, [0])
+        density = cv2.resize(density, (made.WIDTH, made.HEIGHT), interpolation=cv2.INTER_LINEAR)
+        assert np.abs(density / density.max() * 255 - written).max() <= 0.51
+
+
+def test_a_submission_replaces_no_map_unasked(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    root, out = made.make_mit300(tmp_path / "mit300"), tmp_path / "maps"
+    out.mkdir()
+    (out / "i2.png").write_bytes(b"mine")
+    call = ("data", "submission", "mit300", root, "-q", "-m", model, "--out")
+    assert status_of(*call, out) == 2
+    assert "holds 1 of the 3 maps already, the first is i2.png; overwrite them (--overwrite)" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["i2.png"]
+    assert status_of(*call, out, "--overwrite") == 0
+    assert (out / "i2.png").read_bytes() != b"mine"
+    assert status_of(*call, root / "BenchmarkIMAGES", "--overwrite") == 2
+    assert "is a folder of the data set" in capsys.readouterr().err
+    assert status_of(*call, root / "BenchmarkIMAGES" / "SM") == 0
+
+
+def test_a_submission_is_of_stills_and_tells_of_broken_ones(
+    own: Path, films: Path, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of("data", "submission", "hollywood2", films, "-q", "-m", model, "--out", tmp_path / "none") == 1
+    assert "holds videos only" in capsys.readouterr().err
+    assert status_of("data", "submission", "simple", own, "-m", model, "--out", tmp_path / "maps") == 0
+    assert "simple: 10 maps; left out: 2 videos" in capsys.readouterr().err
+    assert (tmp_path / "maps" / "0.png").is_file()
+    root = made.make_cat2000(tmp_path / "cat2000")
+    (root / "testSet/Stimuli/Action/002.jpg").write_bytes(b"no picture")
+    call = ("data", "submission", "cat2000", root, "-q", "--split", "test", "-m", model, "--out", tmp_path / "cat")
+    assert status_of(*call) == 1
+    assert "testSet/Action/002: " in capsys.readouterr().err
+    assert sorted(path.stem for path in (tmp_path / "cat/testSet/Action").iterdir()) == ["001", "010"]

@@ -719,7 +719,7 @@ have, with 95 % intervals over paired resamples of the sequences.
 
 def _data_command(arguments: list[str]) -> int:
     """Arguments of `vidsal data` in: hands them to one of its actions."""
-    actions = {"check": _check_data, "density": _make_densities}
+    actions = {"check": _check_data, "density": _make_densities, "submission": _make_submission}
     parser = _Parser(prog="vidsal data", description=_DATA_DESCRIPTION, epilog=_DATA_EPILOG)
     parser.add_argument("action", metavar="ACTION", help=", ".join(actions))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the action: vidsal data ACTION --help")
@@ -731,8 +731,9 @@ def _data_command(arguments: list[str]) -> int:
 _DATA_DESCRIPTION = "Data sets of recorded gaze, as their authors published them; docs/layouts.md lists them."
 _DATA_EPILOG = """\
 actions:
-  check    print what is there: sequences, frames, sizes, labels, viewers, and what is broken
-  density  write densities made of the recorded fixations, with a stated sigma
+  check       print what is there: sequences, frames, sizes, labels, viewers, and what is broken
+  density     write densities made of the recorded fixations, with a stated sigma
+  submission  write a model's maps of stills, as benchmarks with withheld labels take them
 """
 
 
@@ -850,6 +851,50 @@ _DENSITY_DESCRIPTION = """\
 Write a density for every frame with recorded fixations: a Gaussian on each, cut at four
 sigma. DIR/density.json says how they were made. Sigma is in pixels of the picture that
 the fixations refer to, or in degrees of visual angle.
+"""
+
+
+def _make_submission(arguments: list[str]) -> int:
+    """Arguments of `vidsal data submission` in, a map of every still on disk and their folder on stdout out."""
+    from vidsal.evaluate.submission import SubmissionStages, write_submission
+
+    parser = _Parser(prog="vidsal data submission", description=_SUBMISSION_DESCRIPTION)
+    _add_data_arguments(parser)
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace maps that are there")
+    configuration.add_flags(parser, SubmissionStages, aliases={"model": "-m"})
+    given = vars(parser.parse_args(_hyphenated(arguments)))
+    common = {key: given.pop(key) for key in ("name", "root", "split", "options", "quiet", "out", "overwrite")}
+    _share_cores()
+    try:
+        chosen = configuration.resolve(SubmissionStages, given).model
+        _check_model(chosen.model)
+        dataset, _ = _open_data(common["name"], common["root"], split=common["split"], options=common["options"])
+        from vidsal.evaluate import ModelSource
+
+        source = ModelSource(chosen.load())
+        with _sequence_clock(common["name"], quiet=common["quiet"]) as on_progress:
+            report = write_submission(
+                dataset, source, common["out"], overwrite=common["overwrite"], on_progress=on_progress
+            )
+    except configuration.UsageError:
+        raise
+    except ConfigError as error:
+        raise configuration.UsageError(_in_flags(str(error), SubmissionStages)) from error
+    for message in report.broken:
+        _print_error(message)
+    if not common["quiet"]:
+        from vidsal.console import say
+
+        videos = f"; left out: {report.videos} videos, which vidsal run writes maps of" if report.videos else ""
+        say(f"{common['name']}: {report.written} maps{videos}")
+    _print_out(str(report.out))
+    return 1 if report.broken else 0
+
+
+_SUBMISSION_DESCRIPTION = """\
+Write a model's map of every still, as benchmarks with withheld labels take it: 8-bit grey,
+as large as the picture, DIR/NAME.png. Each is predicted as vidsal eval does.
 """
 
 

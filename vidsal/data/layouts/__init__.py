@@ -21,6 +21,7 @@ from vidsal.data.layouts.stills import (
     PASCAL_S,
     SALICON,
     TORONTO,
+    submission_path,
     write_submission_map,
 )
 from vidsal.errors import ConfigError, DatasetError
@@ -34,6 +35,7 @@ __all__ = [
     "Sequence",
     "SequenceFacts",
     "open_dataset",
+    "submission_path",
     "write_submission_map",
 ]
 

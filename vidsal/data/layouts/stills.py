@@ -40,7 +40,7 @@ from vidsal.data.layouts.files import (
     read_density,
     read_fixation_map,
 )
-from vidsal.decode.images import natural_order
+from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
 from vidsal.errors import ConfigError, DatasetError
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "PointsOptions",
     "SaliconOptions",
     "still",
+    "submission_path",
     "write_submission_map",
 ]
 
@@ -249,6 +250,12 @@ def _open_mit300(root: Path, split: str, options: PlainOptions) -> Dataset:
     return Dataset("mit300", root, split, tuple(still(picture, split="test") for picture in pictures), published=300)
 
 
+def submission_path(folder: Path, sequence: Sequence) -> Path:
+    """Where `write_submission_map` writes: `NAME.png`; a name that has a picture's ending loses it."""
+    name = Path(sequence.name)
+    return folder / f"{name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name}.png"
+
+
 def write_submission_map(
     folder: Path, sequence: Sequence, density: npt.NDArray[np.float32], *, height: int, width: int
 ) -> Path:
@@ -262,12 +269,12 @@ def write_submission_map(
         width: columns of the picture.
 
     Returns:
-        The file, `NAME.png`.
+        The file, see `submission_path`.
 
     Raises:
         DatasetError: it cannot be written.
     """
-    path = folder / f"{sequence.name}.png"
+    path = submission_path(folder, sequence)
     values = np.asarray(density, np.float32)
     if values.shape != (height, width):
         values = np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
@@ -275,7 +282,10 @@ def write_submission_map(
     grey = np.round(values * (255 / largest if largest > 0 else 0.0)).astype(np.uint8)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", grey)[1].tobytes())
+        # Beside its target first: no half file ever has the final name.
+        partial_path = path.with_name(f"{path.name}.partial")
+        partial_path.write_bytes(cv2.imencode(".png", grey)[1].tobytes())
+        partial_path.replace(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
     return path
@@ -492,7 +502,7 @@ MIT1003 = Layout(
 MIT_BENCHMARK = Layout(
     title="MIT300 (https://saliency.tuebingen.ai)", splits=("all", "test"), options=PlainOptions, open=_open_mit300
 )
-"""`BenchmarkIMAGES/i1.jpg`; the labels are withheld: `write_submission_map` writes what the benchmark takes."""
+"""`BenchmarkIMAGES/i1.jpg`; the labels are withheld: `vidsal data submission` writes what the benchmark takes."""
 
 CAT2000 = Layout(
     title="CAT2000 (https://saliency.tuebingen.ai)",
