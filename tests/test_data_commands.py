@@ -10,6 +10,7 @@ import layout_fixtures as made
 import numpy as np
 import pytest
 from made import make_checkpoint
+from media import make_video, truncate
 
 from vidsal.cli import main
 from vidsal.data.check import check_dataset, format_facts
@@ -184,6 +185,17 @@ def test_what_is_lost_of_videos_is_told_with_their_names(tmp_path: Path, capsys:
     ]
     (root / "videos" / "two.mp4").write_bytes(b"no video")
     assert len(notes_on(root, capsys, status=1)) == 2  # of what cannot be read nothing is said but that
+
+
+def test_a_video_cut_short_is_told_by_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = made.make_simple(tmp_path)
+    (root / "fixations.csv").unlink()
+    whole = make_video(tmp_path / "whole.mkv", width=made.WIDTH, height=made.HEIGHT, frames=60, rate=25)
+    truncate(whole, 0.5).replace(root / "videos" / "one.mp4")
+    assert status_of("data", "check", "simple", root, "-q", "--full", "--json") == 0
+    note, *more = json.loads(capsys.readouterr().out)["notes"]
+    assert note.startswith("one.mp4: the file ends early")
+    assert not any("two.mp4" in text for text in more)
 
 
 def test_the_shape_of_a_turned_photo_is_the_upright_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidsal.data.layouts import DATASETS, Dataset, LabelledFrame, Sequence
+from vidsal.data.layouts.videos import damage_of
 from vidsal.errors import VidsalError
 
 __all__ = ["BrokenSequence", "DatasetFacts", "check_dataset", "format_facts"]
@@ -66,7 +67,8 @@ class DatasetFacts:
     broken: tuple[BrokenSequence, ...]
     """Sequences that cannot be used, in order."""
     notes: tuple[str, ...] = ()
-    """What the owner should know though the data set can be used, see `Dataset.remarks`."""
+    """What the owner should know though the data set can be used: missing frames of damaged videos, as far as these
+    were read, and `Dataset.remarks`."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -88,6 +90,7 @@ def check_dataset(
     """
     seen = _Seen()
     upright: dict[str, tuple[int, int]] = {}
+    damage: list[str] = []
     for place, sequence in enumerate(dataset, 1):
         seen.sequences[sequence.split] += 1
         one = _Seen()
@@ -98,6 +101,7 @@ def check_dataset(
         else:
             seen.add(one)
             (upright[sequence.name],) = one.sizes
+            damage.extend(f"{sequence.name}: {text}" for text in damage_of(sequence))
         if on_progress is not None:
             on_progress(place, len(dataset))
     order = [split for split in DATASETS[dataset.name].splits if split in seen.sequences]
@@ -112,7 +116,7 @@ def check_dataset(
         sizes={f"{width}x{height}": count for (height, width), count in seen.sizes.most_common()},
         viewers=(min(viewers), max(viewers)) if viewers else None,
         broken=tuple(seen.broken),
-        notes=dataset.remarks(upright),
+        notes=(*damage, *dataset.remarks(upright)),
         **{name: seen.numbers[name] for name in _NUMBERS},
     )
 

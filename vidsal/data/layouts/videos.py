@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
-from vidsal.data.layouts.contract import Shown
+from vidsal.data.layouts.contract import Sequence, Shown
 from vidsal.data.layouts.files import density_of
 from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.decode.contract import DecodeReport, SizeRequest
 from vidsal.errors import DatasetError, DecodeError
 
-__all__ = ["OrderedDensities", "TimedDensities", "VideoPictures", "map_size", "tiny"]
+__all__ = ["OrderedDensities", "TimedDensities", "VideoPictures", "damage_of", "map_size", "tiny"]
 
 _Timed = tuple[float, Callable[[], npt.NDArray[np.uint8]]]
 """The time of a frame and what makes its picture."""
@@ -172,6 +172,13 @@ class TimedDensities:
     def _load(self, picture: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32] | None:
         values = picture()[:, :, 1]  # of a grey, all three are equal
         return density_of(values if self.crop is None else self.crop(values))
+
+
+def damage_of(sequence: Sequence) -> tuple[str, ...]:
+    """What the readers of a sequence's videos have said of missing frames so far."""
+    pictures = sequence.pictures.damage if isinstance(sequence.pictures, VideoPictures) else []
+    maps = sequence.densities.maps.damage if isinstance(sequence.densities, TimedDensities) else []
+    return (*pictures, *(f"densities: {text}" for text in maps))
 
 
 @dataclass(frozen=True, eq=False)
