@@ -18,6 +18,7 @@ from made import CANVAS, TINY, make_checkpoint, make_stills
 from vidsal.config import parse_nested
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
 from vidsal.data.fixations import density_from_fixations, fixation_counts
+from vidsal.data.recorded import VideoSet
 from vidsal.data.teacher import TeacherPicture, load_teacher_set, save_teacher_set
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.losses import LossOptions
@@ -408,6 +409,57 @@ def test_backbone_weights_of_another_network_are_refused(stills: Path, tmp_path:
     (tmp_path / "w.pth").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="not a state dict"):
         train(config(stills, tmp_path / "run", imagenet_weights=tmp_path / "w.pth"))
+
+
+def test_a_card_claims_only_what_the_run_had(stills: Path, tmp_path: Path) -> None:
+    words = CardText(name="tiny", training_data=("stills",), teacher=("a disc",), imagenet="pictures of cats.")
+    once = dataclasses.replace(SCHEDULE, passes=1)
+    values = import_torchvision_models().mobilenet_v2(weights=None).state_dict()
+    torch.save(values, tmp_path / "imagenet.pth")
+    seen: list[TrainProgress] = []
+    bare = train(config(stills, tmp_path / "bare", card=words, schedule=once), on_progress=seen.append)
+    card = read_checkpoint(bare)[2]
+    assert card.training_data == ("stills",) and card.initialisation == seen[0].notes[0]
+    assert "random weights" in card.initialisation and not any(
+        "random" in note for one in seen[1:] for note in one.notes
+    )
+    teacher = make_teacher_set(tmp_path / "teacher.zip")
+    given = {"card": words, "schedule": once, "teacher_set": teacher, "imagenet_weights": tmp_path / "imagenet.pth"}
+    taught = train(config(stills, tmp_path / "taught", **given), on_progress=seen.append)
+    card = read_checkpoint(taught)[2]
+    assert card.training_data == ("stills", "a disc") and card.initialisation.startswith("pictures of cats.")
+    assert "random weights" not in card.initialisation
+    # A run that goes on from there has been taught, too, without a teacher of its own.
+    later = CardText(name="tiny", training_data=("more stills", "stills"), teacher=("nobody",))
+    after = train(config(stills, tmp_path / "after", card=later, schedule=once, start_from=taught))
+    card = read_checkpoint(after)[2]
+    assert card.training_data == ("more stills", "stills", "a disc") and card.initialisation == ""
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "configs").glob("train_sam_*.yaml")))
+def test_a_configuration_names_a_teacher_and_imagenet_only_where_they_are_given(file: Path) -> None:
+    card = parse_nested(TrainConfig, [str(file)], prog="vidsal train")[0].card
+    assert "UNISAL" not in str(card.training_data) and "ImageNet" not in card.initialisation
+    assert "ImageNet" in card.imagenet or "UNISAL" in card.teacher[0]
+
+
+def test_the_log_is_json_where_scores_do_not_exist(stills: Path, tmp_path: Path) -> None:
+    run = _Run.start(config(stills, tmp_path), torch.device("cpu"), 1)
+    run.log({"step": 0, "loss": math.inf, "validation": {"mine": {"nss": math.nan, "cc": 0.5}}})
+    entry = json.loads((tmp_path / "log.jsonl").read_text(), parse_constant=pytest.fail)
+    assert entry["loss"] is None and entry["validation"] == {"mine": {"nss": None, "cc": 0.5}}
+    run.resume()
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == entry
+
+
+def test_lengths_of_clips_do_not_bind_a_run_on_video_alone(stills: Path, tmp_path: Path) -> None:
+    schedule = ScheduleOptions(passes=1, frames_per_step=2, window_frames=2, clip_lengths={4: 1.0})
+    videos = (VideoSet("ucf-sports", tmp_path),)
+    made = config(stills, tmp_path, schedule=schedule, datasets=(), videos=videos)
+    assert {step.times for step in _plan(0, made, (), [3])} == {2}
+    for count, stretches in (1, ()), (0, (range(5),)):
+        with pytest.raises(ConfigError, match="longest of clip_lengths"):
+            _plan(count, made, stretches, [3])
 
 
 def make_teacher_set(path: Path, *, count: int = 8, frames: int = 3) -> Path:

@@ -166,8 +166,13 @@ class CardText:
     """Licence of the weights."""
     training_data: tuple[str, ...] = ()
     """Each data set with its source and licence."""
+    teacher: tuple[str, ...] = ()
+    """Whose densities a teacher set holds, of what, and what that teacher was trained on; on the card beside
+    `training_data`, and only where `teacher_set` is given."""
     initialisation: str = ""
     """Where the first weights come from."""
+    imagenet: str = ""
+    """Source and licence of the backbone's weights; on the card only where `imagenet_weights` is given."""
     limits: tuple[str, ...] = ()
     """What it is not good for."""
 
@@ -249,8 +254,8 @@ class TrainProgress:
     scores: dict[str, dict[str, float]] | None
     """Validation scores, set to metric to value, right after a pass; else None."""
     notes: tuple[str, ...] = ()
-    """Sentences to show once: with the first step of a call how the starting weights fit and whether there is nothing
-    to validate on, with the last step that the run ended early; else empty."""
+    """Sentences to show once: with the first step of a call how the starting weights fit, or that there are none, and
+    whether there is nothing to validate on, with the last step that the run ended early; else empty."""
 
 
 @dataclass(frozen=True)
@@ -505,6 +510,10 @@ def _make_folder(output: Path) -> None:
         raise ConfigError(f"the folder {output} cannot be made: {error.strerror}; choose another output") from error
 
 
+_RANDOM_WEIGHTS = (
+    "The run begins from random weights, the backbone's too: neither imagenet_weights nor start_from is given."
+)
+
 _NO_VALIDATION = (
     "There is nothing to validate on, so no pass is scored: stills need more pictures and validation_pictures other "
     "than 0, videos at least two clips or a validation_split."
@@ -552,7 +561,7 @@ def _plan(
     schedule = config.schedule
     lengths = list(schedule.clip_lengths)
     shares = np.array([schedule.clip_lengths[n] for n in lengths], np.float64)
-    if schedule.frames_per_step < max(lengths):
+    if (count or stretches) and schedule.frames_per_step < max(lengths):
         raise ConfigError(
             f"frames_per_step must be at least the longest of clip_lengths, {max(lengths)}; got "
             f"{schedule.frames_per_step}"
@@ -757,6 +766,7 @@ class _Run:
         self.peaks = [group["lr"] for group in groups]
         self.optimizer = _make_optimizer(groups, config.schedule)
         self.notes: tuple[str, ...] = ()
+        self.learnt: tuple[str, ...] = ()
         self.best: _Best | None = None
         self.passes_since_best = 0
         self.carried: SAMState | None = None
@@ -770,8 +780,10 @@ class _Run:
     def start(cls, config: TrainConfig, device: torch.device, steps: int) -> _Run:
         torch.manual_seed(config.seed)
         notes: tuple[str, ...] = ()
+        learnt: tuple[str, ...] = ()
         if config.start_from is not None:
-            network, preprocess, _ = read_checkpoint(config.start_from)
+            network, preprocess, card = read_checkpoint(config.start_from)
+            learnt = card.training_data
             if config.add_motion_channels:
                 network = _with_motion(network, config.add_motion_channels)
             network.requires_grad_(True)
@@ -784,8 +796,10 @@ class _Run:
             if config.imagenet_weights is not None:
                 notes = network.backbone.load_imagenet(_read_state_dict(config.imagenet_weights))
                 notes += _input_notes(preprocess)
+            else:
+                notes = (_RANDOM_WEIGHTS,)
         run = cls(config, network, preprocess, device, steps)
-        run.notes = notes
+        run.notes, run.learnt = notes, learnt
         return run
 
     def train_step(self, step: _Step, clips: list[Clip]) -> float:
@@ -972,19 +986,24 @@ class _Run:
         self.log_path.write_text("".join(line + "\n" for line in kept))
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Append a line to the log."""
+        """Append a line to the log; what is not finite, such as a score that does not exist, is null there."""
         with self.log_path.open("a") as stream:
-            stream.write(json.dumps({**entry, "time": time.strftime("%Y-%m-%dT%H:%M:%S")}) + "\n")
+            line = {**_finite(entry), "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
+            stream.write(json.dumps(line, allow_nan=False) + "\n")
 
     def finish(self, scores: dict[str, dict[str, float]]) -> Path:
         """Write the averaged network as a checkpoint with its card."""
         words = self.config.card
+        taught = words.teacher if self.config.teacher_set is not None else ()
+        imagenet = words.imagenet if self.config.imagenet_weights is not None else ""
+        # What the starting weights were trained on went into these, too.
+        data = dict.fromkeys((*words.training_data, *taught, *self.learnt))
         card = ModelCard(
             name=words.name,
             description=words.description,
             licence=words.licence,
-            training_data=words.training_data,
-            initialisation=" ".join(text for text in (words.initialisation, *self.notes) if text),
+            training_data=tuple(data),
+            initialisation=" ".join(text for text in (words.initialisation, imagenet, *self.notes) if text),
             training=_recipe(self.config, best=self.best),
             commit=source_commit(),
             scores=scores,
@@ -1003,6 +1022,13 @@ class _Run:
                 )
         save_checkpoint(path, self.average, preprocess=self.preprocess, card=card, dtype=dtype)
         return path
+
+
+def _finite(value: Any) -> Any:
+    """The same, with None for every number that JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _protocol(config: TrainConfig) -> str:
