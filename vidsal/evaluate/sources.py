@@ -22,7 +22,7 @@ from av.error import FFmpegError
 
 from vidsal.data.layouts import LabelledFrame
 from vidsal.data.layouts import Sequence as LabelledSequence
-from vidsal.data.layouts.files import list_files, picture_size, read_density
+from vidsal.data.layouts.files import is_coloured, list_files, picture_size, read_density
 from vidsal.data.layouts.videos import VideoPictures
 from vidsal.errors import DatasetError
 from vidsal.frames import FrameBatch
@@ -199,7 +199,7 @@ class FolderSource:
 
     NAME may stand without the ending of a file, without the folders of a still but for the last, and without the
     brackets of a part of a run (`01[3500:4000]`): then maps are those of the whole run. Pictures are read at their full
-    depth, colour ones as the mean of the channels.
+    depth. They are grey, be it in three channels: coloured ones are refused.
     """
 
     root: Path
@@ -359,7 +359,7 @@ def _picture(folder: Path, stem: str) -> Path | None:
 
 def _read_pictures(files: Sequence[Path]) -> Iterator[_Map]:
     for file in files:
-        values = read_density(file)
+        values = read_density(file, grey_only=True)
         # All zeros are a prediction too: as bad as the metric allows.
         yield np.zeros(picture_size(file), np.float32) if values is None else values
 
@@ -396,7 +396,7 @@ def _read_arrays(path: Path, ordinals: Sequence[int], stems_for: _Stems) -> Iter
 
 
 def _read_video(path: Path, ordinals: Sequence[int], exact: int | None) -> Iterator[_Map]:
-    """The frames of a video of maps, at its own depth; grey is taken as it is coded, colour as its brightness."""
+    """The frames of a video of maps, at its own depth; grey is taken as it is coded, coloured ones are refused."""
     left, seen = deque(ordinals), 0
     try:
         with av.open(f"file:{path}") as container:
@@ -405,6 +405,12 @@ def _read_video(path: Path, ordinals: Sequence[int], exact: int | None) -> Itera
             for seen, frame in enumerate(container.decode(video=0), 1):
                 if left and left[0] == seen - 1:
                     left.popleft()
+                    # A few pixels tell; of a grey format there is nothing to tell.
+                    if len(frame.format.components) > 1 and is_coloured(frame.to_ndarray(format="rgb24")[::4, ::4]):
+                        raise DatasetError(
+                            f"{path}: map {seen - 1} is a coloured picture; expected are grey maps: write them before "
+                            "a colour map is applied"
+                        )
                     yield frame.to_ndarray(format="gray16le").astype(np.float32)
                 elif not left and exact is None:
                     return

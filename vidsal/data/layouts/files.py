@@ -28,6 +28,7 @@ __all__ = [
     "ImagePictures",
     "Numbered",
     "density_of",
+    "is_coloured",
     "list_files",
     "list_folders",
     "list_numbered",
@@ -203,8 +204,28 @@ def picture_size(path: Path) -> tuple[int, int]:
     return rows, columns
 
 
-def _read_grey(path: Path) -> npt.NDArray[Any]:
+_LIT, _TINTED = 0.125, 0.03
+"""Shares of the largest value: how bright a pixel must be to tell, and how far channels may differ by rounding."""
+
+
+def is_coloured(values: npt.NDArray[Any]) -> bool:
+    """Whether the channels of a picture, (h, w, 3), differ clearly: more than by the rounding of what codes a grey one.
+
+    Black has no colour: of a picture that is black but for a few spots, these tell.
+    """
+    whole = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else np.nanmax(values, initial=0)
+    brightest = values.max(axis=2)
+    lit = brightest > _LIT * whole
+    return bool(lit.any() and float((brightest[lit] - values.min(axis=2)[lit]).mean()) > _TINTED * whole)
+
+
+def _read_grey(path: Path, *, grey_only: bool = False) -> npt.NDArray[Any]:
     values = _read(path, cv2.IMREAD_UNCHANGED)
+    if grey_only and values.ndim == 3 and values.shape[2] >= 3 and is_coloured(values[:, :, :3]):
+        raise DatasetError(
+            f"{path} is a coloured picture, and which colour means more attention cannot be told; expected are grey "
+            "maps: write them before a colour map is applied"
+        )
     if values.ndim == 3:
         # An alpha channel is no attention; colour maps of greys have three equal channels.
         values = values[:, :, :3].mean(axis=2) if values.shape[2] > 1 else values[:, :, 0]
@@ -227,13 +248,17 @@ def density_of(values: npt.NDArray[Any], *, name: object = "a recorded map") -> 
     return None if total <= 0 else np.asarray(values / total, np.float32)
 
 
-def read_density(path: Path) -> npt.NDArray[np.float32] | None:
+def read_density(path: Path, *, grey_only: bool = False) -> npt.NDArray[np.float32] | None:
     """A stored map of any depth as a density, (h, w) float32; None where it holds only zeros.
 
+    Args:
+        path: the file.
+        grey_only: refuse a picture whose channels differ, see `is_coloured`; else it is read as their mean.
+
     Raises:
-        DatasetError: it cannot be read, or holds NaN, infinity or negative values.
+        DatasetError: it cannot be read, holds NaN, infinity or negative values, or is coloured where that is refused.
     """
-    return density_of(_read_grey(path), name=path)
+    return density_of(_read_grey(path, grey_only=grey_only), name=path)
 
 
 def read_fixation_map(path: Path) -> Fixations:
