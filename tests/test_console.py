@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import re
 
 import pytest
+import yaml
 
 from vidsal import console
 from vidsal.console import TrainClock, format_card, format_duration, format_scores, make_display
@@ -159,3 +161,29 @@ def test_a_card_says_what_it_holds_and_leaves_out_what_it_does_not() -> None:
     assert "trained on" not in text
     assert "sha256 abc" in format_card("x", SAMConfig(), card, weights=("cached", "sha256 abc"))
     assert "vidsal weights fetch y" in format_card("y", SAMConfig(), None)
+
+
+def test_a_card_tells_the_recipe_without_what_is_null_and_the_motion_branch() -> None:
+    recipe = {
+        "augment": {"camera": {"pan": 0.02, "probability": 0.8}, "flip_probability": 0.5},
+        "condition": None,
+        "datasets": ["osie", "scene"],
+        "schedule": {"clip_lengths": {"1": 0.3, "8": 0.2}, "early_stopping_patience": None, "passes": 3},
+        "stopped_after_steps": 750,
+        "videos": [],
+    }
+    text = format_card("x", SAMConfig(motion_channels=32), ModelCard(name="x", training=json.dumps(recipe)))
+    assert "motion branch of 32 channels" in " ".join(text.split())
+    assert "null" not in text and "videos" not in text
+    head, body = text.split("  training\n")
+    assert "motion branch" in head
+    assert yaml.safe_load(body) == {
+        "augment": recipe["augment"],
+        "datasets": ["osie", "scene"],
+        "schedule": {"clip_lengths": {1: 0.3, 8: 0.2}, "passes": 3},
+        "stopped_after_steps": 750,
+    }
+    assert all(line.startswith("    ") for line in body.splitlines()) and len(body.splitlines()) < 10
+    plain = format_card("x", SAMConfig(), ModelCard(name="x", training="as published"))
+    assert "    as published" in plain and "motion" not in plain
+    assert "  training" not in format_card("x", SAMConfig(), ModelCard(name="x"))

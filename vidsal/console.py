@@ -5,6 +5,8 @@ Everything here goes to stderr, but for what the `format_` functions return.
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sys
 import textwrap
@@ -13,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -354,6 +357,8 @@ def format_card(name: str, config: SAMConfig, card: ModelCard | None, *, weights
         f"{config.backbone}, {config.recurrent_channels} recurrent channels, {config.steps} steps, "
         f"{config.priors} priors, {config.head} head"
     )
+    if config.motion_channels:
+        architecture += f", motion branch of {config.motion_channels} channels"
     facts: list[tuple[str, tuple[str, ...]]] = [("architecture", (architecture,))]
     if card is not None:
         facts += [
@@ -367,10 +372,42 @@ def format_card(name: str, config: SAMConfig, card: ModelCard | None, *, weights
     for title, texts in facts:
         if any(texts):
             lines += ["", f"  {title}", *(_wrapped(text, "    ") for text in texts if text)]
+    if card is not None and card.training:
+        lines += ["", "  training", *(f"    {line}" for line in _recipe(card.training))]
     if card is not None and card.scores:
         lines += ["", "  scores", *([_wrapped(card.protocol, "    ")] if card.protocol else [])]
         lines += [f"    {row}".rstrip() for row in format_scores(card.scores).splitlines()]
     return "\n".join(lines)
+
+
+def _recipe(training: str) -> list[str]:
+    """A card's recipe, which is JSON, as lines of YAML without what is null or empty."""
+    try:
+        values = _told(json.loads(training))
+    except json.JSONDecodeError:
+        values = None
+    if not isinstance(values, dict):
+        return textwrap.wrap(training, _CARD_WIDTH - 4)
+    lines = []
+    for key, value in values.items():
+        nested = isinstance(value, dict | list)
+        text = yaml.safe_dump(value if nested else {key: value}, default_flow_style=nested, width=math.inf).strip()
+        lines += textwrap.wrap(
+            f"{key}: {text}" if nested else text,
+            _CARD_WIDTH - 4,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def _told(value: Any) -> Any:
+    """Without what is null or empty; JSON has no numbers as keys, YAML does."""
+    if isinstance(value, dict):
+        left = {key: one for key, one in value.items() if one not in (None, [], {})}
+        return {int(key) if key.isdecimal() else key: _told(one) for key, one in left.items()}
+    return [_told(one) for one in value] if isinstance(value, list) else value
 
 
 def _wrapped(text: str, indent: str) -> str:
