@@ -274,3 +274,18 @@ def test_a_whole_run_prints_writes_and_checks(
         assert 0 <= each["change"] <= 1 and 0 < each["auc_judd"] < 1
     # Averaging steadies whatever the weights.
     assert values["carry K=1, gaussian"]["change"] < values["carry K=1"]["change"]
+
+
+@pytest.mark.parametrize("rate", ["0", "-5", "nan", "inf", "fast"])
+def test_a_rate_that_is_none_is_refused(tool: ModuleType, rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tool.main(["data", f"--rate={rate}"])
+    assert "is no number above 0" in capsys.readouterr().err
+    assert tool.frames_a_second("29.97") == 29.97
+
+
+def test_the_page_names_the_command_that_makes_as_many_clips_as_its_tables_have(tool: ModuleType) -> None:
+    page = tool.PAGE.read_text(encoding="utf-8")
+    (command,) = (line.split() for line in page.splitlines() if line.startswith("    python tools/ablate_state.py"))
+    sets = sum(word.startswith("DATA/") for word in command)
+    assert f": {sets * int(command[command.index('--clips') + 1])} clips," in page

@@ -760,6 +760,17 @@ def count_from(least: int) -> Callable[[str], int]:
     return count
 
 
+def frames_a_second(text: str) -> float:
+    """Reads a finite number above 0."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return rate
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -769,7 +780,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="sam-lite", help="name of a preset or path of a checkpoint")
     parser.add_argument("--clips", type=count_from(1), default=12, help="clips of each set (default: 12)")
     parser.add_argument("--frames", type=count_from(2), default=36, help="frames of a clip (default: 36)")
-    parser.add_argument("--rate", type=float, default=25.0, help="frames a second of a made clip (default: 25)")
+    parser.add_argument(
+        "--rate", type=frames_a_second, default=25.0, help="frames a second of a made clip (default: 25)"
+    )
     parser.add_argument("--rounds", type=count_from(1), default=30, help="rounds of the cost (default: 30)")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     parser.add_argument("--plot", type=Path, help="draw the plot here")

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ def cpu_milliseconds(run: Callable[[Pixels], object], frames: list[Pixels]) -> f
 
 def compare(sets: list[Path], model: SaliencyModel, unisal: Unisal, arguments: argparse.Namespace) -> dict[str, Any]:
     """All scores and times, and prints them as they come."""
-    result: dict[str, Any] = {"model": model.card.name, "stills": {}, "clips": {}}
+    result: dict[str, Any] = {"model": model.card.name, "stills": {}, "clips": {}, "clip_counts": {}}
 
     def show(kind: str, name: str, label: str, scores: dict[str, float]) -> None:
         result[kind].setdefault(name, {})[label] = scores
@@ -181,6 +181,7 @@ def compare(sets: list[Path], model: SaliencyModel, unisal: Unisal, arguments: a
         show("stills", name, model.card.name, score_predictor(model_predictor(model), stills))
         show("stills", name, "unisal", score_predictor(predictor(unisal), stills))
         show("stills", name, "centre", score_predictor(centre_prior(), stills))
+        result["clip_counts"][name] = min(arguments.clips, len(stills))
         clips = made_clips(stills, model, count=arguments.clips, times=arguments.frames)
         ways: dict[str, Callable[[Clip], list[Floats]]] = {
             f"{model.card.name} carried": lambda clip: maps_of(model, clip, carry=True),
@@ -206,12 +207,29 @@ def compare(sets: list[Path], model: SaliencyModel, unisal: Unisal, arguments: a
     return result
 
 
+def how_many(counts: dict[str, int], most: int) -> str:
+    """How many clips each set gave, in words."""
+    fewer = [f"{count} of {name}" for name, count in counts.items() if count < most]
+    return ", ".join([f"at most {most} a set", *fewer]) if fewer else f"{most} a set"
+
+
+def count_from(least: int) -> Callable[[str], int]:
+    """Reads a whole number of at least this."""
+
+    def count(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+        return int(text)
+
+    return count
+
+
 def write_docs(result: dict[str, Any], *, clips: int, frames: int) -> None:
     """Put the tables between the page's markers."""
     lines = []
     for kind, title in (
         ("stills", "Validation stills, each a single frame from the zero state:"),
-        ("clips", f"Made clips of the same stills ({clips} a set, {frames} frames each):"),
+        ("clips", f"Made clips of the same stills ({how_many(result['clip_counts'], clips)}; {frames} frames each):"),
     ):
         if not result[kind]:
             continue
@@ -230,19 +248,19 @@ def write_docs(result: dict[str, Any], *, clips: int, frames: int) -> None:
     print(f"wrote {PAGE}")
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Compare, print, and keep the numbers where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", type=Path, help="folders in the simple layout")
     parser.add_argument("--model", default="sam-lite", help="name of a preset or path of a checkpoint")
     parser.add_argument("--wheel", type=Path, help="the wheel of pyautoflip; else the installed package is looked for")
-    parser.add_argument("--pictures", type=int, help="only the first so many validation stills of each set")
-    parser.add_argument("--clips", type=int, default=30, help="made clips of each set; 0 for none")
-    parser.add_argument("--frames", type=int, default=8, help="frames of a made clip")
-    parser.add_argument("--timed", type=int, default=40, help="frames that are timed")
+    parser.add_argument("--pictures", type=count_from(1), help="only the first so many validation stills of each set")
+    parser.add_argument("--clips", type=count_from(0), default=30, help="made clips of each set; 0 for none")
+    parser.add_argument("--frames", type=count_from(1), default=8, help="frames of a made clip")
+    parser.add_argument("--timed", type=count_from(1), default=40, help="frames that are timed")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     parser.add_argument("--write-docs", action="store_true", help=f"write the tables into {PAGE.name}")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     with tempfile.TemporaryDirectory() as folder:
         try:
             unisal = Unisal(find_unisal(arguments.wheel, Path(folder)))
