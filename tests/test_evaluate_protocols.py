@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from layout_fixtures import density, make_dreyeve, write
 
 from vidsal.data.layouts import DATASETS
 from vidsal.errors import ConfigError
+from vidsal.evaluate import EvalOptions, EvaluationOptions, evaluate
 from vidsal.evaluate.protocols import (
     PROTOCOLS,
     Protocol,
@@ -130,6 +135,27 @@ def test_every_protocol_has_its_name_a_source_and_a_split_that_exists(name: str)
     assert rules.name == name and rules.source
     known = {split for layout in DATASETS.values() for split in layout.splits}
     assert rules.split is None or rules.split in known
+
+
+def test_the_rules_of_scout_say_which_frames_its_own_loader_leaves_out() -> None:
+    assert "first 16" in PROTOCOLS["scout"].differences and "every frame with a map" in PROTOCOLS["scout"].differences
+
+
+def test_dreyeves_rules_round_what_gain_is_measured_over_as_they_round_a_map(tmp_path: Path) -> None:
+    root = make_dreyeve(tmp_path / "set", frames=22, runs=(1, 38), unrolled=True)
+    for k in range(22):
+        write(tmp_path / "maps" / "38" / f"{k:06d}.png", np.maximum(density(k), 1))
+    wanted = EvaluationOptions(
+        protocol="dreyeve",
+        metrics="information_gain_mit,information_gain",
+        baselines="mean-density",
+        maps=tmp_path / "maps",
+        out=tmp_path / "out",
+    )
+    scores = evaluate("dreyeve", root, options=EvalOptions(evaluation=wanted)).summary.scores
+    assert scores["mean-density"]["information_gain_mit"].value == pytest.approx(0, abs=1e-9)
+    # The exact form divides by it: a rounded 0 would make infinity.
+    assert math.isfinite(scores["model"]["information_gain"].value)
 
 
 def test_vidsals_own_protocol_shows_the_usual_forms_side_by_side() -> None:

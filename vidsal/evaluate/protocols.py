@@ -76,8 +76,8 @@ class Protocol:
     own_recording_negatives: bool = False
     """Whether other sequences that were cut from the same recording, as the shots of a clip, lend negatives."""
     bits: int | None = None
-    """Grey levels, as bits, that a prediction is rounded to before it is scored, its highest value being the brightest;
-    None: none, floats are scored."""
+    """Grey levels, as bits, that a prediction is rounded to before it is scored, its highest value being the brightest,
+    and that the baseline of MIT's information gain is rounded to; None: none, floats are scored."""
     other_sizes: Literal["resize", "refuse"] = "resize"
     """What happens to maps of another size than the recorded density: resize (bilinear, or by area where they shrink),
     or refuse maps made elsewhere; a model's own maps are always enlarged."""
@@ -147,8 +147,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "dreyeve": Protocol(
         name="dreyeve",
         source="Palazzi et al. 2018 (DR(eye)VE), experiments/metrics: every 5th frame from the 16th on, 8-bit maps, "
-        "mean over a run, then over runs by their frames; information gain over the training mean, at every cell "
-        "where the recorded map is above 0",
+        "mean over a run, then over runs by their frames; information gain over the training mean, of 8 bits too, at "
+        "every cell where the recorded map is above 0",
         differences="information gain has MIT's epsilon instead of float32's; frames in missing_gt.txt are left out",
         split="test",
         first_frame=15,
@@ -161,10 +161,12 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "scout": Protocol(
         name="scout",
-        source="Kotseruba and Tsotsos 2024 (SCOUT), test.py and loss.py: every frame with a map, KL with float32's "
-        "epsilon, NSS weighed by the density instead of at fixations, mean over a run, then over runs",
-        differences="predictions are not blurred; U-turns and reversing, which are in SCOUT's vehicle tables, are "
-        "scored; the density's own lowest value is taken off for SIM",
+        source="Kotseruba and Tsotsos 2024 (SCOUT), test.py and loss.py: KL with float32's epsilon, NSS "
+        "weighed by the density instead of at fixations, mean over a run, then over runs",
+        differences="every frame with a map is scored, SCOUT's dataloader leaves out roughly the first 16 and the "
+        "last frames of a run in testing (it takes values[1:-17], the label 15 frames on); predictions are not "
+        "blurred; U-turns and reversing, which are in SCOUT's vehicle tables, are scored; the density's own lowest "
+        "value is taken off for SIM",
         split="test",
         leave_out_bad=False,
         averaging="sequences",

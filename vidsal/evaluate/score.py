@@ -341,6 +341,26 @@ class Judge:
             return np.asarray(CentrePrior().predict(np.zeros((1, *size, 3), np.uint8))[0], np.float32)
         return resize_map(mean, *size)
 
+    def _over_references(
+        self, metrics: list[str], name: str, size: tuple[int, int], count: int
+    ) -> list[tuple[list[str], Maps | None]]:
+        """The metrics in groups, each with what information gain is measured over, for `count` maps.
+
+        That is rounded as the maps are, but for the exact form: where it is 0, that would be infinite.
+        """
+        gains = [metric for metric in metrics if "baseline" in METRICS[metric].needs]
+        if not gains:
+            return [(metrics, None)]
+        own = self._reference(name, size)
+        exact = [metric for metric in gains if metric == "information_gain" and self.protocol.bits is not None]
+        rest = [metric for metric in metrics if metric not in exact]
+        pairs = [(rest, quantise(own, self.protocol.bits)), (exact, own)]
+        return [
+            (group, Maps(torch.from_numpy(one).expand(count, -1, -1).contiguous(), name="baseline"))
+            for group, one in pairs
+            if group
+        ]
+
     def _fitted(self, values: _Map, size: tuple[int, int], name: str) -> _Map:
         if not np.isfinite(values).all() or values.min() < 0:
             raise DatasetError(
@@ -366,19 +386,18 @@ class Judge:
         metrics = self._possible(density is not None, cells is not None, first.pool is not None)
         seeds = [item.seed for item in items]
         negatives = self._negatives([item.pool for item in items], height, width) if first.pool is not None else None
-        baseline = None
-        if any("baseline" in METRICS[metric].needs for metric in metrics):
-            one = torch.from_numpy(self._reference(name, first.size))
-            baseline = Maps(one.expand(len(items), -1, -1).contiguous(), name="baseline")
+        groups = self._over_references(metrics, name, first.size, len(items))
         ordinals = [item.ordinal for item in items]
         unfixated = self.protocol.nss_without_fixations
         for source in self.sources:
             if source == INTER_OBSERVER or not all(source in item.maps for item in items):
                 continue
             maps = _stacked([item.maps[source] for item in items])
-            meter = ScoreMeter(metrics)
-            meter.update(maps, density, cells, baseline=baseline, negatives=negatives, seed=seeds)
-            scores = meter.scores()
+            scores: dict[str, list[float]] = {}
+            for group, baseline in groups:
+                meter = ScoreMeter(group)
+                meter.update(maps, density, cells, baseline=baseline, negatives=negatives, seed=seeds)
+                scores |= meter.scores()
             if unfixated is not None and "nss" in scores and cells is not None:
                 empty = (cells.total == 0).tolist()
                 scores["nss"] = [unfixated if none else one for none, one in zip(empty, scores["nss"], strict=True)]
@@ -400,25 +419,21 @@ class Judge:
         others, points, weights = left
         count = len(weights)
         cells = FixatedCells.from_points(points, height=item.size[0], width=item.size[1])
-        baseline = None
-        if any("baseline" in METRICS[metric].needs for metric in metrics):
-            one = torch.from_numpy(self._reference(name, item.size))
-            baseline = one.expand(count, -1, -1).contiguous()
-        meter = ScoreMeter(metrics)
-        meter.update(
-            torch.from_numpy(np.stack([quantise(each, self.protocol.bits) for each in others])),
-            None,
-            cells,
-            baseline=baseline,
-            negatives=None if item.pool is None else self._negatives([item.pool] * count, *item.size),
-            seed=[zlib.crc32(f"{item.seed}/{viewer}".encode()) for viewer in range(count)],
-        )
         means = {}
-        for metric, scores in meter.scores().items():
-            defined = ~np.isnan(scores)
-            means[metric] = (
-                [float(np.average(np.array(scores)[defined], weights=weights[defined]))] if defined.any() else [np.nan]
+        for group, baseline in self._over_references(metrics, name, item.size, count):
+            meter = ScoreMeter(group)
+            meter.update(
+                torch.from_numpy(np.stack([quantise(each, self.protocol.bits) for each in others])),
+                None,
+                cells,
+                baseline=baseline,
+                negatives=None if item.pool is None else self._negatives([item.pool] * count, *item.size),
+                seed=[zlib.crc32(f"{item.seed}/{viewer}".encode()) for viewer in range(count)],
             )
+            for metric, scores in meter.scores().items():
+                defined = ~np.isnan(scores)
+                known = np.array(scores)[defined]
+                means[metric] = [float(np.average(known, weights=weights[defined]))] if defined.any() else [np.nan]
         collected.add(INTER_OBSERVER, [item.ordinal], means)
 
     def _fixated(self, items: Sequence[_Item]) -> FixatedCells | None:
