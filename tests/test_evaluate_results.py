@@ -70,7 +70,11 @@ def test_each_average_is_the_one_worked_out_by_hand(averaging: Any, expected: fl
     assert one.value == pytest.approx(expected)
     assert one.over_frames == pytest.approx(2.1 / 4) and one.over_sequences == pytest.approx(0.65)
     assert (one.frames, one.sequences) == (4, 2)
-    assert by_sequence["long"] == {"frames": 4, "scores": {"cc": (pytest.approx(0.4), 3)}}
+    assert by_sequence["long"] == {
+        "frames": 4,
+        "scores": {"cc": (pytest.approx(0.4), 3)},
+        "zero_mass": (0.0, 4),
+    }
 
 
 def test_a_sequence_in_which_nothing_is_defined_has_no_say() -> None:
@@ -123,10 +127,11 @@ def test_one_sequence_has_no_interval() -> None:
     assert all(math.isnan(end) for end in interval(np.array([NAN, NAN, 1.0])))
 
 
-def test_frames_with_gaze_where_the_map_is_zero_are_counted() -> None:
+def test_frames_with_density_where_the_map_is_zero_are_counted() -> None:
     touched = dataclasses.replace(LONG, zero_mass=np.array([[0.0, 0.3, NAN, 0.01]]))
-    _, zero, _ = summarise([touched, SHORT], averaging="frames", draws=10, seed=0)
+    _, zero, by_sequence = summarise([touched, SHORT], averaging="frames", draws=10, seed=0)
     assert zero == {"model": pytest.approx(2 / 5)}
+    assert by_sequence["long"]["zero_mass"] == (pytest.approx(0.31 / 3), 3)
 
 
 def test_scores_of_the_wrong_shape_are_refused() -> None:
@@ -147,6 +152,8 @@ def test_scenarios_are_averaged_over_their_own_sequences(tmp_path: Path) -> None
 
 # Two results.
 
+DATA = {"name": "simple", "split": "val", "root": "sets/a", "options": {}, "sequences": 2, "published": None}
+
 
 def result(values: dict[str, list[float]], *, metric: str = "cc", **changed: Any) -> Summary:
     sequences = [sequence(name, each, metric=metric) for name, each in values.items()]
@@ -157,7 +164,7 @@ def result(values: dict[str, list[float]], *, metric: str = "cc", **changed: Any
         "version": "1",
         "commit": "",
         "key": "k",
-        "dataset": {"name": "simple", "split": "val", "root": "a", "options": {}, "sequences": 2, "published": None},
+        "dataset": DATA,
         "protocol": protocol | changed.pop("protocol", {}),
         "source": {"kind": "model", "name": "m"},
         "baselines": {},
@@ -234,9 +241,10 @@ def test_undefined_and_infinite_sequences_are_left_out_of_the_pairs() -> None:
     [
         ({"protocol": {"bits": 8}}, "protocol, bits: None against 8"),
         ({"protocol": {"name": "dhf1k"}}, "protocol, name: vidsal against dhf1k"),
-        ({"dataset": {"name": "osie", "split": "val", "options": {}}}, "data set, name: simple against osie"),
-        ({"dataset": {"name": "simple", "split": "all", "options": {}}}, "data set, split: val against all"),
-        ({"dataset": {"name": "simple", "split": "val", "options": {"condition": "d"}}}, "data set, options"),
+        ({"dataset": DATA | {"name": "osie"}}, "data set, name: simple against osie"),
+        ({"dataset": DATA | {"split": "all"}}, "data set, split: val against all"),
+        ({"dataset": DATA | {"options": {"condition": "d"}}}, "data set, options"),
+        ({"dataset": DATA | {"root": "sets/b"}}, "data set, folder: a against b"),
     ],
 )
 def test_results_of_different_rules_are_refused_unless_forced(changed: dict[str, Any], told: str) -> None:
@@ -250,8 +258,41 @@ def test_results_of_different_rules_are_refused_unless_forced(changed: dict[str,
 
 def test_where_the_folder_lies_and_which_metrics_were_asked_for_are_no_rules() -> None:
     other = result(SECOND, protocol={"metrics": ["cc", "nss"], "source": "y"})
-    moved = dataclasses.replace(other, dataset={**other.dataset, "root": "elsewhere", "sequences": 9})
+    moved = dataclasses.replace(other, dataset=DATA | {"root": "elsewhere/a", "sequences": 9})
     assert differing_rules(result(FIRST), moved) == []
+
+
+def test_only_the_folder_of_a_simple_set_is_a_rule() -> None:
+    one, other = (result(FIRST, dataset=DATA | {"name": "osie", "root": root}) for root in ("x/osie", "y/copy"))
+    assert differing_rules(one, other) == []
+
+
+def test_folders_are_named_where_they_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    here = result(FIRST, dataset=DATA | {"root": "."})
+    assert printed(here)[0].startswith("m on simple, mine (val): ")
+    write_summary(tmp_path / "new.json", here)
+    # A result of an earlier version: no folder, no zero_mass.
+    values = json.loads((tmp_path / "new.json").read_text())
+    del values["dataset"]["folder"]
+    for one in values["by_sequence"].values():
+        del one["zero_mass"]
+    (tmp_path / "old.json").write_text(json.dumps(values))
+    monkeypatch.chdir(tmp_path)
+    assert "folder: a against mine" in differing_rules(result(FIRST), read_summary("new.json"))[0]
+    old = read_summary("old.json")
+    assert differing_rules(result(FIRST), old) == [] and compare(old, result(SECOND)).first == "m on simple (val)"
+    assert compare(result(FIRST), old).first == "m on simple, a (val)"
+
+
+@pytest.mark.parametrize(("metrics", "rules"), [(("cc", "information_gain"), 0), (("information_gain",) * 2, 1)])
+def test_what_gain_is_measured_over_is_a_rule_only_if_both_have_a_gain(metrics: tuple[str, str], rules: int) -> None:
+    one, other = (
+        result(FIRST, metric=metric, protocol={"information_gain_over": over})
+        for metric, over in zip(metrics, ("not used", "the mean"), strict=True)
+    )
+    assert len(differing_rules(one, other)) == rules
 
 
 def test_results_that_share_nothing_are_refused() -> None:
@@ -280,7 +321,13 @@ def test_a_summary_survives_being_written_and_read(tmp_path: Path) -> None:
 
 def printed(one: Summary) -> list[str]:
     rules = dataclasses.asdict(find_protocol("vidsal"))
-    rules |= {"draws": 9, "resolution": "r", "information_gain_over": "o", "epsilons": {}}
+    rules |= {
+        "averaging": one.protocol["averaging"],
+        "draws": 9,
+        "resolution": "r",
+        "information_gain_over": "o",
+        "epsilons": {},
+    }
     return format_summary(dataclasses.replace(one, protocol=rules)).splitlines()
 
 
@@ -291,6 +338,62 @@ def test_the_sign_of_what_is_better_never_touches_the_number(metric: str) -> Non
     assert row.split()[-2:] == [sign, "0.000"]
     compared = format_comparison(compare(result(FIRST, metric=metric), result(SECOND, metric=metric))).splitlines()
     assert any(line.startswith(f"{title} {sign}  ") for line in compared)
+
+
+def of_sources(scores: dict[str, list[list[list[float]]]], metrics: tuple[str, ...], **changed: Any) -> Summary:
+    """A summary of sequences of (S, F, M) scores, the sources being "model" and "shuffled"."""
+    sequences = []
+    for name, values in scores.items():
+        array = np.array(values, np.float64)
+        count = array.shape[1]
+        sources = ("model", "shuffled")[: len(array)]
+        one = sequence(name, [0.0] * count)
+        zeros = np.zeros(array.shape[:2])
+        sequences.append(dataclasses.replace(one, metrics=metrics, sources=sources, scores=array, zero_mass=zeros))
+    means, zero, by_sequence = summarise(sequences, averaging="sequences", draws=9, seed=0)
+    facts = {"scores": means, "zero_frames": zero, "by_sequence": by_sequence, "sequences": len(sequences)}
+    frames = sum(len(each.index) for each in sequences)
+    return dataclasses.replace(result(FIRST), frames=frames, **facts, **changed)
+
+
+def test_metrics_and_baselines_from_fewer_frames_are_told_with_their_counts() -> None:
+    full = [[0.5, 0.5, NAN], [0.5, 0.5, NAN]]
+    blind = [[0.5, NAN, NAN], [0.5, NAN, NAN]]
+    nothing = [[NAN] * 3] * 2
+    some = printed(of_sources({"a": [full, full], "b": [blind, nothing]}, ("cc", "nss", "kl")))
+    fewer = [line for line in some if line.startswith("on fewer")]
+    assert fewer == [
+        "on fewer frames: nss from 1 sequence, 2 frames",
+        "on fewer frames, shuffled: cc from 1 sequence, 2 frames",
+    ]
+    # What is missing altogether is told elsewhere.
+    assert any(line.startswith("not there: kl") for line in some)
+    whole = printed(of_sources({"a": [full, nothing], "b": [full, nothing]}, ("cc", "nss", "kl")))
+    assert not any(line.startswith("on fewer") for line in whole)
+
+
+def test_the_other_mean_stands_beside_the_protocols_where_it_differs() -> None:
+    lines = printed(result(FIRST | {"a": [0.1, 0.3, 0.5]}))
+    row = next(line for line in lines if line.startswith("CC"))
+    assert "over frames" in lines[2] and "over sequences" not in lines[2]
+    assert row.split()[2] == "0.475" and row.split()[-1] == f"{(0.1 + 0.3 + 0.5 + 0.5 + 0.4 + 0.7) / 6:.3f}"
+    runs = printed(result(FIRST | {"a": [0.1, 0.3, 0.5]}, averaging="sequences-by-frames"))
+    assert runs[2].split()[1:5] == ["over", "frames", "over", "sequences"]
+    even = printed(result({"a": [0.1, 0.2], "b": [0.3, 0.4]}))
+    assert "over frames" not in even[2] and any("over frames they are the same" in line for line in even)
+
+
+@pytest.mark.parametrize(("mass", "told"), [(0.0005, False), (0.2, True)])
+def test_zeros_of_the_map_are_told_where_the_density_there_matters(mass: float, told: bool) -> None:
+    one = dataclasses.replace(LONG, zero_mass=np.array([[mass, mass, NAN, 0.0]]))
+    scores, zero, by_sequence = summarise([one], averaging="sequences", draws=9, seed=0)
+    lines = printed(dataclasses.replace(result(FIRST), scores=scores, zero_frames=zero, by_sequence=by_sequence))
+    share = [line for line in lines if line.startswith("the map is 0")]
+    expected = (
+        "the map is 0 where the recorded density is not in 50.0% of the frames; "
+        "13.3% of that density lies there in the mean"
+    )
+    assert share == [expected] * told
 
 
 def test_the_protocol_is_named_once() -> None:

@@ -14,7 +14,17 @@ import numpy.typing as npt
 
 from vidsal.errors import ConfigError
 from vidsal.evaluate.protocols import Averaging
-from vidsal.evaluate.results import TITLE_WIDTH, Summary, count_of, interval, parts_of, read_summary, resamples
+from vidsal.evaluate.results import (
+    TITLE_WIDTH,
+    Summary,
+    count_of,
+    describe_dataset,
+    folder_of,
+    interval,
+    parts_of,
+    read_summary,
+    resamples,
+)
 from vidsal.metrics import METRICS
 
 __all__ = ["Comparison", "Difference", "compare", "differing_rules", "format_comparison", "paired_difference"]
@@ -81,15 +91,27 @@ class Comparison:
 def differing_rules(first: Summary, second: Summary) -> list[str]:
     """What keeps two results from being compared, a sentence each."""
     found = []
+    shared = set(first.scores["model"]) & set(second.scores["model"])
+    no_rules = set(_NO_RULES)
+    if not any("baseline" in METRICS[metric].needs for metric in shared if metric in METRICS):
+        no_rules.add("information_gain_over")
     for what, one, other in (
         ("data set", first.dataset, second.dataset),
         ("protocol", first.protocol, second.protocol),
     ):
-        keys = ("name", "split", "options") if what == "data set" else sorted({*one, *other} - _NO_RULES)
+        keys = ("name", "split", "options") if what == "data set" else sorted({*one, *other} - no_rules)
         for key in keys:
             if one.get(key) != other.get(key):
                 found.append(f"{what}, {key}: {_short(one.get(key))} against {_short(other.get(key))}")
+        if what == "data set" and one.get("name") == other.get("name") == _NAMED_BY_FOLDER:
+            folders = folder_of(one), folder_of(other)
+            if all(folders) and folders[0] != folders[1]:
+                found.append(f"{what}, folder: {folders[0]} against {folders[1]}")
     return found
+
+
+_NAMED_BY_FOLDER = "simple"
+"""The layout that any data may be in: only its folder's name tells which they are."""
 
 
 _NO_RULES = {"source", "differences", "draws", "metrics", "resolution"}
@@ -217,7 +239,7 @@ def paired_difference(
 
 
 def _title(summary: Summary) -> str:
-    return f"{summary.source['name']} on {summary.dataset['name']} ({summary.dataset['split']})"
+    return f"{summary.source['name']} on {describe_dataset(summary.dataset)}"
 
 
 def format_comparison(comparison: Comparison) -> str:

@@ -30,9 +30,11 @@ __all__ = [
     "Summary",
     "TableFormat",
     "count_of",
+    "describe_dataset",
     "describe_frames",
     "describe_protocol",
     "estimates",
+    "folder_of",
     "format_summary",
     "interval",
     "parts_of",
@@ -304,7 +306,8 @@ class Summary:
     """Of everything that the scores depend on: a hash of what was asked for, a dash, a hash of what the references are
     made of."""
     dataset: dict[str, Any]
-    """name, root, split, options, sequences (found), published (None: not known)."""
+    """name, root, split, options, sequences (found), published (None: not known), folder (last part of root; empty: not
+    known)."""
     protocol: dict[str, Any]
     """The rules, see `describe_protocol`."""
     source: dict[str, Any]
@@ -326,11 +329,44 @@ class Summary:
     zero_frames: dict[str, float]
     """Source to the share of frames in which some recorded density lies where the map is exactly 0."""
     by_sequence: dict[str, dict[str, Any]]
-    """Name to {"frames": scored, "scores": {metric: [mean, frames where defined]}} of the source "model"."""
+    """Name to {"frames": scored, "scores": {metric: [mean, frames where defined]}, "zero_mass": [mean, frames with a
+    density]} of the source "model"; results of earlier versions have no zero_mass."""
     messages: tuple[str, ...] = ()
     """Sentences for a person."""
     partial: tuple[str, ...] = ()
     """Sequences that were scored only in part: frames are missing from their files."""
+
+    def __post_init__(self) -> None:
+        # A path like "." has a name only as long as the working folder is known.
+        folder = folder_of(self.dataset)
+        if not folder and "folder" not in self.dataset:
+            folder = Path(self.dataset["root"]).resolve().name
+        object.__setattr__(self, "dataset", {**self.dataset, "folder": folder})
+
+
+def folder_of(dataset: Mapping[str, Any]) -> str:
+    """The name of a data set's folder; empty where a summary does not tell.
+
+    Example:
+        >>> folder_of({"root": "sets/osie"}), folder_of({"root": "..", "folder": "osie"}), folder_of({"root": ".."})
+        ('osie', 'osie', '')
+    """
+    name = Path(dataset.get("root", "")).name
+    return str(dataset.get("folder", "" if name == ".." else name))
+
+
+def describe_dataset(dataset: Mapping[str, Any]) -> str:
+    """Layout, folder and split.
+
+    Example:
+        >>> describe_dataset({"name": "simple", "root": "sets/osie", "split": "val"})
+        'simple, osie (val)'
+        >>> describe_dataset({"name": "dhf1k", "root": "DHF1K", "split": "val"})
+        'dhf1k (val)'
+    """
+    folder = folder_of(dataset)
+    told = f", {folder}" if folder and folder.casefold() != dataset["name"].casefold() else ""
+    return f"{dataset['name']}{told} ({dataset['split']})"
 
 
 def describe_protocol(protocol: Mapping[str, Any]) -> list[str]:
@@ -390,8 +426,9 @@ def write_summary(path: Path, summary: Summary) -> None:
     values["zero_frames"] = {source: _number(share) for source, share in summary.zero_frames.items()}
     values["by_sequence"] = {
         name: {
-            "frames": one["frames"],
+            **one,
             "scores": {metric: [_number(mean), count] for metric, (mean, count) in one["scores"].items()},
+            **{key: [_number(one[key][0]), one[key][1]] for key in ("zero_mass",) if key in one},
         }
         for name, one in summary.by_sequence.items()
     }
@@ -438,6 +475,10 @@ def read_summary(path: str | Path) -> Summary:
         values["zero_frames"] = {source: _value(share) for source, share in values["zero_frames"].items()}
         for one in values["by_sequence"].values():
             one["scores"] = {metric: (_value(mean), count) for metric, (mean, count) in one["scores"].items()}
+            if "zero_mass" in one:
+                one["zero_mass"] = _value(one["zero_mass"][0]), one["zero_mass"][1]
+        # Of earlier versions, perhaps from another working folder.
+        values["dataset"].setdefault("folder", folder_of(values["dataset"]))
         values["messages"] = tuple(values["messages"])
         values["partial"] = tuple(values.get("partial", ()))
         return Summary(**values)
@@ -497,6 +538,7 @@ def summarise(
         by_sequence[each.name] = {
             "frames": len(each.index),
             "scores": {metric: (float(means[m]), int(sums.counts[0, m, n])) for m, metric in enumerate(metrics)},
+            "zero_mass": (*_means(each.zero_mass[0, :, None]), int((~np.isnan(each.zero_mass[0])).sum())),
         }
     return scores, zero, by_sequence
 
@@ -638,13 +680,22 @@ def format_summary(summary: Summary) -> str:
         if source == "model" or any(one.frames for one in metrics.values())
     ]
     widths = [max(8, len(source)) for source in sources[1:]]
-    head = f"{'':<{TITLE_WIDTH}}{'model':<26}" + "  ".join(
-        f"{name:>{width}}" for name, width in zip(sources[1:], widths, strict=True)
+    own_averaging = summary.protocol["averaging"]
+    means: tuple[Averaging, ...] = ("frames", "sequences")
+    others_of_model = [kind for kind in means if kind != own_averaging]
+    # Of sequences that are as long as each other all means are the same.
+    same = all(
+        _shown(getattr(one, f"over_{kind}")) == _shown(one.value)
+        for one in summary.scores["model"].values()
+        for kind in others_of_model
     )
+    more = [] if same else others_of_model
+    head = f"{'':<{TITLE_WIDTH}}{'model':<26}" + "".join(f"{f'over {kind}':<16}" for kind in more)
+    head += "  ".join(f"{name:>{width}}" for name, width in zip(sources[1:], widths, strict=True))
     of = summary.sequences + len(summary.skipped) + summary.too_short
     scored = f"{summary.sequences} of " if summary.sequences < of else ""
     lines = [
-        f"{summary.source['name']} on {summary.dataset['name']} ({summary.dataset['split']}): "
+        f"{summary.source['name']} on {describe_dataset(summary.dataset)}: "
         f"{scored}{count_of(of, 'sequence')}, {count_of(summary.frames, 'frame')}",
         "",
         head.rstrip(),
@@ -655,15 +706,27 @@ def format_summary(summary: Summary) -> str:
         arrow = "+" if METRICS[metric].better == "higher" else "-"
         others = [summary.scores[source][metric].value for source in sources[1:]]
         cells = "  ".join(f"{_shown(value):>{width}}" for value, width in zip(others, widths, strict=True))
-        lines.append(
-            f"{METRICS[metric].title + ' ' + arrow:<{TITLE_WIDTH}}{_shown(own.value) + span:<26}{cells}".rstrip()
-        )
+        again = "".join(f"{_shown(getattr(own, f'over_{kind}')):<16}" for kind in more)
+        title = f"{METRICS[metric].title} {arrow}"
+        lines.append(f"{title:<{TITLE_WIDTH}}{_shown(own.value) + span:<26}{again}{cells}".rstrip())
     lines += ["", "+ higher is better, - lower; in brackets the 95 % interval over sequences"]
+    if more:
+        shown = " and ".join(f'"over {kind}"' for kind in more)
+        lines.append(f"means over {own_averaging}; under {shown} stands the model's mean over those instead")
+    else:
+        lines.append(
+            f"means over {own_averaging}; over {' and '.join(others_of_model)} they are the same for the model"
+        )
     undefined = [metric for metric, one in summary.scores["model"].items() if not one.frames]
     if undefined:
         lines.append(f"not there: {', '.join(undefined)} (the data have no fixations or no density)")
-    if summary.zero_frames.get("model"):
-        lines.append(f"the map is 0 where somebody looked in {summary.zero_frames['model']:.1%} of the frames")
+    lines += _fewer(summary, sources)
+    lost = _zero_mass(summary)
+    if lost > _ZERO_MASS_TOLD:
+        lines.append(
+            f"the map is 0 where the recorded density is not in {summary.zero_frames['model']:.1%} of the frames; "
+            f"{lost:.1%} of that density lies there in the mean"
+        )
     lines += describe_protocol(summary.protocol)
     lines += [f"{name}: {what}" for name, what in summary.baselines.items()]
     if summary.left_out:
@@ -678,6 +741,38 @@ def format_summary(summary: Summary) -> str:
         lines.append(f"SKIPPED: {count_of(len(summary.skipped), 'sequence')} could not be scored: {which}: {reason}")
     lines.append(f"vidsal {summary.version}" + (f", commit {summary.commit}" if summary.commit else ""))
     return "\n".join(lines)
+
+
+_ZERO_MASS_TOLD = 0.001
+"""Mean share of the recorded density where the map is 0 that is told; the tails of maps of 8 bits have less."""
+
+
+def _zero_mass(summary: Summary) -> float:
+    """Mean share of the recorded density that lies where the model's map is 0, over the frames with a density."""
+    pairs = [one["zero_mass"] for one in summary.by_sequence.values() if "zero_mass" in one]
+    frames = sum(count for _, count in pairs)
+    return sum(mean * count for mean, count in pairs if count) / frames if frames else 0.0
+
+
+def _fewer(summary: Summary, sources: Sequence[str]) -> list[str]:
+    """Which metrics rest on fewer sequences or frames than the whole, or a baseline's than the model's."""
+    lines = []
+    for source in sources:
+        there = {metric: one for metric, one in summary.scores[source].items() if one.frames}
+        groups: dict[tuple[int, int], list[str]] = {}
+        for metric, one in there.items():
+            model = summary.scores["model"][metric]
+            whole = (summary.sequences, summary.frames) if source == "model" else (model.sequences, model.frames)
+            if one.sequences < whole[0] or one.frames < whole[1]:
+                groups.setdefault((one.sequences, one.frames), []).append(metric)
+        told = [
+            f"{'all metrics' if len(metrics) == len(there) else ', '.join(metrics)} from "
+            f"{count_of(sequences, 'sequence')}, {count_of(frames, 'frame')}"
+            for (sequences, frames), metrics in groups.items()
+        ]
+        if told:
+            lines.append(f"on fewer frames{'' if source == 'model' else f', {source}'}: {'; '.join(told)}")
+    return lines
 
 
 def count_of(number: int, noun: str) -> str:
