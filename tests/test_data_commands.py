@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -146,6 +147,12 @@ def notes_on(root: Path, capsys: pytest.CaptureFixture[str], *, status: int = 0)
     return notes
 
 
+def drop(root: Path, kind: str) -> None:
+    """Takes one half of a set in the simple layout away."""
+    (root / ("fixations.csv" if kind == "image" else "video_fixations.csv")).unlink()
+    shutil.rmtree(root / f"{kind}s")
+
+
 def test_a_fixation_beside_its_picture_is_told(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert notes_on(own, capsys) == [
         "fixations.csv: rows beside their picture: 1 of 21; without a place (x or y empty or NaN): 0; they do not count"
@@ -154,12 +161,13 @@ def test_a_fixation_beside_its_picture_is_told(own: Path, capsys: pytest.Capture
 
 def test_what_is_lost_of_stills_is_told_with_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = made.make_simple(tmp_path)
-    (root / "video_fixations.csv").unlink()
+    drop(root, "video")
     rows = [f"{k}.png,{2 * made.WIDTH},{2 * made.HEIGHT},5,5" for k in range(2)]
     rows += [f"2.png,{made.HEIGHT},{made.WIDTH},5,5", "2.png,48,64,,7", "2.png,48,64,nan,7"]
     rows += [f"gone{k:02d}.png,{made.WIDTH},{made.HEIGHT},{made.WIDTH},5" for k in range(12)]
     (root / "fixations.csv").write_text("\n".join(["image,width,height,x,y", *rows]))
-    lost, names, shape = notes_on(root, capsys)
+    lost, names, shape, unnamed = notes_on(root, capsys)
+    assert "no row for 7 of 10 pictures in images/" in unnamed
     assert "beside their picture: 12 of 17; without a place (x or y empty or NaN): 2;" in lost
     assert "every row is lost of 12 of 15 pictures: gone00.png, gone01.png, " in names
     assert names.endswith("gone09.png and 2 more")
@@ -170,7 +178,7 @@ def test_what_is_lost_of_stills_is_told_with_their_names(tmp_path: Path, capsys:
 
 def test_what_is_lost_of_videos_is_told_with_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = made.make_simple(tmp_path)
-    (root / "fixations.csv").unlink()
+    drop(root, "image")
     size = f"{made.WIDTH},{made.HEIGHT}"
     rows = [f"one.mp4,{size},5,5,{start}" for start in ("-0.1,", "-0.1,150", "0,", "0.31,", "0.33,", "5,")]
     rows += [f"one.mp4,{size},-5,5,0,", f"two.mp4,{size},5,5,310.5,", f"two.mp4,{size},NA,5,0,"]
@@ -187,9 +195,24 @@ def test_what_is_lost_of_videos_is_told_with_their_names(tmp_path: Path, capsys:
     assert len(notes_on(root, capsys, status=1)) == 2  # of what cannot be read nothing is said but that
 
 
+def test_what_no_row_speaks_of_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = made.make_simple(tmp_path)
+    for name in ("more/a.png", "b.PNG", ".hidden.png"):
+        made.write(root / "images" / name, made.picture(3))
+    (root / "images" / "notes.txt").write_text("mine")
+    (root / "video_fixations.csv").unlink()
+    _, unnamed, left = notes_on(root, capsys)
+    assert unnamed == "fixations.csv: no row for 2 of 12 pictures in images/, which are left out: more/a.png, b.PNG"
+    assert left == "videos/ holds 2 videos, but there is no video_fixations.csv (or .csv.gz): left out"
+    facts = [check_dataset(open_dataset("simple", root, split=split)) for split in ("train", "val")]
+    assert sum(note.count("b.PNG") for one in facts for note in one.notes) == 1
+    of_task = check_dataset(open_dataset("simple", root, condition="task")).notes[0]
+    assert of_task.startswith("fixations.csv: no row with condition task for 7 of 12 pictures in images/, ")
+
+
 def test_a_video_cut_short_is_told_by_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = made.make_simple(tmp_path)
-    (root / "fixations.csv").unlink()
+    drop(root, "image")
     whole = make_video(tmp_path / "whole.mkv", width=made.WIDTH, height=made.HEIGHT, frames=60, rate=25)
     truncate(whole, 0.5).replace(root / "videos" / "one.mp4")
     assert status_of("data", "check", "simple", root, "-q", "--full", "--json") == 0
@@ -207,7 +230,9 @@ def test_the_shape_of_a_turned_photo_is_the_upright_one(tmp_path: Path, capsys: 
 
 def test_shares_instead_of_pixels_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = made.make_simple(tmp_path)
-    (root / "video_fixations.csv").unlink()
+    drop(root, "video")
+    for k in range(5, 10):
+        (root / "images" / f"{k}.png").unlink()
     rows = [f"{k}.png,{made.WIDTH},{made.HEIGHT},0.{k},1.0" for k in range(5)]
     (root / "fixations.csv").write_text("\n".join(["image,width,height,x,y", *rows]))
     (note,) = notes_on(root, capsys)

@@ -703,6 +703,13 @@ def test_osie_is_read_from_its_one_file(tmp_path: Path, inner: str) -> None:
     holds_stills(open_dataset("osie", root), {"1001": 1001, "1002": 1002, "1010": 1010}, [0, 1], slack=1)
 
 
+def test_a_picture_of_osie_that_its_file_names_is_missed(tmp_path: Path) -> None:
+    root = make_osie(tmp_path)
+    (root / "data/stimuli/1002.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"1 of the 3 pictures of fixations\.mat are missing, .* 1002\.jpg;"):
+        open_dataset("osie", root).sequences[0].check()
+
+
 def test_the_density_of_a_set_of_points_is_as_wide_as_asked(tmp_path: Path) -> None:
     make_osie(tmp_path)
     widths = {}

@@ -34,6 +34,7 @@ from vidsal.data.layouts.contract import Dataset, Fixations, Layout, Sequence, S
 from vidsal.data.layouts.stills import still
 from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.decode import VideoInfo
+from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
 from vidsal.errors import ConfigError, DatasetError
 
 __all__ = ["SIMPLE", "SimpleOptions"]
@@ -160,8 +161,46 @@ def _duration(info: VideoInfo) -> float:
     return float(info.frame_count / info.rate) if info.frame_count and info.rate else math.inf
 
 
-def _remarks(found: tuple[_Part, ...], sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
-    return tuple(text for part in found for text in part.remarks(sizes))
+@dataclass(frozen=True, eq=False)
+class _Remarks:
+    """What is lost of the tables, and the pictures and videos that no row speaks of; see `Dataset.remarks`."""
+
+    root: Path
+    split: str
+    found: tuple[_Part, ...]
+    named: Mapping[str, frozenset[str]]
+    """Names that the table of each kind has, in every split; without a table there is no entry."""
+    chosen: str
+
+    def __call__(self, sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
+        """See `Dataset.remarks`."""
+        return (*(text for part in self.found for text in part.remarks(sizes)), *self._unnamed())
+
+    def _unnamed(self) -> Iterator[str]:
+        for kind, (table, what, suffixes) in _KINDS.items():
+            folder = self.root / f"{kind}s"
+            there = [file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in suffixes]
+            there = [file for file in there if not any(part.startswith(".") for part in file.parts)]
+            names = [file.as_posix() for file in sorted(there, key=natural_order)]
+            if kind not in self.named:
+                if names:
+                    yield f"{kind}s/ holds {len(names):,} {what}s, but there is no {table}.csv (or .csv.gz): left out"
+                continue
+            set_name = self.root.resolve().name
+            own = {name for name in names if self.split in ("all", "val" if is_validation(set_name, name) else "train")}
+            lonely = [name for name in names if name in own - self.named[kind]]
+            if lonely:
+                yield (
+                    f"{table}.csv: no row{self.chosen} for {len(lonely):,} of {len(own):,} {what}s in {kind}s/, which "
+                    f"are left out: {_some(lonely)}"
+                )
+
+
+_KINDS = {
+    "image": ("fixations", "picture", IMAGE_SUFFIXES),
+    "video": ("video_fixations", "video", frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".ts"})),
+}
+"""Table, word and endings of what lies in `images/` and in `videos/`."""
 
 
 def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
@@ -175,13 +214,16 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     sequences: list[Sequence] = []
     counts = {"train": 0, "val": 0}
     found = []
+    named: dict[str, frozenset[str]] = {}
     tables: tuple[tuple[Path | None, Literal["image", "video"]], ...] = ((stills, "image"), (videos, "video"))
     for table, kind in tables:
         if table is None:
             continue
         part = _Part(table, kind)
         found.append(part)
-        for name, record in sorted(_read(table, kind, options.condition).items()):
+        records = _read(table, kind, options.condition)
+        named[kind] = frozenset(records)
+        for name, record in sorted(records.items()):
             own = "val" if is_validation(set_name, name) else "train"
             fixations = record.fixations()
             counts[own] += len(fixations.points) > 0
@@ -199,10 +241,10 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
             else:
                 part.videos[name] = VideoPictures(path)
                 sequences.append(_video(part.videos[name], name, own, record, sigma))
+    chosen = f" with condition {options.condition}" if options.condition is not None else ""
     if not sequences:
-        chosen = f" with condition {options.condition}" if options.condition is not None else ""
         raise DatasetError(f"{root}: {_why_none(found, split, chosen, counts)}")
-    return Dataset("simple", root, split, tuple(sequences), remarks=partial(_remarks, tuple(found)))
+    return Dataset("simple", root, split, tuple(sequences), remarks=_Remarks(root, split, tuple(found), named, chosen))
 
 
 def _why_none(found: list[_Part], split: str, chosen: str, counts: dict[str, int]) -> str:

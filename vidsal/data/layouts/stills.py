@@ -350,7 +350,17 @@ def _open_osie(root: Path, split: str, options: PointsOptions) -> Dataset:
         cells = load_mat(table, "fixations").ravel()
         return {_text(_field(cell, "img", table)): cell for cell in cells}
 
+    @cache
+    def missing() -> tuple[str, ...]:
+        there = {picture.name for picture in pictures}
+        return tuple(name for name in records() if name not in there)
+
     def load(picture: Path) -> Fixations:
+        if missing():
+            raise DatasetError(
+                f"{base / 'stimuli'}: {len(missing())} of the {len(records())} pictures of {table.name} are missing, "
+                f"the first is {missing()[0]}; copy or unpack it again"
+            )
         if picture.name not in records():
             raise DatasetError(f"{table} has {len(records())} pictures, but not {picture.name}; copy it again")
         viewers = np.asarray(_field(records()[picture.name], "subjects", table)).ravel()
