@@ -247,6 +247,8 @@ def test_short_shots_of_hollywood_can_be_left_out(tmp_path: Path) -> None:
     dataset = open_dataset("hollywood2", make_hollywood(tmp_path), split="test", shortest=3)
     assert [s.frame_count for s in dataset] == [3, 5]
     assert len(open_dataset("hollywood2", tmp_path, rate=25)) == 5
+    with pytest.raises(DatasetError, match="no sequence of split test of hollywood2 here with shortest=99;"):
+        open_dataset("hollywood2", tmp_path, split="test", shortest=99)
 
 
 def test_a_frame_of_hollywood_without_its_fixations_is_named(tmp_path: Path) -> None:
@@ -346,8 +348,10 @@ def test_runs_of_dreyeve_are_chosen_by_the_design_table(tmp_path: Path) -> None:
     assert names("test", landscape="Countryside") == ["74"] and names(driver="D8") == ["01", "38"]
     with pytest.raises(ConfigError, match="weather must be one of Sunny, Cloudy, Rainy, got 'Snow'"):
         names(weather="Snow")
-    with pytest.raises(DatasetError, match="no sequence of split test"):
-        names("test", driver="D2")
+    with pytest.raises(DatasetError, match="no sequence of split test of dreyeve here with weather=Sunny, driver=D2;"):
+        names("test", driver="D2", weather="Sunny")
+    with pytest.raises(DatasetError, match="no sequence of split val of dreyeve here with validation=none;"):
+        names("val", validation="none")
 
 
 def test_dreyeve_validates_on_the_middle_of_the_training_runs(tmp_path: Path) -> None:
@@ -437,6 +441,8 @@ def test_a_missing_map_of_dreyeve_is_an_error_and_never_a_shift(tmp_path: Path) 
         ("missing_gt.txt", "01 4 5\n", r"missing_gt\.txt, line 1: 3 columns; expected run and frame"),
         ("subsequences.txt", "\n1\t3\t5\tz\n", r"line 2: expected run, first frame, last frame and one of i, k, u, e"),
         ("subsequences.txt", "1\t5\t3\tk\n", r"line 1: the subsequence ends before it begins"),
+        ("subsequences.txt", "1\t5\t99999999999\tk\n", r"txt, line 1: 99999999999 is no number of a run or a frame"),
+        ("missing_gt.txt", "01 " + "9" * 5000, r"txt, line 1: 9{20} is no number of a run or a frame"),
         ("01/video_garmin.avi", None, r"neither frames/ nor video_garmin\.avi"),
         ("01/video_saliency.avi", None, r"neither saliency_fix/ nor video_saliency\.avi"),
     ],
@@ -775,7 +781,12 @@ def test_isun_is_split_as_its_files_say(tmp_path: Path) -> None:
         ("salicon", make_salicon, "maps/val", r"maps.val: no such folder; expected maps; .*holds train"),
         ("salicon", make_salicon, "maps/train/COCO_train2014_000000000010.png", r"1 pictures have none, .*000010"),
         ("salicon", make_salicon, "images/train/COCO_train2014_000000000010.jpg", r"COCO_\w+10 belongs to none"),
-        ("mit1003", make_mit1003, "ALLFIXATIONMAPS/istatic_2_fixPts.jpg", r"2 map of pointss? .*first is istatic_2"),
+        (
+            "mit1003",
+            make_mit1003,
+            "ALLFIXATIONMAPS/istatic_2_fixPts.jpg",
+            r"2 maps of points for 3 pictures; .*first is istatic_2",
+        ),
         ("mit300", make_mit300, "BenchmarkIMAGES", r"BenchmarkIMAGES: no such folder"),
         (
             "cat2000",
@@ -790,7 +801,12 @@ def test_isun_is_split_as_its_files_say(tmp_path: Path) -> None:
             r"testSet.Stimuli: no such folder; expected one folder a category",
         ),
         ("osie", make_osie, "data/eye/fixations.mat", r"fixations\.mat: no such file"),
-        ("dut-omron", make_dut_omron, "DUT-OMRON-eye-fixations/mat/sun_b.mat", r"first is sun_b"),
+        (
+            "dut-omron",
+            make_dut_omron,
+            "DUT-OMRON-eye-fixations/mat/sun_b.mat",
+            r"2 files of fixations for 3 .*first is sun_b",
+        ),
         ("isun", make_isun, "validation.mat", r"validation\.mat: no such file"),
     ],
 )

@@ -410,6 +410,8 @@ class Dataset:
     """Split that was asked for."""
     sequences: tuple[Sequence, ...] = field(repr=False)
     """At least one."""
+    narrowed: str = ""
+    """Options that leave sequences out, as driver=D2; the message names them where none is left."""
     published: int | None = None
     """Sequences that the published data set has in this split; None where that is not known. Having fewer is no
     error."""
@@ -419,7 +421,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.sequences:
-            raise DatasetError(f"{self.root}: no sequence of split {self.split} of {self.name} here")
+            by = f" with {self.narrowed}; choose another split or other options" if self.narrowed else ""
+            raise DatasetError(f"{self.root}: no sequence of split {self.split} of {self.name} here{by}")
         names = [sequence.name for sequence in self.sequences]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)

@@ -85,14 +85,19 @@ class _Conditions:
     @property
     def takes_all(self) -> bool:
         """True where no condition is set."""
-        return (self.time_of_day, self.weather, self.landscape, self.driver) == (None,) * 4
+        return not self.narrowed
+
+    @property
+    def narrowed(self) -> str:
+        """The conditions that are set, as driver=D2."""
+        return ", ".join(f"{name}={value}" for name in _CONDITIONS if (value := getattr(self, name)) is not None)
 
     def take(self, attributes: DrivingAttributes) -> bool:
         """Whether a run is wanted."""
-        return all(
-            getattr(self, name) in (None, getattr(attributes, name))
-            for name in ("time_of_day", "weather", "landscape", "driver")
-        )
+        return all(getattr(self, name) in (None, getattr(attributes, name)) for name in _CONDITIONS)
+
+
+_CONDITIONS = ("time_of_day", "weather", "landscape", "driver")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +143,8 @@ def _open_dreyeve(root: Path, split: str, options: DreyeveOptions) -> Dataset:
         for part, name, first, length in _parts(run, split, options):
             sequences.append(_drive(run, part, name, pictures, densities, marks, first=first, length=length))
     published = {"all": 74, "test": 37}.get(split) if options.takes_all else None
-    return Dataset("dreyeve", root, split, tuple(sequences), published=published)
+    narrowed = options.narrowed or ("validation=none" if split == "val" and options.validation == "none" else "")
+    return Dataset("dreyeve", root, split, tuple(sequences), narrowed=narrowed, published=published)
 
 
 def _parts(run: _Run, split: str, options: DreyeveOptions) -> Iterator[tuple[str, str, int, int | None]]:
@@ -177,7 +183,7 @@ def _open_scout(root: Path, split: str, options: ScoutOptions) -> Dataset:
             )
         )
     published = {"all": 74, "train": 34, "val": 3, "test": 37}[split] if options.takes_all else None
-    return Dataset("dreyeve-scout", root, split, tuple(sequences), published=published)
+    return Dataset("dreyeve-scout", root, split, tuple(sequences), narrowed=options.narrowed, published=published)
 
 
 _SCOUT_VALIDATION = 35
@@ -339,7 +345,14 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
 def _whole(line: str, word: str) -> int:
     if not word.isdecimal():
         raise DatasetError(f"{line}: expected a whole number, got {word!r}")
+    # A run has 7500 frames; a slip of the hand may make a number that no memory holds the frames of.
+    if len(word) > 20 or int(word) > _LARGEST:
+        raise DatasetError(f"{line}: {word[:20]} is no number of a run or a frame; copy the list again")
     return int(word)
+
+
+_LARGEST = 100_000
+"""Larger numbers in the lists are damage."""
 
 
 def _position(line: str, word: str, base: int) -> int:
@@ -419,7 +432,8 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
                     densities=TimedDensities(VideoPictures(maps[name]), crop),
                 )
             )
-    return Dataset("bdd-a", root, split, tuple(sequences))
+    narrowed = "" if options.exclude is None else f"exclude={options.exclude}"
+    return Dataset("bdd-a", root, split, tuple(sequences), narrowed=narrowed)
 
 
 def _by_name(folder: Path, what: str, ending: str) -> dict[str, Path]:

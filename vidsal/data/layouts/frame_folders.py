@@ -158,7 +158,8 @@ def _open_hollywood(root: Path, split: str, options: HollywoodOptions) -> Datase
         sequences += [_hollywood_shot(shot, part, options) for shot in shots]
     chosen = tuple(shot for shot in sequences if options.shortest == 1 or (shot.frame_count or 0) >= options.shortest)
     published = {"train": 2699, "test": 3558, "all": 2699 + 3558}[split] if options.shortest == 1 else None
-    return Dataset("hollywood2", root, split, chosen, published=published)
+    narrowed = "" if options.shortest == 1 else f"shortest={options.shortest}"
+    return Dataset("hollywood2", root, split, chosen, narrowed=narrowed, published=published)
 
 
 def _hollywood_shot(folder: Path, split: str, options: HollywoodOptions) -> Sequence:

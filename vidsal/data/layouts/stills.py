@@ -132,17 +132,20 @@ def _by_stem(files: tuple[Path, ...], ending: str = "") -> dict[str, Path]:
 
 
 def _partners(pictures: tuple[Path, ...], labels: Mapping[str, Path], what: str, folder: Path) -> None:
-    """Holds that every picture has a label and the other way round; names the first that has none."""
+    """Holds that every picture has a label and the other way round; names the first that has none.
+
+    `what` is what the labels are, in the plural.
+    """
     lonely = [picture.stem for picture in pictures if picture.stem not in labels]
     if lonely:
         raise DatasetError(
-            f"{folder}: {len(labels)} {what}s for {len(pictures)} pictures; {len(lonely)} pictures have none, the "
+            f"{folder}: {len(labels)} {what} for {len(pictures)} pictures; {len(lonely)} pictures have none, the "
             f"first is {lonely[0]}; copy or unpack it again"
         )
     strange = sorted(labels.keys() - {picture.stem for picture in pictures})
     if strange:
         raise DatasetError(
-            f"{folder}: {len(labels)} {what}s for {len(pictures)} pictures; {strange[0]} belongs to none; copy or "
+            f"{folder}: {len(labels)} {what} for {len(pictures)} pictures; {strange[0]} belongs to none; copy or "
             f"unpack the pictures again"
         )
 
@@ -199,8 +202,8 @@ def _open_salicon(root: Path, split: str, options: SaliconOptions) -> Dataset:
             continue
         maps = _by_stem(_pictures(root / "maps" / part, "maps", (".png",)))
         points = _by_stem(_pictures(root / "fixations" / part, "files of fixations", (".mat",)))
-        _partners(pictures, maps, "map", root / "maps" / part)
-        _partners(pictures, points, "file of fixation", root / "fixations" / part)
+        _partners(pictures, maps, "maps", root / "maps" / part)
+        _partners(pictures, points, "files of fixations", root / "fixations" / part)
         sequences += [
             still(
                 picture,
@@ -231,8 +234,8 @@ def _open_mit1003(root: Path, split: str, options: PlainOptions) -> Dataset:
     folder = root / "ALLFIXATIONMAPS"
     labels = _pictures(folder, "maps NAME_fixMap.jpg and NAME_fixPts.jpg")
     maps, points = _by_stem(labels, "_fixMap"), _by_stem(labels, "_fixPts")
-    _partners(pictures, maps, "map", folder)
-    _partners(pictures, points, "map of points", folder)
+    _partners(pictures, maps, "maps", folder)
+    _partners(pictures, points, "maps of points", folder)
     sequences = tuple(
         still(
             picture,
@@ -417,7 +420,7 @@ def _open_dut_omron(root: Path, split: str, options: PointsOptions) -> Dataset:
     pictures = _pictures(root / "DUT-OMRON-image", "pictures of DUT-OMRON-image.zip")
     folder = root / "DUT-OMRON-eye-fixations" / "mat"
     tables = _by_stem(_pictures(folder, "files of DUT-OMRON-eye-fixations.zip", (".mat",)))
-    _partners(pictures, tables, "file of fixation", folder)
+    _partners(pictures, tables, "files of fixations", folder)
 
     def load(picture: Path) -> Fixations:
         # Columns x, y, viewer; the first row is the picture's size, with viewer 0. Zeros show that x and y begin there.
