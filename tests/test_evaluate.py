@@ -7,7 +7,9 @@ import dataclasses
 import json
 import math
 import multiprocessing
+import os
 import shutil
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,21 @@ from layout_fixtures import (
     as_rgb,
     density,
     fixation_map,
+    make_bdda,
     make_cat2000,
+    make_challenge,
     make_dhf1k,
     make_dreyeve,
+    make_dut_omron,
     make_hollywood,
+    make_isun,
+    make_mit1003,
+    make_osie,
+    make_pascal_s,
+    make_salicon,
     make_simple,
+    make_toronto,
+    make_ucf_sports,
     picture,
     spot,
     write,
@@ -36,6 +48,7 @@ from media import make_video
 from vidsal import metrics
 from vidsal.cli import main
 from vidsal.data.layouts import Sequence, open_dataset
+from vidsal.data.layouts.files import read_density
 from vidsal.errors import ConfigError, DatasetError, EncodeError
 from vidsal.evaluate import (
     EvalOptions,
@@ -50,6 +63,7 @@ from vidsal.evaluate import (
     read_summary,
     score_predictor,
 )
+from vidsal.evaluate.fingerprint import Fingerprints
 from vidsal.evaluate.references import gather_means, left_out_viewers, partner_of
 from vidsal.evaluate.results import SequenceScores, read_sequence, sequence_path, write_sequence
 from vidsal.evaluate.score import Judge, quantise, resize_map
@@ -813,6 +827,206 @@ def test_scores_beside_other_references_are_made_again(
     assert judged("hollywood2", root, tmp_path / "out", model, **wanted).resumed == 4
 
 
+def rewritten(path: Path) -> None:
+    """A file that is not what it was: a picture turned upside down, a table whose rows lie elsewhere, another video."""
+    if path.suffix == ".mp4":
+        make_video(path, frames=8, width=WIDTH, height=HEIGHT, rate=25, picture=lambda number: picture(number + 3))
+    elif path.suffix == ".csv":
+        first, *rest = path.read_text().splitlines()
+        path.write_text(
+            "\n".join([first, *(f"{row.rpartition(',')[0]},9" if "two" in row else row for row in rest), ""])
+        )
+    else:
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert values is not None
+        cv2.imwrite(str(path), values[::-1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers"), [("images", 1), ("maps", 1), ("fixation", 1), pytest.param("maps", 2, marks=pytest.mark.slow)]
+)
+def test_a_sequence_of_which_a_file_has_changed_is_scored_again(
+    model: str, tmp_path: Path, kind: str, workers: int
+) -> None:
+    root, out = make_hollywood(tmp_path / "set"), tmp_path / "out"
+    before = judged("hollywood2", root, out, model)
+    told: list[EvalProgress] = []
+    for shot, count in ("actioncliptest00001_2", 1), ("actioncliptest00002_1", 2):
+        for path in sorted((root / "testing" / shot / kind).iterdir())[:count]:
+            rewritten(path)
+    again = judged("hollywood2", root, out, model, workers=workers, on_progress=told.append)
+    assert {each.name for each in told} == {"actioncliptest00001_2", "actioncliptest00002_1"} and again.resumed == 2
+    fresh = judged("hollywood2", root, tmp_path / "fresh", model)
+    assert (out / "frames.csv").read_bytes() == (tmp_path / "fresh" / "frames.csv").read_bytes()
+    assert again.summary.scores == fresh.summary.scores != before.summary.scores
+    assert again.summary.key == fresh.summary.key != before.summary.key
+    shutil.rmtree(root)
+    assert [each.name for each in read_scores(out)] == list(again.summary.by_sequence)
+
+
+@pytest.mark.parametrize("file", ["videos/two.mp4", "video_fixations.csv"])
+def test_a_video_or_a_row_of_a_table_that_has_changed_concerns_its_sequence_only(
+    model: str, tmp_path: Path, file: str
+) -> None:
+    root, out = make_simple(tmp_path / "set"), tmp_path / "out"
+    whole = judged("simple", root, out, model, split="all", limit_frames=2, metrics="nss,cc")
+    rewritten(root / file)
+    told: list[EvalProgress] = []
+    again = judged("simple", root, out, model, split="all", limit_frames=2, metrics="nss,cc", on_progress=told.append)
+    assert [each.name for each in told] == ["two.mp4"] and again.resumed == whole.summary.sequences - 1
+    assert again.summary.by_sequence["two.mp4"] != whole.summary.by_sequence["two.mp4"]
+
+
+def test_a_partner_that_has_changed_concerns_who_borrows_from_it(model: str, tmp_path: Path) -> None:
+    root, out = make_hollywood(tmp_path / "set"), tmp_path / "out"
+    judged("hollywood2", root, out, model, baselines="shuffled")
+    rewritten(next((root / "testing" / "actioncliptest00002_1" / "maps").iterdir()))
+    # It lends to the three shots of the other clip.
+    assert judged("hollywood2", root, out, model, baselines="shuffled").resumed == 0
+    assert judged("hollywood2", root, out, model, baselines="shuffled").resumed == 4
+
+
+def test_scores_made_after_the_summary_are_not_read_beside_it(model: str, tmp_path: Path) -> None:
+    root, out = make_hollywood(tmp_path / "set"), tmp_path / "out"
+    judged("hollywood2", root, out, model)
+    for shot in "actioncliptest00001_1", "actioncliptest00001_2":
+        rewritten(next((root / "testing" / shot / "maps").iterdir()))
+    with pytest.raises(KeyboardInterrupt):
+        judged("hollywood2", root, out, model, should_stop=lambda: True)
+    with pytest.raises(ConfigError, match="made after its summary"):
+        read_scores(out)
+    assert judged("hollywood2", root, out, model).resumed == 3 and len(read_scores(out)) == 4
+
+
+MADE = {
+    "aim2024": make_challenge,
+    "bdd-a": make_bdda,
+    "cat2000": make_cat2000,
+    "dhf1k": make_dhf1k,
+    "dreyeve": make_dreyeve,
+    "dut-omron": make_dut_omron,
+    "hollywood2": make_hollywood,
+    "isun": make_isun,
+    "mit1003": make_mit1003,
+    "osie": make_osie,
+    "pascal-s": make_pascal_s,
+    "salicon": make_salicon,
+    "simple": make_simple,
+    "toronto": make_toronto,
+    "ucf-sports": make_ucf_sports,
+}
+
+
+def fingerprints(name: str, root: Path, *, read: bool = False) -> dict[str, str]:
+    prints = Fingerprints()
+    dataset = open_dataset(name, root, split="all")
+    for sequence in dataset if read else ():
+        for frame in sequence:
+            frame.picture(), frame.density(), frame.fixations()
+    return {sequence.name: prints.of(sequence) for sequence in dataset}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_sequence_has_the_same_fingerprint_until_one_of_its_files_changes(name: str, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    MADE[name](root)
+    before = fingerprints(name, root)
+    assert len(set(before.values())) == len(before)
+    (root / "results").mkdir()
+    (root / "results" / "summary.json").write_text("{}")
+    # Nor does it depend on where objects lie, or on what has been read.
+    assert fingerprints(name, root, read=True) == before
+    endings = (".jpg", ".jpeg", ".png", ".mp4", ".avi")
+    paths = [path for path in sorted(root.rglob("*")) if path.suffix in endings]
+    paths += sorted((root / "DUT-OMRON-eye-fixations").rglob("*.mat"))
+    changed: set[str] = set()
+    for path in paths:
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+        after = fingerprints(name, root)
+        # One, and not those of other pictures; a few files belong to nothing.
+        own = {each for each in before if before[each] != after[each]}
+        assert before.keys() == after.keys() and len(own) <= 1, path
+        before, changed = after, changed | own
+    assert changed == before.keys()
+
+
+def test_a_fingerprint_goes_through_all_that_an_object_holds(tmp_path: Path) -> None:
+    @dataclasses.dataclass(eq=False)
+    class Knot:
+        value: Any
+        own: list[Any] = dataclasses.field(default_factory=list, init=False)
+
+        def read(self) -> Any:
+            return self.value
+
+    def knot(value: Any) -> Knot:
+        made = Knot([value])
+        made.value.append(made)
+        made.own.append(object())
+        return made
+
+    (tmp_path / "a").write_text("a")
+    kinds: list[Any] = [
+        *(
+            1,
+            1.5,
+            "a",
+            None,
+            (1, 2),
+            [1, 2],
+            {1, 2},
+            {"a": 1},
+            {"a": 2},
+            frozenset({3}),
+            object(),
+            len,
+            int,
+            read_density,
+        ),
+        *(np.zeros(2), np.zeros(3), np.zeros(2, np.float32), np.ones(2), tmp_path, tmp_path / "a", tmp_path / "none"),
+    ]
+    ways: list[Any] = [
+        lambda value: value,
+        lambda value: lambda: value,
+        lambda value: partial(max, value),
+        lambda value: partial(max, key=value),
+        lambda value: knot(value),
+        lambda value: knot(value).read,
+        lambda value: np.array([[value], None], object),
+        lambda value: cache(lambda: value),
+    ]
+    first = [Fingerprints().of(way(value)) for way in ways for value in kinds]
+    prints = Fingerprints()
+    assert [prints.of(way(value)) for way in ways for value in kinds] == first
+    assert len(set(first)) == len(first)
+
+
+@pytest.mark.parametrize("place", ["out", "maps/out", "maps"])
+def test_maps_that_were_made_again_are_scored_again_by_the_same_command(
+    films: Path, tmp_path: Path, place: str
+) -> None:
+    maps, out = truth_of_films(tmp_path / "maps"), tmp_path / place
+    before = judged("hollywood2", films, out, "", maps=maps)
+    assert judged("hollywood2", films, out, "", maps=maps).resumed == 4
+    truth_of_films(tmp_path / "others", shift=2)
+    one = "actioncliptest00001_2"
+    shutil.copytree(tmp_path / "others" / one, maps / one, dirs_exist_ok=True)
+    again = judged("hollywood2", films, out, "", maps=maps)
+    assert again.resumed == 3 and value(again, "cc") < value(before, "cc") == pytest.approx(1)
+    with pytest.raises(ConfigError, match="holds another evaluation"):
+        judged("hollywood2", films, out, "", maps=tmp_path / "others")
+
+
+def test_maps_beside_each_other_are_all_scored_again(films: Path, tmp_path: Path) -> None:
+    for folder in truth_of_films(tmp_path / "folders").iterdir():
+        for path in folder.iterdir():
+            write(tmp_path / "maps" / path.name, density(3))
+    for resumed in 0, 4:
+        assert judged("hollywood2", films, tmp_path / "maps" / "out", "", maps=tmp_path / "maps").resumed == resumed
+    rewritten(tmp_path / "maps" / "actioncliptest00001_00007.png")
+    assert judged("hollywood2", films, tmp_path / "maps" / "out", "", maps=tmp_path / "maps").resumed == 0
+
+
 def test_scores_of_another_model_or_protocol_are_not_taken_up(films: Path, model: str, tmp_path: Path) -> None:
     judged("hollywood2", films, tmp_path / "out", model)
     other = str(make_checkpoint(tmp_path / "other.safetensors", seed=1))
@@ -830,6 +1044,28 @@ def test_finished_results_of_something_else_are_not_written_over(films: Path, mo
         judged("hollywood2", films, tmp_path / "out", model, protocol="unisal")
     made = judged("hollywood2", films, tmp_path / "out", model, protocol="unisal", overwrite=True)
     assert read_summary(tmp_path / "out").protocol["name"] == made.summary.protocol["name"] == "unisal"
+
+
+def test_tables_and_figures_of_what_is_written_over_go(films: Path, model: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    out = tmp_path / "out"
+    names = ("frames", "sequences", "scenarios")
+    figures = ("best.png", "worst-scores.png", "reliability.png")
+    (out / "figures").mkdir(parents=True)
+    for mine in "scenarios.txt", "figures/mine.png", "frames.csv", "figures/best.png":
+        (out / mine).write_text("mine")
+    judged("hollywood2", films, out, model, protocol="unisal", metrics="cc", table="parquet", overwrite=True)
+    # What lay there before any evaluation is nobody's to remove.
+    assert (out / "frames.csv").read_text() == (out / "figures" / "best.png").read_text() == "mine"
+    for figure in figures:
+        (out / "figures" / figure).write_bytes(b"old")
+    made = judged("hollywood2", films, out, model, overwrite=True)
+    assert {path.name for path in made.files} == {"summary.json", *(f"{name}.csv" for name in names)}
+    there = {
+        str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.parent.name != "sequences"
+    }
+    assert there == {".lock", "summary.json", "scenarios.txt", "figures/mine.png", *(f"{name}.csv" for name in names)}
+    assert rows_of(out / "frames.csv")[0]["cc"]
 
 
 def test_a_damaged_file_of_scores_is_made_again(films: Path, model: str, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The name and folder of a data set with options in, scores of all its sequences on disk and a summary out.
 
 What is finished stays: each sequence's scores are written whole to OUT/sequences/ and taken up again by a later run
-with the same protocol, model and options, if its references come out the same. A sequence that cannot be read is
-reported and left out.
+with the same protocol, model and options, if its files are the same and its references come out the same. A sequence
+that cannot be read is reported and left out.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import multiprocessing
 import os
 import signal
 import time
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -23,18 +24,22 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 
 from vidsal.data.layouts import DATASETS, Dataset, open_dataset
 from vidsal.errors import ConfigError, DatasetError, DecodeError, EncodeError
+from vidsal.evaluate.fingerprint import Fingerprints
 from vidsal.evaluate.protocols import Protocol, ProtocolName, find_protocol, metric_names
 from vidsal.evaluate.references import (
     INTER_OBSERVER,
     MEAN_DENSITY,
     REFERENCES,
+    SHUFFLED,
     MeanDensities,
     find_references,
     gather_means,
+    partner_of,
 )
 from vidsal.evaluate.results import (
     SequenceScores,
@@ -103,7 +108,7 @@ class EvaluationOptions:
     seed: int | None = None
     """Of all that is drawn: noise, negatives, frames, resamples; default: the protocol's."""
     overwrite: bool = False
-    """Replace the results of another evaluation in the same folder; default: refuse."""
+    """Replace the results of another evaluation in the same folder, its tables and figures too; default: refuse."""
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 1), ("batch_size", 1), ("draws", 1), ("seed", 0), ("limit_frames", 1)):
@@ -196,10 +201,13 @@ def evaluate(
     with _own_folder(plan.out, overwrite=wanted.overwrite) as folder:
         if not wanted.overwrite:
             _refuse_another(folder, plan.rules())
+        # Before anything is read: what changes while it is scored counts as changed the next time.
+        made = plan.fingerprints(dataset)
         found = survey(dataset, plan.protocol, limit_frames=wanted.limit_frames)
         means, messages = plan.means(dataset)
         key = plan.key(found, means)
-        shared = _Shared(plan, found, means, key, folder / "sequences")
+        keys = plan.keys(dataset, found, key, made)
+        shared = _Shared(plan, found, means, keys, folder / "sequences")
         jobs = [sequence.name for sequence in dataset if sequence.name in found.sequences]
         chosen = [each for each in jobs if len(found.sequences[each].chosen)]
         skipped = dict(found.skipped)
@@ -223,8 +231,11 @@ def evaluate(
                 f"not one frame of {name} ({dataset.split}) could be scored under protocol {plan.protocol.name}, of "
                 f"{len(dataset)} sequences: {'; '.join(plan.why_nothing(found, sequences, skipped=skipped))}"
             )
+        key = _joint_key(key, (keys[each.name] for each in sequences))
         summary = plan.summary(dataset, found, sequences, means=means, skipped=skipped, key=key, messages=messages)
         summary = dataclasses.replace(summary, too_short=len(jobs) - len(chosen))
+        if wanted.overwrite:
+            _remove_results(folder)
         files = write_tables(folder, sequences, kind=wanted.table)
         write_summary(folder / "summary.json", summary)
         return Evaluation(summary, folder, (folder / "summary.json", *files), len(chosen) - len(left))
@@ -237,17 +248,38 @@ def read_scores(out: str | Path) -> list[SequenceScores]:
         out: the folder that `evaluate` wrote.
 
     Raises:
-        ConfigError: there is no summary, or scores of a sequence are missing.
+        ConfigError: there is no summary, scores of a sequence are missing, or some are not those of the summary.
     """
     out = Path(out)
     summary = read_summary(out)
-    found = []
+    base = summary.key.rpartition("-")[0]
+    found, keys = [], []
     for name in summary.by_sequence:
-        scores = read_sequence(sequence_path(out / "sequences", name), key=summary.key)
-        if scores is None:
+        path = sequence_path(out / "sequences", name)
+        key = _stored_key(path)
+        scores = read_sequence(path, key=key) if key is not None and key.startswith(f"{base}-") else None
+        if key is None or scores is None:
             raise ConfigError(f"{out} holds no scores of sequence {name} any more; run vidsal eval again")
         found.append(scores)
+        keys.append(key)
+    if _joint_key(base, keys) != summary.key:
+        raise ConfigError(f"{out} holds scores that were made after its summary; run vidsal eval again")
     return found
+
+
+def _stored_key(path: Path) -> str | None:
+    """The key that scores were written with; None where they cannot be read."""
+    try:
+        # Opened here: of a damaged file NumPy would leave it open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return str(json.loads(str(archive["header"]))["key"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _joint_key(base: str, keys: Iterable[str]) -> str:
+    """The key of an evaluation: what all its sequences have in common, and a hash of theirs."""
+    return f"{base}-{hashlib.sha256(' '.join(sorted(keys)).encode()).hexdigest()}"
 
 
 def open_source(options: EvalOptions) -> Source:
@@ -336,6 +368,7 @@ class _Plan:
             "references": self.references,
             "limit": wanted.limit_frames,
             "source": source,
+            "maps": None if wanted.maps is None else str(wanted.maps.resolve()),
         }
         text = json.dumps(values, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -353,6 +386,26 @@ class _Plan:
                 digest.update(f"{name!r} ".encode())
                 digest.update(own.tobytes())
         return f"{self.rules()}-{digest.hexdigest()}"
+
+    def fingerprints(self, dataset: Dataset) -> dict[str, tuple[str, str]]:
+        """What each sequence is made of on disk, and what its maps are where they were made elsewhere."""
+        prints = Fingerprints()
+        maps = self.options.evaluation.maps
+        places = (lambda _: ()) if maps is None else FolderSource(maps).places
+        return {each.name: (prints.of(each), prints.of(*places(each))) for each in dataset}
+
+    def keys(self, dataset: Dataset, found: Survey, key: str, made: dict[str, tuple[str, str]]) -> dict[str, str]:
+        """The key of each sequence's scores: what all have in common, what it is made of, and what its partner is."""
+        recordings = {each.name: each.recording for each in dataset}
+        names = list(found.sequences)
+        keys = {}
+        for name in names:
+            parts = list(made[name])
+            if SHUFFLED in self.references:
+                partner = partner_of(name, names, seed=self.protocol.seed, recordings=recordings)
+                parts += [] if partner is None else [made[partner][0]]
+            keys[name] = f"{key}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()}"
+        return keys
 
     def summary(
         self,
@@ -462,12 +515,12 @@ class _Shared:
     plan: _Plan
     found: Survey
     means: MeanDensities | None
-    key: str
+    keys: dict[str, str]
     folder: Path
 
     def read(self, name: str) -> SequenceScores | None:
-        """The scores of a sequence that an evaluation with the same key kept."""
-        return read_sequence(sequence_path(self.folder, name), key=self.key)
+        """The scores of a sequence that were kept with the same key."""
+        return read_sequence(sequence_path(self.folder, name), key=self.keys[name])
 
     def finished(self, name: str) -> SequenceScores | None:
         """The same, where nothing was missing: what a message complains of may have been mended."""
@@ -500,7 +553,7 @@ def _score_one(shared: _Shared, judge: Judge, dataset: Dataset, name: str) -> _O
     except (ValueError, cv2.error) as error:
         # Values that nobody thought of cost the sequence that holds them, not the others.
         return name, f"sequence {name} cannot be scored: {error}"
-    write_sequence(sequence_path(shared.folder, name), scores, key=shared.key)
+    write_sequence(sequence_path(shared.folder, name), scores, key=shared.keys[name])
     return name, None
 
 
@@ -651,6 +704,31 @@ def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         raise
     finally:
         os.close(file)
+
+
+_RESULTS = (
+    *(f"{name}.{kind}" for name in ("frames", "sequences", "scenarios") for kind in ("csv", "parquet")),
+    *(f"figures/{rank}{end}.png" for rank in ("best", "median", "worst") for end in ("", "-scores")),
+    "figures/reliability.png",
+)
+"""Tables and figures of an evaluation."""
+
+
+def _remove_results(folder: Path) -> None:
+    """Takes away the tables and figures of a finished evaluation; what else lies there stays.
+
+    Raises:
+        EncodeError: one cannot be removed.
+    """
+    if not (folder / "summary.json").is_file():
+        return
+    try:
+        for name in _RESULTS:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise EncodeError(f"cannot remove {folder / name}: {error.strerror}; choose another --out") from error
+    with suppress(OSError):
+        (folder / "figures").rmdir()  # where nothing else lies in it
 
 
 def _refuse_another(folder: Path, rules: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import re
 import zipfile
@@ -181,6 +180,8 @@ def _batch(
 
 _VIDEO_SUFFIXES = (".mkv", ".mp4", ".avi", ".mov", ".webm")
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_ARRAY_ENDINGS = (".vidsal.maps.npz", ".npz")
+_VIDEO_ENDINGS = (".vidsal.maps.mkv", *_VIDEO_SUFFIXES)
 _ARRAYS = ("density", "saliency", "maps", "map", "arr_0")
 
 
@@ -216,13 +217,27 @@ class FolderSource:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The folder, and a hash of the names, sizes and times of its files."""
-        digest = hashlib.sha256()
-        for path in sorted(path for path in self.root.rglob("*") if path.is_file()):
-            status = path.stat()
-            digest.update(f"{path.relative_to(self.root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        """The folder's name."""
         # Nobody can tell from maps how they were made.
-        return {"kind": "maps", "name": self.root.resolve().name, "files": digest.hexdigest(), "causal": None}
+        return {"kind": "maps", "name": self.root.resolve().name, "causal": None}
+
+    def places(self, sequence: LabelledSequence) -> tuple[Path, ...]:
+        """Files, and folders of files, that the maps of a sequence may be read from; of the pictures that lie beside
+        those of other sequences all.
+
+        Raises:
+            DatasetError: the folder cannot be listed.
+        """
+        still = sequence.kind == "still"
+        endings = ("", *_ARRAY_ENDINGS, *_VIDEO_ENDINGS, *(_PICTURE_SUFFIXES if still else ()))
+        names = _names(sequence)
+        of_name = {
+            name: [path for ending in endings if (path := self.root / f"{name}{ending}").exists()] for name, _ in names
+        }
+        found = [path for paths in of_name.values() for path in paths]
+        if not still and "/" not in sequence.name and not of_name[sequence.name]:
+            found += list_files(self.root, suffixes=_PICTURE_SUFFIXES)
+        return tuple(found)
 
     def maps(self, sequence: LabelledSequence, wanted: Sequence[int]) -> Iterator[Scored]:
         """See `Source`.
@@ -273,10 +288,10 @@ class FolderSource:
         folder = self.root / name
         if folder.is_dir():
             return _read_pictures(self._by_name(folder, ordinals, stems))
-        for suffix in (".vidsal.maps.npz", ".npz"):
+        for suffix in _ARRAY_ENDINGS:
             if (path := self.root / f"{name}{suffix}").is_file():
                 return _read_arrays(path, ordinals, stems)
-        for suffix in (".vidsal.maps.mkv", *_VIDEO_SUFFIXES):
+        for suffix in _VIDEO_ENDINGS:
             if (path := self.root / f"{name}{suffix}").is_file():
                 # Of a whole run only a part is decoded.
                 return _read_video(path, ordinals, None if part else len(frames))
