@@ -138,6 +138,14 @@ def test_low_contrast_footage_has_its_cuts_too() -> None:
     assert cuts((frames * 0.3 + 90).astype(np.uint8)) == [7, 14]
 
 
+@pytest.mark.parametrize("light", [0.25, 0.15, 0.1])
+def test_dark_footage_has_its_cuts_too_and_no_others(light: float) -> None:
+    rng = np.random.default_rng(0)
+    bright = np.concatenate([pan(picture(i), 9, noise=0) for i in range(6)])
+    night = np.clip(bright * light + rng.normal(0, 2, bright.shape), 0, 255).astype(np.uint8)
+    assert cuts(night) == [9, 18, 27, 36, 45]
+
+
 def test_noise_on_black_makes_no_cut() -> None:
     noise = np.random.default_rng(0).integers(0, 12, (20, 180, 320, 3)).astype(np.uint8)
     assert cuts(noise) == []

@@ -398,8 +398,10 @@ def test_motion_at_25_and_50_frames_a_second_agrees_at_the_same_instants() -> No
     assert np.abs(one - wave(slow)).max() > 0.04
 
 
-def test_where_the_pictures_do_not_match_the_past_is_not_believed() -> None:
+@pytest.mark.parametrize("light", [1.0, 0.25, 0.12])
+def test_where_the_pictures_do_not_match_the_past_is_not_believed(light: float) -> None:
     frames = np.concatenate([np.repeat(texture(60, 80, seed)[None], 6, axis=0) for seed in (1, 2)])
+    frames = (frames * light).astype(np.uint8)
     values = np.array([0.1] * 6 + [0.9] * 6)  # a cut that nobody marked
     batch = make(two_cells(values), (np.arange(12) / 25).tolist())
     assert left(smooth("motion", batch, frames=frames)) == pytest.approx(values, abs=0.05)

@@ -1,7 +1,9 @@
 """A folder of stills comes in, precision and recall of the cut detector on footage made of them go out.
 
 Each still becomes a shot with camera motion, shake, drift of light and noise; some hold a rushing object, a flash,
-a whip pan or a fade, which are no cuts. Usage: python tools/measure_cuts.py FOLDER [--sequences N] [--seed N]
+a whip pan or a fade, which are no cuts.
+
+    python tools/measure_cuts.py FOLDER [--sequences N] [--seed N] [--light SHARE]
 """
 
 from __future__ import annotations
@@ -31,8 +33,10 @@ def load(path: Path) -> Frames:
     return cv2.resize(still, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[..., ::-1].copy()
 
 
-def shot(rng: np.random.Generator, still: Frames, other: Frames, count: int, event: str) -> Frames:
-    """`count` frames of one still under a moving camera."""
+def shot(
+    rng: np.random.Generator, still: Frames, other: Frames, count: int, event: str, exposure: float = 1.0
+) -> Frames:
+    """`count` frames of one still under a moving camera; `exposure` scales the light, not the camera's noise."""
     size = np.array([still.shape[1], still.shape[0]], float)
     centre, zoom, gain = rng.uniform(0.35, 0.65, 2) * size, rng.uniform(0.45, 0.75), 1.0
     speed = rng.normal(0, 3, 2) * rng.choice([0, 1, 3, 8], p=[0.3, 0.4, 0.2, 0.1])
@@ -60,7 +64,8 @@ def shot(rng: np.random.Generator, still: Frames, other: Frames, count: int, eve
             view = view * (1 + rng.uniform(0.3, 2.0) * (rng.uniform(0.2, 1) + np.exp(-distance)))[..., None] + 20
         gain *= 1 + drift
         light = gain * abs(1 - 2 * i / (count - 1)) if event == "fade" else gain
-        frames.append(np.clip(view * light + rng.normal(0, noise + 1e-9, view.shape), 0, 255).astype(np.uint8))
+        view = exposure * light * view + rng.normal(0, noise + 1e-9, view.shape)
+        frames.append(np.clip(view, 0, 255).astype(np.uint8))
     return np.stack(frames)
 
 
@@ -70,6 +75,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=40, help="sequences of eight shots")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threshold", type=float, default=CutOptions.cut_threshold)
+    parser.add_argument("--light", type=float, default=1.0, help="share of the stills' light, for dark footage")
     parser.add_argument("--grey", action="store_true", help="without colour")
     arguments = parser.parse_args()
     paths = sorted(path for path in arguments.folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
@@ -86,7 +92,8 @@ def main() -> None:
             pick = int(rng.choice([i for i in range(len(paths)) if i != last]))
             event, last = str(rng.choice(list(EVENTS), p=list(EVENTS.values()))), pick
             other = paths[int(rng.integers(len(paths)))]
-            shots.append(shot(rng, load(paths[pick]), load(other), int(rng.integers(8, 30)), event))
+            count = int(rng.integers(8, 30))
+            shots.append(shot(rng, load(paths[pick]), load(other), count, event, arguments.light))
             truth += [len(truth) > 0] + [False] * (len(shots[-1]) - 1)
             kinds += [event] * len(shots[-1])
         frames = np.concatenate(shots)

@@ -26,8 +26,10 @@ _HEIGHT, _WIDTH = 20, 32
 _REACH = 3
 _BLOCK = 4
 _BLOCKS = (_HEIGHT // _BLOCK) * (_WIDTH // _BLOCK)
-# Grey levels added to the contrast before dividing by it, so that noise in a black frame stays noise.
-_CONTRAST_FLOOR = 12.0
+# Grey levels added to the contrast before dividing by it, so that faint pictures change little. Where neither a frame
+# nor those just before it had more contrast than the second, as at night, as large a share of it is added instead; but
+# a picture is never divided by less than the third, so that noise in black frames stays noise.
+_CONTRAST_ADDED, _LOW_CONTRAST, _LEAST_CONTRAST = 12.0, 24.0, 8.0
 # What the shot has lately shown counts this much against a cut, and fades by this factor a frame.
 _LEVEL_WEIGHT = 0.3
 _LEVEL_DECAY = 0.8
@@ -83,7 +85,7 @@ class CutDetector:
 
     def __init__(self, options: CutOptions | None = None) -> None:
         self.options = options or CutOptions()
-        self._recent: deque[_Thumbnail] = deque(maxlen=_MEMORY)
+        self._recent: deque[tuple[_Thumbnail, float]] = deque(maxlen=_MEMORY)  # with their contrasts
         self._level = 0.0
 
     def reset(self) -> None:
@@ -118,34 +120,46 @@ class CutDetector:
 
     def _update_chunk(self, frames: npt.NDArray[np.uint8], cut: npt.NDArray[np.bool_]) -> None:
         """Fills `cut` for a few frames."""
-        thumbnails = _thumbnails(frames)
-        before = [*list(self._recent)[-1:], *thumbnails]
-        changes = _change(np.stack(before[:-1]), np.stack(before[1:])) if len(before) > 1 else np.zeros(0)
-        first = len(thumbnails) - len(changes)  # 1 on the very first frame, which has no frame before it
-        for i, thumbnail in enumerate(thumbnails):
-            if i >= first:
-                change = float(changes[i - first])
-                cut[i] = self._is_cut(change, thumbnail)
+        thumbnails = list(zip(*_thumbnails(frames), strict=True))
+        shown = [*self._recent, *thumbnails]
+        first = len(shown) - len(thumbnails)
+        # Each frame with those just before it, the nearest last.
+        seen = [_evened(shown[max(0, place - _MEMORY) : place + 1]) for place in range(first, len(shown))]
+        pairs = [each[-2:] for each in seen if len(each) > 1]
+        changes = list(_change(np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))) if pairs else []
+        for i, (thumbnail, each) in enumerate(zip(thumbnails, seen, strict=True)):
+            if len(each) > 1:  # not on the very first frame, which has no frame before it
+                change = float(changes.pop(0))
+                cut[i] = self._is_cut(change, each)
                 self._level *= _LEVEL_DECAY
                 # The cut's own change counts: a shot of one frame is rarer than fast motion after a cut.
                 self._level = max(self._level, min(change, _LEVEL_LIMIT))
             self._recent.append(thumbnail)
 
-    def _is_cut(self, change: float, thumbnail: _Thumbnail) -> bool:
+    def _is_cut(self, change: float, seen: _Thumbnail) -> bool:
+        """`seen` holds the frame, last, and those just before it."""
         threshold = self.options.cut_threshold
         if change - _LEVEL_WEIGHT * self._level < threshold:
             return False
-        if _shape_correlation(self._recent[-1], thumbnail) >= _SAME_SHAPES:
+        if _shape_correlation(seen[-2], seen[-1]) >= _SAME_SHAPES:
             return False
-        earlier = list(self._recent)[:-1]
-        if not earlier:
+        earlier = seen[:-2]
+        if not len(earlier):
             return True
-        back = _change(np.stack(earlier), np.repeat(thumbnail[None], len(earlier), axis=0))
+        back = _change(earlier, np.repeat(seen[-1:], len(earlier), axis=0))
         return bool(back.min() >= threshold)
 
 
-def _thumbnails(frames: npt.NDArray[np.uint8]) -> _Thumbnail:
-    """(B, h, w, 3) uint8 RGB -> (B, 3, 20, 32): luma and two colour differences, evened in light and contrast."""
+def _evened(thumbnails: list[tuple[_Thumbnail, float]]) -> _Thumbnail:
+    """N of (3, 20, 32) with their contrasts -> (N, 3, 20, 32), each divided by its own and what is added for all."""
+    contrast = np.array([own for _, own in thumbnails], np.float32)
+    added = _CONTRAST_ADDED * min(float(contrast.max()) / _LOW_CONTRAST, 1.0)
+    planes = np.stack([each for each, _ in thumbnails])
+    return np.asarray(planes / np.maximum(contrast + added, _LEAST_CONTRAST)[:, None, None, None], np.float32)
+
+
+def _thumbnails(frames: npt.NDArray[np.uint8]) -> tuple[_Thumbnail, npt.NDArray[np.float32]]:
+    """(B, h, w, 3) uint8 RGB -> (B, 3, 20, 32) luma and two colour differences, luma less its mean; (B,) contrast."""
     small = np.stack([cv2.resize(frame, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA) for frame in frames])
     red, green, blue = np.moveaxis(small.astype(np.float32), 3, 0)  # (3, B, 20, 32)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
@@ -153,8 +167,7 @@ def _thumbnails(frames: npt.NDArray[np.uint8]) -> _Thumbnail:
     planes[:, 0] -= luma.mean(axis=(1, 2), keepdims=True)
     # Contrast of light and colour together, so that grey footage has as large a change at its cuts.
     contrast = np.sqrt(np.square(planes).sum(axis=1).mean(axis=(1, 2)))
-    planes /= (contrast + _CONTRAST_FLOOR)[:, None, None, None]
-    return planes
+    return planes, contrast
 
 
 def _change(before: _Thumbnail, after: _Thumbnail) -> npt.NDArray[np.float64]:
