@@ -324,7 +324,8 @@ def test_a_run_ends_after_its_patience_and_keeps_the_best_pass(stills: Path, tmp
     # No earlier place where two passes in a row brought nothing.
     assert all(min(losses[n + 1 : n + 3]) < min(losses[: n + 1]) for n in range(best))
     assert f"weights of pass {best + 1} are kept" in seen[-1].notes[0] and seen[-1].step < seen[-1].steps
-    assert [progress.notes for progress in seen[:-1]] == [()] * (len(seen) - 1)
+    assert len(seen[0].notes) == 1 and "random weights" in seen[0].notes[0]
+    assert [progress.notes for progress in seen[1:-1]] == [()] * (len(seen) - 2)
     network, preprocess, card = read_checkpoint(path)
     model = SaliencyModel(network, preprocess=preprocess, card=card, device="cpu")
     validation = _load_data(made)[1]
