@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 import shutil
 import sys
@@ -49,7 +50,7 @@ from layout_fixtures import (
 )
 from media import make_video, read_number
 
-from vidsal.data.fixations import is_validation, load_stills
+from vidsal.data.fixations import blur_counts, density_from_fixations, is_validation, load_stills
 from vidsal.data.layouts import (
     DATASETS,
     Dataset,
@@ -1153,6 +1154,29 @@ def test_points_beside_the_picture_and_without_a_place_are_left_out() -> None:
     seen = Fixations.on_picture(given, height=4, width=6, viewers=[1, 2, 3, 4, 5, 6])
     assert seen.points.tolist() == [[0, 0], [pytest.approx(5.9), pytest.approx(3.9)]]
     assert seen.viewers is not None and seen.viewers.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "sigma"), [(270, 480, 14.4), (480, 270, 1.3), (40, 400, 30.0), (9, 900, 0.3)]
+)
+@pytest.mark.parametrize("count", [0, 1, 5, 60, 300])
+def test_points_stamped_one_by_one_are_those_of_a_whole_picture_blurred(
+    height: int, width: int, sigma: float, count: int
+) -> None:
+    rng = np.random.default_rng(count)
+    places = rng.integers((height, width), size=(count, 2))
+    places[: count // 5] = 0, width - 1  # one corner, again and again
+    counts = np.zeros((height, width), np.float32)
+    np.add.at(counts, tuple(places.T), 1)
+    side = 2 * math.ceil(4 * sigma) + 1
+    blurred = cv2.GaussianBlur(counts, (side, side), sigma, borderType=cv2.BORDER_CONSTANT)
+    np.testing.assert_allclose(blur_counts(counts, sigma), blurred, rtol=1e-6)
+
+
+def test_a_few_points_on_a_large_picture_are_not_blurred_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "GaussianBlur")
+    density = density_from_fixations(np.array([[960.5, 540.5]], np.float32), height=1080, width=1920, sigma=57.6)
+    assert density.sum() == pytest.approx(1, abs=1e-4) and density.argmax() == 540 * 1920 + 960
 
 
 def test_counts_move_with_the_size_and_lose_no_point() -> None:

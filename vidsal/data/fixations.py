@@ -33,6 +33,7 @@ __all__ = [
     "SIGMA_SHARE",
     "Still",
     "TableRow",
+    "blur_counts",
     "density_from_fixations",
     "find_table",
     "fixation_counts",
@@ -331,6 +332,35 @@ def density_from_fixations(
     counts = fixation_counts(points, height=height, width=width)
     if not counts.any():
         return counts
-    kernel = 2 * int(np.ceil(4 * sigma)) + 1
-    blurred = cv2.GaussianBlur(counts, (kernel, kernel), sigma, borderType=cv2.BORDER_CONSTANT)
+    blurred = blur_counts(counts, sigma)
     return np.asarray(blurred / blurred.sum(), np.float32)
+
+
+_MOST_STAMPS = 64
+"""More of them add up with more rounding than a blur has."""
+
+
+def blur_counts(counts: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
+    """A Gaussian of `sigma` pixels on each point, cut at four sigma and at the edges, not scaled afterwards.
+
+    Few points are stamped one by one, which gives the same as blurring the whole picture in a fraction of the time.
+
+    Args:
+        counts: how many points fall on each pixel, (h, w).
+        sigma: standard deviation in pixels.
+    """
+    height, width = counts.shape
+    radius = int(np.ceil(4 * sigma))
+    side = 2 * radius + 1
+    rows, columns = np.nonzero(counts)
+    # What a stamp takes, and what a blur: the side of the kernel for each pixel.
+    if len(rows) > _MOST_STAMPS or len(rows) * (side + 200) > height * width:
+        return np.asarray(cv2.GaussianBlur(counts, (side, side), sigma, borderType=cv2.BORDER_CONSTANT), np.float32)
+    kernel = cv2.getGaussianKernel(side, sigma, cv2.CV_32F)[:, 0]
+    total = np.zeros((height, width), np.float32)
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        top, left = max(0, row - radius), max(0, column - radius)
+        down = kernel[top - row + radius : height - row + radius]
+        along = kernel[left - column + radius : width - column + radius] * counts[row, column]
+        total[top : top + len(down), left : left + len(along)] += np.outer(down, along)
+    return total

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.fixations import SIGMA_SHARE
+from vidsal.data.fixations import SIGMA_SHARE, blur_counts
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, open_dataset
 from vidsal.data.layouts import Sequence as LabelledSequence
 from vidsal.errors import ConfigError, DatasetError
@@ -267,6 +267,4 @@ def _blurred(points: npt.NDArray[np.float32], height: int, width: int, sigma: fl
     counts = np.zeros((height, width), np.float32)
     columns, rows = np.floor(points[:, 0]).astype(np.int64), np.floor(points[:, 1]).astype(np.int64)
     np.add.at(counts, (np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)), 1.0)
-    kernel = 2 * int(np.ceil(4 * sigma)) + 1
-    blurred = cv2.GaussianBlur(counts, (kernel, kernel), sigma, borderType=cv2.BORDER_CONSTANT)
-    return np.asarray(blurred, np.float32)
+    return blur_counts(counts, sigma)
