@@ -434,3 +434,11 @@ def test_a_submission_is_of_stills_and_tells_of_broken_ones(
     assert status_of(*call) == 1
     assert "testSet/Action/002: " in capsys.readouterr().err
     assert sorted(path.stem for path in (tmp_path / "cat/testSet/Action").iterdir()) == ["001", "010"]
+
+
+def test_evaluating_a_set_without_labels_names_the_command_that_writes_maps(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = made.make_mit300(tmp_path / "mit300")
+    assert status_of("eval", "mit300", root, "-m", model, "--out", tmp_path / "out", "--metrics", "nss") == 1
+    assert "vidsal data submission" in capsys.readouterr().err

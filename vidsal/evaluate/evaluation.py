@@ -496,6 +496,8 @@ class _Plan:
         if left_out:
             counts = ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
             reasons.append(f"frames that were left out: {counts}")
+        if set(left_out) == {"unlabelled"}:
+            reasons.append("maps for a benchmark that withholds its labels are written by vidsal data submission")
         if skipped:
             first, reason = next(iter(skipped.items()))
             reasons.append(f"{len(skipped)} could not be read or scored, first {first}: {reason}")

@@ -16,7 +16,7 @@ import torch
 
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame
 from vidsal.data.layouts import Sequence as LabelledSequence
-from vidsal.data.layouts.videos import TimedDensities, VideoPictures
+from vidsal.data.layouts.videos import damage_of
 from vidsal.errors import DatasetError
 from vidsal.evaluate.protocols import Protocol, choose_frames, draw_frames
 from vidsal.evaluate.references import (
@@ -95,7 +95,7 @@ def survey(dataset: Dataset, protocol: Protocol, *, limit_frames: int | None = N
     if limit_frames is not None:
         chosen = [each[each < limit_frames] for each in chosen]
     left = draw_frames(protocol, chosen)
-    damage = {sequence.name: _damage(sequence) for sequence in dataset}
+    damage = {sequence.name: damage_of(sequence) for sequence in dataset}
     found = {name: Surveyed(counts[name], each, damage=damage[name]) for name, each in zip(counts, left, strict=True)}
     points: list[npt.NDArray[np.float32]] = []
     sizes: list[tuple[int, int]] = []
@@ -123,13 +123,6 @@ def survey(dataset: Dataset, protocol: Protocol, *, limit_frames: int | None = N
 
 def _walked(sequence: LabelledSequence) -> int:
     return sum(1 for _ in sequence.read(size=no_pictures))
-
-
-def _damage(sequence: LabelledSequence) -> tuple[str, ...]:
-    """What the readers of a sequence's videos have said of missing frames so far."""
-    pictures = sequence.pictures.damage if isinstance(sequence.pictures, VideoPictures) else []
-    maps = sequence.densities.maps.damage if isinstance(sequence.densities, TimedDensities) else []
-    return (*pictures, *(f"densities: {text}" for text in maps))
 
 
 def _fixations(
@@ -275,7 +268,7 @@ class Judge:
             attributes={key: value for key, value in attributes.items() if isinstance(value, str)},
             left_out=left_out,
             messages=tuple(messages),
-            damage=_damage(sequence) or facts.damage,
+            damage=damage_of(sequence) or facts.damage,
             **collected.arrays(),
         )
 
