@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,13 +31,7 @@ CARRY, RESET = RecurrenceOptions("carry", 1), RecurrenceOptions("reset", 4)
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    path = Path(__file__).parents[1] / "tools" / "ablate_state.py"
-    spec = importlib.util.spec_from_file_location("ablate_state", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ablate_state"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("ablate_state")
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
+import importlib
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -46,13 +45,7 @@ QUICK = MeasureOptions(repeats=2, seconds=0.0, memory_frames=20, clip_seconds=0.
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_sam", ROOT / "tools" / "bench_sam.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its dataclasses look for their module by name.
-    sys.modules["bench_sam"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("bench_sam")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -11,12 +11,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    path = Path(__file__).parents[1] / "tools" / "compare_unisal.py"
-    spec = importlib.util.spec_from_file_location("compare_unisal", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("compare_unisal")
 
 
 @pytest.mark.parametrize("flag", ["--pictures=0", "--pictures=-1", "--frames=0", "--timed=0", "--clips=-1"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -157,14 +157,7 @@ def test_the_embedded_model_of_drivers_shares_all_but_the_head_with_the_default(
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_driver", ROOT / "tools" / "train_driver.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["train_driver"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("train_driver")
 
 
 def test_no_picture_is_predicted_by_a_model_that_saw_it(tool: ModuleType, tmp_path: Path) -> None:

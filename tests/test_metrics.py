@@ -1133,10 +1133,7 @@ def test_the_meter_asks_for_what_its_metrics_need() -> None:
 
 def test_the_numbers_of_the_page_are_those_the_benchmark_wrote() -> None:
     root = Path(__file__).parents[1]
-    spec = importlib.util.spec_from_file_location("bench_metrics", root / "tools" / "bench_metrics.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.import_module("bench_metrics")
     report = json.loads((root / "docs" / "metrics.json").read_text(encoding="utf-8"))
     page = (root / "docs" / "metrics.md").read_text(encoding="utf-8")
     assert module.with_tables(page, report) == page

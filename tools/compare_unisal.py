@@ -32,6 +32,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from arguments import count_from
 
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
 from vidsal.data.fixations import Still, load_stills, split_stills
@@ -211,17 +212,6 @@ def how_many(counts: dict[str, int], most: int) -> str:
     """How many clips each set gave, in words."""
     fewer = [f"{count} of {name}" for name, count in counts.items() if count < most]
     return ", ".join([f"at most {most} a set", *fewer]) if fewer else f"{most} a set"
-
-
-def count_from(least: int) -> Callable[[str], int]:
-    """Reads a whole number of at least this."""
-
-    def count(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
-        return int(text)
-
-    return count
 
 
 def write_docs(result: dict[str, Any], *, clips: int, frames: int) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from arguments import count_from
 
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
 from vidsal.data.fixations import load_stills
@@ -105,15 +106,12 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", type=Path, help="folders in the simple layout")
     parser.add_argument("--kind", choices=list(KINDS), default="all")
     parser.add_argument("--output", type=Path, default=Path("clips.png"))
-    parser.add_argument("--clips", type=int, default=6)
-    parser.add_argument("--frames", type=int, default=4)
-    parser.add_argument("--width", type=int, default=240, help="pixels of a frame on the sheet")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clips", type=count_from(1), default=6)
+    parser.add_argument("--frames", type=count_from(1), default=4)
+    parser.add_argument("--width", type=count_from(16), default=240, help="pixels of a frame on the sheet")
+    parser.add_argument("--seed", type=count_from(0), default=0)
     parser.add_argument("--time", action="store_true", help="print CPU milliseconds a frame, write nothing")
     arguments = parser.parse_args()
-    for name, least in {"clips": 1, "frames": 1, "width": 16, "seed": 0}.items():
-        if getattr(arguments, name) < least:
-            parser.error(f"--{name} must be at least {least}")
     if not cv2.haveImageWriter(str(arguments.output)):
         parser.error(f"--output {arguments.output}: name a picture, as clips.png")
     try:
