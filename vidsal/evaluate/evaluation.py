@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import signal
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 
 from vidsal.data.layouts import DATASETS, Dataset, open_dataset
@@ -46,6 +44,7 @@ from vidsal.evaluate.results import (
     Summary,
     TableFormat,
     describe_frames,
+    read_keyed_sequence,
     read_sequence,
     read_summary,
     sequence_path,
@@ -255,26 +254,14 @@ def read_scores(out: str | Path) -> list[SequenceScores]:
     base = summary.key.rpartition("-")[0]
     found, keys = [], []
     for name in summary.by_sequence:
-        path = sequence_path(out / "sequences", name)
-        key = _stored_key(path)
-        scores = read_sequence(path, key=key) if key is not None and key.startswith(f"{base}-") else None
-        if key is None or scores is None:
+        kept = read_keyed_sequence(sequence_path(out / "sequences", name))
+        if kept is None or not kept[0].startswith(f"{base}-"):
             raise ConfigError(f"{out} holds no scores of sequence {name} any more; run vidsal eval again")
-        found.append(scores)
-        keys.append(key)
+        keys.append(kept[0])
+        found.append(kept[1])
     if _joint_key(base, keys) != summary.key:
         raise ConfigError(f"{out} holds scores that were made after its summary; run vidsal eval again")
     return found
-
-
-def _stored_key(path: Path) -> str | None:
-    """The key that scores were written with; None where they cannot be read."""
-    try:
-        # Opened here: of a damaged file NumPy would leave it open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return str(json.loads(str(archive["header"]))["key"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
 
 
 def _joint_key(base: str, keys: Iterable[str]) -> str:
@@ -675,7 +662,7 @@ def _closing(scored: Iterator[_Outcome]) -> Iterator[None]:
 
 def _refuse_data(folder: Path, root: Path) -> None:
     """Results do not go among the files of the data set; a folder of their own below its root is allowed."""
-    inside = root.resolve() in (folder.resolve(), *folder.resolve().parents)
+    inside = folder.resolve().is_relative_to(root.resolve())
     if inside and not (folder / _LOCK).exists() and folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(f"out {folder} is a folder of the data set; name one of its own for the results")
 

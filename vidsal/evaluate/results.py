@@ -38,6 +38,7 @@ __all__ = [
     "format_summary",
     "interval",
     "parts_of",
+    "read_keyed_sequence",
     "read_sequence",
     "read_summary",
     "resamples",
@@ -149,13 +150,17 @@ def read_sequence(path: Path, *, key: str | None = None) -> SequenceScores | Non
         path: the file.
         key: that it must have been written with; None: any.
     """
+    found = read_keyed_sequence(path)
+    return found[1] if found is not None and key in (None, found[0]) else None
+
+
+def read_keyed_sequence(path: Path) -> tuple[str, SequenceScores] | None:
+    """The key and the scores that `write_sequence` wrote; None where there is no such file, or it is damaged."""
     try:
         # Opened here: of a damaged file NumPy would leave it open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
-            if key is not None and header["key"] != key:
-                return None
-            return SequenceScores(
+            scores = SequenceScores(
                 name=header["name"],
                 frames=header["frames"],
                 metrics=tuple(header["metrics"]),
@@ -166,6 +171,7 @@ def read_sequence(path: Path, *, key: str | None = None) -> SequenceScores | Non
                 damage=tuple(header.get("damage", ())),
                 **{name: archive[name] for name in _ARRAYS},
             )
+            return str(header["key"]), scores
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

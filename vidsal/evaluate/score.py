@@ -313,7 +313,7 @@ class Judge:
                 yield density, maps
 
     def _lent(self, name: str, facts: Surveyed) -> Iterator[_Map | None] | None:
-        """Densities of a sequence of another group, one a chosen frame; None where there is no other."""
+        """Densities of a sequence of another recording, one a chosen frame; None where there is no other."""
         partner = partner_of(name, list(self.surveyed.sequences), seed=self.protocol.seed, recordings=self._recordings)
         if partner is None:
             return None
@@ -412,17 +412,13 @@ class Judge:
         others, points, weights = left
         count = len(weights)
         cells = FixatedCells.from_points(points, height=item.size[0], width=item.size[1])
+        maps = torch.from_numpy(np.stack([quantise(each, self.protocol.bits) for each in others]))
+        negatives = None if item.pool is None else self._negatives([item.pool] * count, *item.size)
+        seeds = [zlib.crc32(f"{item.seed}/{viewer}".encode()) for viewer in range(count)]
         means = {}
         for group, baseline in self._over_references(metrics, name, item.size, count):
             meter = ScoreMeter(group)
-            meter.update(
-                torch.from_numpy(np.stack([quantise(each, self.protocol.bits) for each in others])),
-                None,
-                cells,
-                baseline=baseline,
-                negatives=None if item.pool is None else self._negatives([item.pool] * count, *item.size),
-                seed=[zlib.crc32(f"{item.seed}/{viewer}".encode()) for viewer in range(count)],
-            )
+            meter.update(maps, None, cells, baseline=baseline, negatives=negatives, seed=seeds)
             for metric, scores in meter.scores().items():
                 defined = ~np.isnan(scores)
                 known = np.array(scores)[defined]

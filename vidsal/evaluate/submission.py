@@ -101,7 +101,7 @@ def _check_target(out: Path, dataset: Dataset, stills: list[Sequence], *, overwr
         if other != still.name:
             raise DatasetError(f"{other} and {still.name} would both be written to one map; rename one of them")
     there = [target for target in targets if target.exists()]
-    inside = dataset.root.resolve() in (out.resolve(), *out.resolve().parents)
+    inside = out.resolve().is_relative_to(dataset.root.resolve())
     strange = out.is_dir() and any(entry not in targets for entry in out.rglob("*") if entry.is_file())
     if inside and strange:
         raise ConfigError(f"{out} is a folder of the data set; name one of its own for the maps")
