@@ -20,10 +20,11 @@ from vidsal.data.fixations import load_stills
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model import SaliencyModel
+from vidsal.pipe.options import RecurrenceOptions
+from vidsal.pipe.predict import predict
 from vidsal.preprocess import Viewport
 from vidsal.shots import CutOptions
-from vidsal.smooth import SmoothOptions
-from vidsal.stream import RecurrenceOptions, predict
+from vidsal.smooth.options import SmoothOptions
 
 ROWS, COLUMNS = 48, 64
 CARRY, RESET = RecurrenceOptions("carry", 1), RecurrenceOptions("reset", 4)

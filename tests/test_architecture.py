@@ -222,7 +222,7 @@ def test_the_examples_in_the_docstrings_hold(path: Path) -> None:
 
 def test_every_way_to_import_is_seen() -> None:
     source = """
-import vidsal.stream
+import vidsal.pipe
 from vidsal import frames, open_video
 from . import contract
 from .pyav import Reader
@@ -233,7 +233,7 @@ if TYPE_CHECKING:
     import rich.live
 """
     assert {name for name in imports(source, "vidsal.decode", is_package=True) if name != "vidsal.decode"} >= {
-        "vidsal.stream",
+        "vidsal.pipe",
         "vidsal.frames",
         "vidsal",
         "vidsal.errors",
@@ -241,13 +241,13 @@ if TYPE_CHECKING:
         "rich.live",
     }
     assert "vidsal.errors" in imports("from ..errors import DecodeError", "vidsal.decode.pyav")
-    assert "vidsal.frames" in imports("from . import frames", "vidsal.stream")
+    assert "vidsal.frames" in imports("from . import frames", "vidsal.pipe")
 
 
 def test_an_import_from_below_is_seen() -> None:
-    order = ["errors", "frames", "decode", "stream", *LAST]
+    order = ["errors", "frames", "decode", "pipe", *LAST]
     assert not upward_imports("decode", {"vidsal.errors", "vidsal.decode.contract"}, order)
-    assert upward_imports("decode", {"vidsal.stream"}, order) == {"vidsal.stream"}
+    assert upward_imports("decode", {"vidsal.pipe"}, order) == {"vidsal.pipe"}
     assert upward_imports("decode", {"vidsal"}, order) == {"vidsal"}
 
 
@@ -286,4 +286,4 @@ class Options:
 def test_the_table_is_read_in_its_order() -> None:
     order = order_in_the_document()
     assert order.index("errors") == 0
-    assert order.index("frames") < order.index("decode") < order.index("stream") < order.index("cli")
+    assert order.index("frames") < order.index("decode") < order.index("pipe") < order.index("cli")

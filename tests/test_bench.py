@@ -36,7 +36,7 @@ from vidsal.errors import ConfigError
 from vidsal.model.checkpoint import PRESETS
 from vidsal.model.inference import Rewrites
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
-from vidsal.stream import ModelOptions
+from vidsal.pipe.options import ModelOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = SAMConfig("resnet50", 32, 3, "none", 4, 2, 4, "published")

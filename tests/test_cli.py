@@ -19,11 +19,12 @@ import torch
 from made import make_checkpoint, make_stills
 from media import make_audio, make_video
 
-from vidsal import cli, console, stream
+from vidsal import cli, console
 from vidsal.cli import main
 from vidsal.config import read_file, resolve
 from vidsal.model.checkpoint import PRESETS, read_checkpoint
-from vidsal.stream import RunOptions
+from vidsal.pipe import run as pipe_run
+from vidsal.pipe.options import RunOptions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FRAMES = 20
@@ -322,7 +323,7 @@ def test_running_out_of_memory_is_told_with_what_helps(
     def fails(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(stream, "run", fails)
+    monkeypatch.setattr(pipe_run, "run", fails)
     assert status_of("run", clip, "-m", model) == 1
     assert capsys.readouterr().err == (
         "vidsal: error: out of memory: try a smaller --batch-size, or --device cpu if it was the GPU's\n"
@@ -335,7 +336,7 @@ def test_an_error_nobody_foresaw_asks_for_a_report_and_says_how_to_make_one(
     def fails(*_: Any, **__: Any) -> None:
         raise RuntimeError("the tensors are sad")
 
-    monkeypatch.setattr(stream, "run", fails)
+    monkeypatch.setattr(pipe_run, "run", fails)
     assert status_of("run", clip, "-m", model) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "RuntimeError: the tensors are sad" in line and "report" in line and "VIDSAL_DEBUG=1" in line
@@ -403,10 +404,10 @@ def test_a_second_ctrl_c_does_not_wait(
 ) -> None:
     def never_stops(*_: Any, on_progress: Callable[..., None], **__: Any) -> None:
         for _ in range(3):
-            on_progress(stream.Progress(frames=1, total=None, pts_seconds=0.0, seconds=1.0, cuts=0))
+            on_progress(pipe_run.Progress(frames=1, total=None, pts_seconds=0.0, seconds=1.0, cuts=0))
         pytest.fail("the second Ctrl-C went unheard")
 
-    monkeypatch.setattr(stream, "run", never_stops)
+    monkeypatch.setattr(pipe_run, "run", never_stops)
     send(monkeypatch, signal.SIGINT, signal.SIGINT)
     assert status_of("run", clip, "-m", model) == 130
     assert "interrupted" in capfd.readouterr().err
@@ -492,7 +493,7 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="predictt"):
         _ = vidsal.predictt
-    assert vidsal.run is stream.run
+    assert vidsal.run is pipe_run.run
 
 
 def test_one_core_is_left_to_decoding_unless_the_user_chose(monkeypatch: pytest.MonkeyPatch) -> None:

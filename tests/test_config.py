@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vidsal.config import Option, UsageError, add_flags, options_of, parse_nested, read_file, resolve, to_yaml
 from vidsal.errors import ConfigError
-from vidsal.stream import RunOptions
+from vidsal.pipe.options import RunOptions
 from vidsal.train import TrainConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -29,7 +29,7 @@ from vidsal.model.checkpoint import (
     save_derived_checkpoint,
     weights_sha256,
 )
-from vidsal.stream import ModelOptions, RunOptions
+from vidsal.pipe.options import ModelOptions, RunOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 

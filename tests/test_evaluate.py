@@ -69,8 +69,9 @@ from vidsal.evaluate.results import SequenceScores, read_sequence, sequence_path
 from vidsal.evaluate.score import Judge, quantise, resize_map
 from vidsal.locks import try_to_lock
 from vidsal.model.checkpoint import load_model
-from vidsal.smooth import SmoothOptions
-from vidsal.stream import ModelOptions, OutputOptions, RunOptions, run
+from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RunOptions
+from vidsal.pipe.run import run
+from vidsal.smooth.options import SmoothOptions
 
 FAST = ("nss", "cc", "kl", "auc_judd")
 
@@ -140,7 +141,9 @@ def test_the_maps_scored_are_those_that_run_writes(films: Path, model: str, tmp_
         expected = np.exp(archive["log_density"].astype(np.float32))
     dataset = open_dataset("hollywood2", films, split="test")
     sequence = next(each for each in dataset if each.name == shot.name)
-    source = ModelSource(load_model(model, device="cpu"), smooth=SmoothOptions(smoothing="none"), batch_size=2)
+    source = ModelSource(
+        load_model(model, device="cpu"), options=PredictOptions(smooth=SmoothOptions(smoothing="none")), batch_size=2
+    )
     found = {frame.index: values for frame, values in source.maps(sequence, range(5))}
     assert list(found) == [0, 1, 2, 3, 4]
     for index, values in found.items():
@@ -151,7 +154,9 @@ def test_the_maps_scored_are_those_that_run_writes(films: Path, model: str, tmp_
 def test_the_state_is_carried_to_the_frames_that_are_scored(films: Path, model: str) -> None:
     dataset = open_dataset("hollywood2", films, split="test")
     sequence = dataset.sequences[1]
-    source = ModelSource(load_model(model, device="cpu"), smooth=SmoothOptions(smoothing="none"))
+    source = ModelSource(
+        load_model(model, device="cpu"), options=PredictOptions(smooth=SmoothOptions(smoothing="none"))
+    )
     every = {frame.index: values for frame, values in source.maps(sequence, range(5))}
     ((frame, alone),) = source.maps(sequence, [4])
     assert frame.index == 4
@@ -163,7 +168,9 @@ def test_the_state_is_carried_to_the_frames_that_are_scored(films: Path, model: 
 
 def test_a_filter_that_looks_ahead_sees_the_frames_behind_those_scored(films: Path, model: str) -> None:
     sequence = open_dataset("hollywood2", films, split="test").sequences[1]
-    source = ModelSource(load_model(model, device="cpu"), smooth=SmoothOptions(smoothing="gaussian"))
+    source = ModelSource(
+        load_model(model, device="cpu"), options=PredictOptions(smooth=SmoothOptions(smoothing="gaussian"))
+    )
     assert not source.causal and source.facts["causal"] is False
     every = {frame.index: values for frame, values in source.maps(sequence, range(5))}
     ((_, alone),) = source.maps(sequence, [1])

@@ -6,6 +6,7 @@ does (NV12, P010), and the CPU stands for a device that draws.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -305,15 +306,11 @@ def varied(batch: FrameBatch) -> SaliencyBatch:
         [torch.randn(12, 16, generator=torch.Generator().manual_seed(int(i))) * 2 for i in batch.index]
     )
     shot = batch.index // 7
-    return SaliencyBatch(
-        index=batch.index,
-        pts_seconds=batch.pts_seconds,
+    return SaliencyBatch.of(
+        batch,
         shot=shot,
         cut=(batch.index % 7 == 0) & (batch.index > 0),
         log_density=log_density.flatten(1).log_softmax(dim=1).view_as(log_density),
-        height=batch.height,
-        width=batch.width,
-        pictures=batch.pictures,
     )
 
 
@@ -485,15 +482,11 @@ def forbid_waiting() -> Iterator[Callable[[], None]]:
 def gpu_batch() -> SaliencyBatch:
     batch = made_batch([i / 25 for i in range(6)])
     maps = torch.randn(6, 12, 16, generator=torch.Generator().manual_seed(0)) * 2
-    return SaliencyBatch(
-        index=batch.index,
-        pts_seconds=batch.pts_seconds,
+    return dataclasses.replace(
+        batch,
         shot=np.array([0, 0, 1, 1, 1, 2]),
         cut=np.array([False, False, True, False, False, True]),
         log_density=maps.flatten(1).log_softmax(dim=1).view_as(maps).cuda(),
-        height=batch.height,
-        width=batch.width,
-        pictures=batch.pictures,
     )
 
 

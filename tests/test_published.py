@@ -33,8 +33,8 @@ from vidsal.decode import open_video
 from vidsal.errors import CheckpointError
 from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel
 from vidsal.model.published import finish_relevance, published_map
+from vidsal.pipe.predict import predict
 from vidsal.preprocess import Preprocessor
-from vidsal.stream import predict
 
 
 class Case:

@@ -24,7 +24,8 @@ from media import corrupt, make_audio, make_video, stream_packets, truncate
 from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import DecodeError, EncodeError, VidsalError
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.stream import OutputOptions, RunOptions, RunReport, run
+from vidsal.pipe.options import OutputOptions, RunOptions
+from vidsal.pipe.run import RunReport, run
 
 
 @pytest.fixture(scope="module")

@@ -42,15 +42,8 @@ def one_hot_log_density(count: int, height: int = 6, width: int = 8) -> torch.Te
 def saliency(batch: FrameBatch) -> SaliencyBatch:
     """A made result: everybody looks at the upper right."""
     count = len(batch)
-    return SaliencyBatch(
-        index=batch.index,
-        pts_seconds=batch.pts_seconds,
-        shot=np.zeros(count, np.int64),
-        cut=np.zeros(count, np.bool_),
-        log_density=one_hot_log_density(count),
-        height=batch.height,
-        width=batch.width,
-        pictures=batch.pictures,
+    return SaliencyBatch.of(
+        batch, shot=np.zeros(count, np.int64), cut=np.zeros(count, np.bool_), log_density=one_hot_log_density(count)
     )
 
 

@@ -14,9 +14,11 @@ from made import make_model
 
 from vidsal.errors import ConfigError
 from vidsal.frames import FrameBatch, Picture, SaliencyBatch
+from vidsal.pipe.options import RecurrenceOptions
+from vidsal.pipe.predict import predict
 from vidsal.shots import CutOptions
-from vidsal.smooth import Smoother, SmoothOptions, first_order_hold
-from vidsal.stream import RecurrenceOptions, predict
+from vidsal.smooth.exponential import first_order_hold
+from vidsal.smooth.options import SmoothOptions
 
 KINDS = ("exponential", "motion", "gaussian")
 
@@ -38,19 +40,6 @@ def make(
         pictures=tuple(Picture(rgb=lambda: np.zeros((20, 40, 3), np.uint8), pts=i) for i in range(count))
         if pictures
         else (),
-    )
-
-
-def part(batch: SaliencyBatch, start: int, end: int) -> SaliencyBatch:
-    return SaliencyBatch(
-        index=batch.index[start:end],
-        pts_seconds=batch.pts_seconds[start:end],
-        shot=batch.shot[start:end],
-        cut=batch.cut[start:end],
-        log_density=batch.log_density[start:end],
-        height=batch.height,
-        width=batch.width,
-        pictures=batch.pictures[start:end],
     )
 
 
@@ -76,23 +65,14 @@ def smooth(
     kind: str, *batches: SaliencyBatch, tau: float = 0.15, frames: npt.NDArray[np.uint8] | None = None
 ) -> SaliencyBatch:
     """All frames that come out, joined."""
-    smoother = Smoother(SmoothOptions(smoothing=kind, time_constant_seconds=tau))  # type: ignore[arg-type]
+    smoother = SmoothOptions(smoothing=kind, time_constant_seconds=tau).make()  # type: ignore[arg-type]
     out: list[SaliencyBatch] = []
     for batch in batches:
         first = int(batch.index[0] - batches[0].index[0])
         smoother.watch(shown(batch, None if frames is None else frames[first : first + len(batch)]))
         out += smoother.update(batch)
     out += smoother.flush()
-    return SaliencyBatch(
-        index=np.concatenate([each.index for each in out]),
-        pts_seconds=np.concatenate([each.pts_seconds for each in out]),
-        shot=np.concatenate([each.shot for each in out]),
-        cut=np.concatenate([each.cut for each in out]),
-        log_density=torch.cat([each.log_density for each in out]),
-        height=out[0].height,
-        width=out[0].width,
-        pictures=tuple(picture for each in out for picture in each.pictures),
-    )
+    return SaliencyBatch.join(out)
 
 
 def two_cells(share: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -205,7 +185,7 @@ def test_grouping_into_batches_changes_nothing(kind: str, sizes: list[int]) -> N
     pieces, start = [], 0
     for size in [*sizes, 40]:
         if start < 40:
-            pieces.append(part(whole, start, min(start + size, 40)))
+            pieces.append(whole[start : start + size])
         start += size
     one, many = smooth(kind, whole), smooth(kind, *pieces)
     assert torch.equal(one.log_density, many.log_density)
@@ -216,7 +196,7 @@ def test_grouping_into_batches_changes_nothing(kind: str, sizes: list[int]) -> N
 def test_every_frame_comes_out_once_in_order_with_its_own_time_and_picture(kind: str) -> None:
     times = [0.0, 0.04, 0.08, 0.5, 0.5, 0.52, 3.0, 3.04]
     batch = make(random_maps(8), times, cuts=[5], first=30, pictures=True)
-    answer = smooth(kind, part(batch, 0, 3), part(batch, 3, 8))
+    answer = smooth(kind, batch[0:3], batch[3:8])
     assert answer.index.tolist() == list(range(30, 38))
     assert answer.pts_seconds.tolist() == times
     assert answer.shot.tolist() == batch.shot.tolist()
@@ -228,7 +208,7 @@ def test_every_frame_comes_out_once_in_order_with_its_own_time_and_picture(kind:
 
 def test_none_hands_the_batch_through() -> None:
     batch = make(random_maps(2), [0.0, 0.04])
-    assert Smoother(SmoothOptions(smoothing="none")).update(batch)[0] is batch
+    assert SmoothOptions(smoothing="none").make().update(batch)[0] is batch
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -258,10 +238,10 @@ def test_cells_without_mass_stay_finite() -> None:
 
 def test_the_exponential_holds_nothing_back_and_the_gaussian_three_standard_deviations() -> None:
     batch = make(random_maps(50), (np.arange(50) / 25).tolist())
-    exponential = Smoother(SmoothOptions(smoothing="exponential"))
+    exponential = SmoothOptions(smoothing="exponential").make()
     assert [len(each) for each in exponential.update(batch)] == [50]
     assert exponential.flush() == []
-    gaussian = Smoother(SmoothOptions(smoothing="gaussian", time_constant_seconds=0.1))
+    gaussian = SmoothOptions(smoothing="gaussian", time_constant_seconds=0.1).make()
     ready = sum(len(each) for each in gaussian.update(batch))
     assert ready == 50 - 8  # 0.3 s are 7.5 frames
     assert sum(len(each) for each in gaussian.flush()) == 8
@@ -269,13 +249,13 @@ def test_the_exponential_holds_nothing_back_and_the_gaussian_three_standard_devi
 
 
 def test_a_cut_releases_what_is_held_of_the_shot_before() -> None:
-    smoother = Smoother(SmoothOptions(smoothing="gaussian", time_constant_seconds=10.0))
+    smoother = SmoothOptions(smoothing="gaussian", time_constant_seconds=10.0).make()
     batch = make(random_maps(6), (np.arange(6) / 25).tolist(), cuts=[4])
     assert [each.index.tolist() for each in smoother.update(batch)] == [[0, 1, 2, 3]]
 
 
 def test_the_gaussian_holds_a_bounded_number_even_where_time_stands_still() -> None:
-    smoother = Smoother(SmoothOptions(smoothing="gaussian"))
+    smoother = SmoothOptions(smoothing="gaussian").make()
     maps, held = random_maps(50), 0
     for i in range(40):
         out = smoother.update(make(maps, [0.0] * 50, first=50 * i))
@@ -285,7 +265,7 @@ def test_the_gaussian_holds_a_bounded_number_even_where_time_stands_still() -> N
 
 def test_reset_forgets_the_past_and_what_is_held() -> None:
     for kind in KINDS:
-        smoother = Smoother(SmoothOptions(smoothing=kind))  # type: ignore[arg-type]
+        smoother = SmoothOptions(smoothing=kind).make()  # type: ignore[arg-type]
         before, after = make(two_cells([0.1] * 5), (np.arange(5) / 25).tolist()), make(two_cells([0.9]), [0.2])
         smoother.watch(shown(before))
         smoother.update(before)
@@ -301,7 +281,7 @@ def test_a_change_of_size_within_a_shot_is_refused_and_at_a_cut_taken(kind: str)
     first, other = make(random_maps(2), [0.0, 0.04]), np.full((2, 4, 4), 1 / 16)
     with pytest.raises(ValueError, match="within a shot"):
         smooth(kind, first, make(other, [0.08, 0.12], first=2))
-    smoother = Smoother(SmoothOptions(smoothing=kind))  # type: ignore[arg-type]
+    smoother = SmoothOptions(smoothing=kind).make()  # type: ignore[arg-type]
     second = make(other, [0.08, 0.12], cuts=[0], first=2)
     smoother.watch(shown(first))
     smoother.watch(shown(second))
@@ -427,12 +407,12 @@ def test_motion_does_not_depend_on_batches_and_refuses_frames_it_was_not_shown()
     batch = make(np.stack([blob(30 + 50 * t, 45) for t in times]), times.tolist(), cuts=[9])
     frames = pan(times, 50)
     whole = smooth("motion", batch, frames=frames)
-    pieces = smooth("motion", *(part(batch, a, b) for a, b in ((0, 1), (1, 8), (8, 14))), frames=frames)
+    pieces = smooth("motion", *(batch[a:b] for a, b in ((0, 1), (1, 8), (8, 14))), frames=frames)
     assert torch.equal(whole.log_density, pieces.log_density)
-    smoother = Smoother(SmoothOptions(smoothing="motion"))
-    smoother.watch(shown(part(batch, 0, 2)))
+    smoother = SmoothOptions(smoothing="motion").make()
+    smoother.watch(shown(batch[0:2]))
     with pytest.raises(ValueError, match="frame 2 was not shown"):
-        smoother.update(part(batch, 0, 3))
+        smoother.update(batch[0:3])
 
 
 @pytest.mark.parametrize("size", [(4, 6), (1, 1), (240, 3), (30, 500)])

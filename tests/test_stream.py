@@ -19,9 +19,11 @@ from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import ModelCard, SaliencyModel
+from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
+from vidsal.pipe.predict import VideoPredictor, predict
+from vidsal.pipe.run import Progress, run
 from vidsal.shots import CutOptions
-from vidsal.smooth import SmoothOptions
-from vidsal.stream import OutputOptions, Progress, RecurrenceOptions, RunOptions, VideoPredictor, predict, run
+from vidsal.smooth.options import SmoothOptions
 
 RAW = SmoothOptions(smoothing="none")
 NO_CUTS = CutOptions(detect_cuts=False)
@@ -45,21 +47,11 @@ def made_frames(count: int, *, rate: float = 25, cut_at: int | None = None) -> F
 def parts(batch: FrameBatch, sizes: list[int]) -> Iterator[FrameBatch]:
     begin = 0
     for size in sizes:
-        rows = slice(begin, begin + size)
-        yield dataclasses.replace(
-            batch, index=batch.index[rows], pts_seconds=batch.pts_seconds[rows], frames=batch.frames[rows]
-        )
+        yield batch[begin : begin + size]
         begin += size
 
 
-def joined(results: Iterator[SaliencyBatch]) -> tuple[list[int], torch.Tensor, list[bool], list[int]]:
-    batches = list(results)
-    return (
-        [int(i) for b in batches for i in b.index],
-        torch.cat([b.density for b in batches]),
-        [bool(c) for b in batches for c in b.cut],
-        [int(s) for b in batches for s in b.shot],
-    )
+joined = SaliencyBatch.join
 
 
 SETTINGS = {
@@ -78,36 +70,37 @@ def test_maps_depend_neither_on_the_batch_size_nor_on_the_cutting_into_calls(
     model: SaliencyModel, name: str, sizes: list[int]
 ) -> None:
     clip = made_frames(24, cut_at=11)
-    index, whole, cuts, shots = joined(predict([clip], model, **SETTINGS[name]))  # type: ignore[arg-type]
+    whole = joined(predict([clip], model, **SETTINGS[name]))  # type: ignore[arg-type]
     again = joined(predict(parts(clip, sizes), model, **SETTINGS[name]))  # type: ignore[arg-type]
-    assert index == again[0] == list(range(24))
-    assert cuts == again[2] == [n == 11 for n in range(24)] and shots == again[3] == [0] * 11 + [1] * 13
-    torch.testing.assert_close(again[1], whole, atol=2e-6, rtol=1e-3)
-    torch.testing.assert_close(whole.sum((1, 2)), torch.ones(24))
+    for one in (whole, again):
+        assert one.index.tolist() == list(range(24))
+        assert one.cut.tolist() == [n == 11 for n in range(24)] and one.shot.tolist() == [0] * 11 + [1] * 13
+    torch.testing.assert_close(again.density, whole.density, atol=2e-6, rtol=1e-3)
+    torch.testing.assert_close(whole.density.sum((1, 2)), torch.ones(24))
 
 
 def test_a_dropped_state_shows(model: SaliencyModel) -> None:
     clip = made_frames(12)
-    whole = joined(predict([clip], model, smooth=RAW, cuts=NO_CUTS))[1]
-    halves = [joined(predict([half], model, smooth=RAW, cuts=NO_CUTS))[1] for half in parts(clip, [6, 6])]
+    whole = joined(predict([clip], model, smooth=RAW, cuts=NO_CUTS)).density
+    halves = [joined(predict([half], model, smooth=RAW, cuts=NO_CUTS)).density for half in parts(clip, [6, 6])]
     torch.testing.assert_close(halves[0], whole[:6], atol=2e-6, rtol=1e-3)
     assert ((halves[1] - whole[6:]).abs().sum((1, 2)) > 0.01).any()
 
 
 def test_a_cut_starts_afresh_and_a_missed_cut_does_not(model: SaliencyModel) -> None:
     clip = made_frames(16, cut_at=8)
-    second = joined(predict(list(parts(clip, [8, 8]))[1:], model, smooth=RAW))[1]
-    found = joined(predict([clip], model, smooth=RAW))[1][8:]
-    missed = joined(predict([clip], model, smooth=RAW, cuts=NO_CUTS))[1][8:]
+    second = joined(predict(list(parts(clip, [8, 8]))[1:], model, smooth=RAW)).density
+    found = joined(predict([clip], model, smooth=RAW)).density[8:]
+    missed = joined(predict([clip], model, smooth=RAW, cuts=NO_CUTS)).density[8:]
     torch.testing.assert_close(found, second, atol=2e-6, rtol=1e-3)
     assert (missed[0] - second[0]).abs().sum() > 0.01
 
 
 def test_reset_gives_every_frame_the_map_of_the_picture_alone(model: SaliencyModel) -> None:
     clip = made_frames(5)
-    together = joined(predict([clip], model, recurrence=RecurrenceOptions(state="reset"), smooth=RAW))[1]
+    together = joined(predict([clip], model, recurrence=RecurrenceOptions(state="reset"), smooth=RAW)).density
     for n, single in enumerate(parts(clip, [1] * 5)):
-        alone = joined(predict([single], model, smooth=RAW))[1]
+        alone = joined(predict([single], model, smooth=RAW)).density
         torch.testing.assert_close(together[n : n + 1], alone, atol=2e-6, rtol=1e-3)
 
 
@@ -131,7 +124,7 @@ def test_carry_takes_k_steps_a_frame_and_all_after_a_cut_and_reset_takes_its_own
     piped = SaliencyModel(make_network(config=config), preprocess=CANVAS, card=card)
     network, state = make_network(config=config), None
     clip = made_frames(8, cut_at=5)
-    maps = joined(predict(parts(clip, [3, 5]), piped, recurrence=options, smooth=RAW))[1]
+    maps = joined(predict(parts(clip, [3, 5]), piped, recurrence=options, smooth=RAW)).density
     for t, frame in enumerate(piped.preprocessor(clip.frames)):
         fresh, steps = first if t in (0, 5) else later
         with torch.inference_mode():
@@ -149,7 +142,7 @@ def test_numbers_of_steps_give_maps_that_differ() -> None:
         *(RecurrenceOptions(steps=steps) for steps in (1, 2, 3)),
         *(RecurrenceOptions(state="reset", steps=steps) for steps in (1, 2, 3)),
     ]
-    last = [joined(predict([clip], piped, recurrence=options, smooth=RAW))[1][-1] for options in choices]
+    last = [joined(predict([clip], piped, recurrence=options, smooth=RAW)).density[-1] for options in choices]
     for i, one in enumerate(last):
         assert all((one - other).abs().sum() > 1e-3 for other in last[:i])
 
@@ -169,9 +162,9 @@ def test_maps_between_two_keys_are_interpolated_in_time_and_held_before_a_cut(mo
     clip = made_frames(9, cut_at=6)
     # Uneven times: interpolation goes by the clock, not by the count.
     clip = dataclasses.replace(clip, pts_seconds=np.array([0, 0.01, 0.03, 0.04, 0.05, 0.06, 0.1, 0.14, 0.18]))
-    maps = joined(predict([clip], model, recurrence=RecurrenceOptions(every=3), smooth=RAW))[1]
+    maps = joined(predict([clip], model, recurrence=RecurrenceOptions(every=3), smooth=RAW)).density
     keys = list(parts(clip, [1] * 9))
-    expected = joined(predict([keys[0], keys[3]], model, smooth=RAW, cuts=NO_CUTS))[1]
+    expected = joined(predict([keys[0], keys[3]], model, smooth=RAW, cuts=NO_CUTS)).density
     torch.testing.assert_close(maps[[0, 3]], expected, atol=2e-6, rtol=1e-3)
     torch.testing.assert_close(maps[1], 0.75 * maps[0] + 0.25 * maps[3], atol=2e-6, rtol=1e-3)
     torch.testing.assert_close(maps[2], 0.25 * maps[0] + 0.75 * maps[3], atol=2e-6, rtol=1e-3)
@@ -185,9 +178,9 @@ def test_smoothing_at_25_and_50_frames_a_second_agrees_at_the_same_instants(mode
     fast.frames[1::2] = fast.frames[::2]
     slow = dataclasses.replace(fast, index=np.arange(20), pts_seconds=fast.pts_seconds[::2], frames=fast.frames[::2])
     every_frame = RecurrenceOptions(state="reset")
-    a = joined(predict([fast], model, recurrence=every_frame, cuts=NO_CUTS))[1][::2]
-    b = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS))[1]
-    raw = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS, smooth=RAW))[1]
+    a = joined(predict([fast], model, recurrence=every_frame, cuts=NO_CUTS)).density[::2]
+    b = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS)).density
+    raw = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS, smooth=RAW)).density
     difference = (a - b).abs().sum((1, 2)).mean()
     assert difference < 0.25 * (raw - b).abs().sum((1, 2)).mean()
 
@@ -195,10 +188,11 @@ def test_smoothing_at_25_and_50_frames_a_second_agrees_at_the_same_instants(mode
 def test_a_predictor_that_was_reset_is_as_new(model: SaliencyModel) -> None:
     clip = made_frames(6, cut_at=3)
     predictor = VideoPredictor(model)
-    first = joined(iter(predictor.update(clip) + predictor.flush()))
+    first = joined(predictor.update(clip) + predictor.flush())
     predictor.reset()
-    second = joined(iter(predictor.update(clip) + predictor.flush()))
-    assert first[2:] == second[2:] and torch.equal(first[1], second[1])
+    second = joined(predictor.update(clip) + predictor.flush())
+    assert first.cut.tolist() == second.cut.tolist() and first.shot.tolist() == second.shot.tolist()
+    assert torch.equal(first.log_density, second.log_density)
 
 
 def test_an_error_of_the_reader_reaches_the_caller(model: SaliencyModel) -> None:

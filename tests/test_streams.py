@@ -21,15 +21,18 @@ from test_cli import Stopper, rows_of, status_of
 from test_stream import NO_CUTS, RAW, joined, parts
 
 from vidsal import console
-from vidsal import stream as stream_module
 from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.model.recurrent import SAMState
+from vidsal.pipe import predict as predict_module
+from vidsal.pipe.downloads import Downloads
+from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
+from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
+from vidsal.pipe.predict import StageClock, predict
+from vidsal.pipe.run import run
 from vidsal.sinks import TableSink
-from vidsal.smooth import SmoothOptions
-from vidsal.stream import Downloads, OutputOptions, RecurrenceOptions, RunOptions, StageClock, predict, run
-from vidsal.streams import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
+from vidsal.smooth.options import SmoothOptions
 
 
 @pytest.fixture(scope="module")
@@ -92,19 +95,20 @@ def test_streams_side_by_side_give_the_maps_of_each_alone(model: SaliencyModel, 
     results = by_stream(predict_streams(clips, model, side_by_side=side_by_side, **SETTINGS[name]), 3)
     for clip, batches in zip(clips, results, strict=True):
         alone = joined(predict(clip, model, **SETTINGS[name]))
-        together = joined(iter(batches))
-        assert (together[0], together[2], together[3]) == (alone[0], alone[2], alone[3])
-        torch.testing.assert_close(together[1], alone[1], atol=1e-6, rtol=1e-3)
+        together = joined(batches)
+        for name in ("index", "pts_seconds", "cut", "shot"):
+            assert np.array_equal(getattr(together, name), getattr(alone, name))
+        torch.testing.assert_close(together.density, alone.density, atol=1e-6, rtol=1e-3)
         assert {(batch.height, batch.width) for batch in batches} == {(clip[0].height, clip[0].width)}
 
 
 def test_the_clips_of_the_comparison_have_cuts_and_maps_that_differ(model: SaliencyModel) -> None:
     """What the test above could not tell apart it could not judge."""
     alone = [joined(predict(clip, model, smooth=RAW)) for clip in three_clips()]
-    assert [sum(cuts) for _, _, cuts, _ in alone] == [1, 0, 1]
+    assert [int(one.cut.sum()) for one in alone] == [1, 0, 1]
     frames = [made_clip(seed, 8, size=(48, 64), cut_at=None, rate=25).frames for seed in (1, 2)]
     one, other = (
-        joined(predict([FrameBatch(np.arange(8), np.arange(8) / 25, own, 48, 64)], model, smooth=RAW))[1]
+        joined(predict([FrameBatch(np.arange(8), np.arange(8) / 25, own, 48, 64)], model, smooth=RAW)).density
         for own in frames
     )
     assert ((one - other).abs().sum((1, 2)) > 0.05).all()
@@ -115,16 +119,16 @@ def test_states_that_are_swapped_or_forgotten_would_be_noticed(
     model: SaliencyModel, monkeypatch: pytest.MonkeyPatch, sabotage: str
 ) -> None:
     clips = [list(parts(made_clip(seed, 12, size=(48, 64), cut_at=None, rate=25), [4, 4, 4])) for seed in (1, 2)]
-    wanted = [joined(predict(clip, model, smooth=RAW, cuts=NO_CUTS))[1] for clip in clips]
-    real = stream_module._joined_states
+    wanted = [joined(predict(clip, model, smooth=RAW, cuts=NO_CUTS)).density for clip in clips]
+    real = predict_module._joined_states
 
     def broken(states: list[SAMState | None]) -> SAMState | None:
         return real(states[::-1]) if sabotage == "swapped" else real([None] * len(states))
 
-    monkeypatch.setattr(stream_module, "_joined_states", broken)
+    monkeypatch.setattr(predict_module, "_joined_states", broken)
     got = by_stream(predict_streams(clips, model, side_by_side=2, smooth=RAW, cuts=NO_CUTS), 2)
     for batches, alone in zip(got, wanted, strict=True):
-        maps = joined(iter(batches))[1]
+        maps = joined(batches).density
         torch.testing.assert_close(maps[:4], alone[:4], atol=1e-6, rtol=1e-3)
         assert (maps[4:] - alone[4:]).abs().max() > 1e-4
 
@@ -172,7 +176,7 @@ def test_a_reader_that_fails_ends_its_own_stream_only(model: SaliencyModel) -> N
     for number, clip in ((2, first), (3, third)):
         own = [r.batch for r in results if isinstance(r, StreamBatch) and r.stream == number]
         torch.testing.assert_close(
-            joined(iter(own))[1], joined(predict(clip, model, smooth=RAW))[1], atol=1e-6, rtol=1e-3
+            joined(own).density, joined(predict(clip, model, smooth=RAW))[1], atol=1e-6, rtol=1e-3
         )
 
 
@@ -263,13 +267,13 @@ def test_holding_back_changes_neither_maps_nor_order(
     clips = three_clips()
     wanted = [joined(predict(clip, model, **SETTINGS[name])) for clip in clips]
     device = SlowDevice()
-    monkeypatch.setattr(stream_module, "Downloads", lambda where: Downloads(where, begin_copy=device.begin_copy))
+    monkeypatch.setattr(predict_module, "Downloads", lambda where: Downloads(where, begin_copy=device.begin_copy))
     for clip, alone in zip(clips, wanted, strict=True):
         held = joined(predict(clip, model, **SETTINGS[name]))
-        assert held[0] == alone[0] and torch.equal(held[1], alone[1])
+        assert np.array_equal(held.index, alone.index) and torch.equal(held.density, alone.density)
     together = by_stream(predict_streams(clips, model, side_by_side=2, **SETTINGS[name]), 3)
     for batches, alone in zip(together, wanted, strict=True):
-        torch.testing.assert_close(joined(iter(batches))[1], alone[1], atol=1e-6, rtol=1e-3)
+        torch.testing.assert_close(joined(batches).density, alone.density, atol=1e-6, rtol=1e-3)
     # In the loop nobody waits for what was only just queued.
     assert all(a.split()[1] != b.split()[1] for a, b in zip(device.log[:2], device.log[1:3], strict=True))
 
@@ -499,7 +503,7 @@ def test_a_signal_closes_all_that_is_under_way_and_says_what_was_not_begun(
 def test_running_out_of_memory_fails_all_that_is_left_and_no_more(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clips, real = videos(tmp_path), stream_module.SaliencyModel.__call__
+    clips, real = videos(tmp_path), SaliencyModel.__call__
     calls = 0
 
     def failing(self: SaliencyModel, *arguments: Any, **options: Any) -> Any:
@@ -509,7 +513,7 @@ def test_running_out_of_memory_fails_all_that_is_left_and_no_more(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(self, *arguments, **options)
 
-    monkeypatch.setattr(stream_module.SaliencyModel, "__call__", failing)
+    monkeypatch.setattr(SaliencyModel, "__call__", failing)
     before = threading.active_count()
     assert status_of("run", *clips, "-m", checkpoint, "--streams", "2") == 1
     assert threading.active_count() == before

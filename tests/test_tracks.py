@@ -272,17 +272,7 @@ def test_grouping_into_batches_changes_nothing(sizes: list[int]) -> None:
     for size in [*sizes, 24]:
         end = min(start + size, 24)
         if end > start:
-            rows += tracker.update(
-                SaliencyBatch(
-                    index=whole.index[start:end],
-                    pts_seconds=whole.pts_seconds[start:end],
-                    shot=whole.shot[start:end],
-                    cut=whole.cut[start:end],
-                    log_density=whole.log_density[start:end],
-                    height=whole.height,
-                    width=whole.width,
-                )
-            )
+            rows += tracker.update(whole[start:end])
         start = end
     assert rows == Tracker().update(whole)
 

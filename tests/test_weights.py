@@ -32,7 +32,8 @@ from vidsal.model import store
 from vidsal.model.checkpoint import PRESETS, find_weights, load_model, read_checkpoint
 from vidsal.model.keras_hdf5 import PublishedWeights, read_published
 from vidsal.model.sam import SaliencyAttentiveModel
-from vidsal.stream import RecurrenceOptions, SmoothOptions
+from vidsal.pipe.options import RecurrenceOptions
+from vidsal.smooth.options import SmoothOptions
 
 NETWORKS: tuple[NetworkName, ...] = ("sam-resnet", "sam-vgg")
 

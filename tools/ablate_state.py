@@ -8,7 +8,7 @@ compressed, and labels, motion and cuts are known. Or they are the first frames 
 `open_dataset` reads them; there neither motion nor cuts are known, so changes are taken from frame to frame as they are
 and recovery is left out.
 
-The frames go through the stages of the pipe itself (`run_model`, `Smoother`, `Tracker`). Columns:
+The frames go through the stages of the pipe itself (`run_model`, smoothers, `Tracker`). Columns:
 
 - NSS, CC, AUC-Judd, SIM, KL: means over all frames with a fixation;
 - change: mean share of the density's mass that moves from frame to frame, once the frame before has been moved by the
@@ -56,10 +56,11 @@ from vidsal.errors import ConfigError, DatasetError, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics import ScoreMeter
 from vidsal.model import SaliencyModel, load_model
+from vidsal.pipe.options import RecurrenceOptions
+from vidsal.pipe.predict import Prepared, StageClock, run_model
 from vidsal.provenance import source_commit
 from vidsal.shots import CutDetector
-from vidsal.smooth import Smoother, SmoothOptions
-from vidsal.stream import Prepared, RecurrenceOptions, StageClock, run_model
+from vidsal.smooth.options import SmoothOptions
 from vidsal.tracks import Tracker, TrackOptions
 
 METRICS = ("nss", "cc", "auc_judd", "sim", "kl")
@@ -255,7 +256,7 @@ def maps_of(
 
 def smoothed(maps: SaliencyBatch, frames: FrameBatch, smoothing: Smoothing) -> SaliencyBatch:
     """The maps as the smoother hands them on."""
-    smoother = Smoother(SmoothOptions(smoothing=smoothing))
+    smoother = SmoothOptions(smoothing=smoothing).make()
     smoother.watch(frames)
     out = smoother.update(maps) + smoother.flush()
     return dataclasses.replace(maps, log_density=torch.cat([each.log_density for each in out]))
@@ -477,7 +478,7 @@ def measure_cost(model: SaliencyModel, clip: Labelled, rows: Sequence[Row], roun
     recurrent: dict[RecurrenceOptions, list[float]] = {each: [] for each in recurrences}
     model_whole: dict[RecurrenceOptions, list[float]] = {each: [] for each in recurrences}
     after: dict[Smoothing, list[float]] = {each: [] for each in smoothings}
-    smoothers = {each: Smoother(SmoothOptions(smoothing=each)) for each in smoothings}
+    smoothers = {each: SmoothOptions(smoothing=each).make() for each in smoothings}
     detector = CutDetector()
     state = model(preprocessor(frames[:1])[None])[1]
     marks: list[float] = []

@@ -34,10 +34,12 @@ import torch
 
 import vidsal
 from vidsal.decode import DecodeOptions
+from vidsal.pipe.options import OutputOptions, RunOptions
+from vidsal.pipe.outputs import shared_video_options
+from vidsal.pipe.predict import StageClock
 from vidsal.prefetch import usable_cores
 from vidsal.render import overlay
 from vidsal.sinks import VideoOptions, VideoSink
-from vidsal.stream import OutputOptions, RunOptions, StageClock, shared_video_options
 
 
 def make_clip(path: Path, seconds: int) -> Path:

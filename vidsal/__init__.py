@@ -20,22 +20,14 @@ if TYPE_CHECKING:
     from vidsal.frames import FrameBatch, Picture, SaliencyBatch
     from vidsal.model.checkpoint import SaliencyModel, load_model
     from vidsal.model.published import published_map
+    from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
+    from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RecurrenceOptions, RunOptions
+    from vidsal.pipe.predict import VideoPredictor, predict
+    from vidsal.pipe.run import Progress, RunReport, run
     from vidsal.render import RenderOptions
     from vidsal.shots import CutOptions
     from vidsal.sinks import Sink, VideoOptions
-    from vidsal.smooth import SmoothOptions
-    from vidsal.stream import (
-        ModelOptions,
-        OutputOptions,
-        Progress,
-        RecurrenceOptions,
-        RunOptions,
-        RunReport,
-        VideoPredictor,
-        predict,
-        run,
-    )
-    from vidsal.streams import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
+    from vidsal.smooth.options import SmoothOptions
 
     __version__: str
 
@@ -52,6 +44,7 @@ __all__ = [
     "ModelOptions",
     "OutputOptions",
     "Picture",
+    "PredictOptions",
     "Progress",
     "Reader",
     "RecurrenceOptions",
@@ -91,19 +84,11 @@ _HOMES = {
     "render": ("RenderOptions",),
     "shots": ("CutOptions",),
     "sinks": ("Sink", "VideoOptions"),
-    "smooth": ("SmoothOptions",),
-    "stream": (
-        "ModelOptions",
-        "OutputOptions",
-        "Progress",
-        "RecurrenceOptions",
-        "RunOptions",
-        "RunReport",
-        "VideoPredictor",
-        "predict",
-        "run",
-    ),
-    "streams": ("ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_streams", "run_many"),
+    "smooth.options": ("SmoothOptions",),
+    "pipe.many": ("ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_streams", "run_many"),
+    "pipe.options": ("ModelOptions", "OutputOptions", "PredictOptions", "RecurrenceOptions", "RunOptions"),
+    "pipe.predict": ("VideoPredictor", "predict"),
+    "pipe.run": ("Progress", "RunReport", "run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

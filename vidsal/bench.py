@@ -52,10 +52,12 @@ from vidsal.model.checkpoint import (
 )
 from vidsal.model.recurrent import SAMState
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.pipe.options import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions
+from vidsal.pipe.predict import predict
+from vidsal.pipe.run import run
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.provenance import source_commit
-from vidsal.smooth import Smoother
-from vidsal.stream import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions, predict, run
+from vidsal.smooth.options import SmoothOptions
 
 __all__ = [
     "BenchOptions",
@@ -903,7 +905,7 @@ class _Bench:
         maps = log_density.clone()
         post = self.measure(lambda: model.preprocessor.to_picture(maps, *self.size), repeats, seconds)
         finished = model.preprocessor.to_picture(maps, *self.size)
-        smoothers = [Smoother() for _ in range(way.streams)]
+        smoothers = [SmoothOptions().make() for _ in range(way.streams)]
         number = itertools.count(step=way.batch)
         small = self.frames_of(0, way.batch)
 

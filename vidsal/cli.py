@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from vidsal.data.layouts import Dataset
     from vidsal.evaluate import EvalOptions
     from vidsal.model.checkpoint import SaliencyModel
-    from vidsal.stream import Progress, RunOptions, RunReport
-    from vidsal.streams import RunOutcome
+    from vidsal.pipe.many import RunOutcome
+    from vidsal.pipe.options import RunOptions
+    from vidsal.pipe.run import Progress, RunReport
     from vidsal.train import TrainConfig
 
 __all__ = ["main"]
@@ -130,7 +131,7 @@ vidsal COMMAND --help shows a command's options. With VIDSAL_DEBUG=1 errors come
 
 def _run_command(arguments: list[str]) -> int:
     """Arguments of `vidsal run` in, results on disk and on stdout out."""
-    from vidsal.stream import RunOptions
+    from vidsal.pipe.options import RunOptions
 
     parser = _Parser(prog="vidsal run", usage="vidsal run [options] INPUT [INPUT ...]", description=_RUN_DESCRIPTION)
     _add_run_arguments(parser)
@@ -233,7 +234,7 @@ class _Runs:
     def _side_by_side(self, inputs: Sequence[str], streams: int) -> Sequence[str]:
         """All inputs, `streams` at once; returns those not begun when it was stopped."""
         from vidsal.console import ManyClock, make_display
-        from vidsal.streams import run_many
+        from vidsal.pipe.many import run_many
 
         left = dict(enumerate(inputs))
         label = f"{len(inputs)} inputs"
@@ -271,7 +272,7 @@ class _Runs:
     def _one(self, text: str) -> None:
         """One input; its errors are told and counted, the next input is tried all the same."""
         from vidsal.console import make_display
-        from vidsal.stream import run
+        from vidsal.pipe.run import run
 
         self.last = None
         try:
@@ -1138,7 +1139,7 @@ def _in_flags(text: str, kind: type | None = None) -> str:
         >>> _in_flags("cut_threshold is 2; try 0.38, or detect_cuts=False")
         '--cut-threshold is 2; try 0.38, or --no-detect-cuts'
     """
-    from vidsal.stream import RunOptions
+    from vidsal.pipe.options import RunOptions
 
     # Words by themselves: no parts of paths, addresses or quotations.
     begin, end = r"(?<![^\s(])", r"(?![\w/'=-]|\.\w)"

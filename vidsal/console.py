@@ -24,8 +24,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from vidsal.model.checkpoint import ModelCard, WeightsPlace
 from vidsal.model.sam import SAMConfig
 from vidsal.model.store import Record
-from vidsal.stream import RunReport
-from vidsal.streams import ManyProgress
+from vidsal.pipe.many import ManyProgress
+from vidsal.pipe.run import RunReport
 from vidsal.train import TrainProgress
 
 __all__ = [

@@ -12,7 +12,7 @@ option is at fault.
 A message says what came, what is allowed or was expected, and what to do.
 """
 
-__all__ = ["CheckpointError", "ConfigError", "DatasetError", "DecodeError", "EncodeError", "VidsalError"]
+__all__ = ["CheckpointError", "ConfigError", "DatasetError", "DecodeError", "EncodeError", "Stopped", "VidsalError"]
 
 
 class VidsalError(Exception):
@@ -37,3 +37,7 @@ class ConfigError(VidsalError):
 
 class DatasetError(VidsalError):
     """A data set on disk is not what its layout promises."""
+
+
+class Stopped(Exception):  # noqa: N818 (no error)
+    """The caller's `should_stop` asked for an end. Not an error: whoever asked is not bothered with it."""

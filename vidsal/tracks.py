@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
-from vidsal.smooth import first_order_hold
+from vidsal.smooth.exponential import first_order_hold
 
 __all__ = ["COLUMNS", "Column", "FrameNumbers", "TrackOptions", "Tracker"]
 

@@ -58,10 +58,10 @@ from vidsal.evaluate.sources import FolderSource, ModelSource, Source
 from vidsal.locks import try_to_lock
 from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
 from vidsal.model.checkpoint import weights_path
+from vidsal.pipe.options import ModelOptions, PredictOptions, RecurrenceOptions
 from vidsal.provenance import package_version, source_commit
 from vidsal.shots import CutOptions
-from vidsal.smooth import SmoothOptions
-from vidsal.stream import ModelOptions, RecurrenceOptions
+from vidsal.smooth.options import SmoothOptions
 
 __all__ = [
     "EvalOptions",
@@ -281,9 +281,7 @@ def open_source(options: EvalOptions) -> Source:
     return ModelSource(
         chosen.load(),
         sha256=_sha256(weights_path(chosen.chosen)),
-        recurrence=options.recurrence,
-        cuts=options.cuts,
-        smooth=options.smooth,
+        options=PredictOptions(options.recurrence, options.cuts, options.smooth),
         batch_size=options.evaluation.batch_size,
     )
 

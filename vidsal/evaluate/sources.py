@@ -26,10 +26,9 @@ from vidsal.data.layouts.videos import VideoPictures
 from vidsal.errors import DatasetError
 from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import SaliencyModel
+from vidsal.pipe.options import PredictOptions
+from vidsal.pipe.predict import predict
 from vidsal.prefetch import prefetch
-from vidsal.shots import CutOptions
-from vidsal.smooth import SmoothOptions
-from vidsal.stream import RecurrenceOptions, predict
 
 __all__ = ["FolderSource", "ModelSource", "Scored", "Source", "no_pictures"]
 
@@ -78,19 +77,15 @@ class ModelSource:
     """The model."""
     sha256: str = ""
     """Of its checkpoint file."""
-    recurrence: RecurrenceOptions = dataclasses.field(default_factory=RecurrenceOptions)
-    """What it remembers from frame to frame."""
-    cuts: CutOptions = dataclasses.field(default_factory=CutOptions)
-    """How cuts are found."""
-    smooth: SmoothOptions = dataclasses.field(default_factory=SmoothOptions)
-    """How densities are steadied in time."""
+    options: PredictOptions = dataclasses.field(default_factory=PredictOptions)
+    """How its densities come about."""
     batch_size: int = 8
     """Frames that go through the model at a time; the maps do not depend on it."""
 
     @property
     def causal(self) -> bool:
         """Whether a map depends on its own and earlier frames only."""
-        return self.smooth.smoothing != "gaussian" and self.recurrence.every == 1
+        return not self.options.looks_ahead
 
     @property
     def resized(self) -> bool:
@@ -106,9 +101,9 @@ class ModelSource:
             "sha256": self.sha256,
             "precision": self.model.precision,
             "device": self.model.device.type,
-            "steps": list(self.recurrence.steps_of(self.model.config.steps)),
+            "steps": list(self.options.recurrence.steps_of(self.model.config.steps)),
             "causal": self.causal,
-            "options": {stage: dataclasses.asdict(getattr(self, stage)) for stage in ("recurrence", "cuts", "smooth")},
+            "options": dataclasses.asdict(self.options),
         }
 
     def maps(self, sequence: LabelledSequence, wanted: Sequence[int]) -> Iterator[Scored]:
@@ -130,10 +125,8 @@ class ModelSource:
                     yield batch
 
             for _, recording in itertools.groupby(batches, key=lambda each: (each[0].height, each[0].width)):
-                # A generator by its making: closed, it lets go of the reader.
-                results: Any = predict(
-                    frames(recording), self.model, recurrence=self.recurrence, cuts=self.cuts, smooth=self.smooth
-                )
+                # `predict` makes a generator: closing it releases the reader.
+                results: Any = predict(frames(recording), self.model, self.options)
                 with contextlib.closing(results):
                     for result in results:
                         for density in result.density.numpy():

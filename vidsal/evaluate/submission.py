@@ -12,7 +12,7 @@ from pathlib import Path
 from vidsal.data.layouts import Dataset, Sequence, submission_path, write_submission_map
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.evaluate.sources import Source
-from vidsal.stream import ModelOptions
+from vidsal.pipe.options import ModelOptions
 
 __all__ = ["SubmissionReport", "SubmissionStages", "write_submission"]
 

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
-from vidsal.errors import ConfigError, VidsalError
+from vidsal.errors import ConfigError, Stopped, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
+from vidsal.pipe.options import PredictOptions, RunOptions, StageOptions
+from vidsal.pipe.outputs import refuse_shared_outputs
+from vidsal.pipe.predict import Prepared, Seen, StageClock, VideoPredictor, run_model
+from vidsal.pipe.run import Job, Progress, RunReport
 from vidsal.prefetch import Prefetched, prefetch
-from vidsal.shots import CutOptions
-from vidsal.smooth import SmoothOptions
-from vidsal.stream import (
-    Job,
-    Prepared,
-    Progress,
-    RecurrenceOptions,
-    RunOptions,
-    RunReport,
-    Seen,
-    StageClock,
-    VideoPredictor,
-    run_model,
-)
 
 __all__ = ["ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_streams", "run_many"]
 
@@ -57,12 +48,11 @@ class StreamEnd:
 def predict_streams(
     streams: Iterable[Iterable[FrameBatch]],
     model: SaliencyModel | str | Path = "sam-lite",
+    options: PredictOptions | None = None,
     *,
     side_by_side: int = 8,
-    recurrence: RecurrenceOptions | None = None,
-    cuts: CutOptions | None = None,
-    smooth: SmoothOptions | None = None,
     clock: StageClock | Callable[[int], StageClock] | None = None,
+    **stages: Unpack[StageOptions],
 ) -> Iterator[StreamBatch | StreamEnd]:
     """Predict densities of several videos, up to `side_by_side` of them in one call of the model.
 
@@ -73,11 +63,10 @@ def predict_streams(
         streams: the videos, each as `predict` takes one; their pictures may differ in size. A video is asked for when
             there is a place for it, and iterated in the calling thread: wrap its reader in `prefetch` to decode ahead.
         model: a loaded model, or what `load_model` takes.
+        options: how; None takes the defaults.
         side_by_side: most videos under way at once, at least 1.
-        recurrence: what the model remembers, of each video for itself; None takes the defaults.
-        cuts: how cuts are found; None takes the defaults.
-        smooth: how densities are steadied in time; None takes the defaults.
-        clock: adds up the seconds a stage: one for all, or a function that gives each stream's own by its ordinal.
+        clock: adds up the seconds a stage: one for all, or a function that gives each video's own by its ordinal.
+        stages: recurrence, cuts or smooth in place of those of `options`, as for `predict`.
 
     Yields:
         The densities of every frame once, in order within each stream, as `predict` yields them; and one `StreamEnd` a
@@ -105,7 +94,7 @@ def predict_streams(
     if side_by_side < 1:
         raise ConfigError(f"side_by_side must be at least 1, got {side_by_side}")
     loaded = load_model(model) if isinstance(model, (str, Path)) else model
-    recurrence = recurrence or RecurrenceOptions()
+    options = (options or PredictOptions()).but(**stages)
     one_clock = clock if isinstance(clock, StageClock) else StageClock()
     waiting = enumerate(streams)
     lanes: list[_Lane] = []
@@ -115,8 +104,7 @@ def predict_streams(
         while len(pieces) < side_by_side:
             while len(lanes) < side_by_side and (following := next(waiting, None)) is not None:
                 own = clock(following[0]) if clock is not None and not isinstance(clock, StageClock) else one_clock
-                predictor = VideoPredictor(loaded, recurrence=recurrence, cuts=cuts, smooth=smooth, clock=own)
-                lanes.append(_Lane(*following, predictor))
+                lanes.append(_Lane(*following, VideoPredictor(loaded, options, clock=own)))
             if len(pieces) == len(lanes):
                 break
             piece = lanes[len(pieces)].prepare()
@@ -127,7 +115,7 @@ def predict_streams(
         if not pieces:
             return
         clocks = [lane.predictor.clock for lane in lanes]
-        seen = run_model(loaded, pieces, recurrence=recurrence, clocks=clocks)
+        seen = run_model(loaded, pieces, recurrence=options.recurrence, clocks=clocks)
         results: list[StreamBatch] = []
         for lane, piece, own_part in zip(lanes, pieces, seen, strict=True):
             results += lane.finish(piece, own_part)
@@ -229,26 +217,25 @@ def run_many(
 
     Raises:
         CheckpointError: the model cannot be loaded.
-        ConfigError: `streams` is below 1, or more refinement steps are asked for than the model allows.
+        ConfigError: `streams` is below 1, two sources have the same results, or more refinement steps are asked for
+            than the model allows.
     """
     if streams < 1:
         raise ConfigError(f"streams must be at least 1, got {streams}")
     options = options or RunOptions()
-    chosen = options.model
-    loaded = model or chosen.load()
+    refuse_shared_outputs(sources, options.output)
+    loaded = model or options.model.load()
     side_by_side = max(1, min(streams, len(sources)))
     runs = [
-        _Run(number, Job(source, options=options, model=loaded, side_by_side=side_by_side))
+        _SideRun(number, Job(source, options=options, model=loaded, side_by_side=side_by_side))
         for number, source in enumerate(sources)
     ]
     begin = time.perf_counter()
     predicted = predict_streams(
         runs,
         loaded,
+        options.prediction,
         side_by_side=side_by_side,
-        recurrence=options.recurrence,
-        cuts=options.cuts,
-        smooth=options.smooth,
         clock=lambda number: runs[number].job.clock,
     )
     try:
@@ -263,19 +250,19 @@ def run_many(
                 if on_progress:
                     on_progress(_progress_of(runs, seconds=time.perf_counter() - begin))
                 if should_stop and should_stop():
-                    raise KeyboardInterrupt
-    except KeyboardInterrupt as interrupt:
+                    raise Stopped
+    except (Stopped, KeyboardInterrupt):
         for run in runs:
             run.stop()
         for run in runs:
             if run.job.is_open and not run.ended:
-                yield run.finish(interrupt)
+                yield run.finish(Stopped())
     finally:
         for run in runs:
             run.abandon()
 
 
-class _Run:
+class _SideRun:
     """One of several sources: its frames, read ahead in a thread that also opens it, and its files."""
 
     def __init__(self, number: int, job: Job) -> None:
@@ -302,18 +289,15 @@ class _Run:
             return self.finish(error)
         return None
 
-    def finish(self, error: BaseException | None) -> RunOutcome:
-        """End the run: well, or because of an error, or interrupted."""
+    def finish(self, error: Exception | None) -> RunOutcome:
+        """End the run: well, or because of an error, or stopped."""
         self.ended = True
         report, failure = None, None
         try:
             self.stop()
-            try:
-                with self.job.files:
-                    if error is not None and not (isinstance(error, KeyboardInterrupt) and self.job.may_end_here):
-                        raise error
-            except KeyboardInterrupt:
-                self.job.interrupted = True
+            with self.job.writing():
+                if error is not None:
+                    raise error
             report = self.job.report()
         except VidsalError as failed:
             failure = failed
@@ -330,10 +314,11 @@ class _Run:
         if not self.ended:
             self.ended = True
             self.stop()
-            self.job.files.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+            with suppress(GeneratorExit), self.job.writing():
+                raise GeneratorExit
 
 
-def _progress_of(runs: Sequence[_Run], *, seconds: float) -> ManyProgress:
+def _progress_of(runs: Sequence[_SideRun], *, seconds: float) -> ManyProgress:
     known = [run.job.frames if run.ended else run.job.total for run in runs]
     totals = [total for total in known if total is not None]
     return ManyProgress(

@@ -1,0 +1,301 @@
+"""Frames in, densities out: `predict`, and `VideoPredictor`, which can be fed and asked step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from vidsal.frames import FrameBatch, SaliencyBatch
+from vidsal.model.checkpoint import SaliencyModel, load_model
+from vidsal.model.recurrent import SAMState
+from vidsal.pipe.between import Between
+from vidsal.pipe.downloads import Downloads
+from vidsal.pipe.options import PredictOptions, RecurrenceOptions, StageOptions
+from vidsal.shots import CutDetector
+
+__all__ = ["Prepared", "Seen", "StageClock", "VideoPredictor", "predict", "run_model"]
+
+
+class StageClock:
+    """Adds up the seconds that each stage was at work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the time spent inside towards `stage`."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - begin)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count seconds towards `stage`."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+class VideoPredictor:
+    """Frames of one video in, in order and in any batches; steadied densities out, each frame exactly once.
+
+    Holds back frames only where options ask for it (`every` above 1, a smoother that looks ahead) and, with a model on
+    CUDA, one batch: it is handed out when the next one has been queued, so that neither side waits for the other.
+
+    `update` is `prepare`, `run_model` and `finish` in one; where several videos share a model, `vidsal.pipe.many`
+    calls the three by themselves.
+
+    Example:
+        >>> predictor = VideoPredictor(load_model("sam-lite", device="cpu"))
+        >>> batch = FrameBatch(
+        ...     index=np.arange(2), pts_seconds=np.array([0.0, 0.04]),
+        ...     frames=np.zeros((2, 180, 320, 3), np.uint8), height=720, width=1280,
+        ... )
+        >>> predictor.update(batch)
+        [SaliencyBatch(index=0..1, pts_seconds=0.000..0.040, log_density=(2, 180, 320), picture=720x1280)]
+    """
+
+    def __init__(
+        self,
+        model: SaliencyModel,
+        options: PredictOptions | None = None,
+        *,
+        clock: StageClock | None = None,
+        **stages: Unpack[StageOptions],
+    ) -> None:
+        """Begin a video.
+
+        Args:
+            model: the loaded model.
+            options: how; None takes the defaults.
+            clock: adds up the seconds a stage.
+            stages: recurrence, cuts or smooth, in place of those of `options`.
+
+        Raises:
+            ConfigError: more refinement steps are asked for than the model allows, see `RecurrenceOptions.steps`.
+        """
+        self.model = model
+        options = (options or PredictOptions()).but(**stages)
+        self.recurrence = options.recurrence
+        self.clock = clock or StageClock()
+        self.recurrence.steps_of(model.config.steps)
+        self._cuts = CutDetector(options.cuts)
+        self._smoother = options.smooth.make()
+        self._between = Between()
+        self._downloads = Downloads(model.device)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the video."""
+        self._cuts.reset()
+        self._between.reset()
+        self._smoother.reset()
+        self._downloads.reset()
+        self._state: SAMState | None = None
+        self._shot = 0
+        self._since_key = 0
+
+    def update(self, batch: FrameBatch) -> list[SaliencyBatch]:
+        """Take the next frames; returns what is ready, in order, on the CPU."""
+        prepared = self.prepare(batch)
+        (seen,) = run_model(self.model, [prepared], recurrence=self.recurrence, clocks=[self.clock])
+        return self.finish(prepared, seen)
+
+    def flush(self) -> list[SaliencyBatch]:
+        """Return what was held back; call it once, at the end."""
+        smoothed = [steady for held in self._between.flush() for steady in self._smoother.update(held)]
+        return self._downloads.update(smoothed + self._smoother.flush()) + self._downloads.flush()
+
+    def prepare(self, batch: FrameBatch) -> Prepared:
+        """Find out what the model has to see of the next frames; `finish` has to follow before the next `prepare`."""
+        with self.clock("cuts"):
+            cut = self._cuts.update(batch.frames, batch.pts_seconds)
+        shot = self._shot + np.cumsum(cut, dtype=np.int64)
+        self._shot = int(shot[-1])
+        keys = self._choose_keys(cut)
+        carries = self.recurrence.state == "carry"
+        fresh = [bool(cut[row]) or not carries for row in keys]
+        if fresh and self._state is None:
+            fresh[0] = True
+        return Prepared(batch, shot, cut, tuple(keys), tuple(fresh), self._state)
+
+    def finish(self, prepared: Prepared, seen: Seen | None) -> list[SaliencyBatch]:
+        """Take what the model saw in the frames last prepared; returns what is ready, in order, on the CPU.
+
+        Args:
+            prepared: what `prepare` returned.
+            seen: what `run_model` made of it; None where it has no keys.
+        """
+        if seen is not None:
+            self._state = seen.state
+        with self.clock("smooth"):
+            self._smoother.watch(prepared.batch)
+            smoothed: list[SaliencyBatch] = []
+            filled = self._between.update(
+                prepared.batch,
+                shot=prepared.shot,
+                cut=prepared.cut,
+                keys=prepared.keys,
+                log_density=None if seen is None else seen.log_density,
+            )
+            for batch in filled:
+                smoothed += self._smoother.update(batch)
+        # Where the copy of the batch before is waited for, it is the model that it waits for.
+        with self.clock("model"):
+            return self._downloads.update(smoothed)
+
+    def _choose_keys(self, cut: npt.NDArray[np.bool_]) -> list[int]:
+        """Which frames of the batch the model sees: every n-th, counted anew from each cut."""
+        keys = []
+        for row, is_cut in enumerate(cut):
+            if is_cut or self._since_key == 0:
+                keys.append(row)
+                self._since_key = 0
+            self._since_key = (self._since_key + 1) % self.recurrence.every
+        return keys
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Consecutive frames of one video, with what the model has to see of them."""
+
+    batch: FrameBatch
+    """The frames."""
+    shot: npt.NDArray[np.int64]
+    """(B,), as in `SaliencyBatch`."""
+    cut: npt.NDArray[np.bool_]
+    """(B,), as in `SaliencyBatch`."""
+    keys: tuple[int, ...]
+    """Rows of the frames that the model has to see, rising; may be empty."""
+    fresh: tuple[bool, ...]
+    """For each key: does it start from the zero state?"""
+    state: SAMState | None
+    """What the model remembers of the video so far (one row); None at its start."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the model saw in the keys of a `Prepared`."""
+
+    log_density: torch.Tensor
+    """(keys, h, w) float32 over the picture, on the model's device."""
+    state: SAMState
+    """What the model remembers now (one row)."""
+
+
+def run_model(
+    model: SaliencyModel,
+    pieces: Sequence[Prepared],
+    *,
+    recurrence: RecurrenceOptions,
+    clocks: Sequence[StageClock],
+) -> list[Seen | None]:
+    """One call of the model for the next frames of several videos; what each gets does not depend on the others.
+
+    On CUDA nothing waits for the device.
+
+    Args:
+        model: the model.
+        pieces: the next frames of each video; pictures may differ in size and number.
+        recurrence: the steps, the same for all.
+        clocks: one a video: gets its share, by frames, of the seconds spent.
+
+    Returns:
+        What the model saw, one a piece; None for pieces without keys.
+    """
+    rows = [place for place, piece in enumerate(pieces) if piece.keys]
+    results: list[Seen | None] = [None] * len(pieces)
+    if not rows:
+        return results
+    shown, shared = [pieces[row] for row in rows], StageClock()
+    with shared("preprocess"):
+        pixels = _pixels(model, shown)
+    with shared("model"):
+        times = pixels.shape[1]
+        lengths = [len(piece.keys) for piece in shown]
+        fresh_steps, carry_steps = recurrence.steps_of(model.config.steps)
+        log_density, state = model(
+            pixels,
+            _joined_states([piece.state for piece in shown]),
+            fresh=[[*piece.fresh, *([False] * (times - len(piece.fresh)))] for piece in shown],
+            fresh_steps=fresh_steps,
+            carry_steps=carry_steps,
+            lengths=lengths if min(lengths) < times else None,
+        )
+        for place, (row, piece) in enumerate(zip(rows, shown, strict=True)):
+            part = log_density[place, : lengths[place]]
+            part = model.preprocessor.to_picture(part, piece.batch.height, piece.batch.width)
+            results[row] = Seen(part, state if len(rows) == 1 else state.row(place))
+    for row, length in zip(rows, lengths, strict=True):
+        for stage, seconds in shared.seconds.items():
+            clocks[row].add(stage, seconds * length / sum(lengths))
+    return results
+
+
+def _pixels(model: SaliencyModel, pieces: Sequence[Prepared]) -> torch.Tensor:
+    """The keys as model input, (B, T, 3, H, W), each video's filled up with zeros to the longest."""
+    rows = [model.preprocessor(piece.batch.frames[list(piece.keys)], device=model.device) for piece in pieces]
+    longest = max(map(len, rows))
+    filled = [row if len(row) == longest else F.pad(row, (0, 0, 0, 0, 0, 0, 0, longest - len(row))) for row in rows]
+    return filled[0][None] if len(filled) == 1 else torch.stack(filled)
+
+
+def _joined_states(states: Sequence[SAMState | None]) -> SAMState | None:
+    """One state of all videos; zeros for those that begin, which nobody looks at."""
+    known = next((state for state in states if state is not None), None)
+    if known is None or len(states) == 1:
+        return known
+    zeros = known.map(torch.zeros_like)
+    return SAMState.join([zeros if state is None else state for state in states])
+
+
+def predict(
+    frames: Iterable[FrameBatch],
+    model: SaliencyModel | str | Path = "sam-lite",
+    options: PredictOptions | None = None,
+    *,
+    clock: StageClock | None = None,
+    **stages: Unpack[StageOptions],
+) -> Iterator[SaliencyBatch]:
+    """Predict densities of one video, frame batch by frame batch.
+
+    Args:
+        frames: consecutive frames, as `open_video` gives them. Frames of any size are taken; the reader is quickest
+            when it is asked for `model.preprocessor.frame_size`.
+        model: a loaded model, or what `load_model` takes.
+        options: how; None takes the defaults.
+        clock: adds up the seconds a stage.
+        stages: `recurrence` (what the model remembers), `cuts` (how cuts are found) or `smooth` (how densities are
+            steadied in time), in place of those of `options`; None takes these.
+
+    Yields:
+        The frames' densities, every frame once, in order, on the CPU whatever the model's device. Batches may be
+        grouped differently from those that came in.
+
+    Raises:
+        DecodeError: from the reader, where it stands in the video.
+        CheckpointError: if the model cannot be loaded.
+        ConfigError: more refinement steps are asked for than the model allows, see `RecurrenceOptions.steps`.
+
+    Example:
+        >>> clip = [FrameBatch(
+        ...     index=np.arange(3), pts_seconds=np.arange(3) / 25,
+        ...     frames=np.zeros((3, 240, 320, 3), np.uint8), height=480, width=640,
+        ... )]
+        >>> [batch.density.shape for batch in predict(clip, "sam-lite")]
+        [torch.Size([3, 240, 320])]
+    """
+    loaded = load_model(model) if isinstance(model, (str, Path)) else model
+    predictor = VideoPredictor(loaded, options, clock=clock, **stages)
+    for batch in frames:
+        yield from predictor.update(batch)
+    yield from predictor.flush()
