@@ -12,7 +12,7 @@ from made import TINY, make_checkpoint
 from vidsal.model.checkpoint import read_checkpoint
 from vidsal.model.inference import prepare_for_inference
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
-from vidsal.train import _with_motion
+from vidsal.train.start import with_motion
 
 MOVING = dataclasses.replace(TINY, motion_channels=4)
 
@@ -129,7 +129,7 @@ def test_a_rewritten_network_compares_alike() -> None:
 @torch.no_grad()
 def test_a_trained_network_given_a_branch_predicts_as_before(tmp_path: Path) -> None:
     network, _, _ = read_checkpoint(make_checkpoint(tmp_path / "tiny.safetensors"))
-    larger = _with_motion(network, 4).eval()
+    larger = with_motion(network, 4).eval()
     clip = frames(3)
     assert torch.equal(larger(clip)[0], network.eval()(clip)[0])
     assert any(name.startswith("motion.") for name in larger.state_dict())

@@ -26,22 +26,13 @@ from vidsal.model._torchvision import import_torchvision_models
 from vidsal.model.checkpoint import PRESETS, SaliencyModel, read_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.preprocess import PreprocessOptions, Preprocessor
-from vidsal.train import (
-    CardText,
-    ScheduleOptions,
-    TrainConfig,
-    TrainProgress,
-    _initialise_as_published,
-    _load_data,
-    _make_optimizer,
-    _plan,
-    _rate_share,
-    _Run,
-    _Step,
-    _taught_clip,
-    train,
-    validation_loss,
-)
+from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
+from vidsal.train.optimise import make_optimizer, rate_share
+from vidsal.train.plan import Step, make_plan
+from vidsal.train.run import TrainingRun
+from vidsal.train.samples import load_data, taught_clip
+from vidsal.train.score import validation_loss
+from vidsal.train.start import initialise_as_published
 
 SCHEDULE = ScheduleOptions(passes=2, frames_per_step=4, learning_rate=3e-3, backbone_learning_rate=3e-3)
 
@@ -188,15 +179,15 @@ def published(preset: str, one_still: Path, output: Path, imagenet: dict[str, Pa
     return config(one_still, output, **(values | changes))
 
 
-def begin(run: TrainConfig) -> tuple[_Run, Callable[[int, int], float]]:
+def begin(run: TrainConfig) -> tuple[TrainingRun, Callable[[int, int], float]]:
     """A run, and what does a step of it on the first training picture: step number, frames of the clip -> loss."""
-    training, _ = _load_data(run)
-    moving = _Run.start(run, torch.device("cpu"), 100)
+    training, _ = load_data(run)
+    moving = TrainingRun.start(run, torch.device("cpu"), 100)
 
     def step(number: int, times: int) -> float:
         random = np.random.default_rng(number)
         clip = make_clip(training[0], times=times, preprocess=moving.preprocess, augment=None, random=random)
-        return moving.train_step(_Step(0, (0,), times, number), [clip])
+        return moving.train_step(Step(0, (0,), times, number), [clip])
 
     return moving, step
 
@@ -284,7 +275,7 @@ def test_rmsprop_is_keras_formula_and_the_rate_stays() -> None:
     random = np.random.default_rng(1)
     weight, memory = random.normal(size=5), np.zeros(5)
     parameter = torch.nn.Parameter(torch.from_numpy(weight.copy()))
-    optimizer = _make_optimizer([{"params": [parameter], "lr": 1e-2, "weight_decay": 0.0}], RECIPE)
+    optimizer = make_optimizer([{"params": [parameter], "lr": 1e-2, "weight_decay": 0.0}], RECIPE)
     for number in range(6):
         gradient = random.normal(size=5) * 10.0 ** -(2 * number)  # down to where epsilon counts
         memory = 0.9 * memory + (1 - 0.9) * gradient**2
@@ -292,7 +283,7 @@ def test_rmsprop_is_keras_formula_and_the_rate_stays() -> None:
         parameter.grad = torch.from_numpy(gradient)
         optimizer.step()
         np.testing.assert_allclose(parameter.detach().numpy(), weight, rtol=1e-12)
-    assert [_rate_share(step, 10, RECIPE) for step in range(10)] == [1.0] * 10
+    assert [rate_share(step, 10, RECIPE) for step in range(10)] == [1.0] * 10
 
 
 def test_a_published_head_starts_alive_whatever_the_seed(one_still: Path, tmp_path: Path) -> None:
@@ -300,7 +291,7 @@ def test_a_published_head_starts_alive_whatever_the_seed(one_still: Path, tmp_pa
     for seed in range(6):
         torch.manual_seed(seed)
         network = SaliencyAttentiveModel(tiny)
-        _initialise_as_published(network)
+        initialise_as_published(network)
         features = torch.rand(1, 8, 4, 4, generator=torch.Generator().manual_seed(seed))
         assert (network.head.out(features) > 0).all()
         assert not network.recurrence.attention_score.weight.any()
@@ -328,7 +319,7 @@ def test_a_run_ends_after_its_patience_and_keeps_the_best_pass(stills: Path, tmp
     assert [progress.notes for progress in seen[1:-1]] == [()] * (len(seen) - 2)
     network, preprocess, card = read_checkpoint(path)
     model = SaliencyModel(network, preprocess=preprocess, card=card, device="cpu")
-    validation = _load_data(made)[1]
+    validation = load_data(made)[1]
     assert validation_loss(model, validation, options=LossOptions()) == pytest.approx(losses[best], rel=1e-4)
     assert losses[-1] > losses[best] and json.loads(card.training)["best_pass"] == best + 1
     # Called again, it has nothing left to do and writes the same.
@@ -355,7 +346,7 @@ def test_a_run_that_ends_early_can_be_killed_and_resumed(stills: Path, tmp_path:
 def test_weights_that_half_precision_cannot_hold_are_not_written_in_it(stills: Path, tmp_path: Path) -> None:
     made = config(stills, tmp_path)
     train(made, stop_after_steps=1)
-    run = _Run.start(made, torch.device("cpu"), 1)
+    run = TrainingRun.start(made, torch.device("cpu"), 1)
     run.average.state_dict()["head.out.weight"].fill_(1e5)
     with pytest.raises(CheckpointError, match="--weights_dtype fp32"):
         run.finish({})
@@ -445,7 +436,7 @@ def test_a_configuration_names_a_teacher_and_imagenet_only_where_they_are_given(
 
 
 def test_the_log_is_json_where_scores_do_not_exist(stills: Path, tmp_path: Path) -> None:
-    run = _Run.start(config(stills, tmp_path), torch.device("cpu"), 1)
+    run = TrainingRun.start(config(stills, tmp_path), torch.device("cpu"), 1)
     run.log({"step": 0, "loss": math.inf, "validation": {"mine": {"nss": math.nan, "cc": 0.5}}})
     entry = json.loads((tmp_path / "log.jsonl").read_text(), parse_constant=pytest.fail)
     assert entry["loss"] is None and entry["validation"] == {"mine": {"nss": None, "cc": 0.5}}
@@ -457,10 +448,10 @@ def test_lengths_of_clips_do_not_bind_a_run_on_video_alone(stills: Path, tmp_pat
     schedule = ScheduleOptions(passes=1, frames_per_step=2, window_frames=2, clip_lengths={4: 1.0})
     videos = (VideoSet("ucf-sports", tmp_path),)
     made = config(stills, tmp_path, schedule=schedule, datasets=(), videos=videos)
-    assert {step.times for step in _plan(0, made, (), [3])} == {2}
+    assert {step.times for step in make_plan(0, made, (), [3])} == {2}
     for count, stretches in (1, ()), (0, (range(5),)):
         with pytest.raises(ConfigError, match="longest of clip_lengths"):
-            _plan(count, made, stretches, [3])
+            make_plan(count, made, stretches, [3])
 
 
 def make_teacher_set(path: Path, *, count: int = 8, frames: int = 3) -> Path:
@@ -485,12 +476,12 @@ def test_a_teacher_takes_its_share_of_the_steps_and_is_learnt_from(stills: Path,
     schedule = dataclasses.replace(SCHEDULE, clip_lengths={1: 0.5, 2: 0.5}, teacher_share=0.75)
     own = config(stills, tmp_path / "run", schedule=schedule, teacher_set=teacher)
     stretches = load_teacher_set(teacher).sequences
-    plan = _plan(9, own, stretches)
+    plan = make_plan(9, own, stretches)
     assert sum(step.taught for step in plan) == 3 * sum(not step.taught for step in plan)
     assert all(len(stretches[index]) >= step.times for step in plan if step.taught for index in step.stills)
     assert {step.times for step in plan if step.taught} == {1, 2}
     # What is recorded comes as it came without a teacher.
-    alone = _plan(9, config(stills, tmp_path / "run", schedule=schedule))
+    alone = make_plan(9, config(stills, tmp_path / "run", schedule=schedule))
     assert [step for step in plan if not step.taught] == alone
     losses: list[TrainProgress] = []
     longer = dataclasses.replace(schedule, passes=10)
@@ -505,11 +496,11 @@ def test_a_teacher_and_recorded_fixations_are_mixed_by_weight(stills: Path, tmp_
     for weight in (0.0, 0.25, 1.0):
         schedule = dataclasses.replace(SCHEDULE, teacher_weight=weight)
         own = config(stills, tmp_path, schedule=schedule, augment=AugmentOptions(flip_probability=0.0))
-        clip = _taught_clip(teacher, 0, 1, own, np.random.default_rng(0))
+        clip = taught_clip(teacher, 0, 1, own, np.random.default_rng(0))
         np.testing.assert_allclose(clip.counts[0], weight * sample.density + (1 - weight) * hits, atol=1e-6)
         assert clip.density[0].sum() == pytest.approx(1, abs=1e-4)
         flipped = dataclasses.replace(own, augment=AugmentOptions(flip_probability=1.0))
-        mirrored = _taught_clip(teacher, 0, 1, flipped, np.random.default_rng(0))
+        mirrored = taught_clip(teacher, 0, 1, flipped, np.random.default_rng(0))
         assert np.array_equal(mirrored.frames, clip.frames[:, :, ::-1])
         assert np.array_equal(mirrored.density, clip.density[:, :, ::-1])
 
@@ -519,10 +510,10 @@ def test_cuts_inside_a_clip_start_afresh_unless_they_are_missed(stills: Path, tm
     view = Preprocessor(CANVAS).viewport(CANVAS.height, CANVAS.width)
     cut = np.array([False, True, False])
     clip = Clip(np.zeros((*blank.shape, 3), np.uint8), blank, blank, view, cut)
-    step = _Step(0, (0,), 3, 5)
+    step = Step(0, (0,), 3, 5)
     for missed, expected in ((0.0, [True, True, False]), (1.0, [True, False, False])):
         schedule = dataclasses.replace(SCHEDULE, undetected_cut_probability=missed)
-        run = _Run.start(config(stills, tmp_path, schedule=schedule), torch.device("cpu"), 10)
+        run = TrainingRun.start(config(stills, tmp_path, schedule=schedule), torch.device("cpu"), 10)
         assert run._fresh([clip], step) == [expected]
 
 

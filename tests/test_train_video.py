@@ -25,20 +25,11 @@ from vidsal.errors import ConfigError
 from vidsal.losses import LossOptions, sam_loss
 from vidsal.model.checkpoint import read_checkpoint
 from vidsal.preprocess import Viewport
-from vidsal.train import (
-    CardText,
-    ScheduleOptions,
-    TrainConfig,
-    TrainProgress,
-    _open_videos,
-    _plan,
-    _Recorded,
-    _Run,
-    _Step,
-    _Window,
-    score_recorded,
-    train,
-)
+from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
+from vidsal.train.plan import Step, Window, make_plan
+from vidsal.train.run import TrainingRun
+from vidsal.train.samples import RecordedWindows, open_sets
+from vidsal.train.score import score_recorded
 
 SCHEDULE = ScheduleOptions(
     passes=2,
@@ -93,10 +84,10 @@ def config(discs: Path, output: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**(values | changes))  # type: ignore[arg-type]
 
 
-def begin(made: TrainConfig) -> tuple[_Run, list[_Step], _Recorded]:
-    videos = _open_videos(made)
-    plan = _plan(0, made, (), [len(one.training) for one in videos])
-    return _Run.start(made, torch.device("cpu"), len(plan)), plan, _Recorded(videos, made, CANVAS)
+def begin(made: TrainConfig) -> tuple[TrainingRun, list[Step], RecordedWindows]:
+    videos = open_sets(made)
+    plan = make_plan(0, made, (), [len(one.training) for one in videos])
+    return TrainingRun.start(made, torch.device("cpu"), len(plan)), plan, RecordedWindows(videos, made, CANVAS)
 
 
 # The loss falls.
@@ -186,8 +177,8 @@ def made_windows(count: int) -> list[RecordedClip]:
     return clips
 
 
-def window_step(number: int) -> _Step:
-    return _Step(0, (0,), 3, seed=number, window=_Window(number, 7))
+def window_step(number: int) -> Step:
+    return Step(0, (0,), 3, seed=number, window=Window(number, 7))
 
 
 def still_schedule() -> ScheduleOptions:
@@ -202,13 +193,13 @@ def still_schedule() -> ScheduleOptions:
     )
 
 
-def rest(run: _Run) -> None:
+def rest(run: TrainingRun) -> None:
     """No dropout, and batch norms at rest: a step is then a function of its input."""
     run.network.eval()
     run.network.train = lambda mode=True: run.network  # type: ignore[method-assign,assignment]
 
 
-def gradients(run: _Run) -> dict[str, torch.Tensor]:
+def gradients(run: TrainingRun) -> dict[str, torch.Tensor]:
     return {name: value.grad.clone() for name, value in run.network.named_parameters() if value.grad is not None}
 
 
@@ -257,7 +248,7 @@ def test_other_steps_between_two_windows_leave_the_state_alone(discs: Path, tmp_
     run.train_step(window_step(0), [first])
     carried = run.carried
     still = Clip(second.frames, second.density, second.counts, VIEW, second.cut)
-    run.train_step(_Step(0, (0,), 3, 1), [still])
+    run.train_step(Step(0, (0,), 3, 1), [still])
     assert run.carried is carried and carried is not None
     run.train_step(window_step(1), [second])
     assert run.carried is not carried
@@ -325,17 +316,17 @@ def test_windows_come_in_order_and_every_sequence_once_a_pass(discs: Path, tmp_p
 def test_video_takes_its_share_beside_stills_and_a_teacher(discs: Path, tmp_path: Path) -> None:
     schedule = dataclasses.replace(SCHEDULE, passes=10, clip_lengths={1: 1.0}, video_share=0.5, teacher_share=0.25)
     made = config(discs, tmp_path, schedule=schedule)
-    plan = _plan(60, made, [range(20)], [4])
+    plan = make_plan(60, made, [range(20)], [4])
     shares = [
         np.mean([kind(step) for step in plan])
         for kind in (lambda step: step.window is not None, lambda step: step.taught)
     ]
     assert shares == pytest.approx([0.5, 0.25], abs=0.01)
     # What else is shown comes as it came without video.
-    assert [s for s in plan if s.window is None and not s.taught] == _plan(60, made)
+    assert [s for s in plan if s.window is None and not s.taught] == make_plan(60, made)
     # The shares of the sets are kept too.
     videos = tuple(VideoSet("ucf-sports", discs, share=share) for share in (3, 1))
-    two = _plan(0, dataclasses.replace(made, videos=videos), (), [40, 40])
+    two = make_plan(0, dataclasses.replace(made, videos=videos), (), [40, 40])
     first = np.mean([index < 40 for step in two for index in step.stills])
     assert first == pytest.approx(0.75, abs=0.06)
 
@@ -433,6 +424,6 @@ def test_shares_that_leave_nothing_for_stills_are_refused(discs: Path, tmp_path:
     schedule = dataclasses.replace(SCHEDULE, video_share=0.6, teacher_share=0.4)
     made = config(discs, tmp_path, schedule=schedule)
     with pytest.raises(ConfigError, match="leave nothing for stills"):
-        _plan(10, made, [range(4)], [4])
+        make_plan(10, made, [range(4)], [4])
     with pytest.raises(ConfigError, match="validation_frames"):
         train(dataclasses.replace(made, validation_frames=0))

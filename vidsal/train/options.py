@@ -1,0 +1,205 @@
+"""What a training run is asked and what it reports, as frozen values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from vidsal.data.clips import AugmentOptions
+from vidsal.data.recorded import VideoSet
+from vidsal.errors import ConfigError
+from vidsal.losses import LossOptions
+from vidsal.model.sam import SAMConfig
+from vidsal.preprocess import PreprocessOptions
+
+__all__ = ["CardText", "ScheduleOptions", "TrainConfig", "TrainProgress", "saved_state"]
+
+
+def _check_counts(options: Any, **least: int) -> None:
+    """Options, by name, that must be None or at least so many."""
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value is not None and value < bound:
+            raise ConfigError(f"{name} must be at least {bound}, got {value}")
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """How long, how fast."""
+
+    passes: int = 14
+    """Times every training picture is shown."""
+    frames_per_step: int = 16
+    """Frames in a step; a clip of T frames counts T."""
+    clip_lengths: dict[int, float] = field(default_factory=lambda: {1: 0.5, 2: 0.3, 4: 0.2})
+    """Frames of a clip and how often a step uses that length."""
+    undetected_cut_probability: float = 0.1
+    """Chance that a clip's first frame comes from another picture, so that the carried state is a foreign one; and
+    that a cut inside a clip is not marked."""
+    teacher_share: float = 0.5
+    """Share of the frames that come from the teacher set, where there is one."""
+    teacher_weight: float = 0.5
+    """What the teacher's density counts beside recorded fixations where a teacher set has both, 0 to 1."""
+    video_share: float = 0.5
+    """Share of the frames that come from recorded video, where there is some beside stills; the stills have what this
+    and `teacher_share` leave."""
+    window_frames: int = 4
+    """Frames of recorded video between two steps of the optimiser: so far gradients go back in time."""
+    windows_per_sequence: int = 4
+    """Windows of a sequence, one behind the other, the state carried from each to the next, before another sequence
+    is drawn."""
+    learning_rate: float = 1e-3
+    """Highest rate of the new layers."""
+    backbone_learning_rate: float = 1e-4
+    """Highest rate of the backbone."""
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    """"adamw", or "rmsprop" with Keras's constants (rho .9, epsilon 1e-8), as the authors of SAM."""
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    """"one_cycle": up over `warmup_share`, then down on a cosine; "cosine": down from the start; "constant"."""
+    warmup_share: float = 0.15
+    """Share of the steps in which a one-cycle schedule rises."""
+    weight_decay: float = 1e-2
+    """AdamW's decay of convolution weights (norms, biases and priors are left alone); 0 for "rmsprop"."""
+    clip_gradient_norm: float = 5.0
+    """Longer gradients are scaled down to this norm; 0 leaves all as they are."""
+    average_decay: float = 0.998
+    """Decay a step of the running average of the weights, which is what is scored and saved; 0 switches it off."""
+    early_stopping_patience: int | None = None
+    """Passes in a row without a lower validation loss after which the run ends, with the weights of the best pass;
+    None runs all passes and takes the last weights."""
+
+    def __post_init__(self) -> None:
+        _check_counts(self, passes=1, frames_per_step=1, window_frames=1, windows_per_sequence=1)
+        # What is not a number fails every comparison.
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
+        for name in ("backbone_learning_rate", "weight_decay", "clip_gradient_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        for name in ("undetected_cut_probability", "teacher_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        for name in ("teacher_share", "video_share", "warmup_share", "average_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
+        shares = self.clip_lengths.values()
+        if (
+            min(self.clip_lengths, default=0) < 1
+            or not all(0 <= share < math.inf for share in shares)
+            or not sum(shares)
+        ):
+            raise ConfigError(f"clip_lengths maps lengths of at least 1 to shares, got {self.clip_lengths}")
+        patience = self.early_stopping_patience
+        if patience is not None and patience < 1:
+            raise ConfigError(f"early_stopping_patience must be at least 1, or none to run all passes; got {patience}")
+
+
+@dataclass(frozen=True)
+class CardText:
+    """The words of the model card."""
+
+    name: str = "unnamed"
+    """Name of the model."""
+    description: str = ""
+    """What it is."""
+    licence: str = ""
+    """Licence of the weights."""
+    training_data: tuple[str, ...] = ()
+    """Each data set with its source and licence."""
+    teacher: tuple[str, ...] = ()
+    """Whose densities a teacher set holds, of what, and what that teacher was trained on; on the card beside
+    `training_data`, and only where `teacher_set` is given."""
+    initialisation: str = ""
+    """Where the first weights come from."""
+    imagenet: str = ""
+    """Source and licence of the backbone's weights; on the card only where `imagenet_weights` is given."""
+    limits: tuple[str, ...] = ()
+    """What it is not good for."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training run."""
+
+    output: Path
+    """Folder for the log, the state to resume from and the final checkpoint."""
+    datasets: tuple[Path, ...] = ()
+    """Folders in the simple layout (`images/` and `fixations.csv.gz`); relative ones start at the working folder."""
+    videos: tuple[VideoSet, ...] = ()
+    """Recorded video with gaze, in the layouts of docs/layouts.md; steps on it come between those on stills."""
+    preset: Literal["sam-lite", "sam-resnet", "sam-vgg"] = "sam-lite"
+    """The architecture to start from, with its preprocessing."""
+    model: SAMConfig | None = None
+    """Another architecture than the preset's."""
+    preprocess: PreprocessOptions | None = None
+    """Another input than the preset's."""
+    imagenet_weights: Path | None = None
+    """torchvision state dict of the backbone (.pth or .safetensors); None starts from random weights."""
+    start_from: Path | None = None
+    """vidsal checkpoint to fine-tune instead; its architecture and preprocessing are taken, not those named here."""
+    add_motion_channels: int = 0
+    """Gives the network of `start_from` a motion branch of so many channels, at first without effect; 0 leaves the
+    network as it is."""
+    condition: str | None = None
+    """Only fixations with this value in the column `condition`."""
+    teacher_set: Path | None = None
+    """Pictures with a teacher's densities (`vidsal.data.teacher`), a file or a folder of parts; steps on them come
+    between those on recorded fixations."""
+    freeze_backbone_statistics: bool = True
+    """Keep the batch norms of the backbone at their ImageNet statistics."""
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    """What is done to the pictures."""
+    loss: LossOptions = field(default_factory=LossOptions)
+    """Weights of the loss."""
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    """How long, how fast."""
+    seed: int = 0
+    """Everything random follows from it."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """"bf16" and "fp16" train under autocast ("fp16" with loss scaling, CUDA only)."""
+    checkpoint_every_steps: int = 50
+    """Steps between two saved states."""
+    weights_dtype: Literal["fp16", "bf16", "fp32"] = "fp16"
+    """How the finished checkpoint stores the weights."""
+    validation_pictures: int | None = None
+    """Score only the first so many validation pictures of each set after a pass; None scores all."""
+    validation_sequences: int | None = 8
+    """Score only so many validation sequences of each set of videos, evenly spread; None scores all."""
+    validation_frames: int = 64
+    """Score only the first so many shown frames of each."""
+    card: CardText = field(default_factory=CardText)
+    """The words of the model card."""
+
+    def __post_init__(self) -> None:
+        _check_counts(self, seed=0, add_motion_channels=0, checkpoint_every_steps=1)
+        _check_counts(self, validation_pictures=0, validation_sequences=1, validation_frames=1)
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """What a display needs."""
+
+    step: int
+    """Steps done."""
+    steps: int
+    """Steps in all."""
+    pass_number: int
+    """Passes begun, from 1."""
+    passes: int
+    """Passes in all."""
+    loss: float
+    """Running mean of the loss over about 50 steps."""
+    scores: dict[str, dict[str, float]] | None
+    """Validation scores, set to metric to value, right after a pass; else None."""
+    notes: tuple[str, ...] = ()
+    """Sentences to show once: with the first step of a call how the starting weights fit, or that there are none, and
+    whether there is nothing to validate on, with the last step that the run ended early; else empty."""
+
+
+def saved_state(output: Path) -> Path:
+    """Where a run with this `output` keeps the state from which it goes on."""
+    return output / "state.pt"

@@ -1,0 +1,96 @@
+"""A configuration in, the network to begin with out, and what to say of its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import struct
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from vidsal.errors import CheckpointError, ConfigError
+from vidsal.model.backbones import DilatedResNet50
+from vidsal.model.sam import SaliencyAttentiveModel
+from vidsal.preprocess import PreprocessOptions
+
+__all__ = ["RANDOM_WEIGHTS", "UNREADABLE", "initialise_as_published", "input_notes", "read_state_dict", "with_motion"]
+
+# What torch's restricted unpickler lets out when it meets a file that is none.
+UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    struct.error,
+    pickle.UnpicklingError,
+)
+
+
+RANDOM_WEIGHTS = (
+    "The run begins from random weights, the backbone's too: neither imagenet_weights nor start_from is given."
+)
+
+
+def initialise_as_published(network: SaliencyAttentiveModel) -> None:
+    """The first weights of all but the backbone as the authors' Keras draws them.
+
+    One exception: the last convolution, whose one map goes through a ReLU, takes the magnitudes of its draw. With
+    random signs about half of all draws give a map of zeros, which has no gradient and never trains; its input is
+    never negative, so with positive weights it always does.
+    """
+    recurrence, head = network.recurrence, network.head.out
+    torch.nn.init.normal_(recurrence.attention_input.weight, std=0.05)  # U_a is "normal" in their code as W is
+    # Their orthogonal matrices have the gain 1.1.
+    recurrence.gates_hidden.weight.data.mul_(1.1)
+    fresh = [*network.prior_convolutions, head]
+    if isinstance(network.backbone, DilatedResNet50):
+        fresh.append(network.backbone.project)
+    for convolution in fresh:
+        torch.nn.init.xavier_uniform_(convolution.weight)
+        torch.nn.init.zeros_(convolution.bias)
+    head.weight.data.abs_()
+
+
+def input_notes(preprocess: PreprocessOptions) -> tuple[str, ...]:
+    """What to say where torchvision's weights do not get the input they were trained on."""
+    trained = PreprocessOptions()
+    names = ("channel_order", "divisor", "mean", "std")
+    if all(getattr(preprocess, name) == getattr(trained, name) for name in names):
+        return ()
+    return (
+        "torchvision's weights were trained on RGB divided by 255, minus mean, over standard deviation (the defaults "
+        "of preprocess); this run shows them another input, which fine-tuning has to make up for.",
+    )
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file (imagenet_weights)")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # weights_only: tensors and plain containers, no code from the file is run.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (*UNREADABLE, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a state dict ({error})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}, expected a state dict")
+    return state
+
+
+def with_motion(network: SaliencyAttentiveModel, channels: int) -> SaliencyAttentiveModel:
+    """The same network, predicting the same, with a motion branch."""
+    if network.motion is not None:
+        raise ConfigError("start_from has a motion branch already: leave out add_motion_channels")
+    larger = SaliencyAttentiveModel(dataclasses.replace(network.config, motion_channels=channels))
+    own = network.state_dict()
+    missing, _ = larger.load_state_dict(own, strict=False)
+    if any(not name.startswith("motion.") for name in missing):
+        raise CheckpointError(f"start_from lacks {missing[0]}")
+    return larger
