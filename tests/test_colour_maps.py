@@ -11,14 +11,14 @@ import pytest
 from layout_fixtures import HEIGHT, WIDTH, density, make_mit1003, make_simple
 from media import make_video
 
-from vidsal.data.layouts import Sequence, open_dataset
+from vidsal.data.layouts import LabelledSequence, open_dataset
 from vidsal.data.layouts.files import read_density
 from vidsal.errors import DatasetError
 from vidsal.evaluate import FolderSource
 
 
 @pytest.fixture
-def still(tmp_path: Path) -> Sequence:
+def still(tmp_path: Path) -> LabelledSequence:
     return open_dataset("mit1003", make_mit1003(tmp_path / "set", names=("one",))).sequences[0]
 
 
@@ -26,7 +26,7 @@ def coloured(number: int, colours: int) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.applyColorMap(density(number), colours), np.uint8)
 
 
-def test_grey_maps_are_read_however_they_are_coded(still: Sequence, tmp_path: Path) -> None:
+def test_grey_maps_are_read_however_they_are_coded(still: LabelledSequence, tmp_path: Path) -> None:
     grey = density(3)
     noise = np.random.default_rng(0).integers(-2, 3, (*grey.shape, 3))
     tinted = np.clip(grey[:, :, None] + noise, 0, 255).astype(np.uint8)
@@ -47,7 +47,9 @@ def test_grey_maps_are_read_however_they_are_coded(still: Sequence, tmp_path: Pa
 
 @pytest.mark.parametrize("ending", [".png", ".jpg"])
 @pytest.mark.parametrize("colours", [cv2.COLORMAP_JET, cv2.COLORMAP_HOT, cv2.COLORMAP_VIRIDIS, cv2.COLORMAP_BONE])
-def test_a_colour_mapped_picture_is_refused_by_name(still: Sequence, tmp_path: Path, colours: int, ending: str) -> None:
+def test_a_colour_mapped_picture_is_refused_by_name(
+    still: LabelledSequence, tmp_path: Path, colours: int, ending: str
+) -> None:
     path = tmp_path / "maps" / f"one{ending}"
     path.parent.mkdir()
     cv2.imwrite(str(path), coloured(3, colours))

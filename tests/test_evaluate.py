@@ -47,7 +47,7 @@ from media import make_video
 
 from vidsal import metrics
 from vidsal.cli import main
-from vidsal.data.layouts import Sequence, open_dataset
+from vidsal.data.layouts import LabelledSequence, open_dataset
 from vidsal.data.layouts.files import read_density
 from vidsal.errors import ConfigError, DatasetError, EncodeError
 from vidsal.evaluate import (
@@ -490,7 +490,7 @@ def test_maps_numbered_from_one_are_those_of_the_frames_whichever_are_scored(tmp
         write(folder / f"{k + 1:06d}.png", density(k))
     source = FolderSource(folder.parent)
 
-    def found(of: Sequence, wanted: list[int]) -> list[int]:
+    def found(of: LabelledSequence, wanted: list[int]) -> list[int]:
         peaks = [np.unravel_index(made.argmax(), made.shape) for _, made in source.maps(of, wanted)]
         return [next(k for k in range(10) if spot(k) == peak) for peak in peaks]
 
@@ -655,7 +655,7 @@ def test_values_that_nobody_thought_of_cost_their_sequence_only(
 ) -> None:
     score = Judge.score
 
-    def stumbles(judge: Judge, sequence: Sequence) -> SequenceScores:
+    def stumbles(judge: Judge, sequence: LabelledSequence) -> SequenceScores:
         if sequence.name == "actioncliptest00001_2":
             raise ValueError("a map of no size")
         return score(judge, sequence)

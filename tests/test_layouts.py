@@ -56,7 +56,7 @@ from vidsal.data.layouts import (
     Dataset,
     Fixations,
     LabelledFrame,
-    Sequence,
+    LabelledSequence,
     open_dataset,
     write_submission_map,
 )
@@ -83,7 +83,7 @@ def points(frame: LabelledFrame) -> list[list[float]]:
     return fixations.points.tolist()
 
 
-def holds(sequence: Sequence, numbers: list[int]) -> None:
+def holds(sequence: LabelledSequence, numbers: list[int]) -> None:
     """The sequence shows these numbers in this order, each with its own labels."""
     frames = list(sequence)
     assert [number_shown(frame) for frame in frames] == numbers
@@ -286,7 +286,7 @@ def test_a_missing_half_of_a_release_is_named(tmp_path: Path, name: str) -> None
 # DR(eye)VE.
 
 
-def peaks(sequence: Sequence) -> list[tuple[int, int] | None]:
+def peaks(sequence: LabelledSequence) -> list[tuple[int, int] | None]:
     return [None if frame.density() is None else peak(frame) for frame in sequence]
 
 
@@ -863,7 +863,7 @@ def test_a_matlab_file_that_was_cut_short_is_named(tmp_path: Path, make: Any, na
     for length in (0, 3, 100, 112, 127, 128, 132, 140, 160, len(whole) // 2):
         target.write_bytes(whole[:length])
         with pytest.raises(DatasetError, match=re.escape(str(target))):
-            list(map(Sequence.check, open_dataset(name, tmp_path)))
+            list(map(LabelledSequence.check, open_dataset(name, tmp_path)))
 
 
 def test_whatever_the_reader_of_matlab_files_raises_names_the_file(

@@ -31,7 +31,7 @@ from made import CANVAS
 from media import read_number
 
 from vidsal.data.clips import AugmentOptions
-from vidsal.data.layouts import Sequence, open_dataset
+from vidsal.data.layouts import LabelledSequence, open_dataset
 from vidsal.data.recorded import RecordedClip, VideoSet, open_videos, read_windows
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Preprocessor
@@ -53,7 +53,7 @@ def changed(**values: float) -> AugmentOptions:
 
 
 @pytest.fixture(scope="module")
-def twelve(tmp_path_factory: pytest.TempPathFactory) -> Sequence:
+def twelve(tmp_path_factory: pytest.TempPathFactory) -> LabelledSequence:
     """A video of DHF1K whose frames show 1 to 12."""
     root = make_dhf1k(tmp_path_factory.mktemp("data") / "DHF1K", numbers=(1,))
     return open_dataset("dhf1k", root).sequences[0]
@@ -68,7 +68,7 @@ def peak(values: npt.NDArray[np.float32]) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def test_windows_go_on_where_the_one_before_ended(twelve: Sequence) -> None:
+def test_windows_go_on_where_the_one_before_ended(twelve: LabelledSequence) -> None:
     clips = list(read_windows(twelve, frames=4, preprocess=CANVAS))
     assert [numbers(clip) for clip in clips] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
     assert [clip.begins for clip in clips] == [True, False, False]
@@ -82,7 +82,7 @@ def test_windows_go_on_where_the_one_before_ended(twelve: Sequence) -> None:
     assert min(starts) >= 1 and max(starts) <= 12 - 6 and len(starts) > 3
 
 
-def test_each_frame_has_its_own_labels(twelve: Sequence) -> None:
+def test_each_frame_has_its_own_labels(twelve: LabelledSequence) -> None:
     for clip in read_windows(twelve, frames=5, preprocess=CANVAS):
         for t, number in enumerate(numbers(clip)):
             row, column = spot(number)
@@ -92,7 +92,7 @@ def test_each_frame_has_its_own_labels(twelve: Sequence) -> None:
             assert clip.has_points[t]
 
 
-def test_behind_the_end_of_a_sequence_a_window_is_empty(twelve: Sequence) -> None:
+def test_behind_the_end_of_a_sequence_a_window_is_empty(twelve: LabelledSequence) -> None:
     last = list(read_windows(twelve, frames=5, preprocess=CANVAS))[-1]
     assert last.length == 2 and len(last) == 5
     for array in (last.frames, last.density, last.counts, last.has_points, last.cut):
@@ -100,7 +100,7 @@ def test_behind_the_end_of_a_sequence_a_window_is_empty(twelve: Sequence) -> Non
         assert not array[2:].any()
 
 
-def test_a_sequence_that_is_too_short_begins_again(twelve: Sequence) -> None:
+def test_a_sequence_that_is_too_short_begins_again(twelve: LabelledSequence) -> None:
     random = np.random.default_rng(0)
     clips = list(read_windows(twelve, frames=3, windows=6, stride=2, preprocess=CANVAS, random=random))
     assert len(clips) == 6
@@ -113,7 +113,7 @@ def test_a_sequence_that_is_too_short_begins_again(twelve: Sequence) -> None:
             assert numbers(after)[0] == numbers(before)[-1] + 2
 
 
-def test_a_mirror_holds_for_all_windows(twelve: Sequence) -> None:
+def test_a_mirror_holds_for_all_windows(twelve: LabelledSequence) -> None:
     plain, mirrored = (
         list(
             read_windows(
@@ -134,7 +134,7 @@ def test_a_mirror_holds_for_all_windows(twelve: Sequence) -> None:
         assert a.frames.any() and not np.array_equal(a.frames, b.frames)
 
 
-def test_a_crop_is_one_window_of_the_picture_for_all_frames(twelve: Sequence) -> None:
+def test_a_crop_is_one_window_of_the_picture_for_all_frames(twelve: LabelledSequence) -> None:
     cropping = changed(crop_probability=1, smallest_crop=0.6, smallest_mass=0)
     found = []
     for seed in range(4):
@@ -159,7 +159,7 @@ def test_a_crop_is_one_window_of_the_picture_for_all_frames(twelve: Sequence) ->
     assert np.ptp(found) > 0.1
 
 
-def test_a_crop_without_the_labels_is_given_up(twelve: Sequence) -> None:
+def test_a_crop_without_the_labels_is_given_up(twelve: LabelledSequence) -> None:
     cropping = changed(crop_probability=1, smallest_crop=0.05, smallest_mass=1)
     for seed in range(3):
         (clip,) = read_windows(
@@ -288,7 +288,7 @@ def test_the_options_of_a_layout_come_through(tmp_path: Path) -> None:
         open_videos(VideoSet("bdd-a", root, options={"speed": 2}))
 
 
-def test_what_makes_no_sense_is_refused(tmp_path: Path, twelve: Sequence) -> None:
+def test_what_makes_no_sense_is_refused(tmp_path: Path, twelve: LabelledSequence) -> None:
     with pytest.raises(ConfigError, match="no layout 'dhf2k'; known are dhf1k"):
         VideoSet("dhf2k", tmp_path)
     with pytest.raises(ConfigError, match="frame_stride"):
@@ -308,7 +308,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, twelve: Sequence) -> Non
         next(read_windows(twelve, frames=1, preprocess=CANVAS, augment=UNCHANGED, random=random))
 
 
-def test_a_container_that_counts_more_frames_than_it_has_is_read_from_the_start(twelve: Sequence) -> None:
+def test_a_container_that_counts_more_frames_than_it_has_is_read_from_the_start(twelve: LabelledSequence) -> None:
     class Boastful:
         def count(self) -> int:
             return 1000

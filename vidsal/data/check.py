@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vidsal.data.layouts import DATASETS, Dataset, LabelledFrame, Sequence
+from vidsal.data.layouts import DATASETS, Dataset, LabelledFrame, LabelledSequence
 from vidsal.data.layouts.videos import damage_of
 from vidsal.errors import VidsalError
 
@@ -140,8 +140,8 @@ class _Seen:
         self.sizes.update(other.sizes)
         self.viewers |= other.viewers
 
-    def look(self, sequence: Sequence, *, full: bool) -> None:
-        """One sequence; errors as `Sequence.check` and `Sequence.read`."""
+    def look(self, sequence: LabelledSequence, *, full: bool) -> None:
+        """One sequence; errors as `LabelledSequence.check` and `LabelledSequence.read`."""
         facts = sequence.check()
         self.sizes[facts.height, facts.width] += 1
         for frame in sequence.read(stop=None if full else 1):

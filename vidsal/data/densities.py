@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.data.fixations import density_from_fixations
-from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, Sequence
+from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence
 from vidsal.decode.images import IMAGE_SUFFIXES
 from vidsal.errors import ConfigError, DatasetError, EncodeError, VidsalError
 
@@ -167,7 +167,7 @@ class _Work:
         self.broken: dict[str, str] = {}
         self._made: dict[Path, str] = {}
 
-    def sequence(self, sequence: Sequence) -> None:
+    def sequence(self, sequence: LabelledSequence) -> None:
         before = self.written
         # What cannot be written is no fault of the sequence.
         try:
@@ -184,7 +184,7 @@ class _Work:
             self.broken[sequence.name] = str(error)
         self.maps[sequence.name] = self.written - before
 
-    def _map(self, sequence: Sequence, frame: LabelledFrame, fixations: Fixations) -> None:
+    def _map(self, sequence: LabelledSequence, frame: LabelledFrame, fixations: Fixations) -> None:
         target = self._target(sequence, frame)
         density = density_from_fixations(
             fixations.points, height=fixations.height, width=fixations.width, sigma=self.options.sigma_pixels
@@ -193,7 +193,7 @@ class _Work:
         self.written += 1
         self.empty += not len(fixations.points)
 
-    def _target(self, sequence: Sequence, frame: LabelledFrame) -> Path:
+    def _target(self, sequence: LabelledSequence, frame: LabelledFrame) -> Path:
         name = sequence.name if sequence.kind == "still" else f"{sequence.name}/{frame.name}"
         relative = Path(name)
         if relative.suffix.lower() in IMAGE_SUFFIXES:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from vidsal.data.clips import AugmentOptions, Clip, Look
 from vidsal.data.fixations import fixation_counts
-from vidsal.data.layouts import DATASETS, Fixations, LabelledFrame, Sequence, open_dataset
+from vidsal.data.layouts import DATASETS, Fixations, LabelledFrame, LabelledSequence, open_dataset
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 from vidsal.shots import CutDetector
@@ -89,7 +89,7 @@ class RecordedClip(Clip):
             raise ValueError(f"has_points must be ({len(self.frames)},), got {self.has_points.shape}")
 
 
-def open_videos(video: VideoSet) -> tuple[tuple[Sequence, ...], tuple[Sequence, ...]]:
+def open_videos(video: VideoSet) -> tuple[tuple[LabelledSequence, ...], tuple[LabelledSequence, ...]]:
     """Open a set on disk.
 
     Returns:
@@ -126,7 +126,7 @@ def _converted(video: VideoSet) -> dict[str, Any]:
     }
 
 
-def _held_out(sequences: tuple[Sequence, ...]) -> set[str]:
+def _held_out(sequences: tuple[LabelledSequence, ...]) -> set[str]:
     """The clips to validate on: about one in `_HELD_OUT`; of two and more at least one, but never all."""
     digests = {
         clip: int(hashlib.md5(clip.encode(), usedforsecurity=False).hexdigest(), 16)
@@ -139,7 +139,7 @@ def _held_out(sequences: tuple[Sequence, ...]) -> set[str]:
 
 
 def read_windows(
-    sequence: Sequence,
+    sequence: LabelledSequence,
     *,
     frames: int,
     stride: int = 1,
@@ -195,7 +195,7 @@ def read_windows(
             return
 
 
-def _first_frame(sequence: Sequence, needed: int | None, random: np.random.Generator | None) -> int:
+def _first_frame(sequence: LabelledSequence, needed: int | None, random: np.random.Generator | None) -> int:
     count = sequence.frame_count
     if needed is None or random is None or count is None:
         return 0
@@ -213,7 +213,7 @@ class _Seen:
 
 
 def _labelled(
-    sequence: Sequence, size: Callable[[int, int], tuple[int, int]], start: int, stop: int | None, stride: int
+    sequence: LabelledSequence, size: Callable[[int, int], tuple[int, int]], start: int, stop: int | None, stride: int
 ) -> Generator[_Seen, None, None]:
     for frame in islice(sequence.read(size=size, start=start, stop=stop), 0, None, stride):
         yield _read(frame)

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.layouts import LabelledFrame, open_dataset
-from vidsal.data.layouts import Sequence as LabelledSequence
+from vidsal.data.layouts import LabelledFrame, LabelledSequence, open_dataset
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.evaluate.evaluation import read_scores
 from vidsal.evaluate.figures import (

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.data.fixations import SIGMA_SHARE, blur_counts
-from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, open_dataset
-from vidsal.data.layouts import Sequence as LabelledSequence
+from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence, open_dataset
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.evaluate.sources import no_pictures
 from vidsal.model.baselines import BASELINES, FLOOR_SHARE

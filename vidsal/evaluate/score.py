@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidsal.data.layouts import Dataset, Fixations, LabelledFrame
-from vidsal.data.layouts import Sequence as LabelledSequence
+from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence
 from vidsal.data.layouts.videos import damage_of
 from vidsal.errors import DatasetError
 from vidsal.evaluate.protocols import Protocol, choose_frames, draw_frames

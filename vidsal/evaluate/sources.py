@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
-from vidsal.data.layouts import LabelledFrame
-from vidsal.data.layouts import Sequence as LabelledSequence
+from vidsal.data.layouts import LabelledFrame, LabelledSequence
 from vidsal.data.layouts.files import is_coloured, list_files, picture_size, read_density
 from vidsal.data.layouts.videos import VideoPictures
 from vidsal.errors import DatasetError

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vidsal.data.layouts import Dataset, Sequence, submission_path, write_submission_map
+from vidsal.data.layouts import Dataset, LabelledSequence, submission_path, write_submission_map
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.evaluate.sources import Source
 from vidsal.pipe.options import ModelOptions
@@ -84,14 +84,14 @@ def write_submission(
     return SubmissionReport(out=out, written=written, videos=len(dataset) - len(stills), broken=tuple(broken))
 
 
-def _size(still: Sequence) -> tuple[int, int]:
+def _size(still: LabelledSequence) -> tuple[int, int]:
     for frame in still.read():
         height, width = frame.picture().shape[:2]
         return height, width
     raise DatasetError(f"{still.name} has no picture; copy the data set again")
 
 
-def _check_target(out: Path, dataset: Dataset, stills: list[Sequence], *, overwrite: bool) -> None:
+def _check_target(out: Path, dataset: Dataset, stills: list[LabelledSequence], *, overwrite: bool) -> None:
     """Refuses a file, the data set's own folders, two stills with one map, and maps that are there."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; name a folder to make")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vidsal.data.clips import Clip, make_clip
 from vidsal.data.fixations import Still, density_from_fixations, fixation_counts, load_stills, split_stills
-from vidsal.data.layouts import Sequence as RecordedSequence
+from vidsal.data.layouts import LabelledSequence
 from vidsal.data.recorded import RecordedClip, VideoSet, open_videos, read_windows
 from vidsal.data.teacher import TeacherSet
 from vidsal.errors import ConfigError
@@ -34,9 +34,9 @@ class OpenVideos:
     """What the configuration says of it."""
     name: str
     """What its scores are called."""
-    training: tuple[RecordedSequence, ...]
+    training: tuple[LabelledSequence, ...]
     """At least one."""
-    validation: tuple[RecordedSequence, ...]
+    validation: tuple[LabelledSequence, ...]
     """Maybe none."""
 
 

@@ -12,7 +12,7 @@ import torch
 
 from vidsal.data.clips import make_clip
 from vidsal.data.fixations import Still
-from vidsal.data.layouts import Sequence as RecordedSequence
+from vidsal.data.layouts import LabelledSequence
 from vidsal.data.recorded import RecordedClip, read_windows
 from vidsal.evaluate import score_stills
 from vidsal.losses import LossOptions, sam_loss
@@ -35,7 +35,7 @@ def score_sets(model: SaliencyModel, stills: list[Still], *, limit: int | None) 
 
 def score_recorded(
     model: SaliencyModel,
-    sequences: Sequence[RecordedSequence],
+    sequences: Sequence[LabelledSequence],
     *,
     options: LossOptions,
     stride: int = 1,

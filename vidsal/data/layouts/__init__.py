@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vidsal.data.layouts.challenge import AIM2024, NTIRE2026
-from vidsal.data.layouts.contract import Dataset, Fixations, LabelledFrame, Layout, Sequence, SequenceFacts
+from vidsal.data.layouts.contract import Dataset, Fixations, LabelledFrame, LabelledSequence, Layout, SequenceFacts
 from vidsal.data.layouts.driving import BDDA, DREYEVE, DREYEVE_SCOUT
 from vidsal.data.layouts.frame_folders import DHF1K, HOLLYWOOD2, UCF_SPORTS
 from vidsal.data.layouts.simple import SIMPLE
@@ -31,8 +31,8 @@ __all__ = [
     "Dataset",
     "Fixations",
     "LabelledFrame",
+    "LabelledSequence",
     "Layout",
-    "Sequence",
     "SequenceFacts",
     "open_dataset",
     "submission_path",

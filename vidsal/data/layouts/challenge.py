@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vidsal.data.layouts.contract import Dataset, Fixations, Layout, Sequence, Shown, choose_split
+from vidsal.data.layouts.contract import Dataset, Fixations, LabelledSequence, Layout, Shown, choose_split
 from vidsal.data.layouts.files import list_files, need_folder
 from vidsal.data.layouts.videos import OrderedDensities, VideoPictures, map_size
 from vidsal.errors import DatasetError
@@ -107,7 +107,7 @@ def _open(key: str, root: Path, split: str) -> Dataset:
             raise DatasetError(f"{folder} has no {name}/fixations.json; unpack {folder.name}.zip again")
         pictures = VideoPictures(videos[name])
         sequences.append(
-            Sequence(
+            LabelledSequence(
                 name=name,
                 split=own,
                 kind="video",

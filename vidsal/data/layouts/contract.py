@@ -1,4 +1,4 @@
-"""What every layout hands out: a `Dataset` of `Sequence`s in, `LabelledFrame`s with lazy pictures and labels out.
+"""What every layout hands out: a `Dataset` of sequences in, `LabelledFrame`s with lazy pictures and labels out.
 
 A layout says where the pictures of a sequence lie (`Pictures`) and where its labels do (`Labels`); walking through
 them side by side, windows, flags and the comparison of counts are done here. A still is a sequence of one frame.
@@ -32,11 +32,11 @@ __all__ = [
     "Fixations",
     "Fixed",
     "LabelledFrame",
+    "LabelledSequence",
     "Labels",
     "Layout",
     "Marks",
     "Pictures",
-    "Sequence",
     "SequenceFacts",
     "ShotAttributes",
     "Shown",
@@ -128,7 +128,7 @@ class LabelledFrame:
     name: str
     """The data set's own name of the frame: the file's, or its six-digit ordinal in a video file, from 0."""
     picture: Callable[[], npt.NDArray[np.uint8]] = field(repr=False)
-    """Returns a new (h, w, 3) uint8 RGB array, at the size that `Sequence.read` was asked for."""
+    """Returns a new (h, w, 3) uint8 RGB array, at the size that `LabelledSequence.read` was asked for."""
     density: Callable[[], npt.NDArray[np.float32] | None] = field(repr=False)
     """Returns the recorded density at its own size, (h, w) float32 that sums to 1; None where there is none, or only
     zeros."""
@@ -255,7 +255,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class SequenceFacts:
-    """What `Sequence.check` found."""
+    """What `LabelledSequence.check` found."""
 
     frames: int | None
     """Frames; None where a container does not say."""
@@ -280,7 +280,7 @@ def _no_remarks(sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Sequence:
+class LabelledSequence:
     """A still, or frames that belong together; iterating it reads the frames in order, as often as one likes."""
 
     name: str
@@ -408,7 +408,7 @@ class Dataset:
     """Folder it lies in."""
     split: str
     """Split that was asked for."""
-    sequences: tuple[Sequence, ...] = field(repr=False)
+    sequences: tuple[LabelledSequence, ...] = field(repr=False)
     """At least one."""
     narrowed: str = ""
     """Options that leave sequences out, as driver=D2; the message names them where none is left."""
@@ -431,7 +431,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def __iter__(self) -> Iterator[Sequence]:
+    def __iter__(self) -> Iterator[LabelledSequence]:
         return iter(self.sequences)
 
 

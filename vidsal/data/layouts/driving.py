@@ -16,11 +16,11 @@ from vidsal.data.layouts.contract import (
     AttentionCode,
     Dataset,
     DrivingAttributes,
+    LabelledSequence,
     Labels,
     Layout,
     Marks,
     Pictures,
-    Sequence,
     choose_split,
 )
 from vidsal.data.layouts.files import (
@@ -264,8 +264,8 @@ def _drive(
     *,
     first: int = 0,
     length: int | None = None,
-) -> Sequence:
-    return Sequence(
+) -> LabelledSequence:
+    return LabelledSequence(
         name=name,
         split=split,
         kind="video",
@@ -424,7 +424,7 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
             road = VideoPictures(video)
             crop = _Bars(road, options.bar_rows, maps[name])
             sequences.append(
-                Sequence(
+                LabelledSequence(
                     name=f"{_BDDA_PARTS[part]}/{name}",
                     split=part,
                     kind="video",

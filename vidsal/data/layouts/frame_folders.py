@@ -11,9 +11,9 @@ from typing import Literal
 from vidsal.data.layouts.contract import (
     ActionAttributes,
     Dataset,
+    LabelledSequence,
     Layout,
     Pictures,
-    Sequence,
     ShotAttributes,
     choose_split,
 )
@@ -81,7 +81,7 @@ def _dhf1k_videos(folder: Path) -> dict[int, Path]:
 
 def _dhf1k_sequence(
     root: Path, number: int, folder: Path | None, video: Path | None, options: DHF1KOptions
-) -> Sequence:
+) -> LabelledSequence:
     split = next(name for name, numbers in _DHF1K_SPLITS.items() if number in numbers)
     if folder is None:
         folder = root / "annotation" / f"{number:04d}"
@@ -103,7 +103,7 @@ def _dhf1k_sequence(
     # The labels of 701 to 1000 are withheld.
     labelled = split != "test" or (folder / "maps").is_dir()
     maps = Numbered(folder / "maps", "map", beside=images)
-    return Sequence(
+    return LabelledSequence(
         name=f"{number:04d}",
         split=split,
         kind="video",
@@ -162,7 +162,7 @@ def _open_hollywood(root: Path, split: str, options: HollywoodOptions) -> Datase
     return Dataset("hollywood2", root, split, chosen, narrowed=narrowed, published=published)
 
 
-def _hollywood_shot(folder: Path, split: str, options: HollywoodOptions) -> Sequence:
+def _hollywood_shot(folder: Path, split: str, options: HollywoodOptions) -> LabelledSequence:
     clip, _, shot = folder.name.rpartition("_")
     rate, attributes = Fraction(options.rate).limit_denominator(1001), ShotAttributes(clip=clip, shot=int(shot))
     return _labelled_folder(folder, split, rate, attributes, recording=clip)
@@ -170,10 +170,10 @@ def _hollywood_shot(folder: Path, split: str, options: HollywoodOptions) -> Sequ
 
 def _labelled_folder(
     folder: Path, split: str, rate: Fraction, attributes: ShotAttributes | ActionAttributes, *, recording: str = ""
-) -> Sequence:
+) -> LabelledSequence:
     """A folder with images/, maps/ and fixation/ of equal names, whatever these are and wherever they begin."""
     images = Numbered(folder / "images", "pictures")
-    return Sequence(
+    return LabelledSequence(
         name=folder.name,
         split=split,
         kind="video",

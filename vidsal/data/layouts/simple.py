@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.data.fixations import SIGMA_SHARE, find_table, is_file, is_validation, read_table
-from vidsal.data.layouts.contract import Dataset, Fixations, Layout, Sequence, Shown, choose_split
+from vidsal.data.layouts.contract import Dataset, Fixations, LabelledSequence, Layout, Shown, choose_split
 from vidsal.data.layouts.stills import still
 from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.decode import VideoInfo
@@ -211,7 +211,7 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
         raise DatasetError(
             f"{root}: no fixations.csv or video_fixations.csv (or .csv.gz) here; docs/layouts.md has their columns"
         )
-    sequences: list[Sequence] = []
+    sequences: list[LabelledSequence] = []
     counts = {"train": 0, "val": 0}
     found = []
     named: dict[str, frozenset[str]] = {}
@@ -264,7 +264,7 @@ def _why_none(found: list[_Part], split: str, chosen: str, counts: dict[str, int
     )
 
 
-def _still(path: Path, name: str, split: str, fixations: Fixations, sigma: float) -> Sequence:
+def _still(path: Path, name: str, split: str, fixations: Fixations, sigma: float) -> LabelledSequence:
     return still(
         path,
         name=name,
@@ -275,9 +275,9 @@ def _still(path: Path, name: str, split: str, fixations: Fixations, sigma: float
     )
 
 
-def _video(pictures: VideoPictures, name: str, split: str, record: _Record, sigma: float) -> Sequence:
+def _video(pictures: VideoPictures, name: str, split: str, record: _Record, sigma: float) -> LabelledSequence:
     points = _PointsInTime(record, pictures)
-    return Sequence(
+    return LabelledSequence(
         name=name, split=split, kind="video", pictures=pictures, points=points, densities=_Blurred(points, sigma)
     )
 

@@ -24,8 +24,8 @@ from vidsal.data.layouts.contract import (
     Dataset,
     Fixations,
     Fixed,
+    LabelledSequence,
     Layout,
-    Sequence,
     choose_split,
 )
 from vidsal.data.layouts.files import (
@@ -103,9 +103,9 @@ def still(
     density: Callable[[], npt.NDArray[np.float32] | None] | None = None,
     fixations: Callable[[], Fixations | None] | None = None,
     upright: bool = False,
-) -> Sequence:
+) -> LabelledSequence:
     """A sequence of one picture; `name` None: the file's without its ending."""
-    return Sequence(
+    return LabelledSequence(
         name=path.stem if name is None else name,
         split=split,
         kind="still",
@@ -253,14 +253,14 @@ def _open_mit300(root: Path, split: str, options: PlainOptions) -> Dataset:
     return Dataset("mit300", root, split, tuple(still(picture, split="test") for picture in pictures), published=300)
 
 
-def submission_path(folder: Path, sequence: Sequence) -> Path:
+def submission_path(folder: Path, sequence: LabelledSequence) -> Path:
     """Where `write_submission_map` writes: `NAME.png`; a name that has a picture's ending loses it."""
     name = Path(sequence.name)
     return folder / f"{name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name}.png"
 
 
 def write_submission_map(
-    folder: Path, sequence: Sequence, density: npt.NDArray[np.float32], *, height: int, width: int
+    folder: Path, sequence: LabelledSequence, density: npt.NDArray[np.float32], *, height: int, width: int
 ) -> Path:
     """Writes a predicted density as benchmarks without public labels take it: 8-bit grey, as large as the picture.
 
@@ -313,7 +313,7 @@ def _open_cat2000(root: Path, split: str, options: PlainOptions) -> Dataset:
     return Dataset("cat2000", root, split, tuple(sequences), published=published)
 
 
-def _cat2000_category(base: Path, category: str, part: str, pictures: tuple[Path, ...]) -> list[Sequence]:
+def _cat2000_category(base: Path, category: str, part: str, pictures: tuple[Path, ...]) -> list[LabelledSequence]:
     attributes = CategoryAttributes(category)
     names = {picture: f"{part}Set/{category}/{picture.stem}" for picture in pictures}
     if part == "test":
@@ -438,7 +438,7 @@ _ISUN_PARTS = {"train": "training", "val": "validation", "test": "testing"}
 def _open_isun(root: Path, split: str, options: PointsOptions) -> Dataset:
     choose_split(split, ISUN.splits, "iSUN")
     on_disk = _by_stem(_pictures(root / "images", "pictures of image.zip"))
-    sequences: list[Sequence] = []
+    sequences: list[LabelledSequence] = []
     for part in _ISUN_PARTS if split == "all" else (split,):
         name = _ISUN_PARTS[part]
         table = _file(root / f"{name}.mat")
@@ -488,7 +488,7 @@ def _in_order(pictures: tuple[Path, ...], entries: list[T], table: Path) -> dict
 
 def _stills_of_points(
     pictures: tuple[Path, ...], load: Callable[[Path], Fixations], options: PointsOptions, *, split: str = "all"
-) -> tuple[Sequence, ...]:
+) -> tuple[LabelledSequence, ...]:
     sequences = []
     for picture in pictures:
         points = partial(load, picture)

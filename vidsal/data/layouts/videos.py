@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
-from vidsal.data.layouts.contract import Sequence, Shown
+from vidsal.data.layouts.contract import LabelledSequence, Shown
 from vidsal.data.layouts.files import density_of
 from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.decode.contract import DecodeReport, SizeRequest
@@ -174,7 +174,7 @@ class TimedDensities:
         return density_of(values if self.crop is None else self.crop(values))
 
 
-def damage_of(sequence: Sequence) -> tuple[str, ...]:
+def damage_of(sequence: LabelledSequence) -> tuple[str, ...]:
     """What the readers of a sequence's videos have said of missing frames so far."""
     pictures = sequence.pictures.damage if isinstance(sequence.pictures, VideoPictures) else []
     maps = sequence.densities.maps.damage if isinstance(sequence.densities, TimedDensities) else []
