@@ -917,6 +917,7 @@ def server(tmp_path: Path) -> Iterator[str]:
                 super().copyfile(source, outputfile)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path)) as httpd:
+        httpd.daemon_threads = False  # closing it waits for every answer, so that no thread of it is counted later
         thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -999,7 +1000,7 @@ def test_leaving_a_live_source_leaves_no_thread() -> None:
             assert len(batch) >= 1
             break
     del batch
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before

@@ -564,6 +564,8 @@ def test_who_reads_while_another_process_writes_never_meets_half_of_it(cache: Pa
 class Shelf(http.server.ThreadingHTTPServer):
     """A server with one file, and ways to misbehave."""
 
+    daemon_threads = False  # closing it waits for every answer, so that none reaches into the next test
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = np.random.default_rng(0).bytes(700_000)
@@ -601,6 +603,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", shelf.leads_to)
             self.end_headers()
             return
+        # Used up before the answer: once the client has it, the test goes on and may ask for the next break.
+        breaks_after, shelf.breaks_after = shelf.breaks_after, None
         size, start = len(shelf.content), 0
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         condition = self.headers.get("If-Range")
@@ -618,8 +622,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("ETag", shelf.tag)
         self.send_header("Content-Length", str(size - start))
         self.end_headers()
-        self.wfile.write(shelf.content[start:][: shelf.breaks_after])
-        shelf.breaks_after = None
+        self.wfile.write(shelf.content[start:][:breaks_after])
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
