@@ -67,7 +67,7 @@ from vidsal.evaluate.fingerprint import Fingerprints
 from vidsal.evaluate.references import gather_means, left_out_viewers, partner_of
 from vidsal.evaluate.results import SequenceScores, read_sequence, sequence_path, write_sequence
 from vidsal.evaluate.score import Judge, quantise, resize_map
-from vidsal.locks import try_to_lock
+from vidsal.files import try_to_lock
 from vidsal.model.checkpoint import load_model
 from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RunOptions
 from vidsal.pipe.run import run

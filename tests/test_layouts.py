@@ -62,7 +62,7 @@ from vidsal.data.layouts import (
 )
 from vidsal.data.layouts.contract import ActionAttributes, CategoryAttributes, DrivingAttributes, ShotAttributes
 from vidsal.data.layouts.videos import VideoPictures
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import ConfigError, DatasetError, EncodeError
 
 
 def number_shown(frame: LabelledFrame) -> int:
@@ -680,7 +680,7 @@ def test_mit300_has_no_labels_and_takes_maps_as_large_as_its_pictures(tmp_path: 
     row, column = np.argwhere(written == written.max()).mean(axis=0)
     assert (row, column) == pytest.approx((6.5 * 4 - 0.5, 4.5 * 4 - 0.5))
     write_submission_map(tmp_path, dataset.sequences[0], np.zeros((2, 2), np.float32), height=2, width=2)
-    with pytest.raises(DatasetError, match="cannot be written"):
+    with pytest.raises(EncodeError, match=r"cannot write .*choose another folder"):
         write_submission_map(tmp_path / "out" / "maps" / "i10.png", dataset.sequences[0], predicted, height=2, width=2)
 
 

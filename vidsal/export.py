@@ -11,10 +11,9 @@ import importlib
 import importlib.util
 import json
 import logging
-import secrets
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ import torch
 from torch import nn
 
 from vidsal.errors import ConfigError, EncodeError
+from vidsal.files import replacing
 from vidsal.model.checkpoint import ModelCard, read_checkpoint, weights_path
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState
 from vidsal.preprocess import PreprocessOptions, Preprocessor
@@ -186,10 +186,8 @@ def export_network(
         },
     }
     onnx.helper.set_model_props(proto, {"vidsal": json.dumps(metadata)})
-    # A name of its own: two processes may write the same target.
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     difference = None
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(proto.SerializeToString(deterministic=True))
         del proto
         if _checks(options):
@@ -200,12 +198,6 @@ def export_network(
                     f"the exported graph differs from the network by {difference:.1e}, allowed is "
                     f"{LARGEST_DIFFERENCE:.0e}; {path} was not written. Another --opset may help; please report it"
                 )
-        partial.replace(path)
-    except OSError as error:
-        raise EncodeError(f"cannot write {path}: {error}; free some space or choose another folder") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return ExportReport(
         path=path,
         name=card.name,

@@ -7,7 +7,6 @@ OUT/NAME.png                     of stills, with the folders that their names ha
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import io
@@ -27,6 +26,7 @@ from vidsal.data.fixations import density_from_fixations
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence
 from vidsal.decode.images import IMAGE_SUFFIXES
 from vidsal.errors import ConfigError, DatasetError, EncodeError, VidsalError
+from vidsal.files import replacing
 
 __all__ = ["RECORD_NAME", "DensityFormat", "DensityOptions", "DensityReport", "DensityStages", "write_densities"]
 
@@ -237,13 +237,5 @@ def _as_json(record: Mapping[str, Any]) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Beside its target first: no half file ever has the final name."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, make_folder=True) as partial:
         partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise EncodeError(f"cannot write {path}: {error.strerror}; make room, or choose another folder") from error

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from vidsal.errors import DatasetError
+from vidsal.files import replacing
 from vidsal.preprocess import Viewport
 
 __all__ = ["TeacherPicture", "TeacherSample", "TeacherSet", "load_teacher_set", "save_teacher_set"]
@@ -206,6 +207,7 @@ def save_teacher_set(
 
     Raises:
         ValueError: no picture, or one that does not fit the canvas.
+        EncodeError: the file cannot be written.
     """
     if not pictures:
         raise ValueError("a teacher set holds at least one picture")
@@ -234,10 +236,8 @@ def save_teacher_set(
         arrays[name] = np.concatenate(values)
         arrays[f"{name}_end"] = np.cumsum([len(value) for value in values], dtype=np.int64)
     header = {"format": _FORMAT, "canvas": [canvas_height, canvas_width], "teacher": teacher, "sources": sources}
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    save_file(arrays, partial, metadata={"vidsal": json.dumps(header)})
-    partial.replace(path)
+    with replacing(Path(path), also=(SafetensorError,)) as partial:
+        save_file(arrays, partial, metadata={"vidsal": json.dumps(header)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,7 +55,7 @@ from vidsal.evaluate.results import (
 )
 from vidsal.evaluate.score import Judge, Survey, survey
 from vidsal.evaluate.sources import FolderSource, ModelSource, Source
-from vidsal.locks import try_to_lock
+from vidsal.files import try_to_lock
 from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
 from vidsal.model.checkpoint import weights_path
 from vidsal.pipe.options import ModelOptions, PredictOptions, RecurrenceOptions

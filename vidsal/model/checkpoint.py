@@ -11,10 +11,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import secrets
 import struct
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -23,7 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from vidsal.errors import CheckpointError, ConfigError, EncodeError
+from vidsal.errors import CheckpointError, ConfigError
+from vidsal.files import replacing
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import prepare_for_inference
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
@@ -417,20 +416,8 @@ def _stored(state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, 
 
 
 def _write(path: Path, state: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
-    # A name of its own: two processes may write the same target.
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        # safetensors makes files that only their owner may read; a checkpoint gets the mode that files get here.
-        partial.touch()
-        mode = partial.stat().st_mode
+    with replacing(path, also=(SafetensorError,), durable=True) as partial:
         save_file(state, partial, metadata={"vidsal": json.dumps(header)})
-        partial.chmod(mode)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise EncodeError(f"cannot write {path}: {error}; free some space or choose another folder") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def resolve_device(device: str) -> torch.device:

@@ -12,7 +12,6 @@ import http.client
 import json
 import os
 import re
-import secrets
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,8 +26,8 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from vidsal.errors import CheckpointError, EncodeError
-from vidsal.locks import try_to_lock
+from vidsal.errors import CheckpointError
+from vidsal.files import replacing, try_to_lock, writing
 from vidsal.provenance import package_version
 
 __all__ = [
@@ -42,13 +41,13 @@ __all__ = [
     "keep",
     "read_record",
     "sha256_of",
-    "telling_writes",
     "verified_path",
 ]
 
 CACHE_VARIABLE = "VIDSAL_CACHE"
 """The environment variable that names another folder than the platform's own."""
 
+_REMEDY = f"choose another folder ({CACHE_VARIABLE} names the cache's)"
 _CHUNK_BYTES = 1 << 18
 _HTTP_PARTIAL, _HTTP_RANGE_NOT_SATISFIABLE = 206, 416
 _SCHEMES = ("http", "https", "file")
@@ -152,7 +151,7 @@ def claim(name: str) -> Iterator[None]:
         EncodeError: the cache cannot be written to.
     """
     path = cache_folder() / f"{name}.lock"
-    with telling_writes(path):
+    with writing(path, remedy=_REMEDY):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -176,26 +175,19 @@ def keep(name: str, write: Callable[[Path], None], *, source: str, source_sha256
         EncodeError: the cache cannot be written to.
     """
     path = cached_path(name)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with telling_writes(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(partial)
-            record = Record(
-                sha256=sha256_of(partial),
-                bytes=partial.stat().st_size,
-                source=source,
-                source_sha256=source_sha256,
-                date=datetime.now(UTC).isoformat(timespec="seconds"),
-                vidsal=package_version(),
-            )
-            # Two files cannot be replaced at once: for a moment the record allows for either checkpoint.
-            _write_record(name, dataclasses.replace(record, replaces=_sha256_on_record(name)))
-            partial.replace(path)
-            _write_record(name, record)
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    with replacing(path, remedy=_REMEDY, make_folder=True) as partial:
+        write(partial)
+        record = Record(
+            sha256=sha256_of(partial),
+            bytes=partial.stat().st_size,
+            source=source,
+            source_sha256=source_sha256,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            vidsal=package_version(),
+        )
+        # Two files cannot be replaced at once: for a moment the record allows for either checkpoint.
+        _write_record(name, dataclasses.replace(record, replaces=_sha256_on_record(name)))
+    _write_record(name, record)
     return path
 
 
@@ -241,22 +233,6 @@ def discard_download(name: str) -> None:
     """Remove what `download` left."""
     for path in _download_paths(name):
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def telling_writes(path: Path) -> Iterator[None]:
-    """Turn what the system raises while a file is written into an error that says what to do.
-
-    Raises:
-        EncodeError: instead of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise EncodeError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder "
-            f"({CACHE_VARIABLE} names the cache's)"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -348,21 +324,21 @@ class _Transfer:
         if origin is None:
             length = response.headers.get("Content-Length", "")
             origin = _Origin.of(self._url, response.headers, int(length) if length.isdecimal() else None)
-            with telling_writes(self.path):
+            with writing(self.path, remedy=_REMEDY):
                 # Without its note a partial file counts for nothing, so the old one goes first.
                 self._note.unlink(missing_ok=True)
                 self.path.write_bytes(b"")
                 _write_json(self._note, dataclasses.asdict(origin))
-        with telling_writes(self.path):
+        with writing(self.path, remedy=_REMEDY):
             file = self.path.open("ab")
         with file:
             self._report(done, origin.total)
             while chunk := response.read(_CHUNK_BYTES):
-                with telling_writes(self.path):
+                with writing(self.path, remedy=_REMEDY):
                     file.write(chunk)
                 done += len(chunk)
                 self._report(done, origin.total)
-            with telling_writes(self.path):
+            with writing(self.path, remedy=_REMEDY):
                 file.flush()
         if origin.total is not None and done != origin.total:
             raise http.client.HTTPException(f"it broke off after {done} of {origin.total} bytes")
@@ -405,14 +381,8 @@ def _sha256_on_record(name: str) -> str | None:
 
 
 def _write_record(name: str, record: Record) -> None:
-    path = _record_path(name)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
+    with replacing(_record_path(name), remedy=_REMEDY) as partial:
         _write_json(partial, dataclasses.asdict(record))
-        partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def _download_paths(name: str) -> tuple[Path, Path]:

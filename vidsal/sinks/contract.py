@@ -7,7 +7,6 @@ While it is entered, it holds a lock on `NAME.partial.EXT.lock`, so that no two 
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -20,8 +19,8 @@ from typing import Protocol, Self
 from av.error import FFmpegError
 
 from vidsal.errors import ConfigError, EncodeError
+from vidsal.files import put_in_place, try_to_lock, writing
 from vidsal.frames import SaliencyBatch
-from vidsal.locks import try_to_lock
 
 __all__ = ["FileSink", "Sink"]
 
@@ -50,24 +49,31 @@ class Sink(Protocol):
 
 
 class FileSink(ABC):
-    """The life of every sink here: check the target early, write a partial file, rename or keep or remove it."""
+    """The life of every sink here: check the target early, write a partial file, rename or keep or remove it.
+
+    A sink of another format says `suffixes` and `stage`, writes to `partial_path` in `_write`, which counts `_frames`,
+    and ends the file in `_close`. What may fail there stands inside `with self._telling():`.
+    """
 
     suffixes: tuple[str, ...]
+    """Endings of targets, in lower case."""
+    stage: str
+    """Its name among the stages of a run's report."""
+    messages: list[str]
+    """Sentences for a person about what was changed, left out or repaired."""
 
-    def __init__(self, target: str | Path, *, overwrite: bool, source: Path | None = None) -> None:
+    def __init__(self, target: str | Path, *, overwrite: bool = False, source: Path | None = None) -> None:
         target = Path(target)
         if target.suffix.lower() not in self.suffixes:
             raise ConfigError(f"{target} must end in one of {', '.join(self.suffixes)}")
         self._overwrite = overwrite
         self._source = source
         self._target = target
+        self.messages = []
         self._frames = 0
         self._broken = False
         self._lock: int | None = None
         self._check_target()
-
-    messages: list[str]
-    """Sentences for a person about what was changed, left out or repaired."""
 
     @property
     def path(self) -> Path:
@@ -90,7 +96,7 @@ class FileSink(ABC):
         self._write(batch)
 
     def __enter__(self) -> Self:
-        """Claims the partial file for this run; what a killed run left there is replaced.
+        """Claims the partial file for this run; what a killed run left there is removed.
 
         Raises:
             EncodeError: another run is writing the same target, or it has appeared since the sink was made.
@@ -99,6 +105,8 @@ class FileSink(ABC):
             self._claim()
             # Another run may have finished since the first look.
             self._check_target()
+            with self._telling():
+                self.partial_path.unlink(missing_ok=True)
         except EncodeError:
             with suppress(EncodeError, OSError, FFmpegError):
                 self._close(complete=False)
@@ -126,11 +134,11 @@ class FileSink(ABC):
             with suppress(EncodeError, OSError, FFmpegError):
                 self._close(complete=False)
             if not self._frames:
-                self._remove_partial()
+                self.partial_path.unlink(missing_ok=True)
             return
         if not self._frames:
             self._close(complete=False)
-            self._remove_partial()
+            self.partial_path.unlink(missing_ok=True)
             raise EncodeError(f"{self._target} was not written: no frame came; choose another time range or source")
         self._close(complete=True)
         if self._target.exists() and not self._overwrite:
@@ -139,7 +147,7 @@ class FileSink(ABC):
                 f"{self.partial_path}: rename it"
             )
         with self._telling():
-            self.partial_path.replace(self._target)
+            put_in_place(self.partial_path, self._target)
 
     @abstractmethod
     def _write(self, batch: SaliencyBatch) -> None:
@@ -156,9 +164,10 @@ class FileSink(ABC):
             raise EncodeError(f"cannot write {target}: {folder} {what}; make the folder or choose another one")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise EncodeError(f"cannot write {target}: no permission to write into {folder}; choose another folder")
-        if target.is_dir():
-            raise EncodeError(f"cannot write {target}: it is a folder; choose another name")
         if target.exists():
+            if not target.is_file():
+                what = "folder" if target.is_dir() else "device or a pipe"
+                raise EncodeError(f"cannot write {target}: it is a {what}; choose another name")
             if self._source is not None and self._source.exists() and target.samefile(self._source):
                 raise EncodeError(f"{target} is the source itself; choose another name for the result")
             if not self._overwrite:
@@ -201,24 +210,15 @@ class FileSink(ABC):
                 self._lock_path.unlink()
             os.close(lock)
 
-    def _remove_partial(self) -> None:
-        self.partial_path.unlink(missing_ok=True)
-
     @contextmanager
     def _telling(self) -> Iterator[None]:
         """Turns what the system or FFmpeg raises while writing into an `EncodeError` that says what to do."""
-        try:
-            yield
-        except (FFmpegError, OSError, ValueError) as error:
-            self._broken = True
-            number = getattr(error, "errno", None)
-            if number in _FULL_DISK:
-                raise EncodeError(
-                    f"cannot write {self.partial_path}: the disk is full ({os.strerror(number)}); "
-                    "free some space or choose another folder"
-                ) from error
-            reason = getattr(error, "strerror", None) or error
-            raise EncodeError(f"cannot write {self.partial_path}: {reason}") from error
+        with writing(self.partial_path, remedy=None, also=_LIBRARY_ERRORS):
+            try:
+                yield
+            except (OSError, *_LIBRARY_ERRORS):
+                self._broken = True
+                raise
 
 
-_FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_LIBRARY_ERRORS = (FFmpegError, ValueError)

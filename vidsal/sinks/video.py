@@ -21,6 +21,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, EncodeError
+from vidsal.files import put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
 from vidsal.sinks.contract import FileSink
@@ -93,6 +94,7 @@ class VideoSink(FileSink):
     """
 
     suffixes = (".mp4", ".mov", ".mkv")
+    stage = "video"
 
     def __init__(
         self,
@@ -107,7 +109,6 @@ class VideoSink(FileSink):
         device: torch.device | None = None,
     ) -> None:
         super().__init__(target, overwrite=overwrite, source=info.path)
-        self.messages = []
         self._info = info
         self._video = video or VideoOptions()
         self._render = render or RenderOptions()
@@ -428,7 +429,7 @@ class VideoSink(FileSink):
                     packet.stream = copies[packet.stream.index]
                     out.mux(packet)
                 late.copy_until(None)
-            whole.replace(self.partial_path)
+            put_in_place(whole, self.partial_path)
         finally:
             late.close()
             whole.unlink(missing_ok=True)

@@ -42,6 +42,7 @@ from vidsal.data.layouts.files import (
 )
 from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
 from vidsal.errors import ConfigError, DatasetError
+from vidsal.files import replacing
 
 __all__ = [
     "CAT2000",
@@ -275,7 +276,7 @@ def write_submission_map(
         The file, see `submission_path`.
 
     Raises:
-        DatasetError: it cannot be written.
+        EncodeError: it cannot be written.
     """
     path = submission_path(folder, sequence)
     values = np.asarray(density, np.float32)
@@ -283,14 +284,8 @@ def write_submission_map(
         values = np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     largest = float(values.max())
     grey = np.round(values * (255 / largest if largest > 0 else 0.0)).astype(np.uint8)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its target first: no half file ever has the final name.
-        partial_path = path.with_name(f"{path.name}.partial")
-        partial_path.write_bytes(cv2.imencode(".png", grey)[1].tobytes())
-        partial_path.replace(path)
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
+    with replacing(path, make_folder=True) as partial:
+        partial.write_bytes(cv2.imencode(".png", grey)[1].tobytes())
     return path
 
 
