@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
+import stat
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import av
 import cv2
@@ -26,7 +29,7 @@ from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import FrameBatch, Picture, SaliencyBatch
 from vidsal.render import RenderOptions
-from vidsal.sinks import MAPS_FULL_SCALE, ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks import MAPS_FULL_SCALE, FileSink, ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
 from vidsal.tracks import FrameNumbers, Tracker
 
 QUICK = VideoOptions(preset="ultrafast", crf=12)
@@ -709,6 +712,23 @@ def test_a_file_that_appears_under_the_final_name_meanwhile_is_kept_and_so_is_th
     assert names_in(tmp_path) == ["out.csv"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.parametrize("number", range(7))
+def test_a_result_that_is_replaced_keeps_its_mode(tmp_path: Path, number: int) -> None:
+    for mode in (None, 0o600, 0o640):
+        sink = sinks_for(tmp_path, overwrite=True)[number]
+        if mode is not None:
+            sink.path.chmod(mode)
+        with sink:
+            sink.write(made_batch([0.0]))
+        assert mode is None or stat.S_IMODE(sink.path.stat().st_mode) == mode
+
+
+def test_every_sink_says_which_stage_of_a_report_it_is(tmp_path: Path) -> None:
+    stages = [sink.stage for sink in sinks_for(tmp_path) if isinstance(sink, FileSink)]
+    assert stages == ["video", "image", "maps", "maps", "table", "table", "table"]
+
+
 def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mp4", frames=2)
     (tmp_path / "alias.mp4").symlink_to(source)
@@ -945,6 +965,87 @@ def test_a_table_holds_the_numbers_of_the_tracker_one_row_a_frame(tmp_path: Path
     for row, truth in zip(rows, expected, strict=True):
         assert row == pytest.approx(truth, rel=1e-8, nan_ok=True)
     assert [row["cut"] for row in rows] == [i % 5 == 0 and i > 0 for i in range(12)]
+
+
+PARQUET_TYPES = {
+    **dict.fromkeys(("index", "shot", "region1_id", "region2_id", "region3_id"), "int64"),
+    **dict.fromkeys(("pts_seconds", "peak_x", "peak_y", "peak_density", "centroid_x", "centroid_y"), "double"),
+    **dict.fromkeys(("spread_x", "spread_y", "entropy_bits", "entropy_share", "coverage"), "double"),
+    **{f"region{place}_{what}": "double" for place in (1, 2, 3) for what in ("x", "y", "mass")},
+    "cut": "bool",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MoreNumbers(FrameNumbers):
+    """A column of each type whose name says nothing of it."""
+
+    bright_cells: int
+    dim: bool
+    word: str
+    last_id: float | None
+
+
+class MoreTracker(Tracker):
+    row = MoreNumbers
+
+    def update(self, batch: SaliencyBatch) -> list[FrameNumbers]:
+        more: dict[str, Any] = {"bright_cells": 2**53 + 1, "dim": True, "word": "a,b", "last_id": None}
+        return [MoreNumbers(**vars(numbers), **more) for numbers in super().update(batch)]
+
+
+def test_a_column_has_the_type_that_its_field_is_annotated_with(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    more = {"bright_cells": "int64", "dim": "bool", "word": "string", "last_id": "double"}
+    for tracker, wanted in ((None, PARQUET_TYPES), (MoreTracker(), PARQUET_TYPES | more)):
+        with TableSink(tmp_path / "table.parquet", tracker, overwrite=True) as sink:
+            sink.write(random_batch(3))
+        schema = parquet.read_schema(str(sink.path))
+        assert {name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True)} == wanted
+    # As a float, 2**53 + 1 is 2**53.
+    assert [row["bright_cells"] for row in read_table(sink.path)] == [2**53 + 1] * 3
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_columns_of_another_source_stand_to_the_right_of_the_trackers(tmp_path: Path, suffix: str) -> None:
+    row = dataclasses.make_dataclass("row", [("bright_cells", int), ("dim", bool | None)])
+
+    class Source:
+        def __init__(self) -> None:
+            self.row = row
+
+        def update(self, batch: SaliencyBatch) -> list[Any]:
+            # NumPy's own numbers and truth values are as good as Python's.
+            return [row(number, None if number % 2 else number > 2) for number in batch.index]
+
+    with TableSink(tmp_path / f"table{suffix}", further=[Source()]) as sink:
+        sink.write(random_batch(2))
+        sink.write(random_batch(3, first=2))
+    rows = read_table(sink.path)
+    assert [list(each) for each in rows] == [[*FrameNumbers.columns(), "bright_cells", "dim"]] * 5
+    assert [each["bright_cells"] for each in rows] == [each["index"] for each in rows] == list(range(5))
+    assert [each["dim"] for each in rows] == [False, None, False, None, True]
+
+
+def test_columns_that_cannot_be_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    strange: tuple[Any, ...] = (list[int], int | float, Literal[1], None, complex)
+    for kind in strange:
+        source = SimpleNamespace(row=dataclasses.make_dataclass("Row", [("odd", kind)]), update=lambda batch: [])
+        with pytest.raises(
+            TypeError, match=r"column odd of Row is annotated .*; a table takes bool, int, float or str"
+        ):
+            TableSink(tmp_path / "table.csv", further=[source])
+    with pytest.raises(ConfigError, match=r"two columns of .*table\.csv are called index"):
+        TableSink(tmp_path / "table.csv", further=[Tracker()])
+    assert names_in(tmp_path) == []
+
+
+def test_a_source_of_columns_that_loses_a_frame_is_an_error(tmp_path: Path) -> None:
+    row = dataclasses.make_dataclass("Row", [("one", int)])
+    source = SimpleNamespace(row=row, update=lambda batch: [row(1)])
+    with pytest.raises(ValueError, match="shorter"), TableSink(tmp_path / "t.csv", further=[source]) as sink:
+        sink.write(random_batch(2))
+    assert names_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])

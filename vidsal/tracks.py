@@ -13,10 +13,10 @@ rises with the speed, so that a peak at rest does not jitter and one that moves 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Protocol, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
 from vidsal.smooth.exponential import first_order_hold
 
-__all__ = ["COLUMNS", "Column", "FrameNumbers", "TrackOptions", "Tracker"]
+__all__ = ["COLUMNS", "Column", "ColumnSource", "FrameNumbers", "TrackOptions", "Tracker", "column_types"]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -182,6 +182,54 @@ COLUMNS: Mapping[str, Column] = MappingProxyType({each.name: each.metadata["colu
 """Unit and meaning of every column, in the table's order."""
 
 
+class ColumnSource(Protocol):
+    """What gives a table its columns: `Tracker`, and any other object that measures frames.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Size:
+        ...     pixels: int
+        >>> class Sizes:
+        ...     row = Size
+        ...     def update(self, batch):
+        ...         return [Size(batch.height * batch.width) for _ in batch.index]
+
+        `TableSink("table.parquet", further=[Sizes()])` has the columns of `FrameNumbers` and `pixels`, an int64.
+    """
+
+    row: type[Any]
+    """A dataclass: one field a column, of the annotated type, see `column_types`."""
+
+    def update(self, batch: SaliencyBatch) -> Sequence[Any]:
+        """Measures the next frames: one `row` a frame, in order."""
+        ...
+
+
+def column_types(row: type[Any]) -> dict[str, type]:
+    """The names of a dataclass's fields to the types of their values, from the annotations.
+
+    Raises:
+        TypeError: a field is neither bool, int, float or str, nor one of these or None.
+
+    Example:
+        >>> types = column_types(FrameNumbers)
+        >>> types["cut"], types["peak_x"], types["region1_id"]
+        (<class 'bool'>, <class 'float'>, <class 'int'>)
+    """
+    types: dict[str, type] = {}
+    hints = get_type_hints(row)
+    for each in fields(row):
+        hint = hints[each.name]
+        kinds = {*get_args(hint)} - {NoneType} if get_origin(hint) in (Union, UnionType) else {hint}
+        if len(kinds) != 1 or not kinds <= {bool, int, float, str}:
+            raise TypeError(
+                f"the column {each.name} of {row.__name__} is annotated {hint}; a table takes bool, int, float or str, "
+                "or one of these with None"
+            )
+        types[each.name] = kinds.pop()
+    return types
+
+
 class Tracker:
     """Measures densities and follows their regions from frame to frame.
 
@@ -207,6 +255,8 @@ class Tracker:
         >>> numbers.centroid_x, round(numbers.entropy_bits, 6), numbers.coverage, numbers.region1_id
         (19.5, 3.0, 0.5, None)
     """
+
+    row = FrameNumbers
 
     def __init__(self, options: TrackOptions | None = None) -> None:
         self.options = options or TrackOptions()

@@ -29,6 +29,7 @@ class ImageSink(FileSink):
     """
 
     suffixes = (".png", ".jpg", ".jpeg")
+    stage = "image"
 
     def __init__(
         self,
@@ -39,7 +40,6 @@ class ImageSink(FileSink):
         source: Path | None = None,
     ) -> None:
         super().__init__(target, overwrite=overwrite, source=source)
-        self.messages = []
         self._render = render or RenderOptions()
 
     def _write(self, batch: SaliencyBatch) -> None:

@@ -43,10 +43,10 @@ class MapsSink(FileSink):
     """
 
     suffixes = (".mkv", ".npz")
+    stage = "maps"
 
     def __init__(self, target: str | Path, info: VideoInfo | None = None, *, overwrite: bool = False) -> None:
         super().__init__(target, overwrite=overwrite, source=None if info is None else info.path)
-        self.messages = []
         rate = None if info is None else info.rate
         video = self._target.suffix.lower() == ".mkv"
         self._body: _MapVideo | _MapArrays

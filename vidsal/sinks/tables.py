@@ -4,45 +4,68 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from vidsal.errors import EncodeError
+import numpy as np
+
+from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import SaliencyBatch
 from vidsal.sinks.contract import FileSink
-from vidsal.tracks import FrameNumbers, Tracker
+from vidsal.tracks import ColumnSource, Tracker, column_types
 
 __all__ = ["TableSink"]
 
 
 class TableSink(FileSink):
-    """Writes one row a frame; the columns are those of `vidsal.tracks.FrameNumbers`.
+    """Writes one row a frame; the columns are those of `vidsal.tracks.FrameNumbers`, and any others that are asked for.
 
-    `.csv` and `.jsonl` are written out after every batch, `.parquet` (needs pyarrow) in groups of rows.
-    What is not there (a third region) is an empty field, null in .jsonl and .parquet.
+    `.csv` and `.jsonl` are written out after every batch, `.parquet` (needs pyarrow) in groups of rows, each column of
+    the type its field is annotated with. What is not there (a third region) is an empty field, null in .jsonl and
+    .parquet.
 
     Args:
         target: .csv, .jsonl or .parquet.
         tracker: makes the numbers; None makes a new one.
+        further: make more columns, to the right of the tracker's.
         overwrite: replaces a target that exists.
 
     Raises:
-        ConfigError: the target's ending is none of these.
+        ConfigError: the target's ending is none of these, or two columns have one name.
         EncodeError: the target exists or cannot be written, or pyarrow is missing.
+        TypeError: as `vidsal.tracks.column_types`.
     """
 
     suffixes = (".csv", ".jsonl", ".parquet")
+    stage = "table"
 
-    def __init__(self, target: str | Path, tracker: Tracker | None = None, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        target: str | Path,
+        tracker: ColumnSource | None = None,
+        *,
+        further: Sequence[ColumnSource] = (),
+        overwrite: bool = False,
+    ) -> None:
         super().__init__(target, overwrite=overwrite)
-        self.messages = []
-        self._tracker = tracker or Tracker()
-        writers: dict[str, type[_CsvTable | _JsonTable | _ParquetTable]]
-        writers = {".csv": _CsvTable, ".jsonl": _JsonTable, ".parquet": _ParquetTable}
-        self._table = writers[self._target.suffix.lower()](self.partial_path)
+        self._sources = [tracker or Tracker(), *further]
+        self._names = [tuple(column_types(source.row)) for source in self._sources]
+        types: dict[str, type] = {}
+        for source in self._sources:
+            for name, kind in column_types(source.row).items():
+                if name in types:
+                    raise ConfigError(f"two columns of {target} are called {name}; give one of them another name")
+                types[name] = kind
+        kind_of_table = _ParquetTable if self._target.suffix.lower() == ".parquet" else _TextTable
+        self._table = kind_of_table(self.partial_path, types)
 
     def _write(self, batch: SaliencyBatch) -> None:
-        rows = [numbers.as_row() for numbers in self._tracker.update(batch)]
+        made = [source.update(batch) for source in self._sources]
+        rows = [
+            [_of_python(getattr(part, name)) for part, names in zip(parts, self._names, strict=True) for name in names]
+            for _, *parts in zip(batch.index, *made, strict=True)
+        ]
         with self._telling():
             self._table.write(rows)
             self._frames += len(rows)
@@ -52,21 +75,31 @@ class TableSink(FileSink):
             self._table.close()
 
 
-_Row = dict[str, Any]
+_Rows = list[list[Any]]
 
 
-class _CsvTable:
-    def __init__(self, path: Path) -> None:
+def _of_python(value: Any) -> Any:
+    """NumPy's numbers look like Python's, but are written in other words or not at all."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class _TextTable:
+    """The .csv, which begins with the names of the columns, or the .jsonl."""
+
+    def __init__(self, path: Path, types: Mapping[str, type]) -> None:
         self._path = path
+        self._names = list(types)
         self._file: IO[str] | None = None
-        self._writer: Any = None
 
-    def write(self, rows: list[_Row]) -> None:
-        if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8", newline="")
-            self._writer = csv.writer(self._file, lineterminator="\n")
-            self._writer.writerow(FrameNumbers.columns())
-        self._writer.writerows([_plain(row[name]) for name in FrameNumbers.columns()] for row in rows)
+    def write(self, rows: _Rows) -> None:
+        head = [self._names] if self._file is None else []
+        self._file = self._file or self._path.open("w", encoding="utf-8", newline="")
+        if self._path.suffix.lower() == ".csv":
+            texts = [[_plain(value) for value in row] for row in rows]
+            csv.writer(self._file, lineterminator="\n").writerows(head + texts)
+        else:
+            named = (dict(zip(self._names, row, strict=True)) for row in rows)
+            self._file.writelines(json.dumps(values, allow_nan=False) + "\n" for values in named)
         self._file.flush()
 
     def close(self) -> None:
@@ -83,26 +116,8 @@ def _plain(value: Any) -> str:
     return format(value, ".9g") if isinstance(value, float) else str(value)
 
 
-class _JsonTable:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
-
-    def write(self, rows: list[_Row]) -> None:
-        if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8")
-        for row in rows:
-            values = {name: row[name] for name in FrameNumbers.columns()}
-            self._file.write(json.dumps(values, allow_nan=False) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
 class _ParquetTable:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, types: Mapping[str, type]) -> None:
         try:
             import pyarrow
             import pyarrow.parquet
@@ -113,16 +128,16 @@ class _ParquetTable:
         self._pyarrow: Any = pyarrow
         self._path = path
         self._writer: Any = None
-        self._schema: Any = None
-        self._rows: list[_Row] = []
+        kinds = {bool: pyarrow.bool_(), int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
+        self._schema: Any = pyarrow.schema([(name, kinds[kind]) for name, kind in types.items()])
+        self._rows: _Rows = []
 
-    def write(self, rows: list[_Row]) -> None:
+    def write(self, rows: _Rows) -> None:
         if self._writer is None:
-            self._schema = self._pyarrow.schema([(name, self._type(name)) for name in FrameNumbers.columns()])
             self._writer = self._pyarrow.parquet.ParquetWriter(str(self._path), self._schema)
         self._rows += rows
         if len(self._rows) >= _ROWS_IN_A_GROUP:
-            self._flush()
+            self._flush(self._writer)
 
     def close(self) -> None:
         if self._writer is None:
@@ -133,16 +148,11 @@ class _ParquetTable:
         finally:
             writer.close()
 
-    def _flush(self, writer: Any = None) -> None:
+    def _flush(self, writer: Any) -> None:
         rows, self._rows = self._rows, []
         if rows:
-            (writer or self._writer).write_table(self._pyarrow.Table.from_pylist(rows, schema=self._schema))
-
-    def _type(self, name: str) -> Any:
-        if name == "cut":
-            return self._pyarrow.bool_()
-        whole = name in ("index", "shot") or name.endswith("_id")
-        return self._pyarrow.int64() if whole else self._pyarrow.float64()
+            columns = [list(values) for values in zip(*rows, strict=True)]
+            writer.write_table(self._pyarrow.table(columns, schema=self._schema))
 
 
 _ROWS_IN_A_GROUP = 5000
