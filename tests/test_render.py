@@ -20,7 +20,6 @@ from vidsal.render import (
     Colormap,
     RenderOptions,
     ScalePerShot,
-    colorize,
     draw,
     draw_batch,
     overlay,
@@ -138,10 +137,17 @@ def test_pictures_in_any_memory_layout_are_drawn_alike() -> None:
 def test_every_colour_map_is_red_green_blue_from_cold_to_hot(name: Colormap) -> None:
     density = np.linspace(0, 2, 256, dtype=np.float32).reshape(1, 256)
     density /= density.sum()
-    colors = colorize(density, scale=float(density.max()) * 256, colormap=name)
-    ours = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), getattr(cv2, f"COLORMAP_{name.upper()}"))
-    np.testing.assert_array_equal(colors, cv2.cvtColor(ours, cv2.COLOR_BGR2RGB))
-    hot = colors[0, -1].astype(int)
+    options = RenderOptions(opacity=1, threshold=0, colormap=name)
+    theirs = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), getattr(cv2, f"COLORMAP_{name.upper()}"))
+    theirs = cv2.cvtColor(theirs, cv2.COLOR_BGR2RGB)
+    black, same = (
+        overlay(picture, density, scale=float(density.max()) * 256, options=options)
+        for picture in (np.zeros_like(theirs), theirs)
+    )
+    # The heat fades in below three tenths; above, the picture is hidden. Over the colours themselves nothing changes.
+    np.testing.assert_array_equal(black[:, 77:], theirs[:, 77:])
+    np.testing.assert_allclose(same.astype(int), theirs, atol=1)
+    hot = black[0, -1].astype(int)
     if name in ("turbo", "jet"):  # judged by eye, not by OpenCV: their hot end is red
         assert hot[0] > 2 * hot[2]
         assert hot[0] > 2 * hot[1]

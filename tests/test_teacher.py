@@ -113,7 +113,6 @@ def test_parts_of_a_folder_join_in_the_order_of_their_names(tmp_path: Path) -> N
     joined = load_teacher_set(tmp_path)
     assert [joined.source(n) for n in range(3)] == ["set/0.jpg", "set/1.jpg", "set/2.jpg"]
     assert len(joined) == 3
-    assert joined.teachers == ("teacher a", "teacher b")
     for n in range(3):
         sample = joined.sample(n)
         assert sample.points.tolist() == [[n, n]] * n

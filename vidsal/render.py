@@ -29,7 +29,6 @@ __all__ = [
     "Colormap",
     "RenderOptions",
     "ScalePerShot",
-    "colorize",
     "draw",
     "draw_batch",
     "overlay",
@@ -135,20 +134,6 @@ class ScalePerShot:
         scales = torch.cat([held, peaks])[torch.tensor(places).to(device, non_blocking=True)]
         self._scale = scales[-1]
         return scales
-
-
-def colorize(density: _Floats, *, scale: float, colormap: Colormap = "turbo") -> _RGB:
-    """Gives each cell of a density its colour, at the density's own size.
-
-    Args:
-        density: (h, w) float32, sums to 1.
-        scale: relative density (density times cells) of the hottest colour; above it nothing gets hotter.
-        colormap: colours from cold to hot.
-
-    Returns:
-        A new (h, w, 3) uint8 RGB array.
-    """
-    return _paint(_heat(density, scale), colormap)
 
 
 def overlay(picture: _RGB, density: _Floats, *, scale: float, options: RenderOptions | None = None) -> _RGB:

@@ -114,11 +114,6 @@ class TeacherSet:
             f"canvas {self.canvas_height}x{self.canvas_width})"
         )
 
-    @property
-    def teachers(self) -> tuple[str, ...]:
-        """Who gave the densities, with licence, in the words of the maker; each once."""
-        return tuple(dict.fromkeys(part.teacher for part in self._parts))
-
     def source(self, index: int) -> str:
         """What sample `index` was made of, without decoding it."""
         part, place = self._find(index)
