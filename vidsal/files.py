@@ -30,7 +30,7 @@ def writing(path: Path, *, remedy: str | None = _ELSEWHERE, also: tuple[type[Exc
 
     Args:
         path: the file, for the message.
-        remedy: what to do, apart from freeing space on a disk that is or may be full; None where nobody can say.
+        remedy: what to do, apart from freeing space on a full disk; None where nobody can say.
         also: what a library raises in place of an `OSError`.
 
     Raises:
@@ -45,7 +45,7 @@ def writing(path: Path, *, remedy: str | None = _ELSEWHERE, also: tuple[type[Exc
         if number in _FULL_DISK:
             reason = f"the disk is full ({os.strerror(number)}); free some space or {remedy or _ELSEWHERE}"
         elif remedy is not None:
-            reason += f"; {remedy}" if number is not None else f"; free some space or {remedy}"
+            reason += f"; {remedy}"
         raise EncodeError(f"cannot write {path}: {reason}") from error
 
 

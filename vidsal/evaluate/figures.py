@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.data.layouts import Fixations
-from vidsal.errors import ConfigError, EncodeError
+from vidsal.errors import ConfigError
 from vidsal.evaluate.reliability import Reliability
+from vidsal.files import replacing
 from vidsal.metrics import METRICS
 from vidsal.render import LEAST_SCALE, RenderOptions, overlay
 
@@ -296,19 +297,15 @@ def plot_reliability(counts: Mapping[str, Reliability], *, title: str) -> Figure
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Writes a figure in the format that the path's ending names; beside its target first.
+    """Writes a figure in the format that the path's ending names.
 
     Raises:
         EncodeError: the file cannot be written.
     """
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    kind = path.suffix.removeprefix(".")
+    with replacing(path, remedy="choose another path", also=(ValueError,), make_folder=True) as partial:
         # No version and no date: the same figure gives the same file.
-        figure.savefig(partial, metadata={"Software": None} if path.suffix == ".png" else None)
-        partial.replace(path)
-    except (OSError, ValueError) as error:
-        raise EncodeError(f"cannot write {path}: {error}; choose another path") from error
+        figure.savefig(partial, format=kind, metadata={"Software": None} if kind == "png" else None)
     return path
 
 

@@ -8,10 +8,8 @@ import json
 import math
 import os
 import re
-import secrets
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +19,7 @@ import numpy.typing as npt
 
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.evaluate.protocols import Averaging
+from vidsal.files import replacing
 from vidsal.metrics import METRICS
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "resamples",
     "sequence_path",
     "summarise",
-    "write_atomically",
     "write_sequence",
     "write_summary",
     "write_tables",
@@ -133,13 +131,11 @@ def write_sequence(path: Path, scores: SequenceScores, *, key: str) -> None:
     }
     arrays = {name: getattr(scores, name) for name in _ARRAYS}
 
-    def write(partial: Path) -> None:
-        with partial.open("wb") as stream:
-            np.savez_compressed(stream, header=np.array(json.dumps(header)), **arrays)
-
-    write_atomically(path, write)
+    with replacing(path, remedy=_REMEDY) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
 
+_REMEDY = "choose another --out"
 _ARRAYS = ("index", "frame", "pts_seconds", "attention", "scores", "zero_mass")
 
 
@@ -174,23 +170,6 @@ def read_keyed_sequence(path: Path) -> tuple[str, SequenceScores] | None:
             return str(header["key"]), scores
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls `write` with a path beside the target and renames what it made.
-
-    Raises:
-        EncodeError: it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        write(partial)
-        partial.replace(path)
-    except OSError as error:
-        raise EncodeError(f"cannot write {path}: {error.strerror}; free some space or choose another --out") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 # Means and intervals.
@@ -439,11 +418,8 @@ def write_summary(path: Path, summary: Summary) -> None:
         for name, one in summary.by_sequence.items()
     }
     text = json.dumps({"format": _FORMAT, **values}, indent=1, allow_nan=False) + "\n"
-    write_atomically(path, lambda partial: _write_text(partial, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    with replacing(path, remedy=_REMEDY) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 _FORMAT = "vidsal-evaluation-1"
@@ -582,7 +558,8 @@ def write_tables(folder: Path, sequences: Sequence[SequenceScores], *, kind: Tab
     for name, (columns, rows) in tables.items():
         path = folder / f"{name}.{kind}"
         write = _write_csv if kind == "csv" else _write_parquet
-        write_atomically(path, lambda partial, w=write, c=columns, r=rows: w(partial, c, r(sequences)))  # type: ignore[misc]
+        with replacing(path, remedy=_REMEDY) as partial:
+            write(partial, columns, rows(sequences))
         written.append(path)
     return written
 

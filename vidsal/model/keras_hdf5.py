@@ -62,7 +62,7 @@ class _Slot:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _LayerPlan:
     """What the file of one network holds."""
 
     fixed: dict[str, list[_Slot]]
@@ -92,7 +92,7 @@ def read_published(path: Path | str) -> PublishedWeights:
         layers = _Layers(path, root)
         layers.refuse_tensorflow(file.attrs.get("backend", root.attrs.get("backend")))
         network = layers.network()
-        state = layers.convert(_PLANS[network], network)
+        state = layers.convert(_LAYER_PLANS[network], network)
     return PublishedWeights(network, state, sha256_of(path))
 
 
@@ -158,7 +158,7 @@ class _Layers:
                 "files as the authors published them, from Theano"
             )
 
-    def convert(self, plan: _Plan, network: str) -> dict[str, torch.Tensor]:
+    def convert(self, plan: _LayerPlan, network: str) -> dict[str, torch.Tensor]:
         """Our state dict, once every layer and shape is as planned."""
         pairs, missing, surplus = self._match(plan)
         surplus += self.surplus
@@ -182,7 +182,7 @@ class _Layers:
             raise CheckpointError(f"{self.path}: its layers are not those of {network}: {', '.join(parts)}")
         return self._read(pairs)
 
-    def _match(self, plan: _Plan) -> tuple[list[tuple[str, list[_Slot]]], list[str], list[str]]:
+    def _match(self, plan: _LayerPlan) -> tuple[list[tuple[str, list[_Slot]]], list[str], list[str]]:
         """Layers of the file with what is expected of them; names of those missing; names of those left over."""
         pairs, missing = [], []
         for name, slots in plan.fixed.items():
@@ -330,7 +330,7 @@ def _counted(convolutions: list[list[_Slot]]) -> dict[str, list[list[_Slot]]]:
     }
 
 
-def _resnet() -> _Plan:
+def _resnet() -> _LayerPlan:
     fixed = {
         "conv1": _convolution("backbone.conv1", 64, 3, 7),
         "bn_conv1": _batch_norm("backbone.bn1", 64),
@@ -351,10 +351,10 @@ def _resnet() -> _Plan:
                 fixed[f"res{theirs}{part}"] = _convolution(convolution, channels, into, size)
                 fixed[f"bn{theirs}{part}"] = _batch_norm(norm, channels)
             inputs = outputs
-    return _Plan(fixed, _counted([_convolution("backbone.project", _CHANNELS, 2048, 3)]))
+    return _LayerPlan(fixed, _counted([_convolution("backbone.project", _CHANNELS, 2048, 3)]))
 
 
-def _vgg() -> _Plan:
+def _vgg() -> _LayerPlan:
     fixed = {}
     inputs = 3
     for number, (width, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))):
@@ -363,7 +363,7 @@ def _vgg() -> _Plan:
             key = f"backbone.blocks.{number}.{2 * index}"
             fixed[f"block{number + 1}_conv{index + 1}"] = _convolution(key, width, inputs, 3)
             inputs = width
-    return _Plan(fixed, _counted([]))
+    return _LayerPlan(fixed, _counted([]))
 
 
-_PLANS: dict[PublishedNetwork, _Plan] = {"sam-resnet": _resnet(), "sam-vgg": _vgg()}
+_LAYER_PLANS: dict[PublishedNetwork, _LayerPlan] = {"sam-resnet": _resnet(), "sam-vgg": _vgg()}
