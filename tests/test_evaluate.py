@@ -254,6 +254,8 @@ def test_the_tables_are_the_same_in_parquet(films: Path, model: str, tmp_path: P
         rows = rows_of(plain.out / f"{name}.csv")
         table = parquet.read_table(made.out / f"{name}.parquet").to_pylist()
         assert list(table[0]) == list(rows[0]) and len(table) == len(rows)
+        counts = {"index", "frames", "frames_scored", "sequences"} & {*rows[0]}
+        assert counts and all(type(one[key]) is int for one in table for key in counts)
         for one, other in zip(table, rows, strict=True):
             assert all(
                 (other[key] == "" if each is None else str(each) == other[key])

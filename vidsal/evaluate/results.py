@@ -9,7 +9,7 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -537,20 +537,15 @@ def write_tables(folder: Path, sequences: Sequence[SequenceScores], *, kind: Tab
     Raises:
         EncodeError: they cannot be written, or pyarrow is missing.
     """
-    metrics = list(sequences[0].metrics)
-    tables = {
-        "frames": (["sequence", "frame", "index", "pts_seconds", "source", *metrics, "zero_mass"], _frame_rows),
-        "sequences": (["sequence", "source", "frames", "frames_scored", *metrics], _sequence_rows),
+    metrics = sequences[0].metrics
+    scores = dict.fromkeys(metrics, float)
+    means = dict.fromkeys([f"{name}_over_{over}" for over in ("frames", "sequences") for name in metrics], float)
+    one = {"sequence": str, "frame": str, "index": int, "pts_seconds": float, "source": str}
+    tables: dict[str, tuple[dict[str, type], Callable[[Sequence[SequenceScores]], Iterator[_Row]]]] = {
+        "frames": ({**one, **scores, "zero_mass": float}, _frame_rows),
+        "sequences": ({"sequence": str, "source": str, "frames": int, "frames_scored": int, **scores}, _sequence_rows),
         "scenarios": (
-            [
-                "scenario",
-                "value",
-                "source",
-                "sequences",
-                "frames",
-                *(f"{name}_over_frames" for name in metrics),
-                *(f"{name}_over_sequences" for name in metrics),
-            ],
+            {"scenario": str, "value": str, "source": str, "sequences": int, "frames": int, **means},
             _scenario_rows,
         ),
     }
@@ -613,7 +608,7 @@ def _scenario_rows(sequences: Sequence[SequenceScores]) -> Iterator[_Row]:
             yield [key, value, source, len(members), frames, *_means(np.concatenate(chosen)), *_means(over_sequences)]
 
 
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterator[_Row]) -> None:
+def _write_csv(path: Path, columns: Mapping[str, type], rows: Iterator[_Row]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
@@ -626,22 +621,18 @@ def _field(value: Any) -> Any:
     return value
 
 
-def _write_parquet(path: Path, columns: Sequence[str], rows: Iterator[_Row]) -> None:
+def _write_parquet(path: Path, columns: Mapping[str, type], rows: Iterator[_Row]) -> None:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise EncodeError("tables as parquet need pyarrow: pip install 'vidsal[parquet]', or --table csv") from error
-    texts, wholes = (
-        {"sequence", "frame", "source", "scenario", "value"},
-        {"index", "frames", "frames_scored", "sequences"},
-    )
-    kinds = [
-        pyarrow.string() if name in texts else pyarrow.int64() if name in wholes else pyarrow.float64()
-        for name in columns
-    ]
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
     data = list(zip(*rows, strict=True)) or [() for _ in columns]
-    arrays = [pyarrow.array([_null(value) for value in values], kind) for values, kind in zip(data, kinds, strict=True)]
+    arrays = [
+        pyarrow.array([_null(value) for value in values], kinds[kind])
+        for values, kind in zip(data, columns.values(), strict=True)
+    ]
     pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, names=list(columns)), os.fspath(path))
 
 
