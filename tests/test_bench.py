@@ -6,6 +6,7 @@ import copy
 import importlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,6 @@ import torch
 from made import TINY, make_checkpoint
 from torch import nn
 
-from vidsal import bench as benchmark
 from vidsal.bench import (
     BenchOptions,
     BenchReport,
@@ -31,6 +31,8 @@ from vidsal.bench import (
     matrix_peak,
     random_network,
 )
+from vidsal.bench import clock as clock_module
+from vidsal.bench.clock import Clock, PartTimes
 from vidsal.cli import main
 from vidsal.errors import ConfigError
 from vidsal.model.checkpoint import PRESETS
@@ -49,9 +51,12 @@ def tool() -> ModuleType:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_peak() -> None:
-    benchmark._PEAK_SIDES["cpu"] = (256,)
-    benchmark._PEAK_SECONDS = 0.05
+def small_peak() -> Iterator[None]:
+    """Small matrices, for a short time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(clock_module._PEAK_SIDES, "cpu", (256,))
+        patch.setattr(clock_module, "_PEAK_SECONDS", 0.05)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +108,7 @@ def test_the_published_network_has_the_published_size() -> None:
 
 
 def test_the_clock_tells_how_long_each_call_took() -> None:
-    clock = benchmark._Clock(torch.device("cpu"))
+    clock = Clock(torch.device("cpu"))
     naps = iter([0.02, 0.0, 0.01] + [0.0] * 3)
     taken = clock.measure(lambda: time.sleep(next(naps)), 3, seconds=0.02)
     assert len(taken) == 3
@@ -111,13 +116,13 @@ def test_the_clock_tells_how_long_each_call_took() -> None:
 
 
 def test_the_clock_goes_on_until_the_time_is_full() -> None:
-    clock = benchmark._Clock(torch.device("cpu"))
+    clock = Clock(torch.device("cpu"))
     taken = clock.measure(lambda: time.sleep(0.002), 2, seconds=0.02)
     assert sum(taken) >= 0.02 and len(taken) % 2 == 0
 
 
 def test_each_part_is_told_by_its_own_time_and_no_hook_is_left(network: SaliencyAttentiveModel) -> None:
-    class Made(benchmark._Clock):
+    class Made(Clock):
         """A clock that only moves where a part moves it."""
 
         now = 0.0
@@ -133,7 +138,7 @@ def test_each_part_is_told_by_its_own_time_and_no_hook_is_left(network: Saliency
             return own(*arguments, **settings)
 
         part.forward = work  # type: ignore[method-assign]
-    with torch.inference_mode(), benchmark._Parts(network, clock) as parts:
+    with torch.inference_mode(), PartTimes(network, clock) as parts:
         for _ in range(2):
             network(torch.randn(1, 1, 3, 32, 32))
     assert parts.seconds() == {"backbone": [3.0, 3.0], "recurrence": [5.0, 5.0], "priors and head": [2.0, 2.0]}

@@ -1,0 +1,109 @@
+"""Work for a device in, the seconds it took out; also the device's best rate, which all others are shares of."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from vidsal.bench.report import PARTS, Part
+from vidsal.model.sam import SaliencyAttentiveModel
+
+__all__ = ["Clock", "PartTimes", "matrix_peak"]
+
+# Sides of the square matrices whose products give the peak; the best counts.
+_PEAK_SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192, 16384)}
+_PEAK_SECONDS = 1.0
+
+
+class Clock:
+    """Instants on a device, taken without making it wait where it can keep them itself."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def mark(self) -> Any:
+        """An instant, in the order of the work given to the device."""
+        if self.device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(self.device))
+            return event
+        self.finish()
+        return time.perf_counter()
+
+    def finish(self) -> None:
+        """Wait until the device has done everything."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def seconds(self, first: Any, last: Any) -> float:
+        """Between two marks, after `finish`."""
+        return float(first.elapsed_time(last)) / 1e3 if self.device.type == "cuda" else float(last - first)
+
+    def measure(self, work: Callable[[], Any], repeats: int, seconds: float = 0.0) -> list[float]:
+        """Seconds of each call: at least `repeats` calls and `seconds` in all; the device is waited for in between."""
+        taken: list[float] = []
+        while len(taken) < repeats or sum(taken) < seconds:
+            marks = [self.mark()]
+            for _ in range(repeats):
+                work()
+                marks.append(self.mark())
+            self.finish()
+            taken += [self.seconds(first, last) for first, last in itertools.pairwise(marks)]
+        return taken
+
+
+class PartTimes:
+    """Times the parts of a network from inside its forward pass, by hooks that are there only meanwhile."""
+
+    def __init__(self, network: SaliencyAttentiveModel, clock: Clock) -> None:
+        self._clock = clock
+        self._marks: list[list[Any]] = []
+        self._handles = [
+            network.register_forward_pre_hook(lambda *_: self._marks.append([clock.mark()])),
+            network.backbone.register_forward_hook(self._mark),
+            network.recurrence.register_forward_hook(self._mark),
+            network.register_forward_hook(self._mark),
+        ]
+
+    def __enter__(self) -> PartTimes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _mark(self, *_: Any) -> None:
+        self._marks[-1].append(self._clock.mark())
+
+    def seconds(self) -> dict[Part, list[float]]:
+        """Of each part, of each pass."""
+        self._clock.finish()
+        return {
+            part: [self._clock.seconds(marks[place], marks[place + 1]) for marks in self._marks]
+            for place, part in enumerate(PARTS)
+        }
+
+
+def matrix_peak(device: torch.device | str, dtype: torch.dtype) -> float:
+    """Operations a second of the best product of two square matrices, with the threads that torch has now."""
+    device = torch.device(device)
+    clock = Clock(device)
+    best = 0.0
+    sides = _PEAK_SIDES.get(device.type, _PEAK_SIDES["cpu"])
+    with torch.inference_mode():
+        for side in sides:
+            a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+            out = torch.empty_like(a)
+            for _ in range(2):
+                torch.mm(a, b, out=out)
+            begin = time.perf_counter()
+            while time.perf_counter() - begin < _PEAK_SECONDS / len(sides):
+                seconds = clock.measure(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 3)  # type: ignore[misc]
+                best = max(best, 2 * side**3 / min(seconds))
+    return best
