@@ -30,7 +30,7 @@ import vidsal.model.sam
 import vidsal.preprocess
 from vidsal.model.checkpoint import PRESETS
 from vidsal.model.published import finish_relevance
-from vidsal.model.sam import SaliencyAttentiveModel
+from vidsal.model.sam import SaliencyAttentiveModel, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport
 
 Part = Literal["input", "backbone", "recurrence", "priors", "head", "finish"]
@@ -194,7 +194,7 @@ class Subject:
         for step in range(1, self.network.config.steps + 1):
             # The first step starts from zero, each further one goes on over the same X.
             hidden, state = self.network.recurrence(
-                done["features"][None, None], state, fresh=[[step == 1]], fresh_steps=1, carry_steps=1
+                done["features"][None, None], state, unroll=Unroll.of([[step == 1]], fresh_steps=1)
             )
             yield f"H after step {step}", hidden[0, 0]
 

@@ -37,7 +37,7 @@ from vidsal.cli import main
 from vidsal.errors import ConfigError
 from vidsal.model.checkpoint import PRESETS
 from vidsal.model.inference import Rewrites
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, Unroll
 from vidsal.pipe.options import ModelOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -363,7 +363,7 @@ def test_the_transcription_and_every_rewrite_give_the_maps_of_the_network(
         if name.endswith("running_var"):
             value.uniform_(0.5, 1.5)
     frames = torch.randn(3, 3, 48, 64)
-    expected, _ = network(frames[None], fresh=[[True, False, False]], fresh_steps=3, carry_steps=1)
+    expected, _ = network(frames[None], unroll=Unroll.of([[True, False, False]], fresh_steps=3))
     plain = tool.Transcription(network)
     rewrites: tuple[Rewrites, ...] = ("fold", "pack", "winograd")
     forwards = [plain, *(tool.Rewritten(network, level) for level in tool.LEVELS)]
@@ -372,7 +372,7 @@ def test_the_transcription_and_every_rewrite_give_the_maps_of_the_network(
         carried = tool.Contender("", "", forward, carry=True).maps(frames, 3)
         assert (carried - expected[0].exp()).abs().max() < 1e-4 * expected.exp().max()
     hidden, cell = plain(frames[:1], None, 3)[1]
-    again = network(frames[None, :1], fresh_steps=3)[1]
+    again = network(frames[None, :1], unroll=Unroll.of([[True]], fresh_steps=3))[1]
     assert (hidden - again.hidden).abs().max() < 1e-4 * again.hidden.abs().max()
     assert (cell - again.cell).abs().max() < 1e-4 * again.cell.abs().max()
 

@@ -26,7 +26,7 @@ from vidsal.cli import main
 from vidsal.errors import CheckpointError, ConfigError, EncodeError
 from vidsal.export import LARGEST_DIFFERENCE, ExportOptions, ExportReport, export_model, export_network
 from vidsal.model.checkpoint import ModelCard, read_checkpoint
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, Unroll
 from vidsal.preprocess import Preprocessor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -117,7 +117,7 @@ def loop(run: Callable[[Arrays], Arrays], pixels: torch.Tensor, fresh: list[list
 def test_a_loop_over_the_file_gives_the_maps_of_the_network(run: Callable[[Arrays], Arrays]) -> None:
     pixels, fresh = pictures(2, 4), [[True, False, False, False], [True, False, True, False]]
     with torch.no_grad():
-        wanted, _ = make_shallow()(pixels, fresh=fresh)
+        wanted, _ = make_shallow()(pixels, unroll=Unroll.of(fresh, fresh_steps=2))
     got = loop(run, pixels, fresh)
     np.testing.assert_allclose(np.exp(got), wanted.exp(), atol=1e-4 * float(wanted.exp().max()))
     # The flags matter: the same pictures without the cut give other maps, from the cut on.
@@ -161,7 +161,7 @@ def test_the_command_writes_a_checkpoint_with_the_state_reset_and_prints_its_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reset.onnx", "tiny.safetensors"]
     pixels = pictures(1, 2)
     with torch.no_grad():
-        wanted, _ = read_checkpoint(checkpoint)[0](pixels, fresh=[[True, True]], fresh_steps=1)
+        wanted, _ = read_checkpoint(checkpoint)[0](pixels, unroll=Unroll.of([[True, True]], fresh_steps=1))
     run = runner(target)
     for t in range(2):
         got = run({"pixels": pixels[:, t].contiguous().numpy()})

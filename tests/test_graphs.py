@@ -9,7 +9,7 @@ import torch
 from made import make_model, make_network
 
 from vidsal.model.graphs import RecordedNetwork
-from vidsal.model.sam import SaliencyAttentiveModel
+from vidsal.model.sam import SaliencyAttentiveModel, Unroll
 
 
 class FakeCapture:
@@ -45,10 +45,10 @@ def test_replayed_passes_equal_called_ones_and_their_results_stay(network: Salie
     state = expected_state = None
     results, expected = [], []
     for number in range(8):
-        options = {"fresh": [[number == 0, False]], "fresh_steps": 2, "carry_steps": 1}
-        log_density, state = recorded(clip(number), state, **options)
+        unroll = Unroll.of([[number == 0, False]], fresh_steps=2)
+        log_density, state = recorded(clip(number), state, unroll=unroll)
         results.append(log_density)
-        reference, expected_state = network(clip(number), expected_state, **options)
+        reference, expected_state = network(clip(number), expected_state, unroll=unroll)
         expected.append(reference)
     assert capture.replays == 8 - 1 - 2  # the first frame is a case of its own, the next comes twice before it pays
     for result, reference in zip(results, expected, strict=True):
@@ -61,10 +61,10 @@ def test_every_case_has_its_own_recording_and_their_number_is_bounded(network: S
     recorded = RecordedNetwork(network, capture=FakeCapture(network))
     for number in range(4 * 3):
         cut = number % 4
-        flags = [[t == cut for t in range(4)]]
+        unroll = Unroll.of([[t == cut for t in range(4)]], fresh_steps=2)
         _, state = network(clip(0, 1))
-        result, _ = recorded(clip(number, 4), state, fresh=flags, carry_steps=1)
-        torch.testing.assert_close(result, network(clip(number, 4), state, fresh=flags, carry_steps=1)[0])
+        result, _ = recorded(clip(number, 4), state, unroll=unroll)
+        torch.testing.assert_close(result, network(clip(number, 4), state, unroll=unroll)[0])
     assert recorded.recorded == 4
     for times in range(1, 12):
         for _ in range(3):
@@ -105,8 +105,8 @@ def test_cuda_graphs_give_the_same_maps(network: SaliencyAttentiveModel) -> None
     recorded = RecordedNetwork(network)
     state = expected_state = None
     for number in range(6):
-        log_density, state = recorded(clip(number).cuda(), state, carry_steps=1)
-        reference, expected_state = network(clip(number).cuda(), expected_state, carry_steps=1)
+        log_density, state = recorded(clip(number).cuda(), state)
+        reference, expected_state = network(clip(number).cuda(), expected_state)
         torch.testing.assert_close(log_density, reference, atol=1e-3, rtol=1e-3)
     assert recorded.failure is None
     assert recorded.recorded >= 1

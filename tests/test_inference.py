@@ -12,7 +12,7 @@ from made import make_network
 from torch import nn
 
 from vidsal.model.inference import FusedConv2d, Rewrites, prepare_for_inference
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, Unroll
 from vidsal.model.winograd import WinogradKernel, Workspace, suits_winograd
 
 CONFIGS = {
@@ -47,9 +47,9 @@ def test_the_rewritten_network_gives_the_same_maps_and_state(name: str, rewrites
     plain = network_of(name)
     fast = prepare_for_inference(copy.deepcopy(plain), rewrites=rewrites)
     frames = torch.randn(2, 3, 3, 48, 64)
-    fresh = [[True, False, False], [True, True, False]]
-    expected, expected_state = plain(frames, fresh=fresh)
-    result, state = fast(frames, fresh=fresh)
+    unroll = Unroll.of([[True, False, False], [True, True, False]], fresh_steps=plain.config.steps)
+    expected, expected_state = plain(frames, unroll=unroll)
+    result, state = fast(frames, unroll=unroll)
     assert expected.exp().std() > 1e-6
     assert relative(result.exp(), expected.exp()) < 1e-4
     assert relative(state.hidden, expected_state.hidden) < 1e-4

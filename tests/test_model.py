@@ -12,7 +12,7 @@ from vidsal.model.backbones import DilatedResNet50, DilatedVGG16, LightMobileNet
 from vidsal.model.heads import _upsampling_matrix
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, Unroll
 
 PUBLISHED = {
     name: SAMConfig(name, 512, 2, "none", 3, 2, 4, "published")  # type: ignore[arg-type]
@@ -25,7 +25,8 @@ def frames(times: int, streams: int = 1, size: int = 64, seed: int = 1) -> torch
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.allclose(a, b, atol=1e-4, rtol=1e-5)
+    """Log densities of the same maps: sums taken in another order leave about 1e-4 of a cell."""
+    return torch.allclose(a, b, atol=5e-4, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -105,7 +106,7 @@ def test_a_dropped_state_shows() -> None:
 @torch.no_grad()
 def test_a_fresh_frame_forgets_what_came_before() -> None:
     model, clip = tiny(), frames(4)
-    marked, _ = model(clip, fresh=[[True, False, True, False]])
+    marked, _ = model(clip, unroll=Unroll.of([[True, False, True, False]], fresh_steps=2))
     alone, _ = model(clip[:, 2:])
     assert close(marked[:, 2:], alone)
     assert not close(model(clip)[0][:, 2:], alone)
@@ -115,11 +116,11 @@ def test_a_fresh_frame_forgets_what_came_before() -> None:
 def test_streams_in_one_batch_do_not_disturb_each_other() -> None:
     model, clips = tiny(), frames(4, streams=3)
     flags = [[True, False, False, True], [True, True, False, False], [True, False, False, False]]
-    together, state = model(clips, fresh=flags)
+    together, state = model(clips, unroll=Unroll.of(flags, fresh_steps=2))
     for stream in range(3):
-        alone, own = model(clips[stream : stream + 1], fresh=[flags[stream]])
+        alone, own = model(clips[stream : stream + 1], unroll=Unroll.of([flags[stream]], fresh_steps=2))
         assert close(together[stream : stream + 1], alone)
-        assert close(state.select([stream]).cell, own.cell)
+        assert close(state.row(stream).cell, own.cell)
 
 
 @torch.no_grad()
@@ -129,7 +130,8 @@ def test_streams_of_different_lengths_share_a_batch(carry_steps: int) -> None:
     _, before = model(frames(1, streams=4, seed=2))
     flags = [[False] * 4, [False, True, False, True], [True] * 4, [False] * 4]
     lengths = [4, 3, 2, 0]
-    together, state = model(clips, before, fresh=flags, carry_steps=carry_steps, lengths=lengths)
+    unroll = Unroll.of(flags, fresh_steps=2, carry_steps=carry_steps, lengths=lengths)
+    together, state = model(clips, before, unroll=unroll)
     for stream, length in enumerate(lengths):
         if length == 0:
             # Nothing of this stream came: its state waits unchanged.
@@ -138,15 +140,14 @@ def test_streams_of_different_lengths_share_a_batch(carry_steps: int) -> None:
             continue
         alone, own = model(
             clips[stream : stream + 1, :length],
-            before.select([stream]),
-            fresh=[flags[stream][:length]],
-            carry_steps=carry_steps,
+            before.row(stream),
+            unroll=Unroll.of([flags[stream][:length]], fresh_steps=2, carry_steps=carry_steps),
         )
         # Rounding differs with the size of the batch, and these random networks amplify it.
         difference = (together[stream : stream + 1, :length].exp() - alone.exp()).abs().max()
         assert float(difference) < 1e-4 * float(alone.exp().max())
-        assert close(state.select([stream]).hidden, own.hidden)
-        assert close(state.select([stream]).cell, own.cell)
+        assert close(state.row(stream).hidden, own.hidden)
+        assert close(state.row(stream).cell, own.cell)
 
 
 @torch.no_grad()
@@ -155,7 +156,7 @@ def test_frames_that_all_start_afresh_go_through_the_steps_together() -> None:
     sizes = []
     step = model.recurrence.step
     model.recurrence.step = lambda x, *rest: sizes.append(len(x)) or step(x, *rest)  # type: ignore[method-assign, func-returns-value]
-    together, _ = model(clips, fresh=[[True] * 3] * 2)
+    together, _ = model(clips, unroll=Unroll.of([[True] * 3] * 2, fresh_steps=2))
     assert sizes == [6, 6]  # as many calls as steps, each of all frames of all streams
     for stream in range(2):
         for t in range(3):
@@ -179,15 +180,33 @@ def test_a_step_from_zero_without_a_state_is_a_step_from_a_state_of_zeros() -> N
 def test_lengths_that_do_not_fit_are_refused() -> None:
     for lengths in ([1], [1, 3], [-1, 2]):
         with pytest.raises(ValueError, match="2 numbers from 0 to 2"):
-            tiny()(frames(2, streams=2), lengths=lengths)
+            Unroll.of([[True, False]] * 2, fresh_steps=2, lengths=lengths)
+
+
+@pytest.mark.parametrize("wrong", [{"fresh_steps": 0}, {"fresh_steps": 1, "carry_steps": 0}])
+def test_steps_and_flags_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"{list(wrong)[-1]} must be at least 1, got 0"):
+        Unroll.of([[True]], **wrong)
+    for fresh in ([], [[True], [True, False]]):
+        with pytest.raises(ValueError, match="rows of one length"):
+            Unroll.of(fresh, fresh_steps=1)
+
+
+def test_equal_ways_to_unroll_are_one_key() -> None:
+    """Whatever sequences they were made of: a recorded pass must be found again, and no other."""
+    listed = Unroll.of([[True, False]], fresh_steps=2, lengths=[2])
+    assert listed == Unroll.of(((1, 0),), fresh_steps=2) and len({listed, Unroll.of(((1, 0),), fresh_steps=2)}) == 1
+    others = [Unroll.of([[False, False]], fresh_steps=2), Unroll.of([[True, False]], fresh_steps=2, lengths=[1])]
+    assert listed not in others and listed != Unroll.of([[True, False]], fresh_steps=3)
 
 
 @torch.no_grad()
 def test_the_number_of_steps_counts() -> None:
     model, clip = tiny(), frames(2)
-    assert close(model(clip)[0], model(clip, fresh_steps=2, carry_steps=1)[0])
-    assert not close(model(clip)[0][:, 0], model(clip, fresh_steps=3)[0][:, 0])
-    assert not close(model(clip)[0][:, 1], model(clip, carry_steps=2)[0][:, 1])
+    one, first, later = (Unroll.of([[True, False]], fresh_steps=n, carry_steps=m) for n, m in ((2, 1), (3, 1), (2, 2)))
+    assert close(model(clip)[0], model(clip, unroll=one)[0])
+    assert not close(model(clip)[0][:, 0], model(clip, unroll=first)[0][:, 0])
+    assert not close(model(clip)[0][:, 1], model(clip, unroll=later)[0][:, 1])
 
 
 @torch.no_grad()
@@ -205,8 +224,8 @@ def test_wrong_shapes_are_refused() -> None:
         model(torch.zeros(1, 1, 3, 60, 64))
     with pytest.raises(ValueError, match=r"\(B, T, 3, H, W\)"):
         model(torch.zeros(1, 3, 64, 64))
-    with pytest.raises(ValueError, match="1 rows of 2 flags"):
-        model(torch.zeros(1, 2, 3, 64, 64), fresh=[[True]])
+    with pytest.raises(ValueError, match="1 streams of 2 frames, got 1 of 1"):
+        model(torch.zeros(1, 2, 3, 64, 64), unroll=Unroll.of([[True]], fresh_steps=1))
     with pytest.raises(ValueError, match="finer features"):
         SAMConfig("vgg16", 512)
 

@@ -11,7 +11,7 @@ from made import TINY, make_checkpoint
 
 from vidsal.model.checkpoint import read_checkpoint
 from vidsal.model.inference import prepare_for_inference
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, Unroll
 from vidsal.train.start import with_motion
 
 MOVING = dataclasses.replace(TINY, motion_channels=4)
@@ -41,6 +41,10 @@ def without(model: SaliencyAttentiveModel) -> SaliencyAttentiveModel:
     return plain
 
 
+def unroll(fresh: list[list[bool]], lengths: list[int] | None = None) -> Unroll:
+    return Unroll.of(fresh, fresh_steps=MOVING.steps, lengths=lengths)
+
+
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return float((a.exp() - b.exp()).abs().max()) < 1e-4 * float(b.exp().max())
 
@@ -49,8 +53,8 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 def test_fresh_frames_and_standing_pictures_are_seen_as_without_the_branch() -> None:
     model, clip = moving(), frames(3)
     plain = without(model)
-    every = [[True] * 3]
-    assert torch.equal(model(clip, fresh=every)[0], plain(clip, fresh=every)[0])
+    every = unroll([[True] * 3])
+    assert torch.equal(model(clip, unroll=every)[0], plain(clip, unroll=every)[0])
     still = clip[:, :1].expand(-1, 3, -1, -1, -1)
     assert same(model(still)[0], plain(still)[0])
     assert not same(model(clip)[0], plain(clip)[0])
@@ -73,7 +77,7 @@ def test_what_changed_is_measured_from_the_frame_before_wherever_the_calls_are_c
 @torch.no_grad()
 def test_a_cut_compares_with_nothing() -> None:
     model, clip = moving(), frames(4)
-    marked, _ = model(clip, fresh=[[True, False, True, False]])
+    marked, _ = model(clip, unroll=unroll([[True, False, True, False]]))
     assert same(marked[:, 2:], model(clip[:, 2:])[0])
 
 
@@ -83,11 +87,11 @@ def test_streams_are_compared_each_with_its_own_last_frame() -> None:
     _, before = model(frames(2, streams=4, seed=2))
     flags = [[False, True, False, False], [True, False, False, True], [False] * 4, [False] * 4]
     lengths = [4, 3, 2, 0]
-    together, state = model(clips, before, fresh=flags, lengths=lengths)
+    together, state = model(clips, before, unroll=unroll(flags, lengths))
     for stream, length in enumerate(lengths):
         own = before.row(stream)
         if length:
-            alone, own = model(clips[stream : stream + 1, :length], own, fresh=[flags[stream][:length]])
+            alone, own = model(clips[stream : stream + 1, :length], own, unroll=unroll([flags[stream][:length]]))
             assert same(together[stream : stream + 1, :length], alone)
         assert torch.allclose(state.row(stream).seen, own.seen, atol=1e-5)  # type: ignore[arg-type]
 

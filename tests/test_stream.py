@@ -19,6 +19,7 @@ from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import ModelCard, SaliencyModel
+from vidsal.model.sam import Unroll
 from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.predict import VideoPredictor, predict
 from vidsal.pipe.run import Progress, run
@@ -127,8 +128,9 @@ def test_carry_takes_k_steps_a_frame_and_all_after_a_cut_and_reset_takes_its_own
     maps = joined(predict(parts(clip, [3, 5]), piped, recurrence=options, smooth=RAW)).density
     for t, frame in enumerate(piped.preprocessor(clip.frames)):
         fresh, steps = first if t in (0, 5) else later
+        unroll = Unroll.of([[fresh]], fresh_steps=steps, carry_steps=steps)
         with torch.inference_mode():
-            wanted, state = network(frame[None, None], state, fresh=[[fresh]], fresh_steps=steps, carry_steps=steps)
+            wanted, state = network(frame[None, None], state, unroll=unroll)
         torch.testing.assert_close(maps[t], wanted[0, 0].exp(), atol=2e-6, rtol=1e-3)
 
 

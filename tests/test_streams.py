@@ -140,8 +140,7 @@ def test_streams_share_each_call_of_the_model_and_the_next_takes_the_place_of_on
     real = SaliencyModel.__call__
 
     def counting(self: SaliencyModel, frames: torch.Tensor, *arguments: Any, **options: Any) -> Any:
-        lengths = options["lengths"] or [frames.shape[1]] * frames.shape[0]
-        calls.append(tuple(lengths))
+        calls.append(options["unroll"].lengths)
         return real(self, frames, *arguments, **options)
 
     monkeypatch.setattr(SaliencyModel, "__call__", counting)

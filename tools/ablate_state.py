@@ -55,7 +55,7 @@ from vidsal.data.motion import CameraOptions, compose, index_affine
 from vidsal.errors import ConfigError, DatasetError, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics import ScoreMeter
-from vidsal.model import SaliencyModel, load_model
+from vidsal.model import SaliencyModel, Unroll, load_model
 from vidsal.pipe.options import RecurrenceOptions
 from vidsal.pipe.predict import Prepared, StageClock, run_model
 from vidsal.provenance import source_commit
@@ -500,9 +500,9 @@ def measure_cost(model: SaliencyModel, clip: Labelled, rows: Sequence[Row], roun
                 begin = time.process_time()
                 detector.update(frames[row : row + 1], now.pts_seconds)
                 pixels = preprocessor(frames[row : row + 1])[None]
-                log_density, _ = model(
-                    pixels, state if each.state == "carry" else None, fresh_steps=own, carry_steps=carried
-                )
+                before = state if each.state == "carry" else None
+                unroll = Unroll.of([[before is None]], fresh_steps=own, carry_steps=carried)
+                log_density, _ = model(pixels, before, unroll=unroll)
                 maps = preprocessor.to_picture(log_density[0], clip.batch.height, clip.batch.width)
                 model_whole[each].append(1000 * (time.process_time() - begin))
                 recurrent[each].append(1000 * (marks[-1] - marks[0]))

@@ -39,7 +39,7 @@ from vidsal.bench import describe_machine, describe_versions, make_pictures, ran
 from vidsal.metrics.functional import cc
 from vidsal.model.checkpoint import PRESETS, read_checkpoint
 from vidsal.model.inference import FusedConv2d, Rewrites, prepare_for_inference
-from vidsal.model.sam import SaliencyAttentiveModel
+from vidsal.model.sam import SaliencyAttentiveModel, Unroll
 from vidsal.model.winograd import Workspace
 from vidsal.prefetch import usable_cores
 from vidsal.preprocess import Preprocessor
@@ -254,8 +254,9 @@ class Defined:
             self.network = prepare_for_inference(self.network, dtype=dtype, rewrites=rewrites)
 
     def __call__(self, frames: torch.Tensor, state: State, steps: int) -> tuple[torch.Tensor, State]:
+        fresh = [[state is None]] * len(frames)
         log_density, state = self.network(
-            frames[:, None], state, fresh=[[state is None]] * len(frames), fresh_steps=steps, carry_steps=steps
+            frames[:, None], state, unroll=Unroll.of(fresh, fresh_steps=steps, carry_steps=steps)
         )
         return log_density[:, 0].exp(), state
 

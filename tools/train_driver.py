@@ -41,7 +41,7 @@ from vidsal.evaluate import centre_prior
 from vidsal.losses import sam_loss
 from vidsal.metrics import ScoreMeter
 from vidsal.model.backbones import BackboneFeatures
-from vidsal.model.sam import SaliencyAttentiveModel
+from vidsal.model.sam import SaliencyAttentiveModel, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport
 from vidsal.provenance import source_commit
 
@@ -145,9 +145,7 @@ def look(network: SaliencyAttentiveModel, preprocess: PreprocessOptions, pair: t
         features.append(own)
         after, _ = network.recurrence(
             own.deep[:, None].expand(-1, 2, -1, -1, -1),
-            fresh=[[True, False]],
-            fresh_steps=network.config.steps,
-            carry_steps=1,
+            unroll=Unroll.of([[True, False]], fresh_steps=network.config.steps),
         )
         hidden += [after[:, 0].clone(), after[:, 1].clone()]
     inside = torch.zeros(frame.shape[:2], dtype=torch.bool)

@@ -26,7 +26,7 @@ from torch import nn
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.files import replacing
 from vidsal.model.checkpoint import ModelCard, read_checkpoint, weights_path
-from vidsal.model.sam import SaliencyAttentiveModel, SAMState
+from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
 __all__ = [
@@ -445,9 +445,9 @@ def _largest_difference(path: Path, network: SaliencyAttentiveModel, plan: _Plan
     pixels = pixels.reshape(streams, times, *pixels.shape[1:])
     # The first stream goes on, the second is cut, and so forth.
     fresh = [[t == 0 or b % 2 == 1 for t in range(times)] for b in range(streams)]
-    log_density, state = network(
-        pixels, fresh=fresh, fresh_steps=plan.fresh_steps, carry_steps=plan.carry_steps or plan.fresh_steps
-    )
+    carry_steps = plan.carry_steps or plan.fresh_steps
+    unroll = Unroll.of(fresh, fresh_steps=plan.fresh_steps, carry_steps=carry_steps)
+    log_density, state = network(pixels, unroll=unroll)
     # What a fresh stream brings along must not matter.
     feed: Arrays = {
         tensor.name: np.full((streams, *tensor.shape), 7.0, np.float32)

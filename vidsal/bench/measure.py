@@ -43,7 +43,7 @@ from vidsal.model.checkpoint import (
     resolve_device,
     weights_path,
 )
-from vidsal.model.recurrent import SAMState
+from vidsal.model.recurrent import SAMState, Unroll
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.predict import predict
@@ -126,13 +126,9 @@ class _Caller:
         afresh = way.state == "reset"
         fresh = [[afresh or (self.state is None and t == 0) for t in range(way.batch)] for _ in range(way.streams)]
         own = self.model.config.steps
-        return model(
-            self.pixels,
-            self.state,
-            fresh=fresh,
-            fresh_steps=way.steps if afresh else max(own, way.steps),
-            carry_steps=way.steps,
-        )
+        fresh_steps = way.steps if afresh else max(own, way.steps)
+        unroll = Unroll.of(fresh, fresh_steps=fresh_steps, carry_steps=way.steps)
+        return model(self.pixels, self.state, unroll=unroll)
 
 
 class _Bench:

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidsal.bench.report import Operations
-from vidsal.model.recurrent import SAMState
+from vidsal.model.recurrent import SAMState, Unroll
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 
 __all__ = ["count_operations"]
@@ -50,9 +50,7 @@ def _counted(config: SAMConfig, height: int, width: int, state: Literal["carry",
         network(
             torch.zeros(1, 1, 3, height, width),
             SAMState(zeros, zeros, finer if network.motion is not None else None),
-            fresh=[[state == "reset"]],
-            fresh_steps=steps,
-            carry_steps=steps,
+            unroll=Unroll.of([[state == "reset"]], fresh_steps=steps, carry_steps=steps),
         )
     counts = counter.get_flop_counts()
     name = type(network).__name__

@@ -9,7 +9,7 @@ from vidsal.model.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, Unroll
 
 __all__ = [
     "PRESETS",
@@ -19,6 +19,7 @@ __all__ = [
     "SAMState",
     "SaliencyAttentiveModel",
     "SaliencyModel",
+    "Unroll",
     "load_model",
     "read_checkpoint",
     "save_checkpoint",

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -25,7 +25,7 @@ from vidsal.errors import CheckpointError, ConfigError
 from vidsal.files import replacing
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import prepare_for_inference
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, Unroll
 from vidsal.model.store import cached_path, read_record, verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
@@ -159,18 +159,13 @@ class SaliencyModel:
         frames: torch.Tensor,
         state: SAMState | None = None,
         *,
-        fresh: Sequence[Sequence[bool]] | None = None,
-        fresh_steps: int | None = None,
-        carry_steps: int = 1,
-        lengths: Sequence[int] | None = None,
+        unroll: Unroll | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities over the canvas; arguments and results as `SaliencyAttentiveModel.forward`."""
         # What runs on CUDA in float32 is float32: by default cuDNN would take TF32. Shapes repeat, so it may try which
         # of its algorithms is fastest.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=self.dtype != torch.float32):
-            log_density, state = self._forward(
-                frames, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
-            )
+            log_density, state = self._forward(frames, state, unroll=unroll)
         return log_density, state
 
     @property

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from vidsal.model.recurrent import SAMState
+from vidsal.model.recurrent import SAMState, Unroll
 
 __all__ = ["RecordedNetwork"]
 
@@ -70,43 +70,17 @@ class RecordedNetwork:
         frames: torch.Tensor,
         state: SAMState | None = None,
         *,
-        fresh: Sequence[Sequence[bool]] | None = None,
-        fresh_steps: int | None = None,
-        carry_steps: int = 1,
-        lengths: Sequence[int] | None = None,
+        unroll: Unroll | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """As `SaliencyAttentiveModel.forward`; what is returned belongs to the caller."""
         # Streams and recordings are of the current device, which need not be that of the frames.
         with torch.cuda.device(frames.device) if frames.is_cuda else contextlib.nullcontext():
-            return self._run(
-                frames, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
-            )
+            return self._run(frames, state, unroll)
 
     def _run(
-        self,
-        frames: torch.Tensor,
-        state: SAMState | None,
-        *,
-        fresh: Sequence[Sequence[bool]] | None,
-        fresh_steps: int | None,
-        carry_steps: int,
-        lengths: Sequence[int] | None,
+        self, frames: torch.Tensor, state: SAMState | None, unroll: Unroll | None
     ) -> tuple[torch.Tensor, SAMState]:
-        options: dict[str, object] = {
-            "fresh": fresh,
-            "fresh_steps": fresh_steps,
-            "carry_steps": carry_steps,
-            "lengths": lengths,
-        }
-        key: _Key = (
-            tuple(frames.shape),
-            frames.dtype,
-            None if state is None else tuple(state.hidden.shape),
-            None if fresh is None else tuple(tuple(row) for row in fresh),
-            fresh_steps,
-            carry_steps,
-            None if lengths is None else tuple(lengths),
-        )
+        key: _Key = (tuple(frames.shape), frames.dtype, None if state is None else tuple(state.hidden.shape), unroll)
         recording = self._recordings.get(key)
         if recording is None:
             self._seen[key] += 1
@@ -114,10 +88,10 @@ class RecordedNetwork:
             if len(self._seen) > 100 * _MOST_GRAPHS:
                 self._seen.clear()
             if not worth or self.failure is not None:
-                return self.network(frames, state, **options)
-            recording = self._record(frames, state, options)
+                return self.network(frames, state, unroll=unroll)
+            recording = self._record(frames, state, unroll)
             if recording is None:
-                return self.network(frames, state, **options)
+                return self.network(frames, state, unroll=unroll)
             self._recordings[key] = recording
         recording.frames.copy_(frames)
         if state is not None and recording.state is not None:
@@ -130,13 +104,13 @@ class RecordedNetwork:
         # The next replay writes over the buffers.
         return log_density.clone(), after.map(torch.Tensor.clone)
 
-    def _record(self, frames: torch.Tensor, state: SAMState | None, options: dict[str, object]) -> _Recording | None:
+    def _record(self, frames: torch.Tensor, state: SAMState | None, unroll: Unroll | None) -> _Recording | None:
         static = frames.clone(memory_format=torch.preserve_format)
         before = None if state is None else state.map(torch.Tensor.clone)
         outputs: list[tuple[torch.Tensor, SAMState]] = []
 
         def work() -> None:
-            outputs[:] = [self.network(static, before, **options)]
+            outputs[:] = [self.network(static, before, unroll=unroll)]
 
         try:
             replay = self._capture(work)

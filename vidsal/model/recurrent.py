@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-__all__ = ["AttentionScale", "AttentiveConvLSTM", "SAMState"]
+__all__ = ["AttentionScale", "AttentiveConvLSTM", "SAMState", "Unroll"]
 
 AttentionScale = Literal["none", "cells"]
 
@@ -72,11 +72,6 @@ class SAMState:
         """`function` of each tensor."""
         return SAMState(function(self.hidden), function(self.cell), None if self.seen is None else function(self.seen))
 
-    def select(self, streams: Sequence[int]) -> SAMState:
-        """The state of some of the streams, in the order given."""
-        index = torch.as_tensor(list(streams), device=self.hidden.device)
-        return self.map(lambda tensor: tensor[index])
-
     def detach(self) -> SAMState:
         """The same values, cut off from the graph (truncated back-propagation)."""
         return self.map(torch.Tensor.detach)
@@ -84,6 +79,58 @@ class SAMState:
     def __repr__(self) -> str:
         seen = "" if self.seen is None else f", seen={tuple(self.seen.shape)}"
         return f"SAMState(hidden={tuple(self.hidden.shape)}, cell={tuple(self.cell.shape)}{seen})"
+
+
+@dataclass(frozen=True)
+class Unroll:
+    """How T frames of B streams go through the recurrence. Hashable: a pass recorded on a GPU is found again by it.
+
+    Example:
+        >>> Unroll.of([[True, False], [False, False]], fresh_steps=4)
+        Unroll(fresh=((True, False), (False, False)), fresh_steps=4, carry_steps=1, lengths=(2, 2))
+    """
+
+    fresh: tuple[tuple[bool, ...], ...]
+    """B rows of T flags: True where a frame starts from the zero state (after a cut)."""
+    fresh_steps: int
+    """Refinement steps on a frame that starts from zero."""
+    carry_steps: int
+    """Refinement steps on a frame that goes on from the state."""
+    lengths: tuple[int, ...]
+    """Frames of each stream that count, B numbers from 0 to T. The rest of a row is padding, whose results mean
+    nothing."""
+
+    def __post_init__(self) -> None:
+        if len({len(row) for row in self.fresh}) != 1:
+            raise ValueError(f"fresh must be rows of one length, a stream each, got {[len(row) for row in self.fresh]}")
+        if len(self.lengths) != self.streams or not all(0 <= length <= self.times for length in self.lengths):
+            raise ValueError(f"lengths must be {self.streams} numbers from 0 to {self.times}, got {self.lengths}")
+        for name in ("fresh_steps", "carry_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @classmethod
+    def of(
+        cls,
+        fresh: Sequence[Sequence[bool]],
+        *,
+        fresh_steps: int,
+        carry_steps: int = 1,
+        lengths: Sequence[int] | None = None,
+    ) -> Unroll:
+        """Make one from any sequences; the arguments are the fields. Without `lengths` every frame counts."""
+        lengths = [len(row) for row in fresh] if lengths is None else lengths
+        return cls(tuple(tuple(map(bool, row)) for row in fresh), fresh_steps, carry_steps, tuple(lengths))
+
+    @property
+    def streams(self) -> int:
+        """B."""
+        return len(self.fresh)
+
+    @property
+    def times(self) -> int:
+        """T."""
+        return len(self.fresh[0])
 
 
 class AttentiveConvLSTM(nn.Module):
@@ -175,10 +222,7 @@ class AttentiveConvLSTM(nn.Module):
         features: torch.Tensor,
         state: SAMState | None = None,
         *,
-        fresh: Sequence[Sequence[bool]],
-        fresh_steps: int,
-        carry_steps: int,
-        lengths: Sequence[int] | None = None,
+        unroll: Unroll,
     ) -> tuple[torch.Tensor, SAMState]:
         """Run T frames of B streams through the recurrence, in order.
 
@@ -188,11 +232,7 @@ class AttentiveConvLSTM(nn.Module):
         Args:
             features: X, (B, T, inputs, h, w).
             state: of the B streams after the frame before, or None for zero.
-            fresh: B rows of T flags: True where a frame starts from the zero state.
-            fresh_steps: steps on a frame that starts from zero.
-            carry_steps: steps on a frame that goes on from the state.
-            lengths: frames of each stream that count, 0 to T; what lies behind them is padding, whose results mean
-                nothing. None: all T.
+            unroll: which frames start from zero, and the steps on each.
 
         Returns:
             H after each frame, (B, T, channels, h, w), and the state after each stream's last frame.
@@ -200,7 +240,7 @@ class AttentiveConvLSTM(nn.Module):
         batch, times = features.shape[:2]
         attended = self.precompute(features.flatten(0, 1))
         attended = attended.reshape(batch, times, *attended.shape[1:])
-        stretches = _stretches(fresh, [times] * batch if lengths is None else lengths)
+        stretches = _stretches(unroll)
         going_on = state
         # What each stretch has reached, and H after each frame.
         reached: dict[_Stretch, SAMState] = {}
@@ -210,7 +250,7 @@ class AttentiveConvLSTM(nn.Module):
             groups: dict[tuple[bool, int], list[_Stretch]] = {}
             for stretch in active:
                 zero = offset == 0 and (stretch.fresh or going_on is None)
-                steps = fresh_steps if offset == 0 and stretch.fresh else carry_steps
+                steps = unroll.fresh_steps if offset == 0 and stretch.fresh else unroll.carry_steps
                 groups.setdefault((zero, steps), []).append(stretch)
             for (zero, steps), members in groups.items():
                 for some in _portions(members, self.rows_at_once(features.shape[-1] * features.shape[-2])):
@@ -253,12 +293,12 @@ class _Stretch:
     fresh: bool
 
 
-def _stretches(fresh: Sequence[Sequence[bool]], lengths: Sequence[int]) -> list[_Stretch]:
+def _stretches(unroll: Unroll) -> list[_Stretch]:
     result = []
-    for stream, (flags, length) in enumerate(zip(fresh, lengths, strict=True)):
+    for stream, (flags, length) in enumerate(zip(unroll.fresh, unroll.lengths, strict=True)):
         bounds = [t for t in range(length) if t == 0 or flags[t]] + [length]
         for start, end in pairwise(bounds):
-            result.append(_Stretch(stream, start, end - start, bool(flags[start])))
+            result.append(_Stretch(stream, start, end - start, flags[start]))
     return result
 
 

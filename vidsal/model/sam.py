@@ -12,9 +12,9 @@ from torch import nn
 from vidsal.model.backbones import WITHOUT_SKIPS, BackboneFeatures, BackboneName, StrideIn, build_backbone
 from vidsal.model.heads import HeadName, PublishedHead, build_head
 from vidsal.model.priors import LearnedPriors
-from vidsal.model.recurrent import AttentionScale, AttentiveConvLSTM, SAMState
+from vidsal.model.recurrent import AttentionScale, AttentiveConvLSTM, SAMState, Unroll
 
-__all__ = ["HeadName", "MotionBranch", "SAMConfig", "SAMState", "SaliencyAttentiveModel"]
+__all__ = ["HeadName", "MotionBranch", "SAMConfig", "SAMState", "SaliencyAttentiveModel", "Unroll"]
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,7 @@ class SaliencyAttentiveModel(nn.Module):
         frames: torch.Tensor,
         state: SAMState | None = None,
         *,
-        fresh: Sequence[Sequence[bool]] | None = None,
-        fresh_steps: int | None = None,
-        carry_steps: int = 1,
-        lengths: Sequence[int] | None = None,
+        unroll: Unroll | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities.
 
@@ -118,12 +115,8 @@ class SaliencyAttentiveModel(nn.Module):
             frames: (B, T, 3, H, W) float, T consecutive frames of B streams, normalised by the model's
                 preprocessing; H and W are multiples of the backbone's stride (16 for the light one).
             state: what the call before returned for the same streams; None starts every stream from zero.
-            fresh: B rows of T flags, True where a frame starts from the zero state (after a cut). None: the first
-                frame where `state` is None, else none.
-            fresh_steps: steps on a frame that starts from zero; None takes `config.steps`.
-            carry_steps: steps on a frame that goes on from the state.
-            lengths: frames of each stream that count, 0 to T; the rest of its row is padding, and so is what comes
-                out there. None: all T.
+            unroll: which frames start from zero, and the steps on each. None: the first frame of each stream where
+                `state` is None, else none; `config.steps` on these and 1 on all others.
 
         Returns:
             The log density over the canvas, (B, T, H, W) float32, `exp` of it sums to 1 over (H, W); and the
@@ -138,29 +131,25 @@ class SaliencyAttentiveModel(nn.Module):
         stride = self.backbone.stride
         if height % stride or width % stride:
             raise ValueError(f"H and W must be multiples of {stride}, got {height}x{width}")
-        if fresh is None:
-            fresh = [[state is None and t == 0 for t in range(times)] for _ in range(batch)]
-        if len(fresh) != batch or any(len(row) != times for row in fresh):
-            raise ValueError(f"fresh must be {batch} rows of {times} flags")
-        if lengths is not None and (len(lengths) != batch or any(not 0 <= n <= times for n in lengths)):
-            raise ValueError(f"lengths must be {batch} numbers from 0 to {times}, got {list(lengths)}")
-        fresh_steps = self.config.steps if fresh_steps is None else fresh_steps
-        if fresh_steps < 1 or carry_steps < 1:
-            raise ValueError(f"steps must be at least 1, got fresh_steps={fresh_steps}, carry_steps={carry_steps}")
+        if unroll is None:
+            fresh = [[state is None and t == 0 for t in range(times)]] * batch
+            unroll = Unroll.of(fresh, fresh_steps=self.config.steps)
+        if (unroll.streams, unroll.times) != (batch, times):
+            raise ValueError(
+                f"unroll must be of {batch} streams of {times} frames, got {unroll.streams} of {unroll.times}"
+            )
 
         features = self._look(frames.flatten(0, 1))
         deep, seen = features.deep, None
         if self.motion is not None:
             finer = features.skips[0].float()
             finer = finer.reshape(batch, times, *finer.shape[1:])
-            moved = self.motion(finer, state, fresh)
+            moved = self.motion(finer, state, unroll.fresh)
             deep = deep if moved is None else deep + moved.to(deep.dtype)
-            seen = _last_of(finer, state, [times] * batch if lengths is None else lengths)
+            seen = _last_of(finer, state, unroll.lengths)
         deep = self.dropout(deep)
         deep = deep.reshape(batch, times, *deep.shape[1:])
-        hidden, after = self.recurrence(
-            deep, state, fresh=fresh, fresh_steps=fresh_steps, carry_steps=carry_steps, lengths=lengths
-        )
+        hidden, after = self.recurrence(deep, state, unroll=unroll)
         state = SAMState(after.hidden, after.cell, seen)
         log_density = self.read_out(hidden.flatten(0, 1), features, (height, width))
         return log_density.reshape(batch, times, height, width), state
@@ -194,10 +183,8 @@ class SaliencyAttentiveModel(nn.Module):
         if not isinstance(self.head, PublishedHead):
             raise ValueError(f'only the head "published" has this output, this model has {self.config.head!r}')
         features = self.backbone(frames)
-        steps = self.config.steps
-        hidden, _ = self.recurrence(
-            features.deep[:, None], fresh=[[True]] * len(frames), fresh_steps=steps, carry_steps=steps
-        )
+        unroll = Unroll.of([[True]] * len(frames), fresh_steps=self.config.steps)
+        hidden, _ = self.recurrence(features.deep[:, None], unroll=unroll)
         return self.head.relevance(self._join_priors(hidden[:, 0]))
 
     def read_out(self, hidden: torch.Tensor, features: BackboneFeatures, size: tuple[int, int]) -> torch.Tensor:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
-from vidsal.model.recurrent import SAMState
+from vidsal.model.recurrent import SAMState, Unroll
 from vidsal.pipe.between import Between
 from vidsal.pipe.downloads import Downloads
 from vidsal.pipe.options import PredictOptions, RecurrenceOptions, StageOptions
@@ -220,17 +220,15 @@ def run_model(
     with shared("preprocess"):
         pixels = _pixels(model, shown)
     with shared("model"):
-        times = pixels.shape[1]
         lengths = [len(piece.keys) for piece in shown]
         fresh_steps, carry_steps = recurrence.steps_of(model.config.steps)
-        log_density, state = model(
-            pixels,
-            _joined_states([piece.state for piece in shown]),
-            fresh=[[*piece.fresh, *([False] * (times - len(piece.fresh)))] for piece in shown],
+        unroll = Unroll.of(
+            [[*piece.fresh, *([False] * (pixels.shape[1] - len(piece.fresh)))] for piece in shown],
             fresh_steps=fresh_steps,
             carry_steps=carry_steps,
-            lengths=lengths if min(lengths) < times else None,
+            lengths=lengths,
         )
+        log_density, state = model(pixels, _joined_states([piece.state for piece in shown]), unroll=unroll)
         for place, (row, piece) in enumerate(zip(rows, shown, strict=True)):
             part = log_density[place, : lengths[place]]
             part = model.preprocessor.to_picture(part, piece.batch.height, piece.batch.width)

@@ -19,7 +19,7 @@ from vidsal.data.recorded import RecordedClip
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.losses import sam_loss
 from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint, save_checkpoint
-from vidsal.model.sam import SaliencyAttentiveModel, SAMState
+from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.provenance import source_commit
 from vidsal.train.optimise import is_new, make_optimizer, parameter_groups, rate_share
@@ -119,8 +119,11 @@ class TrainingRun:
             log_density, state = self.network(
                 frames,
                 self.carried if step.window is not None and step.window.number > 0 else None,
-                fresh=self._fresh(clips, step),
-                lengths=[clip.length if isinstance(clip, RecordedClip) else step.times for clip in clips],
+                unroll=Unroll.of(
+                    self._fresh(clips, step),
+                    fresh_steps=self.network.config.steps,
+                    lengths=[clip.length if isinstance(clip, RecordedClip) else step.times for clip in clips],
+                ),
             )
         if step.window is not None:
             # Values go on to the next window, gradients do not come back from it.

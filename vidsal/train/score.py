@@ -18,7 +18,7 @@ from vidsal.evaluate import score_stills
 from vidsal.losses import LossOptions, sam_loss
 from vidsal.metrics import ScoreMeter
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.model.sam import SAMState
+from vidsal.model.sam import SAMState, Unroll
 from vidsal.train.options import TrainConfig
 from vidsal.train.samples import OpenVideos, stack_arrays
 
@@ -66,7 +66,9 @@ def score_recorded(
             pixels, density, counts, inside = stack_arrays([clip])
             fresh = [[(t == 0 and clip.begins) or bool(clip.cut[t]) for t in range(shown)]]
             log_density, state = model(
-                model.preprocessor(pixels[0, :shown], device=model.device)[None], state, fresh=fresh
+                model.preprocessor(pixels[0, :shown], device=model.device)[None],
+                state,
+                unroll=Unroll.of(fresh, fresh_steps=model.config.steps),
             )
             on_device = [torch.from_numpy(array[0, :shown]).to(model.device) for array in (density, counts, inside)]
             losses = sam_loss(
