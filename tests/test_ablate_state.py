@@ -236,7 +236,7 @@ def test_tables_go_between_the_markers_of_the_page(tool: ModuleType) -> None:
     assert tool.with_tables(page, "new") == f"before\n{tool.BEGIN}\n\nnew\n\n{tool.END}\nafter\n"
     with pytest.raises(ConfigError, match="lacks"):
         tool.with_tables("a page without", "new")
-    committed = Path(__file__).parents[1] / "docs" / "state.md"
+    committed = Path(__file__).parents[1] / "docs" / "reports" / "state.md"
     assert tool.with_tables(committed.read_text(encoding="utf-8"), "new")
 
 

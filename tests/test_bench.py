@@ -416,8 +416,8 @@ def test_a_missed_promise_is_told(tool: ModuleType, name: str, values: dict[str,
 
 
 def test_the_tables_of_the_page_are_those_of_the_last_measurement(tool: ModuleType) -> None:
-    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
-    report = json.loads((ROOT / "docs" / "performance.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "reports" / "performance.md").read_text(encoding="utf-8")
+    report = json.loads((ROOT / "docs" / "reports" / "performance.json").read_text(encoding="utf-8"))
     assert tool.with_tables(page, report) == page
     report["models"]["sam-lite"]["rows"][0]["milliseconds"] *= 2
     assert tool.with_tables(page, report) != page

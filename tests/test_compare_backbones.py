@@ -24,8 +24,8 @@ def tool() -> ModuleType:
 
 
 def test_the_page_shows_what_the_results_say(tool: ModuleType, tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "backbones.md").read_text(encoding="utf-8")
-    results = json.loads((ROOT / "docs" / "backbones.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "reports" / "backbones.md").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "docs" / "reports" / "backbones.json").read_text(encoding="utf-8"))
     parts = tool.tables(results)
     (tmp_path / "page.md").write_text(page, encoding="utf-8")
     tool.fill(tmp_path / "page.md", parts)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_page_of_columns_is_the_one_the_code_makes() -> None:
     module = importlib.import_module("write_table_docs")
-    assert (ROOT / "docs" / "table.md").read_text() == module.render()
+    assert (ROOT / "docs" / "reference" / "table.md").read_text() == module.render()
 
 
 def test_the_scores_in_the_readme_are_those_of_the_card() -> None:
@@ -32,7 +32,7 @@ def test_the_scores_in_the_readme_are_those_of_the_card() -> None:
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     for page in pages:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
@@ -43,3 +43,11 @@ def test_the_card_says_how_the_default_was_trained() -> None:
     assert path is not None
     card = checkpoints.read_checkpoint(path)[2]
     assert json.loads(card.training)["schedule"]["passes"] >= 1 and "md5" in card.protocol
+
+
+def test_every_page_that_code_configurations_and_messages_name_is_there() -> None:
+    folders = ("vidsal", "tools", "benchmarks", "studies", "configs", "tests", "examples")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    named = {(path, page) for path in files for page in re.findall(r"\bdocs/[\w/-]+\.\w+", path.read_text())}
+    assert len(named) > 10
+    assert not [f"{path} names {page}" for path, page in sorted(named) if not (ROOT / page).exists()]

@@ -225,4 +225,4 @@ def test_the_table_goes_between_the_markers_of_the_page(tool: ModuleType, tmp_pa
     for _ in range(2):
         tool.write_docs(page, "| new |")
     assert page.read_text() == f"before\n{tool.BEGIN}\n\n| new |\n\n{tool.END}\nafter\n"
-    assert tool.BEGIN in (ROOT / "docs" / "driver.md").read_text()
+    assert tool.BEGIN in (ROOT / "docs" / "reports" / "driver.md").read_text()

@@ -174,7 +174,9 @@ def test_the_command_writes_a_checkpoint_with_the_state_reset_and_prints_its_pat
 def test_the_example_of_the_page_gives_the_maps_of_the_network_over_the_picture(
     carried: ExportReport, tmp_path: Path
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "export.md").read_text(), flags=re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / "docs" / "guide" / "export.md").read_text(), flags=re.DOTALL
+    )
     script = tmp_path / "example.py"
     script.write_text(code)
     # Wider than the canvas: there are bars.

@@ -1141,7 +1141,7 @@ def test_every_layout_refuses_a_split_it_does_not_have_and_an_empty_folder(tmp_p
 
 
 def test_the_page_on_layouts_has_every_data_set_with_its_splits() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "layouts.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "layouts.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     shown = {name: row.split("|")[2] for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert shown.keys() == DATASETS.keys() - {"simple"} and "`simple`" in page

@@ -1134,8 +1134,8 @@ def test_the_meter_asks_for_what_its_metrics_need() -> None:
 def test_the_numbers_of_the_page_are_those_the_benchmark_wrote() -> None:
     root = Path(__file__).parents[1]
     module = importlib.import_module("bench_metrics")
-    report = json.loads((root / "docs" / "metrics.json").read_text(encoding="utf-8"))
-    page = (root / "docs" / "metrics.md").read_text(encoding="utf-8")
+    report = json.loads((root / "docs" / "reference" / "metrics.json").read_text(encoding="utf-8"))
+    page = (root / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     assert module.with_tables(page, report) == page
     report["speed"]["meter_ms"] = 1234.0
     assert "1234.0" in module.with_tables(page, report)
@@ -1143,7 +1143,7 @@ def test_the_numbers_of_the_page_are_those_the_benchmark_wrote() -> None:
 
 
 def test_the_page_lists_every_metric() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", page.split("## At the edge")[0], re.MULTILINE)
     assert listed == list(metrics.METRICS)
 

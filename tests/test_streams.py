@@ -537,7 +537,7 @@ def test_the_live_line_shows_the_sum_and_the_names() -> None:
 def test_the_examples_on_the_page_of_streams_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "streams.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "state-and-lanes.md").read_text(encoding="utf-8")
     snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(snippets) == 2
     for name, frames in (("a", 3), ("b", 2)):

@@ -67,8 +67,8 @@ METRICS = ("nss", "cc", "auc_judd", "sim", "kl")
 SHOT_FRAMES = 12
 """Frames that a shot must have to count for the recovery."""
 WITHIN = 0.02
-PAGE = Path(__file__).parents[1] / "docs" / "state.md"
-PLOT = Path(__file__).parents[1] / "docs" / "images" / "state.png"
+PAGE = Path(__file__).parents[1] / "docs" / "reports" / "state.md"
+PLOT = Path(__file__).parents[1] / "docs" / "reports" / "images" / "state.png"
 SHOWN = "![NSS after a cut, and accuracy against steadiness](images/state.png)"
 BEGIN, END = "<!-- ablate_state: begin -->", "<!-- ablate_state: end -->"
 

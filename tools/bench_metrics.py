@@ -3,7 +3,8 @@
     python tools/bench_metrics.py [--frames 1000] [--subset 40] [--batch 16] [--threads 1] [--device cpu] [--check]
         [--json FILE] [--write-docs]
 
---write-docs writes docs/metrics.json and the tables of docs/metrics.md. Install pysaliency and POT before.
+--write-docs writes docs/reference/metrics.json and the tables of metrics.md beside it.
+Install pysaliency and POT before.
 
 Frames of 640 x 360 with 20 fixations each, all metrics but the earth mover's distance. "vidsal" is `ScoreMeter` on
 batches, over all frames; "alone" is each function by itself on the same tensors; "straightforward" is pysaliency where
@@ -392,7 +393,7 @@ def failures(report: dict[str, Any]) -> list[str]:
 
 
 def render(report: dict[str, Any]) -> dict[str, str]:
-    """The blocks of docs/metrics.md that hold numbers, by their names."""
+    """The blocks of docs/reference/metrics.md that hold numbers, by their names."""
     return {"forms": render_forms(report["forms"]), "speed": render_speed(report), "emd": render_emd(report["emd"])}
 
 
@@ -467,7 +468,9 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a promise is missed")
     parser.add_argument("--json", type=Path, help="also write the results here")
-    parser.add_argument("--write-docs", action="store_true", help="write docs/metrics.json and the tables of the page")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="write docs/reference/metrics.json and the tables of the page"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     report = {
@@ -484,8 +487,8 @@ def main() -> int:
     if arguments.write_docs:
         if report["emd"] is None or report["speed"]["pysaliency"] is None:
             parser.error("the page compares with pysaliency and POT: install both before --write-docs")
-        (DOCS / "metrics.json").write_text(text, encoding="utf-8")
-        page = DOCS / "metrics.md"
+        (DOCS / "reference" / "metrics.json").write_text(text, encoding="utf-8")
+        page = DOCS / "reference" / "metrics.md"
         page.write_text(with_tables(page.read_text(encoding="utf-8"), report), encoding="utf-8")
     missed = failures(report)
     for failure in missed:

@@ -6,8 +6,8 @@
 All variants hold the same weights and take turns in the same process, so that a busy minute hits them alike; ratios
 are medians over the rounds. --isa repeats everything in processes whose oneDNN may use less of the processor.
 --check exits with 1 where a promised ratio or an error bound is missed. --write-docs puts the numbers into
-docs/performance.json and the tables into docs/performance.md; --read takes them from an earlier --json instead of
-measuring.
+docs/reports/performance.json and the tables into performance.md beside it; --read takes them from an earlier --json
+instead of measuring.
 """
 
 from __future__ import annotations
@@ -568,7 +568,7 @@ def main() -> int:
     parser.add_argument("--isa", action="store_true", help="also with less of the processor's instructions")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a promise is missed")
     parser.add_argument("--json", type=Path, help="also write the results here")
-    parser.add_argument("--write-docs", action="store_true", help="write docs/performance.json and its tables")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/reports/performance.json and its tables")
     parser.add_argument("--read", type=Path, help="measure nothing, take this file of an earlier --json")
     arguments = parser.parse_args()
     models = ["sam-resnet", "sam-lite"] if arguments.model == "all" else [arguments.model]
@@ -584,8 +584,8 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(text, encoding="utf-8")
     if arguments.write_docs:
-        (DOCS / "performance.json").write_text(text, encoding="utf-8")
-        page = DOCS / "performance.md"
+        (DOCS / "reports" / "performance.json").write_text(text, encoding="utf-8")
+        page = DOCS / "reports" / "performance.md"
         page.write_text(with_tables(page.read_text(encoding="utf-8"), report), encoding="utf-8")
     missed = failures(report)
     for failure in missed:

@@ -13,7 +13,7 @@ Counted or timed at 240x320, a frame that goes on from the state by one step: mu
 as the network runs; CPU time of the process on one thread, float32, all cells taking turns, medians. Where the PyPI
 package efficientnet_lite_pytorch is installed, its classifier and ours are compared on random pictures.
 
-`--write-docs` copies the results to docs/backbones.json and fills the tables of docs/backbones.md from them; without
+`--write-docs` copies the results to docs/reports/backbones.json and fills the tables of backbones.md beside it; without
 DATA it does only that.
 """
 
@@ -84,12 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train_cells(results, given)
         measure_costs(results, turns=given.turns)
         if given.write_docs:
-            (DOCS / "backbones.json").write_text(results.text())
-    results = Results(DOCS / "backbones.json" if given.write_docs else given.output / "results.json")
+            (DOCS / "reports" / "backbones.json").write_text(results.text())
+    results = Results(DOCS / "reports" / "backbones.json" if given.write_docs else given.output / "results.json")
     page = "\n".join(table for table in tables(results.values).values())
     print(page)
     if given.write_docs:
-        fill(DOCS / "backbones.md", tables(results.values))
+        fill(DOCS / "reports" / "backbones.md", tables(results.values))
     return 0
 
 

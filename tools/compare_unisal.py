@@ -42,7 +42,7 @@ from vidsal.metrics import ScoreMeter
 from vidsal.model import SaliencyModel, load_model
 
 METRICS = ("nss", "cc", "sim", "kl", "auc_judd")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "comparison.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reports" / "comparison.md"
 BEGIN, END = "<!-- compare_unisal -->", "<!-- end of compare_unisal -->"
 ONNX = "pyautoflip/detection/unisal.onnx"
 

@@ -1,7 +1,7 @@
 """Trains the driver's model from the embedded default on one folder of pictures, and says how good it is.
 
     python tools/train_driver.py ../shared/data/traffic                  # five folds, prints the table
-    python tools/train_driver.py ../shared/data/traffic --embed          # also writes the model and docs/driver.md
+    python tools/train_driver.py ../shared/data/traffic --embed     # also writes the model and docs/reports/driver.md
 
 The folder is in the simple layout, with the fixations of drivers under the condition "driver" and those of free
 viewers under "free". Only what stands behind the recurrence is trained (the convolutions that join the priors, and the
@@ -98,11 +98,13 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder of the traffic pictures")
     parser.add_argument("--base", default="sam-lite", help="preset whose head is trained (default: sam-lite)")
     parser.add_argument("--steps", type=int, default=DriverOptions().steps)
-    parser.add_argument("--embed", action="store_true", help="write the model into the package, and docs/driver.md")
+    parser.add_argument(
+        "--embed", action="store_true", help="write the model into the package, and docs/reports/driver.md"
+    )
     parser.add_argument(
         "--weights", type=Path, default=ROOT / "vidsal" / "model" / "weights", help="folder to write to"
     )
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "driver.md", help="page to write to")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "reports" / "driver.md", help="page to write to")
     arguments = parser.parse_args()
     options = DriverOptions(steps=arguments.steps)
     began = time.perf_counter()

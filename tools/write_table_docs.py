@@ -1,4 +1,4 @@
-"""Writes docs/table.md, the columns of the table with their units, from the code that makes them.
+"""Writes docs/reference/table.md, the columns of the table with their units, from the code that makes them.
 
 python tools/write_table_docs.py
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidsal.tracks import COLUMNS
 
-TARGET = Path(__file__).parents[1] / "docs" / "table.md"
+TARGET = Path(__file__).parents[1] / "docs" / "reference" / "table.md"
 
 HEAD = """# The table
 

@@ -339,7 +339,7 @@ def _train_command(arguments: list[str]) -> int:
     if not arguments:
         raise configuration.UsageError(
             "no configuration given: vidsal train CONFIG, a YAML file (vidsal train --help shows its options, "
-            "docs/training.md explains them)"
+            "docs/guide/train.md explains them)"
         )
     config, only_print = configuration.parse_nested(TrainConfig, _underscored(arguments), prog="vidsal train")
     if config.card.name == CardText().name and arguments and not arguments[0].startswith("-"):
@@ -622,7 +622,7 @@ def _export_command(arguments: list[str]) -> int:
 
 _EXPORT_DESCRIPTION = """\
 Write a model as an ONNX file for ONNX Runtime, OpenVINO and others. Its metadata hold the
-preprocessing and the card. docs/export.md describes inputs and outputs, with an example.
+preprocessing and the card. docs/guide/export.md describes inputs and outputs, with an example.
 """
 
 
@@ -729,7 +729,7 @@ def _data_command(arguments: list[str]) -> int:
     return actions[given.action](given.arguments)
 
 
-_DATA_DESCRIPTION = "Data sets of recorded gaze, as their authors published them; docs/layouts.md lists them."
+_DATA_DESCRIPTION = "Data sets of recorded gaze, as their authors published them; docs/reference/layouts.md lists them."
 _DATA_EPILOG = """\
 actions:
   check       print what is there: sequences, frames, sizes, labels, viewers, and what is broken

@@ -1,7 +1,7 @@
 """A trained network in, an ONNX file that other runtimes run out: graph, weights, and in its metadata what they mean.
 
-The graph is of the network as it is defined, in float32; runtimes do their own rewriting. `docs/export.md` describes
-inputs and outputs and has an example without vidsal.
+The graph is of the network as it is defined, in float32; runtimes do their own rewriting. `docs/guide/export.md`
+describes inputs and outputs and has an example without vidsal.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What is done: batch norms folded into convolutions; activations and sums joined to them; weights stored once in the
 precision and the memory order that the device computes in; on a CPU in float32, 3x3 convolutions by Winograd's
 algorithm; on a CPU in bfloat16, and for all other convolutions, weights laid out for oneDNN beforehand.
-`docs/performance.md` has what each step brings.
+`docs/reports/performance.md` has what each step brings.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class TrainConfig:
     datasets: tuple[Path, ...] = ()
     """Folders in the simple layout (`images/` and `fixations.csv.gz`); relative ones start at the working folder."""
     videos: tuple[VideoSet, ...] = ()
-    """Recorded video with gaze, in the layouts of docs/layouts.md; steps on it come between those on stills."""
+    """Recorded video with gaze, in the layouts of docs/reference/layouts.md; its steps come between those on stills."""
     preset: Literal["sam-lite", "sam-resnet", "sam-vgg"] = "sam-lite"
     """The architecture to start from, with its preprocessing."""
     model: SAMConfig | None = None

@@ -70,7 +70,7 @@ def open_dataset(name: str, root: str | Path, *, split: str = "all", **options: 
 
     Args:
         name: key in `DATASETS`.
-        root: the folder that docs/layouts.md describes for this set.
+        root: the folder that docs/reference/layouts.md describes for this set.
         split: one of the layout's `splits`, as published; "all" for every sequence.
         options: fields of the layout's `options`.
 

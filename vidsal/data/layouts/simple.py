@@ -209,7 +209,8 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     stills, videos = find_table(root, "fixations"), find_table(root, "video_fixations")
     if stills is None and videos is None:
         raise DatasetError(
-            f"{root}: no fixations.csv or video_fixations.csv (or .csv.gz) here; docs/layouts.md has their columns"
+            f"{root}: no fixations.csv or video_fixations.csv (or .csv.gz) here; "
+            "docs/reference/layouts.md has their columns"
         )
     sequences: list[LabelledSequence] = []
     counts = {"train": 0, "val": 0}
@@ -252,7 +253,8 @@ def _why_none(found: list[_Part], split: str, chosen: str, counts: dict[str, int
     if any(counts.values()):
         return (
             f"no picture or video with fixations{chosen} is in split {split}: {counts['train']} in train, "
-            f"{counts['val']} in val (the names decide, see docs/layouts.md); take all of them with --split all"
+            f"{counts['val']} in val (the names decide, see docs/reference/layouts.md); "
+            "take all of them with --split all"
         )
     text = f"no fixation{chosen} falls on a picture of split {split}"
     rows = sum(len(record.points) for part in found for record in part.records.values())
