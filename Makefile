@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with the versions of constraints.txt
 # make test    the whole check (tools/check)
 # make demo    heatmap and table of a real clip, in demo/
+# make docs    the documentation as a site, in site/
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c co
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test demo
+.PHONY: help setup test demo docs
 
 help:
 	@sed -n '/^# make/s/^# //p' $(firstword $(MAKEFILE_LIST))
@@ -47,3 +48,6 @@ demo: $(VENV)/.demo-done
 	$(BIN)/vidsal run demo/bigbuckbunny.mp4 --overwrite
 	@echo
 	@echo "Watch demo/bigbuckbunny.vidsal.mp4; the numbers of each frame are in demo/bigbuckbunny.vidsal.csv."
+
+docs: $(VENV)/.setup-done
+	$(BIN)/python -m mkdocs build --strict --site-dir site

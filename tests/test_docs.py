@@ -1,25 +1,41 @@
-"""What the documentation says about the code is true."""
+"""What the documentation says about the code is true, and the site of it can be built."""
+
+from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+from media import make_video
+
+import vidsal
+import vidsal.metrics
 import vidsal.model.checkpoint as checkpoints
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+
+
+def snippets(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_page_of_columns_is_the_one_the_code_makes() -> None:
     module = importlib.import_module("write_table_docs")
-    assert (ROOT / "docs" / "reference" / "table.md").read_text() == module.render()
+    assert (DOCS / "reference" / "table.md").read_text() == module.render()
 
 
-def test_the_scores_in_the_readme_are_those_of_the_card() -> None:
+def test_the_scores_in_the_report_are_those_of_the_card() -> None:
     path = checkpoints.PRESETS["sam-lite"].weights
     assert path is not None
     scores = checkpoints.read_checkpoint(path)[2].scores
-    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
+    lines = [line for line in (DOCS / "reports" / "scores.md").read_text().splitlines() if line.startswith("| ")]
     shown = {}
     for line in lines:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -32,10 +48,26 @@ def test_the_scores_in_the_readme_are_those_of_the_card() -> None:
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    for page in pages:
+    for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_page_that_code_configurations_and_messages_name_is_there() -> None:
+    folders = ("vidsal", "tools", "benchmarks", "studies", "configs", "tests", "examples")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    named = {(path, page) for path in files for page in re.findall(r"\bdocs/[\w/-]+\.\w+", path.read_text())}
+    assert len(named) > 10
+    assert not [f"{path} names {page}" for path, page in sorted(named) if not (ROOT / page).exists()]
+
+
+def test_every_script_and_configuration_that_the_pages_name_is_there() -> None:
+    pattern = r"\b(?:tools|benchmarks|studies|configs|examples|tests)/[\w/-]+\.(?:py|yaml)"
+    named = {
+        (page, file) for page in PAGES if page.name != "CHANGELOG.md" for file in re.findall(pattern, page.read_text())
+    }
+    assert len(named) > 10
+    assert not [f"{page} names {file}" for page, file in sorted(named) if not (ROOT / file).exists()]
 
 
 def test_the_card_says_how_the_default_was_trained() -> None:
@@ -45,9 +77,103 @@ def test_the_card_says_how_the_default_was_trained() -> None:
     assert json.loads(card.training)["schedule"]["passes"] >= 1 and "md5" in card.protocol
 
 
-def test_every_page_that_code_configurations_and_messages_name_is_there() -> None:
-    folders = ("vidsal", "tools", "benchmarks", "studies", "configs", "tests", "examples")
-    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
-    named = {(path, page) for path in files for page in re.findall(r"\bdocs/[\w/-]+\.\w+", path.read_text())}
-    assert len(named) > 10
-    assert not [f"{path} names {page}" for path, page in sorted(named) if not (ROOT / page).exists()]
+def test_the_reference_has_every_public_name_once() -> None:
+    shown = [
+        name for page in DOCS.rglob("*.md") for name in re.findall(r"^::: ([\w.]+)", page.read_text(), re.MULTILINE)
+    ]
+    assert len(shown) == len(set(shown))
+    assert {name for name in shown if name.count(".") == 1} >= {
+        f"vidsal.{name}" for name in vidsal.__all__ if name not in ("__version__", "Sink")
+    }
+    functions = [name for name in vidsal.metrics.__all__ if name[0].islower()]
+    assert {f"vidsal.metrics.{name}" for name in functions} <= set(shown) and "vidsal.Sink" in shown
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.stem)
+def test_the_snippets_are_python(page: Path) -> None:
+    for snippet in snippets(page):
+        compile(snippet, str(page), "exec")
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("README.md", "torch.Size([3, "),
+        ("docs/guide/python.md", "torch.Size([3, "),
+        ("docs/how-to/own-sink.md", "3 0"),
+        ("docs/reference/metrics.md", ""),
+    ],
+)
+def test_the_snippets_run(
+    page: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_video(tmp_path / "input.mp4", frames=3)
+    monkeypatch.chdir(tmp_path)
+    for snippet in snippets(ROOT / page):
+        exec(snippet, {"__name__": "snippet"})
+    assert said in capsys.readouterr().out
+
+
+# The site.
+
+
+def build(configuration: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    for package in ("material", "mkdocs", "mkdocstrings", "mkdocstrings_handlers.python"):
+        pytest.importorskip(package, reason="the site needs the extra: pip install '.[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(configuration)]
+    return subprocess.run(
+        [*command, "--site-dir", str(site)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        cwd=ROOT,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    built = build(ROOT / "mkdocs.yml", folder)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_shows_what_the_code_says(site: Path) -> None:
+    page = (site / "reference" / "api" / "predict.html").read_text(encoding="utf-8")
+    # A function with the first line of its docstring, a field, an error, and an example.
+    assert vidsal.predict.__doc__ is not None
+    said = vidsal.predict.__doc__.splitlines()[0]
+    for text in ('id="vidsal.predict"', said, 'id="vidsal.VideoInfo.rotation"', 'id="vidsal.DecodeError"'):
+        assert text in page
+    assert "&gt;&gt;&gt;" in page
+
+
+@pytest.mark.slow
+def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 25
+    for page in pages:
+        loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=[\"']?([^\"'\s>]+)", page.read_text())
+        assert loaded and not [address for address in loaded if re.match(r"(https?:)?//", address)], page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "texts",
+    [("[page](gone.md)", "[part](index.md#gone)", "![picture](gone.png)"), ("::: vidsal.gone",)],
+    ids=["links", "name"],
+)
+def test_what_leads_nowhere_stops_the_build(texts: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("\n\n".join(["# Start", *texts, ""]), encoding="utf-8")
+    for folder in ("vidsal", "tools"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: [index.md]\n", encoding="utf-8")
+    built = build(tmp_path / "mkdocs.yml", tmp_path / "site")
+    said = built.stdout + built.stderr
+    assert built.returncode != 0
+    for text in texts:
+        assert re.search(r"[\w.#]*gone[.\w]*", text).group() in said, said  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Runs `vidsal eval simple` on the validation split of some sets and writes the tables into docs/guide/evaluate.md.
+"""Runs `vidsal eval simple` on the validation split of some sets and writes the tables into docs/reports/scores.md.
 
     python tools/write_evaluation_docs.py ../shared/data/osie ../shared/data/eyecrowd ... [--model sam-lite]
 
@@ -19,7 +19,7 @@ from vidsal.errors import VidsalError
 from vidsal.evaluate import Summary, read_summary
 from vidsal.metrics import METRICS
 
-PAGE = Path(__file__).parents[1] / "docs" / "guide" / "evaluate.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reports" / "scores.md"
 SHOWN = ("nss", "cc", "sim", "kl", "auc_judd", "shuffled_auc", "information_gain")
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
 

@@ -13,30 +13,30 @@ TARGET = Path(__file__).parents[1] / "docs" / "reference" / "table.md"
 
 HEAD = """# The table
 
-One row a frame, in presentation order; the same columns in .csv, .parquet and .jsonl. Pixels are those of the upright
-picture at full size, origin top left, the centre of the first pixel at 0. An empty cell (null) means that there is no
-such region.
+One row a frame, in presentation order, with the same columns in .csv, .parquet and .jsonl. Pixels are those of the
+upright picture at full size: the origin is top left, and the centre of the first pixel is at 0. An empty cell (null)
+means that there is no such region.
 
 | column | unit | meaning |
 |---|---|---|
 """
 
 FOOT = """
-A region is a hill of the density around a local maximum; regions are followed from frame to frame, so an id stays
-with its hill until the next cut. The order of the three is by mass and may change from frame to frame: follow ids,
-not places in the row.
+A region is a hill of the density around a local maximum. Regions are followed from frame to frame, so an id stays
+with its hill until the next cut. The three regions are ordered by mass, and the order may change from frame to frame:
+follow ids, not places in the row.
 
-With `--start` the times stay those of the source: `pts_seconds` begins at about the start, `index` at 0, and the
-video written begins at 0 with its sound in step.
+With `--start` the times stay those of the source: `pts_seconds` begins at about the start, and `index` at 0. The
+video that is written begins at 0, with its sound in step.
 
-# The raw maps
+## The raw maps
 
-`--maps npz`: arrays `log_density` (N, h, w) float16, natural log of the density, and `index`, `pts_seconds`, `shot`,
-`height`, `width` (of the picture). `exp(log_density)` sums to 1 over (h, w), up to float16.
+`--maps npz`: arrays `log_density` (N, h, w) float16, the natural log of the density, and `index`, `pts_seconds`,
+`shot`, `height`, `width` (of the picture). `exp(log_density)` sums to 1 over (h, w), up to float16.
 
-`--maps mkv`: FFV1, 16-bit grey, lossless, one frame a frame of the input with its own time. Value v stands for the
-density v / 65535 * 256 relative to a uniform map: density = v / 65535 * 256 / (h * w). The scale is absolute, the
-same for all frames and files; it is written into the container's metadata too.
+`--maps mkv`: FFV1, 16-bit grey, lossless. It has one frame for each frame of the input, with the same time. Value v
+stands for the density v / 65535 * 256 relative to a uniform map: density = v / 65535 * 256 / (h * w). The scale is
+absolute, the same for all frames and files; it is written into the container's metadata too.
 """
 
 
