@@ -1,5 +1,6 @@
 # make setup   a virtual environment in .venv with the versions of constraints.txt
 # make test    the whole check (tools/check)
+# make mutation   change one small thing after another and list what no test sees; MODULES="vidsal/shots.py" for one
 # make demo    heatmap and table of a real clip, in demo/
 # make docs    the documentation as a site, in site/
 
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -c co
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test demo docs
+.PHONY: help setup test mutation demo docs
 
 help:
 	@sed -n '/^# make/s/^# //p' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +43,9 @@ $(VENV)/.test-done: $(VENV)/.setup-done
 
 test: $(VENV)/.test-done
 	tools/check
+
+mutation: $(VENV)/.test-done
+	nice $(BIN)/python tools/mutate.py $(MODULES)
 
 demo: $(VENV)/.demo-done
 	$(BIN)/python tools/demo_clip.py demo

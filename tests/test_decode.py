@@ -441,7 +441,7 @@ WRAP = 2**33
 
 
 @pytest.mark.parametrize(
-    "off", [WRAP - 7 * 3600, 100 * HOUR, HOUR // 2, 30 * 90000, 20 * 3600, -18 * 3600, -HOUR, -WRAP]
+    "off", [WRAP - 7 * 3600, 100 * HOUR, HOUR // 2, 30 * 90000, 20 * 3600, 5 * 3600, -18 * 3600, -HOUR, -WRAP]
 )
 @pytest.mark.parametrize("at", [1, 20, 38, 39])
 def test_one_damaged_time_moves_no_other(off: int, at: int) -> None:
@@ -463,6 +463,21 @@ def test_several_damaged_times_in_a_row_move_no_other() -> None:
     out, report = clocked(times)
     assert report.mended_times == 3
     assert out == STEADY
+
+
+@pytest.mark.parametrize("moved", [0, -HOUR])
+def test_a_damaged_time_stays_before_a_next_one_that_comes_early(moved: int) -> None:
+    # With a clock that starts anew before it, or without.
+    times = STEADY[:10] + [time + moved for time in STEADY[10:20]]
+    early = STEADY[19] + 1800
+    out, report = clocked([*times, WRAP, early + moved, early + 3600 + moved])
+    assert out == [*STEADY[:20], STEADY[19] + 900, early, early + 3600]
+    assert report.mended_times == 1
+
+
+def test_without_times_and_rate_frames_follow_at_25_a_second_from_0() -> None:
+    assert clocked([None] * 3, rate=None)[0] == [0, 3600, 7200]
+    assert clocked([None] * 3, rate=Fraction(50))[0] == [0, 1800, 3600]
 
 
 @pytest.mark.parametrize("off", [-WRAP, -HOUR, 2 * HOUR, WRAP - 3600 * 10])
