@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport
+from vidsal.errors import ConfigError
+from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport, blur_first_axis
 
 CANVAS = {"canvas_height": 240, "canvas_width": 320}
 BLURRED = PreprocessOptions(height=48, width=64, blur_pixels=7.0)
@@ -26,6 +27,7 @@ BLURRED = PreprocessOptions(height=48, width=64, blur_pixels=7.0)
         (333, 77, (0, 132, 240, 55)),
         (16, 16, (0, 40, 240, 240)),
         (1, 5000, (119, 0, 1, 320)),
+        (5000, 1, (0, 159, 240, 1)),
     ],
 )
 def test_the_letter_box_is_the_authors(height: int, width: int, expected: tuple[int, int, int, int]) -> None:
@@ -65,6 +67,14 @@ def test_pixels_are_normalised_by_the_formula_and_bars_are_black(order: str) -> 
     for channel, (value, mean, std) in enumerate(zip(channels, options.mean, options.std, strict=True)):
         assert pixels[0, channel, 120, 160].item() == pytest.approx((value / 2 - mean) / std)
         assert pixels[0, channel, 3, 160].item() == pytest.approx((0 - mean) / std)
+
+
+def test_pixels_are_normalised_by_the_statistics_of_imagenet_unless_told_otherwise() -> None:
+    frames = np.full((1, 240, 320, 3), 100, np.uint8)
+    pixels = Preprocessor(PreprocessOptions())(frames)
+    assert pixels.shape == (1, 3, 240, 320)
+    expected = [(100 / 255 - 0.485) / 0.229, (100 / 255 - 0.456) / 0.224, (100 / 255 - 0.406) / 0.225]
+    assert pixels[0, :, 7, 9].tolist() == pytest.approx(expected)
 
 
 def test_a_picture_of_any_size_lands_in_the_same_place_as_its_small_form() -> None:
@@ -130,6 +140,25 @@ def test_a_map_that_is_not_blurred_is_the_map_cut_out_of_the_canvas() -> None:
     assert not torch.allclose(Preprocessor(BLURRED).to_picture(logits, 61, 222), preprocess.to_picture(logits, 61, 222))
 
 
+def test_a_map_that_is_not_blurred_keeps_logs_that_no_density_can_hold() -> None:
+    logits = torch.zeros(48, 64)
+    logits[0, 0] = -500.0
+    finished = Preprocessor(PreprocessOptions(height=48, width=64)).to_picture(logits, 48, 64)
+    assert (finished[0, 0] - finished[5, 5]).item() == pytest.approx(-500)
+
+
+# At 0 and 0.1 the kernel is one element; at 0.3 and 1 it is short; at 9 it is wider than the values.
+@pytest.mark.parametrize("sigma", [0.0, 0.1, 0.3, 1.0, 2.5, 9.0])
+def test_the_blur_along_an_axis_is_that_of_scipy(sigma: float) -> None:
+    values = np.random.default_rng(0).random((11, 3))
+    before = values.copy()
+    got = blur_first_axis(values, sigma=sigma)
+    expected = scipy.ndimage.gaussian_filter1d(values, sigma, axis=0) if sigma else values
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+    got[:] = 0
+    np.testing.assert_array_equal(values, before)
+
+
 def test_a_map_is_blurred_alike_alone_and_in_a_batch() -> None:
     preprocess = Preprocessor(BLURRED)
     logits = random_map(2, 3, 48, 64)
@@ -154,10 +183,19 @@ def test_the_blur_can_be_made_in_inference_and_used_in_training() -> None:
     assert logits.grad is not None and logits.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("wrong", [{"resize": "cubic"}, {"blur_pixels": -1.0}, {"blur_pixels": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"resize": "cubic"}, *({"blur_pixels": value} for value in (-1.0, float("nan"), float("inf")))]
+)
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PreprocessOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"height": 15}, {"width": 15}, {"divisor": 0.0}, {"std": (1.0, 0.0, 1.0)}])
+def test_a_canvas_below_16_and_divisors_of_0_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises((ValueError, ConfigError)):
+        PreprocessOptions(**wrong)  # type: ignore[arg-type]
+    assert PreprocessOptions(height=16, width=16).height == 16
 
 
 @pytest.mark.parametrize("size", [(240, 320), (180, 320), (720, 1280), (301, 450), (90, 500), (50, 40)])

@@ -7,11 +7,12 @@ turns < into <=, + into -, `and` into `or`, 3 into 4, a condition into True or F
 Not changed: docstrings, annotations, decorators, `__all__`, `strict=` of zip, and the texts of errors, reports and
 columns. Each mutant meets the tests of its module that run the changed line, quickest first, until one fails.
 
-`tests/mutation_survivors.toml` holds the mutants that no test can or should see, each with its reason. They are tried
-all the same: one that is killed, or that is in the source no more, is named, so that the list stays true.
+`tests/mutation_survivors.toml` holds the mutants that no test can or should see, each with its reason. One of them that
+is killed, or that is in the source no more, is named, so that the list stays true. The command exits with 1 then, and
+if a survivor without a reason is left.
 
-Results are kept in FOLDER (.mutation), so that a second call tries only what is new: a killed mutant is tried again
-when its module changes, a survivor each time. The command exits with 1 if a survivor without a reason is left.
+Results are kept in FOLDER (.mutation): a second call tries again what survived without a reason, and what is in a
+function that has changed. Delete the folder to begin anew.
 
 How it is fast: libraries are imported once; a process is forked for each mutant; inside it the code of one function is
 exchanged. What is not inside a function is tried by importing the changed module in a fork that has no vidsal yet.
@@ -510,11 +511,8 @@ def try_module(path: str, tests: Sequence[str], folder: Path, only: str, reasons
     began = time.monotonic()
     module = Module(path)
     results = Results(folder, module)
-    todo = [
-        mutant
-        for mutant in module.mutants
-        if only in mutant.name and results.answers.get(mutant.name, SURVIVED) == SURVIVED
-    ]
+    known = {name for name, answer in results.answers.items() if answer != SURVIVED or name in reasons}
+    todo = [mutant for mutant in module.mutants if only in mutant.name and mutant.name not in known]
 
     def keep(mutant: Mutant, answer: str) -> None:
         results.keep(mutant, answer)
