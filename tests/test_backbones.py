@@ -14,9 +14,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from made import CANVAS
+from torchvision_models import import_torchvision_models
 
 from vidsal.errors import CheckpointError
-from vidsal.model._torchvision import import_torchvision_models
 from vidsal.model.backbones import DilatedResNet50, EfficientNetLite, build_backbone
 from vidsal.model.checkpoint import ModelCard, read_checkpoint, save_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig

@@ -287,7 +287,7 @@ def test_a_backbone_keeps_its_stride(backbone: torch.nn.Module, stride: int) -> 
 
 @torch.no_grad()
 def test_a_light_backbone_with_its_stride_put_back_is_torchvisions() -> None:
-    from vidsal.model._torchvision import import_torchvision_models
+    from torchvision_models import import_torchvision_models
 
     theirs = import_torchvision_models().mobilenet_v2(weights=None).eval()
     ours = LightMobileNetV2(8).eval()
@@ -302,7 +302,7 @@ def test_a_light_backbone_with_its_stride_put_back_is_torchvisions() -> None:
 
 
 def test_imagenet_weights_of_resnet_and_vgg_are_taken_over_whole() -> None:
-    from vidsal.model._torchvision import import_torchvision_models
+    from torchvision_models import import_torchvision_models
 
     models = import_torchvision_models()
     resnet = models.resnet50(weights=None).state_dict()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from made import CANVAS, TINY, make_checkpoint, make_stills
+from torchvision_models import import_torchvision_models
 
 from vidsal.config import parse_nested
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
@@ -22,7 +23,6 @@ from vidsal.data.recorded import VideoSet
 from vidsal.data.teacher import TeacherPicture, load_teacher_set, save_teacher_set
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.losses import LossOptions
-from vidsal.model._torchvision import import_torchvision_models
 from vidsal.model.checkpoint import PRESETS, SaliencyModel, read_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.preprocess import PreprocessOptions, Preprocessor

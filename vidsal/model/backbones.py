@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidsal.errors import CheckpointError
-from vidsal.model._torchvision import import_torchvision_models
 from vidsal.preprocess import PreprocessOptions
 
 __all__ = [
@@ -97,13 +96,27 @@ class LightMobileNetV2(Backbone):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        features = import_torchvision_models().mobilenet_v2(weights=None).features[:18]
-        # Block 14 keeps its undilated kernel: it sees the same grid as before, only its stride is gone.
-        features[14].conv[1][0].stride = (1, 1)
-        for index in (15, 16, 17):
-            depthwise = features[index].conv[1][0]
-            depthwise.dilation, depthwise.padding = (2, 2), (2, 2)
-        self.features = features
+        # The names of the tensors are torchvision's, so that its weights fit.
+        blocks: list[nn.Module] = [_convolution6(3, 32, 3, stride=2)]
+        inputs = 32
+        for number, (outputs, count, stride, widen) in enumerate(_MOBILE_STAGES):
+            for index in range(count):
+                # The sixth stage keeps its first kernel undilated: it sees the same grid, only the stride is gone.
+                dilated = number == 6 or (number == 5 and index > 0)
+                blocks.append(
+                    _MobileBlock(
+                        inputs,
+                        outputs,
+                        widen=widen,
+                        stride=stride if index == 0 else 1,
+                        dilation=2 if dilated else 1,
+                    )
+                )
+                inputs = outputs
+        self.features = nn.Sequential(*blocks)
+        for module in self.features.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
         self.project = nn.Sequential(
             nn.Conv2d(96 + 320, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
         )
@@ -124,6 +137,51 @@ class LightMobileNetV2(Backbone):
         """
         _load_strictly(self.features, {k.removeprefix("features."): v for k, v in state.items()}, "MobileNetV2")
         return ()
+
+
+# Channels, blocks, stride of the first and widening within: the paper's table 2, with the sixth stage's stride gone.
+_MOBILE_STAGES = (
+    (16, 1, 1, 1),
+    (24, 2, 2, 6),
+    (32, 3, 2, 6),
+    (64, 4, 2, 6),
+    (96, 3, 1, 6),
+    (160, 3, 1, 6),
+    (320, 1, 1, 6),
+)
+
+
+def _convolution6(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Convolution, batch norm, ReLU6."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(
+            inputs, outputs, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=False
+        ),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU6(inplace=True),
+    )
+
+
+class _MobileBlock(nn.Module):
+    """Inverted residual: 1x1 to `widen` times the channels, depthwise 3x3, 1x1 back; the input added where it fits."""
+
+    def __init__(self, inputs: int, outputs: int, *, widen: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        width = widen * inputs
+        self.conv = nn.Sequential(
+            *([_convolution6(inputs, width, 1)] if widen > 1 else []),
+            _convolution6(width, width, 3, stride=stride, dilation=dilation, groups=width),
+            nn.Conv2d(width, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.adds_input = stride == 1 and inputs == outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv(x)
+        return x + y if self.adds_input else y
 
 
 class EfficientNetLite(Backbone):

@@ -2,7 +2,7 @@
 
 torchvision from a package registry is built against CUDA torch. Beside a CPU torch its compiled operators do not
 load, and its Python side then fails at import with "operator torchvision::nms does not exist", because it
-registers fake kernels for operators that were never defined. vidsal uses none of those operators, only the
+registers fake kernels for operators that were never defined. The tests use none of those operators, only the
 model definitions, so it is enough to declare them. Where the compiled operators do load, nothing is declared.
 """
 
