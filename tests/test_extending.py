@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from made import make_model
 from media import make_video
 
@@ -16,6 +18,7 @@ import vidsal
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.sinks import FileSink, TableSink
+from vidsal.smooth.contract import ShotFollower, Smoother
 
 ONLY_MINE = vidsal.RunOptions(output=vidsal.OutputOptions(video=False, table=None))
 
@@ -128,3 +131,40 @@ def test_a_sink_is_a_subclass_with_two_methods_and_keeps_the_promises_of_all(
     assert not again.path.exists()
     with again.partial_path.open(newline="") as file:
         assert list(csv.reader(file)) == wanted[:8]
+
+
+# A smoothing.
+
+
+class Slowest(Smoother):
+    """The mean of all densities of the shot so far: it follows nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(time_constant_seconds=math.inf)
+        self.reset()
+
+    def reset(self) -> None:
+        self._shots, self._seen = ShotFollower(), list[torch.Tensor]()
+
+    def update(self, batch: SaliencyBatch) -> list[SaliencyBatch]:
+        means = []
+        for frame, _, begins in self._shots.follow(batch):
+            self._seen = [*([] if begins else self._seen), frame.density[0]]
+            means.append(torch.stack(self._seen).mean(0))
+        return [batch.with_density(torch.stack(means))]
+
+
+class SlowestOptions(vidsal.SmoothOptions):
+    def make(self) -> Smoother:
+        return Slowest()
+
+
+def test_a_smoothing_is_a_class_with_one_method_and_options_that_make_it(clip: Path, model: SaliencyModel) -> None:
+    maps = {}
+    for name, options in {"raw": vidsal.SmoothOptions(smoothing="none"), "mine": SlowestOptions()}.items():
+        with vidsal.open_video(clip, size=model.preprocessor.frame_size) as frames:
+            batches = vidsal.predict(frames, model, smooth=options, cuts=vidsal.CutOptions(detect_cuts=False))
+            maps[name] = SaliencyBatch.join(batches).density.double()
+    counts = torch.arange(1, 13).reshape(-1, 1, 1)
+    torch.testing.assert_close(maps["mine"], maps["raw"].cumsum(0) / counts, atol=1e-8, rtol=1e-4)
+    assert (maps["mine"] - maps["raw"]).abs().max() > 1e-6

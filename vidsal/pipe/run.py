@@ -223,7 +223,7 @@ class Job:
     def write(self, batch: SaliencyBatch) -> Progress:
         """Hand the next frames to all sinks; returns how far the run is."""
         for sink in self._sinks:
-            with self.clock(type(sink).__name__.removesuffix("Sink").lower()):
+            with self.clock(sink.stage if isinstance(sink, FileSink) else type(sink).__name__.lower()):
                 sink.write(batch)
         self.frames += len(batch)
         self.cuts += int(batch.cut.sum())
