@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from made import CANVAS, make_network
-from test_stream import RAW, joined, made_frames, parts
-from test_streams import by_stream, made_clip, three_clips
+from test_pipe import RAW, joined, made_frames, parts
+from test_pipe_many import by_stream, made_clip, three_clips
 
 from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import ModelCard, Precision, SaliencyModel

@@ -18,7 +18,7 @@ import torch
 from made import make_checkpoint, make_model
 from media import make_audio, make_video
 from test_cli import Stopper, rows_of, status_of
-from test_stream import NO_CUTS, RAW, joined, parts
+from test_pipe import NO_CUTS, RAW, joined, parts
 
 from vidsal import console
 from vidsal.errors import ConfigError, DecodeError, EncodeError
