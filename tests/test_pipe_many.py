@@ -96,8 +96,8 @@ def test_streams_side_by_side_give_the_maps_of_each_alone(model: SaliencyModel, 
     for clip, batches in zip(clips, results, strict=True):
         alone = joined(predict(clip, model, **SETTINGS[name]))
         together = joined(batches)
-        for name in ("index", "pts_seconds", "cut", "shot"):
-            assert np.array_equal(getattr(together, name), getattr(alone, name))
+        for key in ("index", "pts_seconds", "cut", "shot"):
+            assert np.array_equal(getattr(together, key), getattr(alone, key))
         torch.testing.assert_close(together.density, alone.density, atol=1e-6, rtol=1e-3)
         assert {(batch.height, batch.width) for batch in batches} == {(clip[0].height, clip[0].width)}
 

@@ -159,7 +159,7 @@ class FrameBatch(_Batch):
     _per_frame = ("index", "pts_seconds", "frames")
 
     index: npt.NDArray[np.int64]
-    """(B,) int64, ordinal as decoded from the start of the stream, from 0; strictly increasing."""
+    """(B,) int64, ordinal as decoded from the start of the source, from 0; strictly increasing."""
     pts_seconds: npt.NDArray[np.float64]
     """(B,) float64, presentation time in seconds; the first frame of the source is 0."""
     frames: npt.NDArray[np.uint8]

@@ -15,7 +15,7 @@ __all__ = ["Downloads"]
 class Downloads:
     """Batches on a device in, the same batches on the CPU out, without anybody waiting for the device in between.
 
-    What comes from CUDA is copied into page-locked memory behind the device's other work and handed out by the next
+    What comes from CUDA is copied into page-locked memory after the device's other work, and returned by the next
     `update`, when its copy has long been made. What lies on the CPU passes through untouched.
     """
 

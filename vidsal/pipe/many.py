@@ -1,7 +1,7 @@
 """Several videos in, side by side in one batch of the model; densities out (`predict_streams`), or files (`run_many`).
 
-Each video keeps its own cuts, state and smoothing, and gets the maps that it gets alone. A video that ends leaves, and
-the next one takes its place.
+Each video has a lane: its own cuts, state and smoothing, and the maps that it gets alone. When a video ends, the next
+one takes its lane.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ __all__ = ["ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_st
 
 @dataclass(frozen=True, eq=False)
 class StreamBatch:
-    """Densities of consecutive frames of one of several streams."""
+    """Densities of consecutive frames of one of several videos."""
 
     stream: int
-    """Which one: its ordinal among the streams given, from 0."""
+    """Which video: its ordinal among those given, from 0."""
     batch: SaliencyBatch
     """The densities."""
 
 
 @dataclass(frozen=True, eq=False)
 class StreamEnd:
-    """The last that is heard of a stream."""
+    """The end of one of several videos."""
 
     stream: int
-    """Which one: its ordinal among the streams given, from 0."""
+    """Which video: its ordinal among those given, from 0."""
     error: VidsalError | None = None
-    """What its reader raised, None where it came to its end."""
+    """What its reader raised; None where the video was read to its end."""
 
 
 def predict_streams(
@@ -56,7 +56,7 @@ def predict_streams(
 ) -> Iterator[StreamBatch | StreamEnd]:
     """Predict densities of several videos, up to `side_by_side` of them in one call of the model.
 
-    In each round every video that is under way gives its next batch of frames, so the slowest reader sets the pace, and
+    In each round every running video gives its next batch of frames, so the slowest reader sets the pace, and
     batches of one length waste nothing: read all of them with the same `batch_size`.
 
     Args:
@@ -64,13 +64,13 @@ def predict_streams(
             there is a place for it, and iterated in the calling thread: wrap its reader in `prefetch` to decode ahead.
         model: a loaded model, or what `load_model` takes.
         options: how; None takes the defaults.
-        side_by_side: most videos under way at once, at least 1.
+        side_by_side: most videos at once, at least 1.
         clock: adds up the seconds a stage: one for all, or a function that gives each video's own by its ordinal.
         stages: recurrence, cuts or smooth in place of those of `options`, as for `predict`.
 
     Yields:
-        The densities of every frame once, in order within each stream, as `predict` yields them; and one `StreamEnd` a
-        stream. A `VidsalError` of a stream's reader ends that stream only and is handed out there; what was held back
+        The densities of every frame once, in order within each video, as `predict` yields them; and one `StreamEnd` a
+        video. A `VidsalError` of a video's reader ends that video only and is passed on there; what was held back
         for smoothing is lost then, as it is in `predict`.
 
     Raises:
@@ -119,15 +119,15 @@ def predict_streams(
         results: list[StreamBatch] = []
         for lane, piece, own_part in zip(lanes, pieces, seen, strict=True):
             results += lane.finish(piece, own_part)
-        # Handed out once all copies from the device are queued: whoever takes them may take long.
+        # Passed on once all copies from the device are queued: the consumer may be slow.
         yield from results
 
 
 class _Lane:
-    """A stream under way."""
+    """One place for a video: what it has of its own while it runs."""
 
-    def __init__(self, stream: int, frames: Iterable[FrameBatch], predictor: VideoPredictor) -> None:
-        self._stream = stream
+    def __init__(self, number: int, frames: Iterable[FrameBatch], predictor: VideoPredictor) -> None:
+        self._number = number
         self.predictor = predictor
         self._error: VidsalError | None = None
         self._frames: Iterator[FrameBatch] = iter(())
@@ -146,14 +146,14 @@ class _Lane:
         return None if batch is None else self.predictor.prepare(batch)
 
     def finish(self, piece: Prepared, seen: Seen | None) -> list[StreamBatch]:
-        return [StreamBatch(self._stream, batch) for batch in self.predictor.finish(piece, seen)]
+        return [StreamBatch(self._number, batch) for batch in self.predictor.finish(piece, seen)]
 
     def leave(self) -> Iterator[StreamBatch | StreamEnd]:
         """What was held back, then the end."""
         if self._error is None:
             for batch in self.predictor.flush():
-                yield StreamBatch(self._stream, batch)
-        yield StreamEnd(self._stream, self._error)
+                yield StreamBatch(self._number, batch)
+        yield StreamEnd(self._number, self._error)
 
 
 @dataclass(frozen=True)
@@ -206,13 +206,13 @@ def run_many(
         sources: each as for `run`; no two may have the same results.
         options: all options, the same for all sources; None takes the defaults.
         model: a model already loaded, in place of `options.model`.
-        streams: most sources under way at once, at least 1.
+        streams: most sources at once, at least 1.
         on_progress: called after every batch, in the calling thread.
         should_stop: asked after every batch; True ends the runs as Ctrl-C does.
 
     Yields:
         An outcome a source, in the order in which they end. A `VidsalError` of one source ends that one only and is
-        handed out there. After Ctrl-C, which does not raise, those under way are closed cleanly under partial names
+        passed on there. After Ctrl-C, which does not raise, those running are closed cleanly under partial names
         and marked `interrupted`; live ones have simply ended; those not begun have no outcome.
 
     Raises:
@@ -243,7 +243,7 @@ def run_many(
             for result in results:
                 run = runs[result.stream]
                 if run.ended:
-                    continue  # its files failed: what was under way for it is dropped
+                    continue  # its files failed: what was predicted for it meanwhile is dropped
                 outcome = run.write(result.batch) if isinstance(result, StreamBatch) else run.finish(result.error)
                 if outcome is not None:
                     yield outcome

@@ -137,7 +137,7 @@ class OutputOptions:
     """What is written, and where."""
 
     output: Path | None = None
-    """Folder for the results; default: beside the input (the working folder for cameras, streams and -)."""
+    """Folder for the results; default: beside the input (the working folder for cameras, addresses and -)."""
     video: bool = True
     """Write the picture with the heatmap over it."""
     container: Literal["mp4", "mkv", "mov"] = "mp4"

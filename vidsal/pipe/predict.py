@@ -49,7 +49,7 @@ class VideoPredictor:
     """Frames of one video in, in order and in any batches; steadied densities out, each frame exactly once.
 
     Holds back frames only where options ask for it (`every` above 1, a smoother that looks ahead) and, with a model on
-    CUDA, one batch: it is handed out when the next one has been queued, so that neither side waits for the other.
+    CUDA, one batch: it is returned when the next one has been queued, so that neither side waits for the other.
 
     `update` is `prepare`, `run_model` and `finish` in one; where several videos share a model, `vidsal.pipe.many`
     calls the three by themselves.

@@ -44,7 +44,7 @@ class Exponential(Smoother):
             self._average = density
         else:
             keep, before, now = first_order_hold(seconds / self.time_constant_seconds)
-            past = self._average * keep  # a new tensor: the old one has been handed out
+            past = self._average * keep  # a new tensor: the old one has been returned
             past.add_(self._density, alpha=before)
             self._average = self._moved(past, density, share=1 - now).add_(density, alpha=now)
         return self._average

@@ -19,7 +19,7 @@ __all__ = ["Gaussian"]
 _GAUSSIAN_REACH = 3.0
 # Segments shorter than this, in standard deviations, are split evenly: the closed form would cancel.
 _SHORT_SEGMENT = 1e-5
-# Held frames are let go beyond this count, so that timestamps that stand still cannot fill the memory.
+# Held frames are released beyond this count, so that timestamps that stand still cannot fill the memory.
 _HELD_LIMIT = 512
 
 
@@ -33,7 +33,7 @@ class _Instant(NamedTuple):
 class Gaussian(Smoother):
     """The mean under a Gaussian of standard deviation T, cut off at three T and at the ends of the shot.
 
-    Its weight is brought back to 1. Frames are held until 3 T of later ones have come, `flush` lets go the rest; their
+    Its weight is brought back to 1. Frames are held until 3 T of later ones have come, `flush` releases the rest; their
     `pictures` are held with them, so the memory is that of about 3 T of video.
 
     Example:
