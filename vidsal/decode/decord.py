@@ -1,4 +1,4 @@
-"""A video file in, `FrameBatch`es out, by decord: an optional backend, `pip install 'vidsal[decord]'`."""
+"""A video file in, `FrameBatch`es out, by decord, which has wheels for Linux and Windows on x86-64 only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def open_decord(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_p
         decord: Any = importlib.import_module("decord")
     except ImportError as error:
         raise ConfigError(
-            "decoder=decord needs the decord package: pip install 'vidsal[decord]', or use the pyav decoder"
+            "decoder=decord needs the decord package (pip install decord), which has wheels for Linux and Windows on "
+            "x86-64 only; elsewhere use the pyav decoder"
         ) from error
     facts = probe(path)
     info = facts.info
