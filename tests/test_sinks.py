@@ -345,6 +345,17 @@ def test_times_that_do_not_grow_are_moved_minimally_and_counted(tmp_path: Path) 
     assert "2 frames" in sink.messages[0]
 
 
+@pytest.mark.parametrize(("rate", "lasts"), [(Fraction(25), 40), (Fraction(10), 100), (None, 1)])
+def test_the_last_picture_lasts_as_long_as_the_rate_says(tmp_path: Path, rate: Fraction | None, lasts: int) -> None:
+    """In thousandths of a second; without a rate it is there for one unit of its clock, the least that can be."""
+    sink = VideoSink(tmp_path / "out.mp4", made_info(rate=rate), video=QUICK)
+    with sink:
+        sink.write(made_batch([0.0, 0.04, 0.3], pts=[0, 40, 300]))
+    with av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        assert stream.duration * stream.time_base == Fraction(300 + lasts, 1000)
+
+
 def test_pictures_without_times_of_their_own_get_the_batch_times(tmp_path: Path) -> None:
     moments = [0.0, 0.1, 0.15, 0.4]
     sink = VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK)

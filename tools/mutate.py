@@ -71,9 +71,18 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/shots.py": ("test_shots.py",),
     "vidsal/tracks.py": ("test_tracks.py",),
     "vidsal/preprocess.py": ("test_preprocess.py",),
-    "vidsal/smooth.py": ("test_smooth.py", "test_tracks.py"),
-    "vidsal/stream.py": ("test_stream.py", "test_streams.py", "test_smooth.py", "test_robustness.py", "test_config.py"),
-    "vidsal/streams.py": ("test_streams.py",),
+    "vidsal/smooth/contract.py": ("test_smooth.py",),
+    "vidsal/smooth/exponential.py": ("test_smooth.py",),
+    "vidsal/smooth/gaussian.py": ("test_smooth.py",),
+    "vidsal/smooth/motion.py": ("test_smooth.py",),
+    "vidsal/smooth/options.py": ("test_smooth.py",),
+    "vidsal/pipe/between.py": ("test_stream.py",),
+    "vidsal/pipe/downloads.py": ("test_stream.py", "test_streams.py", "test_robustness.py"),
+    "vidsal/pipe/many.py": ("test_streams.py",),
+    "vidsal/pipe/options.py": ("test_stream.py", "test_config.py"),
+    "vidsal/pipe/outputs.py": ("test_stream.py", "test_streams.py"),
+    "vidsal/pipe/predict.py": ("test_stream.py", "test_streams.py"),
+    "vidsal/pipe/run.py": ("test_stream.py", "test_streams.py", "test_robustness.py"),
     "vidsal/sinks/contract.py": ("test_sinks.py",),
     "vidsal/sinks/device.py": ("test_sinks.py",),
     "vidsal/sinks/image.py": ("test_sinks.py",),
@@ -106,6 +115,8 @@ class Mutant:
     apply: Callable[[], Callable[[], None]]
     """Changes the tree in place; gives back what undoes it."""
 
+
+_Statement = ast.stmt | ast.match_case
 
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -198,14 +209,17 @@ def mutants_of(tree: ast.Module) -> list[Mutant]:
     counts: Counter[str] = Counter()
 
     def visit(
-        node: ast.AST, statement: ast.stmt | None, path: tuple[str, ...], function: tuple[str, int] | None
+        node: ast.AST,
+        statement: _Statement | None,
+        path: tuple[str, ...],
+        function: tuple[str, int] | None,
     ) -> None:
         for field, value in ast.iter_fields(node):
             children = value if isinstance(value, list) else [value]
             for place, child in enumerate(children):
                 if not isinstance(child, ast.AST) or _is_left_alone(child, node, field):
                     continue
-                around = child if isinstance(child, ast.stmt) else statement
+                around = child if isinstance(child, ast.stmt | ast.match_case) else statement
                 if hasattr(child, "lineno"):
                     index = place if isinstance(value, list) else None
                     for after in _variants(child, node):
@@ -224,7 +238,7 @@ def mutants_of(tree: ast.Module) -> list[Mutant]:
                     visit(child, around, path, function)
 
     def add(
-        parent: ast.AST, field: str, index: int | None, before: ast.AST, after: ast.AST, statement: ast.stmt | None,
+        parent: ast.AST, field: str, index: int | None, before: ast.AST, after: ast.AST, statement: _Statement | None,
         path: tuple[str, ...], function: tuple[str, int] | None,
     ) -> None:  # fmt: skip
         ast.copy_location(after, before)
@@ -261,14 +275,20 @@ def _digest(node: ast.AST) -> str:
     return hashlib.sha256(ast.dump(node).encode()).hexdigest()[:16]
 
 
-def _lines(statement: ast.stmt) -> range:
+def _lines(statement: _Statement) -> range:
     body = getattr(statement, "body", None)
+    if isinstance(statement, ast.match_case):
+        return range(statement.pattern.lineno, statement.body[0].lineno)
     first = min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", []))])
     return range(first, max(first + 1, body[0].lineno) if body else (statement.end_lineno or first) + 1)
 
 
 def _head(node: ast.AST) -> str:
     """The source of a node on one line, of a compound statement its head."""
+    if isinstance(node, ast.match_case):
+        return f"case {ast.unparse(node.pattern)}:"
+    if isinstance(node, ast.Match):
+        return f"match {ast.unparse(node.subject)}:"
     if hasattr(node, "body") and isinstance(node, ast.stmt):
         node = copy.copy(node)
         for field in ("body", "orelse", "finalbody", "handlers", "decorator_list"):
