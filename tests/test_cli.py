@@ -19,8 +19,10 @@ import torch
 from made import make_checkpoint, make_stills
 from media import make_audio, make_video
 
-from vidsal import cli, console
-from vidsal.cli import main
+from vidsal import console
+from vidsal.cli import main, run
+from vidsal.cli.output import in_flags
+from vidsal.cli.process import share_cores
 from vidsal.config import read_file, resolve
 from vidsal.model.checkpoint import PRESETS, read_checkpoint
 from vidsal.pipe import run as pipe_run
@@ -173,10 +175,10 @@ def test_a_file_cut_short_is_done_with_a_warning_and_refused_when_strict(
 
 def test_digits_are_a_camera_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli._source("0") == 0 and cli._source("12") == 12
+    assert run._source("0") == 0 and run._source("12") == 12
     (tmp_path / "7").touch()
-    assert cli._source("7") == "7"
-    assert cli._source("-") == "-" and cli._source("0.mp4") == "0.mp4" and cli._source("²") == "²"
+    assert run._source("7") == "7"
+    assert run._source("-") == "-" and run._source("0.mp4") == "0.mp4" and run._source("²") == "²"
 
 
 # Options.
@@ -292,11 +294,11 @@ def test_a_files_fault_is_one_line_and_status_1(
     ],
 )
 def test_what_is_no_option_is_not_turned_into_a_flag(text: str) -> None:
-    assert cli._in_flags(text) == text
+    assert in_flags(text) == text
 
 
 def test_options_in_a_message_are_named_as_flags() -> None:
-    told = cli._in_flags("decoder=decord needs a file (end_seconds 3, None); use smoothing=none, detect_cuts=False.")
+    told = in_flags("decoder=decord needs a file (end_seconds 3, None); use smoothing=none, detect_cuts=False.")
     assert told == "--decoder decord needs a file (--end 3, none); use --smoothing none, --no-detect-cuts."
 
 
@@ -501,13 +503,13 @@ def test_one_core_is_left_to_decoding_unless_the_user_chose(monkeypatch: pytest.
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5}, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    cli._share_cores()
+    share_cores()
     assert chosen == []
     monkeypatch.delenv("OMP_NUM_THREADS")
-    cli._share_cores()
+    share_cores()
     assert chosen == [3]
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    cli._share_cores()
+    share_cores()
     assert chosen == [3, 1]
 
 

@@ -1,0 +1,51 @@
+"""`vidsal bench`: a model in, how fast it is here out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vidsal import config as configuration
+from vidsal.cli.chosen import check_model
+from vidsal.cli.output import in_flags, print_out
+from vidsal.cli.parser import Parser, hyphenated
+from vidsal.cli.process import share_cores
+from vidsal.errors import ConfigError, EncodeError
+
+__all__ = ["bench_command"]
+
+
+def bench_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal bench` in, a table on stdout and a JSON report out."""
+    from vidsal.bench import BenchOptions, bench, format_bench
+
+    parser = Parser(prog="vidsal bench", description=_BENCH_DESCRIPTION)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file, as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
+    configuration.add_flags(parser, BenchOptions, aliases={"model": "-m"})
+    given = vars(parser.parse_args(hyphenated(arguments)))
+    target, quiet = given.pop("json"), given.pop("quiet")
+    from vidsal.console import say
+
+    share_cores()
+    try:
+        options = configuration.resolve(BenchOptions, given)
+        check_model(options.model.model)
+        if target is not None and not target.absolute().parent.is_dir():
+            raise ConfigError(f"--json {target}: there is no folder {target.absolute().parent}; make it first")
+        report = bench(options, on_note=None if quiet else lambda text: say(f"vidsal: {text}"))
+    except ConfigError as error:
+        raise configuration.UsageError(in_flags(str(error), BenchOptions)) from error
+    print_out(format_bench(report))
+    if target is not None:
+        try:
+            target.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise EncodeError(f"cannot write {target}: {error.strerror}; choose another path") from error
+    return 0
+
+
+_BENCH_DESCRIPTION = """\
+Measure a model on this machine: every stage alone, the share of the measured matrix
+peak, memory, and `vidsal run` end to end. Needs no input and, for its speed, no weights.
+"""

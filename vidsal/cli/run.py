@@ -1,0 +1,260 @@
+"""`vidsal run`: videos in, overlaid videos and tables out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidsal import config as configuration
+from vidsal.cli.chosen import check_model
+from vidsal.cli.output import describe, in_flags, is_out_of_memory, print_error, print_out, show_traceback
+from vidsal.cli.parser import ALIASES, Parser, count, hyphenated
+from vidsal.cli.process import Stop, share_cores
+from vidsal.errors import ConfigError, VidsalError
+
+if TYPE_CHECKING:
+    from vidsal.model.checkpoint import SaliencyModel
+    from vidsal.pipe.many import RunOutcome
+    from vidsal.pipe.options import RunOptions
+    from vidsal.pipe.run import Progress, RunReport
+
+__all__ = ["run_command"]
+
+
+def run_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal run` in, results on disk and on stdout out."""
+    from vidsal.pipe.options import RunOptions
+
+    parser = Parser(prog="vidsal run", usage="vidsal run [options] INPUT [INPUT ...]", description=_RUN_DESCRIPTION)
+    _add_run_arguments(parser)
+    configuration.add_flags(parser, RunOptions, aliases=ALIASES)
+    given = vars(parser.parse_intermixed_args(hyphenated(arguments)))
+    common = {name: given.pop(name) for name in ("inputs", "config", "print_config", "quiet", "json", "streams")}
+    file = configuration.read_file(common["config"], RunOptions) if common["config"] else {}
+    from_file = configuration.resolve(RunOptions, file)
+    try:
+        options = configuration.resolve(RunOptions, file, given) if given else from_file
+    except ConfigError as error:
+        raise configuration.UsageError(in_flags(str(error))) from error
+    if common["print_config"]:
+        print_out(configuration.to_yaml(options), end="")
+        return 0
+    if not common["inputs"]:
+        parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
+    inputs = _without_results(common["inputs"], quiet=common["quiet"])
+    _check_targets(inputs, options)
+    share_cores()
+    with Stop(quiet=common["quiet"]) as stop:
+        chosen = options.model
+        check_model(chosen.model)
+        try:
+            model = chosen.load()
+        except ConfigError as error:
+            raise configuration.UsageError(in_flags(str(error))) from error
+        runs = _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"])
+        return runs.work(inputs, streams=common["streams"])
+
+
+_RUN_DESCRIPTION = """\
+Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound) and
+NAME.vidsal.csv (a row of numbers a frame) beside each input. The paths written go
+to stdout, all else to stderr.
+"""
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="video file, image, folder of images, camera index, address (rtsp://, http://), or - for standard input",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with options by name; flags win over it")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and stop")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notices on stderr; errors stay")
+    parser.add_argument("--json", action="store_true", help="one JSON report a line on stdout instead of the paths")
+    parser.add_argument(
+        "--streams",
+        type=count,
+        default=1,
+        metavar="N",
+        help="inputs at once, side by side through the model; results are listed as they get done (default: 1)",
+    )
+
+
+@dataclass
+class _Runs:
+    """Several inputs, one after another or side by side, through one model."""
+
+    options: RunOptions
+    model: SaliencyModel
+    stop: Stop
+    quiet: bool
+    as_json: bool
+    failed: list[str] = field(default_factory=list)
+    status: int = 0
+    last: Progress | None = None
+
+    def work(self, inputs: Sequence[str], *, streams: int = 1) -> int:
+        from vidsal.console import say
+
+        not_begun = self._side_by_side(inputs, streams) if min(streams, len(inputs)) > 1 else self._in_turn(inputs)
+        if len(inputs) > 1 and self.failed and not self.quiet:
+            say(f"vidsal: {len(self.failed)} of {len(inputs)} inputs failed: {', '.join(self.failed)}")
+        if not_begun:
+            self.stop.note_interrupt()
+            if not self.quiet:
+                say(f"vidsal: not begun: {', '.join(not_begun)}")
+        if self.stop.status:
+            return self.stop.status
+        return self.status
+
+    def _in_turn(self, inputs: Sequence[str]) -> Sequence[str]:
+        """All inputs, until stopped; returns those not begun."""
+        for place, text in enumerate(inputs):
+            if self.stop():
+                return inputs[place:]
+            self._one(text)
+        return ()
+
+    def _side_by_side(self, inputs: Sequence[str], streams: int) -> Sequence[str]:
+        """All inputs, `streams` at once; returns those not begun when it was stopped."""
+        from vidsal.console import ManyClock, make_display
+        from vidsal.pipe.many import run_many
+
+        left = dict(enumerate(inputs))
+        label = f"{len(inputs)} inputs"
+        try:
+            with make_display(label, unit="frames", quiet=self.quiet) as display:
+                clock = ManyClock(display)
+                outcomes = run_many(
+                    [_source(text) for text in inputs],
+                    options=self.options,
+                    model=self.model,
+                    streams=streams,
+                    on_progress=clock,
+                    should_stop=self.stop,
+                )
+                with contextlib.closing(outcomes):
+                    for outcome in outcomes:
+                        text, self.last = left.pop(outcome.number), outcome.progress
+                        with clock.hidden():
+                            self._tell(text, outcome)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # The model's memory is that of all: none of them can go on.
+            for text in left.values():
+                self._fail(text, error)
+            return ()
+        return list(left.values())
+
+    def _tell(self, text: str, outcome: RunOutcome) -> None:
+        if outcome.report is not None:
+            self._show(text, outcome.report)
+        elif outcome.error is not None:
+            self._fail(text, outcome.error)
+
+    def _one(self, text: str) -> None:
+        """One input; its errors are told and counted, the next input is tried all the same."""
+        from vidsal.console import make_display
+        from vidsal.pipe.run import run
+
+        self.last = None
+        try:
+            with make_display(_label(text), unit="frames", quiet=self.quiet) as display:
+
+                def show(progress: Progress) -> None:
+                    self.last = progress
+                    display.update(done=progress.frames, total=progress.total, seconds=progress.seconds)
+
+                report = run(
+                    _source(text), options=self.options, model=self.model, on_progress=show, should_stop=self.stop
+                )
+        except (VidsalError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, VidsalError) and not is_out_of_memory(error):
+                raise
+            self._fail(text, error)
+        else:
+            self._show(text, report)
+
+    def _fail(self, text: str, error: Exception) -> None:
+        """Tell and count an error of one input."""
+        show_traceback(error)
+        print_error(describe(error))
+        self.failed.append(text)
+        # Some options are only understood once the source is open.
+        self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
+        if self.as_json:
+            print_out(json.dumps({"source": text, "error": describe(error)}))
+
+    def _show(self, text: str, report: RunReport) -> None:
+        from vidsal.console import format_report, say
+
+        if not self.quiet:
+            for message in report.messages:
+                say(f"vidsal: warning: {_label(text)}: {message}")
+            if not report.interrupted:
+                say(format_report(report, label=_label(text)))
+        if report.interrupted:
+            self.stop.note_interrupt()
+            _print_stopped(report, self.last)
+        if self.as_json:
+            print_out(json.dumps(report.as_dict()))
+        elif not report.interrupted:
+            for path in report.files:
+                print_out(str(path))
+
+
+def _print_stopped(report: RunReport, last: Progress | None) -> None:
+    """How far an interrupted run got, and where its results are."""
+    of = f" of {last.total}" if last is not None and last.total is not None else ""
+    at = f" ({last.pts_seconds:.2f} s into the video)" if last is not None else ""
+    kept = f"partial results: {', '.join(map(str, report.files))}" if report.files else "nothing was kept"
+    print(
+        f"vidsal: stopped at frame {report.frames}{of}{at}; {kept}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _without_results(inputs: Sequence[str], *, quiet: bool) -> list[str]:
+    """`vidsal run *.mp4` a second time means the same inputs; results named alone are meant as they are."""
+    results = [text for text in inputs if ".vidsal." in Path(text).name and Path(text).is_file()]
+    if not results or len(results) == len(inputs):
+        return list(inputs)
+    if not quiet:
+        print(f"vidsal: left out, results of an earlier run: {', '.join(results)}", file=sys.stderr, flush=True)
+    return [text for text in inputs if text not in results]
+
+
+def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
+    """No two inputs may write the same file: with --overwrite, the first one's results would be lost in silence."""
+    wanted = options.output
+    seen: dict[tuple[Path, str], str] = {}
+    for text in inputs:
+        path = Path(text)
+        target = (wanted.output or path.absolute().parent, path.name if path.is_dir() else path.stem)
+        if target in seen:
+            raise configuration.UsageError(
+                f"{seen[target]} and {text} would both write {target[1]}.vidsal.*: give each its own --output"
+            )
+        seen[target] = text
+    for name in (wanted.table, wanted.maps):
+        if name is not None and Path(name).suffix and len(inputs) > 1:
+            raise configuration.UsageError(f"{len(inputs)} inputs cannot share {name}: give a format, not a path")
+
+
+def _source(text: str) -> str | int:
+    """Digits are a camera's index, unless there is a file of that name."""
+    return int(text) if text.isdecimal() and not Path(text).exists() else text
+
+
+def _label(text: str) -> str:
+    return Path(text).name or text
