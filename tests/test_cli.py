@@ -21,7 +21,7 @@ from media import make_audio, make_video
 
 from vidsal import console
 from vidsal.cli import main, run
-from vidsal.cli.output import in_flags
+from vidsal.cli.completion import COMMANDS
 from vidsal.cli.process import share_cores
 from vidsal.config import read_file, resolve
 from vidsal.model.checkpoint import PRESETS, read_checkpoint
@@ -208,10 +208,68 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
     assert not options.cuts.detect_cuts and options.output == RunOptions().output
 
 
+CONFIGURABLE = {
+    "run": ["--opacity=0.5", "--start=1:30"],
+    "train": ["--output=x", "--schedule.passes=3", "--videos=[{layout: dhf1k, root: y}]"],
+    "bench": ["--clip-seconds=0:05", "--threads=1"],
+    "export": ["--state=reset", "--no-check"],
+    "data density": ["--sigma=20px"],
+    "data submission": ["--model=sam-vgg"],
+    "eval": ["--protocol=dhf1k", "--limit_frames", "5", "--smoothing=none"],
+}
+
+
+@pytest.mark.parametrize("command", CONFIGURABLE)
+def test_every_command_with_options_prints_them_as_a_file_that_it_reads(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "unnamed.yaml"
+    assert status_of(*command.split(), *CONFIGURABLE[command], "--print-config") == 0
+    printed = capsys.readouterr().out
+    file.write_text(printed)
+    assert status_of(*command.split(), "--config", file, "--print_config") == 0
+    assert capsys.readouterr().out == printed
+    file.write_text("suger: 1")
+    assert status_of(*command.split(), "--config", file, "--print-config") == 1
+    assert "unknown key 'suger'; known are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("1:30", 90.0), ("01:30", 90.0), ("00:01:30.5", 90.5), ("90:00", 5400.0)]
+)
+def test_times_may_be_written_as_a_clock_shows_them(
+    text: str, seconds: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "options.yaml"
+    # YAML itself takes some of these for numbers to the base of 60.
+    file.write_text(f"decode: {{end_seconds: {text}}}\n")
+    for given in (["--end", text], ["--end-seconds", text], ["--config", file]):
+        assert status_of("run", *given, "--print-config") == 0
+        assert f"end_seconds: {seconds}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["1:75", "01:75", "1:60:00", "soon", "-1:30"])
+def test_a_time_that_no_clock_shows_is_refused_and_what_is_allowed_said(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    allowed = f"must be a number of seconds or a time such as 90, 1:30 or 00:01:30.5, got '{text}'"
+    assert status_of("run", "x.mp4", f"--end={text}") == 2
+    assert f"error: --end {allowed}" in capsys.readouterr().err
+    file = tmp_path / "options.yaml"
+    file.write_text(f"end_seconds: '{text}'\n")
+    assert status_of("run", "x.mp4", "--config", file) == 1
+    assert f"options.yaml: end_seconds {allowed}" in capsys.readouterr().err
+
+
+def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of() == 2
+    out, err = capsys.readouterr()
+    assert out == "" and all(f"  {name} " in err for name in COMMANDS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "COMMAND"),
         (["runn"], "no command 'runn'; did you mean run?"),
         (["mdoels"], "did you mean models?"),
         (["walk"], "choose from run, train, models, weights"),
@@ -221,8 +279,8 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         (["run", "x.mp4", "--opactiy", "1"], "unknown option --opactiy; did you mean --opacity?"),
         (["run", "x.mp4", "--opacity=2"], "error: --opacity must be from 0 to 1, got 2.0"),
         (["run", "x.mp4", "--opac=1"], "unknown option --opac"),
-        (["run", "x.mp4", "--state", "keep"], "--state: must be one of carry, reset; got 'keep'"),
-        (["run", "x.mp4", "--steps", "many"], "--steps: must be a whole number, got 'many'"),
+        (["run", "x.mp4", "--state", "keep"], "--state must be one of carry, reset; got 'keep'"),
+        (["run", "x.mp4", "--steps", "many"], "--steps must be a whole number, got 'many'"),
         (["run", "x.mp4", "--start", "5", "--end", "3"], "error: --end must be greater than --start (5.0), got 3.0"),
         (["run", "x.mp4", "--batch-size", "0"], "error: --batch-size must be at least 1"),
         (["run", "x.mp4", "--cut-threshold", "2"], "--no-detect-cuts"),
@@ -231,7 +289,7 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         (["run", "x.mp4", "y.mp4", "--table", "both.csv"], "2 inputs cannot share both.csv"),
         (["train", "--seed=x"], "seed"),
         (["train"], "no configuration given: vidsal train CONFIG"),
-        (["train", "--output=x", "--seed=-1"], "error: seed must be at least 0, got -1"),
+        (["train", "--output=x", "--seed=-1"], "error: --seed must be at least 0, got -1"),
         (["models", "--all"], "unknown option --all"),
         (
             ["models", "nope"],
@@ -239,6 +297,19 @@ def test_printed_options_read_back_as_the_same(tmp_path: Path, capsys: pytest.Ca
         ),
         (["run", "x.mp4", "--model", "sam-light"], "did you mean sam-lite?"),
         (["run", "x.mp4", "--device", "gpu"], "unknown device 'gpu'"),
+        (
+            ["run", "x.mp4", "--decoder=opencv", "--hwaccel=cuda"],
+            "--hwaccel cuda needs the pyav decoder, got --decoder ",
+        ),
+        (["run", "x.mp4", "--threads", "-1"], "error: --threads must be at least 0, got -1"),
+        (["train", "--output=x", "--passes=0"], "error: --passes must be at least 1, got 0"),
+        (["train", "--output=x", "--videos=[{{layout: x, root: y}}]"], "--videos[0]: layout must be one of dhf1k, "),
+        (["train", "x.yaml", "--config", "y.yaml"], "two config files, y.yaml and x.yaml: give one"),
+        (["train", "--passes=1"], "error: --output is missing"),
+        (["eval", "dhf1k"], "the following arguments are required: ROOT"),
+        (["data", "density", "dhf1k", "x", "--out=y"], "error: --sigma is missing"),
+        (["bench", "--state=keep"], "error: --state must be one of carry, reset; got 'keep'"),
+        (["export", "sam-lite", "-o", "x.onnx", "--opset=3"], "error: --opset must be from 18 to 23, got 3"),
         (["run", "{clip}", "--model", "{model}", "--table", "foo.txt"], "error: --table must be "),
         (["run", "{clip}", "--model", "{model}", "--maps", "png"], "error: --maps must be "),
         (["run", "{clip}", "--model", "{model}", "--no-video", "--table", "none"], "nothing to write"),
@@ -257,7 +328,7 @@ def test_bad_usage_is_one_line_and_status_2(
     ("arguments", "says"),
     [
         (["run", "x.mp4", "--config", "{folder}/unknown.yaml"], "unknown key 'opactiy'; known are "),
-        (["run", "x.mp4", "--config", "{folder}/bad.yaml"], "opacity must be from 0 to 1"),
+        (["run", "x.mp4", "--config", "{folder}/bad.yaml"], "bad.yaml: opacity must be from 0 to 1"),
         (["run", "x.mp4", "--config", "{folder}/none.yaml"], "cannot read the config file"),
         (["run", "x.mp4", "--model", "sam-vgg"], "sam-vgg has no weights here: "),
         (["run", "x.mp4", "--model", "{folder}/none.safetensors"], "none.safetensors"),
@@ -282,24 +353,6 @@ def test_a_files_fault_is_one_line_and_status_1(
     assert out == "" and says.format(folder=tmp_path) in err
     assert len(err.splitlines()) == 1 and err.startswith("vidsal: error: ")
     assert set(tmp_path.iterdir()) == before
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "/videos/batch_size/end_seconds.mp4: damaged",
-        "no file or folder 'batch_size'; it is None.mp4",
-        "rtsp://camera/stream?threads=4&decoder=x does not answer",
-        "the model is not a table; state and steps stay words",
-    ],
-)
-def test_what_is_no_option_is_not_turned_into_a_flag(text: str) -> None:
-    assert in_flags(text) == text
-
-
-def test_options_in_a_message_are_named_as_flags() -> None:
-    told = in_flags("decoder=decord needs a file (end_seconds 3, None); use smoothing=none, detect_cuts=False.")
-    assert told == "--decoder decord needs a file (--end 3, none); use --smoothing none, --no-detect-cuts."
 
 
 def test_a_debug_variable_adds_the_traceback(
@@ -463,16 +516,39 @@ def test_a_full_disk_behind_stdout_is_told_in_one_line(command: str, clip: Path,
 # Starting quickly.
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "models --help", "walk"])
-def test_help_and_mistakes_do_not_wait_for_torch(command: str) -> None:
+HELPS = [
+    *(f"{name} --help" for name, command in COMMANDS.items() if not command.actions),
+    *(f"{name} {action} --help" for name, command in COMMANDS.items() for action in ["", *command.actions]),
+]
+
+
+def imported_by(*words: str) -> set[str]:
+    """What a command imports, in a process of its own."""
     code = (
         "import sys\n"
         "from vidsal.cli import main\n"
-        f"try: main({command.split()!r})\n"
+        f"try: main({list(words)!r})\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'cv2', 'av', 'rich', 'numpy'} & sys.modules.keys()))"
+        "print(*sys.modules)"
     )
-    assert in_a_process(code).stdout.splitlines()[-1] == "[]"
+    return set(in_a_process(code).stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("command", ["", "--help", "--version", "walk", "run --print-config", "run --steps x", *HELPS])
+def test_help_and_mistakes_import_nothing_heavy(command: str) -> None:
+    # torch alone takes more than a second; the options of all commands are declared beside it, not in it.
+    assert not imported_by(*command.split()) & {"torch", "cv2", "av", "rich", "numpy", "scipy"}
+
+
+def test_a_run_imports_the_stages_that_it_goes_through_and_no_other(model: str, clip: Path) -> None:
+    loaded = imported_by("run", str(clip), "--model", model, "--quiet")
+    stages = {name.split(".")[1] for name in loaded if name.startswith("vidsal.")}
+    assert stages == {
+        *("cli", "config", "console", "decode", "errors", "files", "frames", "lazy", "model", "options", "pipe"),
+        *("prefetch", "preprocess", "provenance", "render", "shots", "sinks", "smooth", "stages", "tracks"),
+    }
+    # Of what is installed, neither what trains and scores, nor what only an option asks for.
+    assert not loaded & {"torchvision", "scipy", "pyarrow", "decord", "h5py", "onnx", "matplotlib", "shtab", "kornia"}
 
 
 def test_the_package_is_imported_without_torch_and_still_has_all_its_names() -> None:
@@ -483,6 +559,13 @@ def test_the_package_is_imported_without_torch_and_still_has_all_its_names() -> 
         "print(vidsal.__all__ == sorted(vidsal.__all__), set(vidsal.__all__) <= set(dir(vidsal)))"
     )
     assert in_a_process(code).stdout.split() == ["False", "1000", "True", "True", "True", "True"]
+
+
+def test_the_package_shows_its_public_names_and_no_other() -> None:
+    import vidsal
+
+    assert sorted(dir(vidsal)) == sorted(vidsal.__all__)
+    assert not [name for name in dir(vidsal.decode) if name not in vidsal.decode.__all__]
 
 
 def test_a_spin_count_of_the_users_own_is_left_alone() -> None:

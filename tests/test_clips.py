@@ -17,7 +17,7 @@ import pytest
 import torch
 from made import make_stills
 
-from vidsal.config import parse_nested
+from vidsal.config import read_file, resolve
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
 from vidsal.data.fixations import Still, load_stills
 from vidsal.data.motion import CameraOptions, CameraPath, apply_affine, draw_path, film, index_affine, invert, wander
@@ -689,13 +689,11 @@ def test_a_training_file_can_name_every_option(tmp_path: Path) -> None:
     (tmp_path / "train.yaml").write_text(
         "datasets: [a]\noutput: b\naugment:\n  cut_probability: 0.1\n  camera: {probability: 0.5, pan: 0.01}\n"
     )
-    made, _ = parse_nested(
-        TrainConfig, [str(tmp_path / "train.yaml"), "--augment.objects.most", "3"], prog="vidsal train"
-    )
+    made = resolve(TrainConfig, read_file(tmp_path / "train.yaml", TrainConfig), {"most": "3"})
     wanted = AugmentOptions(
         cut_probability=0.1, camera=CameraOptions(probability=0.5, pan=0.01), objects=ObjectOptions(most=3)
     )
     assert made.augment == wanted
     (tmp_path / "train.yaml").write_text("datasets: [a]\noutput: b\naugment: {camera: {dolly: 1}}\n")
     with pytest.raises(ConfigError, match=r"unknown key 'augment.camera.dolly'"):
-        parse_nested(TrainConfig, [str(tmp_path / "train.yaml")], prog="vidsal train")
+        read_file(tmp_path / "train.yaml", TrainConfig)

@@ -6,14 +6,17 @@ import argparse
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidsal.config import Option, UsageError, add_flags, options_of, parse_nested, read_file, resolve, to_yaml
-from vidsal.errors import ConfigError
+from vidsal import config as configuration
+from vidsal.cli.parser import Parser
+from vidsal.config import Option, UsageError, add_flags, options_of, read_file, resolve, shortened, to_yaml
+from vidsal.errors import ConfigError, Setting
+from vidsal.options import Checked, Range, Seconds
 from vidsal.pipe.options import RunOptions
 from vidsal.train import TrainConfig
 
@@ -21,22 +24,18 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
-class Kettle:
+class Kettle(Checked):
     kettle: str = "steel"
     """What it is made of; None of `glass`, 100 %."""
-    litres: float = 1.5
+    litres: Annotated[float, Range(above=0)] = 1.5
     """How much it holds
     when full."""
     lid: bool = True
     """Closed."""
 
-    def __post_init__(self) -> None:
-        if self.litres <= 0:
-            raise ConfigError("litres must be above 0")
-
 
 @dataclass(frozen=True)
-class Tea:
+class Tea(Checked):
     sort: Literal["green", "black"] = "green"
     """Which."""
     spoons: int | None = None
@@ -70,19 +69,38 @@ class Menu:
 
 
 @dataclass(frozen=True)
+class Guest(Checked):
+    name: str
+    """Who."""
+    arrival: Annotated[Seconds, Range(at_least=0)] = 0.0
+    """When."""
+
+
+@dataclass(frozen=True)
 class Twins:
     one: Tea = field(default_factory=Tea)
+    """The first."""
     two: Tea = field(default_factory=Tea)
+    """The second."""
+    guests: tuple[Guest, ...] = ()
+    """Who comes."""
 
 
 def by_name(name: str) -> Option:
-    return next(option for option in options_of(Breakfast) if option.name == name)
+    return next(option for option in options_of(Breakfast) if option.key == name)
 
 
 def from_flags(*arguments: str) -> dict[str, Any]:
     parser = argparse.ArgumentParser(exit_on_error=False)
-    add_flags(parser, Breakfast, aliases={"litres": "-l"})
-    return vars(parser.parse_args(arguments))
+    add_flags(parser, Breakfast)
+    return vars(parser.parse_args(shortened(Breakfast, arguments)))
+
+
+def read(kind: type, *arguments: str) -> Any:
+    """The options of a command line, as a command reads them."""
+    parser = Parser(prog="eat", options=kind)
+    parser.add_argument("CONFIG", nargs="?", type=Path)
+    return parser.read(arguments, kind)[1]
 
 
 def from_file(folder: Path, text: str) -> dict[str, Any]:
@@ -102,7 +120,7 @@ def test_a_file_wins_over_a_default_and_a_flag_over_a_file(tmp_path: Path) -> No
 
 def test_flags_that_were_not_given_say_nothing() -> None:
     assert from_flags() == {}
-    assert from_flags("-l", "3", "--no-lid") == {"litres": 3.0, "lid": False}
+    assert from_flags("--litres", "3", "--no-lid") == {"litres": "3", "lid": False}
 
 
 def test_options_may_stand_under_their_stage_or_at_the_top(tmp_path: Path) -> None:
@@ -173,6 +191,7 @@ def test_a_value_takes_the_type_of_its_field(name: str, value: Any, becomes: Any
         ("lid", "yes please", "lid must be true or false, got 'yes please'"),
         ("lid", 1, "lid must be true or false, got 1"),
         ("kettle", 5, "kettle must be text, got 5"),
+        ("litres", [1], "litres must be a number, got [1]"),
         ("sort", "red", "sort must be one of green, black; got 'red'"),
         ("sort", False, "sort must be one of green, black; got False"),
     ],
@@ -193,9 +212,31 @@ def test_an_unknown_name_is_refused_and_the_known_ones_listed() -> None:
         resolve(Breakfast, {"suger": 3})
 
 
-def test_two_stages_cannot_share_an_option() -> None:
-    with pytest.raises(TypeError, match="milk, sort, spoons, tin"):
-        options_of(Twins)
+def test_options_of_one_name_are_told_apart_by_their_stages(tmp_path: Path) -> None:
+    assert [option.key for option in options_of(Twins)][:2] == ["one.sort", "one.spoons"]
+    file = tmp_path / "twins.yaml"
+    file.write_text("one: {sort: black}\ntwo.spoons: 3\n")
+    made = resolve(Twins, read_file(file, Twins), {"two.sort": "black"})
+    assert made == Twins(Tea(sort="black"), Tea(sort="black", spoons=3))
+    with pytest.raises(ConfigError, match="unknown option 'sort'"):
+        resolve(Twins, {"sort": "black"})
+    with pytest.raises(ConfigError, match=r"^two\.spoons must be a whole number"):
+        resolve(Twins, {"two.spoons": "many"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "become"),
+    [
+        (["--litres=2", "a_b", "--tea.tin", "c_d"], ["--litres=2", "a_b", "--tin", "c_d"]),
+        (["--kettle.lid", "false", "x"], ["--no-lid", "x"]),
+        (["--lid=true", "--no-kettle.lid", "true.mp4"], ["--lid", "--no-lid", "true.mp4"]),
+        (["--kettle.made_of=x", "--", "--tea.tin"], ["--kettle.made-of=x", "--", "--tea.tin"]),
+    ],
+)
+def test_flags_may_be_written_with_underscores_with_their_stage_and_with_a_truth_value(
+    arguments: list[str], become: list[str]
+) -> None:
+    assert shortened(Breakfast, arguments) == become
 
 
 @settings(max_examples=30)
@@ -219,10 +260,10 @@ def test_what_is_printed_reads_back_as_the_same_options(
 
 def test_help_comes_from_the_line_below_the_field() -> None:
     parser = argparse.ArgumentParser()
-    add_flags(parser, Breakfast, aliases={})
+    add_flags(parser, Breakfast)
     text = " ".join(parser.format_help().split())
     assert "What boils:" in text and "What is drunk:" in text
-    assert "How much it holds when full (default: 1.5)" in text
+    assert "How much it holds when full (above 0; default: 1.5)" in text
     assert "none of glass, 100 % (default: steel)" in text
     assert "--sort {green,black}" in text and "--milk {cow,oat,none}" in text
     assert "How many; none guesses." in text
@@ -235,7 +276,7 @@ def test_every_option_of_a_run_has_a_flag_with_help() -> None:
         for stage in dataclasses.fields(RunOptions)
         for option in dataclasses.fields(getattr(RunOptions(), stage.name))
     }
-    assert {(option.stage, option.name) for option in options} == fields
+    assert {option.path for option in options} == fields
     assert all(option.help for option in options)
     assert resolve(RunOptions) == RunOptions()
 
@@ -246,57 +287,127 @@ def test_every_option_of_a_run_has_a_flag_with_help() -> None:
 def test_a_nested_file_and_flags_become_one_dataclass(tmp_path: Path) -> None:
     file = tmp_path / "menu [1].yaml"
     file.write_text("tables: [a, b/c]\nshares: {2: 1, 3: 0.5}\ntea: {sort: black}\nkettle: {litres: 3}\n")
-    made, only_print = parse_nested(Menu, [str(file), "--price", "9", "--kettle.lid=false"], prog="eat")
-    assert not only_print
-    assert made == Menu(
-        (Path("a"), Path("b/c")), 9.0, {2: 1.0, 3: 0.5}, Tea(sort="black"), Kettle(litres=3.0, lid=False)
-    )
-    alone, _ = parse_nested(Menu, ["--tables=[x]"], prog="eat")
-    assert alone == Menu((Path("x"),))
+    wanted = Menu((Path("a"), Path("b/c")), 9.0, {2: 1.0, 3: 0.5}, Tea(sort="black"), Kettle(litres=3.0, lid=False))
+    assert read(Menu, str(file), "--price", "9", "--kettle.lid=false") == wanted
+    assert read(Menu, "--no-lid", "--config", str(file), "--price=9") == wanted
+    assert read(Menu, "--tables=[x]") == Menu((Path("x"),))
+    assert read(Menu, "--tables=[x]", "--shares", "{4: 1}", "--spoons=2").tea == Tea(spoons=2)
 
 
-def test_a_nested_configuration_that_is_printed_reads_back_as_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Menu, Breakfast])
+def test_options_that_are_printed_read_back_as_the_same(
+    kind: type, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "menu.yaml"
-    made, only_print = parse_nested(Menu, ["--tables=[x]", "--tea.spoons=2", "--print_config"], prog="eat")
-    assert only_print and made == Menu((Path("x"),), tea=Tea(spoons=2))
-    file.write_text(to_yaml(made))
-    assert parse_nested(Menu, [str(file)], prog="eat") == (made, False)
+    given = [*(["--tables=[x]"] if kind is Menu else []), "--tea.spoons=2"]
+    with pytest.raises(SystemExit) as end:
+        read(kind, *given, "--print_config")
+    assert not end.value.code
+    file.write_text(capsys.readouterr().out)
+    assert read(kind, str(file)) == read(kind, *given)
+
+
+def test_options_in_a_list_are_checked_like_others(tmp_path: Path) -> None:
+    file = tmp_path / "guests.yaml"
+    file.write_text("guests:\n  - {name: a, arrival: '0:90'}\n")
+    with pytest.raises(ConfigError, match=r"guests\.yaml: guests\[0\]: arrival must be a number of seconds or a time"):
+        read(Twins, str(file))
+    file.write_text("guests:\n  - {name: a, arival: 1}\n")
+    with pytest.raises(ConfigError, match="unknown key 'arival'; known are arrival, name"):
+        read(Twins, str(file))
+    file.write_text("guests:\n  - {arrival: 1}\n")
+    with pytest.raises(ConfigError, match=r"guests\[0\]: name is missing"):
+        read(Twins, str(file))
+    assert read(Twins, "--guests", "[{name: b, arrival: 1:30}]").guests == (Guest("b", 90.0),)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("tables: [a]\nsuger: 1", "unknown key 'suger'; known are kettle, price, shares, tables, tea"),
+        ("tables: [a]\nsuger: 1", "unknown key 'suger'; known are kettle, lid, litres, milk, price, shares, "),
         ("tables: [a]\ntea: {suger: 1}", "unknown key 'tea.suger'; known are milk, sort, spoons, tin"),
-        ("tables: [a]\nkettle: {litres: much}", "kettle.litres"),
-        ("tables: [a]\nkettle: {litres: -1}", "litres must be above 0"),
+        ("tables: [a]\nkettle: {litres: much}", "litres must be a number, got 'much'"),
+        ("tables: [a]\nkettle: {litres: -1}", "litres must be above 0, got -1"),
+        ("tables: [a]\nprice: 1\nprice: 2", "'price' is given twice"),
+        ("tables: a", "tables must be a list such as [a, b], got 'a'"),
+        ("tables: [a]\nshares: {one: 1}", "shares must be a whole number, got 'one'"),
+        ("price: 1", "tables is missing"),
     ],
 )
 def test_a_mistake_in_a_nested_file_is_the_files_fault(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "menu.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        parse_nested(Menu, [str(file)], prog="eat")
-    assert says in str(caught.value) and "\n" not in str(caught.value)
+        read(Menu, str(file))
+    assert says in str(caught.value) and "\n" not in str(caught.value) and str(file) in str(caught.value)
     assert not isinstance(caught.value, UsageError)
+
+
+def test_a_mistake_of_the_file_stays_the_files_beside_flags_without_fault(tmp_path: Path) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text("litres: -1")
+    with pytest.raises(ConfigError, match=r"options\.yaml: litres must be above 0") as caught:
+        read(Breakfast, str(file), "--spoons", "3")
+    assert not isinstance(caught.value, UsageError)
+    with pytest.raises(UsageError, match="litres must be above 0, got -2"):
+        read(Breakfast, str(file), "--litres", "-2")
+    assert read(Breakfast, str(file), "--litres", "2").kettle.litres == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "tables"),
-        (["--tables=[x]", "--suger", "1"], "--suger"),
-        (["--tables=[x]", "--price", "dear"], "price"),
-        (["--tables=[x]", "late.yaml"], "in front of the options"),
+        ([], "tables is missing"),
+        (["--tables=[x]", "--price", "dear"], "price must be a number, got 'dear'"),
+        (["--tables=x"], "tables must be a list"),
     ],
 )
 def test_a_mistake_in_nested_flags_is_bad_usage(arguments: list[str], says: str) -> None:
-    with pytest.raises(UsageError, match="usage: eat CONFIG") as caught:
-        parse_nested(Menu, arguments, prog="eat")
+    with pytest.raises(UsageError) as caught:
+        read(Menu, *arguments)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--suger", "1"], "unknown option --suger"),
+        (["a.yaml", "--config=b.yaml"], "two config files, b.yaml and a.yaml"),
+    ],
+)
+def test_what_a_parser_does_not_know_ends_with_status_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        read(Menu, "--tables=[x]", *arguments)
+    assert end.value.code == 2 and says in capsys.readouterr().err
+
+
+# Messages name options as values.
+
+
+@pytest.mark.parametrize(
+    ("setting", "python", "flag", "key"),
+    [
+        (Setting("batch_size"), "batch_size", "--batch-size", "batch_size"),
+        (Setting("end_seconds"), "end_seconds", "--end", "end_seconds"),
+        (Setting("detect_cuts", False), "detect_cuts=False", "--no-detect-cuts", "detect_cuts: false"),
+        (Setting("state", "carry"), "state=carry", "--state carry", "state: carry"),
+        (Setting("scale", None), "scale=None", "--scale none", "scale: null"),
+        (Setting("", None), "None", "none", "null"),
+    ],
+)
+def test_an_option_is_spelled_for_python_for_flags_and_for_files(
+    setting: Setting, python: str, flag: str, key: str
+) -> None:
+    error = ConfigError("it is ", setting, ": batch_size/end_seconds.mp4")
+    assert str(error) == f"it is {python}: batch_size/end_seconds.mp4"
+    # Words that only look like options stay as they are.
+    assert error.spelled(configuration.as_flag) == f"it is {flag}: batch_size/end_seconds.mp4"
+    assert error.spelled(configuration.as_key) == f"it is {key}: batch_size/end_seconds.mp4"
 
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "configs").glob("train*.yaml")), ids=lambda file: file.name)
 def test_the_training_files_of_the_project_can_be_read(file: Path) -> None:
-    config, _ = parse_nested(TrainConfig, [str(file), "--schedule.passes=3"], prog="vidsal train")
+    config = read(TrainConfig, str(file), "--schedule.passes=3")
     assert config.schedule.passes == 3 and (config.datasets or config.videos)

@@ -15,7 +15,7 @@ import pytest
 from vidsal.cli import main
 from vidsal.errors import ConfigError
 from vidsal.evaluate import Summary, compare, format_comparison, format_summary, read_summary
-from vidsal.evaluate.compare import differing_rules, paired_difference
+from vidsal.evaluate.comparison import differing_rules, paired_difference
 from vidsal.evaluate.protocols import find_protocol
 from vidsal.evaluate.results import (
     Estimate,

@@ -347,7 +347,7 @@ def test_runs_of_dreyeve_are_chosen_by_the_design_table(tmp_path: Path) -> None:
     assert names("test") == ["38", "74"] and names("train", validation="none") == ["01", "02", "36"]
     assert names(time_of_day="Night") == ["36", "38"] and names(weather="Rainy") == ["36", "74"]
     assert names("test", landscape="Countryside") == ["74"] and names(driver="D8") == ["01", "38"]
-    with pytest.raises(ConfigError, match="weather must be one of Sunny, Cloudy, Rainy, got 'Snow'"):
+    with pytest.raises(ConfigError, match="weather must be one of Sunny, Cloudy, Rainy; got 'Snow'"):
         names(weather="Snow")
     with pytest.raises(DatasetError, match="no sequence of split test of dreyeve here with weather=Sunny, driver=D2;"):
         names("test", driver="D2", weather="Sunny")
@@ -729,7 +729,7 @@ def test_the_density_of_a_set_of_points_is_as_wide_as_asked(tmp_path: Path) -> N
         widths[sigma] = float(np.sqrt((rows * (y - (rows * y).sum()) ** 2).sum()))
     assert widths[2.0] == pytest.approx(2, abs=0.05) and widths[6.0] == pytest.approx(6, abs=0.3)
     assert widths[None] == pytest.approx(0.03 * WIDTH, abs=0.05)
-    with pytest.raises(ConfigError, match="sigma must be more than 0"):
+    with pytest.raises(ConfigError, match="sigma must be above 0"):
         open_dataset("osie", tmp_path, sigma=0.0)
 
 
@@ -1126,7 +1126,7 @@ def test_an_unknown_name_split_or_option_is_named_with_the_known_ones(tmp_path: 
         open_dataset("dhf2k", tmp_path)
     with pytest.raises(ConfigError, match=r"dhf1k has no option 'colour'; it knows fixations"):
         open_dataset("dhf1k", tmp_path, colour=True)
-    with pytest.raises(ConfigError, match="fixations must be auto, png or mat"):
+    with pytest.raises(ConfigError, match="fixations must be one of auto, png, mat"):
         open_dataset("dhf1k", tmp_path, fixations="jpg")
     with pytest.raises(DatasetError, match="nowhere: no such folder; expected DHF1K"):
         open_dataset("dhf1k", tmp_path / "nowhere")

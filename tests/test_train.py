@@ -16,7 +16,7 @@ import torch
 from made import CANVAS, TINY, make_checkpoint, make_stills
 from torchvision_models import import_torchvision_models
 
-from vidsal.config import parse_nested
+from vidsal.config import read_file, resolve
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
 from vidsal.data.fixations import density_from_fixations, fixation_counts
 from vidsal.data.recorded import VideoSet
@@ -261,7 +261,7 @@ def test_training_a_published_network_says_on_its_card_how_the_first_weights_fit
 @pytest.mark.parametrize("name", ["sam-resnet", "sam-vgg"])
 def test_the_recipe_of_a_published_network_trains_the_published_network(name: str) -> None:
     file = Path(__file__).parents[1] / "configs" / f"train_{name.replace('-', '_')}.yaml"
-    recipe, _ = parse_nested(TrainConfig, [str(file)], prog="vidsal train")
+    recipe = resolve(TrainConfig, read_file(file, TrainConfig))
     assert recipe.model == PRESETS[name].config
     assert recipe.preprocess == dataclasses.replace(PreprocessOptions(), blur_pixels=7.0)
     assert recipe.schedule == dataclasses.replace(
@@ -430,7 +430,7 @@ def test_a_card_claims_only_what_the_run_had(stills: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "configs").glob("train_sam_*.yaml")))
 def test_a_configuration_names_a_teacher_and_imagenet_only_where_they_are_given(file: Path) -> None:
-    card = parse_nested(TrainConfig, [str(file)], prog="vidsal train")[0].card
+    card = resolve(TrainConfig, read_file(file, TrainConfig)).card
     assert "UNISAL" not in str(card.training_data) and "ImageNet" not in card.initialisation
     assert "ImageNet" in card.imagenet or "UNISAL" in card.teacher[0]
 

@@ -17,7 +17,7 @@ import torch
 from layout_fixtures import make_bdda, make_dhf1k, make_dreyeve, make_hollywood, make_ucf_sports, write
 from made import CANVAS, TINY, make_checkpoint, make_model, make_stills
 
-from vidsal.config import parse_nested
+from vidsal.config import read_file, resolve
 from vidsal.data.clips import AugmentOptions, Clip
 from vidsal.data.layouts import open_dataset
 from vidsal.data.recorded import RecordedClip, VideoSet
@@ -124,7 +124,7 @@ def test_the_configuration_of_each_data_set_trains_on_its_layout(name: str, tmp_
         "bdda": lambda root: make_bdda(root, seconds=0.6, parts={"training": (1,), "validation": (2,)}),
     }
     file = Path(__file__).parents[1] / "configs" / f"train_{name}.yaml"
-    made, _ = parse_nested(TrainConfig, [str(file)], prog="vidsal train")
+    made = resolve(TrainConfig, read_file(file, TrainConfig))
     (video,) = made.videos
     options = dict(video.options)
     if name == "dreyeve":

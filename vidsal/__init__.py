@@ -9,14 +9,14 @@ Example:
     ('VidsalError', True)
 """
 
-import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from vidsal.errors import CheckpointError, ConfigError, DatasetError, DecodeError, EncodeError, VidsalError
+from vidsal.lazy import lazy
 
 if TYPE_CHECKING:
     from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
+    from vidsal.errors import CheckpointError, ConfigError, DatasetError, DecodeError, EncodeError, VidsalError
     from vidsal.frames import FrameBatch, Picture, SaliencyBatch
     from vidsal.model.checkpoint import SaliencyModel, load_model
     from vidsal.model.published import published_map
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RecurrenceOptions, RunOptions
     from vidsal.pipe.predict import VideoPredictor, predict
     from vidsal.pipe.run import Progress, RunReport, run
-    from vidsal.render import RenderOptions
-    from vidsal.shots import CutOptions
     from vidsal.sinks import Sink, VideoOptions
     from vidsal.smooth.options import SmoothOptions
+    from vidsal.stages import CutOptions, RenderOptions
 
     __version__: str
 
@@ -76,36 +75,19 @@ __all__ = [
 # hundred times as slow. It reads this once, when torch is imported, so it is set before any module of vidsal does that.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-_HOMES = {
-    "decode": ("DecodeOptions", "Reader", "VideoInfo", "open_video"),
-    "frames": ("FrameBatch", "Picture", "SaliencyBatch"),
-    "model.checkpoint": ("SaliencyModel", "load_model"),
-    "model.published": ("published_map",),
-    "render": ("RenderOptions",),
-    "shots": ("CutOptions",),
-    "sinks": ("Sink", "VideoOptions"),
-    "smooth.options": ("SmoothOptions",),
-    "pipe.many": ("ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_streams", "run_many"),
-    "pipe.options": ("ModelOptions", "OutputOptions", "PredictOptions", "RecurrenceOptions", "RunOptions"),
-    "pipe.predict": ("VideoPredictor", "predict"),
-    "pipe.run": ("Progress", "RunReport", "run"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_load, __dir__ = lazy(
+    __name__,
+    __all__,
+    *("errors", "stages", "decode.options", "sinks.options", "smooth.options", "pipe.options"),
+    *("frames", "decode.contract", "decode.open", "sinks.contract", "model.checkpoint", "model.published"),
+    *("pipe.predict", "pipe.run", "pipe.many"),
+)
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from vidsal.provenance import package_version
 
-        value: Any = package_version()
-    elif name in _HOME_OF:
-        value = getattr(importlib.import_module(f"vidsal.{_HOME_OF[name]}"), name)
-    else:
-        raise AttributeError(f"module 'vidsal' has no attribute {name!r}")
-    # Found directly from now on.
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+        globals()[name] = package_version()
+        return globals()[name]
+    return _load(name)

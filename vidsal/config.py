@@ -1,7 +1,9 @@
-"""Files and flags in, the stages' options out: default < file < flag.
+"""Files and flags in, option dataclasses out: default < file < flag, in one language for every command.
 
-Everything is read off the option dataclasses: a field's name gives its flag and its key, its type says what is
-allowed, the string literal below it is the help, and its default stands nowhere else.
+Everything is read off the dataclasses: a field's name gives its flag and its key, its annotation says what is
+allowed, the string literal below it is the help, and its default stands nowhere else. A dataclass inside another is a
+stage. An option has its own name where no other option has it (`passes`, `--passes`), and always the longer one with
+its stages (`schedule.passes`, `--schedule.passes`).
 """
 
 from __future__ import annotations
@@ -9,32 +11,41 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-import glob
+import functools
 import inspect
 import itertools
 import re
 import textwrap
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import yaml
 
-from vidsal.errors import ConfigError
+from vidsal.errors import ConfigError, Setting
+from vidsal.options import Rule, parse_time, rules_of
 
-__all__ = ["Option", "UsageError", "add_flags", "options_of", "parse_nested", "read_file", "resolve", "to_yaml"]
+__all__ = [
+    "ALIASES",
+    "Option",
+    "UsageError",
+    "add_flags",
+    "as_flag",
+    "as_key",
+    "options_of",
+    "read_file",
+    "resolve",
+    "shortened",
+    "to_yaml",
+]
+
+ALIASES: Mapping[str, str] = {"start_seconds": "--start", "end_seconds": "--end", "output": "-o", "model": "-m"}
+"""Option name to a second flag; a long one is the flag that messages name."""
 
 _T = TypeVar("_T")
-_EXPECTED: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    Path: "a path",
-}
-_METAVARS: dict[Any, str] = {int: "N", float: "X", Path: "PATH"}
+_METAVARS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH"}
 
 
 class UsageError(ConfigError):
@@ -43,27 +54,23 @@ class UsageError(ConfigError):
 
 @dataclass(frozen=True)
 class Option:
-    """One field of a stage's options, as flags and files see it."""
+    """One field of a command's options, as flags and files see it."""
 
-    stage: str
-    """Field of the whole options that holds the stage, and its heading in the help."""
-    name: str
-    """Key in a file; with hyphens, the flag."""
-    kind: Callable[[Any], Any]
-    """bool, int, float, str or Path."""
-    choices: tuple[str, ...]
-    """The allowed words; empty where any value of `kind` is."""
-    optional: bool
-    """True where None is allowed: null in a file, none on the command line."""
+    path: tuple[str, ...]
+    """Names of the fields that lead to it, its own last."""
+    key: str
+    """Its own name where no other option has it, else the path with dots."""
+    rule: Rule
+    """What it allows."""
     default: Any
-    """The field's default."""
+    """The field's default; `dataclasses.MISSING` where it has to be given."""
     help: str
     """The string literal below the field."""
 
     @property
     def flag(self) -> str:
         """`--batch-size` for batch_size."""
-        return "--" + self.name.replace("_", "-")
+        return _flag(self.key)
 
     def convert(self, value: Any) -> Any:
         """The value of a file, or the text of a flag, as the field wants it.
@@ -71,176 +78,252 @@ class Option:
         Raises:
             ConfigError: it is of another type, or none of the choices.
         """
-        if self.optional and (value is None or (value == "none" and (self.choices or self.kind is not str))):
-            return None
-        if self.choices:
-            if value in self.choices:
-                return value
-            raise ConfigError(f"{self.name} must be one of {', '.join(self.choices)}; got {value!r}")
-        try:
-            # Not isinstance: True is an int. A Path is always of a subclass.
-            if type(value) is self.kind or (self.kind is Path and isinstance(value, Path)):
-                return value
-            # PyYAML reads 1e-3 as text, and flags are text anyway.
-            if (isinstance(value, str) and self.kind is not bool) or (self.kind is float and type(value) is int):
-                return self.kind(value)
-        except ValueError as error:
-            raise ConfigError(f"{self.name} must be {_EXPECTED[self.kind]}, got {value!r}") from error
-        raise ConfigError(f"{self.name} must be {_EXPECTED[self.kind]}, got {value!r}")
+        return _convert(self.rule, value, self.key)
 
 
 def options_of(kind: type) -> tuple[Option, ...]:
-    """All options of a dataclass of stages, in the order of its fields.
-
-    Args:
-        kind: a dataclass whose fields are option dataclasses, such as `RunOptions`.
-    """
-    options: list[Option] = []
-    for stage, hint in get_type_hints(kind).items():
-        helps, hints = _attribute_docstrings(hint), get_type_hints(hint)
-        for field in dataclasses.fields(hint):
-            one, choices, optional = _simple(hints[field.name])
-            options.append(Option(stage, field.name, one, choices, optional, field.default, helps.get(field.name, "")))
-    names = [option.name for option in options]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise TypeError(f"{kind.__name__}: two stages share the option {', '.join(sorted(twice))}")
-    return tuple(options)
+    """All options of a dataclass, those of the dataclasses in it among them, in the order of their fields."""
+    return _options(kind)
 
 
-def add_flags(parser: argparse.ArgumentParser, kind: type, *, aliases: Mapping[str, str]) -> None:
+@functools.cache
+def _options(kind: type) -> tuple[Option, ...]:
+    found = list(_walk(kind, ()))
+    often = Counter(option.path[-1] for option in found)
+    return tuple(
+        dataclasses.replace(option, key=option.path[-1] if often[option.path[-1]] == 1 else option.key)
+        for option in found
+    )
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
     """Give a parser one flag an option, grouped by stage; what is not given is left out of its namespace.
 
-    Args:
-        parser: the parser.
-        kind: a dataclass of stages.
-        aliases: option name to a second flag.
+    Values stay text: `resolve` says what is wrong with them.
     """
-    titles = _attribute_docstrings(kind)
-    groups: dict[str, Any] = {}
+    groups: dict[tuple[str, ...], Any] = {(): parser}
     for option in options_of(kind):
-        if option.stage not in groups:
-            groups[option.stage] = parser.add_argument_group(titles.get(option.stage, option.stage).rstrip("."))
-        settings: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS, "help": _help(option)}
-        if option.kind is bool:
+        stage = option.path[:-1]
+        if stage not in groups:
+            groups[stage] = parser.add_argument_group(_title(kind, stage))
+        settings: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS, "help": _help(option)}
+        if option.rule.kind is bool:
             settings["action"] = argparse.BooleanOptionalAction
         else:
-            settings["type"] = _flag_type(option)
-            words = [*option.choices, *(["none"] if option.optional and option.choices else [])]
-            number = _METAVARS.get(option.kind, option.name.upper())
-            settings["metavar"] = "{" + ",".join(words) + "}" if words else number
-        flags = [option.flag, *([aliases[option.name]] if option.name in aliases else [])]
-        groups[option.stage].add_argument(*sorted(flags, key=len), **settings)
+            words = [*map(str, option.rule.choices), *(["none"] if option.rule.optional else [])]
+            plain = _METAVARS.get(option.rule.kind, option.path[-1].upper())
+            settings["metavar"] = "{" + ",".join(words) + "}" if option.rule.choices else plain
+        alias = ALIASES.get(option.key)
+        groups[stage].add_argument(*sorted([option.flag, *([alias] if alias else [])], key=len), **settings)
+
+
+def shortened(kind: type, arguments: Sequence[str]) -> list[str]:
+    """Arguments with each flag as `add_flags` has it.
+
+    `--batch_size` becomes `--batch-size`, `--schedule.passes` becomes `--passes`, and `--lid=false` or `--lid false`
+    becomes `--no-lid`.
+    """
+    options = {_flag(".".join(option.path)): option for option in options_of(kind)}
+    switches = {option.flag for option in options.values() if option.rule.kind is bool}
+    made: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        name, equals, value = waiting.pop(0).partition("=")
+        if name == "--" and not equals:
+            return [*made, name, *waiting]
+        if name.startswith("--"):
+            name = _flag(name[2:])
+            no = "--no-" if name.startswith("--no-") and name not in options else "--"
+            known = options.get("--" + name.removeprefix(no))
+            name = no + known.flag[2:] if known else name
+            if name in switches:
+                if not equals and waiting and waiting[0] in ("true", "false"):
+                    equals, value = "=", waiting.pop(0)
+                if value in ("true", "false"):
+                    name, equals, value = name if value == "true" else f"--no-{name[2:]}", "", ""
+        made.append(name + equals + value)
+    return made
+
+
+def as_flag(setting: Setting) -> str:
+    """An option in a message as the command line has it.
+
+    Example:
+        >>> as_flag(Setting("end_seconds")), as_flag(Setting("detect_cuts", False)), as_flag(Setting("state", "carry"))
+        ('--end', '--no-detect-cuts', '--state carry')
+    """
+    if not setting.name:
+        return "none" if setting.value is None else str(setting.value)
+    alias = ALIASES.get(setting.name, "")
+    flag = alias if alias.startswith("--") else _flag(setting.name)
+    if isinstance(setting.value, bool):
+        return flag if setting.value else f"--no-{flag[2:]}"
+    return flag if setting.value is ... else f"{flag} {'none' if setting.value is None else setting.value}"
+
+
+def as_key(setting: Setting) -> str:
+    """An option in a message as a file has it."""
+    value = "" if setting.value is ... else yaml.safe_dump(setting.value).splitlines()[0]
+    return f"{setting.name}: {value}" if setting.name and value else setting.name or value
 
 
 def read_file(path: Path, kind: type) -> dict[str, Any]:
-    """The options of a YAML file by name, for `resolve`.
+    """The options of a YAML file by key, for `resolve`.
 
     Options stand at the top, or under the name of their stage as in `to_yaml` and in a run's JSON report.
 
     Raises:
         ConfigError: the file cannot be read, is no YAML mapping, or holds an unknown key or one key twice.
     """
-    options = options_of(kind)
-    stages = {option.stage: [other.name for other in options if other.stage == option.stage] for option in options}
-    values: dict[str, Any] = {}
-    for key, value in _read_yaml(path).items():
-        # A stage and an option may share a name (model): the stage is the one that holds a mapping.
-        inside = value if key in stages and isinstance(value, dict) else {key: value}
-        known = stages[key] if inside is value else [option.name for option in options]
-        for name in inside:
-            if name not in known:
-                where = f"{key}.{name}" if inside is value else str(name)
-                raise ConfigError(f"{path}: unknown key {where!r}; known are {', '.join(sorted(known))}")
-            if name in values:
-                raise ConfigError(f"{path}: {name!r} is given twice, at the top and under its stage")
-        values.update(inside)
-    return values
+    try:
+        return _flat(kind, _read_yaml(path))
+    except ConfigError as error:
+        text = error.spelled(as_key)
+        raise ConfigError(text if str(path) in text else f"{path}: {text}") from error
 
 
 def resolve(kind: type[_T], *layers: Mapping[str, Any]) -> _T:
     """The options that some layers of values add up to; what none of them holds keeps its default.
 
     Args:
-        kind: a dataclass of stages, such as `RunOptions`.
-        layers: option names to values; later layers win over earlier ones.
+        kind: a dataclass, such as `RunOptions`.
+        layers: keys of options to values; later layers win over earlier ones.
 
     Raises:
-        ConfigError: an unknown name, or a value that is not allowed.
+        ConfigError: an unknown name, a value that is not allowed, or none where one is needed.
     """
     values = {name: value for layer in layers for name, value in layer.items()}
-    options = options_of(kind)
-    unknown = sorted(values.keys() - {option.name for option in options})
+    options = {option.key: option for option in options_of(kind)}
+    unknown = sorted(values.keys() - options.keys())
     if unknown:
-        known = ", ".join(sorted(option.name for option in options))
-        raise ConfigError(f"unknown option {unknown[0]!r}; known are {known}")
-    chosen: dict[str, dict[str, Any]] = {}
-    for option in options:
-        stage = chosen.setdefault(option.stage, {})
-        if option.name in values:
-            stage[option.name] = option.convert(values[option.name])
-    hints = get_type_hints(kind)
-    return kind(**{stage: hints[stage](**inside) for stage, inside in chosen.items()})
+        raise ConfigError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(options))}")
+    given = {options[key].path: options[key].convert(value) for key, value in values.items()}
+    return cast(_T, _build(kind, given, {option.path: option.key for option in options.values()}))
 
 
 def to_yaml(options: Any) -> str:
-    """Option dataclasses as YAML, stage by stage, that `read_file` or `parse_nested` reads back."""
-    return yaml.safe_dump(_plain(dataclasses.asdict(options)), sort_keys=False)
+    """Option dataclasses as YAML, stage by stage, that `read_file` reads back."""
+    return yaml.safe_dump(_plain(dataclasses.asdict(options)), sort_keys=False, allow_unicode=True)
 
 
-def parse_nested(kind: type[_T], arguments: Sequence[str], *, prog: str) -> tuple[_T, bool]:
-    """A nested dataclass from `CONFIG --stage.option value`.
+def _walk(kind: Any, path: tuple[str, ...]) -> Iterator[Option]:
+    helps, rules = _attribute_docstrings(kind), rules_of(kind)
+    for field in dataclasses.fields(kind):
+        rule, here = rules[field.name], (*path, field.name)
+        if dataclasses.is_dataclass(rule.kind):
+            yield from _walk(rule.kind, here)
+        else:
+            made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            yield Option(here, ".".join(here), rule, made, helps.get(field.name, ""))
 
-    Args:
-        kind: the dataclass; fields may be dataclasses, tuples, paths and mappings.
-        arguments: the YAML file, which comes first and may be left out, and flags, which win over it.
-        prog: the command, for the help.
 
-    Returns:
-        The dataclass, and whether it is only to be printed (--print_config).
+def _stages(kind: type) -> dict[str, Any]:
+    """The fields of a dataclass that are dataclasses themselves."""
+    return {name: rule.kind for name, rule in rules_of(kind).items() if dataclasses.is_dataclass(rule.kind)}
 
-    Raises:
-        ConfigError: the file is missing or no YAML mapping, or holds an unknown key or a value not allowed.
-        UsageError: a flag is unknown, something required is missing, or a value is not allowed where there are flags.
-    """
-    from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    usage = f"{prog} CONFIG [--option VALUE ...]"
-    parser = ArgumentParser(prog=prog, usage=usage, exit_on_error=False)
-    parser.add_argument(
-        "CONFIG", nargs="?", default=argparse.SUPPRESS, help="YAML file with the options below; flags win over it"
-    )
-    parser.add_argument("--print_config", action="store_true", help="print the resolved options as YAML and stop")
-    parser.add_class_arguments(kind)
-    file = Path(arguments[0]) if arguments and not arguments[0].startswith("-") else None
-    if file is not None:
-        _check_keys(kind, _read_yaml(file), file)
-        parser.default_config_files = [glob.escape(str(file))]
-        try:
-            parser.get_defaults()
-        except (ArgumentError, TypeError, ValueError) as error:
-            raise ConfigError(f"{file}: {_one_line(error)}") from error
+def _build(kind: type, given: Mapping[tuple[str, ...], Any], keys: Mapping[tuple[str, ...], str]) -> Any:
+    """A dataclass from the values of its options, by path from here."""
+    stages = _stages(kind)
+    made: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if field.name not in stages:
+            if (field.name,) in given:
+                made[field.name] = given[(field.name,)]
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise ConfigError(Setting(keys.get((field.name,), field.name)), " is missing")
+            continue
+        inside = {path[1:]: value for path, value in given.items() if path[0] == field.name}
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if inside or required:
+            below = {path[1:]: key for path, key in keys.items() if path[0] == field.name}
+            made[field.name] = _build(stages[field.name], inside, below)
     try:
-        values = parser.parse_args([argument for argument in arguments if argument != "--print_config"])
-        if values.pop("CONFIG", None) != (None if file is None else arguments[0]):
-            raise UsageError("only one file, in front of the options")
-        made = parser.instantiate(values)
-        chosen = {field.name: made[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-        return kind(**chosen), "--print_config" in arguments
-    except UsageError as error:
-        raise UsageError(f"{error} (usage: {usage})") from error
+        return kind(**made)
     except ConfigError as error:
-        if file is not None and len(arguments) == 1:
-            raise
-        raise UsageError(str(error)) from error
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise UsageError(f"{_one_line(error)} (usage: {usage})") from error
+        long = {path[0]: key for path, key in keys.items() if len(path) == 1}
+        raise type(error)(*(_renamed(part, long) for part in error.parts)) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(_one_line(error)) from error
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _renamed(part: str | Setting, keys: Mapping[str, str]) -> str | Setting:
+    return dataclasses.replace(part, name=keys.get(part.name, part.name)) if isinstance(part, Setting) else part
+
+
+def _convert(rule: Rule, value: Any, name: str) -> Any:
+    if rule.optional and (value in (None, "null") or (value == "none" and (rule.choices or rule.kind is not str))):
+        return None
+    if rule.choices:
+        chosen = next((choice for choice in rule.choices if isinstance(value, str) and str(choice) == value), value)
+        rule.check(name, chosen)
+        return chosen
+    kind = rule.kind
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if rule.is_time and isinstance(value, str):
+            return parse_time(value)
+        # Not isinstance: True is an int. A Path is always of a subclass.
+        if kind is Any or type(value) is kind or (kind is Path and isinstance(value, Path)):
+            return value
+        if kind in (int, float, str, Path, bool):
+            # PyYAML reads 1e-3 as text, and flags are text anyway.
+            if (isinstance(value, str) and kind is not bool) or (kind is float and type(value) is int):
+                return kind(value)
+        else:
+            return _convert_nested(kind, yaml.load(value, _Loader) if isinstance(value, str) else value, name)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(Setting(name), f" must be {rule.expected}, got {value!r}") from error
+    raise ConfigError(Setting(name), f" must be {rule.expected}, got {value!r}")
+
+
+def _convert_nested(kind: Any, value: Any, name: str) -> Any:
+    """A list, a mapping, or options in a list."""
+    if dataclasses.is_dataclass(kind):
+        if isinstance(value, kind):  # type: ignore[arg-type]
+            return value
+        if not isinstance(value, dict):
+            known = ", ".join(option.key for option in options_of(cast(type, kind)))
+            raise ConfigError(Setting(name), f" must hold options ({known}), got {value!r}")
+        return resolve(cast(type, kind), _flat(cast(type, kind), value))
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(Setting(name), f" must be a list such as [a, b], got {value!r}")
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        if len(kinds) != len(value):
+            raise ConfigError(Setting(name), f" must be a list of {len(kinds)}, got {len(value)}")
+        return tuple(_item(one, item, name, place) for place, (one, item) in enumerate(zip(kinds, value, strict=True)))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(Setting(name), f" must be a mapping such as {{a: 1}}, got {value!r}")
+        rules = [Rule.of(one) for one in inner]
+        return {_convert(rules[0], key, name): _convert(rules[1], item, name) for key, item in value.items()}
+    raise TypeError(f"an option cannot be of the type {kind}")
+
+
+def _item(kind: Any, value: Any, name: str, place: int) -> Any:
+    try:
+        return _convert(Rule.of(kind), value, name)
+    except ConfigError as error:
+        if not dataclasses.is_dataclass(kind):
+            raise
+        raise ConfigError(Setting(name), f"[{place}]: {error.spelled(as_key)}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key may stand twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in keys.items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[Any, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -252,64 +335,67 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check_keys(kind: type, values: Mapping[Any, Any], file: Path, inside: str = "") -> None:
-    """Unknown keys of a nested file are errors that list the known ones."""
-    hints = get_type_hints(kind)
-    for key, value in values.items():
-        if key not in hints:
-            known = ", ".join(sorted(hints))
-            raise ConfigError(f"{file}: unknown key {inside + str(key)!r}; known are {known}")
-        one = next((hint for hint in _members(hints[key]) if dataclasses.is_dataclass(hint)), None)
-        if isinstance(one, type) and isinstance(value, dict):
-            _check_keys(one, value, file, f"{inside}{key}.")
+def _flat(kind: type, tree: Mapping[Any, Any], stage: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The options in nested mappings, by key."""
+    options = [option for option in options_of(kind) if option.path[: len(stage)] == stage]
+    names = {option.path[-1]: option for option in options if len(option.path) == len(stage) + 1}
+    if not stage:
+        names = {option.key: option for option in options} | {".".join(option.path): option for option in options}
+    stages = {option.path[len(stage)] for option in options if len(option.path) > len(stage) + 1}
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        # A stage and an option may share a name (model): the stage is the one that holds a mapping.
+        if key in stages and (isinstance(value, dict) or (value is None and key not in names)):
+            inside = _flat(kind, value or {}, (*stage, key))
+        elif key in names:
+            inside = {names[key].key: value}
+        else:
+            known = sorted({*(option.key for option in options)} if not stage else {*names, *stages})
+            raise ConfigError(f"unknown key {'.'.join([*stage, str(key)])!r}; known are {', '.join(known)}")
+        for name in inside:
+            if name in values:
+                raise ConfigError(f"{name!r} is given twice, at the top and under its stage")
+        values |= inside
+    return values
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a union; a type that is none is its own."""
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def _simple(hint: Any) -> tuple[type, tuple[str, ...], bool]:
-    """The type, the choices, and whether None is allowed."""
-    members = [member for member in _members(hint) if member is not types.NoneType]
-    optional = len(members) < len(_members(hint))
-    if len(members) == 1 and get_origin(members[0]) is Literal:
-        return str, get_args(members[0]), optional
-    if len(members) == 1 and members[0] in _EXPECTED:
-        return members[0], (), optional
-    raise TypeError(f"an option cannot be of the type {hint}")
-
-
-def _attribute_docstrings(kind: type) -> dict[str, str]:
-    """Field name to the string literal below it, in one line."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    statements = body.body if isinstance(body, ast.ClassDef) else []
-    found = {}
-    for field, below in itertools.pairwise(statements):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            match below:
-                case ast.Expr(value=ast.Constant(value=str(text))):
-                    found[field.target.id] = " ".join(text.split())
+@functools.cache
+def _attribute_docstrings(kind: type) -> Mapping[str, str]:
+    """Field name to the string literal below it, in one line; of the classes it inherits from, too."""
+    found: dict[str, str] = {}
+    for owner in reversed([one for one in kind.__mro__ if dataclasses.is_dataclass(one)]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for field, below in itertools.pairwise(statements):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                match below:
+                    case ast.Expr(value=ast.Constant(value=str(text))):
+                        found[field.target.id] = " ".join(text.split())
     return found
+
+
+def _title(kind: type, stage: tuple[str, ...]) -> str:
+    """The heading of a stage: what stands below its field."""
+    for name in stage[:-1]:
+        kind = _stages(kind)[name]
+    return _attribute_docstrings(kind).get(stage[-1], stage[-1]).rstrip(".")
 
 
 def _help(option: Option) -> str:
     # Python's None is the command line's none.
     text = re.sub(r"\bNone\b", "none", option.help).replace("`", "").replace("%", "%%")
-    if option.default is None or option.default is dataclasses.MISSING or "default:" in text:
+    notes = [] if option.rule.range is None else [str(option.rule.range)]
+    shown = not (option.default in (None, dataclasses.MISSING, (), {}, "") or "default:" in text)
+    if shown:
+        default = {True: "yes", False: "no"}[option.default] if option.rule.kind is bool else option.default
+        notes.append(f"default: {default}")
+    if not notes:
         return text
-    shown = {True: "yes", False: "no"}[option.default] if option.kind is bool else option.default
-    return f"{text if text.endswith('...') else text.removesuffix('.')} (default: {shown})"
+    return f"{text if text.endswith('...') else text.removesuffix('.')} ({'; '.join(notes)})"
 
 
-def _flag_type(option: Option) -> Any:
-    def convert(text: str) -> Any:
-        try:
-            return option.convert(text)
-        except ConfigError as error:
-            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{option.name} ")) from error
-
-    return convert
+def _flag(key: str) -> str:
+    return "--" + key.replace("_", "-")
 
 
 def _plain(value: Any) -> Any:

@@ -15,18 +15,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from vidsal.model.checkpoint import ModelCard, WeightsPlace
-from vidsal.model.sam import SAMConfig
-from vidsal.model.store import Record
-from vidsal.pipe.many import ManyProgress
-from vidsal.pipe.run import RunReport
-from vidsal.train import TrainProgress
+if TYPE_CHECKING:
+    from vidsal.model.checkpoint import ModelCard, WeightsPlace
+    from vidsal.model.sam import SAMConfig
+    from vidsal.model.store import Record
+    from vidsal.pipe.many import ManyProgress
+    from vidsal.pipe.run import RunReport
+    from vidsal.train import TrainProgress
 
 __all__ = [
     "LOG_EVERY_SECONDS",

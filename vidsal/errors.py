@@ -9,14 +9,76 @@ VidsalError
 
 The command line prints the message of a `VidsalError` as one line and exits with 1, or with 2 where the value of an
 option is at fault.
-A message says what came, what is allowed or was expected, and what to do.
+A message says what came, what is allowed or was expected, and what to do. It names an option by a `Setting`, which
+Python, a config file and the command line each spell their own way.
 """
 
-__all__ = ["CheckpointError", "ConfigError", "DatasetError", "DecodeError", "EncodeError", "Stopped", "VidsalError"]
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DatasetError",
+    "DecodeError",
+    "EncodeError",
+    "Setting",
+    "Stopped",
+    "VidsalError",
+]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An option in a message, alone or with a value; without a name, only the value.
+
+    Example:
+        >>> str(Setting("steps")), str(Setting("state", "carry")), str(Setting("", None))
+        ('steps', 'state=carry', 'None')
+    """
+
+    name: str
+    """The field's name; empty where only a value is meant."""
+    value: Any = ...
+    """The value; `...` where the option itself is meant."""
+
+    def __str__(self) -> str:
+        """As Python has it."""
+        value = "" if self.value is ... else str(self.value)
+        return f"{self.name}={value}" if self.name and value else self.name or value
 
 
 class VidsalError(Exception):
-    """Base of all errors that vidsal raises on purpose."""
+    """Base of all errors that vidsal raises on purpose.
+
+    Args:
+        parts: the message, in pieces where it names options.
+
+    Example:
+        >>> error = ConfigError(Setting("steps"), " must be at least 1, got 0")
+        >>> str(error), error.option, error.spelled(lambda setting: f"--{setting.name}")
+        ('steps must be at least 1, got 0', 'steps', '--steps must be at least 1, got 0')
+    """
+
+    def __init__(self, *parts: str | Setting) -> None:
+        super().__init__(*parts)
+        self.parts = parts
+
+    def __str__(self) -> str:
+        """The message, with options as Python has them."""
+        return self.spelled(str)
+
+    @property
+    def option(self) -> str | None:
+        """The first option that the message names: the one at fault."""
+        return next((part.name for part in self.parts if isinstance(part, Setting) and part.name), None)
+
+    def spelled(self, spell: Callable[[Setting], str]) -> str:
+        """The message, with options as `spell` writes them."""
+        return "".join(spell(part) if isinstance(part, Setting) else str(part) for part in self.parts)
 
 
 class DecodeError(VidsalError):

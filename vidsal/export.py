@@ -14,9 +14,9 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,12 @@ from vidsal.files import replacing
 from vidsal.model.checkpoint import ModelCard, read_checkpoint, weights_path
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor
+from vidsal.stages import ExportOptions
 
 __all__ = [
     "LARGEST_DIFFERENCE",
     "ExportOptions",
     "ExportReport",
-    "ExportStages",
     "export_model",
     "export_network",
 ]
@@ -42,51 +42,12 @@ LARGEST_DIFFERENCE = 1e-4
 """Of densities, H and C from the file and from the network, relative to the largest value of each."""
 
 _FORMAT = 1
-_OPSETS = (18, 23)
 # A protobuf message, and so an ONNX file of one piece, ends at 2 GiB; the graph itself takes little of it.
 _MOST_WEIGHT_BYTES = 2**31 - 2**26
 _NOISY_LOGGERS = ("onnx_ir", "onnxscript", "torch.export", "torch.onnx")
 _INSTALL = "pip install 'vidsal[export]'"
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What the exported graph does."""
-
-    state: Literal["carry", "reset"] = "carry"
-    """carry takes H and C of the frame before and gives them back; reset starts every frame afresh."""
-    steps: int | None = None
-    """Refinement steps a frame; default: 1 with carry, the model's own number (3 for sam-lite) with reset. A frame
-    that starts afresh always gets at least the model's own number."""
-    batch: int | None = None
-    """Pictures a call, one of each stream; default: any number."""
-    opset: int = 18
-    """Version of ONNX's operators, 18 to 23; an older runtime may know only the lower ones."""
-    check: bool | None = None
-    """Run the file with ONNX Runtime and compare it with the network before it gets its name; default: where
-    onnxruntime is installed."""
-    overwrite: bool = False
-    """Replace a file that is already there; default: refuse, naming the file."""
-
-    def __post_init__(self) -> None:
-        if self.state not in ("carry", "reset"):
-            raise ConfigError(f"state must be carry or reset, got {self.state!r}")
-        for name in ("steps", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
-        if not _OPSETS[0] <= self.opset <= _OPSETS[1]:
-            raise ConfigError(f"opset must be from {_OPSETS[0]} to {_OPSETS[1]}, got {self.opset}")
-
-
-@dataclass(frozen=True)
-class ExportStages:
-    """All options of `vidsal export`."""
-
-    export: ExportOptions = field(default_factory=ExportOptions)
-    """What the exported graph does."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
+
+from vidsal.stages import LossOptions
 
 __all__ = ["LossOptions", "sam_loss"]
 
@@ -12,24 +12,6 @@ __all__ = ["LossOptions", "sam_loss"]
 _SMALLEST_DENSITY = 1e-10
 # Least standard deviation, in mean cells: rounding of a constant map in float32 stays below.
 _SMALLEST_DEVIATION = 1e-6
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """Weights of the three terms; the defaults are those of Cornia et al. (2018)."""
-
-    kl_weight: float = 10.0
-    """Weight of the divergence of the recorded density from the predicted one, in nats."""
-    cc_weight: float = -2.0
-    """Weight of the linear correlation of the two densities."""
-    nss_weight: float = -1.0
-    """Weight of the predicted map's z-score at the fixations."""
-    kl_epsilon: float = 0.0
-    """Added to each predicted cell before the logarithm; the authors' 1e-7 on 480x640 is 4e-7 on 240x320."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.kl_epsilon < float("inf"):
-            raise ValueError(f"kl_epsilon must be finite and at least 0, got {self.kl_epsilon}")
 
 
 def sam_loss(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,43 +11,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from vidsal.stages import PreprocessOptions
+
 __all__ = ["PreprocessOptions", "Preprocessor", "Viewport", "blur_first_axis"]
 
 # The kernel of the blur ends after this many standard deviations, as SciPy's `gaussian_filter` does by default.
 _TRUNCATE = 4.0
-
-
-@dataclass(frozen=True)
-class PreprocessOptions:
-    """How a picture becomes model input; travels inside the checkpoint."""
-
-    height: int = 240
-    """Rows of the model's canvas."""
-    width: int = 320
-    """Columns of the model's canvas."""
-    channel_order: Literal["rgb", "bgr"] = "rgb"
-    """Order of the channels the network was trained on."""
-    divisor: float = 255.0
-    """Pixel values are divided by this before the mean is taken off."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Taken off each channel, in `channel_order`, after the division."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Divides each channel, in `channel_order`, after the mean is taken off."""
-    resize: Literal["area", "bilinear"] = "area"
-    """How a picture is made small: "area" averages the pixels that fall on a cell; "bilinear" takes the four nearest
-    pixels of the full picture, as `cv2.resize` does by default and the published networks were trained."""
-    blur_pixels: float = 0.0
-    """Standard deviation, in pixels of the full picture, of the Gaussian blur of the finished map; 0 for none."""
-
-    def __post_init__(self) -> None:
-        if self.resize not in ("area", "bilinear"):
-            raise ValueError(f"resize must be area or bilinear, got {self.resize!r}")
-        if not 0 <= self.blur_pixels < float("inf"):
-            raise ValueError(f"blur_pixels must be finite and at least 0, got {self.blur_pixels}")
-        if self.height < 16 or self.width < 16:
-            raise ValueError(f"the canvas is at least 16x16, got {self.height}x{self.width}")
-        if self.divisor <= 0 or min(self.std) <= 0:
-            raise ValueError("divisor and std must be positive")
 
 
 @dataclass(frozen=True)

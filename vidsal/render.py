@@ -11,9 +11,7 @@ make a vague map look as sure as a sharp one, so `ScalePerShot` holds one for a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -22,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
+from vidsal.stages import Colormap, RenderOptions
 
 __all__ = [
     "Colormap",
@@ -37,8 +35,6 @@ __all__ = [
     "to_yuv420",
 ]
 
-Colormap = Literal["turbo", "inferno", "magma", "plasma", "viridis", "cividis", "hot", "jet"]
-"""Names of the colour maps, as OpenCV and Matplotlib have them."""
 
 LEAST_SCALE = 6.0
 """Display scale, in multiples of uniform, below which `ScalePerShot` never goes: a flat map stays cool."""
@@ -51,34 +47,6 @@ PIXELS_AT_ONCE = 2**24
 
 _RGB = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderOptions:
-    """How a density is drawn over a picture."""
-
-    opacity: float = 0.6
-    """Opacity of the hottest places, 0 (nothing drawn) to 1 (the picture is hidden there)."""
-    colormap: Colormap = "turbo"
-    """Colours from cold to hot: turbo, inferno, magma, plasma, viridis, cividis, hot or jet. turbo differs from
-    most of what is filmed and is still ordered in brightness at its lower end."""
-    threshold: float = 0.05
-    """Share of the display scale, 0 to below 1, under which nothing is drawn; above it the heat fades in."""
-    scale: float | None = None
-    """Display scale: density relative to uniform (density times cells) shown as the hottest colour; None chooses it
-    once per shot, from the shot's first map."""
-    side_by_side: bool = False
-    """Puts the untouched picture left of the drawn one, at twice the width."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.opacity <= 1:
-            raise ConfigError(f"opacity must be from 0 to 1, got {self.opacity}")
-        if self.colormap not in get_args(Colormap):
-            raise ConfigError(f"colormap must be one of {', '.join(get_args(Colormap))}, got {self.colormap!r}")
-        if not 0 <= self.threshold < 1:
-            raise ConfigError(f"threshold must be from 0 to below 1, got {self.threshold}")
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
-            raise ConfigError(f"scale must be above 0, or None to choose it per shot, got {self.scale}")
 
 
 class ScalePerShot:

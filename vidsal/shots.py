@@ -9,13 +9,12 @@ is the change: 0 for a copy, below 0.35 for nearly all motion, 0.4 to 1 for unre
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.errors import ConfigError
+from vidsal.stages import CutOptions
 
 __all__ = ["CutDetector", "CutOptions"]
 
@@ -44,23 +43,6 @@ _TILE_HEIGHT, _TILE_WIDTH = 10, 8
 _TILE_FLOOR = 0.003
 # Frames compared at once; bounds the working memory to a few MB for any batch.
 _CHUNK = 4
-
-
-@dataclass(frozen=True)
-class CutOptions:
-    """How cuts between shots are found."""
-
-    detect_cuts: bool = True
-    """Find cuts between shots and start the model, smoothing and region ids afresh there."""
-    cut_threshold: float = 0.38
-    """Change that makes a cut, above 0 (a copy) to 1 (nothing in common): lower finds more, higher forgives motion."""
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.cut_threshold <= 1.0:
-            raise ConfigError(
-                f"cut_threshold is {self.cut_threshold}; it must be above 0 and at most 1. "
-                "Try 0.38, or detect_cuts=False to find none."
-            )
 
 
 class CutDetector:

@@ -16,14 +16,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType, NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Protocol, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
 from vidsal.smooth.exponential import first_order_hold
+from vidsal.stages import TrackOptions
 
 __all__ = ["COLUMNS", "Column", "ColumnSource", "FrameNumbers", "TrackOptions", "Tracker", "column_types"]
 
@@ -60,42 +60,6 @@ class Column(NamedTuple):
 
 def _column(unit: str, meaning: str) -> Any:
     return field(metadata={"column": Column(unit, meaning)})
-
-
-@dataclass(frozen=True)
-class TrackOptions:
-    """How regions are found and followed from frame to frame."""
-
-    region_min_peak: float = 0.25
-    """Smallest height of a new region, as a share of the map's highest value, above 0 and at most 1."""
-    region_memory_seconds: float = 0.5
-    """Seconds for which a region that vanishes keeps its id in case it comes back; 0 for not at all."""
-    region_reach: float = 0.1
-    """Farthest step between frames that is still the same region, as a share of the picture's diagonal."""
-    peak_filter: Literal["none", "one-euro"] = "none"
-    """Steady peak_x and peak_y over time: none, or one-euro, which holds a peak at rest and follows one that moves."""
-    peak_cutoff_hertz: float = 1.0
-    """Cutoff of the one-euro filter for a peak at rest, in hertz: lower jitters less and sets off later."""
-    peak_speed_gain: float = 10.0
-    """Hertz by which that cutoff rises at a speed of one picture's diagonal a second: higher lags less."""
-
-    def __post_init__(self) -> None:
-        if self.peak_filter not in ("none", "one-euro"):
-            raise ConfigError(f"peak_filter is {self.peak_filter!r}; choose none or one-euro.")
-        if not 0.0 < self.peak_cutoff_hertz < math.inf:
-            raise ConfigError(
-                f"peak_cutoff_hertz is {self.peak_cutoff_hertz}; it must be a positive number of hertz. Try 1."
-            )
-        if not 0.0 <= self.peak_speed_gain < math.inf:
-            raise ConfigError(f"peak_speed_gain is {self.peak_speed_gain}; it must be 0 or a positive number. Try 10.")
-        if not 0.0 < self.region_min_peak <= 1.0:
-            raise ConfigError(f"region_min_peak is {self.region_min_peak}; it must be above 0 and at most 1. Try 0.25.")
-        if not 0.0 <= self.region_memory_seconds < math.inf:
-            raise ConfigError(
-                f"region_memory_seconds is {self.region_memory_seconds}; it must be 0 or a positive number. Try 0.5."
-            )
-        if not 0.0 < self.region_reach <= 1.0:
-            raise ConfigError(f"region_reach is {self.region_reach}; it must be above 0 and at most 1. Try 0.1.")
 
 
 @dataclass(frozen=True, kw_only=True)

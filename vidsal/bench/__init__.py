@@ -1,7 +1,8 @@
-"""The benchmark of `vidsal bench`: options in, a report out. The names below are loaded on first use, as `vidsal`'s."""
+"""The benchmark of `vidsal bench`: options in, a report out."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vidsal.lazy import lazy
 
 if TYPE_CHECKING:
     from vidsal.bench.clock import matrix_peak
@@ -43,13 +44,4 @@ __all__ = [
     "random_network",
 ]
 
-_FILES = ("options", "report", "made", "clock", "operations", "machine", "measure")
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        for file in _FILES:
-            module = importlib.import_module(f"vidsal.bench.{file}")
-            if name in module.__all__:
-                return getattr(module, name)
-    raise AttributeError(f"module 'vidsal.bench' has no attribute {name!r}")
+__getattr__, __dir__ = lazy(__name__, __all__, "options", "report", "made", "clock", "operations", "machine", "measure")

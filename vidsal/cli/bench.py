@@ -5,37 +5,40 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vidsal import config as configuration
 from vidsal.cli.chosen import check_model
-from vidsal.cli.output import in_flags, print_out
-from vidsal.cli.parser import Parser, hyphenated
+from vidsal.cli.output import print_out
+from vidsal.cli.parser import Parser, as_usage
 from vidsal.cli.process import share_cores
 from vidsal.errors import ConfigError, EncodeError
 
-__all__ = ["bench_command"]
+__all__ = ["bench_command", "bench_parser"]
+
+
+def bench_parser() -> Parser:
+    """What `vidsal bench` understands."""
+    from vidsal.bench import BenchOptions
+
+    parser = Parser(prog="vidsal bench", description=_BENCH_DESCRIPTION, options=BenchOptions)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file, as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
+    return parser
 
 
 def bench_command(arguments: list[str]) -> int:
     """Arguments of `vidsal bench` in, a table on stdout and a JSON report out."""
-    from vidsal.bench import BenchOptions, bench, format_bench
+    from vidsal.bench import BenchOptions
 
-    parser = Parser(prog="vidsal bench", description=_BENCH_DESCRIPTION)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file, as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
-    configuration.add_flags(parser, BenchOptions, aliases={"model": "-m"})
-    given = vars(parser.parse_args(hyphenated(arguments)))
-    target, quiet = given.pop("json"), given.pop("quiet")
+    given, options = bench_parser().read(arguments, BenchOptions)
+    target: Path | None = given.json
+    from vidsal.bench import bench, format_bench
     from vidsal.console import say
 
     share_cores()
-    try:
-        options = configuration.resolve(BenchOptions, given)
+    with as_usage():
         check_model(options.model.model)
         if target is not None and not target.absolute().parent.is_dir():
             raise ConfigError(f"--json {target}: there is no folder {target.absolute().parent}; make it first")
-        report = bench(options, on_note=None if quiet else lambda text: say(f"vidsal: {text}"))
-    except ConfigError as error:
-        raise configuration.UsageError(in_flags(str(error), BenchOptions)) from error
+        report = bench(options, on_note=None if given.quiet else lambda text: say(f"vidsal: {text}"))
     print_out(format_bench(report))
     if target is not None:
         try:

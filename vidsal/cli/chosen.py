@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidsal import config as configuration
 from vidsal.cli.parser import check_choice
+from vidsal.config import UsageError, options_of
 from vidsal.errors import ConfigError
 
 __all__ = ["check_model", "layout_options", "preset_card", "sequence_clock"]
@@ -36,21 +35,16 @@ def layout_options(name: str, options: Sequence[str]) -> dict[str, Any]:
     from vidsal.data.layouts import DATASETS
 
     check_choice(name, list(DATASETS), "data set")
-    layout = DATASETS[name]
-    stages = dataclasses.make_dataclass("Stages", [("layout", layout.options)])
-    known = {option.name: option for option in configuration.options_of(stages)}
+    known = {option.key: option for option in options_of(DATASETS[name].options)}
     chosen: dict[str, Any] = {}
     for text in options:
         key, equals, value = text.partition("=")
         if not equals or key not in known:
-            raise configuration.UsageError(
-                f"--option {text}: {name} knows {', '.join(f'{each}=' for each in known) or 'no options'}"
-            )
-        words = {str(word): word for word in known[key].choices}
+            raise UsageError(f"--option {text}: {name} knows {', '.join(f'{each}=' for each in known) or 'no options'}")
         try:
-            chosen[key] = known[key].convert(words.get(value, value))
+            chosen[key] = known[key].convert(value)
         except ConfigError as error:
-            raise configuration.UsageError(f"--option {text}: {error}") from error
+            raise UsageError(f"--option {text}: {error}") from error
     return chosen
 
 
@@ -71,6 +65,4 @@ def check_model(name: str) -> None:
     if name not in PRESETS and Path(name).name == name and not Path(name).suffix and not Path(name).exists():
         near = difflib.get_close_matches(name, PRESETS, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise configuration.UsageError(
-            f"no model {name!r}: use one of {', '.join(PRESETS)}, or the path of a checkpoint{meant}"
-        )
+        raise UsageError(f"no model {name!r}: use one of {', '.join(PRESETS)}, or the path of a checkpoint{meant}")

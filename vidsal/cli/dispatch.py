@@ -11,17 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vidsal import config as configuration
-from vidsal.cli.bench import bench_command
-from vidsal.cli.data import data_command
-from vidsal.cli.evaluate import compare_command, eval_command
-from vidsal.cli.export import export_command
-from vidsal.cli.models import models_command
+from vidsal.cli.completion import COMMANDS
 from vidsal.cli.output import describe, drop_stdout, print_error, print_out, show_traceback
-from vidsal.cli.parser import Parser
-from vidsal.cli.run import run_command
-from vidsal.cli.train import train_command
-from vidsal.cli.weights import weights_command
+from vidsal.cli.parser import Parser, group_parser
+from vidsal.config import UsageError
 from vidsal.errors import VidsalError
 
 __all__ = ["main"]
@@ -56,12 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print_error("interrupted")
         return 128 + signal.SIGINT
-    except configuration.UsageError as error:
-        print_error(str(error))
+    except UsageError as error:
+        print_error(describe(error))
         return 2
     except VidsalError as error:
         show_traceback(error)
-        print_error(str(error))
+        print_error(describe(error))
         return 1
     except Exception as error:
         show_traceback(error)
@@ -71,25 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    parser = Parser(prog="vidsal", description="Predict where people look in video.", epilog=_EPILOG)
-    parser.add_argument("-V", "--version", action=_Version)
-    commands = {
-        "run": run_command,
-        "train": train_command,
-        "models": models_command,
-        "weights": weights_command,
-        "bench": bench_command,
-        "export": export_command,
-        "data": data_command,
-        "eval": eval_command,
-        "compare": compare_command,
-    }
-    parser.add_argument("command", metavar="COMMAND", help=", ".join(commands))
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command: vidsal COMMAND --help")
+    parser = _parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
     given = parser.parse_args(arguments)
-    if given.command not in commands:
-        parser.error(_wrong_command(given.command, list(commands)))
-    return commands[given.command](given.arguments)
+    if given.command not in COMMANDS:
+        parser.error(_wrong_command(given.command, list(COMMANDS)))
+    return COMMANDS[given.command].run(given.arguments)
+
+
+def _parser() -> Parser:
+    parser = group_parser(
+        "vidsal", COMMANDS, description="Predict where people look in video.", epilog=_EPILOG, word="command"
+    )
+    parser.add_argument("-V", "--version", action=_Version)
+    return parser
 
 
 def _wrong_command(word: str, commands: list[str]) -> str:
@@ -100,17 +90,6 @@ def _wrong_command(word: str, commands: list[str]) -> str:
 
 
 _EPILOG = """\
-commands:
-  run      write the video with the heatmap over it, and a table of numbers a frame
-  train    train a model on stills and videos with recorded gaze
-  models   list the models, or show the card of one
-  weights  fetch or import the published weights, show and check those here
-  bench    measure how fast a model is on this machine, stage by stage
-  export   write a model as an ONNX file, for other runtimes
-  eval     score a model, or maps made elsewhere, against recorded gaze
-  compare  tell by how much two results of eval differ, and how surely
-  data     check a data set on disk, or make densities of its fixations
-
 vidsal COMMAND --help shows a command's options. With VIDSAL_DEBUG=1 errors come with their traceback.
 """
 

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidsal import config as configuration
 from vidsal.cli.chosen import check_model
-from vidsal.cli.output import in_flags, print_out
-from vidsal.cli.parser import Parser, hyphenated
-from vidsal.errors import ConfigError
+from vidsal.cli.output import print_out
+from vidsal.cli.parser import Parser, as_usage
 
-__all__ = ["export_command"]
+__all__ = ["export_command", "export_parser"]
+
+
+def export_parser() -> Parser:
+    """What `vidsal export` understands."""
+    from vidsal.stages import ExportOptions
+
+    parser = Parser(prog="vidsal export", description=_EXPORT_DESCRIPTION, options=ExportOptions)
+    parser.add_argument("model", metavar="MODEL", help="name of a preset, or path of a checkpoint")
+    parser.add_argument("--output", "-o", metavar="FILE", type=Path, required=True, help="the .onnx file to write")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
+    return parser
 
 
 def export_command(arguments: list[str]) -> int:
     """Arguments of `vidsal export` in, an ONNX file on disk and its path on stdout out."""
-    from vidsal.export import ExportStages, export_model
+    from vidsal.stages import ExportOptions
 
-    parser = Parser(prog="vidsal export", description=_EXPORT_DESCRIPTION)
-    parser.add_argument("model", metavar="MODEL", help="name of a preset, or path of a checkpoint")
-    parser.add_argument("--output", "-o", metavar="FILE", type=Path, required=True, help="the .onnx file to write")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
-    configuration.add_flags(parser, ExportStages, aliases={})
-    given = vars(parser.parse_args(hyphenated(arguments)))
-    model, output, quiet = (given.pop(name) for name in ("model", "output", "quiet"))
-    check_model(model)
+    given, options = export_parser().read(arguments, ExportOptions)
+    check_model(given.model)
     from vidsal.console import say
+    from vidsal.export import export_model
 
-    try:
-        options = configuration.resolve(ExportStages, given).export
-        if not quiet:
-            say(f"vidsal: exporting {model}; this takes up to a minute")
-        report = export_model(model, output, options=options)
-    except ConfigError as error:
-        raise configuration.UsageError(in_flags(str(error))) from error
-    if not quiet:
+    with as_usage():
+        if not given.quiet:
+            say(f"vidsal: exporting {given.model}; this takes up to a minute")
+        report = export_model(given.model, given.output, options=options)
+    if not given.quiet:
         say(f"{report.path.name}: {report}")
     print_out(str(report.path))
     return 0

@@ -9,14 +9,19 @@ from vidsal.cli.chosen import check_model, preset_card
 from vidsal.cli.output import print_out
 from vidsal.cli.parser import Parser
 
-__all__ = ["models_command"]
+__all__ = ["models_command", "models_parser"]
+
+
+def models_parser() -> Parser:
+    """What `vidsal models` understands."""
+    parser = Parser(prog="vidsal models", description="List the models, or show what is known of one.")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="name of a preset, or path of a checkpoint")
+    return parser
 
 
 def models_command(arguments: list[str]) -> int:
     """Arguments of `vidsal models` in, the list of presets or one card on stdout out."""
-    parser = Parser(prog="vidsal models", description="List the models, or show what is known of one.")
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="name of a preset, or path of a checkpoint")
-    wanted: str | None = parser.parse_args(arguments).model
+    wanted: str | None = models_parser().parse_args(arguments).model
     from vidsal.console import format_card
     from vidsal.model.checkpoint import PRESETS, find_weights, read_checkpoint
 

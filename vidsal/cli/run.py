@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import sys
@@ -11,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidsal import config as configuration
 from vidsal.cli.chosen import check_model
-from vidsal.cli.output import describe, in_flags, is_out_of_memory, print_error, print_out, show_traceback
-from vidsal.cli.parser import ALIASES, Parser, count, hyphenated
+from vidsal.cli.output import describe, is_out_of_memory, print_error, print_out, show_traceback
+from vidsal.cli.parser import Parser, as_usage, count
 from vidsal.cli.process import Stop, share_cores
+from vidsal.config import UsageError
 from vidsal.errors import ConfigError, VidsalError
 
 if TYPE_CHECKING:
@@ -24,59 +23,25 @@ if TYPE_CHECKING:
     from vidsal.pipe.options import RunOptions
     from vidsal.pipe.run import Progress, RunReport
 
-__all__ = ["run_command"]
+__all__ = ["run_command", "run_parser"]
 
 
-def run_command(arguments: list[str]) -> int:
-    """Arguments of `vidsal run` in, results on disk and on stdout out."""
+def run_parser() -> Parser:
+    """What `vidsal run` understands."""
     from vidsal.pipe.options import RunOptions
 
-    parser = Parser(prog="vidsal run", usage="vidsal run [options] INPUT [INPUT ...]", description=_RUN_DESCRIPTION)
-    _add_run_arguments(parser)
-    configuration.add_flags(parser, RunOptions, aliases=ALIASES)
-    given = vars(parser.parse_intermixed_args(hyphenated(arguments)))
-    common = {name: given.pop(name) for name in ("inputs", "config", "print_config", "quiet", "json", "streams")}
-    file = configuration.read_file(common["config"], RunOptions) if common["config"] else {}
-    from_file = configuration.resolve(RunOptions, file)
-    try:
-        options = configuration.resolve(RunOptions, file, given) if given else from_file
-    except ConfigError as error:
-        raise configuration.UsageError(in_flags(str(error))) from error
-    if common["print_config"]:
-        print_out(configuration.to_yaml(options), end="")
-        return 0
-    if not common["inputs"]:
-        parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
-    inputs = _without_results(common["inputs"], quiet=common["quiet"])
-    _check_targets(inputs, options)
-    share_cores()
-    with Stop(quiet=common["quiet"]) as stop:
-        chosen = options.model
-        check_model(chosen.model)
-        try:
-            model = chosen.load()
-        except ConfigError as error:
-            raise configuration.UsageError(in_flags(str(error))) from error
-        runs = _Runs(options, model, stop, quiet=common["quiet"], as_json=common["json"])
-        return runs.work(inputs, streams=common["streams"])
-
-
-_RUN_DESCRIPTION = """\
-Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound) and
-NAME.vidsal.csv (a row of numbers a frame) beside each input. The paths written go
-to stdout, all else to stderr.
-"""
-
-
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser = Parser(
+        prog="vidsal run",
+        usage="vidsal run [options] INPUT [INPUT ...]",
+        description=_RUN_DESCRIPTION,
+        options=RunOptions,
+    )
     parser.add_argument(
         "inputs",
         nargs="*",
         metavar="INPUT",
         help="video file, image, folder of images, camera index, address (rtsp://, http://), or - for standard input",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with options by name; flags win over it")
-    parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and stop")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notices on stderr; errors stay")
     parser.add_argument("--json", action="store_true", help="one JSON report a line on stdout instead of the paths")
     parser.add_argument(
@@ -86,6 +51,33 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="inputs at once, side by side through the model; results are listed as they get done (default: 1)",
     )
+    return parser
+
+
+def run_command(arguments: list[str]) -> int:
+    """Arguments of `vidsal run` in, results on disk and on stdout out."""
+    from vidsal.pipe.options import RunOptions
+
+    parser = run_parser()
+    given, options = parser.read(arguments, RunOptions)
+    if not given.inputs:
+        parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
+    inputs = _without_results(given.inputs, quiet=given.quiet)
+    _check_targets(inputs, options)
+    share_cores()
+    with Stop(quiet=given.quiet) as stop:
+        check_model(options.model.model)
+        with as_usage():
+            model = options.model.load()
+        runs = _Runs(options, model, stop, quiet=given.quiet, as_json=given.json)
+        return runs.work(inputs, streams=given.streams)
+
+
+_RUN_DESCRIPTION = """\
+Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound) and
+NAME.vidsal.csv (a row of numbers a frame) beside each input. The paths written go
+to stdout, all else to stderr.
+"""
 
 
 @dataclass
@@ -242,13 +234,13 @@ def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
         path = Path(text)
         target = (wanted.output or path.absolute().parent, path.name if path.is_dir() else path.stem)
         if target in seen:
-            raise configuration.UsageError(
+            raise UsageError(
                 f"{seen[target]} and {text} would both write {target[1]}.vidsal.*: give each its own --output"
             )
         seen[target] = text
     for name in (wanted.table, wanted.maps):
         if name is not None and Path(name).suffix and len(inputs) > 1:
-            raise configuration.UsageError(f"{len(inputs)} inputs cannot share {name}: give a format, not a path")
+            raise UsageError(f"{len(inputs)} inputs cannot share {name}: give a format, not a path")
 
 
 def _source(text: str) -> str | int:

@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidsal import config as configuration
 from vidsal.cli.output import print_out
-from vidsal.cli.parser import renamed
+from vidsal.cli.parser import Parser, as_usage
 from vidsal.cli.process import share_cores
-from vidsal.errors import ConfigError
+from vidsal.config import UsageError
 
 if TYPE_CHECKING:
     from vidsal.train import TrainConfig
 
-__all__ = ["train_command"]
+__all__ = ["train_command", "train_parser"]
+
+
+def train_parser() -> Parser:
+    """What `vidsal train` understands."""
+    from vidsal.train import TrainConfig
+
+    parser = Parser(
+        prog="vidsal train",
+        usage="vidsal train CONFIG [--option VALUE ...]",
+        description=_TRAIN_DESCRIPTION,
+        options=TrainConfig,
+    )
+    help_file = "YAML file with the options below; flags win over it"
+    parser.add_argument("CONFIG", nargs="?", type=Path, help=help_file)
+    return parser
+
+
+_TRAIN_DESCRIPTION = """\
+Train a model on stills and videos with recorded gaze. docs/guide/train.md explains the options.
+"""
 
 
 def train_command(arguments: list[str]) -> int:
     """Arguments of `vidsal train` in, a checkpoint on disk and its path on stdout out."""
-    from vidsal.train import CardText, TrainConfig, train
+    from vidsal.train import TrainConfig
 
     if not arguments:
-        raise configuration.UsageError(
+        raise UsageError(
             "no configuration given: vidsal train CONFIG, a YAML file (vidsal train --help shows its options, "
             "docs/guide/train.md explains them)"
         )
-    config, only_print = configuration.parse_nested(TrainConfig, _underscored(arguments), prog="vidsal train")
-    if config.card.name == CardText().name and arguments and not arguments[0].startswith("-"):
-        config = dataclasses.replace(config, card=dataclasses.replace(config.card, name=Path(arguments[0]).stem))
-    if only_print:
-        print_out(configuration.to_yaml(config), end="")
-        return 0
+    given, config = train_parser().read(arguments, TrainConfig, stem="name")
     from vidsal.console import TrainClock, make_display, say
+    from vidsal.train import train
 
     share_cores(left=0)
     with make_display(config.card.name, unit="steps") as display:
         clock = TrainClock(display)
         try:
-            path = train(config, on_progress=clock)
-        except ConfigError as error:
-            if len(arguments) == 1:  # all options are the file's
-                raise
-            raise configuration.UsageError(str(error)) from error
+            with as_usage() if given.flags else contextlib.nullcontext():
+                path = train(config, on_progress=clock)
         except KeyboardInterrupt:
             display.say(f"vidsal: stopped at {clock.reached}; {_how_to_go_on(config)}")
             return 128 + signal.SIGINT
@@ -60,8 +71,3 @@ def _how_to_go_on(config: TrainConfig) -> str:
     if saved_state(config.output).exists():
         return f"the same command goes on from the state last saved in {config.output}"
     return "no state had been saved yet, so the same command begins again"
-
-
-def _underscored(arguments: Sequence[str]) -> list[str]:
-    """--schedule.frames-per-step is --schedule.frames_per_step."""
-    return renamed(arguments, "-", "_")

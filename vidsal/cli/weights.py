@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import signal
 from pathlib import Path
 
 from vidsal.cli.chosen import preset_card
 from vidsal.cli.output import print_error, print_out
-from vidsal.cli.parser import Parser, check_choice
+from vidsal.cli.parser import Command, Parser, check_choice, group_parser, run_action
 from vidsal.errors import CheckpointError
 
-__all__ = ["weights_command"]
+__all__ = ["WEIGHTS_ACTIONS", "weights_command", "weights_parser"]
+
+
+def weights_parser() -> Parser:
+    """What `vidsal weights` understands, up to its action."""
+    return group_parser("vidsal weights", WEIGHTS_ACTIONS, description=_WEIGHTS_DESCRIPTION, epilog=_WEIGHTS_EPILOG)
 
 
 def weights_command(arguments: list[str]) -> int:
     """Arguments of `vidsal weights` in: hands them to one of its actions."""
-    actions = {
-        "list": _list_weights,
-        "show": _show_weights,
-        "path": _weights_path,
-        "fetch": _fetch_weights,
-        "import": _import_weights,
-        "verify": _verify_weights,
-    }
-    parser = Parser(prog="vidsal weights", description=_WEIGHTS_DESCRIPTION, epilog=_WEIGHTS_EPILOG)
-    parser.add_argument("action", metavar="ACTION", help=", ".join(actions))
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the action: vidsal weights ACTION --help")
-    given = parser.parse_args(arguments)
-    if given.action not in actions:
-        near = difflib.get_close_matches(given.action, actions, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(actions)}"
-        parser.error(f"no action {given.action!r}; {meant}")
-    return actions[given.action](given.arguments)
+    return run_action(weights_parser(), WEIGHTS_ACTIONS, arguments)
 
 
 _WEIGHTS_DESCRIPTION = """\
@@ -43,14 +30,6 @@ of vidsal: fetch them, or import a file you have, once; then --model NAME finds 
 
 
 _WEIGHTS_EPILOG = """\
-actions:
-  list     the models, with where their weights are
-  show     the card of a model and the record of its weights
-  path     where the weights of a model are, on stdout
-  fetch    download published weights into the cache
-  import   make a checkpoint of a published file (HDF5 as Keras 1 wrote it)
-  verify   compute each file's sha256 again and compare it with its record
-
 The cache is the platform's own folder for vidsal, or the one VIDSAL_CACHE names.
 """
 
@@ -58,10 +37,12 @@ The cache is the platform's own folder for vidsal, or the one VIDSAL_CACHE names
 _PUBLISHED_NAMES = "sam-resnet, sam-resnet-2017 or sam-vgg"
 
 
+def _list_parser() -> Parser:
+    return Parser(prog="vidsal weights list", description="List the models, with where their weights are.")
+
+
 def _list_weights(arguments: list[str]) -> int:
-    Parser(prog="vidsal weights list", description="List the models, with where their weights are.").parse_args(
-        arguments
-    )
+    _list_parser().parse_args(arguments)
     from vidsal.console import format_weights
     from vidsal.model.checkpoint import PRESETS, find_weights
 
@@ -69,19 +50,27 @@ def _list_weights(arguments: list[str]) -> int:
     return 0
 
 
-def _show_weights(arguments: list[str]) -> int:
+def _show_parser() -> Parser:
     parser = Parser(prog="vidsal weights show", description="Show the card of a model and the record of its weights.")
     parser.add_argument("model", metavar="MODEL", help="name of a model")
-    name = parser.parse_args(arguments).model
+    return parser
+
+
+def _show_weights(arguments: list[str]) -> int:
+    name = _show_parser().parse_args(arguments).model
     _check_preset(name)
     print_out(preset_card(name))
     return 0
 
 
-def _weights_path(arguments: list[str]) -> int:
+def _path_parser() -> Parser:
     parser = Parser(prog="vidsal weights path", description="Print where the weights of a model are.")
     parser.add_argument("model", metavar="MODEL", help="name of a model")
-    name = parser.parse_args(arguments).model
+    return parser
+
+
+def _weights_path(arguments: list[str]) -> int:
+    name = _path_parser().parse_args(arguments).model
     _check_preset(name)
     from vidsal.model.checkpoint import find_weights, weights_path
 
@@ -92,13 +81,17 @@ def _weights_path(arguments: list[str]) -> int:
     return 0
 
 
-def _fetch_weights(arguments: list[str]) -> int:
+def _fetch_parser() -> Parser:
     parser = Parser(prog="vidsal weights fetch", description="Download published weights into the cache.")
     parser.add_argument("model", metavar="MODEL", help=_PUBLISHED_NAMES)
     parser.add_argument("--url", metavar="URL", help="another address of the same file: http://, https:// or file://")
     parser.add_argument("--overwrite", action="store_true", help="fetch again, and replace what is there")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notices on stderr")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def _fetch_weights(arguments: list[str]) -> int:
+    given = _fetch_parser().parse_args(arguments)
     _check_published(given.model)
     from vidsal.console import DownloadClock, make_display
     from vidsal.model.release import fetch_weights
@@ -116,7 +109,7 @@ def _fetch_weights(arguments: list[str]) -> int:
     return 0
 
 
-def _import_weights(arguments: list[str]) -> int:
+def _import_parser() -> Parser:
     parser = Parser(prog="vidsal weights import", description="Make a checkpoint of a published weight file.")
     parser.add_argument("file", metavar="FILE", type=Path, help="the file, as published (HDF5; its name ends in .pkl)")
     help_as = f"{_PUBLISHED_NAMES}; without it, by the layers and the file's name"
@@ -125,7 +118,11 @@ def _import_weights(arguments: list[str]) -> int:
     parser.add_argument("--output", "-o", metavar="PATH", type=Path, help=help_output)
     parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint that is there")
     parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def _import_weights(arguments: list[str]) -> int:
+    given = _import_parser().parse_args(arguments)
     if given.name is not None:
         _check_published(given.name)
     from vidsal.console import say
@@ -138,10 +135,14 @@ def _import_weights(arguments: list[str]) -> int:
     return 0
 
 
-def _verify_weights(arguments: list[str]) -> int:
+def _verify_parser() -> Parser:
     parser = Parser(prog="vidsal weights verify", description="Check the weights that are here against their records.")
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names of models; without any, all that are here")
-    names = parser.parse_args(arguments).models
+    return parser
+
+
+def _verify_weights(arguments: list[str]) -> int:
+    names = _verify_parser().parse_args(arguments).models
     for name in names:
         _check_preset(name)
     from vidsal.model.checkpoint import PRESETS, find_weights, read_checkpoint, weights_path
@@ -170,3 +171,18 @@ def _check_published(name: str) -> None:
     from vidsal.model.release import PUBLISHED
 
     check_choice(name, list(PUBLISHED), "published weights of")
+
+
+WEIGHTS_ACTIONS = {
+    "list": Command(_list_weights, _list_parser, "the models, with where their weights are"),
+    "show": Command(_show_weights, _show_parser, "the card of a model and the record of its weights"),
+    "path": Command(_weights_path, _path_parser, "where the weights of a model are, on stdout"),
+    "fetch": Command(_fetch_weights, _fetch_parser, "download published weights into the cache"),
+    "import": Command(
+        _import_weights, _import_parser, "make a checkpoint of a published file (HDF5 as Keras 1 wrote it)"
+    ),
+    "verify": Command(
+        _verify_weights, _verify_parser, "compute each file's sha256 again and compare it with its record"
+    ),
+}
+"""The actions of `vidsal weights`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,10 +19,8 @@ import numpy.typing as npt
 
 from vidsal.data.fixations import Still, density_from_fixations, fixation_counts
 from vidsal.data.motion import (
-    CameraOptions,
     Window,
     apply_affine,
-    check_range,
     compose,
     draw_path,
     film,
@@ -30,7 +28,8 @@ from vidsal.data.motion import (
     invert,
     wander,
 )
-from vidsal.data.overlays import Overlay, OverlayOptions, draw_overlays, looked_at_with
+from vidsal.data.options import AugmentOptions, ObjectOptions
+from vidsal.data.overlays import Overlay, draw_overlays, looked_at_with
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 
@@ -39,109 +38,6 @@ __all__ = ["AugmentOptions", "Clip", "Look", "ObjectOptions", "make_clip"]
 _Pixels = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float64]
 _Others = Callable[[np.random.Generator], Still] | None
-
-_CAMERA_OFF = CameraOptions()
-_OVERLAYS_OFF = OverlayOptions()
-
-
-@dataclass(frozen=True)
-class ObjectOptions:
-    """Things that move over the picture: soft-edged ellipses around a fixation of this picture or of another."""
-
-    probability: float = 0.0
-    """Chance that things are pasted into a shot of a clip of two frames or more."""
-    most: int = 2
-    """Most things in one shot."""
-    smallest: float = 0.12
-    """Smallest diameter, as a share of the shown picture's shorter side."""
-    largest: float = 0.4
-    """Largest diameter, as a share of the shown picture's shorter side."""
-    speed: float = 0.04
-    """Fastest motion against the background, as a share of the shown picture's width a frame; the slowest is a fifth
-    of it."""
-    still_share: float = 0.25
-    """Chance that a thing stands still in the scene: otherwise its edge alone would tell that it attracts."""
-    own_picture_share: float = 0.3
-    """Chance that a thing is cut from the shown picture itself, where another could be drawn."""
-    attraction: float = 0.5
-    """Share of all fixations that fall on the moving things together, from a shot's second frame on. In its first
-    frame, and where it stands still, a thing has the share that the ellipse has in the picture it comes from."""
-    softness: float = 0.3
-    """Width of the soft edge, as a share of the radius."""
-
-    def __post_init__(self) -> None:
-        check_range(self, 0, 1, "probability", "still_share", "own_picture_share", "softness")
-        check_range(self, 0.02, 1, "smallest", "largest")
-        check_range(self, 1, 16, "most")
-        check_range(self, 0, 0.5, "speed")
-        check_range(self, 0, 0.95, "attraction")
-        if self.smallest > self.largest:
-            raise ValueError(f"ObjectOptions.smallest is {self.smallest}, more than largest, {self.largest}")
-
-
-_OBJECTS_OFF = ObjectOptions()
-
-
-@dataclass(frozen=True)
-class AugmentOptions:
-    """What is done to a still before it trains the model."""
-
-    flip_probability: float = 0.5
-    """Chance of a mirrored picture."""
-    crop_probability: float = 0.6
-    """Chance of a window smaller than the picture."""
-    smallest_crop: float = 0.7
-    """Smallest share of a side that a window keeps."""
-    aspect_probability: float = 0.3
-    """Chance that the window takes a video's aspect (4:3, 16:9, 1.85, 2.39, 9:16) instead of the picture's."""
-    stretch: float = 0.0
-    """Largest change of the width against the height, as a share: video shown in a wrong aspect."""
-    smallest_mass: float = 0.5
-    """A window that holds a smaller share of the fixations is given up for the whole picture."""
-    shift: float = 0.06
-    """Largest move of the window between two frames of a clip, as a share of its side."""
-    zoom: float = 0.05
-    """Largest change of the window's size between two frames of a clip, as a share."""
-    camera: CameraOptions = _CAMERA_OFF
-    """A camera that moves smoothly, instead of the window's jumps by `shift` and `zoom`."""
-    cut_probability: float = 0.0
-    """Chance of each frame but the first to begin another shot: another picture in the same frame."""
-    objects: ObjectOptions = _OBJECTS_OFF
-    """Things that move over the picture."""
-    motion_blur_probability: float = 0.0
-    """Chance that a clip is blurred along its motion."""
-    longest_exposure: float = 0.7
-    """Longest exposure behind that blur, as a share of the time between two frames."""
-    overlays: OverlayOptions = _OVERLAYS_OFF
-    """Text and graphics over the picture."""
-    brightness: float = 0.2
-    """Largest change of brightness, as a share; a tenth of it again from frame to frame."""
-    contrast: float = 0.2
-    """Largest change of contrast, as a share."""
-    saturation: float = 0.3
-    """Largest change of saturation, as a share."""
-    white_balance: float = 0.0
-    """Largest change of red against blue, as a share."""
-    exposure_drift: float = 0.0
-    """Step of the brightness's random walk, as a share a frame."""
-    white_balance_drift: float = 0.0
-    """Step of the random walk of red against blue, as a share a frame."""
-    grey_probability: float = 0.05
-    """Chance of a picture without colour."""
-    blur_probability: float = 0.1
-    """Chance of a slight blur (sigma up to 1.5 canvas pixels), as compressed video has."""
-    compression_probability: float = 0.0
-    """Chance that a clip's frames are compressed (JPEG, at the canvas's size)."""
-    worst_quality: int = 15
-    """Lowest JPEG quality of compressed frames; the best is 90."""
-
-    def __post_init__(self) -> None:
-        probabilities = [field.name for field in fields(self) if field.name.endswith("_probability")]
-        check_range(self, 0, 1, *probabilities, "smallest_mass", "brightness", "contrast", "saturation")
-        check_range(self, 0.05, 1, "smallest_crop")
-        check_range(self, 0, 0.5, "shift", "zoom", "stretch", "white_balance", "exposure_drift", "white_balance_drift")
-        check_range(self, 0, 1, "longest_exposure")
-        check_range(self, 1, 90, "worst_quality")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,10 @@ import dataclasses
 import importlib.metadata
 import io
 import json
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,63 +22,16 @@ import numpy.typing as npt
 
 from vidsal.data.fixations import density_from_fixations
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence
+from vidsal.data.options import DensityFormat, DensityOptions
 from vidsal.decode.images import IMAGE_SUFFIXES
 from vidsal.errors import ConfigError, DatasetError, EncodeError, VidsalError
 from vidsal.files import replacing
 
-__all__ = ["RECORD_NAME", "DensityFormat", "DensityOptions", "DensityReport", "DensityStages", "write_densities"]
+__all__ = ["RECORD_NAME", "DensityFormat", "DensityOptions", "DensityReport", "write_densities"]
 
-DensityFormat = Literal["png", "npz"]
-"""png: 16 bits of grey, each map's peak at 65535. npz: float32 under the name density, summing to 1."""
 
 RECORD_NAME = "density.json"
 """The record's name in the folder of maps; where it is, `overwrite` may replace the maps."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DensityOptions:
-    """How maps are made of fixations."""
-
-    sigma: str
-    """Standard deviation of the Gaussian on each fixation: pixels of the picture that the fixations refer to, as 20px,
-    or degrees of visual angle, as 1deg."""
-    pixels_per_degree: float | None = None
-    """Pixels of that picture that one degree of visual angle covers; needed with degrees, and only with these."""
-    format: DensityFormat = "png"
-    """png (16 bits, each map's peak at 65535) or npz (float32, each map summing to 1)."""
-
-    def __post_init__(self) -> None:
-        if self.format not in get_args(DensityFormat):
-            raise ConfigError(f"format must be one of {', '.join(get_args(DensityFormat))}, got {self.format!r}")
-        number, unit = self._parsed()
-        scale = self.pixels_per_degree
-        if unit == "px" and scale is not None:
-            raise ConfigError(f"pixels_per_degree is for a sigma in degrees, but sigma is {self.sigma}; leave one out")
-        if unit == "deg" and scale is None:
-            raise ConfigError(f"sigma {self.sigma} needs pixels_per_degree: how many pixels one degree covers")
-        if scale is not None and not (math.isfinite(scale) and scale > 0):
-            raise ConfigError(f"pixels_per_degree must be more than 0, got {scale}")
-        if not (math.isfinite(number) and number > 0):
-            raise ConfigError(f"sigma must be more than 0, got {self.sigma}")
-
-    @property
-    def sigma_pixels(self) -> float:
-        """Standard deviation in pixels of the picture that the fixations refer to."""
-        return self._parsed()[0] * (self.pixels_per_degree or 1)
-
-    def _parsed(self) -> tuple[float, str]:
-        found = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(px|deg)", self.sigma.strip())
-        if found is None:
-            raise ConfigError(f"sigma must be a number with its unit, as 20px or 1deg; got {self.sigma!r}")
-        return float(found[1]), found[2]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DensityStages:
-    """The options of `vidsal data density`, as `vidsal.config` takes them."""
-
-    density: DensityOptions
-    """Densities."""
 
 
 @dataclass(frozen=True, kw_only=True)

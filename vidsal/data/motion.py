@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.data.options import CameraOptions
 from vidsal.preprocess import Viewport
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "CameraPath",
     "Window",
     "apply_affine",
-    "check_range",
     "compose",
     "draw_path",
     "film",
@@ -36,49 +36,6 @@ Window = tuple[float, float, float, float]
 
 # How much of the motion is kept, tried in this order until the windows fit into the picture.
 _DAMPING = (1.0, 0.7, 0.5, 0.35, 0.2, 0.1, 0.0)
-
-
-def check_range(options: Any, low: float, high: float, *names: str) -> None:
-    """Refuse options outside [low, high].
-
-    Raises:
-        ValueError: the message names the option, its value and what is allowed.
-    """
-    for name in names:
-        value = getattr(options, name)
-        if not low <= value <= high:
-            allowed = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-            raise ValueError(f"{type(options).__name__}.{name} must be {allowed}, got {value}")
-
-
-@dataclass(frozen=True)
-class CameraOptions:
-    """How a filmed picture moves. Speeds are a frame's; each shot draws its own between 0 and the value given."""
-
-    probability: float = 0.0
-    """Chance that a shot is filmed by a camera that moves smoothly, instead of the window's jumps (`shift`, `zoom`)."""
-    pan: float = 0.02
-    """Speed of pans and tilts, as a share of the window's side a frame."""
-    zoom: float = 0.01
-    """Speed of zooms, as a share of the window's size a frame."""
-    rotation: float = 0.3
-    """Speed of the turn around the line of sight, degrees a frame."""
-    tilt: float = 3.0
-    """Largest slant of the first frame, degrees."""
-    shake: float = 0.003
-    """Step of the shaking hand's random walk, as a share of the window's side a frame."""
-    steady_frames: float = 12.0
-    """Frames over which a speed stays about what it is: the time constant of its changes."""
-    smallest_window: float = 0.6
-    """The window is made smaller, to this share of its side at most, to leave room for the motion; what still does
-    not fit is damped."""
-
-    def __post_init__(self) -> None:
-        check_range(self, 0, 1, "probability")
-        check_range(self, 0, 0.5, "pan", "zoom", "shake")
-        check_range(self, 0, 45, "rotation", "tilt")
-        check_range(self, 1, float("inf"), "steady_frames")
-        check_range(self, 0.05, 1, "smallest_window")
 
 
 @dataclass(frozen=True, eq=False)

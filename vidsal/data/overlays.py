@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.motion import check_range
+from vidsal.data.options import OverlayOptions
 
 __all__ = ["Overlay", "OverlayOptions", "draw_overlays", "looked_at_with"]
 
@@ -21,29 +21,6 @@ _LETTERS = "etaoinshrdlucmfwypvbgk"
 _SPOTS = 256
 # The overlays of a frame draw no more than this share of all fixations together.
 _MOST = 0.95
-
-
-@dataclass(frozen=True)
-class OverlayOptions:
-    """Text and graphics that lie over the picture and do not move with it."""
-
-    caption_probability: float = 0.0
-    """Chance of a caption: one or two lines with an outline or on a plate, from the first frame or a later one on."""
-    ticker_probability: float = 0.0
-    """Chance of a ticker: a bar along the lower edge whose text scrolls."""
-    logo_probability: float = 0.0
-    """Chance of a logo in a corner."""
-    caption_attraction: float = 0.25
-    """Share of all fixations on the frame that fall on a caption while it is shown, spread evenly; the rest stay where
-    they are."""
-    ticker_attraction: float = 0.1
-    """Share of all fixations that fall on a ticker."""
-    logo_attraction: float = 0.02
-    """Share of all fixations that fall on a logo."""
-
-    def __post_init__(self) -> None:
-        check_range(self, 0, 1, "caption_probability", "ticker_probability", "logo_probability")
-        check_range(self, 0, 0.9, "caption_attraction", "ticker_attraction", "logo_attraction")
 
 
 @dataclass(frozen=True, eq=False)

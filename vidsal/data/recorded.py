@@ -24,6 +24,7 @@ import numpy.typing as npt
 from vidsal.data.clips import AugmentOptions, Clip, Look
 from vidsal.data.fixations import fixation_counts
 from vidsal.data.layouts import DATASETS, Fixations, LabelledFrame, LabelledSequence, open_dataset
+from vidsal.data.options import VideoSet
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 from vidsal.shots import CutDetector
@@ -35,35 +36,6 @@ _Map = npt.NDArray[np.float32]
 
 # Without a validation split of its own, one clip in so many is held out.
 _HELD_OUT = 10
-
-
-@dataclass(frozen=True)
-class VideoSet:
-    """Recorded video to train on."""
-
-    layout: str
-    """Name of the layout, as `vidsal.data.layouts.DATASETS` has it: dhf1k, hollywood2, ucf-sports, dreyeve, bdd-a..."""
-    root: Path
-    """Folder of the data set; a relative one starts at the working folder."""
-    split: str = "train"
-    """Split to train on."""
-    validation_split: str | None = None
-    """Split to score on after a pass; None holds every tenth training sequence out (by the md5 of its name; shots of
-    one clip stay together), at least one clip where there are two."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Options of the layout by name, as `open_dataset` takes them."""
-    frame_stride: int = 1
-    """Every so many frames one is shown: 5 of 30 frames a second are 6 a second."""
-    share: float = 1.0
-    """How often a sequence of this set is drawn, beside the shares of the others."""
-
-    def __post_init__(self) -> None:
-        if self.layout not in DATASETS:
-            raise ConfigError(f"there is no layout {self.layout!r}; known are {', '.join(DATASETS)}")
-        if self.frame_stride < 1:
-            raise ConfigError(f"frame_stride must be at least 1, got {self.frame_stride}")
-        if not 0 < self.share < math.inf:
-            raise ConfigError(f"the share of {self.layout} must be above 0 and finite, got {self.share}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ release (`_release`); cutting to start and end, batches, live dropping and the r
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.errors import ConfigError, DecodeError
+from vidsal.decode.options import DecodeOptions
+from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.frames import FrameBatch, Picture
 from vidsal.prefetch import Prefetched, prefetch
 
@@ -44,62 +44,6 @@ SizeRequest = tuple[int, int] | Callable[[int, int], tuple[int, int]] | None
 
 UNSPECIFIED = 2
 """FFmpeg's number for a colour tag that is not set (range: 0)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodeOptions:
-    """How a source is read."""
-
-    decoder: Literal["pyav", "decord", "opencv"] = "pyav"
-    """Library that decodes: pyav (exact times, damaged files, streams), decord (an extra) or opencv; cameras always
-    use opencv."""
-    batch_size: int = 8
-    """Frames handed on at once, at least 1; it changes speed and memory, never the result."""
-    start_seconds: float = 0.0
-    """Seconds after the first frame at which reading starts; frames before are left out."""
-    end_seconds: float | None = None
-    """Seconds after the first frame at which reading stops; a frame at this very time is left out; None: the end."""
-    strict: bool = False
-    """Makes damage an error at the end of reading: file cut short, packets skipped, frames or times patched up."""
-    threads: int = 0
-    """Threads of the pyav or decord decoder; 0: one for small pictures, several from 1080p up where there are cores."""
-    hwaccel: str = "none"
-    """Device that decodes, with the pyav decoder: none, auto (the first that works), or FFmpeg's name of one: cuda,
-    vaapi, videotoolbox, d3d11va, qsv, vulkan, ...; a number or path may follow (cuda:1, vaapi:/dev/dri/renderD128).
-    Where it cannot be used, the processor decodes and the report says so."""
-
-    def __post_init__(self) -> None:
-        if self.decoder not in ("pyav", "decord", "opencv"):
-            raise ConfigError(f"decoder must be pyav, decord or opencv, got {self.decoder!r}")
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
-        if not (math.isfinite(self.start_seconds) and self.start_seconds >= 0):
-            raise ConfigError(f"start_seconds must be 0 or more, got {self.start_seconds}")
-        if self.end_seconds is not None and not self.end_seconds > self.start_seconds:
-            raise ConfigError(
-                f"end_seconds must be greater than start_seconds ({self.start_seconds}), got {self.end_seconds}"
-            )
-        if self.threads < 0:
-            raise ConfigError(f"threads must be 0 (chosen for you) or more, got {self.threads}")
-        if self.hwaccel != "none":
-            self._check_hwaccel()
-
-    def _check_hwaccel(self) -> None:
-        from av.codec.hwaccel import HWDeviceType  # heavy, and seldom needed
-
-        known = ["none", "auto", *(device.name for device in HWDeviceType if device.name != "none")]
-        name, colon, which = self.hwaccel.partition(":")
-        if name not in known or (colon and (not which or name in known[:2])):
-            raise ConfigError(
-                f"hwaccel must be one of {', '.join(known)}, the devices with a number or path behind a colon if need "
-                f"be (cuda:1); got {self.hwaccel!r}"
-            )
-        if name == "cuda" and which and not which.isdecimal():
-            raise ConfigError(f"cuda takes the number of a GPU behind the colon, as in cuda:1; got {self.hwaccel!r}")
-        if self.decoder != "pyav":
-            raise ConfigError(
-                f"hwaccel={self.hwaccel} needs the pyav decoder, got {self.decoder}; leave one of them out"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,7 +265,9 @@ class Reader(ABC):
         if options.strict and (report.truncated or damage):
             raise DecodeError(
                 f"{self.info.source} is damaged ({'; '.join(report.messages)}); "
-                f"all {report.decoded} readable frames were delivered; leave out strict to accept them"
+                f"all {report.decoded} readable frames were delivered; leave out ",
+                Setting("strict"),
+                " to accept them",
             )
 
     def _count_corrupt(self) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest
 from vidsal.decode.images import full_size, resize
 from vidsal.decode.pyav import FileFacts, probe
-from vidsal.errors import ConfigError, DecodeError
+from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.frames import Picture
 
 __all__ = ["DecordReader", "open_decord"]
@@ -40,8 +40,9 @@ def open_decord(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_p
         decord: Any = importlib.import_module("decord")
     except ImportError as error:
         raise ConfigError(
-            "decoder=decord needs the decord package (pip install decord), which has wheels for Linux and Windows on "
-            "x86-64 only; elsewhere use the pyav decoder"
+            Setting("decoder", "decord"),
+            " needs the decord package (pip install decord), which has wheels for Linux and Windows on x86-64 only; "
+            "elsewhere use the pyav decoder",
         ) from error
     facts = probe(path)
     info = facts.info

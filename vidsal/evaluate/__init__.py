@@ -1,26 +1,25 @@
 """A model, or maps made elsewhere, and recorded gaze in, scores under a stated protocol out."""
 
-from vidsal.evaluate.compare import Comparison, Difference, compare, format_comparison
-from vidsal.evaluate.evaluation import (
-    EvalOptions,
-    EvalProgress,
-    Evaluation,
-    EvaluationOptions,
-    evaluate,
-    read_scores,
-)
-from vidsal.evaluate.protocols import PROTOCOLS, Protocol, find_protocol
-from vidsal.evaluate.references import REFERENCES
-from vidsal.evaluate.results import SequenceScores, Summary, format_summary, read_summary
-from vidsal.evaluate.sources import FolderSource, ModelSource, Source
-from vidsal.evaluate.stills import (
-    Predictor,
-    centre_prior,
-    mean_density,
-    model_predictor,
-    score_predictor,
-    score_stills,
-)
+from typing import TYPE_CHECKING
+
+from vidsal.lazy import lazy
+
+if TYPE_CHECKING:
+    from vidsal.evaluate.comparison import Comparison, Difference, compare, format_comparison
+    from vidsal.evaluate.evaluation import EvalProgress, Evaluation, evaluate, read_scores
+    from vidsal.evaluate.options import EvalOptions, EvaluationOptions
+    from vidsal.evaluate.protocols import PROTOCOLS, Protocol, find_protocol
+    from vidsal.evaluate.references import REFERENCES
+    from vidsal.evaluate.results import SequenceScores, Summary, format_summary, read_summary
+    from vidsal.evaluate.sources import FolderSource, ModelSource, Source
+    from vidsal.evaluate.stills import (
+        Predictor,
+        centre_prior,
+        mean_density,
+        model_predictor,
+        score_predictor,
+        score_stills,
+    )
 
 __all__ = [
     "PROTOCOLS",
@@ -51,3 +50,7 @@ __all__ = [
     "score_predictor",
     "score_stills",
 ]
+
+__getattr__, __dir__ = lazy(
+    __name__, __all__, "options", "comparison", "evaluation", "protocols", "references", "results", "sources", "stills"
+)

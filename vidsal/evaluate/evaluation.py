@@ -26,9 +26,10 @@ import cv2
 import torch
 
 from vidsal.data.layouts import DATASETS, Dataset, open_dataset
-from vidsal.errors import ConfigError, DatasetError, DecodeError, EncodeError
+from vidsal.errors import ConfigError, DatasetError, DecodeError, EncodeError, Setting
 from vidsal.evaluate.fingerprint import Fingerprints
-from vidsal.evaluate.protocols import Protocol, ProtocolName, find_protocol, metric_names
+from vidsal.evaluate.options import EvalOptions, EvaluationOptions
+from vidsal.evaluate.protocols import Protocol, find_protocol, metric_names
 from vidsal.evaluate.references import (
     INTER_OBSERVER,
     MEAN_DENSITY,
@@ -42,7 +43,6 @@ from vidsal.evaluate.references import (
 from vidsal.evaluate.results import (
     SequenceScores,
     Summary,
-    TableFormat,
     describe_frames,
     read_keyed_sequence,
     read_sequence,
@@ -58,10 +58,8 @@ from vidsal.evaluate.sources import FolderSource, ModelSource, Source
 from vidsal.files import try_to_lock
 from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
 from vidsal.model.checkpoint import weights_path
-from vidsal.pipe.options import ModelOptions, PredictOptions, RecurrenceOptions
+from vidsal.pipe.options import PredictOptions
 from vidsal.provenance import package_version, source_commit
-from vidsal.shots import CutOptions
-from vidsal.smooth.options import SmoothOptions
 
 __all__ = [
     "EvalOptions",
@@ -72,66 +70,6 @@ __all__ = [
     "open_source",
     "read_scores",
 ]
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """What is scored, how, and where the results go."""
-
-    protocol: ProtocolName = "vidsal"
-    """Rules by which frames are chosen, scored and averaged: vidsal (all frames, float maps, all usual metrics), or
-    those that published numbers were made by."""
-    split: str | None = None
-    """Split of the data set, as its authors name it; default: the protocol's, else val, test or all."""
-    out: Path | None = None
-    """Folder for the results; default: NAME-SPLIT-PROTOCOL-MODEL.vidsal-eval in the working folder."""
-    maps: Path | None = None
-    """Score the maps in this folder, made by another program, instead of a model's: a folder of pictures, a video or an
-    .npz for each sequence, under the sequence's name."""
-    baselines: str = "all"
-    """Baselines scored on the same frames: all, none, or names with commas between them."""
-    metrics: str | None = None
-    """Metrics, names with commas between them; default: the protocol's."""
-    workers: int = 1
-    """Processes that score sequences side by side, each with a model of its own and one thread."""
-    strict: bool = False
-    """Exit with status 1 if a sequence could not be scored, or only in part."""
-    table: TableFormat = "csv"
-    """How the tables of frames, sequences and scenarios are written."""
-    limit_frames: int | None = None
-    """Score no more than the first so many frames of each sequence, for a quick look; default: all."""
-    batch_size: int = 8
-    """Frames that go through the model at a time; the scores do not depend on it."""
-    draws: int = 2000
-    """Resamples of the sequences that the 95 % intervals are taken from."""
-    seed: int | None = None
-    """Of all that is drawn: noise, negatives, frames, resamples; default: the protocol's."""
-    overwrite: bool = False
-    """Replace the results of another evaluation in the same folder, its tables and figures too; default: refuse."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("batch_size", 1), ("draws", 1), ("seed", 0), ("limit_frames", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} must be at least {least}, got {value}")
-        if self.table not in ("csv", "parquet"):
-            raise ConfigError(f"table must be csv or parquet, got {self.table!r}")
-
-
-@dataclass(frozen=True)
-class EvalOptions:
-    """All options of `evaluate`, stage by stage."""
-
-    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
-    """What is scored, how, and where the results go."""
-    model: ModelOptions = field(default_factory=ModelOptions)
-    """Which model."""
-    recurrence: RecurrenceOptions = field(default_factory=RecurrenceOptions)
-    """What the model remembers."""
-    cuts: CutOptions = field(default_factory=CutOptions)
-    """How cuts are found."""
-    smooth: SmoothOptions = field(default_factory=SmoothOptions)
-    """How densities are steadied in time."""
 
 
 @dataclass(frozen=True)
@@ -662,7 +600,7 @@ def _refuse_data(folder: Path, root: Path) -> None:
     """Results do not go among the files of the data set; a folder of their own below its root is allowed."""
     inside = folder.resolve().is_relative_to(root.resolve())
     if inside and not (folder / _LOCK).exists() and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"out {folder} is a folder of the data set; name one of its own for the results")
+        raise ConfigError(Setting("out", folder), " is a folder of the data set; name one of its own for the results")
 
 
 _LOCK = ".lock"

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.errors import ConfigError
+from vidsal.errors import ConfigError, Setting
+from vidsal.evaluate.options import ProtocolName
 from vidsal.metrics import METRICS
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
     "metric_names",
 ]
 
-ProtocolName = Literal["vidsal", "dhf1k", "unisal", "stsanet", "dreyeve", "scout", "tuebingen"]
-"""Names of the protocols."""
 
 Averaging = Literal["frames", "sequences", "sequences-by-frames"]
 """How scores of frames become one number: their mean; the mean of the sequences' means; or that with each sequence
@@ -218,7 +217,9 @@ def metric_names(text: str) -> tuple[str, ...]:
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
         what = f"no metric {unknown[0]!r}" if unknown else "no metric in the list"
-        raise ConfigError(f"{what}: metrics must be names with commas between them, from {', '.join(METRICS)}")
+        raise ConfigError(
+            f"{what}: ", Setting("metrics"), f" must be names with commas between them, from {', '.join(METRICS)}"
+        )
     return names
 
 

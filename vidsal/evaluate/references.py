@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vidsal.data.fixations import SIGMA_SHARE, blur_counts
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence, open_dataset
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import ConfigError, DatasetError, Setting
 from vidsal.evaluate.sources import no_pictures
 from vidsal.model.baselines import BASELINES, FLOOR_SHARE
 
@@ -80,7 +80,9 @@ def find_references(text: str) -> tuple[str, ...]:
     known = [*REFERENCES, *(name for name in BASELINES if name not in REFERENCES)]
     for name in names:
         if name not in known:
-            raise ConfigError(f"baselines must be all, none or a list from {', '.join(known)}; got {name!r}")
+            raise ConfigError(
+                Setting("baselines"), f" must be all, none or a list from {', '.join(known)}; got {name!r}"
+            )
     return names
 
 

@@ -12,12 +12,13 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vidsal.errors import ConfigError, EncodeError
+from vidsal.evaluate.options import TableFormat
 from vidsal.evaluate.protocols import Averaging
 from vidsal.files import replacing
 from vidsal.metrics import METRICS
@@ -48,8 +49,6 @@ __all__ = [
     "write_tables",
 ]
 
-TableFormat = Literal["csv", "parquet"]
-"""How tables are written."""
 
 _Floats = npt.NDArray[np.float64]
 

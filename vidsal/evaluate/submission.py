@@ -6,23 +6,14 @@ OUT/NAME.png, with the folders that the names of the stills have.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from vidsal.data.layouts import Dataset, LabelledSequence, submission_path, write_submission_map
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.evaluate.sources import Source
-from vidsal.pipe.options import ModelOptions
 
-__all__ = ["SubmissionReport", "SubmissionStages", "write_submission"]
-
-
-@dataclass(frozen=True)
-class SubmissionStages:
-    """The options of `vidsal data submission`, as `vidsal.config` takes them."""
-
-    model: ModelOptions = field(default_factory=ModelOptions)
-    """Which model."""
+__all__ = ["SubmissionReport", "write_submission"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,22 @@
 """Normalised frames and a state in, log densities and the new state out: the networks and their checkpoints."""
 
-from vidsal.model.checkpoint import (
-    PRESETS,
-    ModelCard,
-    Preset,
-    SaliencyModel,
-    load_model,
-    read_checkpoint,
-    save_checkpoint,
-)
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, Unroll
+from typing import TYPE_CHECKING
+
+from vidsal.lazy import lazy
+
+if TYPE_CHECKING:
+    from vidsal.model.checkpoint import (
+        PRESETS,
+        ModelCard,
+        Preset,
+        SaliencyModel,
+        load_model,
+        read_checkpoint,
+        save_checkpoint,
+    )
+    from vidsal.model.options import SAMConfig
+    from vidsal.model.recurrent import SAMState, Unroll
+    from vidsal.model.sam import SaliencyAttentiveModel
 
 __all__ = [
     "PRESETS",
@@ -24,3 +31,5 @@ __all__ = [
     "read_checkpoint",
     "save_checkpoint",
 ]
+
+__getattr__, __dir__ = lazy(__name__, __all__, "options", "recurrent", "sam", "checkpoint")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidsal.errors import CheckpointError
+from vidsal.model.options import WITHOUT_SKIPS, BackboneName, StrideIn
 from vidsal.preprocess import PreprocessOptions
 
 __all__ = [
@@ -31,12 +32,8 @@ __all__ = [
     "build_backbone",
 ]
 
-BackboneName = Literal["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2", "resnet50", "vgg16"]
 EfficientNetLiteSize = Literal["lite0", "lite2"]
-StrideIn = Literal["first_1x1", "middle_3x3"]
 
-WITHOUT_SKIPS: tuple[BackboneName, ...] = ("resnet50", "vgg16")
-"""The backbones that hand on no finer features."""
 
 _V15_IN_V1 = (
     "The ResNet-50 weights have no convolution biases, so they are taken for torchvision's, trained with stage 3's "

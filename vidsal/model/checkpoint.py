@@ -25,6 +25,7 @@ from vidsal.errors import CheckpointError, ConfigError
 from vidsal.files import replacing
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import prepare_for_inference
+from vidsal.model.options import Precision, Task
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, Unroll
 from vidsal.model.store import cached_path, read_record, verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
@@ -48,9 +49,6 @@ __all__ = [
     "weights_sha256",
 ]
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Task = Literal["free-viewing", "driving"]
-"""What the viewers do whose gaze is predicted."""
 
 _FORMAT = 1
 _WEIGHTS = Path(__file__).parent / "weights"

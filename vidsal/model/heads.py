@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vidsal.model.options import HeadName
+
 __all__ = [
     "Head",
     "HeadName",
@@ -21,7 +23,6 @@ __all__ = [
     "build_head",
 ]
 
-HeadName = Literal["published", "refine", "readout_deconvolution", "readout_subpixel", "readout_bilinear"]
 Upsampler = Literal["deconvolution", "subpixel", "bilinear"]
 
 # The published map is twice the canvas: cell i of the 1/8 grid lies on its pixel 16 i + 7.

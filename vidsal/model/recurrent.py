@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import nn
 
-__all__ = ["AttentionScale", "AttentiveConvLSTM", "SAMState", "Unroll"]
+from vidsal.model.options import AttentionScale
 
-AttentionScale = Literal["none", "cells"]
+__all__ = ["AttentionScale", "AttentiveConvLSTM", "SAMState", "Unroll"]
 
 
 @dataclass(frozen=True, eq=False)

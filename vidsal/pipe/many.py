@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-from vidsal.errors import ConfigError, Stopped, VidsalError
+from vidsal.errors import ConfigError, Setting, Stopped, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
 from vidsal.pipe.options import PredictOptions, RunOptions, StageOptions
@@ -92,7 +92,7 @@ def predict_streams(
         1 StreamEnd
     """
     if side_by_side < 1:
-        raise ConfigError(f"side_by_side must be at least 1, got {side_by_side}")
+        raise ConfigError(Setting("side_by_side"), f" must be at least 1, got {side_by_side}")
     loaded = load_model(model) if isinstance(model, (str, Path)) else model
     options = (options or PredictOptions()).but(**stages)
     one_clock = clock if isinstance(clock, StageClock) else StageClock()
@@ -221,7 +221,7 @@ def run_many(
             than the model allows.
     """
     if streams < 1:
-        raise ConfigError(f"streams must be at least 1, got {streams}")
+        raise ConfigError(Setting("streams"), f" must be at least 1, got {streams}")
     options = options or RunOptions()
     refuse_shared_outputs(sources, options.output)
     loaded = model or options.model.load()

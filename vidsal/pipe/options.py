@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
-from vidsal.decode import DecodeOptions
-from vidsal.errors import ConfigError
-from vidsal.model.checkpoint import Precision, SaliencyModel, Task, for_task, load_model
-from vidsal.render import RenderOptions
-from vidsal.shots import CutOptions
-from vidsal.sinks import VideoOptions
+from vidsal.decode.options import DecodeOptions
+from vidsal.errors import ConfigError, Setting
+from vidsal.model.options import Precision, Task
+from vidsal.options import Checked, Range
+from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
-from vidsal.tracks import TrackOptions
+from vidsal.stages import CutOptions, RenderOptions, TrackOptions
+
+if TYPE_CHECKING:
+    from vidsal.model.checkpoint import SaliencyModel
 
 __all__ = ["ModelOptions", "OutputOptions", "PredictOptions", "RecurrenceOptions", "RunOptions", "StageOptions"]
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(Checked):
     """Which model, where, how exact."""
 
     model: str = "sam-lite"
@@ -41,6 +43,8 @@ class ModelOptions:
         Raises:
             ConfigError: there is none, see `for_task`.
         """
+        from vidsal.model.checkpoint import for_task
+
         return for_task(self.model, self.task)
 
     def load(self) -> SaliencyModel:
@@ -50,29 +54,23 @@ class ModelOptions:
             CheckpointError: as `load_model`.
             ConfigError: as `load_model`.
         """
+        from vidsal.model.checkpoint import load_model
+
         return load_model(self.chosen, device=self.device, precision=self.precision)
 
 
 @dataclass(frozen=True)
-class RecurrenceOptions:
+class RecurrenceOptions(Checked):
     """What the model remembers from frame to frame."""
 
     state: Literal["carry", "reset"] = "carry"
     """carry goes on from the frame before and starts afresh at cuts; reset starts afresh at every frame, as the
     networks were published."""
-    steps: int | None = None
+    steps: Annotated[int, Range(at_least=1)] | None = None
     """Refinement steps a frame. With carry 1 (default: 1) to the model's own number T (4 for sam-resnet and sam-vgg, 3
     for sam-lite), which a frame that starts afresh always gets; with reset any number (default: T)."""
-    every: int = 1
+    every: Annotated[int, Range(at_least=1)] = 1
     """Run the model on every n-th frame only (and at cuts); the maps in between are interpolated in time."""
-
-    def __post_init__(self) -> None:
-        if self.state not in ("carry", "reset"):
-            raise ConfigError(f"state must be carry or reset, got {self.state!r}")
-        if self.steps is not None and self.steps < 1:
-            raise ConfigError(f"steps must be at least 1, got {self.steps}")
-        if self.every < 1:
-            raise ConfigError(f"every must be at least 1, got {self.every}")
 
     def steps_of(self, own: int) -> tuple[int, int]:
         """Steps on a frame that starts afresh, and on one that goes on from the frame before.
@@ -91,8 +89,12 @@ class RecurrenceOptions:
             return self.steps or own, self.steps or own
         if self.steps is not None and self.steps > own:
             raise ConfigError(
-                f"steps is {self.steps}; with state=carry it must be from 1 to {own}, the number of steps this model "
-                f"was trained with. Take fewer, or state=reset, which takes any number"
+                Setting("steps"),
+                f" is {self.steps}; with ",
+                Setting("state", "carry"),
+                f" it must be from 1 to {own}, the number of steps this model was trained with. Take fewer, or ",
+                Setting("state", "reset"),
+                ", which takes any number",
             )
         return own, self.steps or 1
 
@@ -133,7 +135,7 @@ class PredictOptions:
 
 
 @dataclass(frozen=True)
-class OutputOptions:
+class OutputOptions(Checked):
     """What is written, and where."""
 
     output: Path | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from vidsal.decode import VideoInfo
-from vidsal.errors import ConfigError, EncodeError
+from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.prefetch import usable_cores
 from vidsal.sinks import ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
@@ -144,4 +144,6 @@ def _target(wanted: str | None, base: Path, kinds: tuple[str, ...], what: str) -
     if path.suffix.lower().removeprefix(".") in kinds:
         # A bare name belongs beside the other results; a path says itself where it leads.
         return path if path.is_absolute() or len(path.parts) > 1 else base.with_name(path.name)
-    raise ConfigError(f"{what} must be {', '.join(kinds)}, a path ending in one of these, or none; got {wanted!r}")
+    raise ConfigError(
+        Setting(what), f" must be {', '.join(kinds)}, a path ending in one of these, or none; got {wanted!r}"
+    )

@@ -1,11 +1,17 @@
 """`SaliencyBatch`es come in, files go out: the overlaid video, the maps, the table, a picture."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from vidsal.sinks.contract import FileSink, Sink
-from vidsal.sinks.image import ImageSink
-from vidsal.sinks.maps import MAPS_FULL_SCALE, MapsSink
-from vidsal.sinks.tables import TableSink
-from vidsal.sinks.video import VideoOptions, VideoSink
+from vidsal.lazy import lazy
+
+if TYPE_CHECKING:
+    from vidsal.sinks.contract import FileSink, Sink
+    from vidsal.sinks.image import ImageSink
+    from vidsal.sinks.maps import MAPS_FULL_SCALE, MapsSink
+    from vidsal.sinks.options import VideoOptions
+    from vidsal.sinks.tables import TableSink
+    from vidsal.sinks.video import VideoSink
 
 __all__ = ["MAPS_FULL_SCALE", "FileSink", "ImageSink", "MapsSink", "Sink", "TableSink", "VideoOptions", "VideoSink"]
+
+__getattr__, __dir__ = lazy(__name__, __all__, "options", "contract", "image", "maps", "tables", "video")

@@ -20,50 +20,19 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from vidsal.decode import VideoInfo
-from vidsal.errors import ConfigError, EncodeError
+from vidsal.errors import EncodeError
 from vidsal.files import put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
 from vidsal.sinks.contract import FileSink
 from vidsal.sinks.device import DeviceDrawer
+from vidsal.sinks.options import SVT_PRESETS, VideoOptions
 from vidsal.sinks.remux import FORMATS, Copier, Window, add_copy, describe, is_chapter_track
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
 LATEST_START_SECONDS = 60.0
 """Sources that begin later than this (recordings of broadcasts) are moved to begin at 0; others keep their times."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoOptions:
-    """How the overlaid video is encoded."""
-
-    encoder: str = "libx264"
-    """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, mpeg4, ...; auto is
-    h264_nvenc where a GPU encodes with it, else libx264."""
-    preset: str = "fast"
-    """Speed of the encoder, from ultrafast over fast and medium to veryslow (NVENC: p1 to p7); slower gives smaller
-    files."""
-    crf: int = 20
-    """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source."""
-    encoder_threads: int = 0
-    """Threads of the encoder; 0: half of the cores beside a model on the CPU, else as many as the encoder likes."""
-    keep_streams: bool = True
-    """Copies sound, subtitles and further streams from the input, without re-encoding."""
-
-    def __post_init__(self) -> None:
-        if not self.encoder or not self.preset:
-            raise ConfigError("encoder and preset must not be empty; leave them out for libx264 and fast")
-        worst = 63 if self.encoder.startswith(_CRF_TO_63) else 51
-        if not 0 <= self.crf <= worst:
-            raise ConfigError(f"crf must be from 0 (best) to {worst} for {self.encoder}, got {self.crf}")
-        if self.encoder_threads < 0:
-            raise ConfigError(f"encoder_threads must be 0 (left to the encoder) or more, got {self.encoder_threads}")
-        presets = _presets(self.encoder)
-        if presets and self.preset not in presets:
-            raise ConfigError(
-                f"{self.encoder} does not take the preset {self.preset!r}; choose one of {', '.join(presets)}"
-            )
 
 
 class VideoSink(FileSink):
@@ -497,25 +466,6 @@ class _OutputColor:
 _HARDWARE = 0x40000 | 0x80000
 """FFmpeg's marks of an encoder that always (AV_CODEC_CAP_HARDWARE) or often (..._HYBRID) runs on a device."""
 
-_CRF_TO_63 = ("libsvtav1", "libvpx", "libaom")
-
-_X26_PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-)
-
-_NVENC_PRESETS = (
-    *("fast", "medium", "slow", "default", "hp", "hq", "bd", "ll", "llhq", "llhp", "lossless", "losslesshp"),
-    *(f"p{number}" for number in range(1, 8)),
-)
 
 _AUTO_HARDWARE = "h264_nvenc"
 """What `encoder="auto"` tries before libx264."""
@@ -534,31 +484,6 @@ _NVENC_FOR_X26 = {
 }
 """Presets of `encoder="auto"`, in NVENC's words."""
 
-_SVT_PRESETS = {
-    "ultrafast": "12",
-    "superfast": "11",
-    "veryfast": "10",
-    "faster": "9",
-    "fast": "8",
-    "medium": "6",
-    "slow": "4",
-    "slower": "3",
-    "veryslow": "2",
-}
-
-
-def _presets(encoder: str) -> tuple[str, ...]:
-    """The presets that an encoder takes; empty where it has none or only it knows them."""
-    if encoder == "auto":
-        return _X26_PRESETS
-    if encoder in ("libx264", "libx265"):
-        return (*_X26_PRESETS, *(str(number) for number in range(len(_X26_PRESETS))))
-    if encoder == "libsvtav1":
-        return (*_SVT_PRESETS, *(str(number) for number in range(14)))
-    if encoder.endswith("_nvenc"):
-        return _NVENC_PRESETS
-    return ()
-
 
 def _encoder_options(video: VideoOptions) -> dict[str, str]:
     """Preset and quality in the words of the encoder."""
@@ -572,7 +497,7 @@ def _encoder_options(video: VideoOptions) -> dict[str, str]:
     if name.endswith("_nvenc"):
         return {"preset": video.preset, "rc": "vbr", "cq": str(max(1, video.crf))}  # 0 would leave it to the encoder
     if name == "libsvtav1":
-        return {"preset": _SVT_PRESETS.get(video.preset, video.preset), "crf": crf}
+        return {"preset": SVT_PRESETS.get(video.preset, video.preset), "crf": crf}
     if name.startswith(("libvpx", "libaom")):
         return {"crf": crf, "cpu-used": "4", "row-mt": "1"}
     # The classic codecs: quantiser 1 to 31, as FFmpeg's -q:v, on the same footing as crf near 20.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from vidsal.errors import ConfigError
+from vidsal.errors import Setting
+from vidsal.options import Checked, Range
 
 if TYPE_CHECKING:
     from vidsal.smooth.contract import Smoother
@@ -15,23 +15,16 @@ __all__ = ["SmoothOptions"]
 
 
 @dataclass(frozen=True)
-class SmoothOptions:
+class SmoothOptions(Checked):
     """How densities are steadied over time."""
 
     smoothing: Literal["none", "exponential", "motion", "gaussian"] = "motion"
     """Average maps over time: none, exponential (past only, adds no delay), motion (the same, the past moved along with
     the picture by optical flow on the CPU) or gaussian (past and future, no lag)."""
-    time_constant_seconds: float = 0.15
+    time_constant_seconds: Annotated[
+        float, Range(above=0, otherwise=(Setting("smoothing", "none"), " for no smoothing"))
+    ] = 0.15
     """Reach of the average in seconds: time constant of exponential and motion, standard deviation of the gaussian."""
-
-    def __post_init__(self) -> None:
-        if self.smoothing not in ("none", "exponential", "motion", "gaussian"):
-            raise ConfigError(f"smoothing is {self.smoothing!r}; choose none, exponential, motion or gaussian.")
-        if not 0.0 < self.time_constant_seconds < math.inf:
-            raise ConfigError(
-                f"time_constant_seconds is {self.time_constant_seconds}; it must be a positive number of seconds. "
-                "Use smoothing=none for none."
-            )
 
     def make(self) -> Smoother:
         """A smoother for one video. A subclass that returns its own brings a smoothing of another kind.

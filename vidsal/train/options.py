@@ -5,95 +5,73 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from vidsal.data.clips import AugmentOptions
-from vidsal.data.recorded import VideoSet
-from vidsal.errors import ConfigError
-from vidsal.losses import LossOptions
-from vidsal.model.sam import SAMConfig
-from vidsal.preprocess import PreprocessOptions
+from vidsal.data.options import AugmentOptions, VideoSet
+from vidsal.errors import ConfigError, Setting
+from vidsal.model.options import SAMConfig
+from vidsal.options import NONE, Checked, Range
+from vidsal.stages import LossOptions, PreprocessOptions
 
 __all__ = ["CardText", "ScheduleOptions", "TrainConfig", "TrainProgress", "saved_state"]
 
 
-def _check_counts(options: Any, **least: int) -> None:
-    """Options, by name, that must be None or at least so many."""
-    for name, bound in least.items():
-        value = getattr(options, name)
-        if value is not None and value < bound:
-            raise ConfigError(f"{name} must be at least {bound}, got {value}")
-
-
 @dataclass(frozen=True)
-class ScheduleOptions:
+class ScheduleOptions(Checked):
     """How long, how fast."""
 
-    passes: int = 14
+    passes: Annotated[int, Range(at_least=1)] = 14
     """Times every training picture is shown."""
-    frames_per_step: int = 16
+    frames_per_step: Annotated[int, Range(at_least=1)] = 16
     """Frames in a step; a clip of T frames counts T."""
     clip_lengths: dict[int, float] = field(default_factory=lambda: {1: 0.5, 2: 0.3, 4: 0.2})
     """Frames of a clip and how often a step uses that length."""
-    undetected_cut_probability: float = 0.1
+    undetected_cut_probability: Annotated[float, Range(at_least=0, at_most=1)] = 0.1
     """Chance that a clip's first frame comes from another picture, so that the carried state is a foreign one; and
     that a cut inside a clip is not marked."""
-    teacher_share: float = 0.5
+    teacher_share: Annotated[float, Range(at_least=0, below=1)] = 0.5
     """Share of the frames that come from the teacher set, where there is one."""
-    teacher_weight: float = 0.5
+    teacher_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.5
     """What the teacher's density counts beside recorded fixations where a teacher set has both, 0 to 1."""
-    video_share: float = 0.5
+    video_share: Annotated[float, Range(at_least=0, below=1)] = 0.5
     """Share of the frames that come from recorded video, where there is some beside stills; the stills have what this
     and `teacher_share` leave."""
-    window_frames: int = 4
+    window_frames: Annotated[int, Range(at_least=1)] = 4
     """Frames of recorded video between two steps of the optimiser: so far gradients go back in time."""
-    windows_per_sequence: int = 4
+    windows_per_sequence: Annotated[int, Range(at_least=1)] = 4
     """Windows of a sequence, one behind the other, the state carried from each to the next, before another sequence
     is drawn."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3
     """Highest rate of the new layers."""
-    backbone_learning_rate: float = 1e-4
+    backbone_learning_rate: Annotated[float, Range(at_least=0)] = 1e-4
     """Highest rate of the backbone."""
     optimizer: Literal["adamw", "rmsprop"] = "adamw"
     """"adamw", or "rmsprop" with Keras's constants (rho .9, epsilon 1e-8), as the authors of SAM."""
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     """"one_cycle": up over `warmup_share`, then down on a cosine; "cosine": down from the start; "constant"."""
-    warmup_share: float = 0.15
+    warmup_share: Annotated[float, Range(at_least=0, below=1)] = 0.15
     """Share of the steps in which a one-cycle schedule rises."""
-    weight_decay: float = 1e-2
+    weight_decay: Annotated[float, Range(at_least=0)] = 1e-2
     """AdamW's decay of convolution weights (norms, biases and priors are left alone); 0 for "rmsprop"."""
-    clip_gradient_norm: float = 5.0
+    clip_gradient_norm: Annotated[float, Range(at_least=0)] = 5.0
     """Longer gradients are scaled down to this norm; 0 leaves all as they are."""
-    average_decay: float = 0.998
+    average_decay: Annotated[float, Range(at_least=0, below=1)] = 0.998
     """Decay a step of the running average of the weights, which is what is scored and saved; 0 switches it off."""
-    early_stopping_patience: int | None = None
+    early_stopping_patience: Annotated[int, Range(at_least=1, otherwise=(NONE, " to run all passes"))] | None = None
     """Passes in a row without a lower validation loss after which the run ends, with the weights of the best pass;
     None runs all passes and takes the last weights."""
 
     def __post_init__(self) -> None:
-        _check_counts(self, passes=1, frames_per_step=1, window_frames=1, windows_per_sequence=1)
-        # What is not a number fails every comparison.
-        if not 0 < self.learning_rate < math.inf:
-            raise ConfigError(f"learning_rate must be above 0 and finite, got {self.learning_rate}")
-        for name in ("backbone_learning_rate", "weight_decay", "clip_gradient_norm"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
-        for name in ("undetected_cut_probability", "teacher_weight"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        for name in ("teacher_share", "video_share", "warmup_share", "average_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
+        super().__post_init__()
         shares = self.clip_lengths.values()
         if (
             min(self.clip_lengths, default=0) < 1
             or not all(0 <= share < math.inf for share in shares)
             or not sum(shares)
         ):
-            raise ConfigError(f"clip_lengths maps lengths of at least 1 to shares, got {self.clip_lengths}")
-        patience = self.early_stopping_patience
-        if patience is not None and patience < 1:
-            raise ConfigError(f"early_stopping_patience must be at least 1, or none to run all passes; got {patience}")
+            raise ConfigError(
+                Setting("clip_lengths"), f" maps lengths of at least 1 to shares, got {self.clip_lengths}"
+            )
 
 
 @dataclass(frozen=True)
@@ -120,7 +98,7 @@ class CardText:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """A whole training run."""
 
     output: Path
@@ -139,7 +117,7 @@ class TrainConfig:
     """torchvision state dict of the backbone (.pth or .safetensors); None starts from random weights."""
     start_from: Path | None = None
     """vidsal checkpoint to fine-tune instead; its architecture and preprocessing are taken, not those named here."""
-    add_motion_channels: int = 0
+    add_motion_channels: Annotated[int, Range(at_least=0)] = 0
     """Gives the network of `start_from` a motion branch of so many channels, at first without effect; 0 leaves the
     network as it is."""
     condition: str | None = None
@@ -155,28 +133,24 @@ class TrainConfig:
     """Weights of the loss."""
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     """How long, how fast."""
-    seed: int = 0
+    seed: Annotated[int, Range(at_least=0)] = 0
     """Everything random follows from it."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """"bf16" and "fp16" train under autocast ("fp16" with loss scaling, CUDA only)."""
-    checkpoint_every_steps: int = 50
+    checkpoint_every_steps: Annotated[int, Range(at_least=1)] = 50
     """Steps between two saved states."""
     weights_dtype: Literal["fp16", "bf16", "fp32"] = "fp16"
     """How the finished checkpoint stores the weights."""
-    validation_pictures: int | None = None
+    validation_pictures: Annotated[int, Range(at_least=0)] | None = None
     """Score only the first so many validation pictures of each set after a pass; None scores all."""
-    validation_sequences: int | None = 8
+    validation_sequences: Annotated[int, Range(at_least=1)] | None = 8
     """Score only so many validation sequences of each set of videos, evenly spread; None scores all."""
-    validation_frames: int = 64
+    validation_frames: Annotated[int, Range(at_least=1)] = 64
     """Score only the first so many shown frames of each."""
     card: CardText = field(default_factory=CardText)
     """The words of the model card."""
-
-    def __post_init__(self) -> None:
-        _check_counts(self, seed=0, add_motion_channels=0, checkpoint_every_steps=1)
-        _check_counts(self, validation_pictures=0, validation_sequences=1, validation_frames=1)
 
 
 @dataclass(frozen=True)

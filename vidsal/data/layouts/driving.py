@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy.typing as npt
 
@@ -34,7 +34,8 @@ from vidsal.data.layouts.files import (
     read_density,
 )
 from vidsal.data.layouts.videos import TimedDensities, VideoPictures
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import DatasetError
+from vidsal.options import Checked, Range
 
 __all__ = ["BDDA", "DREYEVE", "DREYEVE_SCOUT", "BDDAOptions", "DreyeveOptions", "ScoutOptions"]
 
@@ -50,16 +51,12 @@ _DESIGN = "dr(eye)ve_design.txt"
 _TimeOfDay = Literal["Morning", "Evening", "Night"]
 _Weather = Literal["Sunny", "Cloudy", "Rainy"]
 _Landscape = Literal["Downtown", "Countryside", "Highway"]
-_ALLOWED: dict[str, tuple[str, ...]] = {
-    "time_of_day": get_args(_TimeOfDay),
-    "weather": get_args(_Weather),
-    "landscape": get_args(_Landscape),
-}
+_ALLOWED = {"time_of_day": get_args(_TimeOfDay), "weather": get_args(_Weather), "landscape": get_args(_Landscape)}
 _SETS = {"training_set": "train", "test_set": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Conditions:
+class _Conditions(Checked):
     """Which runs are taken, by the design table."""
 
     time_of_day: _TimeOfDay | None = None
@@ -73,14 +70,6 @@ class _Conditions:
     list_base: Literal[0, 1] = 1
     """Number of a run's first frame in missing_gt.txt and subsequences.txt, 0 or 1. The data set does not say; 1 is
     how its ground-truth files are numbered."""
-
-    def __post_init__(self) -> None:
-        for name, allowed in _ALLOWED.items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-        if self.list_base not in (0, 1):
-            raise ConfigError(f"list_base must be 0 or 1, got {self.list_base!r}")
 
     @property
     def takes_all(self) -> bool:
@@ -109,13 +98,6 @@ class DreyeveOptions(_Conditions):
     validation: Literal["frames", "none"] = "frames"
     """frames: val is frames 3500 to 3999 of every training run, as published, and train is what lies before and behind;
     none: there is no val, and train is the training runs whole."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ground_truth not in ("fix", "old"):
-            raise ConfigError(f"ground_truth must be fix or old, got {self.ground_truth!r}")
-        if self.validation not in ("frames", "none"):
-            raise ConfigError(f"validation must be frames or none, got {self.validation!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,18 +350,14 @@ _BDDA_PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class BDDAOptions:
+class BDDAOptions(Checked):
     """What can be chosen of BDD-A."""
 
     exclude: Path | None = None
     """A JSON file with the numbers of videos to leave out, as {"training": [60, 83], "validation": [], "test": []};
     SCOUT's exclude_videos.json is one. None: all are taken."""
-    bar_rows: int | None = None
+    bar_rows: Annotated[int, Range(at_least=0)] | None = None
     """Rows of the bar above the road in the gaze maps; None: half of what is not road (96 of 768). SCOUT cuts 91."""
-
-    def __post_init__(self) -> None:
-        if self.bar_rows is not None and self.bar_rows < 0:
-            raise ConfigError(f"bar_rows must be 0 or more, got {self.bar_rows}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from vidsal.data.layouts.contract import (
     ActionAttributes,
@@ -29,7 +29,8 @@ from vidsal.data.layouts.files import (
     read_fixation_map,
 )
 from vidsal.data.layouts.videos import VideoPictures
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import DatasetError
+from vidsal.options import Checked, Range
 
 __all__ = ["DHF1K", "HOLLYWOOD2", "UCF_SPORTS", "DHF1KOptions", "HollywoodOptions", "UCFSportsOptions"]
 
@@ -42,16 +43,12 @@ _DHF1K_SPLITS = {"train": range(1, 601), "val": range(601, 701), "test": range(7
 
 
 @dataclass(frozen=True, kw_only=True)
-class DHF1KOptions:
+class DHF1KOptions(Checked):
     """What can be chosen of DHF1K."""
 
     fixations: Literal["auto", "png", "mat"] = "auto"
     """Files that points are read from: png (fixation/0001.png), mat (fixation/maps/0001.mat, which needs scipy), or
     auto: png where there is one, else mat."""
-
-    def __post_init__(self) -> None:
-        if self.fixations not in ("auto", "png", "mat"):
-            raise ConfigError(f"fixations must be auto, png or mat, got {self.fixations!r}")
 
 
 def _open_dhf1k(root: Path, split: str, options: DHF1KOptions) -> Dataset:
@@ -128,19 +125,13 @@ def _dhf1k_points(folder: Path, maps: Numbered, options: DHF1KOptions) -> Number
 
 
 @dataclass(frozen=True, kw_only=True)
-class HollywoodOptions:
+class HollywoodOptions(Checked):
     """What can be chosen of Hollywood-2."""
 
-    rate: float = 24.0
+    rate: Annotated[float, Range(above=0)] = 24.0
     """Frames a second that the numbered files are given; they carry no times, and the films had about 24."""
-    shortest: int = 1
+    shortest: Annotated[int, Range(at_least=1)] = 1
     """Frames that a shot needs to be taken: protocols leave out shots below 10, 20, 32 or 63."""
-
-    def __post_init__(self) -> None:
-        if not self.rate > 0:
-            raise ConfigError(f"rate must be more than 0 frames a second, got {self.rate}")
-        if self.shortest < 1:
-            raise ConfigError(f"shortest must be at least 1 frame, got {self.shortest}")
 
 
 _PARTS = {"train": "training", "test": "testing"}
@@ -190,15 +181,11 @@ def _labelled_folder(
 
 
 @dataclass(frozen=True, kw_only=True)
-class UCFSportsOptions:
+class UCFSportsOptions(Checked):
     """What can be chosen of UCF-Sports."""
 
-    rate: float = 10.0
+    rate: Annotated[float, Range(above=0)] = 10.0
     """Frames a second that the numbered files are given; they carry no times, and the clips were published with 10."""
-
-    def __post_init__(self) -> None:
-        if not self.rate > 0:
-            raise ConfigError(f"rate must be more than 0 frames a second, got {self.rate}")
 
 
 def _open_ucf_sports(root: Path, split: str, options: UCFSportsOptions) -> Dataset:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,23 +35,20 @@ from vidsal.data.layouts.stills import still
 from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.decode import VideoInfo
 from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import DatasetError
+from vidsal.options import Checked, Range
 
 __all__ = ["SIMPLE", "SimpleOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimpleOptions:
+class SimpleOptions(Checked):
     """What can be chosen of one's own data."""
 
     condition: str | None = None
     """Only fixations with this word in the column condition; None: all."""
-    sigma_share: float = SIGMA_SHARE
+    sigma_share: Annotated[float, Range(above=0)] = SIGMA_SHARE
     """Width of the density's Gaussians as a share of the stimulus's longer side."""
-
-    def __post_init__(self) -> None:
-        if not self.sigma_share > 0:
-            raise ConfigError(f"sigma_share must be more than 0, got {self.sigma_share}")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -41,8 +41,9 @@ from vidsal.data.layouts.files import (
     read_fixation_map,
 )
 from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import DatasetError
 from vidsal.files import replacing
+from vidsal.options import Checked, Range
 
 __all__ = [
     "CAT2000",
@@ -71,28 +72,20 @@ class PlainOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointsOptions:
+class PointsOptions(Checked):
     """What can be chosen of a set that publishes points only."""
 
-    sigma: float | None = None
+    sigma: Annotated[float, Range(above=0)] | None = None
     """Standard deviation, in pixels, of the Gaussians that make the density; None: 3 % of the longer side, about one
     degree on the usual screens."""
 
-    def __post_init__(self) -> None:
-        if self.sigma is not None and not self.sigma > 0:
-            raise ConfigError(f"sigma must be more than 0 pixels, got {self.sigma}")
-
 
 @dataclass(frozen=True, kw_only=True)
-class SaliconOptions:
+class SaliconOptions(Checked):
     """What can be chosen of SALICON."""
 
     points: Literal["fixations", "location"] = "fixations"
     """fixations: those found in the mouse's track; location: every sample of the track."""
-
-    def __post_init__(self) -> None:
-        if self.points not in ("fixations", "location"):
-            raise ConfigError(f"points must be fixations or location, got {self.points!r}")
 
 
 def still(

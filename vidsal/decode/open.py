@@ -1,0 +1,199 @@
+"""A path, an address or a camera number in, a `Reader` of `FrameBatch`es out: `open_video`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+from vidsal.decode.contract import Reader, SizeRequest
+from vidsal.decode.options import DecodeOptions
+from vidsal.errors import ConfigError, DecodeError
+
+__all__ = ["open_video"]
+
+LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp"})
+"""Addresses that do not wait for a slow reader."""
+
+SCHEMES = LIVE_SCHEMES | {"http", "https", "tcp"}
+"""Addresses that can be opened."""
+
+
+def open_video(
+    source: str | Path | int,
+    *,
+    options: DecodeOptions | None = None,
+    size: SizeRequest = None,
+    keep_pictures: bool = False,
+) -> Reader:
+    """Opens anything that shows pictures, and decodes its first frame.
+
+    Args:
+        source: a video file; an image (PNG, JPEG, WebP, BMP, TIFF); a folder of images, shown at 25 a
+            second; a camera number (0, or "0"); an address (http, https, tcp, rtsp, rtmp, rtp, srt, udp);
+            "-" for standard input.
+        options: how to read; None: the defaults.
+        size: (height, width) of `FrameBatch.frames`, or a function that makes it from the upright
+            (height, width); None: full size.
+        keep_pictures: True gives `FrameBatch.pictures` for drawing on the full picture.
+
+    Returns:
+        A context manager that yields `FrameBatch`es when iterated, with `info` and `report`.
+
+    Raises:
+        DecodeError: there is no such source, it may not be read, or it holds no picture.
+        ConfigError: the decoder cannot read this kind of source, or is not installed.
+
+    Example:
+        with open_video("clip.mp4", size=(240, 320)) as reader:
+            for batch in reader:
+                print(batch.pts_seconds, batch.frames.shape)
+    """
+    options = options or DecodeOptions()
+    reader = _open(source, options, {"options": options, "size": size, "keep_pictures": keep_pictures})
+    if options.hwaccel != "none" and reader.info.kind in ("image", "images", "camera"):
+        reader.report.say(f"hwaccel={options.hwaccel} does nothing here: it is for videos and addresses")
+    return reader
+
+
+def _open(source: str | Path | int, options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
+    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
+        return _open_camera(int(source), wanted)
+    if source == "-":
+        return _open_stdin(options, wanted)
+    scheme = _scheme(source) if isinstance(source, str) else None
+    if scheme == "file":
+        return _open_path(Path(unquote(urlsplit(str(source)).path)), options, wanted)
+    if scheme is not None:
+        return _open_address(str(source), scheme, options, wanted)
+    return _open_path(Path(source), options, wanted)
+
+
+def _scheme(source: str) -> str | None:
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)
+    return match[1].lower() if match else None
+
+
+# The backends are imported where they are used: each brings a heavy library.
+
+
+def _open_camera(number: int, wanted: dict[str, Any]) -> Reader:
+    from vidsal.decode.opencv import open_opencv
+
+    return open_opencv(number, source=f"camera {number}", path=None, kind="camera", live=True, **wanted)
+
+
+def _open_stdin(options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
+    from vidsal.decode.pyav import open_pyav
+
+    if options.decoder != "pyav":
+        raise ConfigError(f"standard input needs the pyav decoder, got {options.decoder}")
+    if sys.stdin.isatty():
+        raise DecodeError("standard input is a terminal; pipe a video into it, or name a file")
+    described: dict[str, Any] = {"source": "standard input", "path": None, "kind": "stream", "live": False}
+    head = sys.stdin.buffer.read(_HEAD_BYTES)
+    if not _index_is_behind(head):
+        return open_pyav(cast(BinaryIO, _Pipe(head, sys.stdin.buffer)), **described, **wanted)
+    # FFmpeg would have to go back in the pipe: keep its content in a file.
+    spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the reader)
+    try:
+        spool.write(head)
+        shutil.copyfileobj(sys.stdin.buffer, spool)
+        spool.seek(0)
+        reader = open_pyav(spool, **described, **wanted)
+    except OSError as error:
+        spool.close()
+        raise DecodeError(f"standard input cannot be kept in a temporary file: {error.strerror}") from error
+    except BaseException:
+        spool.close()
+        raise
+    reader.spool = spool
+    return reader
+
+
+_HEAD_BYTES = 65536
+
+
+def _index_is_behind(head: bytes) -> bool:
+    """Whether this is the beginning of an mp4 or mov whose pictures come before the index ("moov") to them."""
+    position = 0
+    while position + 16 <= len(head):
+        size, kind = int.from_bytes(head[position : position + 4], "big"), head[position + 4 : position + 8]
+        if position == 0 and kind not in (b"ftyp", b"wide", b"free", b"mdat"):
+            return False
+        if kind in (b"moov", b"mdat"):
+            return kind == b"mdat"
+        if size == 1:
+            size = int.from_bytes(head[position + 8 : position + 16], "big")
+        if size < 8:
+            return False
+        position += size
+    return False
+
+
+class _Pipe:
+    """Shows FFmpeg only how to read on: a pipe cannot go back, and closing it is not the reader's business."""
+
+    def __init__(self, head: bytes, file: BinaryIO) -> None:
+        self._head = head
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        if self._head:
+            part, self._head = self._head[:size], self._head[size:]
+            return part
+        return self._file.read(size)
+
+
+def _open_address(address: str, scheme: str, options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
+    if scheme not in SCHEMES:
+        raise DecodeError(
+            f"{address}: addresses of the kind {scheme}:// cannot be read, only {', '.join(sorted(SCHEMES))}"
+        )
+    live = scheme in LIVE_SCHEMES
+    shown = re.sub(r"//[^/@]*@", "//", address)  # a password must not reach messages and reports
+    if options.decoder == "pyav":
+        from vidsal.decode.pyav import open_pyav
+
+        return open_pyav(address, source=shown, path=None, kind="stream", live=live, **wanted)
+    if options.decoder == "opencv":
+        from vidsal.decode.opencv import open_opencv
+
+        return open_opencv(address, source=shown, path=None, kind="stream", live=live, **wanted)
+    raise ConfigError("addresses need the pyav or the opencv decoder, got decord")
+
+
+def _open_path(path: Path, options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
+    from vidsal.decode.images import IMAGE_SUFFIXES, open_images
+
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise DecodeError(f"there is no file or folder {path}; check the path") from error
+    except (OSError, ValueError) as error:
+        raise DecodeError(f"{path} cannot be opened: {error}; check the path and its permissions") from error
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        return open_images(path, **wanted)
+    if path.is_file():
+        if found.st_size == 0:
+            raise DecodeError(f"{path} is empty; expected a video or an image")
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise DecodeError(f"{path} may not be read: {error.strerror}; change its permissions") from error
+    if options.decoder == "decord":
+        from vidsal.decode.decord import open_decord
+
+        return open_decord(path, **wanted)
+    if options.decoder == "opencv":
+        from vidsal.decode.opencv import open_opencv
+
+        return open_opencv(str(path), source=str(path), path=path, kind="video", live=False, **wanted)
+    from vidsal.decode.pyav import open_pyav
+
+    # The prefix keeps FFmpeg from taking "a:b.mp4" or "concat:x" for an address.
+    return open_pyav(f"file:{path}", source=str(path), path=path, kind="video", live=False, **wanted)

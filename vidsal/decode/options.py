@@ -1,0 +1,67 @@
+"""How a source is read: `DecodeOptions`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from vidsal.errors import ConfigError, Setting
+from vidsal.options import Checked, Range, Seconds
+
+__all__ = ["DecodeOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions(Checked):
+    """How a source is read."""
+
+    decoder: Literal["pyav", "decord", "opencv"] = "pyav"
+    """Library that decodes: pyav (exact times, damaged files, streams), decord (an extra) or opencv; cameras always
+    use opencv."""
+    batch_size: Annotated[int, Range(at_least=1)] = 8
+    """Frames handed on at once; it changes speed and memory, never the result."""
+    start_seconds: Annotated[Seconds, Range(at_least=0)] = 0.0
+    """Seconds after the first frame at which reading starts; frames before are left out."""
+    end_seconds: Annotated[Seconds, Range(finite=False)] | None = None
+    """Seconds after the first frame at which reading stops; a frame at this very time is left out; None: the end."""
+    strict: bool = False
+    """Makes damage an error at the end of reading: file cut short, packets skipped, frames or times patched up."""
+    threads: Annotated[int, Range(at_least=0)] = 0
+    """Threads of the pyav or decord decoder; 0: one for small pictures, several from 1080p up where there are cores."""
+    hwaccel: str = "none"
+    """Device that decodes, with the pyav decoder: none, auto (the first that works), or FFmpeg's name of one: cuda,
+    vaapi, videotoolbox, d3d11va, qsv, vulkan, ...; a number or path may follow (cuda:1, vaapi:/dev/dri/renderD128).
+    Where it cannot be used, the processor decodes and the report says so."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.end_seconds is not None and not self.end_seconds > self.start_seconds:
+            raise ConfigError(
+                Setting("end_seconds"),
+                " must be greater than ",
+                Setting("start_seconds"),
+                f" ({self.start_seconds}), got {self.end_seconds}",
+            )
+        if self.hwaccel != "none":
+            self._check_hwaccel()
+
+    def _check_hwaccel(self) -> None:
+        from av.codec.hwaccel import HWDeviceType  # heavy, and seldom needed
+
+        known = ["none", "auto", *(device.name for device in HWDeviceType if device.name != "none")]
+        name, colon, which = self.hwaccel.partition(":")
+        if name not in known or (colon and (not which or name in known[:2])):
+            raise ConfigError(
+                Setting("hwaccel"),
+                f" must be one of {', '.join(known)}, the devices with a number or path behind a colon if need "
+                f"be (cuda:1); got {self.hwaccel!r}",
+            )
+        if name == "cuda" and which and not which.isdecimal():
+            raise ConfigError(f"cuda takes the number of a GPU behind the colon, as in cuda:1; got {self.hwaccel!r}")
+        if self.decoder != "pyav":
+            raise ConfigError(
+                Setting("hwaccel", self.hwaccel),
+                " needs the pyav decoder, got ",
+                Setting("decoder", self.decoder),
+                "; leave one of them out",
+            )

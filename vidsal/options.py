@@ -1,0 +1,192 @@
+"""A field's annotation in, what it allows out: choices, ranges and times, declared once and checked from there.
+
+@dataclass(frozen=True)
+class Options(Checked):
+    state: Literal["carry", "reset"] = "carry"
+    steps: Annotated[int, Range(at_least=1)] | None = None
+    start: Annotated[Seconds, Range(at_least=0)] = 0.0
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from vidsal.errors import ConfigError, Setting
+
+__all__ = ["NONE", "Checked", "Range", "Rule", "Seconds", "parse_time", "rules_of"]
+
+NONE = Setting("", None)
+"""None in a message, which the command line writes as none and a file as null."""
+
+_EXPECTED: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "a path",
+}
+_TIMES = "a number of seconds or a time such as 90, 1:30 or 00:01:30.5"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The numbers an option may take; not a number is never one of them.
+
+    Example:
+        >>> print(Range(at_least=1), Range(at_least=0, at_most=1), Range(above=0, at_most=1), sep=" | ")
+        at least 1 | from 0 to 1 | above 0 and at most 1
+        >>> print(Range(at_least=0, below=1), Range(above=0), sep=" | ")
+        from 0 to below 1 | above 0
+    """
+
+    at_least: float | None = None
+    """Lower end, included."""
+    above: float | None = None
+    """Lower end, left out."""
+    at_most: float | None = None
+    """Upper end, included."""
+    below: float | None = None
+    """Upper end, left out."""
+    finite: bool = True
+    """False allows infinity."""
+    otherwise: tuple[str | Setting, ...] = ()
+    """What else may be done, for the message."""
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a number is allowed."""
+        return (
+            (math.isfinite(value) or (not self.finite and math.isinf(value)))
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        """What is allowed, in words."""
+        if self.at_least is not None and self.at_most is not None:
+            return f"from {self.at_least:g} to {self.at_most:g}"
+        if self.at_least is not None and self.below is not None:
+            return f"from {self.at_least:g} to below {self.below:g}"
+        ends = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
+        return " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None) or "a finite number"
+
+
+@dataclass(frozen=True)
+class _Time:
+    """Marks seconds of a video."""
+
+
+Seconds = Annotated[float, _Time()]
+"""Seconds of a video; files and flags may write them as 90, 1:30 or 00:01:30.5."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a field's annotation allows."""
+
+    kind: Any
+    """The type, without None and what is annotated."""
+    optional: bool
+    """True where None is allowed."""
+    choices: tuple[Any, ...]
+    """The allowed values; empty where any value of `kind` is."""
+    range: Range | None
+    """The allowed numbers."""
+    is_time: bool
+    """True for seconds of a video."""
+
+    @classmethod
+    def of(cls, hint: Any) -> Rule:
+        """The rule of an annotation, as `get_type_hints` resolves it with `include_extras`."""
+        if get_origin(hint) in (Union, types.UnionType):
+            others = [member for member in get_args(hint) if member is not types.NoneType]
+            if len(others) > 1:
+                raise TypeError(f"an option cannot be of the type {hint}")
+            inner = cls.of(others[0])
+            return cls(inner.kind, len(others) < len(get_args(hint)), inner.choices, inner.range, inner.is_time)
+        extras: tuple[Any, ...] = ()
+        if get_origin(hint) is Annotated:
+            hint, *extras = get_args(hint)  # type: ignore[assignment]
+        limits = next((extra for extra in extras if isinstance(extra, Range)), None)
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        kind = type(choices[0]) if choices else hint
+        return cls(kind, False, choices, limits, any(isinstance(extra, _Time) for extra in extras))
+
+    @property
+    def expected(self) -> str:
+        """What the type takes, in words."""
+        return _TIMES if self.is_time else _EXPECTED.get(self.kind, "a list" if get_origin(self.kind) is tuple else "")
+
+    def check(self, name: str, value: Any) -> None:
+        """See that a value is one of the choices, or a number in the range.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if self.optional and value is None:
+            return
+        if self.choices:
+            if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in self.choices):
+                words = ", ".join(map(str, self.choices))
+                raise ConfigError(Setting(name), f" must be one of {words}; got {value!r}")
+        elif self.kind in (int, float):
+            wanted = numbers.Integral if self.kind is int else numbers.Real
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                raise ConfigError(Setting(name), f" must be {_EXPECTED[self.kind]}, got {value!r}")
+            if self.range is not None and float(value) not in self.range:
+                raise ConfigError(Setting(name), f" must be {self.range}", *self._instead(value))
+
+    def _instead(self, value: Any) -> tuple[str | Setting, ...]:
+        """The end of a message about a number out of range."""
+        finite = " and finite" if isinstance(value, float) and math.isinf(value) else ""
+        otherwise = (self.range.otherwise if self.range else ()) or ((NONE,) if self.optional else ())
+        return (f"{finite}, or ", *otherwise, f"; got {value}") if otherwise else (f"{finite}, got {value}",)
+
+
+@functools.cache
+def rules_of(kind: type) -> Mapping[str, Rule]:
+    """The rules of a dataclass, field by field."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: Rule.of(hints[field.name]) for field in fields(kind)}
+
+
+class Checked:
+    """Base of option dataclasses: values that an annotation does not allow are a `ConfigError` when one is made."""
+
+    def __post_init__(self) -> None:
+        kind: type = type(self)
+        for name, rule in rules_of(kind).items():
+            rule.check(name, getattr(self, name))
+
+
+def parse_time(text: str) -> float:
+    """Seconds, from a number of them, from minutes and seconds, or from hours, minutes and seconds.
+
+    Raises:
+        ValueError: it is none of these, or a minute or an hour has more than 60 parts.
+
+    Example:
+        >>> parse_time("90"), parse_time("1:30"), parse_time("00:01:30.5")
+        (90.0, 90.0, 90.5)
+    """
+    *before, last = text.strip().split(":")
+    if not before:
+        return float(last)
+    parts = [*map(_digits, before), float(last)]
+    if len(parts) > 3 or not last[:1].isdecimal() or any(part >= 60 for part in parts[1:]):
+        raise ValueError(text)
+    return sum(part * 60.0**place for place, part in enumerate(reversed(parts)))
+
+
+def _digits(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(text)
+    return int(text)

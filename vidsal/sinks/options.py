@@ -1,0 +1,95 @@
+"""How the overlaid video is encoded: `VideoOptions`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from vidsal.errors import ConfigError, Setting
+from vidsal.options import Checked, Range
+
+__all__ = ["SVT_PRESETS", "VideoOptions"]
+
+_CRF_TO_63 = ("libsvtav1", "libvpx", "libaom")
+
+
+_X26_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+
+
+_NVENC_PRESETS = (
+    *("fast", "medium", "slow", "default", "hp", "hq", "bd", "ll", "llhq", "llhp", "lossless", "losslesshp"),
+    *(f"p{number}" for number in range(1, 8)),
+)
+
+
+SVT_PRESETS = {
+    "ultrafast": "12",
+    "superfast": "11",
+    "veryfast": "10",
+    "faster": "9",
+    "fast": "8",
+    "medium": "6",
+    "slow": "4",
+    "slower": "3",
+    "veryslow": "2",
+}
+
+
+def _presets(encoder: str) -> tuple[str, ...]:
+    """The presets that an encoder takes; empty where it has none or only it knows them."""
+    if encoder == "auto":
+        return _X26_PRESETS
+    if encoder in ("libx264", "libx265"):
+        return (*_X26_PRESETS, *(str(number) for number in range(len(_X26_PRESETS))))
+    if encoder == "libsvtav1":
+        return (*SVT_PRESETS, *(str(number) for number in range(14)))
+    if encoder.endswith("_nvenc"):
+        return _NVENC_PRESETS
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions(Checked):
+    """How the overlaid video is encoded."""
+
+    encoder: str = "libx264"
+    """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, mpeg4, ...; auto is
+    h264_nvenc where a GPU encodes with it, else libx264."""
+    preset: str = "fast"
+    """Speed of the encoder, from ultrafast over fast and medium to veryslow (NVENC: p1 to p7); slower gives smaller
+    files."""
+    crf: int = 20
+    """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source."""
+    encoder_threads: Annotated[int, Range(at_least=0)] = 0
+    """Threads of the encoder; 0: half of the cores beside a model on the CPU, else as many as the encoder likes."""
+    keep_streams: bool = True
+    """Copies sound, subtitles and further streams from the input, without re-encoding."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.encoder or not self.preset:
+            raise ConfigError(
+                Setting("encoder"),
+                " and ",
+                Setting("preset"),
+                " must not be empty; leave them out for libx264 and fast",
+            )
+        worst = 63 if self.encoder.startswith(_CRF_TO_63) else 51
+        if not 0 <= self.crf <= worst:
+            raise ConfigError(Setting("crf"), f" must be from 0 (best) to {worst} for {self.encoder}, got {self.crf}")
+        presets = _presets(self.encoder)
+        if presets and self.preset not in presets:
+            raise ConfigError(
+                f"{self.encoder} does not take the preset {self.preset!r}; choose one of {', '.join(presets)}"
+            )

@@ -1,0 +1,141 @@
+"""What the stages that are one file each are asked. Kept apart from them, so that a command's help is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from vidsal.errors import Setting
+from vidsal.options import NONE, Checked, Range
+
+__all__ = [
+    "Colormap",
+    "CutOptions",
+    "ExportOptions",
+    "LossOptions",
+    "PreprocessOptions",
+    "RenderOptions",
+    "TrackOptions",
+]
+
+Colormap = Literal["turbo", "inferno", "magma", "plasma", "viridis", "cividis", "hot", "jet"]
+"""Names of the colour maps, as OpenCV and Matplotlib have them."""
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """How a picture becomes model input; travels inside the checkpoint."""
+
+    height: int = 240
+    """Rows of the model's canvas."""
+    width: int = 320
+    """Columns of the model's canvas."""
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    """Order of the channels the network was trained on."""
+    divisor: float = 255.0
+    """Pixel values are divided by this before the mean is taken off."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Taken off each channel, in `channel_order`, after the division."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Divides each channel, in `channel_order`, after the mean is taken off."""
+    resize: Literal["area", "bilinear"] = "area"
+    """How a picture is made small: "area" averages the pixels that fall on a cell; "bilinear" takes the four nearest
+    pixels of the full picture, as `cv2.resize` does by default and the published networks were trained."""
+    blur_pixels: float = 0.0
+    """Standard deviation, in pixels of the full picture, of the Gaussian blur of the finished map; 0 for none."""
+
+    def __post_init__(self) -> None:
+        if self.resize not in ("area", "bilinear"):
+            raise ValueError(f"resize must be area or bilinear, got {self.resize!r}")
+        if not 0 <= self.blur_pixels < float("inf"):
+            raise ValueError(f"blur_pixels must be finite and at least 0, got {self.blur_pixels}")
+        if self.height < 16 or self.width < 16:
+            raise ValueError(f"the canvas is at least 16x16, got {self.height}x{self.width}")
+        if self.divisor <= 0 or min(self.std) <= 0:
+            raise ValueError("divisor and std must be positive")
+
+
+@dataclass(frozen=True)
+class CutOptions(Checked):
+    """How cuts between shots are found."""
+
+    detect_cuts: bool = True
+    """Find cuts between shots and start the model, smoothing and region ids afresh there."""
+    cut_threshold: Annotated[
+        float, Range(above=0, at_most=1, otherwise=(Setting("detect_cuts", False), " to find none"))
+    ] = 0.38
+    """Change that makes a cut, above 0 (a copy) to 1 (nothing in common): lower finds more, higher forgives motion."""
+
+
+@dataclass(frozen=True)
+class TrackOptions(Checked):
+    """How regions are found and followed from frame to frame."""
+
+    region_min_peak: Annotated[float, Range(above=0, at_most=1)] = 0.25
+    """Smallest height of a new region, as a share of the map's highest value, above 0 and at most 1."""
+    region_memory_seconds: Annotated[float, Range(at_least=0)] = 0.5
+    """Seconds for which a region that vanishes keeps its id in case it comes back; 0 for not at all."""
+    region_reach: Annotated[float, Range(above=0, at_most=1)] = 0.1
+    """Farthest step between frames that is still the same region, as a share of the picture's diagonal."""
+    peak_filter: Literal["none", "one-euro"] = "none"
+    """Steady peak_x and peak_y over time: none, or one-euro, which holds a peak at rest and follows one that moves."""
+    peak_cutoff_hertz: Annotated[float, Range(above=0)] = 1.0
+    """Cutoff of the one-euro filter for a peak at rest, in hertz: lower jitters less and sets off later."""
+    peak_speed_gain: Annotated[float, Range(at_least=0)] = 10.0
+    """Hertz by which that cutoff rises at a speed of one picture's diagonal a second: higher lags less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(Checked):
+    """How a density is drawn over a picture."""
+
+    opacity: Annotated[float, Range(at_least=0, at_most=1)] = 0.6
+    """Opacity of the hottest places, 0 (nothing drawn) to 1 (the picture is hidden there)."""
+    colormap: Colormap = "turbo"
+    """Colours from cold to hot: turbo, inferno, magma, plasma, viridis, cividis, hot or jet. turbo differs from
+    most of what is filmed and is still ordered in brightness at its lower end."""
+    threshold: Annotated[float, Range(at_least=0, below=1)] = 0.05
+    """Share of the display scale, 0 to below 1, under which nothing is drawn; above it the heat fades in."""
+    scale: Annotated[float, Range(above=0, otherwise=(NONE, " to choose it per shot"))] | None = None
+    """Display scale: density relative to uniform (density times cells) shown as the hottest colour; None chooses it
+    once per shot, from the shot's first map."""
+    side_by_side: bool = False
+    """Puts the untouched picture left of the drawn one, at twice the width."""
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weights of the three terms; the defaults are those of Cornia et al. (2018)."""
+
+    kl_weight: float = 10.0
+    """Weight of the divergence of the recorded density from the predicted one, in nats."""
+    cc_weight: float = -2.0
+    """Weight of the linear correlation of the two densities."""
+    nss_weight: float = -1.0
+    """Weight of the predicted map's z-score at the fixations."""
+    kl_epsilon: float = 0.0
+    """Added to each predicted cell before the logarithm; the authors' 1e-7 on 480x640 is 4e-7 on 240x320."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kl_epsilon < float("inf"):
+            raise ValueError(f"kl_epsilon must be finite and at least 0, got {self.kl_epsilon}")
+
+
+@dataclass(frozen=True)
+class ExportOptions(Checked):
+    """What the exported graph does."""
+
+    state: Literal["carry", "reset"] = "carry"
+    """carry takes H and C of the frame before and gives them back; reset starts every frame afresh."""
+    steps: Annotated[int, Range(at_least=1)] | None = None
+    """Refinement steps a frame; default: 1 with carry, the model's own number (3 for sam-lite) with reset. A frame
+    that starts afresh always gets at least the model's own number."""
+    batch: Annotated[int, Range(at_least=1)] | None = None
+    """Pictures a call, one of each stream; default: any number."""
+    opset: Annotated[int, Range(at_least=18, at_most=23)] = 18
+    """Version of ONNX's operators; an older runtime may know only the lower ones."""
+    check: bool | None = None
+    """Run the file with ONNX Runtime and compare it with the network before it gets its name; default: where
+    onnxruntime is installed."""
+    overwrite: bool = False
+    """Replace a file that is already there; default: refuse, naming the file."""
