@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -20,9 +21,6 @@ from vidsal.files import put_in_place, replacing, try_to_lock, writing
 
 OLD = b"what was there before"
 needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-needs_permissions = pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to the superuser"
-)
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -149,14 +147,14 @@ def test_the_folder_is_made_where_that_is_asked_for(tmp_path: Path) -> None:
         pass
 
 
-@needs_permissions
-def test_a_folder_that_cannot_be_written_to_is_told(target: Path) -> None:
-    target.parent.chmod(0o500)
-    try:
-        with pytest.raises(EncodeError, match="Permission denied; choose another folder"), replacing(target):
-            pass
-    finally:
-        target.parent.chmod(0o700)
+def test_a_folder_that_cannot_be_written_to_is_told(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        # Nothing is really forbidden to the superuser, who may run this.
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(EncodeError, match="Permission denied; choose another folder"), replacing(target):
+        pass
     assert content_of(target.parent) == {"out.bin": OLD}
 
 
@@ -181,6 +179,22 @@ def test_a_file_that_is_replaced_keeps_its_mode_and_a_new_one_has_the_usual(
             partial.write_bytes(b"new")
             partial.chmod(written_with)
         assert mode_of(path) == wanted and path.read_bytes() == b"new"
+
+
+def test_on_a_share_without_modes_a_file_is_replaced_all_the_same(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def refuse(_: Path, mode: int) -> None:
+        asked.append(mode)
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    target.chmod(0o600)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with replacing(target) as partial:
+        partial.write_bytes(b"new")
+    assert asked and content_of(target.parent) == {"out.bin": b"new"}
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -244,6 +258,15 @@ def test_two_writers_at_once_each_have_a_file_of_their_own_and_the_last_wins(tar
     assert content_of(target.parent) == {"out.bin": b"first"}
 
 
+def test_another_writers_file_is_neither_taken_nor_removed(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "same")
+    with replacing(target) as first:
+        first.write_bytes(b"first")
+        with pytest.raises(EncodeError, match="File exists"), replacing(target):
+            pass
+    assert content_of(target.parent) == {"out.bin": b"first"}
+
+
 def write_often(target: Path, letter: bytes) -> None:
     for _ in range(50):
         with replacing(target) as partial:
@@ -282,6 +305,21 @@ def test_a_lock_is_held_by_one_descriptor_at_a_time(tmp_path: Path) -> None:
     os.close(files[0])
     assert try_to_lock(files[1])
     os.close(files[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another call there")
+@pytest.mark.parametrize(
+    ("number", "locked"), [(errno.ENOLCK, True), (errno.ENOTSUP, True), (errno.EWOULDBLOCK, False)]
+)
+def test_a_file_system_without_locks_counts_as_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, locked: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (tmp_path / "lock").open("w") as file:
+        assert try_to_lock(file.fileno()) is locked
 
 
 def test_without_a_remedy_nothing_is_advised_but_on_a_full_disk(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def replacing(
         if make_folder:
             target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
+        partial.touch(exist_ok=False)
         try:
-            partial.touch(exist_ok=False)
             mode = partial.stat().st_mode
             yield partial
             # Some libraries make files that only their owner may read.
