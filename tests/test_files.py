@@ -84,6 +84,21 @@ def test_a_library_with_errors_of_its_own_is_told_like_the_system(target: Path) 
     assert content_of(target.parent) == {"out.bin": OLD}
 
 
+def test_the_systems_error_under_a_librarys_is_the_one_that_is_told(target: Path) -> None:
+    with pytest.raises(EncodeError, match=r"out\.bin: the disk is full"), replacing(target, also=(RuntimeError,)):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            raise RuntimeError("unexpected position")
+    try:
+        (target / "no folder").read_bytes()
+    except OSError:
+        # What is being handled elsewhere says nothing of this file.
+        with pytest.raises(EncodeError, match="disk is full"), writing(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: B904
+    assert content_of(target.parent) == {"out.bin": OLD}
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
 def test_a_full_disk_is_told_as_one(target: Path, number: int) -> None:
     with (

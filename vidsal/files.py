@@ -40,8 +40,11 @@ def writing(path: Path, *, remedy: str | None = _ELSEWHERE, also: tuple[type[Exc
     try:
         yield
     except raised as error:
-        number = getattr(error, "errno", None)
-        reason = getattr(error, "strerror", None) or str(error)
+        # A library may raise its own error over the system's, which says more.
+        below = error.__context__
+        told = below if isinstance(below, OSError) and not isinstance(error, OSError) else error
+        number = getattr(told, "errno", None)
+        reason = getattr(told, "strerror", None) or str(told)
         if number in _FULL_DISK:
             reason = f"the disk is full ({os.strerror(number)}); free some space or {remedy or _ELSEWHERE}"
         elif remedy is not None:
