@@ -20,6 +20,7 @@ LAST = ("__init__", "__main__")
 """The public names and the entry point stand below everything; the table leaves them out."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
+MOVERS = {"os": {"replace", "rename", "renames", "link"}, "shutil": {"move"}}
 THREAD_MAKERS = {"Thread", "Timer", "ThreadPool", "ThreadPoolExecutor", "ProcessPoolExecutor", "start_new_thread"}
 
 
@@ -97,6 +98,37 @@ def names_used(tree: ast.AST) -> Iterator[str]:
             yield node.name.split(".")[-1]
 
 
+def moves_of_files(source: str) -> list[int]:
+    """Lines that put a file under another name: what `os` and `shutil` have for it, `Path.rename`, `Path.replace`.
+
+    A text's `replace` takes two values, and those of dataclasses and times take names; a path's takes one value. Where
+    `replace` is handed on without a call, nobody can tell, so that counts.
+    """
+    tree = ast.parse(source)
+    modules = {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found = bool(MOVERS.get(node.module or "", set()) & {alias.name for alias in node.names})
+        elif isinstance(node, ast.Attribute):
+            owner = modules.get(node.value.id, "") if isinstance(node.value, ast.Name) else ""
+            call = calls.get(id(node))
+            of_a_path = call is None or len(call.args) + sum(word.arg == "target" for word in call.keywords) == 1
+            found = node.attr in MOVERS.get(owner, set()) or node.attr == "rename"
+            found |= node.attr == "replace" and of_a_path and not (call and {w.arg for w in call.keywords} - {"target"})
+        else:
+            continue
+        if found:
+            lines.append(node.lineno)
+    return lines
+
+
 def swallows_everything(handler: ast.ExceptHandler) -> bool:
     """True where a handler takes any exception and does not end by raising."""
     caught = [] if handler.type is None else getattr(handler.type, "elts", [handler.type])
@@ -163,6 +195,12 @@ def test_files_of_one_folder_do_not_import_each_other_in_a_circle() -> None:
 def test_only_prefetch_makes_threads(path: Path) -> None:
     if path.name != "prefetch.py":
         assert not THREAD_MAKERS & set(names_used(parsed(path)))
+
+
+@each_module
+def test_only_files_puts_a_file_under_another_name(path: Path) -> None:
+    if path.name != "files.py":
+        assert not moves_of_files(path.read_text(encoding="utf-8")), "use vidsal.files.replacing"
 
 
 @each_module
@@ -269,6 +307,32 @@ def test_a_handler_that_swallows_everything_is_seen(source: str, broken: bool) -
 @pytest.mark.parametrize("source", ["threading.Thread(f)", "from threading import Timer", "executor(ThreadPool)"])
 def test_a_thread_is_seen(source: str) -> None:
     assert THREAD_MAKERS & set(names_used(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    ("source", "moves"),
+    [
+        ("import os\nos.replace(a, b)", True),
+        ("import os as system\nsystem.rename(a, b)", True),
+        ("import os\nlater(os.replace)", True),
+        ("from os import rename as r\nr(a, b)", True),
+        ("import shutil\nshutil.move(a, b)", True),
+        ("from shutil import move", True),
+        ("partial.replace(path)", True),
+        ("folder.joinpath('a').replace(target=path)", True),
+        ("Path(a).rename(b)", True),
+        ("later(partial.replace)", True),
+        ("text.replace('a', 'b')", False),
+        ("text.replace('a', 'b', 1)", False),
+        ("import dataclasses\ndataclasses.replace(options, seed=1)", False),
+        ("dataclasses.replace(options, **changes)", False),
+        ("from dataclasses import replace\nreplace(options, seed=1)", False),
+        ("moment.replace(tzinfo=None)", False),
+        ("import os\nos.unlink(a)", False),
+    ],
+)
+def test_a_file_put_under_another_name_is_seen(source: str, moves: bool) -> None:
+    assert bool(moves_of_files(source)) is moves
 
 
 def test_a_field_without_a_description_is_seen() -> None:

@@ -22,7 +22,6 @@ from vidsal.bench import (
     BenchReport,
     LoadOptions,
     MeasureOptions,
-    MemoryReport,
     bench,
     count_operations,
     format_bench,
@@ -233,13 +232,6 @@ def test_a_report_is_plain_json_and_readable(report: BenchReport) -> None:
     text = format_bench(report)
     for word in ("backbone", "recurrence", "priors and head", "of peak", "bf16 against fp32", "vidsal run", "MiB"):
         assert word in text
-
-
-def test_growing_memory_shows() -> None:
-    memory = MemoryReport(
-        frames=9, early_bytes={"resident": 5, "allocated": 7}, late_bytes={"resident": 4, "allocated": 9}
-    )
-    assert memory.growth_bytes == 2
 
 
 def test_a_sweep_takes_both_states_and_on_a_cpu_no_large_calls(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from vidsal.data.clips import AugmentOptions, Clip, make_clip
 from vidsal.data.fixations import density_from_fixations, fixation_counts
 from vidsal.data.recorded import VideoSet
 from vidsal.data.teacher import TeacherPicture, load_teacher_set, save_teacher_set
-from vidsal.errors import CheckpointError, ConfigError
+from vidsal.errors import CheckpointError, ConfigError, EncodeError
 from vidsal.losses import LossOptions
 from vidsal.model.checkpoint import PRESETS, SaliencyModel, read_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
@@ -93,6 +96,22 @@ def test_a_run_that_was_killed_and_resumed_ends_as_an_unbroken_one(stills: Path,
     other = train(config(stills, tmp_path / "other", seed=1))
     c = read_checkpoint(other)[0].state_dict()
     assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_a_full_disk_is_told_and_the_state_before_is_kept(
+    stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = train(config(stills, tmp_path), stop_after_steps=1).read_bytes()
+
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    # torch raises an error of its own over the system's.
+    monkeypatch.setattr(torch, "save", lambda state, file, save=torch.save: save(state, Full()))
+    with pytest.raises(EncodeError, match=r"state\.pt: the disk is full"):
+        train(config(stills, tmp_path), stop_after_steps=1)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("state.pt*")} == {"state.pt": before}
 
 
 def test_a_state_of_another_configuration_is_not_resumed(stills: Path, tmp_path: Path) -> None:

@@ -140,11 +140,6 @@ class MemoryReport:
     late_bytes: dict[str, int]
     """In use at the end."""
 
-    @property
-    def growth_bytes(self) -> int:
-        """The largest growth of any kind."""
-        return max(self.late_bytes[kind] - self.early_bytes[kind] for kind in self.early_bytes)
-
 
 @dataclass(frozen=True)
 class VideoReport:

@@ -17,6 +17,7 @@ from vidsal.data.clips import Clip
 from vidsal.data.fixations import Still
 from vidsal.data.recorded import RecordedClip
 from vidsal.errors import CheckpointError, ConfigError
+from vidsal.files import replacing
 from vidsal.losses import sam_loss
 from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint, save_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
@@ -237,27 +238,26 @@ class TrainingRun:
             self.average.load_state_dict(self.best.weights)
 
     def save(self) -> None:
-        """Write all that a resumed run needs, whole or not at all."""
-        partial = self.state_path.with_name(f"{self.state_path.name}.partial")
-        try:
-            torch.save(
-                {
-                    "config": comparable(self.config),
-                    "step": self.step,
-                    "network": self.network.state_dict(),
-                    "average": None if self.average is self.network else self.average.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.scaler.state_dict(),
-                    "best": None if self.best is None else vars(self.best),
-                    "passes_since_best": self.passes_since_best,
-                    "carried": None if self.carried is None else vars(self.carried),
-                    "running": self.running,
-                },
-                partial,
-            )
-            partial.replace(self.state_path)
-        finally:
-            partial.unlink(missing_ok=True)
+        """Write all that a resumed run needs, whole or not at all.
+
+        Raises:
+            EncodeError: it cannot be written.
+        """
+        state = {
+            "config": comparable(self.config),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": None if self.average is self.network else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best": None if self.best is None else vars(self.best),
+            "passes_since_best": self.passes_since_best,
+            "carried": None if self.carried is None else vars(self.carried),
+            "running": self.running,
+        }
+        # An open file: of a path that cannot be written, torch does not say why.
+        with replacing(self.state_path, also=(RuntimeError,), durable=True) as partial, partial.open("wb") as file:
+            torch.save(state, file)
 
     def resume(self) -> None:
         """Take over a saved state of the same configuration, if there is one, and cut the log back to it."""
@@ -286,7 +286,8 @@ class TrainingRun:
                 self.carried = SAMState(**saved["carried"])
         lines = self.log_path.read_text().splitlines() if self.log_path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
-        self.log_path.write_text("".join(line + "\n" for line in kept))
+        with replacing(self.log_path) as partial:
+            partial.write_text("".join(line + "\n" for line in kept))
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to the log; what is not finite, such as a score that does not exist, is null there."""
