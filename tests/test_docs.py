@@ -16,10 +16,12 @@ from media import make_video
 import vidsal
 import vidsal.metrics
 import vidsal.model.checkpoint as checkpoints
+from vidsal.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+OF_TODAY = [page for page in PAGES if page.name != "CHANGELOG.md"]
 
 
 def snippets(page: Path) -> list[str]:
@@ -63,11 +65,25 @@ def test_every_page_that_code_configurations_and_messages_name_is_there() -> Non
 
 def test_every_script_and_configuration_that_the_pages_name_is_there() -> None:
     pattern = r"\b(?:tools|benchmarks|studies|configs|examples|tests)/[\w/-]+\.(?:py|yaml)"
-    named = {
-        (page, file) for page in PAGES if page.name != "CHANGELOG.md" for file in re.findall(pattern, page.read_text())
-    }
+    named = {(page, file) for page in OF_TODAY for file in re.findall(pattern, page.read_text())}
     assert len(named) > 10
     assert not [f"{page} names {file}" for page, file in sorted(named) if not (ROOT / file).exists()]
+
+
+def test_the_commands_on_the_pages_know_the_flags_they_are_given(capsys: pytest.CaptureFixture[str]) -> None:
+    given: dict[tuple[str, ...], set[str]] = {}
+    for page in OF_TODAY:
+        for words in re.findall(r"\bvidsal ([a-z]+ [^`\n#]*)", page.read_text(encoding="utf-8")):
+            command = tuple(words.split()[: 2 if words.startswith(("data ", "weights ")) else 1])
+            given.setdefault(command, set()).update(re.findall(r"(?<=[ \[])--[a-z-]+", words))
+    # Those of `train` are the keys of its file, nested ones too.
+    known = {command for command, flags in given.items() if flags and command != ("train",)}
+    assert known >= {("run",), ("eval",), ("bench",), ("export",), ("data", "density")}
+    for command in sorted(known):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        shown = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        assert given[command] <= shown, f"vidsal {' '.join(command)} has no {sorted(given[command] - shown)}"
 
 
 def test_the_card_says_how_the_default_was_trained() -> None:
