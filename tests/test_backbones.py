@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,12 +17,20 @@ from made import CANVAS
 from torchvision_models import import_torchvision_models
 
 from vidsal.errors import CheckpointError
-from vidsal.model.backbones import DilatedResNet50, EfficientNetLite, build_backbone
+from vidsal.model.backbones import (
+    BACKBONES,
+    BackboneName,
+    DilatedResNet50,
+    EfficientNetLite,
+    EfficientNetLite2,
+    build_backbone,
+)
 from vidsal.model.checkpoint import ModelCard, read_checkpoint, save_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.preprocess import Preprocessor
 
 SIZE = 64
+LITES = {"lite0": EfficientNetLite, "lite2": EfficientNetLite2}
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +135,18 @@ def test_the_place_of_the_stride_travels_with_a_checkpoint(tmp_path: Any) -> Non
 @pytest.mark.parametrize("backbone", ["vgg16", "mobilenet_v2"])
 def test_a_backbone_without_that_choice_refuses_it(backbone: Any) -> None:
     head = "refine" if backbone == "mobilenet_v2" else "published"
-    with pytest.raises(ValueError, match="resnet50 only"):
+    with pytest.raises(ValueError, match=f"stride_in must be first_1x1 for {backbone}"):
         SAMConfig(backbone, 512, head=head, stride_in="middle_3x3")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="resnet50 only"):
+    with pytest.raises(ValueError, match=f"stride_in must be first_1x1 for {backbone}"):
         build_backbone(backbone, 512, stride_in="middle_3x3")
-    with pytest.raises(ValueError, match="first_1x1"):
+    with pytest.raises(ValueError, match="first_1x1 or middle_3x3"):
         SAMConfig("resnet50", 8, head="published", stride_in="shortcut")  # type: ignore[arg-type]
+
+
+def test_every_name_of_a_backbone_is_in_the_table_and_no_other_is_taken() -> None:
+    assert tuple(BACKBONES) == get_args(BackboneName)
+    with pytest.raises(ValueError, match=r"must be one of mobilenet_v2, .*got 'resnet'"):
+        SAMConfig("resnet")  # type: ignore[arg-type]
 
 
 # EfficientNet-Lite: what the published code decodes its block strings to, channels and repeats rounded by hand.
@@ -236,7 +250,7 @@ def published_forward(state: State, size: str, pixels: torch.Tensor) -> list[tor
 @pytest.mark.parametrize("size", PUBLISHED_STAGES)
 def test_every_other_cell_of_the_lite_backbone_is_the_published_network_at_its_own_stride(size: Any) -> None:
     state = {name: value.double() for name, value in published_lite(size).items()}
-    ours = EfficientNetLite(8, size=size).double().eval()
+    ours = LITES[size](8).double().eval()
     assert ours.load_imagenet(state) == ()
     canvas = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(6)).double()
     wanted = published_forward(state, size, canvas)
@@ -269,7 +283,7 @@ def test_the_lite_backbone_hands_on_its_third_and_second_stage(size: Any, skips:
 def test_the_lite_backbone_with_its_classifier_has_the_published_number_of_parameters(
     size: Any, millions: float
 ) -> None:
-    ours = EfficientNetLite(4, size=size)
+    ours = LITES[size](4)
     own = sum(value.numel() for name, value in ours.named_parameters() if not name.startswith("project."))
     last = ours.stages[6][0].reduce[0].out_channels  # type: ignore[index]
     classifier = last * 1280 + 2 * 1280 + 1281 * 1000
@@ -277,7 +291,7 @@ def test_the_lite_backbone_with_its_classifier_has_the_published_number_of_param
 
 
 def test_weights_of_another_network_are_refused_by_the_lite_backbone() -> None:
-    ours = EfficientNetLite(4, size="lite2")
+    ours = EfficientNetLite2(4)
     with pytest.raises(CheckpointError, match="not EfficientNet-Lite2 weights"):
         ours.load_imagenet(published_lite("lite0"))
     mobile = import_torchvision_models().mobilenet_v2(weights=None).state_dict()

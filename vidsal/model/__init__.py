@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         read_checkpoint,
         save_checkpoint,
     )
-    from vidsal.model.options import SAMConfig
+    from vidsal.model.config import SAMConfig
     from vidsal.model.recurrent import SAMState, Unroll
     from vidsal.model.sam import SaliencyAttentiveModel
 
@@ -32,4 +32,4 @@ __all__ = [
     "save_checkpoint",
 ]
 
-__getattr__, __dir__ = lazy(__name__, __all__, "options", "recurrent", "sam", "checkpoint")
+__getattr__, __dir__ = lazy(__name__, __all__, "config", "recurrent", "sam", "checkpoint")

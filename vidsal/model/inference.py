@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vidsal.model.backbones import Bottleneck, DilatedResNet50, DilatedVGG16, EfficientNetLite, LightMobileNetV2
+from vidsal.model.backbones import Backbone, Bottleneck
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
 from vidsal.model.sam import SaliencyAttentiveModel
@@ -280,22 +280,19 @@ class _Maker:
 
     def rewrite(self, module: nn.Module) -> None:
         """Replace, in place, whatever has a fast form below `module`."""
-        # What the first layers round away is missing everywhere after them: they stay float32, at little cost.
-        first = self if self.dtype == torch.float32 else _Maker(self.device, torch.float32, self.rewrites)
-        if isinstance(module, DilatedResNet50):
-            module.conv1 = first.fuse(_folded(module.conv1, module.bn1))  # type: ignore[assignment]
-            module.bn1 = nn.Identity()  # type: ignore[assignment]
-        if isinstance(module, DilatedVGG16):
-            block: Any = module.blocks[0]
-            block[0] = first.fuse(block[0])
-        if isinstance(module, LightMobileNetV2):
-            for index in range(_FIRST_BLOCKS):
-                module.features[index] = first.rewritten(module.features[index])
-        if isinstance(module, EfficientNetLite):
-            module.stem = first.rewritten(module.stem)  # type: ignore[assignment]
-            module.stages[0] = first.rewritten(module.stages[0])
+        if isinstance(module, Backbone):
+            self._rewrite_exact_layers(module)
         for name, child in list(module.named_children()):
             setattr(module, name, self.rewritten(child))
+
+    def _rewrite_exact_layers(self, backbone: Backbone) -> None:
+        exact = self if self.dtype == torch.float32 else _Maker(self.device, torch.float32, self.rewrites)
+        for first, *norms in backbone.exact_layers:
+            layer = backbone.get_submodule(first)
+            for norm in norms:
+                layer = _folded(layer, backbone.get_submodule(norm))
+                backbone.set_submodule(norm, nn.Identity())
+            backbone.set_submodule(first, exact.rewritten(layer))
 
     def rewritten(self, module: nn.Module) -> nn.Module:
         """The fast form of `module`, or itself with everything below it replaced."""
@@ -338,9 +335,6 @@ class _Maker:
         return nn.Sequential(*done)
 
 
-# Of MobileNetV2: the stem and the only block that does not widen its input first; the same of EfficientNet-Lite. In
-# bfloat16 these two alone took the correlation with the float32 maps from .9997 to .994 on real clips (MobileNetV2).
-_FIRST_BLOCKS = 2
 # On a CPU, canvas pixels of float32 that go through the backbone together: four frames of 240x320, whose largest layer
 # (96 channels at half the size) takes 29 MB. Above 32 MB glibc fetches the memory of every layer anew from the kernel,
 # page by page, and gives it back.

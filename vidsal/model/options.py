@@ -1,11 +1,10 @@
-"""What can be chosen of a network, and of how it is run."""
+"""The words for what can be chosen of a network, and of how it is run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["WITHOUT_SKIPS", "AttentionScale", "BackboneName", "HeadName", "Precision", "SAMConfig", "StrideIn", "Task"]
+__all__ = ["AttentionScale", "BackboneName", "HeadName", "Precision", "StrideIn", "Task"]
 
 BackboneName = Literal["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2", "resnet50", "vgg16"]
 StrideIn = Literal["first_1x1", "middle_3x3"]
@@ -14,55 +13,3 @@ AttentionScale = Literal["none", "cells"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Task = Literal["free-viewing", "driving"]
 """What the viewers do whose gaze is predicted."""
-
-
-WITHOUT_SKIPS: tuple[BackboneName, ...] = ("resnet50", "vgg16")
-"""The backbones that hand on no finer features."""
-
-
-@dataclass(frozen=True)
-class SAMConfig:
-    """The architecture: one family from the published networks to the light default."""
-
-    backbone: BackboneName = "mobilenet_v2"
-    """Picture to features: "resnet50" and "vgg16" as published; light are "mobilenet_v2", "efficientnet_lite0" and
-    "efficientnet_lite2", whose ImageNet weights want another preprocessing (mean 127, deviation 128, divisor 1)."""
-    recurrent_channels: int = 128
-    """Channels of the features X, of H and of C."""
-    steps: int = 3
-    """T: refinement steps on a frame that starts from the zero state."""
-    attention_scale: AttentionScale = "cells"
-    """"none" as published; "cells" multiplies the attention by the number of cells."""
-    priors: int = 16
-    """Learned Gaussian priors in each round."""
-    prior_rounds: int = 1
-    """Rounds of (join priors, 5x5 convolution); the published networks have two."""
-    prior_dilation: int = 2
-    """Dilation of the 5x5 convolutions; 4 as published at stride 8."""
-    head: HeadName = "refine"
-    """How the map is made large: "published", 1x1, ReLU, bilinear x16; "refine", with the finer features of a light
-    backbone; "readout_deconvolution", "readout_subpixel" and "readout_bilinear" without those, by transposed
-    convolutions, sub-pixel convolutions or interpolation alone. All but the first end in a log-softmax."""
-    dropout: float = 0.0
-    """Share of feature channels dropped in training."""
-    motion_channels: int = 0
-    """Channels of the branch that sees what changed since the last frame; 0 leaves it out, as published."""
-    stride_in: StrideIn = "first_1x1"
-    """Convolution of resnet50's stage 3 that has the stride: "first_1x1" as published, "middle_3x3" as torchvision."""
-
-    def __post_init__(self) -> None:
-        for name in ("recurrent_channels", "steps", "priors", "prior_rounds", "prior_dilation"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.head == "refine" and self.backbone in WITHOUT_SKIPS:
-            raise ValueError(f'head "refine" needs finer features, which {self.backbone} does not hand on')
-        if self.stride_in not in ("first_1x1", "middle_3x3"):
-            raise ValueError(f'stride_in must be "first_1x1" or "middle_3x3", got {self.stride_in!r}')
-        if self.stride_in != "first_1x1" and self.backbone != "resnet50":
-            raise ValueError(f'stride_in "{self.stride_in}" is a choice of resnet50 only, not of {self.backbone}')
-        if self.motion_channels < 0:
-            raise ValueError(f"motion_channels must be at least 0, got {self.motion_channels}")
-        if self.motion_channels and self.backbone in WITHOUT_SKIPS:
-            raise ValueError(f"motion_channels needs finer features, which {self.backbone} does not hand on")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidsal.model.backbones import BackboneFeatures, build_backbone
+from vidsal.model.config import SAMConfig
 from vidsal.model.heads import HeadName, PublishedHead, build_head
-from vidsal.model.options import SAMConfig
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState, Unroll
 

@@ -10,18 +10,14 @@ import torch
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.train.options import ScheduleOptions
 
-__all__ = ["is_new", "make_optimizer", "parameter_groups", "rate_share"]
-
-
-def is_new(network: SaliencyAttentiveModel, module: torch.nn.Module) -> bool:
-    project = getattr(network.backbone, "project", None)
-    return project is not None and any(module is part for part in project.modules())
+__all__ = ["make_optimizer", "parameter_groups", "rate_share"]
 
 
 def parameter_groups(network: SaliencyAttentiveModel, schedule: ScheduleOptions) -> list[dict[str, Any]]:
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        pretrained = name.startswith("backbone.") and not name.startswith("backbone.project")
+        part, _, inside = name.partition(".")
+        pretrained = part == "backbone" and not network.backbone.is_new(inside)
         groups.setdefault((pretrained, parameter.ndim > 1), []).append(parameter)
     return [
         {

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from vidsal.data.options import AugmentOptions, VideoSet
 from vidsal.errors import ConfigError, Setting
-from vidsal.model.options import SAMConfig
+from vidsal.model.config import SAMConfig
 from vidsal.options import NONE, Checked, Range
 from vidsal.stages import LossOptions, PreprocessOptions
 

@@ -23,7 +23,7 @@ from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_chec
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.provenance import source_commit
-from vidsal.train.optimise import is_new, make_optimizer, parameter_groups, rate_share
+from vidsal.train.optimise import make_optimizer, parameter_groups, rate_share
 from vidsal.train.options import TrainConfig, saved_state
 from vidsal.train.plan import Step
 from vidsal.train.samples import OpenVideos, stack_arrays
@@ -109,9 +109,10 @@ class TrainingRun:
             group["lr"] = peak * rate_share(self.step, self.steps, self.config.schedule)
         self.network.train()
         if self.config.freeze_backbone_statistics:
-            for module in self.network.backbone.modules():
-                # The projection is new, its statistics have to be learned.
-                if isinstance(module, torch.nn.BatchNorm2d) and not is_new(self.network, module):
+            backbone = self.network.backbone
+            for name, module in backbone.named_modules():
+                # The statistics of new layers have to be learned.
+                if isinstance(module, torch.nn.BatchNorm2d) and not backbone.is_new(name):
                     module.eval()
         torch.manual_seed(step.seed)  # dropout
         frames, density, counts, inside = self._tensors(clips, step)

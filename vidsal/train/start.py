@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vidsal.errors import CheckpointError, ConfigError
-from vidsal.model.backbones import DilatedResNet50
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions
 
@@ -48,10 +47,10 @@ def initialise_as_published(network: SaliencyAttentiveModel) -> None:
     torch.nn.init.normal_(recurrence.attention_input.weight, std=0.05)  # U_a is "normal" in their code as W is
     # Their orthogonal matrices have the gain 1.1.
     recurrence.gates_hidden.weight.data.mul_(1.1)
-    fresh = [*network.prior_convolutions, head]
-    if isinstance(network.backbone, DilatedResNet50):
-        fresh.append(network.backbone.project)
-    for convolution in fresh:
+    layers = [network.backbone.get_submodule(name) for name in network.backbone.new_layers]
+    # What hands on other than by one convolution keeps its own first weights.
+    new = [layer for layer in layers if isinstance(layer, torch.nn.Conv2d)]
+    for convolution in (*network.prior_convolutions, head, *new):
         torch.nn.init.xavier_uniform_(convolution.weight)
         torch.nn.init.zeros_(convolution.bias)
     head.weight.data.abs_()
