@@ -280,6 +280,6 @@ def test_a_rate_that_is_none_is_refused(tool: ModuleType, rate: str, capsys: pyt
 
 def test_the_page_names_the_command_that_makes_as_many_clips_as_its_tables_have(tool: ModuleType) -> None:
     page = tool.PAGE.read_text(encoding="utf-8")
-    (command,) = (line.split() for line in page.splitlines() if line.startswith("    python tools/ablate_state.py"))
+    (command,) = (line.split() for line in page.splitlines() if line.startswith("    python studies/ablate_state.py"))
     sets = sum(word.startswith("DATA/") for word in command)
     assert f": {sets * int(command[command.index('--clips') + 1])} clips," in page

@@ -160,7 +160,9 @@ def tool() -> ModuleType:
     return importlib.import_module("train_driver")
 
 
-def test_no_picture_is_predicted_by_a_model_that_saw_it(tool: ModuleType, tmp_path: Path) -> None:
+def test_no_picture_is_predicted_by_a_model_that_saw_it(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = make_stills(tmp_path / "traffic", count=10)
     network = make_network()
     drivers, free = (load_stills(root, condition=name) for name in ("driver", "free"))
@@ -175,11 +177,8 @@ def test_no_picture_is_predicted_by_a_model_that_saw_it(tool: ModuleType, tmp_pa
         trained.append(list(chosen))
         return fine_tune(base, seen, chosen, condition, *rest, **named)
 
-    tool.fine_tune = spy
-    try:
-        rows, _ = tool.predict(network, seen, drivers, folds, options)
-    finally:
-        tool.fine_tune = fine_tune
+    monkeypatch.setattr(tool, "fine_tune", spy)
+    rows, _ = tool.predict(network, seen, drivers, folds, options)
     assert [sorted(set(range(10)) - set(chosen)) for chosen in trained[::2]] == [
         np.flatnonzero(folds == fold).tolist() for fold in range(5)
     ]

@@ -1,7 +1,7 @@
 """Checkpoints of one architecture in, one with the mean of their weights and a calibrated density out.
 
     python tools/average_checkpoints.py A.safetensors B.safetensors --shares .5 .5 --output MEAN.safetensors \\
-        --calibrate ../shared/data/osie ../shared/data/eyecrowd ...
+        --calibrate DATA/osie DATA/eyecrowd ...
 
 Weights of runs that went on from one another are near enough for their mean to be a model, often a better one than each
 (Wortsman et al. 2022, model soups). The card is the last one's; its `training` tells of the mean.

@@ -1,6 +1,6 @@
 """Scores a model on the validation split of sets in the simple layout, beside two baselines; prints a table.
 
-    python tools/score_model.py ../shared/data/osie ../shared/data/eyecrowd ... [--model sam-lite]
+    python tools/score_model.py DATA/osie DATA/eyecrowd ... [--model sam-lite]
     python tools/score_model.py ... --model runs/sam-lite/sam-lite.safetensors --embed vidsal/model/weights/
 
 Maps are compared in the pixels the fixations were recorded in, one frame from the zero state, with a density sigma

@@ -320,7 +320,7 @@ def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveMo
     if found != sha256:
         raise CheckpointError(
             f"{path} was made for other weights of {model}: theirs have the sha256 {sha256[:12]}…, those in {embedded} "
-            f"{found[:12]}…. Install the version of vidsal that it came with, or make it again (tools/train_driver.py)"
+            f"{found[:12]}…. Install the vidsal that it came with, or make it again (configs/train_driver.py)"
         )
     return network, preprocess
 

@@ -3,7 +3,7 @@
 Each still becomes a shot with camera motion, shake, drift of light and noise; some hold a rushing object, a flash,
 a whip pan or a fade, which are no cuts.
 
-    python tools/measure_cuts.py FOLDER [--sequences N] [--seed N] [--light SHARE]
+    python studies/measure_cuts.py FOLDER [--sequences N] [--seed N] [--light SHARE]
 """
 
 from __future__ import annotations

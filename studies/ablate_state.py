@@ -1,7 +1,7 @@
 """A model and labelled clips in; a table of what carrying the state and smoothing do, a page and a plot out.
 
-    python tools/ablate_state.py ../shared/data/osie ../shared/data/scene ... [--model sam-lite] [--check --write-docs]
-    python tools/ablate_state.py --dataset ucf-sports PATH --split test
+    python studies/ablate_state.py DATA/osie DATA/scene ... [--model sam-lite] [--check --write-docs]
+    python studies/ablate_state.py --dataset ucf-sports PATH --split test
 
 Clips are made from the validation stills: a camera moves over the still, things move, cuts come, pictures are
 compressed, and labels, motion and cuts are known. Or they are the first frames of a data set's sequences, as

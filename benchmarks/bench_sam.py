@@ -1,6 +1,6 @@
 """What each rewrite of SAM for prediction brings on this CPU, against the published equations as they are written.
 
-    python tools/bench_sam.py [--model sam-resnet|sam-lite|all] [--rounds 7] [--threads N] [--isa] [--check]
+    python benchmarks/bench_sam.py [--model sam-resnet|sam-lite|all] [--rounds 7] [--threads N] [--isa] [--check]
         [--json FILE] [--write-docs] [--read FILE]
 
 All variants hold the same weights and take turns in the same process, so that a busy minute hits them alike; ratios

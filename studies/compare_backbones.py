@@ -1,6 +1,6 @@
 """Backbones and heads beside each other: what each costs and how well it predicts after the same short training.
 
-    python tools/compare_backbones.py DATA... --mobilenet_v2 FILE --efficientnet_lite0 FILE --efficientnet_lite2 FILE
+    python studies/compare_backbones.py DATA... --mobilenet_v2 FILE --efficientnet_lite0 FILE --efficientnet_lite2 FILE
         [--steps 135] [--seeds 0] [--only mobilenet_v2/refine ...] [--output runs/compare_backbones] [--write-docs]
 
 DATA are folders in the simple layout; the FILEs are ImageNet state dicts: torchvision's MobileNetV2 (IMAGENET1K_V1),

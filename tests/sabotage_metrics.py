@@ -1,6 +1,6 @@
 """Make one plausible error after the other in the metrics and show that their tests see each; prints a table.
 
-    python tools/sabotage_metrics.py [--only WORD] [--from NUMBER]
+    python tests/sabotage_metrics.py [--only WORD] [--from NUMBER]
 
 Each error is a few characters changed in a copy of the package; `tests/test_metrics.py` runs against the copy, once as
 it is and once with each error. The table names the first test that fails. Exits with 1 if an error goes unseen or the

@@ -1,6 +1,6 @@
 """Runs `vidsal eval simple` on the validation split of some sets and writes the tables into docs/reports/scores.md.
 
-    python tools/write_evaluation_docs.py ../shared/data/osie ../shared/data/eyecrowd ... [--model sam-lite]
+    python studies/write_evaluation_docs.py DATA/osie DATA/eyecrowd ... [--model sam-lite]
 
 What lies in the page between the markers is replaced; the rest is kept. Results stay in --work, so that a run that was
 stopped goes on.

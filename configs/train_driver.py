@@ -1,7 +1,7 @@
 """Trains the driver's model from the embedded default on one folder of pictures, and says how good it is.
 
-    python tools/train_driver.py ../shared/data/traffic                  # five folds, prints the table
-    python tools/train_driver.py ../shared/data/traffic --embed     # also writes the model and docs/reports/driver.md
+    python configs/train_driver.py DATA/traffic                  # five folds, prints the table
+    python configs/train_driver.py DATA/traffic --embed     # also writes the model and docs/reports/driver.md
 
 The folder is in the simple layout, with the fixations of drivers under the condition "driver" and those of free
 viewers under "free". Only what stands behind the recurrence is trained (the convolutions that join the priors, and the
@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAME = "sam-lite-driver"
 METRICS = ("nss", "cc", "kl", "sim", "auc_judd")
 TRAINED = ("prior_convolutions.", "head.")
-BEGIN, END = "<!-- scores: made by tools/train_driver.py -->", "<!-- end of scores -->"
+BEGIN, END = "<!-- scores: made by configs/train_driver.py -->", "<!-- end of scores -->"
 LogMap = torch.Tensor
 Scores = dict[str, npt.NDArray[np.float64]]
 

@@ -1,6 +1,6 @@
 """Make one deliberate error after the other in SAM and show that the comparison with the reference sees each.
 
-    python tools/sabotage_published.py [--network sam-resnet|sam-vgg]
+    python tests/sabotage_published.py [--network sam-resnet|sam-vgg]
 
 Runs the whole network on a small picture with random weights, once as it is and once with each error of
 `tests/published_parity.py`, and prints the first stage that leaves the reference. Exits with 1 if an error goes unseen
@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 # libgomp reads these once, when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from published_parity import SABOTAGES, compare, small_case, small_subject
 

@@ -1,6 +1,6 @@
 """Scores the same maps of one made set under the rules of several protocols, and shows why the numbers differ.
 
-    python tools/show_protocols.py [--write docs/reference/protocols.md]
+    python studies/show_protocols.py [--write docs/reference/protocols.md]
 
 The set lies in Hollywood-2's layout: shots of many lengths, as there, in which a bright disc moves over noise and
 people look near it. The maps are made once: a Gaussian that follows the disc late, so that fast (here: short) shots
