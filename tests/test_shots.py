@@ -76,6 +76,79 @@ def test_pans_make_no_cut(step: float) -> None:
     assert cuts(pan(picture(3), 24, step=step)) == []
 
 
+def whip(seed: int) -> Frames:
+    """A pan that sets off slowly and gets so fast that its views have little in common."""
+    scene = picture(seed, width=1600)
+    lefts = np.cumsum([50, 0, 20, 35, 45, 55, 65, 70, 75, 80, 80, 80, 80])
+    return np.stack([scene[20:200, left : left + 320] for left in lefts])
+
+
+@pytest.mark.parametrize("seed", [20, 21, 22, 23])
+def test_motion_that_has_been_fast_stays_motion(seed: int) -> None:
+    views = whip(seed)
+    assert cuts(views) == []
+    # Two of its views alone are a cut: it is what came before that makes them motion.
+    assert [1] in [cuts(views[i : i + 2]) for i in range(7, 12)]
+
+
+def test_reset_forgets_how_fast_the_motion_was() -> None:
+    views, detector = whip(21), CutDetector()
+    detector.update(views[:7], np.arange(7.0))
+    detector.reset()
+    assert detector.update(views[7:9], np.arange(2.0)).tolist() == [False, True]
+
+
+def test_a_picture_that_comes_back_at_once_is_no_new_shot() -> None:
+    one, other = pan(picture(0), 1), pan(picture(1), 1)
+    assert cuts(np.concatenate([one, other, one])) == [1]
+
+
+def measured_change(before: Frames, after: Frames) -> float:
+    """The highest threshold at which the second of two frames still is a cut."""
+    low, high = 0.0, 1.0
+    for _ in range(10):
+        middle = (low + high) / 2
+        found = cuts(np.stack([before, after]), CutOptions(cut_threshold=middle))
+        low, high = (middle, high) if found else (low, middle)
+    return (low + high) / 2
+
+
+def defined_change(before: Frames, after: Frames) -> float:
+    """The same in plain loops, from what the module says: even out, look for each block nearby, both ways."""
+    planes, contrasts = [], []
+    for frame in (before, after):
+        red, green, blue = np.moveaxis(cv2.resize(frame, (32, 20), interpolation=cv2.INTER_AREA).astype(float), 2, 0)
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
+        planes.append(np.stack([luma - luma.mean(), 0.564 * (blue - luma), 0.713 * (red - luma)]))
+        contrasts.append(np.sqrt((planes[-1] ** 2).sum(0).mean()))
+    added = 12 * min(max(contrasts) / 24, 1)
+    evened = [plane / max(contrast + added, 8) for plane, contrast in zip(planes, contrasts, strict=True)]
+
+    def unexplained(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64], top: int, left: int) -> float:
+        wide = np.pad(source, ((0, 0), (3, 3), (3, 3)), mode="edge")
+        block = target[:, top : top + 4, left : left + 4]
+        shifts = [wide[:, top + y : top + y + 4, left + x : left + x + 4] for y in range(7) for x in range(7)]
+        return min(float(((shift - block) ** 2).sum(0).mean()) for shift in shifts)
+
+    one, two = evened
+    places = [(top, left) for top in range(0, 20, 4) for left in range(0, 32, 4)]
+    residual = sorted((unexplained(one, two, *place) + unexplained(two, one, *place)) / 2 for place in places)
+    return float(np.mean(np.sqrt([np.mean(residual), residual[10], residual[20]])))  # of 40 blocks
+
+
+@pytest.mark.parametrize(
+    ("seed", "light", "colour"), [(0, 1.0, 1.0), (4, 1.0, 1.0), (4, 0.2, 1.0), (4, 0.05, 1.0), (8, 1.0, 0.0)]
+)
+def test_the_change_between_two_frames_is_that_of_its_definition(seed: int, light: float, colour: float) -> None:
+    frames = np.concatenate([pan(picture(seed), 1, noise=0), pan(picture(seed + 1), 1, noise=0)]).astype(float)
+    grey = frames.mean(3, keepdims=True)
+    one, two = ((grey + colour * (frames - grey)) * light).astype(np.uint8)
+    expected = defined_change(one, two)
+    assert 0.1 < expected < 1
+    assert measured_change(one, two) == pytest.approx(expected, abs=2e-3)
+    assert measured_change(two, one) == pytest.approx(expected, abs=2e-3)
+
+
 def test_a_zoom_makes_no_cut() -> None:
     scene = picture(4)
     views = [
