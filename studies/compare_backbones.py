@@ -40,7 +40,7 @@ import torch
 import torch.nn.functional as F
 
 from vidsal.bench import count_operations, describe_machine, describe_versions, random_network
-from vidsal.data.fixations import load_stills, split_stills
+from vidsal.data.sets import open_simple_stills
 from vidsal.errors import VidsalError
 from vidsal.model.backbones import BackboneName, EfficientNetLite, build_backbone
 from vidsal.model.checkpoint import ModelCard, SaliencyModel, read_checkpoint
@@ -195,7 +195,7 @@ def classify(backbone: Any, state: dict[str, torch.Tensor], pictures: torch.Tens
 
 def train_cells(results: Results, given: argparse.Namespace) -> None:
     """Train what is not trained yet, and note its validation scores."""
-    pictures = len(split_stills([still for root in given.sets for still in load_stills(root)], "train"))
+    pictures = sum(len(open_simple_stills(root).training) for root in given.sets)
     steps_a_pass = -(-pictures // given.frames_per_step)
     passes = max(1, round(given.steps / steps_a_pass))
     schedule = {

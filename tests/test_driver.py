@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from vidsal.config import resolve
-from vidsal.data.fixations import load_stills
+from vidsal.data.layouts import open_dataset
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.model.checkpoint import (
     PRESETS,
@@ -165,7 +165,7 @@ def test_no_picture_is_predicted_by_a_model_that_saw_it(
 ) -> None:
     root = make_stills(tmp_path / "traffic", count=10)
     network = make_network()
-    drivers, free = (load_stills(root, condition=name) for name in ("driver", "free"))
+    drivers, free = (open_dataset("simple", root, condition=name).sequences for name in ("driver", "free"))
     seen = [tool.look(network, CANVAS, pair) for pair in zip(drivers, free, strict=True)]
     options = tool.DriverOptions(steps=2, pictures_per_step=4, folds=5)
     folds = tool.make_folds(drivers, options)
@@ -178,7 +178,7 @@ def test_no_picture_is_predicted_by_a_model_that_saw_it(
         return fine_tune(base, seen, chosen, condition, *rest, **named)
 
     monkeypatch.setattr(tool, "fine_tune", spy)
-    rows, _ = tool.predict(network, seen, drivers, folds, options)
+    rows, _ = tool.predict(network, seen, folds, options)
     assert [sorted(set(range(10)) - set(chosen)) for chosen in trained[::2]] == [
         np.flatnonzero(folds == fold).tolist() for fold in range(5)
     ]
@@ -207,7 +207,7 @@ def load_whole(network: torch.nn.Module, still: object) -> torch.Tensor:
 def test_training_moves_the_head_alone_towards_the_drivers(tool: ModuleType, tmp_path: Path) -> None:
     root = make_stills(tmp_path / "traffic", count=8)
     network = make_network()
-    pairs = zip(*(load_stills(root, condition=name) for name in ("driver", "free")), strict=True)
+    pairs = zip(*(open_dataset("simple", root, condition=name).sequences for name in ("driver", "free")), strict=True)
     seen = [tool.look(network, CANVAS, pair) for pair in pairs]
     options = tool.DriverOptions(steps=25, pictures_per_step=8, learning_rate=3e-3)
     tuned = tool.fine_tune(network, seen, range(8), "driver", options, seed=0)

@@ -50,7 +50,7 @@ from layout_fixtures import (
 )
 from media import make_video, read_number
 
-from vidsal.data.fixations import blur_counts, density_from_fixations, is_validation, load_stills
+from vidsal.data.fixations import blur_counts, density_from_fixations, is_validation
 from vidsal.data.layouts import (
     DATASETS,
     Dataset,
@@ -953,20 +953,6 @@ def test_a_fixation_counts_once_at_least_while_the_video_runs(
     assert [k for k, frame in enumerate(sequence) if [5, 5] in (points(frame) or [])] == frames
 
 
-@pytest.mark.parametrize("condition", [None, "free"])
-def test_the_simple_layout_gives_what_the_trainer_reads(tmp_path: Path, condition: str | None) -> None:
-    root = make_simple(tmp_path / "mine")
-    (root / "video_fixations.csv").unlink()
-    wanted, given = load_stills(root, condition=condition), open_dataset("simple", root, condition=condition)
-    assert [s.name for s in given] == [still.image for still in wanted]
-    for sequence, still in zip(given, wanted, strict=True):
-        (frame,) = sequence
-        assert points(frame) == still.points.tolist()
-        assert np.array_equal(frame.picture(), still.read())
-        row, column = spot(int(still.image[0]))
-        assert np.abs(np.subtract(peak(frame), (2 * row + 1, 2 * column + 2))).max() <= 1
-
-
 def test_the_simple_layout_is_split_by_the_names(tmp_path: Path) -> None:
     root = make_simple(tmp_path / "mine")
     names = {split: {s.name for s in open_dataset("simple", root, split=split)} for split in ("all", "train", "val")}
@@ -1018,9 +1004,6 @@ def test_a_table_that_is_there_packed_and_not_is_refused(tmp_path: Path, name: s
     message = rf"holds both {name}\.csv\.gz and {name}\.csv, .*remove one"
     with pytest.raises(DatasetError, match=message):
         open_dataset("simple", tmp_path)
-    if name == "fixations":
-        with pytest.raises(DatasetError, match=message):
-            load_stills(tmp_path)
 
 
 def test_tables_with_a_mark_of_utf_8_and_sizes_with_a_point_are_read(tmp_path: Path) -> None:
@@ -1030,9 +1013,9 @@ def test_tables_with_a_mark_of_utf_8_and_sizes_with_a_point_are_read(tmp_path: P
         table = tmp_path / f"fixations.csv{name}"
         table.write_bytes(data)
         (frame,) = open_dataset("simple", tmp_path).sequences[0]
-        (still,) = load_stills(tmp_path)
-        assert points(frame) == still.points.tolist() == [[3, 5]]
-        assert (still.height, still.width) == (HEIGHT, WIDTH)
+        seen = frame.fixations()
+        assert points(frame) == [[3, 5]]
+        assert seen is not None and (seen.height, seen.width) == (HEIGHT, WIDTH)
         table.unlink()
 
 
@@ -1057,8 +1040,6 @@ def test_a_value_that_is_none_is_named_with_its_line_and_column(
     (tmp_path / "fixations.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
     with pytest.raises(DatasetError, match=message):
         open_dataset("simple", tmp_path)
-    with pytest.raises(DatasetError, match=message):
-        load_stills(tmp_path)
 
 
 @pytest.mark.parametrize("cell", ["", "nan", "NaN", "NA", "."])
@@ -1067,8 +1048,7 @@ def test_rows_of_a_lost_track_are_left_out(tmp_path: Path, cell: str) -> None:
     rows = [f"a.png,{WIDTH},{HEIGHT},3,5", f"a.png,{WIDTH},{HEIGHT},{cell},5"]
     (tmp_path / "fixations.csv").write_text("\n".join(["image,width,height,x,y", *rows]))
     (frame,) = open_dataset("simple", tmp_path).sequences[0]
-    (still,) = load_stills(tmp_path)
-    assert points(frame) == still.points.tolist() == [[3, 5]]
+    assert points(frame) == [[3, 5]]
 
 
 @pytest.mark.parametrize("closed", ["fixations.csv", "videos/one.mp4"])

@@ -32,7 +32,9 @@ from media import read_number
 
 from vidsal.data.clips import AugmentOptions
 from vidsal.data.layouts import LabelledSequence, open_dataset
-from vidsal.data.recorded import RecordedClip, VideoSet, open_videos, read_windows
+from vidsal.data.options import VideoSet
+from vidsal.data.recorded import RecordedClip, read_windows
+from vidsal.data.sets import open_set
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.shots import CutDetector
@@ -246,7 +248,8 @@ def test_without_points_the_density_stands_for_them(tmp_path: Path) -> None:
 
 def test_without_a_validation_split_clips_are_held_out_whole(tmp_path: Path) -> None:
     shots = {f"actioncliptrain{clip:05d}_{shot}": (3 * shot, 1) for clip in range(41, 49) for shot in (1, 2)}
-    training, validation = open_videos(VideoSet("hollywood2", make_hollywood(tmp_path, shots=shots)))
+    opened = open_set(VideoSet("hollywood2", make_hollywood(tmp_path, shots=shots)), "video")
+    training, validation = opened.training, opened.validation
     assert len(training) + len(validation) == 16
     held_out = {sequence.name.rpartition("_")[0] for sequence in validation}
     assert held_out and not held_out & {sequence.name.rpartition("_")[0] for sequence in training}
@@ -258,7 +261,8 @@ def test_without_a_validation_split_clips_are_held_out_whole(tmp_path: Path) -> 
 def test_of_few_clips_one_is_held_out_and_one_stays(tmp_path: Path, clips: tuple[int, ...], held_out: int) -> None:
     names = [f"actioncliptrain{clip:05d}" for clip in clips]
     root = make_hollywood(tmp_path, shots={f"{name}_1": (3, 1) for name in names})
-    training, validation = open_videos(VideoSet("hollywood2", root))
+    opened = open_set(VideoSet("hollywood2", root), "video")
+    training, validation = opened.training, opened.validation
     smallest = min(names, key=lambda name: hashlib.md5(name.encode()).hexdigest())
     assert [sequence.name for sequence in validation] == [f"{smallest}_1"] * held_out
     assert len(training) == len(names) - held_out
@@ -270,12 +274,14 @@ def test_where_every_clip_would_be_held_out_one_is(tmp_path: Path) -> None:
 
     names = [name for name in (f"actioncliptrain{clip:05d}" for clip in range(99)) if digest(name) % 10 == 1][:2]
     root = make_hollywood(tmp_path, shots={f"{name}_1": (3, 1) for name in names})
-    training, validation = open_videos(VideoSet("hollywood2", root))
+    opened = open_set(VideoSet("hollywood2", root), "video")
+    training, validation = opened.training, opened.validation
     assert (len(training), [sequence.name for sequence in validation]) == (1, [f"{min(names, key=digest)}_1"])
 
 
 def test_a_validation_split_is_taken_as_published(tmp_path: Path) -> None:
-    training, validation = open_videos(VideoSet("dhf1k", make_dhf1k(tmp_path, frames=1), validation_split="val"))
+    opened = open_set(VideoSet("dhf1k", make_dhf1k(tmp_path, frames=1), validation_split="val"), "video")
+    training, validation = opened.training, opened.validation
     assert [[sequence.name for sequence in part] for part in (training, validation)] == [["0001", "0002"], ["0601"]]
 
 
@@ -283,9 +289,9 @@ def test_the_options_of_a_layout_come_through(tmp_path: Path) -> None:
     root = make_bdda(tmp_path / "BDDA", seconds=0.2, parts={"training": (1, 9), "validation": (5,)})
     (tmp_path / "exclude.json").write_text(json.dumps({"training": [9], "validation": []}))
     video = VideoSet("bdd-a", root, validation_split="val", options={"exclude": str(tmp_path / "exclude.json")})
-    assert [sequence.name for sequence in open_videos(video)[0]] == ["training/1"]
+    assert [sequence.name for sequence in open_set(video, "video").training] == ["training/1"]
     with pytest.raises(ConfigError, match="no option 'speed'"):
-        open_videos(VideoSet("bdd-a", root, options={"speed": 2}))
+        open_set(VideoSet("bdd-a", root, options={"speed": 2}), "video")
 
 
 def test_what_makes_no_sense_is_refused(tmp_path: Path, twelve: LabelledSequence) -> None:
@@ -296,9 +302,9 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, twelve: LabelledSequence
     with pytest.raises(ConfigError, match="share of dhf1k"):
         VideoSet("dhf1k", tmp_path, share=0)
     with pytest.raises(DatasetError, match="no such folder"):
-        open_videos(VideoSet("dhf1k", tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match="no video to train on"):
-        open_videos(VideoSet("mit1003", make_mit1003(tmp_path / "mit"), split="all"))
+        open_set(VideoSet("dhf1k", tmp_path / "nowhere"), "video")
+    with pytest.raises(ConfigError, match="no video with labels to train on"):
+        open_set(VideoSet("mit1003", make_mit1003(tmp_path / "mit"), split="all"), "video")
     with pytest.raises(ValueError, match="at least 1"):
         next(read_windows(twelve, frames=0, preprocess=CANVAS))
     with pytest.raises(ValueError, match="generator"):

@@ -17,7 +17,8 @@ import torch
 from made import make_stills
 from media import make_video
 
-from vidsal.data.fixations import Still, density_from_fixations, is_validation, load_stills, split_stills
+from vidsal.data.fixations import density_from_fixations, is_validation
+from vidsal.data.layouts import LabelledSequence
 from vidsal.data.teacher import TeacherPicture, TeacherSet, load_teacher_set, save_teacher_set
 from vidsal.errors import DatasetError
 from vidsal.preprocess import PreprocessOptions
@@ -218,23 +219,23 @@ def tool() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def stills(tmp_path_factory: pytest.TempPathFactory) -> tuple[Still, ...]:
-    return tuple(split_stills(load_stills(make_stills(tmp_path_factory.mktemp("made") / "set")), "train"))
+def stills(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledSequence, ...]:
+    return tuple(tool.load_stills(make_stills(tmp_path_factory.mktemp("made") / "set")))
 
 
-def make_maker(tool: ModuleType, stills: tuple[Still, ...], *videos: Path) -> Any:
+def make_maker(tool: ModuleType, stills: tuple[LabelledSequence, ...], *videos: Path) -> Any:
     return tool.Maker(stills, videos, PreprocessOptions(height=60, width=80), brightness)
 
 
 def test_points_and_densities_of_a_window_lie_where_its_picture_shows_them(
-    tool: ModuleType, stills: tuple[Still, ...]
+    tool: ModuleType, stills: tuple[LabelledSequence, ...]
 ) -> None:
     maker, random = make_maker(tool, stills), np.random.default_rng(3)
     seen = 0
     for number in range(len(stills)):
         for window in range(4):
             (made,) = maker.still(number, window, random)
-            assert made.source == f"set/{stills[number].image}"
+            assert made.source == stills[number].name
             if len(made.points) < 10:
                 assert window > 0, "the whole picture shows all ten fixations"
                 continue
@@ -260,13 +261,13 @@ def test_a_window_never_leaves_the_picture(tool: ModuleType) -> None:
     assert min(shares) < 0.1 and max(shares) > 0.8, "both close and wide views come up"
 
 
-def test_no_validation_picture_is_used(tool: ModuleType, stills: tuple[Still, ...], tmp_path: Path) -> None:
+def test_no_validation_picture_is_used(tool: ModuleType, stills: tuple[LabelledSequence, ...], tmp_path: Path) -> None:
     maker = make_maker(tool, stills)
     work = tool.plan(maker, crops=1, collages=12, stretches=0, seed=5)
     assert tool.make_part(tmp_path / "p.safetensors", work, maker.canvas) == len(work) == 2 * len(stills) + 12
     made = load_teacher_set(tmp_path)
     used = {name for n in range(len(made)) for name in made.source(n).removeprefix("collage of ").split()}
-    assert used == {f"set/{still.image}" for still in stills}
+    assert used == {still.name for still in stills} and all(name.startswith("set/") for name in used)
     assert not [name for name in used if is_validation(*name.split("/"))]
 
 
@@ -277,8 +278,9 @@ def test_pictures_of_a_plain_folder_are_all_used_and_have_no_points(tool: Module
         cv2.imwrite(str(folder / f"{n:02d}.png"), smooth_pixels(50, 70 + n, n))
     (folder / "credits.txt").write_text("by nobody")
     pictures = tool.load_pictures(folder)
-    assert [(still.image, still.width) for still in pictures] == [(f"{n:02d}.png", 70 + n) for n in range(12)]
-    assert any(is_validation("photos", still.image) for still in pictures)
+    widths = [(still.name, still.first_frame().picture().shape[1]) for still in pictures]
+    assert widths == [(f"photos/{n:02d}.png", 70 + n) for n in range(12)]
+    assert any(is_validation(*still.name.split("/")) for still in pictures)
     maker = make_maker(tool, tuple(pictures))
     work = tool.plan(maker, crops=1, collages=0, stretches=0, seed=0)
     made = [picture for piece in work for picture in piece()]
@@ -296,7 +298,9 @@ def test_a_folder_without_readable_pictures_is_refused(tool: ModuleType, tmp_pat
         tool.load_pictures(tmp_path)
 
 
-def test_collages_of_every_kind_have_a_density_and_no_points(tool: ModuleType, stills: tuple[Still, ...]) -> None:
+def test_collages_of_every_kind_have_a_density_and_no_points(
+    tool: ModuleType, stills: tuple[LabelledSequence, ...]
+) -> None:
     maker, random = make_maker(tool, stills), np.random.default_rng(0)
     made = [maker.collage(random)[0] for _ in range(25)]
     assert all(len(one.points) == 0 and one.sigma == 0 for one in made)
@@ -330,7 +334,7 @@ def test_a_stretch_ends_at_a_cut(tool: ModuleType, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_run_goes_on_where_it_was_and_ends_the_same(
-    tool: ModuleType, stills: tuple[Still, ...], tmp_path: Path
+    tool: ModuleType, stills: tuple[LabelledSequence, ...], tmp_path: Path
 ) -> None:
     maker = make_maker(tool, stills)
 

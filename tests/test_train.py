@@ -22,7 +22,7 @@ from torchvision_models import import_torchvision_models
 from vidsal.config import read_file, resolve
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
 from vidsal.data.fixations import density_from_fixations, fixation_counts
-from vidsal.data.recorded import VideoSet
+from vidsal.data.options import VideoSet
 from vidsal.data.teacher import TeacherPicture, load_teacher_set, save_teacher_set
 from vidsal.errors import CheckpointError, ConfigError, EncodeError
 from vidsal.losses import LossOptions
@@ -33,8 +33,8 @@ from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, 
 from vidsal.train.optimise import make_optimizer, rate_share
 from vidsal.train.plan import Step, make_plan
 from vidsal.train.run import TrainingRun
-from vidsal.train.samples import load_data, taught_clip
-from vidsal.train.score import validation_loss
+from vidsal.train.samples import open_data, taught_clip
+from vidsal.train.score import validate
 from vidsal.train.start import initialise_as_published
 
 SCHEDULE = ScheduleOptions(passes=2, frames_per_step=4, learning_rate=3e-3, backbone_learning_rate=3e-3)
@@ -200,7 +200,7 @@ def published(preset: str, one_still: Path, output: Path, imagenet: dict[str, Pa
 
 def begin(run: TrainConfig) -> tuple[TrainingRun, Callable[[int, int], float]]:
     """A run, and what does a step of it on the first training picture: step number, frames of the clip -> loss."""
-    training, _ = load_data(run)
+    training = open_data(run).training_stills
     moving = TrainingRun.start(run, torch.device("cpu"), 100)
 
     def step(number: int, times: int) -> float:
@@ -338,8 +338,7 @@ def test_a_run_ends_after_its_patience_and_keeps_the_best_pass(stills: Path, tmp
     assert [progress.notes for progress in seen[1:-1]] == [()] * (len(seen) - 2)
     network, preprocess, card = read_checkpoint(path)
     model = SaliencyModel(network, preprocess=preprocess, card=card, device="cpu")
-    validation = load_data(made)[1]
-    assert validation_loss(model, validation, options=LossOptions()) == pytest.approx(losses[best], rel=1e-4)
+    assert validate(model, open_data(made), made, pictures=None).loss == pytest.approx(losses[best], rel=1e-4)
     assert losses[-1] > losses[best] and json.loads(card.training)["best_pass"] == best + 1
     # Called again, it has nothing left to do and writes the same.
     assert train(made, on_progress=seen.append) == path and seen[-1].step == log[-1]["step"]
@@ -497,7 +496,7 @@ def test_a_teacher_takes_its_share_of_the_steps_and_is_learnt_from(stills: Path,
     stretches = load_teacher_set(teacher).sequences
     plan = make_plan(9, own, stretches)
     assert sum(step.taught for step in plan) == 3 * sum(not step.taught for step in plan)
-    assert all(len(stretches[index]) >= step.times for step in plan if step.taught for index in step.stills)
+    assert all(len(stretches[index]) >= step.times for step in plan if step.taught for index in step.samples)
     assert {step.times for step in plan if step.taught} == {1, 2}
     # What is recorded comes as it came without a teacher.
     alone = make_plan(9, config(stills, tmp_path / "run", schedule=schedule))

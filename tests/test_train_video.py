@@ -20,7 +20,8 @@ from made import CANVAS, TINY, make_checkpoint, make_model, make_stills
 from vidsal.config import read_file, resolve
 from vidsal.data.clips import AugmentOptions, Clip
 from vidsal.data.layouts import open_dataset
-from vidsal.data.recorded import RecordedClip, VideoSet
+from vidsal.data.options import VideoSet
+from vidsal.data.recorded import RecordedClip
 from vidsal.errors import ConfigError
 from vidsal.losses import LossOptions, sam_loss
 from vidsal.model.checkpoint import read_checkpoint
@@ -28,8 +29,8 @@ from vidsal.preprocess import Viewport
 from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
 from vidsal.train.plan import Step, Window, make_plan
 from vidsal.train.run import TrainingRun
-from vidsal.train.samples import RecordedWindows, open_sets
-from vidsal.train.score import score_recorded
+from vidsal.train.samples import RecordedWindows, open_data
+from vidsal.train.score import score_sequences
 
 SCHEDULE = ScheduleOptions(
     passes=2,
@@ -85,7 +86,7 @@ def config(discs: Path, output: Path, **changes: object) -> TrainConfig:
 
 
 def begin(made: TrainConfig) -> tuple[TrainingRun, list[Step], RecordedWindows]:
-    videos = open_sets(made)
+    videos = open_data(made).videos
     plan = make_plan(0, made, (), [len(one.training) for one in videos])
     return TrainingRun.start(made, torch.device("cpu"), len(plan)), plan, RecordedWindows(videos, made, CANVAS)
 
@@ -307,9 +308,9 @@ def test_windows_come_in_order_and_every_sequence_once_a_pass(discs: Path, tmp_p
     numbers = [step.window.number for step in plan if step.window is not None]
     assert numbers == [0, 1, 2] * 4
     for start in range(0, 12, 3):
-        assert len({(step.stills, step.window and step.window.seed) for step in plan[start : start + 3]}) == 1
+        assert len({(step.samples, step.window and step.window.seed) for step in plan[start : start + 3]}) == 1
     for half in (plan[:6], plan[6:]):
-        assert sorted(index for step in half[::3] for index in step.stills) == [0, 1, 2, 3]
+        assert sorted(index for step in half[::3] for index in step.samples) == [0, 1, 2, 3]
     assert len({step.seed for step in plan}) == 12
 
 
@@ -327,7 +328,7 @@ def test_video_takes_its_share_beside_stills_and_a_teacher(discs: Path, tmp_path
     # The shares of the sets are kept too.
     videos = tuple(VideoSet("ucf-sports", discs, share=share) for share in (3, 1))
     two = make_plan(0, dataclasses.replace(made, videos=videos), (), [40, 40])
-    first = np.mean([index < 40 for step in two for index in step.stills])
+    first = np.mean([index < 40 for step in two for index in step.samples])
     assert first == pytest.approx(0.75, abs=0.06)
 
 
@@ -375,11 +376,11 @@ def test_stills_and_video_train_together(discs: Path, tmp_path: Path) -> None:
 # Scores.
 
 
-def test_scores_do_not_depend_on_where_windows_end_and_carry_the_state(discs: Path) -> None:
+def test_scores_are_of_the_pipe_with_the_state_carried(discs: Path) -> None:
     model = make_model()
     (sequence, *_) = open_dataset("ucf-sports", discs, split="train")
-    scores, loss = score_recorded(model, [sequence], options=LossOptions(), frames=11)
-    assert math.isfinite(loss)
+    scored = score_sequences(model, [sequence], options=LossOptions(), frames=11)
+    assert scored.frames == 11 and math.isfinite(scored.loss)
     pictures = np.stack([frame.picture() for frame in sequence.read(stop=11)])
     fixated = [frame.fixations() for frame in sequence.read(stop=11)]
     log_density, _ = model(model.preprocessor(pictures)[None])
@@ -392,15 +393,15 @@ def test_scores_do_not_depend_on_where_windows_end_and_carry_the_state(discs: Pa
             values.append((z * seen.counts()).sum() / seen.counts().sum())
         return float(np.mean(values))
 
-    assert scores["nss"] == pytest.approx(nss(log_density[0].exp().numpy()), rel=1e-4)
+    assert scored.scores["nss"] == pytest.approx(nss(log_density[0].exp().numpy()), rel=1e-4)
     fresh, _ = model(model.preprocessor(pictures)[:, None])
-    assert scores["nss"] != pytest.approx(nss(fresh[:, 0].exp().numpy()), rel=1e-3)
+    assert scored.scores["nss"] != pytest.approx(nss(fresh[:, 0].exp().numpy()), rel=1e-3)
 
 
 def test_sets_without_points_are_scored_by_their_densities(tmp_path: Path) -> None:
     root = make_dreyeve(tmp_path / "DREYEVE", runs=(1,), unrolled=True)
     sequences = open_dataset("dreyeve", root, split="train", validation="none").sequences
-    scores, _ = score_recorded(make_model(), sequences, options=LossOptions(), frames=6)
+    scores = score_sequences(make_model(), sequences, options=LossOptions(), frames=6).scores
     assert math.isnan(scores["nss"]) and math.isnan(scores["auc_judd"])
     assert math.isfinite(scores["kl"]) and math.isfinite(scores["cc"])
 

@@ -22,7 +22,9 @@ from pathlib import Path
 
 import torch
 
-from vidsal.data.fixations import Still, density_from_fixations, load_stills, split_stills
+from vidsal.data.fixations import density_from_fixations
+from vidsal.data.layouts import LabelledSequence
+from vidsal.data.sets import open_simple_stills
 from vidsal.errors import CheckpointError, VidsalError
 from vidsal.model.checkpoint import SaliencyModel, read_checkpoint, save_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel
@@ -46,15 +48,18 @@ def averaged(paths: list[str], shares: list[float]) -> SaliencyAttentiveModel:
 
 
 @torch.inference_mode()
-def divergences(model: SaliencyModel, still: Still) -> list[float]:
+def divergences(model: SaliencyModel, still: LabelledSequence) -> list[float]:
     """KL of the prediction from the recorded density, at each temperature."""
-    picture = still.read()
+    frame = still.first_frame()
+    picture, seen = frame.picture(), frame.fixations()
+    if seen is None:
+        raise ValueError(f"{still.name} has no record of fixations")
     log_density, _ = model(model.preprocessor(picture[None])[None])
     view = model.preprocessor.viewport(*picture.shape[:2])
     logits = log_density[0, 0, view.top : view.top + view.height, view.left : view.left + view.width]
-    scale = torch.tensor([view.width / still.width, view.height / still.height])
-    points = (torch.from_numpy(still.points) * scale).numpy()
-    sigma = still.sigma * view.width / still.width
+    scale = torch.tensor([view.width / seen.width, view.height / seen.height])
+    points = (torch.from_numpy(seen.points) * scale).numpy()
+    sigma = seen.spread * view.width / seen.width
     truth = torch.from_numpy(density_from_fixations(points, height=view.height, width=view.width, sigma=sigma))
     entropy = torch.special.entr(truth).sum()
     results = []
@@ -68,7 +73,7 @@ def best_temperature(model: SaliencyModel, sets: list[Path], *, pictures: int) -
     """The best temperature, after printing them all."""
     means = []
     for root in sets:
-        stills = split_stills(load_stills(root), "train")[:pictures]
+        stills = open_simple_stills(root).training[:pictures]
         rows = torch.tensor([divergences(model, still) for still in stills])
         means.append(rows.mean(0))
         print(f"{root.name:12s}" + " ".join(f"{value:6.3f}" for value in means[-1].tolist()), flush=True)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from arguments import count_from
 
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
-from vidsal.data.fixations import load_stills
+from vidsal.data.layouts import open_dataset
 from vidsal.data.motion import CameraOptions
 from vidsal.data.overlays import OverlayOptions
 from vidsal.errors import VidsalError
@@ -123,7 +123,7 @@ def main() -> None:
 def show(arguments: argparse.Namespace) -> None:
     """Make clips; draw or time them."""
     cv2.setNumThreads(1)
-    stills = [still for root in arguments.sets for still in load_stills(root)]
+    stills = [still for root in arguments.sets for still in open_dataset("simple", root) if still.kind == "still"]
     clips, taken = [], []
     for number in range(arguments.clips):
         random = np.random.default_rng([arguments.seed, number])

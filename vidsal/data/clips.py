@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.fixations import Still, density_from_fixations, fixation_counts
+from vidsal.data.fixations import density_from_fixations, fixation_counts
+from vidsal.data.layouts import LabelledSequence
+from vidsal.data.layouts.files import AtLeast
 from vidsal.data.motion import (
     Window,
     apply_affine,
@@ -30,14 +31,15 @@ from vidsal.data.motion import (
 )
 from vidsal.data.options import AugmentOptions, ObjectOptions
 from vidsal.data.overlays import Overlay, draw_overlays, looked_at_with
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import ConfigError
 from vidsal.preprocess import PreprocessOptions, Viewport
 
 __all__ = ["AugmentOptions", "Clip", "Look", "ObjectOptions", "make_clip"]
 
 _Pixels = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float64]
-_Others = Callable[[np.random.Generator], Still] | None
+_Map = npt.NDArray[np.float32]
+_Others = Callable[[np.random.Generator], LabelledSequence] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,28 +89,28 @@ _TRIES = 6
 _LEVEL = 1.2
 # The moments of one exposure lie about so far apart, in pixels, but are not more than so many.
 _BLUR_STEP, _MOST_MOMENTS = 2.0, 9
-# JPEG files whose sides exceed the canvas's by this factor are decoded at 1/2, 1/4 or 1/8 of their size.
-_LARGE = 4
-_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+# JPEG files are decoded smaller where their longer side keeps so many times the canvas's.
+_KEPT = 2
 
 
 def make_clip(
-    still: Still,
+    still: LabelledSequence,
     *,
     times: int,
     preprocess: PreprocessOptions,
     augment: AugmentOptions | None,
     random: np.random.Generator,
-    others: Callable[[np.random.Generator], Still] | None = None,
+    others: _Others = None,
 ) -> Clip:
     """Make a clip of a still.
 
     The density of a frame is the Gaussian density of the fixations that are then to be seen: those of the shown
     picture, moved by its affine, those of the things pasted into it, and those that overlays draw. What leaves the
     frame, or is hidden by a thing or an overlay, counts no more. The Gaussian's width moves with the picture's scale.
+    Where a data set publishes densities, the picture's own is moved instead, as long as nothing lies over the picture.
 
     Args:
-        still: the picture and its fixations.
+        still: the picture and its labels: a sequence of one frame.
         times: frames of the clip, at least 1.
         preprocess: gives the canvas and how pictures are made small.
         augment: what may be done to it; None shows the whole picture, exactly as the model sees it at run time,
@@ -166,22 +168,29 @@ def _inner(viewport: Viewport) -> tuple[slice, slice]:
     )
 
 
-def _write_labels(clip: Clip, t: int, points: _Floats, sigma: float) -> None:
-    """Density and counts of one frame from points on the shown picture."""
+def _write_labels(clip: Clip, t: int, points: _Floats, sigma: float, density: _Map | None = None) -> None:
+    """Density and counts of one frame from points on the shown picture, or from its own density, of any sum."""
     size = {"height": clip.viewport.height, "width": clip.viewport.width}
     moved = points.astype(np.float32)
-    clip.density[t][_inner(clip.viewport)] = density_from_fixations(moved, sigma=max(1.0, sigma), **size)
-    clip.counts[t][_inner(clip.viewport)] = fixation_counts(moved, **size)
+    counts = fixation_counts(moved, **size)
+    if density is None:
+        density = density_from_fixations(moved, sigma=max(1.0, sigma), **size)
+    elif (total := float(density.sum())) > 0:
+        density = density / np.float32(total)
+        # The expected z-score under the density stands for NSS where there is no point, as with recorded video.
+        counts = counts if counts.any() else density
+    clip.density[t][_inner(clip.viewport)], clip.counts[t][_inner(clip.viewport)] = density, counts
 
 
-def _plain_clip(still: Still, times: int, preprocess: PreprocessOptions) -> Clip:
-    picture = still.read()
-    rows, columns = picture.shape[:2]
-    viewport = Viewport.fit(rows, columns, canvas_height=preprocess.height, canvas_width=preprocess.width)
-    clip = _empty_clip(times, preprocess, viewport)
-    clip.frames[(slice(None), *_inner(viewport))] = _resized(picture, viewport.height, viewport.width, preprocess)
-    scale = np.array([viewport.width / still.width, viewport.height / still.height])
-    _write_labels(clip, 0, still.points * scale, still.sigma * float(scale[0]))
+def _plain_clip(still: LabelledSequence, times: int, preprocess: PreprocessOptions) -> Clip:
+    seen = _read(still, preprocess, whole=True)
+    rows, columns = seen.pixels.shape[:2]
+    view = Viewport.fit(rows, columns, canvas_height=preprocess.height, canvas_width=preprocess.width)
+    clip = _empty_clip(times, preprocess, view)
+    clip.frames[(slice(None), *_inner(view))] = _resized(seen.pixels, view.height, view.width, preprocess)
+    whole = _moved(_fill((0.0, 0.0, float(columns), float(rows)), view), -_corner(view))
+    own = None if seen.density is None else _warped_map(seen.density, whole, (rows, columns), view)
+    _write_labels(clip, 0, apply_affine(whole, seen.points), seen.sigma * view.width / columns, own)
     clip.density[1:], clip.counts[1:] = clip.density[0], clip.counts[0]
     return clip
 
@@ -203,7 +212,8 @@ def _write_shot(clip: Clip, start: int, shot: _Shot, finish: _Finish, random: np
             overlay.blend(picture, now)
         points = looked_at_with(finish.overlays, points, now, rows=clip.viewport.height, columns=clip.viewport.width)
         clip.frames[now][_inner(clip.viewport)] = finish.compress(picture)
-        _write_labels(clip, now, points, shot.sigma * _scale(shot.affines[t]))
+        own = None if finish.overlays else shot.own_density(t)
+        _write_labels(clip, now, points, shot.sigma * _scale(shot.affines[t]), own)
 
 
 class _Picture:
@@ -276,6 +286,8 @@ class _Shot:
     """(N, 2) in picture pixels."""
     sigma: float
     """In picture pixels."""
+    density: _Map | None
+    """As published, at its own size; None where densities are made of the points."""
     affines: _Floats
     """(T, 2, 3) from picture to canvas."""
     viewport: Viewport
@@ -285,7 +297,7 @@ class _Shot:
     @classmethod
     def draw(
         cls,
-        still: Still,
+        still: LabelledSequence,
         times: int,
         preprocess: PreprocessOptions,
         augment: AugmentOptions,
@@ -295,24 +307,26 @@ class _Shot:
         viewport: Viewport | None,
     ) -> _Shot:
         """Draw one; `viewport` is what it has to fill, None for the first shot, whose window decides."""
-        pixels, points, sigma = _read(still, preprocess)
+        seen = _read(still, preprocess)
+        pixels, points, density = seen.pixels, seen.points, seen.density
         if random.random() < augment.flip_probability:
             pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
             width = pixels.shape[1]
             # A point on the left edge stays on the picture, which ends before `width`, also when it is scaled.
             points = np.stack([np.minimum(width - points[:, 0], width - 1e-3), points[:, 1]], 1)
+            density = None if density is None else density[:, ::-1]
         scene = _Scene(pixels.shape[0], pixels.shape[1], points, augment)
         viewport, affines = scene.frame(times, preprocess, random, viewport=viewport)
         on_screen = apply_affine(affines[0], points) - _corner(viewport)
         viewers = int(((on_screen >= 0) & (on_screen < (viewport.width, viewport.height))).all(1).sum())
         things: tuple[_Thing, ...] = ()
-        if times > 1 and _chance(augment.objects.probability, random):
+        if times > 1 and len(points) and _chance(augment.objects.probability, random):
             things = _draw_things(
                 (pixels, points), affines, viewport, viewers, augment.objects, preprocess, random, others=others
             )
         look = Look.draw(augment, times, random)
         picture = _Picture(pixels, shrink=preprocess.resize == "area")
-        return cls(picture, points, sigma, affines, viewport, look, things)
+        return cls(picture, points, seen.sigma, density, affines, viewport, look, things)
 
     @property
     def times(self) -> int:
@@ -326,6 +340,13 @@ class _Shot:
         for thing in self.things:
             thing.paste(shown, t, exposure)
         return self.look.apply(shown, t, random)
+
+    def own_density(self, t: int) -> _Map | None:
+        """The published density on frame t, of any sum; None where there is none or things lie over it."""
+        if self.density is None or self.things:
+            return None
+        affine = _moved(self.affines[t], -_corner(self.viewport))
+        return _warped_map(self.density, affine, self.picture.pixels.shape[:2], self.viewport)
 
     def looked_at(self, t: int) -> _Floats:
         """(N, 2) fixations on frame t in viewport pixels, without those that a thing hides."""
@@ -354,42 +375,39 @@ def _scale(affine: _Floats) -> float:
     return math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
 
 
-def _read(still: Still, preprocess: PreprocessOptions) -> tuple[_Pixels, _Floats, float]:
-    """Pixels, points and sigma in them. JPEG files much larger than the canvas are decoded at a fraction."""
-    if preprocess.resize == "area" and still.path.suffix.lower() in (".jpg", ".jpeg"):
-        pixels = _read_jpeg(still.path, _LARGE * max(preprocess.height, preprocess.width))
-    else:
-        pixels = still.read()
+def _warped_map(density: _Map, affine: _Floats, size: tuple[int, ...], view: Viewport) -> _Map:
+    """A density over a picture of `size`, of which an affine shows a part on the viewport, there."""
+    rows, columns = (
+        min(own, max(1, round(_scale(affine) * side))) for own, side in zip(density.shape, size, strict=False)
+    )
+    small = cv2.resize(density, (columns, rows), interpolation=cv2.INTER_AREA)
+    back = np.array([[size[1] / columns, 0, 0], [0, size[0] / rows, 0]])
+    matrix = index_affine(compose(affine, back))
+    return np.asarray(cv2.warpAffine(small, matrix, (view.width, view.height), flags=cv2.INTER_LINEAR), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Attended:
+    """A picture with its labels, in its pixels."""
+
+    pixels: _Pixels
+    points: _Floats
+    sigma: float
+    density: _Map | None
+    """As in `_Shot`."""
+
+
+def _read(still: LabelledSequence, preprocess: PreprocessOptions, *, whole: bool = False) -> _Attended:
+    """A still; unless the `whole` is wanted, JPEG files much larger than the canvas are decoded at a fraction."""
+    reduced = preprocess.resize == "area" and not whole
+    frame = still.first_frame(size=AtLeast(_KEPT * max(preprocess.height, preprocess.width)) if reduced else None)
+    pixels, seen = frame.picture(), frame.fixations()
     rows, columns = pixels.shape[:2]
-    points = still.points * np.array([columns / still.width, rows / still.height])
-    return pixels, points, still.sigma * columns / still.width
-
-
-def _read_jpeg(path: Path, large: int) -> _Pixels:
-    """As `Still.read`, at 1/2, 1/4 or 1/8 of the size where half of `large` pixels are left of the longer side."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path}: not a readable picture ({error.strerror})") from error
-    longer = _jpeg_longer_side(data)
-    factor = max((factor for factor in _REDUCED if 2 * longer >= factor * large), default=1)
-    # OpenCV raises on no bytes at all.
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED.get(factor, cv2.IMREAD_COLOR)) if data else None
-    if picture is None:
-        raise DatasetError(f"{path}: not a readable picture")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _jpeg_longer_side(data: bytes) -> int:
-    """Pixels of the longer side as the frame header says; 0 where there is none."""
-    place = 2
-    while data[:2] == b"\xff\xd8" and place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        # SOF0 to SOF15, without DHT, JPG and DAC among them.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return max(int.from_bytes(data[place + 5 : place + 7]), int.from_bytes(data[place + 7 : place + 9]))
-        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4])
-    return 0
+    density = frame.density() if seen is None or seen.sigma is None else None
+    if seen is None:
+        return _Attended(pixels, np.zeros((0, 2)), 1.0, density)
+    points = seen.points * np.array([columns / seen.width, rows / seen.height])
+    return _Attended(pixels, points, seen.spread * columns / seen.width, density)
 
 
 @dataclass(frozen=True, eq=False)
@@ -452,9 +470,8 @@ class _Scene:
                 aspect = float(random.choice(_VIDEO_ASPECTS))
                 width, height = min(width, height * aspect), min(height, width / aspect)
             left, top = random.uniform(0, columns - width), random.uniform(0, rows - height)
-            x, y = points[:, 0], points[:, 1]
-            inside = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
-            return (left, top, width, height) if np.mean(inside) >= augment.smallest_mass else whole
+            kept = _share_within(points - (left, top), (width, height))
+            return (left, top, width, height) if kept >= augment.smallest_mass else whole
         if times == 1:
             return whole
         # A whole picture has no room to move in: leave a little.
@@ -488,7 +505,12 @@ class _Scene:
     def _share_seen(self, affines: _Floats, viewport: Viewport) -> float:
         size = (viewport.width, viewport.height)
         shown = [apply_affine(affine, self.points) - _corner(viewport) for affine in affines]
-        return float(np.mean([((points >= 0) & (points < size)).all(1).mean() for points in shown]))
+        return float(np.mean([_share_within(points, size) for points in shown]))
+
+
+def _share_within(points: _Floats, size: tuple[float, float]) -> float:
+    """The share of points (N, 2) from 0 up to `size`; 1 without any."""
+    return float(((points >= 0) & (points < size)).all(1).mean()) if len(points) else 1.0
 
 
 def _fill(window: Window, viewport: Viewport) -> _Floats:
@@ -556,7 +578,10 @@ def _draw_things(
     for moving in moves:
         pixels, points = own
         if others is not None and random.random() >= options.own_picture_share:
-            pixels, points, _ = _read(others(random), preprocess)
+            other = _read(others(random), preprocess)
+            if not len(other.points):
+                continue
+            pixels, points = other.pixels, other.points
         picture, inside = _cut_out(pixels, points, min(viewport.height, viewport.width), options, random)
         if len(inside) == 0:
             continue  # the ellipse had to move away from an edge, and off its only fixation

@@ -1,14 +1,4 @@
-"""A folder of still pictures with a table of fixations in, pictures, points and densities out.
-
-The simple layout, which anybody can bring:
-
-    NAME/images/...            pictures
-    NAME/fixations.csv.gz      (or .csv) one row a fixation, with a header; the columns read are
-        image                  file name below images/
-        width, height          size in pixels of the stimulus that `x` and `y` refer to
-        x, y                   pixels of that size, origin top left
-        condition, subject, duration_ms   optional; `condition` can be selected on
-"""
+"""Tables of fixations in the simple layout, and points, in; rows, counts and densities out."""
 
 from __future__ import annotations
 
@@ -18,8 +8,7 @@ import hashlib
 import math
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -31,7 +20,6 @@ from vidsal.errors import DatasetError
 
 __all__ = [
     "SIGMA_SHARE",
-    "Still",
     "TableRow",
     "blur_counts",
     "density_from_fixations",
@@ -39,53 +27,11 @@ __all__ = [
     "fixation_counts",
     "is_file",
     "is_validation",
-    "load_stills",
     "read_table",
-    "split_stills",
 ]
 
 SIGMA_SHARE = 0.03
 """Width of the density's Gaussian as a share of the stimulus's longer side: 24 px at 800x600, about one degree."""
-
-Split = Literal["train", "val", "all"]
-
-
-@dataclass(frozen=True, eq=False)
-class Still:
-    """One picture with the points where its viewers looked."""
-
-    set_name: str
-    """Name of the folder it came from."""
-    image: str
-    """File name below `images/`."""
-    path: Path
-    """Where the picture lies."""
-    height: int
-    """Rows of the stimulus the points refer to (the stored picture may be smaller)."""
-    width: int
-    """Columns of that stimulus."""
-    points: npt.NDArray[np.float32]
-    """(N, 2) float32, x and y in pixels of the stimulus; only those that fall on it."""
-
-    def __post_init__(self) -> None:
-        if self.points.ndim != 2 or self.points.shape[1] != 2:
-            raise ValueError(f"points must be (N, 2), got {self.points.shape}")
-
-    @property
-    def sigma(self) -> float:
-        """Standard deviation of the density's Gaussian in pixels of the stimulus."""
-        return SIGMA_SHARE * max(self.height, self.width)
-
-    def read(self) -> npt.NDArray[np.uint8]:
-        """The stored picture, (h, w, 3) uint8 RGB.
-
-        Raises:
-            DatasetError: if it cannot be read.
-        """
-        picture = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise DatasetError(f"{self.path}: not a readable picture")
-        return np.ascontiguousarray(picture[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
 class TableRow(NamedTuple):
@@ -241,53 +187,6 @@ def _pixels(text: str, column: str) -> int:
     return int(value)
 
 
-def load_stills(root: Path | str, *, condition: str | None = None) -> list[Still]:
-    """Read one set in the simple layout.
-
-    Args:
-        root: folder with `images/` and `fixations.csv.gz` or `fixations.csv`; its name is the set's name.
-        condition: only fixations with this value in the column `condition`; None takes all.
-
-    Returns:
-        The pictures that have at least one fixation, sorted by name.
-
-    Raises:
-        DatasetError: if a file or column is missing, a value is no number, a picture that has fixations is not there,
-            or the table is there twice, packed and not. The message names the first offender.
-    """
-    root = Path(root)
-    table = find_table(root, "fixations")
-    if table is None:
-        raise DatasetError(f"{root}: no fixations.csv.gz or fixations.csv here; see the simple layout in the docs")
-    if not (root / "images").is_dir():
-        raise DatasetError(f"{root}: no folder images/ here; see the simple layout in the docs")
-    points: dict[str, list[tuple[float, float]]] = {}
-    sizes: dict[str, tuple[int, int]] = {}
-    for row in read_table(table, "image", condition=condition):
-        sizes[row.name] = row.height, row.width
-        if 0 <= row.x < row.width and 0 <= row.y < row.height:
-            points.setdefault(row.name, []).append((row.x, row.y))
-    stills = []
-    for image in sorted(points):
-        path = root / "images" / image
-        if not is_file(path):
-            raise DatasetError(f"{table} names {image}, but {path} is not there")
-        height, width = sizes[image]
-        stills.append(
-            Still(
-                set_name=root.resolve().name,
-                image=image,
-                path=path,
-                height=height,
-                width=width,
-                points=np.array(points[image], np.float32),
-            )
-        )
-    if not stills:
-        raise DatasetError(f"{table}: no fixation falls on a picture" + (f" ({condition=})" if condition else ""))
-    return stills
-
-
 def is_validation(set_name: str, image: str) -> bool:
     """Whether a picture belongs to the validation split: md5 of "set/image" is 1 modulo 5.
 
@@ -297,13 +196,6 @@ def is_validation(set_name: str, image: str) -> bool:
     """
     digest = hashlib.md5(f"{set_name}/{image}".encode(), usedforsecurity=False).hexdigest()
     return int(digest, 16) % 5 == 1
-
-
-def split_stills(stills: Iterable[Still], split: Split) -> list[Still]:
-    """The pictures of one split, in order: "val" as `is_validation` says, "train" the others, "all"."""
-    if split == "all":
-        return list(stills)
-    return [still for still in stills if is_validation(still.set_name, still.image) == (split == "val")]
 
 
 def fixation_counts(points: npt.NDArray[np.float32], *, height: int, width: int) -> npt.NDArray[np.float32]:

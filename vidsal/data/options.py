@@ -19,6 +19,7 @@ __all__ = [
     "LayoutName",
     "ObjectOptions",
     "OverlayOptions",
+    "TrainingSet",
     "VideoSet",
 ]
 
@@ -224,20 +225,26 @@ class AugmentOptions(Checked):
 
 
 @dataclass(frozen=True)
-class VideoSet(Checked):
-    """Recorded video to train on."""
+class TrainingSet(Checked):
+    """A data set with recorded gaze to train on."""
 
     layout: LayoutName
-    """Name of the layout, as `vidsal.data.layouts.DATASETS` has it: dhf1k, hollywood2, ucf-sports, dreyeve, bdd-a..."""
+    """Name of the layout, as `vidsal.data.layouts.DATASETS` has it: salicon, mit1003, dhf1k, dreyeve..."""
     root: Path
     """Folder of the data set; a relative one starts at the working folder."""
     split: str = "train"
-    """Split to train on."""
+    """Split to train on; "train" of a layout that is not split is all of it."""
     validation_split: str | None = None
     """Split to score on after a pass; None holds every tenth training sequence out (by the md5 of its name; shots of
-    one clip stay together), at least one clip where there are two."""
+    one clip stay together), at least one where there are two."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the layout by name, as `open_dataset` takes them."""
+
+
+@dataclass(frozen=True)
+class VideoSet(TrainingSet):
+    """Recorded video to train on."""
+
     frame_stride: Annotated[int, Range(at_least=1)] = 1
     """Every so many frames one is shown: 5 of 30 frames a second are 6 a second."""
     share: Annotated[float, Range(above=0)] = 1.0

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,19 +21,15 @@ import numpy.typing as npt
 
 from vidsal.data.clips import AugmentOptions, Clip, Look
 from vidsal.data.fixations import fixation_counts
-from vidsal.data.layouts import DATASETS, Fixations, LabelledFrame, LabelledSequence, open_dataset
-from vidsal.data.options import VideoSet
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.data.layouts import Fixations, LabelledFrame, LabelledSequence
+from vidsal.errors import DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 from vidsal.shots import CutDetector
 
-__all__ = ["RecordedClip", "VideoSet", "open_videos", "read_windows"]
+__all__ = ["RecordedClip", "read_windows"]
 
 _Pixels = npt.NDArray[np.uint8]
 _Map = npt.NDArray[np.float32]
-
-# Without a validation split of its own, one clip in so many is held out.
-_HELD_OUT = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,55 +53,6 @@ class RecordedClip(Clip):
             raise ValueError(f"length must be from 1 to {len(self.frames)}, got {self.length}")
         if self.has_points.shape != (len(self.frames),):
             raise ValueError(f"has_points must be ({len(self.frames)},), got {self.has_points.shape}")
-
-
-def open_videos(video: VideoSet) -> tuple[tuple[LabelledSequence, ...], tuple[LabelledSequence, ...]]:
-    """Open a set on disk.
-
-    Returns:
-        The sequences to train on, at least one, and those to validate on, which may be none.
-
-    Raises:
-        ConfigError: the split or an option is unknown, or the set holds no video.
-        DatasetError: the folder is not in this layout.
-    """
-    options = _converted(video)
-    training = open_dataset(video.layout, video.root, split=video.split, **options).sequences
-    training = tuple(sequence for sequence in training if sequence.kind == "video")
-    if video.validation_split is None:
-        held_out = _held_out(training)
-        validation = tuple(sequence for sequence in training if sequence.recording in held_out)
-        training = tuple(sequence for sequence in training if sequence.recording not in held_out)
-    else:
-        validation = open_dataset(video.layout, video.root, split=video.validation_split, **options).sequences
-        validation = tuple(sequence for sequence in validation if sequence.kind == "video")
-    if not training:
-        raise ConfigError(
-            f"{video.layout} in {video.root} has no video to train on in the split {video.split!r}; stills train from "
-            "`datasets`, in the simple layout"
-        )
-    return training, validation
-
-
-def _converted(video: VideoSet) -> dict[str, Any]:
-    """The options, with text made a path where the layout wants one: YAML has no paths."""
-    hints = get_type_hints(DATASETS[video.layout].options)
-    return {
-        name: Path(value) if isinstance(value, str) and hints.get(name) == Path | None else value
-        for name, value in video.options.items()
-    }
-
-
-def _held_out(sequences: tuple[LabelledSequence, ...]) -> set[str]:
-    """The clips to validate on: about one in `_HELD_OUT`; of two and more at least one, but never all."""
-    digests = {
-        clip: int(hashlib.md5(clip.encode(), usedforsecurity=False).hexdigest(), 16)
-        for clip in (sequence.recording for sequence in sequences)
-    }
-    chosen = {clip for clip, digest in digests.items() if digest % _HELD_OUT == 1}
-    if len(digests) < 2:
-        return set()
-    return chosen if 0 < len(chosen) < len(digests) else {min(digests, key=lambda clip: digests[clip])}
 
 
 def read_windows(

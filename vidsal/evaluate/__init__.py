@@ -12,14 +12,6 @@ if TYPE_CHECKING:
     from vidsal.evaluate.references import REFERENCES
     from vidsal.evaluate.results import SequenceScores, Summary, format_summary, read_summary
     from vidsal.evaluate.sources import FolderSource, ModelSource, Source
-    from vidsal.evaluate.stills import (
-        Predictor,
-        centre_prior,
-        mean_density,
-        model_predictor,
-        score_predictor,
-        score_stills,
-    )
 
 __all__ = [
     "PROTOCOLS",
@@ -32,25 +24,19 @@ __all__ = [
     "EvaluationOptions",
     "FolderSource",
     "ModelSource",
-    "Predictor",
     "Protocol",
     "SequenceScores",
     "Source",
     "Summary",
-    "centre_prior",
     "compare",
     "evaluate",
     "find_protocol",
     "format_comparison",
     "format_summary",
-    "mean_density",
-    "model_predictor",
     "read_scores",
     "read_summary",
-    "score_predictor",
-    "score_stills",
 ]
 
 __getattr__, __dir__ = lazy(
-    __name__, __all__, "options", "comparison", "evaluation", "protocols", "references", "results", "sources", "stills"
+    __name__, __all__, "options", "comparison", "evaluation", "protocols", "references", "results", "sources"
 )

@@ -80,6 +80,8 @@ class ModelSource:
     """How its densities come about."""
     batch_size: int = 8
     """Frames that go through the model at a time; the maps do not depend on it."""
+    stride: int = 1
+    """Every so many frames one is shown to the model, as if there were no others between."""
 
     @property
     def causal(self) -> bool:
@@ -112,8 +114,8 @@ class ModelSource:
         """
         if not len(wanted):
             return
-        left = {int(ordinal) for ordinal in wanted}
-        stop = max(left) + 1 if self.causal else None
+        stop = int(wanted[-1]) + 1 if self.causal else None
+        left = wanted if isinstance(wanted, range) else frozenset(map(int, wanted))
         waiting: deque[LabelledFrame] = deque()
 
         with prefetch(self._batches(sequence, stop), name="vidsal-decode") as batches:
@@ -146,7 +148,7 @@ class ModelSource:
         frames: list[LabelledFrame] = []
         pictures: list[npt.NDArray[np.uint8]] = []
         before = shown
-        for frame in sequence.read(size=size, stop=stop):
+        for frame in itertools.islice(sequence.read(size=size, stop=stop), 0, None, self.stride):
             picture = frame.picture()
             if frames and (len(frames) == self.batch_size or shown != before):
                 yield _batch(frames, pictures, before), frames

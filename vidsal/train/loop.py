@@ -1,14 +1,14 @@
 """A training configuration in, a trained checkpoint and a log of validation scores out.
 
 What happens at a step is a function of the configuration and the step's number alone (order of the pictures, clip
-lengths, augmentation, dropout), so a run that was killed and resumed ends as an unbroken one does."""
+lengths, augmentation, dropout), so a run that was killed and resumed ends as an unbroken one does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from vidsal.data.fixations import Still
 from vidsal.data.teacher import load_teacher_set
 from vidsal.errors import ConfigError
 from vidsal.model.checkpoint import resolve_device
@@ -16,8 +16,8 @@ from vidsal.prefetch import prefetch
 from vidsal.train.options import TrainConfig, TrainProgress
 from vidsal.train.plan import make_plan
 from vidsal.train.run import TrainingRun
-from vidsal.train.samples import OpenVideos, load_data, open_sets, read_samples
-from vidsal.train.score import has_validation, score_sets, validate_recorded
+from vidsal.train.samples import OpenData, open_data, read_samples
+from vidsal.train.score import has_validation, validate
 
 __all__ = ["train"]
 
@@ -42,32 +42,32 @@ def train(
 
     Raises:
         ConfigError: the configuration contradicts itself or the run in `output`.
-        DatasetError: a data set is not in the simple layout.
+        DatasetError: a data set is not in its layout.
         CheckpointError: starting weights do not fit, or finished ones do not fit into `weights_dtype`.
     """
     device = resolve_device(config.device)
     if config.precision == "fp16" and device.type != "cuda":
         raise ConfigError("precision fp16 needs CUDA; use bf16 or fp32")
-    training, validation = load_data(config)
-    videos = open_sets(config)
-    _check(config, validation, videos)
+    data = open_data(config)
+    _check(config, data)
     teacher = None if config.teacher_set is None else load_teacher_set(config.teacher_set)
-    counts = [len(one.training) for one in videos]
-    plan = make_plan(len(training), config, () if teacher is None else teacher.sequences, counts)
-    unscored = () if has_validation(config, validation, videos) else (_NO_VALIDATION,)
+    counts = [len(one.training) for one in data.videos]
+    stretches = () if teacher is None else teacher.sequences
+    plan = make_plan(len(data.training_stills), config, stretches, counts)
+    unscored = () if has_validation(config, data) else (_NO_VALIDATION,)
     run = TrainingRun.start(config, device, len(plan))
     _make_folder(config.output)
     run.resume()
     first = run.step
     # A run that had ended early and was killed before it wrote its checkpoint has nothing left to learn.
     left = [] if run.out_of_patience else plan[first:]
-    with prefetch(read_samples(left, training, teacher, videos, config, run.preprocess), depth=4) as samples:
+    with prefetch(read_samples(left, data, teacher, config, run.preprocess), depth=4) as samples:
         for offset, clips in enumerate(samples):
             step = plan[first + offset]
             loss = run.train_step(step, clips)
             run.running = loss if run.running is None else 0.98 * run.running + 0.02 * loss
             last_of_pass = run.step == len(plan) or plan[run.step].pass_index != step.pass_index
-            scores = run.end_pass(step.pass_index, run.running, validation, videos) if last_of_pass else None
+            scores = run.end_pass(step.pass_index, run.running, data) if last_of_pass else None
             if on_progress:
                 on_progress(
                     TrainProgress(
@@ -88,12 +88,10 @@ def train(
             if stopping and run.step < len(plan):
                 return run.state_path
     run.take_best()
-    model = run.inference_model()
-    recorded, _ = validate_recorded(model, videos, config)
-    return run.finish(score_sets(model, validation, limit=None) | recorded)
+    return run.finish(validate(run.inference_model(), data, config, pictures=None).scores)
 
 
-def _check(config: TrainConfig, validation: list[Still], videos: Sequence[OpenVideos] = ()) -> None:
+def _check(config: TrainConfig, data: OpenData) -> None:
     """Options that contradict each other."""
     schedule = config.schedule
     if config.add_motion_channels and config.start_from is None:
@@ -102,7 +100,7 @@ def _check(config: TrainConfig, validation: list[Still], videos: Sequence[OpenVi
         raise ConfigError("start_from and imagenet_weights both say where to begin: leave one of them out")
     if schedule.optimizer == "rmsprop" and schedule.weight_decay != 0:
         raise ConfigError(f"rmsprop has no weight decay: set weight_decay to 0, got {schedule.weight_decay}")
-    if schedule.early_stopping_patience is not None and not has_validation(config, validation, videos):
+    if schedule.early_stopping_patience is not None and not has_validation(config, data):
         raise ConfigError("early_stopping_patience needs validation pictures; there are none")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from vidsal.data.options import AugmentOptions, VideoSet
+from vidsal.data.options import AugmentOptions, TrainingSet, VideoSet
 from vidsal.errors import ConfigError, Setting
 from vidsal.model.config import SAMConfig
 from vidsal.options import NONE, Checked, Range
@@ -104,7 +104,10 @@ class TrainConfig(Checked):
     output: Path
     """Folder for the log, the state to resume from and the final checkpoint."""
     datasets: tuple[Path, ...] = ()
-    """Folders in the simple layout (`images/` and `fixations.csv.gz`); relative ones start at the working folder."""
+    """Folders in the simple layout (`images/` and `fixations.csv`), split by their names; relative ones start at the
+    working folder."""
+    stills: tuple[TrainingSet, ...] = ()
+    """Still pictures with gaze, in the layouts of docs/layouts.md."""
     videos: tuple[VideoSet, ...] = ()
     """Recorded video with gaze, in the layouts of docs/reference/layouts.md; its steps come between those on stills."""
     preset: Literal["sam-lite", "sam-resnet", "sam-vgg"] = "sam-lite"
@@ -121,7 +124,7 @@ class TrainConfig(Checked):
     """Gives the network of `start_from` a motion branch of so many channels, at first without effect; 0 leaves the
     network as it is."""
     condition: str | None = None
-    """Only fixations with this value in the column `condition`."""
+    """Of `datasets` only the fixations with this value in the column `condition`."""
     teacher_set: Path | None = None
     """Pictures with a teacher's densities (`vidsal.data.teacher`), a file or a folder of parts; steps on them come
     between those on recorded fixations."""

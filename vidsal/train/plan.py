@@ -33,7 +33,7 @@ class Step:
 
     pass_index: int
     """From 0."""
-    stills: tuple[int, ...]
+    samples: tuple[int, ...]
     """Ordinals of stills, of stretches of the teacher set, or of recorded sequences."""
     times: int
     """Frames of each sample."""

@@ -6,7 +6,6 @@ import copy
 import json
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 import torch
 
 from vidsal.data.clips import Clip
-from vidsal.data.fixations import Still
 from vidsal.data.recorded import RecordedClip
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.files import replacing
@@ -26,8 +24,8 @@ from vidsal.provenance import source_commit
 from vidsal.train.optimise import make_optimizer, parameter_groups, rate_share
 from vidsal.train.options import TrainConfig, saved_state
 from vidsal.train.plan import Step
-from vidsal.train.samples import OpenVideos, stack_arrays
-from vidsal.train.score import score_sets, validate_recorded, validation_loss
+from vidsal.train.samples import OpenData, stack_arrays
+from vidsal.train.score import validate
 from vidsal.train.start import (
     RANDOM_WEIGHTS,
     UNREADABLE,
@@ -196,28 +194,19 @@ class TrainingRun:
         card = ModelCard(name=self.config.card.name)
         return SaliencyModel(network, preprocess=self.preprocess, card=card, device=self.device)
 
-    def end_pass(
-        self, pass_index: int, loss: float, validation: list[Still], videos: Sequence[OpenVideos] = ()
-    ) -> dict[str, dict[str, float]]:
+    def end_pass(self, pass_index: int, loss: float, data: OpenData) -> dict[str, dict[str, float]]:
         """Score, log, and remember the weights where their validation loss is the lowest so far."""
-        model = self.inference_model()
-        limit = self.config.validation_pictures
-        recorded, recorded_loss = validate_recorded(model, videos, self.config)
-        scores = score_sets(model, validation, limit=limit) | recorded
-        entry: dict[str, Any] = {"pass": pass_index + 1, "step": self.step, "loss": loss, "validation": scores}
+        held_out = validate(self.inference_model(), data, self.config, pictures=self.config.validation_pictures)
+        entry: dict[str, Any] = {"pass": pass_index + 1, "step": self.step, "loss": loss, "validation": held_out.scores}
         if self.config.schedule.early_stopping_patience is not None:
-            losses = [recorded_loss] if recorded else []
-            if validation and limit != 0:
-                losses.append(validation_loss(model, validation, options=self.config.loss, limit=limit))
-            held_out = float(np.mean(losses))
-            entry["validation_loss"] = held_out
-            if math.isfinite(held_out) and (self.best is None or held_out < self.best.loss):
+            entry["validation_loss"] = held_out.loss
+            if math.isfinite(held_out.loss) and (self.best is None or held_out.loss < self.best.loss):
                 weights = {name: value.to("cpu", copy=True) for name, value in self.average.state_dict().items()}
-                self.best, self.passes_since_best = Best(held_out, pass_index + 1, weights), 0
+                self.best, self.passes_since_best = Best(held_out.loss, pass_index + 1, weights), 0
             else:
                 self.passes_since_best += 1
         self.log(entry)
-        return scores
+        return held_out.scores
 
     @property
     def out_of_patience(self) -> bool:

@@ -11,73 +11,75 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.data.clips import Clip, make_clip
-from vidsal.data.fixations import Still, density_from_fixations, fixation_counts, load_stills, split_stills
+from vidsal.data.fixations import density_from_fixations, fixation_counts
 from vidsal.data.layouts import LabelledSequence
-from vidsal.data.recorded import RecordedClip, VideoSet, open_videos, read_windows
+from vidsal.data.recorded import RecordedClip, read_windows
+from vidsal.data.sets import OpenSet, open_set, open_simple_stills
 from vidsal.data.teacher import TeacherSet
 from vidsal.errors import ConfigError
 from vidsal.preprocess import PreprocessOptions
 from vidsal.train.options import TrainConfig
 from vidsal.train.plan import Step, Window
 
-__all__ = ["OpenVideos", "RecordedWindows", "load_data", "open_sets", "read_samples", "stack_arrays", "taught_clip"]
+__all__ = ["OpenData", "RecordedWindows", "open_data", "read_samples", "stack_arrays", "taught_clip"]
 
 _Pixels = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class OpenVideos:
-    """One set of recorded video."""
+class OpenData:
+    """All that a run is shown but for the teacher's, and what it is scored on."""
 
-    options: VideoSet
-    """What the configuration says of it."""
-    name: str
-    """What its scores are called."""
-    training: tuple[LabelledSequence, ...]
-    """At least one."""
-    validation: tuple[LabelledSequence, ...]
-    """Maybe none."""
+    stills: tuple[OpenSet, ...]
+    """Sets of stills, each under a name of its own."""
+    videos: tuple[OpenSet, ...]
+    """Sets of recorded video, as `TrainConfig.videos`."""
+
+    @property
+    def training_stills(self) -> list[LabelledSequence]:
+        """Those of all sets, as `Step.samples` counts them."""
+        return [still for one in self.stills for still in one.training]
 
 
-def load_data(config: TrainConfig) -> tuple[list[Still], list[Still]]:
-    """Stills to train on and to validate on."""
-    if not config.datasets:
-        if not config.videos:
-            raise ConfigError("datasets is empty, and so is videos: name at least one folder")
-        return [], []
-    stills = [still for root in config.datasets for still in load_stills(root, condition=config.condition)]
-    training, validation = split_stills(stills, "train"), split_stills(stills, "val")
-    if not training:
+def open_data(config: TrainConfig) -> OpenData:
+    """Open every set of a configuration.
+
+    Raises:
+        ConfigError: none is named, or one holds nothing to train on.
+        DatasetError: a folder is not in its layout.
+    """
+    if not (config.datasets or config.stills or config.videos):
+        raise ConfigError("datasets is empty, and so are stills and videos: name at least one folder")
+    simple = [open_simple_stills(root, condition=config.condition) for root in config.datasets]
+    if simple and not any(one.training for one in simple):
         raise ConfigError("no training pictures: all fell into the validation split")
-    return training, validation
-
-
-def open_sets(config: TrainConfig) -> list[OpenVideos]:
-    """Every set of recorded video, under a name of its own."""
-    layouts = [video.layout for video in config.videos]
-    opened = []
-    for place, video in enumerate(config.videos):
-        twice = layouts.count(video.layout) > 1
-        name = f"{video.layout}-{layouts[:place].count(video.layout) + 1}" if twice else video.layout
-        opened.append(OpenVideos(video, name, *open_videos(video)))
-    return opened
+    stills = simple + [open_set(one, "still") for one in config.stills]
+    videos = [open_set(one, "video") for one in config.videos]
+    sets = [*stills, *videos]
+    names = [one.name for one in sets]
+    named = tuple(
+        dataclasses.replace(one, name=f"{one.name}-{names[: place + 1].count(one.name)}")
+        if names.count(one.name) > 1
+        else one
+        for place, one in enumerate(sets)
+    )
+    return OpenData(named[: len(stills)], named[len(stills) :])
 
 
 def read_samples(
     plan: list[Step],
-    stills: list[Still],
+    data: OpenData,
     teacher: TeacherSet | None,
-    videos: Sequence[OpenVideos],
     config: TrainConfig,
     preprocess: PreprocessOptions,
 ) -> Iterator[list[Clip]]:
-    recorded = RecordedWindows(videos, config, preprocess)
+    recorded, stills = RecordedWindows(data.videos, config, preprocess), data.training_stills
     for step in plan:
         if step.window is not None:
             yield recorded.samples(step, step.window)
             continue
-        seeds = [(index, np.random.default_rng([step.seed, place])) for place, index in enumerate(step.stills)]
+        seeds = [(index, np.random.default_rng([step.seed, place])) for place, index in enumerate(step.samples)]
         if step.taught and teacher is not None:
             yield [taught_clip(teacher, index, step.times, config, random) for index, random in seeds]
             continue
@@ -97,15 +99,15 @@ def read_samples(
 class RecordedWindows:
     """The windows of recorded sequences, read in order."""
 
-    def __init__(self, videos: Sequence[OpenVideos], config: TrainConfig, preprocess: PreprocessOptions) -> None:
-        self._sequences = [(one.options.frame_stride, sequence) for one in videos for sequence in one.training]
+    def __init__(self, videos: Sequence[OpenSet], config: TrainConfig, preprocess: PreprocessOptions) -> None:
+        self._sequences = [(one.stride, sequence) for one in videos for sequence in one.training]
         self._config, self._preprocess = config, preprocess
         self._open: list[Iterator[RecordedClip]] = []
 
     def samples(self, step: Step, window: Window) -> list[Clip]:
         """The windows of a step. A run that was resumed in the middle of sequences reads them from their beginning."""
         if window.number == 0 or not self._open:
-            self._open = [self._read(index, [window.seed, place]) for place, index in enumerate(step.stills)]
+            self._open = [self._read(index, [window.seed, place]) for place, index in enumerate(step.samples)]
             for _ in range(window.number):
                 for windows in self._open:
                     next(windows)

@@ -2,147 +2,141 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from vidsal.data.clips import make_clip
-from vidsal.data.fixations import Still
 from vidsal.data.layouts import LabelledSequence
-from vidsal.data.recorded import RecordedClip, read_windows
-from vidsal.evaluate import score_stills
+from vidsal.data.sets import OpenSet
+from vidsal.evaluate.score import resize_map
+from vidsal.evaluate.sources import ModelSource
 from vidsal.losses import LossOptions, sam_loss
 from vidsal.metrics import ScoreMeter
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.model.sam import SAMState, Unroll
+from vidsal.smooth import SmoothOptions
 from vidsal.train.options import TrainConfig
-from vidsal.train.samples import OpenVideos, stack_arrays
+from vidsal.train.samples import OpenData
 
-__all__ = ["has_validation", "score_recorded", "score_sets", "validate_recorded", "validation_loss"]
-
-
-def score_sets(model: SaliencyModel, stills: list[Still], *, limit: int | None) -> dict[str, dict[str, float]]:
-    """Mean scores of each set of stills, at the model's resolution."""
-    by_set: dict[str, list[Still]] = {}
-    for still in stills:
-        by_set.setdefault(still.set_name, []).append(still)
-    return {name: score_stills(model, members[:limit], resolution="model") for name, members in by_set.items()}
+__all__ = ["Scored", "Validation", "has_validation", "score_sequences", "validate"]
 
 
-def score_recorded(
+@dataclass(frozen=True)
+class Scored:
+    """How good a model is on some sequences."""
+
+    scores: dict[str, float]
+    """The mean over the labelled frames of each metric of `vidsal.metrics.ScoreMeter`; NaN for those that need points
+    where none were recorded."""
+    loss: float
+    """Sum of their losses."""
+    frames: int
+    """How many there are."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How good a model is on what was held out."""
+
+    scores: dict[str, dict[str, float]]
+    """By set and metric."""
+    loss: float
+    """The mean of that over all stills and those over each set of videos; NaN where nothing was scored."""
+
+
+def score_sequences(
     model: SaliencyModel,
     sequences: Sequence[LabelledSequence],
     *,
     options: LossOptions,
     stride: int = 1,
     frames: int | None = None,
-) -> tuple[dict[str, float], float]:
-    """Mean scores and mean loss over recorded video, the state carried as at run time, at the model's resolution.
+) -> Scored:
+    """Score a model through the pipe, without smoothing, at its own resolution.
 
     Args:
         model: the model.
-        sequences: the videos; each starts afresh, and so does what follows a cut that is found.
+        sequences: stills or videos; each starts afresh, and so does what follows a cut that is found.
         options: weights of the loss.
         stride: every so many frames are shown.
         frames: only the first so many shown frames of each; None takes all.
-
-    Returns:
-        The mean over the labelled frames of each metric of `vidsal.metrics.ScoreMeter` (NaN for those that need points
-        where none were recorded); and of the loss, NaN where no frame has a label.
     """
     meter = ScoreMeter()
-    preprocess = model.preprocessor.options
-    total, count = 0.0, 0
+    source = ModelSource(model, smooth=SmoothOptions(smoothing="none"), stride=stride)
+    loss, count = 0.0, 0
     for sequence in sequences:
-        state: SAMState | None = None
-        left = frames
-        # Windows of a fixed length keep the memory bounded; where they end changes nothing.
-        for clip in read_windows(sequence, frames=8, stride=stride, preprocess=preprocess):
-            shown = clip.length if left is None else min(left, clip.length)
-            pixels, density, counts, inside = stack_arrays([clip])
-            fresh = [[(t == 0 and clip.begins) or bool(clip.cut[t]) for t in range(shown)]]
-            log_density, state = model(
-                model.preprocessor(pixels[0, :shown], device=model.device)[None],
-                state,
-                unroll=Unroll.of(fresh, fresh_steps=model.config.steps),
-            )
-            on_device = [torch.from_numpy(array[0, :shown]).to(model.device) for array in (density, counts, inside)]
-            losses = sam_loss(
-                log_density[0], density=on_device[0], counts=on_device[1], inside=on_device[2], options=options
-            )
-            labelled = np.asarray(counts[0, :shown].any((1, 2)))
-            total, count = total + float(losses.sum()), count + int(labelled.sum())
-            _add_scores(meter, log_density[0].float().cpu(), clip, labelled)
-            if left is not None and (left := left - shown) <= 0:
-                break
-    return meter.mean(), total / count if count else math.nan
+        wanted = range(0, sys.maxsize if frames is None else frames * stride, stride)
+        with contextlib.closing(source.maps(sequence, wanted)) as maps:  # type: ignore[type-var]
+            for frame, predicted in maps:
+                recorded = None if frame.bad else frame.density()
+                if recorded is None:
+                    continue
+                rows, columns = predicted.shape
+                recorded = resize_map(recorded, rows, columns)
+                seen = frame.fixations()
+                counts = np.zeros_like(recorded) if seen is None else seen.counts(height=rows, width=columns)
+                saliency, density, points = (
+                    torch.from_numpy(array)[None] for array in (predicted, recorded / recorded.sum(), counts)
+                )
+                meter.update(saliency, density, points)
+                loss += float(
+                    sam_loss(
+                        saliency.clamp_min(torch.finfo(torch.float32).tiny).log(),
+                        density=density,
+                        counts=points if counts.any() else density,
+                        inside=torch.ones_like(saliency, dtype=torch.bool),
+                        options=options,
+                    )
+                )
+                count += 1
+    return Scored(meter.mean(), loss, count)
 
 
-def _add_scores(meter: ScoreMeter, log_density: torch.Tensor, clip: RecordedClip, labelled: npt.NDArray[Any]) -> None:
-    """The labelled ones of a window's frames, the picture only."""
-    chosen = np.flatnonzero(labelled)
-    if not len(chosen):
-        return
-    view = clip.viewport
-    rows, columns = slice(view.top, view.top + view.height), slice(view.left, view.left + view.width)
-    points = clip.counts[chosen, rows, columns] * clip.has_points[chosen, None, None]
-    meter.update(
-        view.crop(log_density[chosen]).exp(),
-        torch.from_numpy(clip.density[chosen, rows, columns]),
-        torch.from_numpy(points),
-    )
-
-
-def validate_recorded(
-    model: SaliencyModel, videos: Sequence[OpenVideos], config: TrainConfig
-) -> tuple[dict[str, dict[str, float]], float]:
-    """Scores of each set of videos, and the mean of their losses (NaN without any)."""
-    scores: dict[str, dict[str, float]] = {}
-    losses = []
-    for one in videos:
-        if not one.validation:
-            continue
-        limit = config.validation_sequences
-        count = len(one.validation) if limit is None else min(limit, len(one.validation))
-        chosen = [one.validation[place * len(one.validation) // count] for place in range(count)]
-        scores[one.name], loss = score_recorded(
-            model, chosen, options=config.loss, stride=one.options.frame_stride, frames=config.validation_frames
-        )
-        losses.append(loss)
-    return scores, float(np.mean(losses)) if losses else math.nan
-
-
-def validation_loss(
-    model: SaliencyModel, stills: list[Still], *, options: LossOptions, limit: int | None = None
-) -> float:
-    """Mean loss over stills, each whole and unchanged, as a single frame from the zero state.
+def validate(model: SaliencyModel, data: OpenData, config: TrainConfig, *, pictures: int | None) -> Validation:
+    """Score a model on what is held out.
 
     Args:
         model: the model.
-        stills: the pictures of all sets.
-        options: weights of the loss.
-        limit: only the first so many of each set; None takes all.
+        data: the sets.
+        config: says what of the videos is scored.
+        pictures: only the first so many of each set of stills; None takes all.
     """
-    seen: dict[str, int] = {}
-    total, count = 0.0, 0
-    for still in stills:
-        seen[still.set_name] = seen.get(still.set_name, 0) + 1
-        if limit is not None and seen[still.set_name] > limit:
-            continue
-        preprocess = model.preprocessor.options
-        clip = make_clip(still, times=1, preprocess=preprocess, augment=None, random=np.random.default_rng(0))
-        frames, density, counts, inside = stack_arrays([clip])
-        log_density, _ = model(model.preprocessor(frames[0], device=model.device)[None])
-        on_device = [torch.from_numpy(array[0]).to(model.device) for array in (density, counts, inside)]
-        loss = sam_loss(log_density[0], density=on_device[0], counts=on_device[1], inside=on_device[2], options=options)
-        total, count = total + float(loss), count + 1
-    return total / count
+    of_stills = {
+        one.name: score_sequences(model, one.validation[:pictures], options=config.loss)
+        for one in data.stills
+        if one.validation
+    }
+    of_videos = {
+        one.name: score_sequences(
+            model,
+            _spread(one, config.validation_sequences),
+            options=config.loss,
+            stride=one.stride,
+            frames=config.validation_frames,
+        )
+        for one in data.videos
+        if one.validation
+    }
+    pictured = sum(scored.frames for scored in of_stills.values())
+    losses = [scored.loss / scored.frames if scored.frames else math.nan for scored in of_videos.values()]
+    losses = [float(np.mean(losses))] if losses else []
+    if pictured:
+        losses.append(sum(scored.loss for scored in of_stills.values()) / pictured)
+    scores = {name: scored.scores for name, scored in (of_stills | of_videos).items()}
+    return Validation(scores, float(np.mean(losses)) if losses else math.nan)
 
 
-def has_validation(config: TrainConfig, validation: list[Still], videos: Sequence[OpenVideos]) -> bool:
-    stills = bool(validation) and config.validation_pictures != 0
-    return stills or any(one.validation for one in videos)
+def _spread(one: OpenSet, limit: int | None) -> list[LabelledSequence]:
+    """At most so many of the held-out sequences, evenly spread."""
+    count = len(one.validation) if limit is None else min(limit, len(one.validation))
+    return [one.validation[place * len(one.validation) // count] for place in range(count)]
+
+
+def has_validation(config: TrainConfig, data: OpenData) -> bool:
+    """Whether anything is scored after a pass."""
+    stills = any(one.validation for one in data.stills) and config.validation_pictures != 0
+    return stills or any(one.validation for one in data.videos)

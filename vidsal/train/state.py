@@ -51,7 +51,7 @@ def protocol_of(config: TrainConfig) -> str:
         f"recorded video ({most} held-out sequences a set, frames shown: {shown}, the first {config.validation_frames} "
         "of each): model resolution, state carried"
     )
-    return f"stills: {stills}; {recorded}" if config.datasets else recorded
+    return f"stills: {stills}; {recorded}" if config.datasets or config.stills else recorded
 
 
 def comparable(config: TrainConfig) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.fixations import density_from_fixations, fixation_counts
+from vidsal.data.fixations import SIGMA_SHARE, density_from_fixations, fixation_counts
 from vidsal.decode.contract import SizeRequest
 from vidsal.errors import ConfigError, DatasetError
 
@@ -72,6 +72,9 @@ class Fixations:
     """Columns of that picture."""
     viewers: npt.NDArray[np.int64] | None = None
     """(N,) int64, who looked, numbered within the picture; None where the data set does not say."""
+    sigma: float | None = None
+    """Standard deviation, in pixels, of the Gaussians that this data set's densities are made of; None where it
+    publishes densities of its own."""
 
     def __post_init__(self) -> None:
         if self.points.ndim != 2 or self.points.shape[1] != 2:
@@ -81,14 +84,20 @@ class Fixations:
 
     @classmethod
     def on_picture(
-        cls, points: npt.ArrayLike, *, height: int, width: int, viewers: npt.ArrayLike | None = None
+        cls,
+        points: npt.ArrayLike,
+        *,
+        height: int,
+        width: int,
+        viewers: npt.ArrayLike | None = None,
+        sigma: float | None = None,
     ) -> Fixations:
         """Takes (N, 2) x, y of any kind and leaves out the points beside the picture, NaN among them."""
         where = np.asarray(points, np.float32).reshape(-1, 2)
         x, y = where[:, 0], where[:, 1]
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         who = None if viewers is None else np.asarray(viewers, np.int64).reshape(-1)[inside]
-        return cls(where[inside], height, width, who)
+        return cls(where[inside], height, width, who, sigma)
 
     @classmethod
     def from_map(cls, values: npt.NDArray[Any]) -> Fixations:
@@ -107,11 +116,16 @@ class Fixations:
         scale = np.array([width / self.width, height / self.height])
         return fixation_counts(self.points * scale, height=height, width=width)
 
-    def density(self, *, sigma: float) -> npt.NDArray[np.float32] | None:
-        """Gaussians of `sigma` pixels on all points, (height, width) float32 that sums to 1; None without points."""
+    @property
+    def spread(self) -> float:
+        """`sigma`, or 3 % of the longer side, about one degree on the usual screens."""
+        return SIGMA_SHARE * max(self.height, self.width) if self.sigma is None else self.sigma
+
+    def density(self) -> npt.NDArray[np.float32] | None:
+        """Gaussians of `spread` pixels on all points, (height, width) float32 that sums to 1; None without points."""
         if not len(self.points):
             return None
-        return density_from_fixations(self.points, height=self.height, width=self.width, sigma=sigma)
+        return density_from_fixations(self.points, height=self.height, width=self.width, sigma=self.spread)
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,6 +377,16 @@ class LabelledSequence:
         if last is None and seen is not None:
             self._compare(seen)
 
+    def first_frame(self, *, size: SizeRequest = None) -> LabelledFrame:
+        """The first frame: of a still the only one. Arguments and errors as `read`.
+
+        Raises:
+            DatasetError: the sequence is empty.
+        """
+        for frame in self.read(size=size, stop=1):
+            return frame
+        raise DatasetError(f"sequence {self.name} has no frame; copy the data set again")
+
     def check(self) -> SequenceFacts:
         """Reads the first frame with its labels and compares the numbers of pictures and labels.
 
@@ -372,18 +396,17 @@ class LabelledSequence:
         count = self.pictures.count()
         if count is not None:
             self._compare(count)
-        for frame in self.read(stop=1):
-            height, width = frame.picture().shape[:2]
-            density, fixations = frame.density(), frame.fixations()
-            return SequenceFacts(
-                frames=self.frame_count,
-                height=height,
-                width=width,
-                density=None if density is None else (density.shape[0], density.shape[1]),
-                fixations=None if fixations is None else len(fixations.points),
-                bad=sum(self._holds(ordinal) for ordinal in self.marks.bad),
-            )
-        raise DatasetError(f"sequence {self.name} has no frame; copy the data set again")
+        frame = self.first_frame()
+        height, width = frame.picture().shape[:2]
+        density, fixations = frame.density(), frame.fixations()
+        return SequenceFacts(
+            frames=self.frame_count,
+            height=height,
+            width=width,
+            density=None if density is None else (density.shape[0], density.shape[1]),
+            fixations=None if fixations is None else len(fixations.points),
+            bad=sum(self._holds(ordinal) for ordinal in self.marks.bad),
+        )
 
     def _holds(self, ordinal: int) -> bool:
         return self.first <= ordinal and (self.length is None or ordinal < self.first + self.length)

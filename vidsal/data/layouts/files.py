@@ -24,6 +24,7 @@ from vidsal.decode.images import IMAGE_SUFFIXES, natural_order, resize
 from vidsal.errors import DatasetError
 
 __all__ = [
+    "AtLeast",
     "ByOrdinal",
     "ImagePictures",
     "Numbered",
@@ -168,13 +169,47 @@ class Numbered:
 # Reading.
 
 
-def _read(path: Path, flags: int) -> npt.NDArray[Any]:
+@dataclass(frozen=True)
+class AtLeast:
+    """A size request: pictures as stored, but JPEG files at 1/2, 1/4 or 1/8 where enough pixels are left."""
+
+    longer: int
+    """Pixels that the longer side keeps at least."""
+
+    def __call__(self, height: int, width: int) -> tuple[int, int]:
+        """As stored."""
+        return height, width
+
+    def flags(self, data: bytes) -> int:
+        """How OpenCV shall decode the bytes of a file."""
+        longer = _jpeg_longer_side(data)
+        factor = max((factor for factor in _REDUCED if longer >= factor * self.longer), default=1)
+        return _REDUCED.get(factor, cv2.IMREAD_COLOR)
+
+
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+
+
+def _jpeg_longer_side(data: bytes) -> int:
+    """Pixels of the longer side as the frame header says; 0 where there is none."""
+    place = 2
+    while data[:2] == b"\xff\xd8" and place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        # SOF0 to SOF15, without DHT, JPG and DAC among them.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return max(int.from_bytes(data[place + 5 : place + 7]), int.from_bytes(data[place + 7 : place + 9]))
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4])
+    return 0
+
+
+def _read(path: Path, flags: int, *, size: SizeRequest = None) -> npt.NDArray[Any]:
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}; copy it again") from error
     try:
-        values = cv2.imdecode(data, flags) if data.size else None
+        flags |= size.flags(data) if isinstance(size, AtLeast) else 0
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:
         raise DatasetError(f"{path} is no readable picture ({error.err}); copy it again") from error
     if values is None:
@@ -192,7 +227,7 @@ def read_picture(path: Path, *, size: SizeRequest = None, upright: bool = False)
             their files carry a wrong tag (CAT2000's Pattern/134.jpg).
     """
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(_read(path, flags), cv2.COLOR_BGR2RGB)
+    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(_read(path, flags, size=size), cv2.COLOR_BGR2RGB)
     if size is None:
         return rgb
     return resize(rgb, size(*rgb.shape[:2]) if callable(size) else size)

@@ -5,7 +5,7 @@
         image                      file name below images/
         width, height              size in pixels of the stimulus that `x` and `y` refer to
         x, y                       pixels of that size, origin top left
-        condition, subject         optional
+        condition, subject, duration_ms    optional; `condition` can be selected on
     NAME/videos/...                video files
     NAME/video_fixations.csv       (or .csv.gz) as above, with
         video                      file name below videos/, instead of `image`
@@ -19,6 +19,7 @@ Either half may be missing.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class _Record:
 
     height: int
     width: int
+    sigma: float
     points: list[tuple[float, float]] = field(default_factory=list)
     subjects: list[str] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
@@ -66,7 +68,9 @@ class _Record:
         """All points; viewers are numbered in the order of their names, where every row has one."""
         names = sorted(set(self.subjects))
         viewers = None if "" in names else [names.index(subject) for subject in self.subjects]
-        return Fixations.on_picture(self.points, height=self.height, width=self.width, viewers=viewers)
+        return Fixations.on_picture(
+            self.points, height=self.height, width=self.width, viewers=viewers, sigma=self.sigma
+        )
 
     def in_time(self, duration: float) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Which rows begin before a video of so many seconds, which after its end, and which are seen in it."""
@@ -219,7 +223,7 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
             continue
         part = _Part(table, kind)
         found.append(part)
-        records = _read(table, kind, options.condition)
+        records = _read(table, kind, options)
         named[kind] = frozenset(records)
         for name, record in sorted(records.items()):
             own = "val" if is_validation(set_name, name) else "train"
@@ -233,12 +237,11 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
             path = root / f"{kind}s" / name
             if not is_file(path):
                 raise DatasetError(f"{table} names {name}, but {path} is not there; copy it, or take it from the table")
-            sigma = options.sigma_share * max(record.height, record.width)
             if kind == "image":
-                sequences.append(_still(path, name, own, fixations, sigma))
+                sequences.append(_still(path, name, own, fixations))
             else:
                 part.videos[name] = VideoPictures(path)
-                sequences.append(_video(part.videos[name], name, own, record, sigma))
+                sequences.append(_video(part.videos[name], name, own, record))
     chosen = f" with condition {options.condition}" if options.condition is not None else ""
     if not sequences:
         raise DatasetError(f"{root}: {_why_none(found, split, chosen, counts)}")
@@ -263,21 +266,14 @@ def _why_none(found: list[_Part], split: str, chosen: str, counts: dict[str, int
     )
 
 
-def _still(path: Path, name: str, split: str, fixations: Fixations, sigma: float) -> LabelledSequence:
-    return still(
-        path,
-        name=name,
-        split=split,
-        density=partial(fixations.density, sigma=sigma),
-        fixations=lambda: fixations,
-        upright=True,
-    )
+def _still(path: Path, name: str, split: str, fixations: Fixations) -> LabelledSequence:
+    return still(path, name=name, split=split, density=fixations.density, fixations=lambda: fixations, upright=True)
 
 
-def _video(pictures: VideoPictures, name: str, split: str, record: _Record, sigma: float) -> LabelledSequence:
+def _video(pictures: VideoPictures, name: str, split: str, record: _Record) -> LabelledSequence:
     points = _PointsInTime(record, pictures)
     return LabelledSequence(
-        name=name, split=split, kind="video", pictures=pictures, points=points, densities=_Blurred(points, sigma)
+        name=name, split=split, kind="video", pictures=pictures, points=points, densities=_Blurred(points)
     )
 
 
@@ -303,9 +299,8 @@ class _PointsInTime:
         under_way = (starts <= seconds + _SAME_TIME_SECONDS) & (seconds + _SAME_TIME_SECONDS < ends)
         record = self.record
         rows = np.flatnonzero(under_way)
-        return _Record(
-            record.height, record.width, [record.points[row] for row in rows], [record.subjects[row] for row in rows]
-        ).fixations()
+        points, subjects = [record.points[row] for row in rows], [record.subjects[row] for row in rows]
+        return dataclasses.replace(record, points=points, subjects=subjects).fixations()
 
     @cached_property
     def _times(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -333,7 +328,6 @@ class _Blurred:
     """Densities made of points; `Labels` of the contract."""
 
     points: _PointsInTime
-    sigma: float
 
     def count(self) -> int | None:
         """None, as the points."""
@@ -342,14 +336,15 @@ class _Blurred:
     @contextlib.contextmanager
     def follow(self) -> Iterator[Callable[[Shown], Callable[[], npt.NDArray[np.float32] | None]]]:
         """See `Labels`."""
-        yield lambda shown: lambda: self.points.at(shown.seconds).density(sigma=self.sigma)
+        yield lambda shown: lambda: self.points.at(shown.seconds).density()
 
 
-def _read(table: Path, kind: Literal["image", "video"], condition: str | None) -> dict[str, _Record]:
+def _read(table: Path, kind: Literal["image", "video"], options: SimpleOptions) -> dict[str, _Record]:
     """The rows of a table, gathered by picture or video."""
     records: dict[str, _Record] = {}
-    for row in read_table(table, kind, condition=condition):
-        record = records.setdefault(row.name, _Record(row.height, row.width))
+    for row in read_table(table, kind, condition=options.condition):
+        sigma = options.sigma_share * max(row.height, row.width)
+        record = records.setdefault(row.name, _Record(row.height, row.width, sigma))
         record.points.append((row.x, row.y))
         record.subjects.append(row.subject)
         if kind == "video":

@@ -6,6 +6,7 @@ theirs.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.fixations import SIGMA_SHARE
 from vidsal.data.layouts.contract import (
     Attributes,
     CategoryAttributes,
@@ -142,13 +142,6 @@ def _partners(pictures: tuple[Path, ...], labels: Mapping[str, Path], what: str,
             f"{folder}: {len(labels)} {what} for {len(pictures)} pictures; {strange[0]} belongs to none; copy or "
             f"unpack the pictures again"
         )
-
-
-def _from_points(load: Callable[[], Fixations | None], options: PointsOptions) -> npt.NDArray[np.float32] | None:
-    fixations = load()
-    if fixations is None:
-        return None
-    return fixations.density(sigma=options.sigma or SIGMA_SHARE * max(fixations.height, fixations.width))
 
 
 def _field(record: Any, name: str, where: Path) -> Any:
@@ -477,11 +470,17 @@ def _in_order(pictures: tuple[Path, ...], entries: list[T], table: Path) -> dict
 def _stills_of_points(
     pictures: tuple[Path, ...], load: Callable[[Path], Fixations], options: PointsOptions, *, split: str = "all"
 ) -> tuple[LabelledSequence, ...]:
-    sequences = []
-    for picture in pictures:
-        points = partial(load, picture)
-        sequences.append(still(picture, split=split, density=partial(_from_points, points, options), fixations=points))
-    return tuple(sequences)
+    def points(picture: Path) -> Fixations:
+        found = load(picture)
+        return dataclasses.replace(found, sigma=found.spread if options.sigma is None else options.sigma)
+
+    def density(picture: Path) -> npt.NDArray[np.float32] | None:
+        return points(picture).density()
+
+    return tuple(
+        still(picture, split=split, density=partial(density, picture), fixations=partial(points, picture))
+        for picture in pictures
+    )
 
 
 SALICON = Layout(
