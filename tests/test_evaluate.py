@@ -49,7 +49,7 @@ from vidsal import metrics
 from vidsal.cli import main
 from vidsal.data.layouts import LabelledSequence, open_dataset
 from vidsal.data.layouts.files import read_density
-from vidsal.errors import ConfigError, DatasetError, EncodeError
+from vidsal.errors import ConfigError, DatasetError, EncodeError, Stopped
 from vidsal.evaluate import (
     EvalOptions,
     EvalProgress,
@@ -794,7 +794,7 @@ def test_results_may_lie_in_a_folder_of_their_own_below_the_data(films: Path, mo
 def test_a_stopped_evaluation_goes_on_where_it_stopped(films: Path, model: str, tmp_path: Path) -> None:
     whole = judged("hollywood2", films, tmp_path / "whole", model)
     told: list[EvalProgress] = []
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         judged(
             "hollywood2", films, tmp_path / "cut", model, on_progress=told.append, should_stop=lambda: len(told) == 2
         )
@@ -903,7 +903,7 @@ def test_scores_made_after_the_summary_are_not_read_beside_it(model: str, tmp_pa
     judged("hollywood2", root, out, model)
     for shot in "actioncliptest00001_1", "actioncliptest00001_2":
         rewritten(next((root / "testing" / shot / "maps").iterdir()))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         judged("hollywood2", root, out, model, should_stop=lambda: True)
     with pytest.raises(ConfigError, match="made after its summary"):
         read_scores(out)

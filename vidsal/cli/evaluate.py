@@ -10,6 +10,7 @@ from vidsal.cli.chosen import check_model, layout_options, sequence_clock
 from vidsal.cli.output import print_out
 from vidsal.cli.parser import Parser, as_usage, count
 from vidsal.cli.process import Stop, share_cores
+from vidsal.errors import Stopped
 
 if TYPE_CHECKING:
     from vidsal.evaluate.options import EvalOptions
@@ -63,7 +64,7 @@ def eval_command(arguments: list[str]) -> int:
                 result = evaluate(
                     name, given.root, options=options, data_options=chosen, on_progress=show, should_stop=stop
                 )
-        except KeyboardInterrupt:
+        except (Stopped, KeyboardInterrupt):
             stop.note_interrupt()
             if not quiet:
                 display.say("vidsal: stopped; the same command goes on from the sequences that are done")

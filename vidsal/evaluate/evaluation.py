@@ -26,7 +26,7 @@ import cv2
 import torch
 
 from vidsal.data.layouts import DATASETS, Dataset, open_dataset
-from vidsal.errors import ConfigError, DatasetError, DecodeError, EncodeError, Setting
+from vidsal.errors import ConfigError, DatasetError, DecodeError, EncodeError, Setting, Stopped
 from vidsal.evaluate.fingerprint import Fingerprints
 from vidsal.evaluate.options import EvalOptions, EvaluationOptions
 from vidsal.evaluate.protocols import Protocol, find_protocol, metric_names
@@ -121,14 +121,14 @@ def evaluate(
         options: all options; None takes the defaults.
         data_options: of the data set, see `open_dataset`.
         on_progress: called after every sequence, in the calling thread.
-        should_stop: asked after every sequence; True ends as Ctrl-C does.
+        should_stop: asked after every sequence; True ends the evaluation.
 
     Raises:
         ConfigError: an option is wrong, or `out` holds another evaluation.
         DatasetError: the data set is not in its layout, or not one frame could be scored.
         CheckpointError: the model cannot be loaded.
         EncodeError: results cannot be written.
-        KeyboardInterrupt: stopped; the same call goes on where this one ended.
+        Stopped: `should_stop` asked for it; the same call goes on where this one ended.
     """
     plan = _Plan.make(name, Path(root), options or EvalOptions(), dict(data_options or {}))
     wanted = plan.options.evaluation
@@ -585,7 +585,7 @@ class _Clock:
                 EvalProgress(self.done + self.resumed, self.total, self.resumed, seconds, name, skipped=reason)
             )
         if self.should_stop and self.should_stop():
-            raise KeyboardInterrupt
+            raise Stopped
 
 
 @contextmanager

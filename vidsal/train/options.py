@@ -107,7 +107,7 @@ class TrainConfig(Checked):
     """Folders in the simple layout (`images/` and `fixations.csv`), split by their names; relative ones start at the
     working folder."""
     stills: tuple[TrainingSet, ...] = ()
-    """Still pictures with gaze, in the layouts of docs/layouts.md."""
+    """Still pictures with gaze, in the layouts of docs/reference/layouts.md."""
     videos: tuple[VideoSet, ...] = ()
     """Recorded video with gaze, in the layouts of docs/reference/layouts.md; its steps come between those on stills."""
     preset: Literal["sam-lite", "sam-resnet", "sam-vgg"] = "sam-lite"

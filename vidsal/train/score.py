@@ -18,7 +18,8 @@ from vidsal.evaluate.sources import ModelSource
 from vidsal.losses import LossOptions, sam_loss
 from vidsal.metrics import ScoreMeter
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.smooth import SmoothOptions
+from vidsal.pipe.options import PredictOptions
+from vidsal.smooth.options import SmoothOptions
 from vidsal.train.options import TrainConfig
 from vidsal.train.samples import OpenData
 
@@ -66,7 +67,8 @@ def score_sequences(
         frames: only the first so many shown frames of each; None takes all.
     """
     meter = ScoreMeter()
-    source = ModelSource(model, smooth=SmoothOptions(smoothing="none"), stride=stride)
+    unsmoothed = PredictOptions(smooth=SmoothOptions(smoothing="none"))
+    source = ModelSource(model, options=unsmoothed, stride=stride)
     loss, count = 0.0, 0
     for sequence in sequences:
         wanted = range(0, sys.maxsize if frames is None else frames * stride, stride)
