@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from kornia_rs import io as jpeg
 
 from vidsal.data.fixations import density_from_fixations, fixation_counts
 from vidsal.data.layouts import LabelledSequence
@@ -729,6 +730,5 @@ class _Finish:
         """The picture after JPEG."""
         if self.quality is None:
             return shown
-        swapped = cv2.cvtColor(shown, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".jpg", swapped, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-        return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+        data = jpeg.encode_image_jpegturbo(np.ascontiguousarray(shown), self.quality)
+        return np.asarray(jpeg.decode_image_jpegturbo(data, "rgb"), np.uint8)
