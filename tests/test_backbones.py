@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from made import CANVAS
 from torchvision_models import import_torchvision_models
 
-from vidsal.errors import CheckpointError
+from vidsal.errors import CheckpointError, ConfigError
 from vidsal.model.backbones import (
     BACKBONES,
     BackboneName,
@@ -139,13 +139,13 @@ def test_a_backbone_without_that_choice_refuses_it(backbone: Any) -> None:
         SAMConfig(backbone, 512, head=head, stride_in="middle_3x3")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"stride_in must be first_1x1 for {backbone}"):
         build_backbone(backbone, 512, stride_in="middle_3x3")
-    with pytest.raises(ValueError, match="first_1x1 or middle_3x3"):
+    with pytest.raises(ConfigError, match="stride_in must be one of first_1x1, middle_3x3"):
         SAMConfig("resnet50", 8, head="published", stride_in="shortcut")  # type: ignore[arg-type]
 
 
 def test_every_name_of_a_backbone_is_in_the_table_and_no_other_is_taken() -> None:
     assert tuple(BACKBONES) == get_args(BackboneName)
-    with pytest.raises(ValueError, match=r"must be one of mobilenet_v2, .*got 'resnet'"):
+    with pytest.raises(ConfigError, match=r"must be one of mobilenet_v2, .*got 'resnet'"):
         SAMConfig("resnet")  # type: ignore[arg-type]
 
 

@@ -724,7 +724,7 @@ def test_pictures_of_any_shape_make_clips(tmp_path: Path, size: tuple[int, int])
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: AugmentOptions(cut_probability=1.5), "AugmentOptions.cut_probability must be from 0 to 1, got 1.5"),
+        (lambda: AugmentOptions(cut_probability=1.5), "cut_probability must be from 0 to 1, got 1.5"),
         (lambda: AugmentOptions(worst_quality=0), "worst_quality must be from 1 to 90"),
         (lambda: CameraOptions(steady_frames=0.5), "steady_frames must be at least 1"),
         (lambda: ObjectOptions(smallest=0.5), "smallest is 0.5, more than largest"),
@@ -732,7 +732,7 @@ def test_pictures_of_any_shape_make_clips(tmp_path: Path, size: tuple[int, int])
     ],
 )
 def test_impossible_options_are_refused(make: Callable[[], object], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ConfigError, match=says):
         make()
 
 

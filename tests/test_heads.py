@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from made import CANVAS, make_network
 from torch import nn
 
+from vidsal.errors import ConfigError
 from vidsal.model.backbones import BACKBONES, BackboneName
 from vidsal.model.checkpoint import ModelCard, read_checkpoint, save_checkpoint
 from vidsal.model.heads import HeadName, ReadoutHead, Upsampler, build_head
@@ -103,7 +104,7 @@ def test_sub_pixels_need_channels_that_can_be_shared_out() -> None:
 
 @pytest.mark.parametrize("backbone", ["resnet50", "vgg16"])
 def test_only_the_head_that_refines_needs_finer_features(backbone: BackboneName) -> None:
-    with pytest.raises(ValueError, match="finer features"):
+    with pytest.raises(ConfigError, match="finer features"):
         SAMConfig(backbone, 512, head="refine")
     for head in READOUTS:
         SAMConfig(backbone, 512, head=head)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vidsal.errors import ConfigError
 from vidsal.losses import LossOptions, sam_loss
 
 
@@ -76,7 +77,7 @@ def test_the_loss_does_not_depend_on_how_many_cells_share_a_density() -> None:
 
 
 def test_an_epsilon_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ValueError, match="kl_epsilon"):
+    with pytest.raises(ConfigError, match="kl_epsilon"):
         LossOptions(kl_epsilon=-1.0)
 
 

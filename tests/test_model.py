@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from made import make_network as tiny
 
-from vidsal.errors import CheckpointError
+from vidsal.errors import CheckpointError, ConfigError
 from vidsal.model.backbones import DilatedResNet50, DilatedVGG16, LightMobileNetV2, _pool_same_top_left
 from vidsal.model.heads import _upsampling_matrix
 from vidsal.model.priors import LearnedPriors
@@ -226,7 +226,7 @@ def test_wrong_shapes_are_refused() -> None:
         model(torch.zeros(1, 3, 64, 64))
     with pytest.raises(ValueError, match="1 streams of 2 frames, got 1 of 1"):
         model(torch.zeros(1, 2, 3, 64, 64), unroll=Unroll.of([[True]], fresh_steps=1))
-    with pytest.raises(ValueError, match="finer features"):
+    with pytest.raises(ConfigError, match="finer features"):
         SAMConfig("vgg16", 512)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from made import TINY, make_checkpoint
 
+from vidsal.errors import ConfigError
 from vidsal.model.checkpoint import read_checkpoint
 from vidsal.model.inference import prepare_for_inference
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, Unroll
@@ -117,7 +118,7 @@ def test_a_state_of_a_model_that_compares_nothing_is_refused() -> None:
 
 
 def test_published_backbones_have_nothing_to_compare() -> None:
-    with pytest.raises(ValueError, match="finer features"):
+    with pytest.raises(ConfigError, match="finer features"):
         SAMConfig("resnet50", 512, 2, "none", 3, 2, 4, "published", motion_channels=4)
 
 

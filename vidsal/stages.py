@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from vidsal.errors import Setting
+from vidsal.errors import ConfigError, Setting
 from vidsal.options import NONE, Checked, Range
 
 __all__ = [
@@ -23,16 +23,16 @@ Colormap = Literal["turbo", "inferno", "magma", "plasma", "viridis", "cividis", 
 
 
 @dataclass(frozen=True)
-class PreprocessOptions:
+class PreprocessOptions(Checked):
     """How a picture becomes model input; travels inside the checkpoint."""
 
-    height: int = 240
+    height: Annotated[int, Range(at_least=16)] = 240
     """Rows of the model's canvas."""
-    width: int = 320
+    width: Annotated[int, Range(at_least=16)] = 320
     """Columns of the model's canvas."""
     channel_order: Literal["rgb", "bgr"] = "rgb"
     """Order of the channels the network was trained on."""
-    divisor: float = 255.0
+    divisor: Annotated[float, Range(above=0)] = 255.0
     """Pixel values are divided by this before the mean is taken off."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Taken off each channel, in `channel_order`, after the division."""
@@ -41,18 +41,13 @@ class PreprocessOptions:
     resize: Literal["area", "bilinear"] = "area"
     """How a picture is made small: "area" averages the pixels that fall on a cell; "bilinear" takes the four nearest
     pixels of the full picture, as `cv2.resize` does by default and the published networks were trained."""
-    blur_pixels: float = 0.0
+    blur_pixels: Annotated[float, Range(at_least=0)] = 0.0
     """Standard deviation, in pixels of the full picture, of the Gaussian blur of the finished map; 0 for none."""
 
     def __post_init__(self) -> None:
-        if self.resize not in ("area", "bilinear"):
-            raise ValueError(f"resize must be area or bilinear, got {self.resize!r}")
-        if not 0 <= self.blur_pixels < float("inf"):
-            raise ValueError(f"blur_pixels must be finite and at least 0, got {self.blur_pixels}")
-        if self.height < 16 or self.width < 16:
-            raise ValueError(f"the canvas is at least 16x16, got {self.height}x{self.width}")
-        if self.divisor <= 0 or min(self.std) <= 0:
-            raise ValueError("divisor and std must be positive")
+        super().__post_init__()
+        if not min(self.std) > 0:
+            raise ConfigError(Setting("std"), f" must be above 0 for every channel, got {self.std}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ class RenderOptions(Checked):
 
 
 @dataclass(frozen=True)
-class LossOptions:
+class LossOptions(Checked):
     """Weights of the three terms; the defaults are those of Cornia et al. (2018)."""
 
     kl_weight: float = 10.0
@@ -113,12 +108,8 @@ class LossOptions:
     """Weight of the linear correlation of the two densities."""
     nss_weight: float = -1.0
     """Weight of the predicted map's z-score at the fixations."""
-    kl_epsilon: float = 0.0
+    kl_epsilon: Annotated[float, Range(at_least=0)] = 0.0
     """Added to each predicted cell before the logarithm; the authors' 1e-7 on 480x640 is 4e-7 on 240x320."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.kl_epsilon < float("inf"):
-            raise ValueError(f"kl_epsilon must be finite and at least 0, got {self.kl_epsilon}")
 
 
 @dataclass(frozen=True)

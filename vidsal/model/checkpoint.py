@@ -295,7 +295,7 @@ def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, Preproces
             config = _from_dict(SAMConfig, content["config"])
             preprocess = _from_dict(PreprocessOptions, content["preprocess"])
             network = SaliencyAttentiveModel(config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: its vidsal header cannot be used ({error})") from error
     own = network.state_dict()
     missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
