@@ -311,7 +311,7 @@ def test_where_the_disk_is_full_nothing_is_left_and_what_was_there_stays(
 def test_a_file_that_is_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     target = tmp_path / "there.onnx"
     target.touch()
-    with pytest.raises(EncodeError, match=r"there\.onnx exists already; use --overwrite"):
+    with pytest.raises(EncodeError, match=r"there\.onnx exists already; use overwrite=True"):
         export_model(tmp_path / "nowhere.safetensors", target)
 
 

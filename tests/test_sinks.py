@@ -649,7 +649,7 @@ def test_the_final_name_appears_only_at_the_end(tmp_path: Path, number: int) -> 
 
 def test_an_existing_target_is_refused_by_name_before_anything_is_done(tmp_path: Path) -> None:
     (tmp_path / "out.mp4").write_text("precious")
-    with pytest.raises(EncodeError, match=r"out\.mp4 exists already; use --overwrite"):
+    with pytest.raises(EncodeError, match=r"out\.mp4 exists already; use overwrite=True"):
         VideoSink(tmp_path / "out.mp4", made_info())
     assert (tmp_path / "out.mp4").read_text() == "precious"
     with VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK, overwrite=True) as sink:
@@ -788,7 +788,7 @@ def test_an_encoder_that_does_not_work_here_is_known_before_the_first_frame(
         pytest.skip(f"this build of FFmpeg has no {encoder}")
     # No encoder makes pictures this narrow in hardware, so the outcome is the same where there is a device.
     info = made_info() if encoder == "prores_ks" else made_info(width=2, height=2)
-    with pytest.raises(EncodeError, match=f"{said}.*use --encoder libx264") as caught:
+    with pytest.raises(EncodeError, match=f"{said}.*use encoder=libx264") as caught:
         VideoSink(tmp_path / "out.mp4", info, video=VideoOptions(encoder=encoder))
     assert "avcodec_open2" not in str(caught.value) and "{" not in str(caught.value)
     assert names_in(tmp_path) == []

@@ -366,7 +366,7 @@ def test_weights_that_half_precision_cannot_hold_are_not_written_in_it(stills: P
     train(made, stop_after_steps=1)
     run = TrainingRun.start(made, torch.device("cpu"), 1)
     run.average.state_dict()["head.out.weight"].fill_(1e5)
-    with pytest.raises(CheckpointError, match="--weights_dtype fp32"):
+    with pytest.raises(CheckpointError, match="weights_dtype=fp32"):
         run.finish({})
     wider = dataclasses.replace(made, weights_dtype="fp32")
     run.config = wider

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vidsal.errors import ConfigError, EncodeError
+from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.files import replacing
 from vidsal.model.checkpoint import ModelCard, read_checkpoint, weights_path
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
@@ -157,7 +157,9 @@ def export_network(
             if not difference <= LARGEST_DIFFERENCE:
                 raise EncodeError(
                     f"the exported graph differs from the network by {difference:.1e}, allowed is "
-                    f"{LARGEST_DIFFERENCE:.0e}; {path} was not written. Another --opset may help; please report it"
+                    f"{LARGEST_DIFFERENCE:.0e}; {path} was not written. Another ",
+                    Setting("opset"),
+                    " may help; please report it",
                 )
     return ExportReport(
         path=path,
@@ -358,11 +360,15 @@ def _make_proto(module: nn.Module, plan: _Plan, *, opset: int) -> Any:
         ) as error:
             first = str(error).strip().splitlines()[0]
             raise EncodeError(
-                f"torch {torch.__version__} cannot export this network ({first}); try another --opset or torch"
+                f"torch {torch.__version__} cannot export this network ({first}); try another ",
+                Setting("opset"),
+                " or torch",
             ) from error
     made = next((entry.version for entry in proto.opset_import if entry.domain == ""), None)
     if made != opset:
-        raise EncodeError(f"torch's exporter cannot make opset {opset} of this network, only {made}: --opset {made}")
+        raise EncodeError(
+            f"torch's exporter cannot make opset {opset} of this network, only {made}: ", Setting("opset", made)
+        )
     return proto
 
 
@@ -443,7 +449,9 @@ def _check_target(path: Path, *, overwrite: bool) -> None:
     if path.suffix.lower() != ".onnx":
         raise ConfigError(f"output must be a file that ends in .onnx, got {path}")
     if path.exists() and not overwrite:
-        raise EncodeError(f"{path} exists already; use --overwrite to replace it, or choose another name")
+        raise EncodeError(
+            f"{path} exists already; use ", Setting("overwrite", True), " to replace it, or choose another name"
+        )
     if not path.parent.is_dir():
         raise EncodeError(f"cannot write {path}: there is no folder {path.parent}; make it first")
 

@@ -24,7 +24,7 @@ from vidsal.data.fixations import density_from_fixations
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence
 from vidsal.data.options import DensityFormat, DensityOptions
 from vidsal.decode.images import IMAGE_SUFFIXES
-from vidsal.errors import ConfigError, DatasetError, EncodeError, VidsalError
+from vidsal.errors import ConfigError, DatasetError, EncodeError, Setting, VidsalError
 from vidsal.files import replacing
 
 __all__ = ["RECORD_NAME", "DensityFormat", "DensityOptions", "DensityReport", "write_densities"]
@@ -165,7 +165,9 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
     if not (out / RECORD_NAME).is_file():
         raise ConfigError(f"{out} holds other files; name an empty folder or one to make")
     if not overwrite:
-        raise ConfigError(f"{out} holds maps already; overwrite them (--overwrite), or name another folder")
+        raise ConfigError(
+            f"{out} holds maps already; overwrite them (", Setting("overwrite", True), "), or name another folder"
+        )
 
 
 def _as_png(density: npt.NDArray[np.float32]) -> bytes:

@@ -411,7 +411,7 @@ class _Plan:
             rules = dataclasses.asdict(self.protocol) | {"limit_frames": self.options.evaluation.limit_frames}
             reasons.append(
                 f"{len(unchosen)} have no frame that it chooses, having {fewest}{f' to {most}' * (most > fewest)} "
-                f"frames (it takes {describe_frames(rules)}); choose another --protocol, --split or --limit-frames"
+                f"frames (it takes {describe_frames(rules)}); choose another protocol, split or limit"
             )
         left_out: Counter[str] = Counter()
         for each in sequences:
@@ -614,10 +614,12 @@ def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         (folder / "sequences").mkdir(parents=True, exist_ok=True)
         file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise EncodeError(f"cannot write into {folder}: {error.strerror}; choose another --out") from error
+        raise EncodeError(f"cannot write into {folder}: {error.strerror}; choose another ", Setting("out")) from error
     try:
         if not try_to_lock(file):
-            raise EncodeError(f"{folder} is being written by another process; wait for it, or choose another --out")
+            raise EncodeError(
+                f"{folder} is being written by another process; wait for it, or choose another ", Setting("out")
+            )
         yield folder
     except BaseException:
         # What has begun is kept, for the next run to go on from; what is empty goes, while the lock is held.
@@ -651,7 +653,9 @@ def _remove_results(folder: Path) -> None:
         for name in _RESULTS:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise EncodeError(f"cannot remove {folder / name}: {error.strerror}; choose another --out") from error
+        raise EncodeError(
+            f"cannot remove {folder / name}: {error.strerror}; choose another ", Setting("out")
+        ) from error
     with suppress(OSError):
         (folder / "figures").rmdir()  # where nothing else lies in it
 
@@ -668,5 +672,8 @@ def _refuse_another(folder: Path, rules: str) -> None:
         raise ConfigError(
             f"{folder} holds another evaluation: {other.source['name']} on {other.dataset['name']} "
             f"({other.dataset['split']}) under protocol {other.protocol['name']}, vidsal {other.version}; choose "
-            f"another --out, or --overwrite"
+            "another ",
+            Setting("out"),
+            ", or ",
+            Setting("overwrite", True),
         )

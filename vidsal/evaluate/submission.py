@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidsal.data.layouts import Dataset, LabelledSequence, submission_path, write_submission_map
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import ConfigError, DatasetError, Setting
 from vidsal.evaluate.sources import Source
 
 __all__ = ["SubmissionReport", "write_submission"]
@@ -99,5 +99,7 @@ def _check_target(out: Path, dataset: Dataset, stills: list[LabelledSequence], *
     if there and not overwrite:
         raise ConfigError(
             f"{out} holds {len(there)} of the {len(targets)} maps already, the first is {there[0].name}; overwrite "
-            "them (--overwrite), or name another folder"
+            "them (",
+            Setting("overwrite", True),
+            "), or name another folder",
         )

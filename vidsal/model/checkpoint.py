@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from vidsal.errors import CheckpointError, ConfigError
+from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import prepare_for_inference
@@ -432,9 +432,9 @@ def resolve_device(device: str) -> torch.device:
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count <= int(number or 0):
-            raise ConfigError(f"device {device!r} is not there: {count} CUDA devices found; use --device cpu or auto")
+            raise ConfigError(Setting("device", device), f" is not there: {count} CUDA devices found; use cpu or auto")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device 'mps' is not there; use --device cpu or auto")
+        raise ConfigError(Setting("device", "mps"), " is not there; use cpu or auto")
     return torch.device(device)
 
 
@@ -462,7 +462,7 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision not in _DTYPES:
         raise ConfigError(f"unknown precision {precision!r}: use auto, {', '.join(_DTYPES)}")
     if precision == "fp16" and device.type == "cpu":
-        raise ConfigError("precision fp16 is for CUDA and MPS: on a CPU use fp32 or bf16")
+        raise ConfigError(Setting("precision", "fp16"), " is for CUDA and MPS: on a CPU use fp32 or bf16")
     return _DTYPES[precision]
 
 

@@ -61,7 +61,9 @@ def refuse_shared_outputs(sources: Iterable[str | Path | int], options: OutputOp
         path = None if isinstance(source, int) or source == "-" or "://" in str(source) else Path(source)
         for target in planned_outputs(source, options, path=path).values():
             if (first := writers.setdefault(target.absolute(), source)) != source:
-                raise ConfigError(f"{first} and {source} would both write {target}: give each its own --output")
+                raise ConfigError(
+                    f"{first} and {source} would both write {target}: give each its own ", Setting("output")
+                )
 
 
 def make_sinks(info: VideoInfo, options: RunOptions, device: torch.device, *, side_by_side: int) -> list[FileSink]:
@@ -88,7 +90,7 @@ def make_sinks(info: VideoInfo, options: RunOptions, device: torch.device, *, si
     except OSError as error:
         raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
-        raise EncodeError(f"cannot write into {folder}: choose another folder with --output")
+        raise EncodeError(f"cannot write into {folder}: choose another folder with ", Setting("output"))
     sinks: list[FileSink] = []
     for stage, target in planned.items():
         match stage:

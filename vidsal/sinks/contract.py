@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 from av.error import FFmpegError
 
-from vidsal.errors import ConfigError, EncodeError
+from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.files import put_in_place, try_to_lock, writing
 from vidsal.frames import SaliencyBatch
 
@@ -171,7 +171,11 @@ class FileSink(ABC):
             if self._source is not None and self._source.exists() and target.samefile(self._source):
                 raise EncodeError(f"{target} is the source itself; choose another name for the result")
             if not self._overwrite:
-                raise EncodeError(f"{target} exists already; use --overwrite to replace it, or choose another name")
+                raise EncodeError(
+                    f"{target} exists already; use ",
+                    Setting("overwrite", True),
+                    " to replace it, or choose another name",
+                )
 
     @property
     def _lock_path(self) -> Path:

@@ -20,7 +20,7 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from vidsal.decode import VideoInfo
-from vidsal.errors import EncodeError
+from vidsal.errors import EncodeError, Setting
 from vidsal.files import put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
@@ -172,13 +172,14 @@ class VideoSink(FileSink):
     def _probe_encoder(self) -> None:
         """Encodes one grey frame into memory: hardware encoders fail only there."""
         time_base = self._info.time_base or self._time_base
-        name, instead = self._video.encoder, "use --encoder libx264 or another one that this machine has"
+        name = self._video.encoder
+        instead = "use ", Setting("encoder", "libx264"), " or another one that this machine has"
         try:
             codec = av.Codec(name, "w")
         except UnknownCodecError as error:
-            raise EncodeError(f"the encoder {name!r} is not in this build of FFmpeg; {instead}") from error
+            raise EncodeError(f"the encoder {name!r} is not in this build of FFmpeg; ", *instead) from error
         if codec.type != "video":
-            raise EncodeError(f"the encoder {name!r} is one for {codec.type}, not for video; {instead}")
+            raise EncodeError(f"the encoder {name!r} is one for {codec.type}, not for video; ", *instead)
         try:
             with av.open(io.BytesIO(), "w", format=FORMATS[self._target.suffix.lower()]) as out:
                 stream = self._add_video(out, time_base)
@@ -192,11 +193,13 @@ class VideoSink(FileSink):
             if codec.capabilities & _HARDWARE and isinstance(error, FFmpegError):
                 raise EncodeError(
                     f"the hardware encoder {name!r} cannot be used here: it needs its device and driver, and a "
-                    f"picture size that it takes (FFmpeg says: {reason}); {instead}"
+                    f"picture size that it takes (FFmpeg says: {reason}); ",
+                    *instead,
                 ) from error
             raise EncodeError(
                 f"the encoder {name!r} (preset {self._video.preset!r}, crf {self._video.crf}) cannot "
-                f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {reason}; {instead}"
+                f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {reason}; ",
+                *instead,
             ) from error
 
     def _add_video(self, out: Any, time_base: Fraction) -> Any:
@@ -349,7 +352,11 @@ class VideoSink(FileSink):
             gap = float((pts - self._last_pts) * self._time_base)
             raise EncodeError(
                 f"cannot write {self.partial_path}: the source's clock jumps by {gap:.0f} seconds between two frames; "
-                "choose a part of it with start and end, or repair its times"
+                "choose a part of it with ",
+                Setting("start_seconds"),
+                " and ",
+                Setting("end_seconds"),
+                ", or repair its times",
             )
         self._last_pts = pts
         with self._telling():

@@ -14,7 +14,7 @@ import torch
 
 from vidsal.data.clips import Clip
 from vidsal.data.recorded import RecordedClip
-from vidsal.errors import CheckpointError, ConfigError
+from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing
 from vidsal.losses import sam_loss
 from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint, save_checkpoint
@@ -312,7 +312,9 @@ class TrainingRun:
             if value.is_floating_point() and value.abs().max() > largest:
                 raise CheckpointError(
                     f"{name} holds {float(value.abs().max()):.3g}, more than {self.config.weights_dtype} can: run the "
-                    "same command with --weights_dtype fp32; it goes on from the saved state"
+                    "same command with ",
+                    Setting("weights_dtype", "fp32"),
+                    "; it goes on from the saved state",
                 )
         save_checkpoint(path, self.average, preprocess=self.preprocess, card=card, dtype=dtype)
         return path
