@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from vidsal.bench.options import BenchOptions
 from vidsal.cli.chosen import check_model
 from vidsal.cli.output import print_out
 from vidsal.cli.parser import Parser, as_usage
@@ -16,8 +17,6 @@ __all__ = ["bench_command", "bench_parser"]
 
 def bench_parser() -> Parser:
     """What `vidsal bench` understands."""
-    from vidsal.bench import BenchOptions
-
     parser = Parser(prog="vidsal bench", description=_BENCH_DESCRIPTION, options=BenchOptions)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file, as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
@@ -26,8 +25,6 @@ def bench_parser() -> Parser:
 
 def bench_command(arguments: list[str]) -> int:
     """Arguments of `vidsal bench` in, a table on stdout and a JSON report out."""
-    from vidsal.bench import BenchOptions
-
     given, options = bench_parser().read(arguments, BenchOptions)
     target: Path | None = given.json
     from vidsal.bench import bench, format_bench

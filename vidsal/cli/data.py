@@ -10,6 +10,8 @@ from vidsal.cli.chosen import check_model, layout_options, sequence_clock
 from vidsal.cli.output import print_error, print_out
 from vidsal.cli.parser import Command, Parser, as_usage, group_parser, run_action
 from vidsal.cli.process import share_cores
+from vidsal.data.options import DensityOptions, LayoutName
+from vidsal.pipe.options import ModelOptions
 
 if TYPE_CHECKING:
     from vidsal.data.layouts import Dataset
@@ -31,8 +33,6 @@ _DATA_DESCRIPTION = "Data sets of recorded gaze, as their authors published them
 
 
 def _add_data_arguments(parser: Parser) -> None:
-    from vidsal.data.options import LayoutName
-
     parser.add_argument("name", metavar="NAME", help=f"which layout: {', '.join(get_args(LayoutName))}")
     parser.add_argument("root", metavar="ROOT", type=Path, help="the folder it lies in")
     parser.add_argument("--split", default="all", help="one of the layout's splits (default: all)")
@@ -78,8 +78,6 @@ def _check_data(arguments: list[str]) -> int:
 
 
 def _density_parser() -> Parser:
-    from vidsal.data.options import DensityOptions
-
     parser = Parser(prog="vidsal data density", description=_DENSITY_DESCRIPTION, options=DensityOptions)
     _add_data_arguments(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to make")
@@ -89,8 +87,6 @@ def _density_parser() -> Parser:
 
 def _make_densities(arguments: list[str]) -> int:
     """Arguments of `vidsal data density` in, maps on disk and the path of their record on stdout out."""
-    from vidsal.data.options import DensityOptions
-
     given, wanted = _density_parser().read(arguments, DensityOptions)
     from vidsal.data.densities import write_densities
 
@@ -126,8 +122,6 @@ the fixations refer to, or in degrees of visual angle.
 
 
 def _submission_parser() -> Parser:
-    from vidsal.pipe.options import ModelOptions
-
     parser = Parser(prog="vidsal data submission", description=_SUBMISSION_DESCRIPTION, options=ModelOptions)
     _add_data_arguments(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to make")
@@ -137,8 +131,6 @@ def _submission_parser() -> Parser:
 
 def _make_submission(arguments: list[str]) -> int:
     """Arguments of `vidsal data submission` in, a map of every still on disk and their folder on stdout out."""
-    from vidsal.pipe.options import ModelOptions
-
     given, chosen = _submission_parser().read(arguments, ModelOptions)
     from vidsal.evaluate.sources import ModelSource
     from vidsal.evaluate.submission import write_submission

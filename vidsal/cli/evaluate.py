@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from vidsal.cli.chosen import check_model, layout_options, sequence_clock
 from vidsal.cli.output import print_out
 from vidsal.cli.parser import Parser, as_usage, count
 from vidsal.cli.process import Stop, share_cores
+from vidsal.data.options import LayoutName
 from vidsal.errors import Stopped
-
-if TYPE_CHECKING:
-    from vidsal.evaluate.options import EvalOptions
+from vidsal.evaluate.options import EvalOptions
 
 __all__ = ["compare_command", "compare_parser", "eval_command", "eval_parser"]
 
 
 def eval_parser() -> Parser:
     """What `vidsal eval` understands."""
-    from vidsal.data.options import LayoutName
-    from vidsal.evaluate.options import EvalOptions
-
     parser = Parser(prog="vidsal eval", description=_EVAL_DESCRIPTION, options=EvalOptions)
     parser.add_argument("name", metavar="NAME", help=f"which layout: {', '.join(get_args(LayoutName))}")
     parser.add_argument("root", metavar="ROOT", type=Path, help="the folder the data set lies in")
@@ -36,8 +32,6 @@ def eval_parser() -> Parser:
 
 def eval_command(arguments: list[str]) -> int:
     """Arguments of `vidsal eval` in, tables on disk, the scores and the path of their summary on stdout out."""
-    from vidsal.evaluate.options import EvalOptions
-
     given, options = eval_parser().read(arguments, EvalOptions)
     name, quiet = given.name, given.quiet
     chosen = layout_options(name, given.data)

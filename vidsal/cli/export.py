@@ -7,14 +7,13 @@ from pathlib import Path
 from vidsal.cli.chosen import check_model
 from vidsal.cli.output import print_out
 from vidsal.cli.parser import Parser, as_usage
+from vidsal.stages import ExportOptions
 
 __all__ = ["export_command", "export_parser"]
 
 
 def export_parser() -> Parser:
     """What `vidsal export` understands."""
-    from vidsal.stages import ExportOptions
-
     parser = Parser(prog="vidsal export", description=_EXPORT_DESCRIPTION, options=ExportOptions)
     parser.add_argument("model", metavar="MODEL", help="name of a preset, or path of a checkpoint")
     parser.add_argument("--output", "-o", metavar="FILE", type=Path, required=True, help="the .onnx file to write")
@@ -24,8 +23,6 @@ def export_parser() -> Parser:
 
 def export_command(arguments: list[str]) -> int:
     """Arguments of `vidsal export` in, an ONNX file on disk and its path on stdout out."""
-    from vidsal.stages import ExportOptions
-
     given, options = export_parser().read(arguments, ExportOptions)
     check_model(given.model)
     from vidsal.console import say

@@ -16,11 +16,11 @@ from vidsal.cli.parser import Parser, as_usage, count
 from vidsal.cli.process import Stop, share_cores
 from vidsal.config import UsageError
 from vidsal.errors import ConfigError, VidsalError
+from vidsal.pipe.options import RunOptions
 
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
     from vidsal.pipe.many import RunOutcome
-    from vidsal.pipe.options import RunOptions
     from vidsal.pipe.run import Progress, RunReport
 
 __all__ = ["run_command", "run_parser"]
@@ -28,8 +28,6 @@ __all__ = ["run_command", "run_parser"]
 
 def run_parser() -> Parser:
     """What `vidsal run` understands."""
-    from vidsal.pipe.options import RunOptions
-
     parser = Parser(
         prog="vidsal run",
         usage="vidsal run [options] INPUT [INPUT ...]",
@@ -56,8 +54,6 @@ def run_parser() -> Parser:
 
 def run_command(arguments: list[str]) -> int:
     """Arguments of `vidsal run` in, results on disk and on stdout out."""
-    from vidsal.pipe.options import RunOptions
-
     parser = run_parser()
     given, options = parser.read(arguments, RunOptions)
     if not given.inputs:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import contextlib
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vidsal.cli.output import print_out
 from vidsal.cli.parser import Parser, as_usage
 from vidsal.cli.process import share_cores
 from vidsal.config import UsageError
-
-if TYPE_CHECKING:
-    from vidsal.train import TrainConfig
+from vidsal.train.options import TrainConfig
 
 __all__ = ["train_command", "train_parser"]
 
 
 def train_parser() -> Parser:
     """What `vidsal train` understands."""
-    from vidsal.train import TrainConfig
-
     parser = Parser(
         prog="vidsal train",
         usage="vidsal train CONFIG [--option VALUE ...]",
@@ -40,8 +35,6 @@ Train a model on stills and videos with recorded gaze. docs/guide/train.md expla
 
 def train_command(arguments: list[str]) -> int:
     """Arguments of `vidsal train` in, a checkpoint on disk and its path on stdout out."""
-    from vidsal.train import TrainConfig
-
     if not arguments:
         raise UsageError(
             "no configuration given: vidsal train CONFIG, a YAML file (vidsal train --help shows its options, "
