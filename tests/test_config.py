@@ -395,6 +395,7 @@ def test_what_a_parser_does_not_know_ends_with_status_2(
         (Setting("state", "carry"), "state=carry", "--state carry", "state: carry"),
         (Setting("scale", None), "scale=None", "--scale none", "scale: null"),
         (Setting("", None), "None", "none", "null"),
+        (Setting("out", Path("a b")), "out=a b", "--out a b", "out: a b"),
     ],
 )
 def test_an_option_is_spelled_for_python_for_flags_and_for_files(

@@ -163,7 +163,7 @@ def as_flag(setting: Setting) -> str:
 
 def as_key(setting: Setting) -> str:
     """An option in a message as a file has it."""
-    value = "" if setting.value is ... else yaml.safe_dump(setting.value).splitlines()[0]
+    value = "" if setting.value is ... else yaml.safe_dump(_plain(setting.value)).splitlines()[0]
     return f"{setting.name}: {value}" if setting.name and value else setting.name or value
 
 
@@ -403,7 +403,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def _one_line(error: Exception) -> str:
