@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from made import TINY, make_checkpoint
@@ -32,6 +33,7 @@ from vidsal.bench import (
 )
 from vidsal.bench import clock as clock_module
 from vidsal.bench.clock import Clock, PartTimes
+from vidsal.bench.files import repeat_clip
 from vidsal.cli import main
 from vidsal.errors import ConfigError
 from vidsal.model.checkpoint import PRESETS
@@ -41,7 +43,7 @@ from vidsal.pipe.options import ModelOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = SAMConfig("resnet50", 32, 3, "none", 4, 2, 4, "published")
-QUICK = MeasureOptions(repeats=2, seconds=0.0, memory_frames=20, clip_seconds=0.4)
+QUICK = MeasureOptions(repeats=2, seconds=0.0, memory_frames=20, clip_seconds=0.4, long_seconds=1.2)
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +224,14 @@ def test_a_report_tells_memory_errors_and_the_run_from_file_to_file(report: Benc
     (video,) = report.videos
     assert video.frames == 10 and video.frames_per_second > 0
     assert {"decode", "preprocess", "model", "smooth", "video"} <= video.stage_frames_per_second.keys()
+    assert list(video.alone_frames_per_second) == ["decode", "predict", "draw and encode"]
+    assert video.share_of_slowest == pytest.approx(
+        video.frames_per_second / min(video.alone_frames_per_second.values())
+    )
+    # A run decodes and encodes as a transcoder does, and predicts beside it.
+    assert video.cpu_seconds > video.transcode_cpu_seconds > 0
+    assert video.long is not None and video.long.frames == 3 * video.frames
+    assert video.long.peak_bytes["resident"] > 50 * 2**20 and video.peak_bytes["resident"] > 50 * 2**20
     assert report.weights == "file" and report.precision == "bf16" and report.canvas == (48, 64)
 
 
@@ -230,7 +240,18 @@ def test_a_report_is_plain_json_and_readable(report: BenchReport) -> None:
     assert values["options"]["load"]["streams"] == 2 and values["machine"]["cores"] >= 1
     assert values["versions"]["torch"] == torch.__version__ and values["date"].endswith("+00:00")
     text = format_bench(report)
-    for word in ("backbone", "recurrence", "priors and head", "of peak", "bf16 against fp32", "vidsal run", "MiB"):
+    for word in (
+        "backbone",
+        "recurrence",
+        "priors and head",
+        "of peak",
+        "bf16 against fp32",
+        "vidsal run",
+        "of the slowest stage alone",
+        "transcoding",
+        "30 frames: resident",
+        "MiB",
+    ):
         assert word in text
 
 
@@ -264,6 +285,18 @@ def test_made_pictures_move_and_become_a_clip_of_their_length(tmp_path: Path) ->
         assert sum(len(batch) for batch in reader) == 15
 
 
+def test_a_repeated_clip_shows_the_same_pictures_again_at_times_that_go_on(tmp_path: Path) -> None:
+    from vidsal.decode import open_video
+
+    clip = make_clip(tmp_path / "made.mp4", seconds=0.4, height=72, width=128)
+    with open_video(repeat_clip(clip, tmp_path / "long.mkv", seconds=1.2)) as reader:
+        batches = list(reader)
+    frames = np.concatenate([batch.frames for batch in batches])
+    times = np.concatenate([batch.pts_seconds for batch in batches])
+    assert len(frames) == 30 and np.array_equal(frames[:10], frames[20:])
+    np.testing.assert_allclose(np.diff(times), 0.04, atol=2e-3)
+
+
 @pytest.mark.parametrize("wrong", [{"streams": 0}, {"batch": 0}, {"steps": 0}, {"state": "keep"}])
 def test_loads_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -271,7 +304,15 @@ def test_loads_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"repeats": 0}, {"seconds": -1.0}, {"memory_frames": -1}, {"clip_seconds": 0.0}, {"threads": 0}]
+    "wrong",
+    [
+        {"repeats": 0},
+        {"seconds": -1.0},
+        {"memory_frames": -1},
+        {"clip_seconds": 0.0},
+        {"long_seconds": -1.0},
+        {"threads": 0},
+    ],
 )
 def test_measures_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

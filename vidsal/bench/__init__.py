@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vidsal.bench.report import (
         BenchReport,
         CaseReport,
+        LongReport,
         MemoryReport,
         Operations,
         PrecisionReport,
@@ -27,6 +28,7 @@ __all__ = [
     "BenchReport",
     "CaseReport",
     "LoadOptions",
+    "LongReport",
     "MeasureOptions",
     "MemoryReport",
     "Operations",

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import torch
 
 from vidsal.bench.clock import Clock, PartTimes, matrix_peak
+from vidsal.bench.files import measure_files
 from vidsal.bench.machine import bytes_in_use, describe_machine, describe_versions, peak_bytes, reset_peaks
 from vidsal.bench.made import HEIGHT, RATE, WIDTH, make_clip, make_pictures, random_network
 from vidsal.bench.operations import count_operations
@@ -403,17 +404,7 @@ class _Bench:
             )
             if self.device.type != "cpu":
                 run(clip, options=short, model=model)
-            done = run(clip, options=whole, model=model)
-            reports.append(
-                VideoReport(
-                    state=way.state,
-                    steps=way.steps,
-                    clip=f"{clip.name}, {self.size[1]}x{self.size[0]}",
-                    frames=done.frames,
-                    frames_per_second=done.frames_per_second,
-                    stage_frames_per_second=done.stage_frames_per_second,
-                )
-            )
+            reports.append(measure_files(clip, model, whole, folder=self.folder, long_seconds=measure.long_seconds))
         return reports
 
     def tidy(self) -> None:

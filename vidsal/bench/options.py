@@ -41,11 +41,13 @@ class MeasureOptions(Checked):
     memory_frames: Annotated[int, Range(at_least=0)] | None = None
     """Frames of the run that watches memory; 0 for none; default: 10,000 on CUDA, 100 elsewhere."""
     video: bool = True
-    """Also time `vidsal run` from a file to files."""
+    """Also time `vidsal run` from a file to files, its stages alone, and plain transcoding."""
     clip: Path | None = None
     """Video to run; default: a made one of 1280x720 at 25 frames a second."""
     clip_seconds: Annotated[Seconds, Range(above=0)] | None = None
     """Length of the made clip; default: 20 on CUDA, 4 elsewhere."""
+    long_seconds: Annotated[Seconds, Range(at_least=0)] = 0.0
+    """Also run the clip repeated to this length (600: ten minutes), and compare the memory; 0 leaves it out."""
     hwaccel: str = DecodeOptions.hwaccel
     """Decoder of the device for that run, as of `vidsal run`."""
     threads: Annotated[int, Range(at_least=1)] | None = None

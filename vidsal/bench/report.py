@@ -13,6 +13,7 @@ __all__ = [
     "PARTS",
     "BenchReport",
     "CaseReport",
+    "LongReport",
     "MemoryReport",
     "Operations",
     "Part",
@@ -142,6 +143,16 @@ class MemoryReport:
 
 
 @dataclass(frozen=True)
+class LongReport:
+    """`vidsal run` on the same pictures again and again."""
+
+    frames: int
+    """Frames written."""
+    peak_bytes: dict[str, int]
+    """Most memory in use meanwhile, as in `VideoReport`."""
+
+
+@dataclass(frozen=True)
 class VideoReport:
     """`vidsal run` from a file to files."""
 
@@ -157,6 +168,18 @@ class VideoReport:
     """End to end."""
     stage_frames_per_second: dict[str, float]
     """Of each stage, while it was at work; the stages work side by side."""
+    alone_frames_per_second: dict[str, float]
+    """Of the three stages that work side by side, each with nothing beside it: decode, predict, draw and encode."""
+    share_of_slowest: float
+    """`frames_per_second` over the slowest of these."""
+    cpu_seconds: float
+    """Of all threads of the run."""
+    transcode_cpu_seconds: float
+    """Of decoding and encoding the clip with the same encoder settings, with nothing in between."""
+    peak_bytes: dict[str, int]
+    """Most memory in use during the run: resident (of the process), and on CUDA allocated and reserved."""
+    long: LongReport | None
+    """The same on the clip repeated; None where it was left out."""
 
 
 @dataclass(frozen=True)
@@ -229,12 +252,18 @@ def format_bench(report: BenchReport) -> str:
         )
         lines += ["", f"memory over {report.memory.frames} frames, after a fifth of them -> at the end: {kinds}"]
     for video in report.videos:
-        stages = ", ".join(f"{stage} {rate:.1f}" for stage, rate in video.stage_frames_per_second.items())
         lines += [
             "",
-            f"vidsal run, {video.state}, {video.clip}: {video.frames_per_second:.2f} frames/s end to end",
-            f"  frames/s of each stage at work: {stages}",
+            f"vidsal run, {video.state}, {video.clip}: {video.frames_per_second:.2f} frames/s end to end, "
+            f"{video.share_of_slowest:.2f} of the slowest stage alone",
+            f"  frames/s of each stage at work: {_rates(video.stage_frames_per_second)}",
+            f"  frames/s of each stage alone: {_rates(video.alone_frames_per_second)}",
+            f"  CPU time: {video.cpu_seconds:.1f} s, transcoding {video.transcode_cpu_seconds:.1f} s, ratio "
+            f"{video.cpu_seconds / video.transcode_cpu_seconds:.2f}",
+            f"  most memory, {video.frames} frames: {_sizes(video.peak_bytes)}",
         ]
+        if video.long is not None:
+            lines.append(f"  most memory, {video.long.frames} frames: {_sizes(video.long.peak_bytes)}")
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
 
 
@@ -248,7 +277,6 @@ _STAGE_OPERATIONS: dict[str, Callable[[Operations], int]] = {
 
 def _case_lines(case: CaseReport, peak: float) -> list[str]:
     streams = "1 stream" if case.streams == 1 else f"{case.streams} streams"
-    memory = ", ".join(f"{kind} {_mega(count)} MiB" for kind, count in case.peak_bytes.items())
     lines = [
         f"{case.state}, {case.steps} {'step' if case.steps == 1 else 'steps'} a frame; {streams}, {case.batch} "
         f"{'frame' if case.batch == 1 else 'frames'} of each a call",
@@ -268,13 +296,21 @@ def _case_lines(case: CaseReport, peak: float) -> list[str]:
         lines.append(row)
     lines.append(
         f"{case.operations.as_written / 1e9:.2f} GFLOP as the equations are written; first call "
-        f"{case.first_call_seconds:.2f} s, warm-up {case.warm_up_seconds:.2f} s; most memory: {memory}"
+        f"{case.first_call_seconds:.2f} s, warm-up {case.warm_up_seconds:.2f} s; most memory: {_sizes(case.peak_bytes)}"
     )
     return lines
 
 
 def _giga(rate: float) -> str:
     return f"{rate / 1e12:.1f} T" if rate >= 1e13 else f"{rate / 1e9:.0f} G"
+
+
+def _rates(stages: dict[str, float]) -> str:
+    return ", ".join(f"{stage} {rate:.1f}" for stage, rate in stages.items())
+
+
+def _sizes(counts: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {_mega(count)} MiB" for kind, count in counts.items())
 
 
 def _mega(count: int) -> str:

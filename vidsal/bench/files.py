@@ -1,0 +1,156 @@
+"""A clip and a model in; how fast `vidsal run` and each of its stages alone are, and what a run costs, out."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vidsal.bench.machine import peak_bytes, reset_peaks
+from vidsal.bench.report import LongReport, VideoReport
+from vidsal.decode import open_video
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.pipe.options import RunOptions
+from vidsal.pipe.outputs import shared_video_options
+from vidsal.pipe.predict import predict
+from vidsal.pipe.run import run
+from vidsal.sinks import VideoOptions, VideoSink
+
+__all__ = ["measure_files", "repeat_clip", "transcode"]
+
+# Frames that lie ready for the stages after decoding.
+_READY_FRAMES = 64
+# The fastest counts.
+_ROUNDS = 2
+
+
+def measure_files(
+    clip: Path, model: SaliencyModel, options: RunOptions, *, folder: Path, long_seconds: float = 0.0
+) -> VideoReport:
+    """Time `run` on a clip, then each of its stages with nothing beside it, and a transcoder with the same settings.
+
+    Args:
+        clip: the video.
+        model: a model that has warmed up.
+        options: of the run; its results go to `folder`.
+        folder: for everything that is written.
+        long_seconds: also run the clip repeated to this length, and compare the memory; 0 leaves it out.
+    """
+    reset_peaks(model.device)
+    before = time.process_time()
+    done = run(clip, options=options, model=model)
+    cpu_seconds, peak = time.process_time() - before, peak_bytes(model.device)
+    before = time.process_time()
+    transcode(clip, folder / "transcoded.mkv", shared_video_options(options.video, model.device))
+    transcode_cpu_seconds = time.process_time() - before
+    alone = _stages_alone(clip, model, options, done.frames, folder)
+    with open_video(clip) as reader:
+        height, width = reader.info.height, reader.info.width
+    return VideoReport(
+        state=options.recurrence.state,
+        steps=options.recurrence.steps,
+        clip=f"{clip.name}, {width}x{height}",
+        frames=done.frames,
+        frames_per_second=done.frames_per_second,
+        stage_frames_per_second=done.stage_frames_per_second,
+        alone_frames_per_second=alone,
+        share_of_slowest=done.frames_per_second / min(alone.values()),
+        cpu_seconds=cpu_seconds,
+        transcode_cpu_seconds=transcode_cpu_seconds,
+        peak_bytes=peak,
+        long=_long_run(clip, model, options, folder, long_seconds) if long_seconds else None,
+    )
+
+
+def _long_run(clip: Path, model: SaliencyModel, options: RunOptions, folder: Path, seconds: float) -> LongReport:
+    long = repeat_clip(clip, folder / "long.mkv", seconds=seconds)
+    reset_peaks(model.device)
+    done = run(long, options=options, model=model)
+    return LongReport(frames=done.frames, peak_bytes=peak_bytes(model.device))
+
+
+def _stages_alone(clip: Path, model: SaliencyModel, options: RunOptions, frames: int, folder: Path) -> dict[str, float]:
+    """Frames a second of the three stages that work side by side in a run."""
+
+    def opened() -> Any:
+        return open_video(clip, options=options.decode, size=model.preprocessor.frame_size, keep_pictures=True)
+
+    def decode() -> None:
+        with opened() as reader:
+            _exhaust(reader)
+
+    with opened() as reader:
+        info = reader.info
+        ready = list(itertools.islice(reader, -(-_READY_FRAMES // options.decode.batch_size)))
+    recurrence = options.recurrence
+    predicted = list(predict(ready, model, recurrence=recurrence))
+    video = shared_video_options(options.video, model.device)
+
+    def draw() -> None:
+        target = folder / "alone.mkv"
+        with VideoSink(target, info, video=video, render=options.render, overwrite=True, device=model.device) as sink:
+            for batch in predicted:
+                sink.write(batch)
+
+    few = sum(map(len, ready))
+    return {
+        "decode": _rate(decode, frames),
+        "predict": _rate(lambda: _exhaust(predict(ready, model, recurrence=recurrence)), few),
+        "draw and encode": _rate(draw, few),
+    }
+
+
+def _rate(work: Callable[[], None], frames: int) -> float:
+    seconds = []
+    for _ in range(_ROUNDS):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return frames / min(seconds)
+
+
+def _exhaust(values: Iterable[Any]) -> None:
+    for _ in values:
+        pass
+
+
+def transcode(clip: Path, target: Path, video: VideoOptions) -> None:
+    """Decode and encode with the same encoder settings, nothing in between, sound copied."""
+    with av.open(str(clip)) as reader, av.open(str(target), "w") as writer:
+        stream = reader.streams.video[0]
+        settings = {"preset": video.preset, "crf": str(video.crf)}
+        out: Any = writer.add_stream(video.encoder, rate=stream.average_rate or 25, options=settings)
+        out.codec_context.thread_count = video.encoder_threads
+        out.width, out.height, out.pix_fmt = stream.width, stream.height, "yuv420p"
+        copies = {other.index: writer.add_stream_from_template(other) for other in reader.streams.audio}
+        for packet in reader.demux():
+            if packet.stream.index in copies and packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                writer.mux(packet)
+            elif packet.stream is stream:
+                for frame in packet.decode():
+                    frame.pict_type = av.video.frame.PictureType.NONE  # type: ignore[union-attr]
+                    writer.mux(out.encode(frame))
+        writer.mux(out.encode(None))
+
+
+def repeat_clip(clip: Path, target: Path, *, seconds: float) -> Path:
+    """Copy the video packets again and again until about `seconds` are full; every lap holds the same pictures."""
+    with av.open(str(clip)) as reader, av.open(str(target), "w") as writer:
+        stream = reader.streams.video[0]
+        out = writer.add_stream_from_template(stream)
+        packets: list[Any] = [packet for packet in reader.demux(stream) if packet.dts is not None]
+        length = max(p.pts + p.duration for p in packets) - min(p.pts for p in packets)
+        for lap in range(max(1, round(Fraction(seconds) / (length * packets[0].time_base)))):
+            for packet in packets:
+                copy = av.Packet(bytes(packet))
+                copy.pts, copy.dts = packet.pts + lap * length, packet.dts + lap * length
+                copy.duration, copy.time_base = packet.duration, packet.time_base
+                copy.is_keyframe, copy.stream = packet.is_keyframe, out
+                writer.mux(copy)
+    return target
