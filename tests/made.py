@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,14 @@ CANVAS = PreprocessOptions(height=48, width=64)
 
 def make_network(seed: int = 0, config: SAMConfig = TINY) -> SaliencyAttentiveModel:
     """A light network with random weights whose maps depend visibly on the picture and on the state."""
+    network, random = _network(seed, config)
+    torch.set_rng_state(random)
+    return copy.deepcopy(network)
+
+
+@lru_cache(maxsize=8)  # it takes seconds
+def _network(seed: int, config: SAMConfig) -> tuple[SaliencyAttentiveModel, torch.Tensor]:
+    """The network, and the state of the random numbers after it."""
     torch.manual_seed(seed)
     network = SaliencyAttentiveModel(config)
     # V_a starts at zero, which would hide a broken attention.
@@ -30,7 +40,7 @@ def make_network(seed: int = 0, config: SAMConfig = TINY) -> SaliencyAttentiveMo
             module.momentum = 1.0
     with torch.no_grad():
         network.train()(torch.randn(1, 8, 3, 64, 64))
-    return network.eval()
+    return network.eval(), torch.get_rng_state()
 
 
 def make_model(seed: int = 0, canvas: PreprocessOptions = CANVAS) -> SaliencyModel:

@@ -1,6 +1,6 @@
 """Change one small thing after another in a module and list the changes that its tests do not see.
 
-    python tools/mutate.py [MODULE...] [--only TEXT] [--list] [--results FOLDER]
+    python tools/mutate.py [MODULE...] [--only TEXT] [--every N] [--list] [--results FOLDER]
 
 MODULE is a path such as vidsal/shots.py; without one, all modules of `TESTS` are gone through. A change ("mutant")
 turns < into <=, + into -, `and` into `or`, 3 into 4, a condition into True or False, leaves a call out, and the like.
@@ -344,18 +344,14 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(each)
 
 
-def _exchange(module: Module, mutant: Mutant) -> None:
-    """Gives all living functions made from the mutant's function its changed code."""
-    new = next(c for c in _codes(module.compile(mutant)) if (c.co_qualname, c.co_firstlineno) == mutant.function)
-    found = False
+def _living_functions(module: Module) -> dict[tuple[str, int], list[types.FunctionType]]:
+    """The functions that were made when the module was imported, by qualified name and first line."""
+    found: dict[tuple[str, int], list[types.FunctionType]] = {}
     for each in gc.get_objects():
-        if type(each) is types.FunctionType:  # isinstance would ask, and some objects answer with a warning
-            code = each.__code__
-            if code.co_filename == module.file and (code.co_qualname, code.co_firstlineno) == mutant.function:
-                each.__code__ = new
-                found = True
-    if not found:
-        raise LookupError(f"no function {mutant.function} in {module.file}")
+        # isinstance would ask each object, and some answer with a warning.
+        if type(each) is types.FunctionType and each.__code__.co_filename == module.file:
+            found.setdefault((each.__code__.co_qualname, each.__code__.co_firstlineno), []).append(each)
+    return found
 
 
 def in_fork(work: Callable[[], object], *, cpu_seconds: float = 3600, wall_seconds: float = 3600) -> str:
@@ -475,18 +471,26 @@ class _Inside(_Quiet):
             raise SystemExit(f"the tests of {self.module.path} do not pass as they are: {answer}")
         clean = read_clean()
         by_name = {item.nodeid: item for item in session.items}
+        self.functions = _living_functions(self.module)
+        importlib.import_module("made").make_network()  # most tests of the pipe begin with it: once for all forks
         gc.freeze()
+        last = ""
         for mutant in self.mutants:
-            tests = clean.of(mutant)
+            # What has killed the mutant before may well kill this one.
+            tests = sorted(clean.of(mutant), key=last.__ne__)
+            if mutant.function is None or not any(line in clean.tests for line in mutant.lines):
+                continue
             items = [by_name[test] for test in tests]
-            runs_at_import = not any(line in clean.tests for line in mutant.lines)
-            if mutant.function is not None and not runs_at_import:
-                self.keep(mutant, in_fork(lambda m=mutant, i=items: self.run(m, i), **clean.limits(tests)))
+            answer = in_fork(lambda m=mutant, i=items: self.run(m, i), **clean.limits(tests))
+            last = answer.removeprefix("killed by ")
+            self.keep(mutant, answer)
         return True
 
     def run(self, mutant: Mutant, items: list[pytest.Item]) -> str:
-        gc.unfreeze()
-        _exchange(self.module, mutant)
+        codes = _codes(self.module.compile(mutant))
+        changed = next(code for code in codes if (code.co_qualname, code.co_firstlineno) == mutant.function)
+        for function in self.functions[mutant.function]:
+            function.__code__ = changed
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self.failed:
@@ -526,13 +530,14 @@ class Results:
             file.write(json.dumps([mutant.digest, mutant.name, answer]) + "\n")
 
 
-def try_module(path: str, tests: Sequence[str], folder: Path, only: str, reasons: dict[str, str]) -> bool:
+def try_module(path: str, tests: Sequence[str], folder: Path, only: str, every: int, reasons: dict[str, str]) -> bool:
     """Tries the mutants of one module and prints what is left; False if a survivor has no reason."""
     began = time.monotonic()
     module = Module(path)
     results = Results(folder, module)
     known = {name for name, answer in results.answers.items() if answer != SURVIVED or name in reasons}
-    todo = [mutant for mutant in module.mutants if only in mutant.name and mutant.name not in known]
+    chosen = [mutant for mutant in module.mutants[::every] if only in mutant.name]
+    todo = [mutant for mutant in chosen if mutant.name not in known]
 
     def keep(mutant: Mutant, answer: str) -> None:
         results.keep(mutant, answer)
@@ -558,10 +563,11 @@ def try_module(path: str, tests: Sequence[str], folder: Path, only: str, reasons
                     limits["cpu_seconds"] += 10  # for the imports
                     keep(mutant, in_fork(work, **limits))
     kept = Results(folder, module).answers
-    tried = [mutant for mutant in module.mutants if mutant.name in kept]
+    tried = [mutant for mutant in chosen if mutant.name in kept]
     survived = [mutant for mutant in tried if kept[mutant.name] == SURVIVED]
     unexplained = [mutant for mutant in survived if mutant.name not in reasons]
-    stale = [name for name in reasons if kept.get(name) != SURVIVED and only in name]
+    names = {mutant.name for mutant in module.mutants}
+    stale = [name for name in reasons if kept.get(name, SURVIVED) != SURVIVED or name not in names]
     for mutant in unexplained:
         print(f"{path}:{mutant.line}: survived: {mutant.name}")
     for name in stale:
@@ -591,6 +597,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "modules", nargs="*", default=list(TESTS), metavar="MODULE", help="all of them if none is named"
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="only the mutants whose name holds this")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th mutant, to be done sooner")
     parser.add_argument("--list", action="store_true", help="list the mutants and try none")
     parser.add_argument(
         "--results", type=Path, default=ROOT / ".mutation", metavar="FOLDER", help="where results are kept"
@@ -611,7 +618,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         importlib.import_module(name)
     reasons = read_reasons()
     results = options.results.resolve()
-    fine = [try_module(path, TESTS[path], results, options.only, reasons.get(path, {})) for path in options.modules]
+    fine = [
+        try_module(path, TESTS[path], results, options.only, options.every, reasons.get(path, {}))
+        for path in options.modules
+    ]
     return 0 if all(fine) else 1
 
 
