@@ -76,7 +76,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/smooth/gaussian.py": ("test_smooth.py",),
     "vidsal/smooth/motion.py": ("test_smooth.py",),
     "vidsal/smooth/options.py": ("test_smooth.py",),
-    "vidsal/pipe/between.py": ("test_stream.py",),
+    "vidsal/pipe/between.py": ("test_pipe_between.py", "test_stream.py"),
     "vidsal/pipe/downloads.py": ("test_stream.py", "test_streams.py", "test_robustness.py"),
     "vidsal/pipe/many.py": ("test_streams.py",),
     "vidsal/pipe/options.py": ("test_stream.py", "test_config.py"),
