@@ -103,12 +103,12 @@ def test_a_picture_that_comes_back_at_once_is_no_new_shot() -> None:
     assert cuts(np.concatenate([one, other, one])) == [1]
 
 
-def measured_change(before: Frames, after: Frames) -> float:
-    """The highest threshold at which the second of two frames still is a cut."""
+def measured_change(*frames: Frames) -> float:
+    """The highest threshold at which the last frame still is a cut."""
     low, high = 0.0, 1.0
     for _ in range(10):
         middle = (low + high) / 2
-        found = cuts(np.stack([before, after]), CutOptions(cut_threshold=middle))
+        found = len(frames) - 1 in cuts(np.stack(frames), CutOptions(cut_threshold=middle))
         low, high = (middle, high) if found else (low, middle)
     return (low + high) / 2
 
@@ -137,16 +137,43 @@ def defined_change(before: Frames, after: Frames) -> float:
 
 
 @pytest.mark.parametrize(
-    ("seed", "light", "colour"), [(0, 1.0, 1.0), (4, 1.0, 1.0), (4, 0.2, 1.0), (4, 0.05, 1.0), (8, 1.0, 0.0)]
+    ("seed", "lights", "colour"),
+    [(0, (1, 1), 1), (4, (1, 1), 1), (4, (0.2, 0.2), 1), (4, (0.05, 0.05), 1), (4, (0.3, 0.06), 1), (8, (1, 1), 0)],
 )
-def test_the_change_between_two_frames_is_that_of_its_definition(seed: int, light: float, colour: float) -> None:
+def test_the_change_between_two_frames_is_that_of_its_definition(
+    seed: int, lights: tuple[float, float], colour: float
+) -> None:
     frames = np.concatenate([pan(picture(seed), 1, noise=0), pan(picture(seed + 1), 1, noise=0)]).astype(float)
     grey = frames.mean(3, keepdims=True)
+    light = np.reshape(lights, (2, 1, 1, 1))
     one, two = ((grey + colour * (frames - grey)) * light).astype(np.uint8)
     expected = defined_change(one, two)
     assert 0.1 < expected < 1
     assert measured_change(one, two) == pytest.approx(expected, abs=2e-3)
     assert measured_change(two, one) == pytest.approx(expected, abs=2e-3)
+
+
+def mosaic(seed: int) -> Frames:
+    """Squares of random light: two of them have next to nothing in common."""
+    squares = np.random.default_rng(seed).choice([0, 255], (20, 32, 1)).astype(np.uint8)
+    return np.repeat(squares.repeat(9, 0).repeat(10, 1), 3, 2)
+
+
+def test_the_largest_recent_change_counts_against_a_cut_and_fades() -> None:
+    one, two, three = (pan(picture(seed), 1, noise=0)[0] for seed in (0, 1, 2))
+    first, second = measured_change(one, two), measured_change(two, three)
+    assert measured_change(one, two, three) == pytest.approx(second - 0.3 * first, abs=3e-3)
+    assert measured_change(one, two, two, two, three) == pytest.approx(second - 0.3 * 0.8**2 * first, abs=3e-3)
+    # But no more than 0.8 of it.
+    wild, other = mosaic(0), mosaic(1)
+    assert measured_change(wild, other) > 0.84
+    assert measured_change(wild, other, one) == pytest.approx(defined_change(other, one) - 0.3 * 0.8, abs=3e-3)
+
+
+def test_a_picture_that_was_there_four_frames_ago_is_no_new_shot_and_one_of_five_frames_ago_is() -> None:
+    pictures = [mosaic(seed) for seed in range(5)]
+    assert 4 not in cuts(np.stack([*pictures[:4], pictures[0]]))
+    assert 5 in cuts(np.stack([*pictures, pictures[0]]))
 
 
 def test_a_zoom_makes_no_cut() -> None:
