@@ -10,7 +10,8 @@ from vidsal.cli.chosen import check_model
 from vidsal.cli.output import print_out
 from vidsal.cli.parser import Parser, as_usage
 from vidsal.cli.process import share_cores
-from vidsal.errors import ConfigError, EncodeError
+from vidsal.errors import ConfigError
+from vidsal.files import replacing
 
 __all__ = ["bench_command", "bench_parser"]
 
@@ -38,10 +39,8 @@ def bench_command(arguments: list[str]) -> int:
         report = bench(options, on_note=None if given.quiet else lambda text: say(f"vidsal: {text}"))
     print_out(format_bench(report))
     if target is not None:
-        try:
-            target.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise EncodeError(f"cannot write {target}: {error.strerror}; choose another path") from error
+        with replacing(target, remedy="choose another path") as partial:
+            partial.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
     return 0
 
 
