@@ -603,6 +603,19 @@ def test_compression_makes_blocks(tmp_path: Path) -> None:
     assert steps[edges].mean() > 1.02 * steps[~edges].mean()
 
 
+def test_a_compressed_frame_is_what_a_jpeg_file_of_it_shows(tmp_path: Path) -> None:
+    still = texture(tmp_path / "a.png")
+    plain = clip_of(still, QUIET, times=1)
+    view = plain.viewport
+    shown = plain.frames[0][view.top : view.top + view.height, view.left : view.left + view.width]
+    frame = clip_of(still, quiet(compression_probability=1, worst_quality=90), times=1).frames[0]
+    _, data = cv2.imencode(".jpg", shown[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    read = cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+    compressed = frame[view.top : view.top + view.height, view.left : view.left + view.width]
+    assert not np.array_equal(compressed, shown)
+    assert np.abs(compressed.astype(int) - read).max() <= 2  # two builds of a codec may round differently
+
+
 # Without augmentation, seeds, edges.
 
 
