@@ -38,7 +38,7 @@ def describe_machine() -> dict[str, Any]:
 def describe_versions() -> dict[str, str]:
     """Versions of the package, of Python and of the libraries that matter for speed."""
     versions = {"python": platform.python_version(), "cuda": torch.version.cuda or ""}
-    for name in ("vidsal", "torch", "torchvision", "numpy", "av", "opencv-python-headless", "opencv-python"):
+    for name in ("vidsal", "torch", "numpy", "av", "opencv-python-headless", "opencv-python"):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
