@@ -162,8 +162,8 @@ def test_a_folder_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytes
 
     with pytest.raises(EncodeError, match="file is a file, expected a folder"):
         made(tmp_path / "file")
-    with pytest.raises(EncodeError, match="cannot make the folder .*file/below"):
+    with pytest.raises(EncodeError, match=r"cannot make the folder .*file/below"):
         made(tmp_path / "file" / "below")
     monkeypatch.setattr(outputs.os, "access", lambda path, mode: False)
-    with pytest.raises(EncodeError, match="cannot write into .*--output"):
+    with pytest.raises(EncodeError, match="cannot write into"):
         made(tmp_path)
