@@ -83,13 +83,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/pipe/outputs.py": ("test_pipe_outputs.py", "test_pipe.py", "test_pipe_many.py"),
     "vidsal/pipe/predict.py": ("test_pipe_every.py", "test_pipe.py", "test_pipe_many.py"),
     "vidsal/pipe/run.py": ("test_pipe.py", "test_pipe_many.py", "test_robustness.py"),
-    "vidsal/sinks/contract.py": ("test_sinks.py",),
+    "vidsal/sinks/contract.py": ("test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/device.py": ("test_sinks.py",),
-    "vidsal/sinks/image.py": ("test_sinks.py",),
-    "vidsal/sinks/maps.py": ("test_sinks.py",),
+    "vidsal/sinks/image.py": ("test_sinks_small.py", "test_sinks.py"),
+    "vidsal/sinks/maps.py": ("test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/options.py": ("test_sinks.py",),
     "vidsal/sinks/remux.py": ("test_sinks.py",),
-    "vidsal/sinks/tables.py": ("test_sinks.py",),
+    "vidsal/sinks/tables.py": ("test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/video.py": ("test_sinks.py",),
 }
 """The tests that answer for a module."""
