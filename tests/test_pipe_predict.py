@@ -1,0 +1,133 @@
+"""What the steps of a prediction hand on to each other: clocks, keys, states."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from made import make_model
+from test_pipe_every import numbered
+
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.pipe import predict as predict_module
+from vidsal.pipe.options import RecurrenceOptions
+from vidsal.pipe.predict import StageClock, VideoPredictor, run_model
+from vidsal.shots import CutOptions
+from vidsal.smooth.options import SmoothOptions
+
+RAW = SmoothOptions(smoothing="none")
+NO_CUTS = CutOptions(detect_cuts=False)
+
+
+@pytest.fixture(scope="module")
+def model() -> SaliencyModel:
+    return make_model()
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the clock comes one second after the last one."""
+    seconds = itertools.count(10.0)
+    monkeypatch.setattr(predict_module.time, "perf_counter", lambda: next(seconds))
+
+
+@pytest.mark.usefixtures("ticking")
+def test_a_clock_adds_up_each_stage_also_where_it_fails() -> None:
+    clock = StageClock()
+    for _ in range(3):
+        with clock("model"):
+            pass
+    with pytest.raises(RuntimeError), clock("smooth"):
+        raise RuntimeError
+    clock.add("decode", 2.5)
+    clock.add("decode", 0.5)
+    assert clock.seconds == {"model": 3.0, "smooth": 1.0, "decode": 3.0}
+
+
+@pytest.mark.usefixtures("ticking")
+def test_each_video_gets_its_share_of_the_models_time_by_the_frames_it_showed(model: SaliencyModel) -> None:
+    pieces = []
+    for count, every in ((6, 2), (3, 3), (1, 1)):  # 3 keys, 1 key, 1 key
+        options = RecurrenceOptions(every=every)
+        predictor = VideoPredictor(model, recurrence=options, smooth=RAW, cuts=NO_CUTS)
+        pieces.append(predictor.prepare(numbered(count, cut_at=None)))
+    clocks = [StageClock() for _ in pieces]
+    seen = run_model(model, pieces, recurrence=RecurrenceOptions(), clocks=clocks)
+    assert [None if one is None else len(one.log_density) for one in seen] == [3, 1, 1]
+    for stage in ("preprocess", "model"):
+        assert [clock.seconds[stage] for clock in clocks] == pytest.approx([0.6, 0.2, 0.2])
+
+
+def test_what_has_no_key_costs_the_model_nothing_and_changes_nothing_for_the_others(model: SaliencyModel) -> None:
+    waiting, seeing = (
+        VideoPredictor(model, recurrence=RecurrenceOptions(every=4), smooth=RAW, cuts=NO_CUTS) for _ in range(2)
+    )
+    clip = numbered(6, cut_at=None)
+    for predictor in (waiting, seeing):
+        predictor.update(clip[:2])  # frame 0 is a key
+    none, some = waiting.prepare(clip[2:4]), seeing.prepare(clip[2:6])  # frame 4 is the next key
+    assert none.keys == () and some.keys == (2,)
+    clocks = [StageClock(), StageClock()]
+    nothing, something = run_model(model, [none, some], recurrence=RecurrenceOptions(), clocks=clocks)
+    assert nothing is None and clocks[0].seconds == {}
+    assert something is not None and clocks[1].seconds.keys() == {"preprocess", "model"}
+    (alone,) = run_model(model, [some], recurrence=RecurrenceOptions(), clocks=[StageClock()])
+    assert alone is not None
+    assert torch.equal(alone.log_density, something.log_density)
+    assert run_model(model, [none], recurrence=RecurrenceOptions(), clocks=[StageClock()]) == [None]
+
+
+@pytest.mark.parametrize("state", ["carry", "reset"])
+def test_a_frame_starts_afresh_at_the_beginning_after_a_cut_and_where_nothing_is_carried(
+    model: SaliencyModel, state: str
+) -> None:
+    options = RecurrenceOptions(state=state)  # type: ignore[arg-type]
+    predictor = VideoPredictor(model, recurrence=options, smooth=RAW)
+    clip = numbered(24, cut_at=11)
+    fresh: list[bool] = []
+    for begin in (0, 7, 14):
+        piece = predictor.prepare(clip[begin : begin + 7])
+        assert (piece.state is None) == (begin == 0)
+        fresh += piece.fresh
+        (seen,) = run_model(model, [piece], recurrence=options, clocks=[StageClock()])
+        (done,) = predictor.finish(piece, seen)
+        assert done.shot.tolist() == [int(row >= 11) for row in range(begin, begin + 7)]
+    assert fresh == [state == "reset" or row in (0, 11) for row in range(21)]
+
+
+def test_videos_of_several_lengths_get_what_each_gets_alone(model: SaliencyModel) -> None:
+    lengths = (4, 1, 3)
+    clips = [numbered(8, cut_at=None)[begin : begin + length] for begin, length in zip((0, 2, 5), lengths, strict=True)]
+
+    def prepared(clip: int) -> tuple[VideoPredictor, predict_module.Prepared]:
+        predictor = VideoPredictor(model, smooth=RAW, cuts=NO_CUTS)
+        if clip == 2:  # this one is under way
+            predictor.update(numbered(5, cut_at=None))
+        return predictor, predictor.prepare(clips[clip])
+
+    clocks = [StageClock() for _ in lengths]
+    together = run_model(model, [prepared(i)[1] for i in range(3)], recurrence=RecurrenceOptions(), clocks=clocks)
+    for i, seen in enumerate(together):
+        (alone,) = run_model(model, [prepared(i)[1]], recurrence=RecurrenceOptions(), clocks=[StageClock()])
+        assert seen is not None and alone is not None
+        assert seen.log_density.shape == (lengths[i], 48, 64)
+        torch.testing.assert_close(seen.log_density.exp(), alone.log_density.exp(), atol=2e-6, rtol=1e-3)
+        # What is remembered is its own too.
+        following = []
+        for one in (seen, alone):
+            predictor, piece = prepared(i)
+            predictor.finish(piece, one)
+            next_frame = numbered(9, cut_at=None)[8]
+            following += predictor.update(next_frame)
+        torch.testing.assert_close(following[0].density, following[1].density, atol=2e-6, rtol=1e-3)
+
+
+def test_shots_are_counted_on_over_calls_and_anew_after_reset(model: SaliencyModel) -> None:
+    predictor = VideoPredictor(model, smooth=RAW)
+    clip = numbered(24, cut_at=11)
+    for _ in range(2):
+        shots = [predictor.prepare(clip[begin : begin + 8]).shot for begin in (0, 8, 16)]
+        assert np.concatenate(shots).tolist() == [0] * 11 + [1] * 13
+        predictor.reset()
