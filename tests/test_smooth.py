@@ -291,12 +291,12 @@ def test_a_change_of_size_within_a_shot_is_refused_and_at_a_cut_taken(kind: str)
 
 @pytest.mark.parametrize("value", [0.0, -0.1, float("nan"), float("inf")])
 def test_a_time_constant_out_of_range_is_refused(value: float) -> None:
-    with pytest.raises(ConfigError, match="above 0, or smoothing=none"):
+    with pytest.raises(ConfigError, match=r"above 0.*, or smoothing=none"):
         SmoothOptions(time_constant_seconds=value)
 
 
 def test_an_unknown_smoothing_is_refused_with_the_choices() -> None:
-    with pytest.raises(ConfigError, match="none, exponential, motion or gaussian"):
+    with pytest.raises(ConfigError, match="none, exponential, motion, gaussian"):
         SmoothOptions(smoothing="median")  # type: ignore[arg-type]
 
 

@@ -469,7 +469,8 @@ class _Inside(_Quiet):
         session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # one for all forks
         answer = in_fork(lambda: _run_clean(self.module, session.items, self))
         if answer != "{}":
-            raise SystemExit(f"the tests of {self.module.path} do not pass as they are: {answer}")
+            print(f"the tests of {self.module.path} do not pass as they are: {answer}", file=sys.stderr)
+            raise SystemExit
         clean = read_clean()
         by_name = {item.nodeid: item for item in session.items}
         self.functions = _living_functions(self.module)
