@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import os
 import re
 import textwrap
 from collections import Counter
@@ -170,16 +171,29 @@ def as_key(setting: Setting) -> str:
 def read_file(path: Path, kind: type) -> dict[str, Any]:
     """The options of a YAML file by key, for `resolve`.
 
-    Options stand at the top, or under the name of their stage as in `to_yaml` and in a run's JSON report.
+    Options stand at the top, or under the name of their stage as in `to_yaml` and in a run's JSON report. Under `base`
+    a file may name another one, relative to itself: what it does not give itself is taken from there.
 
     Raises:
-        ConfigError: the file cannot be read, is no YAML mapping, or holds an unknown key or one key twice.
+        ConfigError: a file cannot be read, is no YAML mapping, holds an unknown key or one key twice, or is its own
+            base.
     """
-    try:
-        return _flat(kind, _read_yaml(path))
-    except ConfigError as error:
-        text = error.spelled(as_key)
-        raise ConfigError(text if str(path) in text else f"{path}: {text}") from error
+    layers: dict[Path, dict[str, Any]] = {}
+    file: Path | None = path
+    while file is not None:
+        if file in layers:
+            raise ConfigError(f"{file} is its own base: remove `base` from one of {', '.join(map(str, layers))}")
+        try:
+            tree = _read_yaml(file)
+            base = tree.pop("base", None)
+            layers[file] = _flat(kind, tree)
+            if base is not None and not isinstance(base, str):
+                raise ConfigError(f"base must be the path of another file, got {base!r}")
+        except ConfigError as error:
+            text = error.spelled(as_key)
+            raise ConfigError(text if str(file) in text else f"{file}: {text}") from error
+        file = None if base is None else Path(os.path.normpath(file.parent / base))
+    return {key: value for layer in reversed(layers.values()) for key, value in layer.items()}
 
 
 def resolve(kind: type[_T], *layers: Mapping[str, Any]) -> _T:
