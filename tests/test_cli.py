@@ -213,6 +213,7 @@ CONFIGURABLE = {
     "train": ["--output=x", "--schedule.passes=3", "--videos=[{layout: dhf1k, root: y}]"],
     "bench": ["--clip-seconds=0:05", "--threads=1"],
     "export": ["--state=reset", "--no-check"],
+    "data clips": ["--kind=camera"],
     "data density": ["--sigma=20px"],
     "data submission": ["--model=sam-vgg"],
     "eval": ["--protocol=dhf1k", "--limit_frames", "5", "--smoothing=none"],

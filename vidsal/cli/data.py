@@ -158,10 +158,52 @@ Write a model's map of every still, as benchmarks with withheld labels take it: 
 as large as the picture, DIR/NAME.png. Each is predicted as vidsal eval does.
 """
 
+
+def _clips_parser() -> Parser:
+    from vidsal.data.options import SheetOptions
+
+    parser = Parser(prog="vidsal data clips", description=_CLIPS_DESCRIPTION, options=SheetOptions)
+    _add_data_arguments(parser)
+    parser.add_argument("--out", metavar="FILE", type=Path, default=Path("clips.png"), help="the picture to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace the picture that is there")
+    parser.add_argument("--time", action="store_true", help="print the CPU time a frame instead, write nothing")
+    return parser
+
+
+def _show_clips(arguments: list[str]) -> int:
+    """Arguments of `vidsal data clips` in, a picture on disk and its path on stdout out."""
+    from vidsal.data.options import SheetOptions
+
+    given, wanted = _clips_parser().read(arguments, SheetOptions)
+    from vidsal.data.sheet import make_clips, write_sheet
+
+    dataset, _ = _open_data(given)
+    stills = [one for one in dataset.sequences if one.kind == "still" and (one.points or one.densities)]
+    clips, seconds = make_clips(stills, wanted)
+    if given.time:
+        taken = sorted(1e3 * one for one in seconds)
+        low, middle, high = (taken[round(share * (len(taken) - 1))] for share in (0.1, 0.5, 0.9))
+        print_out(
+            f"{wanted.kind}: {wanted.clips} clips of {wanted.frames} frames at 240x320, CPU milliseconds a frame:"
+        )
+        print_out(f"mean {sum(taken) / len(taken):.1f}, median {middle:.1f}, 80 % from {low:.1f} to {high:.1f}")
+        return 0
+    write_sheet(clips, given.out, width=wanted.width, overwrite=given.overwrite)
+    print_out(str(given.out))
+    return 0
+
+
+_CLIPS_DESCRIPTION = """\
+Draw the clips that training makes of stills, to look at: a row for each clip. Every frame
+stands plain beside itself with its density and its fixations (green). A red frame is the
+first of another shot.
+"""
+
 DATA_ACTIONS = {
     "check": Command(
         _check_data, _check_parser, "print what is there: sequences, frames, sizes, labels, viewers, and what is broken"
     ),
+    "clips": Command(_show_clips, _clips_parser, "draw the clips that training makes of stills, to look at"),
     "density": Command(
         _make_densities, _density_parser, "write densities made of the recorded fixations, with a stated sigma"
     ),

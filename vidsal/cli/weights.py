@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vidsal.cli.chosen import preset_card
 from vidsal.cli.output import print_error, print_out
-from vidsal.cli.parser import Command, Parser, check_choice, group_parser, run_action
+from vidsal.cli.parser import Command, Parser, as_usage, check_choice, count, group_parser, run_action
 from vidsal.errors import CheckpointError
 
 __all__ = ["WEIGHTS_ACTIONS", "weights_command", "weights_parser"]
@@ -161,6 +161,48 @@ def _verify_weights(arguments: list[str]) -> int:
     return status
 
 
+def _average_parser() -> Parser:
+    parser = Parser(prog="vidsal weights average", description=_AVERAGE_DESCRIPTION)
+    parser.add_argument("checkpoints", nargs="+", metavar="FILE", type=Path, help="checkpoints of one architecture")
+    parser.add_argument("--output", "-o", metavar="FILE", type=Path, required=True, help="the checkpoint to write")
+    help_shares = "of each checkpoint in the mean (default: all alike)"
+    parser.add_argument("--shares", nargs="+", metavar="X", type=float, help=help_shares)
+    help_calibrate = "folders in the simple layout to find the temperature of the density on"
+    parser.add_argument("--calibrate", nargs="+", metavar="ROOT", type=Path, default=[], help=help_calibrate)
+    help_pictures = "training pictures of each of them (default: 80)"
+    parser.add_argument("--pictures", metavar="N", type=count, default=80, help=help_pictures)
+    parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint that is there")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notices on stderr")
+    return parser
+
+
+def _average_weights(arguments: list[str]) -> int:
+    given = _average_parser().parse_args(arguments)
+    from vidsal.console import say
+    from vidsal.train.average import average_checkpoints
+
+    with as_usage():
+        temperature = average_checkpoints(
+            given.checkpoints,
+            given.output,
+            shares=given.shares,
+            calibrate=given.calibrate,
+            pictures=given.pictures,
+            overwrite=given.overwrite,
+            on_note=None if given.quiet else say,
+        )
+    if not given.quiet:
+        say(f"{given.output.name}: the mean of {len(given.checkpoints)}, temperature {temperature:.2f}")
+    print_out(str(given.output))
+    return 0
+
+
+_AVERAGE_DESCRIPTION = """\
+Write the mean of the weights of checkpoints that went on from one another, often a better
+model than each. With --calibrate, its density is made as sharp as viewers are.
+"""
+
+
 def _check_preset(name: str) -> None:
     from vidsal.model.checkpoint import PRESETS
 
@@ -184,5 +226,6 @@ WEIGHTS_ACTIONS = {
     "verify": Command(
         _verify_weights, _verify_parser, "compute each file's sha256 again and compare it with its record"
     ),
+    "average": Command(_average_weights, _average_parser, "write the mean of the weights of several checkpoints"),
 }
 """The actions of `vidsal weights`."""

@@ -19,6 +19,8 @@ __all__ = [
     "LayoutName",
     "ObjectOptions",
     "OverlayOptions",
+    "SheetKind",
+    "SheetOptions",
     "TrainingSet",
     "VideoSet",
 ]
@@ -48,6 +50,42 @@ LayoutName = Literal[
 
 DensityFormat = Literal["png", "npz"]
 """png: 16 bits of grey, each map's peak at 65535. npz: float32 under the name density, summing to 1."""
+
+
+SheetKind = Literal[
+    "default",
+    "all",
+    "camera",
+    "pan",
+    "zoom",
+    "rotation",
+    "shake",
+    "cuts",
+    "objects",
+    "motion-blur",
+    "drift",
+    "compression",
+    "aspect",
+    "overlays",
+    "flip",
+]
+"""What clips show: the default changes, all of them, or one kind alone."""
+
+
+@dataclass(frozen=True)
+class SheetOptions(Checked):
+    """Which training clips are shown."""
+
+    kind: SheetKind = "all"
+    """One kind of change alone at full strength, all, or what training does by default."""
+    clips: Annotated[int, Range(at_least=1)] = 6
+    """Rows of the picture."""
+    frames: Annotated[int, Range(at_least=1)] = 4
+    """Frames of a clip."""
+    width: Annotated[int, Range(at_least=16)] = 240
+    """Pixels of a frame."""
+    seed: Annotated[int, Range(at_least=0)] = 0
+    """Another one draws other clips."""
 
 
 @dataclass(frozen=True, kw_only=True)
