@@ -132,8 +132,8 @@ def export_network(
     weight_bytes = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     if weight_bytes > _MOST_WEIGHT_BYTES:
         raise EncodeError(f"the weights take {weight_bytes / 2**30:.1f} GiB; an ONNX file of one piece holds 2 GiB")
-    plan = _Plan.of(network, preprocess, options)
-    proto = _make_proto(plan.graph(network), plan, opset=options.opset)
+    signature = _Signature.of(network, preprocess, options)
+    proto = _make_proto(signature.graph(network), signature, opset=options.opset)
     metadata = {
         "format": _FORMAT,
         "config": dataclasses.asdict(network.config),
@@ -141,8 +141,8 @@ def export_network(
         "card": dataclasses.asdict(card),
         "export": {
             "state": options.state,
-            "fresh_steps": plan.fresh_steps,
-            "carry_steps": plan.carry_steps,
+            "fresh_steps": signature.fresh_steps,
+            "carry_steps": signature.carry_steps,
             "batch": options.batch,
         },
     }
@@ -152,7 +152,7 @@ def export_network(
         partial.write_bytes(proto.SerializeToString(deterministic=True))
         del proto
         if _checks(options):
-            difference = _largest_difference(partial, network, plan)
+            difference = _largest_difference(partial, network, signature)
             # Written so that not-a-number fails.
             if not difference <= LARGEST_DIFFERENCE:
                 raise EncodeError(
@@ -164,10 +164,10 @@ def export_network(
     return ExportReport(
         path=path,
         name=card.name,
-        inputs=plan.described(plan.inputs),
-        outputs=plan.described(plan.outputs),
-        fresh_steps=plan.fresh_steps,
-        carry_steps=plan.carry_steps,
+        inputs=signature.described(signature.inputs),
+        outputs=signature.described(signature.outputs),
+        fresh_steps=signature.fresh_steps,
+        carry_steps=signature.carry_steps,
         difference=difference,
     )
 
@@ -175,17 +175,17 @@ def export_network(
 class _StartingAfresh(nn.Module):
     """Pictures in, log densities out, each from the zero state."""
 
-    def __init__(self, network: SaliencyAttentiveModel, plan: _Plan) -> None:
+    def __init__(self, network: SaliencyAttentiveModel, signature: _Signature) -> None:
         super().__init__()
-        self.network, self.plan = network, plan
+        self.network, self.signature = network, signature
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         features = self.network.backbone(pixels)
         attended = self.network.recurrence.precompute(features.deep)
         state = self.network.recurrence.step(features.deep, attended, None)
-        for _ in range(self.plan.fresh_steps - 1):
+        for _ in range(self.signature.fresh_steps - 1):
             state = self.network.recurrence.step(features.deep, attended, state)
-        return self.network.read_out(state.hidden, features, self.plan.canvas)
+        return self.network.read_out(state.hidden, features, self.signature.canvas)
 
 
 class _GoingOn(nn.Module):
@@ -195,10 +195,10 @@ class _GoingOn(nn.Module):
     that a fresh frame gets on top are in a branch, which is taken where any stream of the batch starts afresh.
     """
 
-    def __init__(self, network: SaliencyAttentiveModel, plan: _Plan) -> None:
+    def __init__(self, network: SaliencyAttentiveModel, signature: _Signature) -> None:
         super().__init__()
-        self.network, self.carry_steps = network, plan.carry_steps or 0
-        self.more_steps, self.canvas = plan.fresh_steps - self.carry_steps, plan.canvas
+        self.network, self.carry_steps = network, signature.carry_steps or 0
+        self.more_steps, self.canvas = signature.fresh_steps - self.carry_steps, signature.canvas
 
     def forward(
         self,
@@ -266,7 +266,7 @@ class _Tensor:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Signature:
     """What a graph takes, does and gives."""
 
     preprocess: PreprocessOptions
@@ -277,7 +277,7 @@ class _Plan:
     outputs: tuple[_Tensor, ...]
 
     @classmethod
-    def of(cls, network: SaliencyAttentiveModel, preprocess: PreprocessOptions, options: ExportOptions) -> _Plan:
+    def of(cls, network: SaliencyAttentiveModel, preprocess: PreprocessOptions, options: ExportOptions) -> _Signature:
         height, width = preprocess.height, preprocess.width
         stride = network.backbone.stride
         if height % stride or width % stride:
@@ -329,10 +329,10 @@ class _Plan:
         return described
 
 
-def _make_proto(module: nn.Module, plan: _Plan, *, opset: int) -> Any:
+def _make_proto(module: nn.Module, signature: _Signature, *, opset: int) -> Any:
     """The graph as an onnx.ModelProto, checked for form, without traces of the machine that made it."""
-    examples = plan.examples()
-    shapes = None if plan.batch else tuple({0: torch.export.Dim("batch")} for _ in examples)
+    examples = signature.examples()
+    shapes = None if signature.batch else tuple({0: torch.export.Dim("batch")} for _ in examples)
     with _hushed(), torch.no_grad():
         # The upsampling's constants are made by the first call: not while being traced.
         module(*examples)
@@ -343,8 +343,8 @@ def _make_proto(module: nn.Module, plan: _Plan, *, opset: int) -> Any:
                 examples,
                 dynamo=True,
                 dynamic_shapes=shapes,
-                input_names=[tensor.name for tensor in plan.inputs],
-                output_names=[tensor.name for tensor in plan.outputs],
+                input_names=[tensor.name for tensor in signature.inputs],
+                output_names=[tensor.name for tensor in signature.outputs],
                 opset_version=opset,
                 verbose=False,
             )
@@ -400,37 +400,37 @@ def _graphs(onnx: Any, graph: Any) -> Iterator[Any]:
 
 
 @torch.no_grad()
-def _largest_difference(path: Path, network: SaliencyAttentiveModel, plan: _Plan) -> float:
+def _largest_difference(path: Path, network: SaliencyAttentiveModel, signature: _Signature) -> float:
     """How far the file, run by ONNX Runtime frame by frame, is from the network on the same made pictures."""
     onnxruntime = importlib.import_module("onnxruntime")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    streams, times = plan.batch or 2, 2 if plan.carry_steps else 1
+    streams, times = signature.batch or 2, 2 if signature.carry_steps else 1
     noise = np.random.default_rng(0).integers(0, 256, (streams * times, 12, 16, 3), np.uint8)
-    pixels = Preprocessor(plan.preprocess)(noise).contiguous()
+    pixels = Preprocessor(signature.preprocess)(noise).contiguous()
     pixels = pixels.reshape(streams, times, *pixels.shape[1:])
     # The first stream goes on, the second is cut, and so forth.
     fresh = [[t == 0 or b % 2 == 1 for t in range(times)] for b in range(streams)]
-    carry_steps = plan.carry_steps or plan.fresh_steps
-    unroll = Unroll.of(fresh, fresh_steps=plan.fresh_steps, carry_steps=carry_steps)
+    carry_steps = signature.carry_steps or signature.fresh_steps
+    unroll = Unroll.of(fresh, fresh_steps=signature.fresh_steps, carry_steps=carry_steps)
     log_density, state = network(pixels, unroll=unroll)
     # What a fresh stream brings along must not matter.
     feed: Arrays = {
         tensor.name: np.full((streams, *tensor.shape), 7.0, np.float32)
-        for tensor in plan.inputs
+        for tensor in signature.inputs
         if tensor.name in ("hidden", "cell", "seen")
     }
-    difference, names = 0.0, [tensor.name for tensor in plan.outputs]
+    difference, names = 0.0, [tensor.name for tensor in signature.outputs]
     got: Arrays = {}
     for t in range(times):
         feed["pixels"] = pixels[:, t].contiguous().numpy()
-        if plan.carry_steps is not None:
+        if signature.carry_steps is not None:
             feed["fresh"] = np.array([row[t] for row in fresh])
         got = dict(zip(names, session.run(names, feed), strict=True))
         feed.update({name: got[f"next_{name}"] for name in feed.keys() & {"hidden", "cell", "seen"}})
         difference = _larger(difference, np.exp(got["log_density"]), log_density[:, t].exp())
-    if plan.carry_steps is not None:
+    if signature.carry_steps is not None:
         difference = _larger(difference, got["next_hidden"], state.hidden)
         difference = _larger(difference, got["next_cell"], state.cell)
         if state.seen is not None:
