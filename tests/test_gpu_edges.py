@@ -31,6 +31,7 @@ from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.render import RenderOptions, overlay, overlay_batch, to_yuv420
 from vidsal.sinks import VideoOptions, VideoSink
 from vidsal.sinks import device as device_module
+from vidsal.sinks import options as options_module
 from vidsal.sinks import video as video_module
 from vidsal.sinks.device import DeviceDrawer
 
@@ -265,7 +266,7 @@ def test_a_device_nobody_knows_is_an_error_that_lists_the_known(wrong: str) -> N
 
 @pytest.mark.parametrize("decoder", ["decord", "opencv"])
 def test_other_decoders_take_no_device(decoder: Any) -> None:
-    with pytest.raises(ConfigError, match=f"needs the pyav decoder, got {decoder}"):
+    with pytest.raises(ConfigError, match=f"needs the pyav decoder, got decoder={decoder}"):
         DecodeOptions(hwaccel="cuda", decoder=decoder)
 
 
@@ -454,7 +455,7 @@ def test_an_automatic_encoder_is_the_one_of_the_device_where_it_works(
 
 
 def test_an_automatic_encoder_knows_the_presets_of_libx264_in_the_words_of_nvenc() -> None:
-    for preset in video_module._presets("auto"):
+    for preset in options_module._presets("auto"):
         VideoOptions(encoder="auto", preset=preset)
         VideoOptions(encoder="libx264", preset=preset)
         VideoOptions(encoder="h264_nvenc", preset=video_module._NVENC_FOR_X26[preset])

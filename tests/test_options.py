@@ -20,7 +20,7 @@ from vidsal.data.layouts import DATASETS
 from vidsal.data.options import LayoutName
 from vidsal.errors import ConfigError, Setting
 from vidsal.evaluate.options import EvalOptions
-from vidsal.options import NONE, Checked, Range, Rule, Seconds, parse_time
+from vidsal.options import NONE, OPEN, Checked, Range, Rule, Seconds, parse_time
 from vidsal.pipe.options import RunOptions
 from vidsal.stages import ExportOptions
 from vidsal.train.options import TrainConfig
@@ -99,6 +99,13 @@ def test_a_range_holds_what_lies_between_its_ends(
     if high is not None:
         inside &= value <= high if includes else value < high
     assert (value in wanted) is inside
+
+
+def test_choices_that_others_may_add_to_are_left_to_the_stage() -> None:
+    rule = Rule.of(Annotated[Literal["one", "two"], OPEN])
+    rule.check("number", "three")
+    with pytest.raises(ConfigError, match="must be one of one, two; got 'three'"):
+        Rule.of(Literal["one", "two"]).check("number", "three")
 
 
 def test_a_field_of_two_types_is_the_programmers_mistake() -> None:

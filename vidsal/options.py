@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from vidsal.errors import ConfigError, Setting
 
-__all__ = ["NONE", "Checked", "Range", "Rule", "Seconds", "parse_time", "rules_of"]
+__all__ = ["NONE", "OPEN", "Checked", "Range", "Rule", "Seconds", "parse_time", "rules_of"]
 
 NONE = Setting("", None)
 """None in a message, which the command line writes as none and a file as null."""
@@ -84,6 +84,14 @@ class _Time:
     """Marks seconds of a video."""
 
 
+@dataclass(frozen=True)
+class _Open:
+    """Marks choices to which others may be added."""
+
+
+OPEN = _Open()
+"""In an annotation: its choices are those that come with vidsal, and the stage itself looks up what it is given."""
+
 Seconds = Annotated[float, _Time()]
 """Seconds of a video; files and flags may write them as 90, 1:30 or 00:01:30.5."""
 
@@ -118,7 +126,9 @@ class Rule:
         limits = next((extra for extra in extras if isinstance(extra, Range)), None)
         choices = get_args(hint) if get_origin(hint) is Literal else ()
         kind = type(choices[0]) if choices else hint
-        return cls(kind, False, choices, limits, any(isinstance(extra, _Time) for extra in extras))
+        return cls(
+            kind, False, () if OPEN in extras else choices, limits, any(isinstance(extra, _Time) for extra in extras)
+        )
 
     @property
     def expected(self) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from vidsal.errors import ConfigError, Setting
 from vidsal.model.options import AttentionScale, BackboneName, HeadName, StrideIn
-from vidsal.options import Checked, Range
+from vidsal.options import OPEN, Checked, Range
 
 __all__ = ["SAMConfig"]
 
@@ -16,7 +16,7 @@ __all__ = ["SAMConfig"]
 class SAMConfig(Checked):
     """The architecture: one family from the published networks to the light default."""
 
-    backbone: BackboneName = "mobilenet_v2"
+    backbone: Annotated[BackboneName, OPEN] = "mobilenet_v2"
     """Picture to features: "resnet50" and "vgg16" as published; light are "mobilenet_v2", "efficientnet_lite0" and
     "efficientnet_lite2", whose ImageNet weights want another preprocessing (mean 127, deviation 128, divisor 1)."""
     recurrent_channels: Annotated[int, Range(at_least=1)] = 128
