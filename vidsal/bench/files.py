@@ -45,6 +45,8 @@ def measure_files(
     before = time.process_time()
     done = run(clip, options=options, model=model)
     cpu_seconds, peak = time.process_time() - before, peak_bytes(model.device)
+    # Before the rest, whose memory would count, too.
+    long = _long_run(clip, model, options, folder, long_seconds) if long_seconds else None
     before = time.process_time()
     transcode(clip, folder / "transcoded.mkv", shared_video_options(options.video, model.device))
     transcode_cpu_seconds = time.process_time() - before
@@ -63,7 +65,7 @@ def measure_files(
         cpu_seconds=cpu_seconds,
         transcode_cpu_seconds=transcode_cpu_seconds,
         peak_bytes=peak,
-        long=_long_run(clip, model, options, folder, long_seconds) if long_seconds else None,
+        long=long,
     )
 
 
