@@ -252,6 +252,105 @@ def test_ids_begin_again_at_a_cut_and_do_not_pass_over_it() -> None:
     assert nearest(uncut[4], 480, 180) == 2
 
 
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_new_shot_number_without_a_mark_and_a_mark_without_a_number_begin_ids_again(marked: bool) -> None:
+    maps = [blob(100, 180)] * 2 + [blob(540, 180)] * 4  # another region, in the same shot
+    batch = make(maps)
+    (batch.cut if marked else batch.shot)[4:] = 1
+    assert [row.region1_id for row in Tracker().update(batch)] == [1, 1, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("jump", "seconds", "reach", "kept"),
+    [
+        (60, 0.04, 0.1, True),  # the diagonal is 734 pixels; near enough at any rate
+        (150, 0.04, 0.1, False),
+        (150, 0.5, 0.1, True),  # 0.1 + 0.3 * 0.5 of the diagonal
+        (200, 0.5, 0.1, False),
+        (250, 3.0, 0.1, False),  # never more than 0.3 of it
+        (250, 0.04, 0.4, True),  # unless asked for
+    ],
+)
+def test_how_far_a_region_may_go_grows_with_the_time_between_frames_to_a_limit(
+    jump: float, seconds: float, reach: float, kept: bool
+) -> None:
+    batch = make([blob(150, 180), blob(150 + jump, 180)], [0.0, seconds])
+    rows = Tracker(TrackOptions(region_reach=reach, region_memory_seconds=9.0)).update(batch)
+    assert [row.region1_id for row in rows] == [1, 1 if kept else 2]
+
+
+def test_a_hill_too_low_for_a_new_region_may_be_one_that_goes_on() -> None:
+    def both(share: float) -> Map:
+        return blob(150, 180) + share * blob(480, 180) + 1e-4
+
+    assert len(regions(one(both(0.3)))) == 2
+    assert len(regions(one(both(0.2)))) == 1
+    rows = Tracker().update(make([both(0.3), both(0.2), both(0.13)]))
+    assert [len(regions(row)) for row in rows] == [2, 2, 1]
+
+
+def row_of(*cells: float) -> npt.NDArray[np.float64]:
+    """A map of one row of cells, of ten pixels each: what is between two cells is the way from one to the other."""
+    return np.array([cells])
+
+
+def counts(*maps: npt.NDArray[np.float64]) -> list[int]:
+    """Regions in each of these maps, which follow each other, wherever their centres come to lie."""
+    options = TrackOptions(region_reach=1.0)
+    return [len(regions(row)) for row in Tracker(options).update(make(maps, height=10, width=10 * maps[0].shape[1]))]
+
+
+@pytest.mark.parametrize(
+    ("cells", "number"),
+    [
+        # Between them the way goes down to 0.69 and 0.71 of the lower one.
+        ((1.0, 0.552, 0.8), 2),
+        ((1.0, 0.568, 0.8), 1),
+        # A quarter of the highest.
+        ((1.0, 0.01, 0.26), 2),
+        ((1.0, 0.01, 0.24), 1),
+        # The highest has to stand clear of the lowest cell.
+        ((1.0, 0.69, 0.69), 1),
+        ((1.0, 0.71, 0.71), 0),
+        # Five hills, of which three are reported.
+        ((0.6, 0.1, 0.8, 0.1, 1.0, 0.1, 0.9, 0.1, 0.7), 3),
+    ],
+)
+def test_a_new_region_is_high_enough_and_the_way_to_a_higher_one_goes_down_far_enough(
+    cells: tuple[float, ...], number: int
+) -> None:
+    assert counts(row_of(*cells)) == [number]
+
+
+def test_a_region_that_is_followed_may_be_flatter_and_lower_than_a_new_one() -> None:
+    first = row_of(1.0, 0.1, 0.8)
+    assert counts(first, row_of(1.0, 0.672, 0.8)) == [2, 2]  # down to 0.84
+    assert counts(first, row_of(1.0, 0.688, 0.8)) == [2, 1]  # down to 0.86 only
+    assert counts(first, row_of(1.0, 0.01, 0.16)) == [2, 2]  # 0.6 of a quarter is 0.15
+    assert counts(first, row_of(1.0, 0.01, 0.14)) == [2, 1]
+    assert counts(first, row_of(1.0, 0.84, 0.84)) == [2, 1]
+    assert counts(first, row_of(1.0, 0.86, 0.86)) == [2, 0]
+
+
+def test_a_region_holds_the_cells_of_half_its_own_height() -> None:
+    numbers = one(row_of(0.51, 1.0, 0.49, 0.1, 0.3, 0.16, 0.14), height=10, width=70)
+    total = 0.51 + 1 + 0.49 + 0.1 + 0.3 + 0.16 + 0.14
+    assert (numbers.region1_mass, numbers.region2_mass) == pytest.approx((1.51 / total, 0.46 / total))
+    assert numbers.region1_x == pytest.approx((0.51 * 4.5 + 14.5) / 1.51)
+    assert numbers.region2_x == pytest.approx((0.3 * 44.5 + 0.16 * 54.5) / 0.46)
+
+
+def test_a_region_that_falls_to_fourth_place_keeps_its_id() -> None:
+    def four(*heights: float) -> Map:
+        centres = (80, 240, 400, 560)
+        return sum((h * blob(x, 180, 24) for h, x in zip(heights, centres, strict=True)), np.full((ROWS, CELLS), 1e-4))
+
+    rows = Tracker().update(make([four(1, 0.9, 0.8, 0.7), *[four(0.7, 0.9, 0.8, 1)] * 20, four(1, 0.9, 0.8, 0.7)]))
+    assert nearest(rows[0], 80, 180) == nearest(rows[-1], 80, 180) == 1
+    assert 1 not in regions(rows[5])
+    assert nearest(rows[5], 560, 180) == 4
+
+
 def test_reset_begins_ids_again() -> None:
     tracker = Tracker()
     tracker.update(make([blob(100, 180), blob(540, 180)]))
