@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -588,11 +588,11 @@ def test_an_output_that_is_a_file_is_told(stills: Path, tmp_path: Path, place: s
 def test_a_state_that_cannot_be_written_leaves_no_part_of_it(
     stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill(_: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def fill(_: object, file: BinaryIO) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fill)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(EncodeError, match="No space left"):
         train(config(stills, tmp_path))
     assert not list(tmp_path.glob("state.pt*"))

@@ -120,7 +120,7 @@ def _first_frame(sequence: LabelledSequence, needed: int | None, random: np.rand
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class _ReadFrame:
     """A frame, read."""
 
     picture: _Pixels
@@ -131,14 +131,14 @@ class _Seen:
 
 def _labelled(
     sequence: LabelledSequence, size: Callable[[int, int], tuple[int, int]], start: int, stop: int | None, stride: int
-) -> Generator[_Seen, None, None]:
+) -> Generator[_ReadFrame, None, None]:
     for frame in islice(sequence.read(size=size, start=start, stop=stop), 0, None, stride):
         yield _read(frame)
 
 
-def _read(frame: LabelledFrame) -> _Seen:
+def _read(frame: LabelledFrame) -> _ReadFrame:
     density, fixations = (None, None) if frame.bad else (frame.density(), frame.fixations())
-    return _Seen(frame.picture(), frame.pts_seconds, density, fixations)
+    return _ReadFrame(frame.picture(), frame.pts_seconds, density, fixations)
 
 
 def _reading_size(
@@ -157,7 +157,7 @@ def _reading_size(
 
 
 @dataclass(frozen=True)
-class _Region:
+class _Crop:
     """The part of the picture that is shown, in shares of its sides."""
 
     left: float = 0.0
@@ -199,7 +199,7 @@ class _Change:
 
     preprocess: PreprocessOptions
     viewport: Viewport
-    region: _Region
+    crop: _Crop
     flip: bool
     look: Look | None
     random: np.random.Generator | None
@@ -209,7 +209,7 @@ class _Change:
     @classmethod
     def draw(
         cls,
-        seen: list[_Seen],
+        seen: list[_ReadFrame],
         preprocess: PreprocessOptions,
         augment: AugmentOptions | None,
         times: int,
@@ -218,19 +218,19 @@ class _Change:
         rows, columns = seen[0].picture.shape[:2]
         viewport = Viewport.fit(rows, columns, canvas_height=preprocess.height, canvas_width=preprocess.width)
         if augment is None or random is None:
-            return cls(preprocess, viewport, _Region(), False, None, None)
+            return cls(preprocess, viewport, _Crop(), False, None, None)
         flip = bool(random.random() < augment.flip_probability)
-        region = _Region()
+        crop = _Crop()
         if random.random() < augment.crop_probability:
             share = float(random.uniform(augment.smallest_crop, 1))
             left, top = (float(random.uniform(0, 1 - share)) for _ in range(2))
-            region = _Region(left, top, share)
-            masses = [region.mass(frame.density) for frame in seen if frame.density is not None]
+            crop = _Crop(left, top, share)
+            masses = [crop.mass(frame.density) for frame in seen if frame.density is not None]
             if masses and np.mean(masses) < augment.smallest_mass:
-                region = _Region()
-        return cls(preprocess, viewport, region, flip, Look.draw(augment, times, random), random)
+                crop = _Crop()
+        return cls(preprocess, viewport, crop, flip, Look.draw(augment, times, random), random)
 
-    def window(self, seen: list[_Seen], frames: int, detector: CutDetector, *, begins: bool) -> RecordedClip:
+    def window(self, seen: list[_ReadFrame], frames: int, detector: CutDetector, *, begins: bool) -> RecordedClip:
         """The next frames on the canvas, filled up with zeros to `frames`."""
         shape = (frames, self.preprocess.height, self.preprocess.width)
         view = self.viewport
@@ -264,7 +264,7 @@ class _Change:
     def _picture(self, picture: _Pixels) -> _Pixels:
         view = self.viewport
         how = cv2.INTER_LINEAR if self.preprocess.resize == "bilinear" else cv2.INTER_AREA
-        shown = self.region.of(picture, view.height, view.width, how=how)
+        shown = self.crop.of(picture, view.height, view.width, how=how)
         if self.flip:
             shown = shown[:, ::-1]
         if self.look is not None and self.random is not None:
@@ -275,14 +275,14 @@ class _Change:
     def _labels(self, density: _Map, fixations: Fixations | None) -> tuple[_Map, _Map | None]:
         """Density, of sum 1 or all zero, and points a pixel, None where no point is on the shown part."""
         rows, columns = self.viewport.height, self.viewport.width
-        shown = np.asarray(self.region.of(density, rows, columns), np.float32)
+        shown = np.asarray(self.crop.of(density, rows, columns), np.float32)
         total = shown.sum()
         shown = shown / total if total > 0 else shown
         counts = None
         if fixations is not None:
             sides = np.array([fixations.width, fixations.height], np.float32)
-            corner = np.array([self.region.left, self.region.top], np.float32)
-            points = (fixations.points / sides - corner) / self.region.share * (columns, rows)
+            corner = np.array([self.crop.left, self.crop.top], np.float32)
+            points = (fixations.points / sides - corner) / self.crop.share * (columns, rows)
             found = fixation_counts(points.astype(np.float32), height=rows, width=columns)
             counts = found if found.any() else None
         if self.flip:

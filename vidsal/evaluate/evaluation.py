@@ -130,7 +130,7 @@ def evaluate(
         EncodeError: results cannot be written.
         Stopped: `should_stop` asked for it; the same call goes on where this one ended.
     """
-    plan = _Plan.make(name, Path(root), options or EvalOptions(), dict(data_options or {}))
+    plan = _Request.make(name, Path(root), options or EvalOptions(), dict(data_options or {}))
     wanted = plan.options.evaluation
     dataset = plan.dataset()
     plan.source_facts()  # a model that is not there is told before the folder is made
@@ -151,7 +151,7 @@ def evaluate(
         done = {each: shared.finished(each) for each in chosen}
         left = [each for each in chosen if done[each] is None]
         total = len(chosen) + len(skipped)
-        clock = _Clock(on_progress, should_stop, total=total, resumed=len(chosen) - len(left))
+        clock = _Tally(on_progress, should_stop, total=total, resumed=len(chosen) - len(left))
         for each, reason in found.skipped.items():
             clock.tell(each, reason)
         scored = _score_here(shared, left) if min(wanted.workers, len(left)) <= 1 else _score_beside(shared, left)
@@ -230,7 +230,7 @@ def _sha256(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Request:
     """An evaluation that has been asked for; travels to the workers."""
 
     name: str
@@ -243,7 +243,7 @@ class _Plan:
     _facts: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, name: str, root: Path, options: EvalOptions, data_options: dict[str, Any]) -> _Plan:
+    def make(cls, name: str, root: Path, options: EvalOptions, data_options: dict[str, Any]) -> _Request:
         wanted = options.evaluation
         protocol = find_protocol(wanted.protocol, dataset=name)
         if wanted.metrics is not None:
@@ -437,7 +437,7 @@ class _Plan:
 class _Shared:
     """What a worker needs to score any sequence."""
 
-    plan: _Plan
+    plan: _Request
     found: Survey
     means: MeanDensities | None
     keys: dict[str, str]
@@ -567,7 +567,7 @@ def _work(connection: Connection, shared: _Shared) -> None:
 
 
 @dataclass
-class _Clock:
+class _Tally:
     """Tells how far it is, and stops where that is wanted."""
 
     on_progress: Callable[[EvalProgress], None] | None

@@ -80,7 +80,7 @@ class _Record:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _Rows:
     """A table's rows of one split; what of them is lost."""
 
     table: Path
@@ -168,7 +168,7 @@ class _Remarks:
 
     root: Path
     split: str
-    found: tuple[_Part, ...]
+    found: tuple[_Rows, ...]
     named: Mapping[str, frozenset[str]]
     """Names that the table of each kind has, in every split; without a table there is no entry."""
     chosen: str
@@ -221,7 +221,7 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     for table, kind in tables:
         if table is None:
             continue
-        part = _Part(table, kind)
+        part = _Rows(table, kind)
         found.append(part)
         records = _read(table, kind, options)
         named[kind] = frozenset(records)
@@ -248,7 +248,7 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     return Dataset("simple", root, split, tuple(sequences), remarks=_Remarks(root, split, tuple(found), named, chosen))
 
 
-def _why_none(found: list[_Part], split: str, chosen: str, counts: dict[str, int]) -> str:
+def _why_none(found: list[_Rows], split: str, chosen: str, counts: dict[str, int]) -> str:
     """Says why a split holds nothing; `counts` are the pictures and videos with fixations by split."""
     if any(counts.values()):
         return (
