@@ -248,6 +248,12 @@ def test_every_field_of_a_public_dataclass_is_described(path: Path) -> None:
     assert not fields_without_docstring(parsed(path))
 
 
+def test_no_two_private_classes_share_a_name() -> None:
+    names = [node.name for path in MODULES for node in parsed(path).body if isinstance(node, ast.ClassDef)]
+    assert not {name for name in names if name.startswith("_") and names.count(name) > 1}
+    assert any(name.startswith("_") for name in names)
+
+
 @pytest.mark.parametrize("path", [path for path in MODULES if ">>>" in path.read_text(encoding="utf-8")], ids=by_path)
 def test_the_examples_in_the_docstrings_hold(path: Path) -> None:
     result = doctest.testmod(importlib.import_module(module_name(path)))
