@@ -145,7 +145,7 @@ def test_a_backbone_without_that_choice_refuses_it(backbone: Any) -> None:
 
 def test_every_name_of_a_backbone_is_in_the_table_and_no_other_is_taken() -> None:
     assert tuple(BACKBONES) == get_args(BackboneName)
-    with pytest.raises(ConfigError, match=r"must be one of mobilenet_v2, .*got 'resnet'"):
+    with pytest.raises(ValueError, match=r"must be one of mobilenet_v2, .*got 'resnet'"):
         SAMConfig("resnet")  # type: ignore[arg-type]
 
 

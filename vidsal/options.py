@@ -80,19 +80,16 @@ class Range:
 
 
 @dataclass(frozen=True)
-class _Time:
-    """Marks seconds of a video."""
+class _Mark:
+    what: str
 
 
-@dataclass(frozen=True)
-class _Open:
-    """Marks choices to which others may be added."""
-
-
-OPEN = _Open()
+OPEN = _Mark("choices to which others may be added")
 """In an annotation: its choices are those that come with vidsal, and the stage itself looks up what it is given."""
 
-Seconds = Annotated[float, _Time()]
+_TIME = _Mark("seconds of a video")
+
+Seconds = Annotated[float, _TIME]
 """Seconds of a video; files and flags may write them as 90, 1:30 or 00:01:30.5."""
 
 
@@ -126,9 +123,7 @@ class Rule:
         limits = next((extra for extra in extras if isinstance(extra, Range)), None)
         choices = get_args(hint) if get_origin(hint) is Literal else ()
         kind = type(choices[0]) if choices else hint
-        return cls(
-            kind, False, () if OPEN in extras else choices, limits, any(isinstance(extra, _Time) for extra in extras)
-        )
+        return cls(kind, False, () if OPEN in extras else choices, limits, _TIME in extras)
 
     @property
     def expected(self) -> str:
