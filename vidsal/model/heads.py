@@ -5,7 +5,8 @@ All heads but the published one end in a log-softmax over the canvas, so that wh
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,10 @@ from torch import nn
 from vidsal.model.options import HeadName
 
 __all__ = [
+    "HEADS",
     "Head",
     "HeadName",
+    "MakeHead",
     "PublishedHead",
     "ReadoutHead",
     "RefineHead",
@@ -24,6 +27,8 @@ __all__ = [
 ]
 
 Upsampler = Literal["deconvolution", "subpixel", "bilinear"]
+MakeHead = Callable[[int, int, tuple[int, ...]], "Head"]
+"""Makes a head: channels of the features after the recurrence, their stride, channels of the backbone's finer ones."""
 
 # The published map is twice the canvas: cell i of the 1/8 grid lies on its pixel 16 i + 7.
 _PUBLISHED_UPSAMPLING = 16
@@ -193,20 +198,23 @@ def build_head(name: HeadName, channels: int, *, stride: int, skip_channels: tup
     Raises:
         ValueError: if the name is unknown, or the head cannot be made for these channels.
     """
-    if name == "published":
-        return PublishedHead(channels)
-    if name == "refine":
-        return RefineHead(channels, skip_channels)
-    if name not in _READOUTS:
-        raise ValueError(f"no head {name!r}: known are {', '.join(get_args(HeadName))}")
-    return ReadoutHead(channels, upsampler=_READOUTS[name], stride=stride)
+    if name not in HEADS:
+        raise ValueError(f"no head {name!r}: known are {', '.join(HEADS)}")
+    return HEADS[name](channels, stride, skip_channels)
 
 
-_READOUTS: dict[str, Upsampler] = {
-    "readout_deconvolution": "deconvolution",
-    "readout_subpixel": "subpixel",
-    "readout_bilinear": "bilinear",
+def _readout(upsampler: Upsampler) -> MakeHead:
+    return lambda channels, stride, skips: ReadoutHead(channels, upsampler=upsampler, stride=stride)
+
+
+HEADS: dict[str, MakeHead] = {
+    "published": lambda channels, stride, skips: PublishedHead(channels),
+    "refine": lambda channels, stride, skips: RefineHead(channels, skips),
+    "readout_deconvolution": _readout("deconvolution"),
+    "readout_subpixel": _readout("subpixel"),
+    "readout_bilinear": _readout("bilinear"),
 }
+"""The heads by the name that `SAMConfig` takes."""
 
 
 def _log_density(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
