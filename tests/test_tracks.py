@@ -1,5 +1,6 @@
 """Maps whose numbers are known in closed form or by hand come in; the tracker must give those numbers."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -113,8 +114,39 @@ def test_a_small_map_has_the_numbers_reckoned_by_hand() -> None:
 def test_the_peak_of_a_map_finer_than_its_picture_stays_on_it() -> None:
     density = np.full((24, 32), 1e-3)
     density[0, 31] = 1.0
-    numbers = one(density, height=6, width=8)
+    numbers, turned = (one(each, height=6, width=8) for each in (density, density[::-1, ::-1]))
     assert (numbers.peak_x, numbers.peak_y) == (7.0, 0.0)
+    assert (turned.peak_x, turned.peak_y) == (0.0, 5.0)
+
+
+def test_the_numbers_are_those_of_the_density_whatever_its_sum() -> None:
+    batch = make([blob(150, 90) + 0.5 * blob(420, 250)])
+    scaled = dataclasses.replace(batch, log_density=batch.log_density + 0.7)
+    numbers, same = Tracker().update(batch)[0].as_row(), Tracker().update(scaled)[0].as_row()
+    assert {name for name, value in same.items() if value is None} == {
+        "region3_id",
+        "region3_x",
+        "region3_y",
+        "region3_mass",
+    }
+    there = [name for name, value in numbers.items() if value is not None]
+    assert [same[name] for name in there] == pytest.approx([numbers[name] for name in there], rel=1e-5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_parabola_goes_through_three_cells_and_at_the_border_there_is_none(turned: bool) -> None:
+    def peak(cells: list[float]) -> float:
+        row = np.array([cells[::-1] if turned else cells])
+        across, down = one(row, height=10, width=10 * len(cells)), one(row.T, height=10 * len(cells), width=10)
+        assert across.peak_x == pytest.approx(down.peak_y) and across.peak_y == down.peak_x == 4.5
+        place = (across.peak_x - 4.5) / 10  # in cells
+        return len(cells) - 1 - place if turned else place
+
+    before, after = math.log(0.2), math.log(0.6)
+    assert peak([0.1, 0.2, 1.0, 0.6]) == pytest.approx(2 + 0.5 * (before - after) / (before + after))
+    assert peak([0.2, 1.0, 0.6, 0.1]) == pytest.approx(1 + 0.5 * (before - after) / (before + after))
+    assert peak([0.1, 0.2, 0.6, 1.0]) == 3
+    assert peak([1.0, 0.6, 0.2, 0.1]) == 0
 
 
 def test_the_last_cell_of_the_covered_area_counts_in_part() -> None:
@@ -136,6 +168,14 @@ def test_a_flat_map_is_flat_in_all_numbers() -> None:
     assert numbers.entropy_share == pytest.approx(1)
     assert numbers.coverage == pytest.approx(0.5, rel=1e-4)
     assert regions(numbers) == {}
+
+
+def test_the_share_of_the_entropy_is_that_of_its_maximum_and_never_above_1() -> None:
+    assert one([[0.75, 0.25]], height=9, width=16).entropy_share == pytest.approx(2 - 0.75 * math.log2(3))
+    assert one([[1.0]], height=9, width=16).entropy_share == 1
+    shares = [one(np.ones((rows, 7))).entropy_share for rows in range(1, 60)]
+    assert shares == pytest.approx([1.0] * 59)
+    assert max(shares) <= 1
 
 
 def test_all_mass_in_one_cell_gives_zeros_and_that_cell() -> None:
@@ -351,6 +391,36 @@ def test_a_region_that_falls_to_fourth_place_keeps_its_id() -> None:
     assert nearest(rows[5], 560, 180) == 4
 
 
+def test_without_a_memory_a_region_keeps_its_id_only_while_it_is_seen() -> None:
+    both, alone = blob(150, 180) + 0.8 * blob(480, 180), blob(150, 180) + 1e-4
+    rows = Tracker(TrackOptions(region_memory_seconds=0.0)).update(make([both, both, alone, both]))
+    assert [nearest(row, 150, 180) for row in rows] == [1] * 4
+    assert [nearest(rows[i], 480, 180) for i in (0, 1, 3)] == [2, 2, 3]
+
+
+@pytest.mark.parametrize(("radii", "kept"), [(1.75, True), (2.25, False)])
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_region_that_is_lost_within_two_radii_of_another_has_run_into_it_and_is_not_forgotten(
+    radii: float, kept: bool, upright: bool
+) -> None:
+    # Where a Gaussian has half its height lies sqrt(2 ln 2) sigma from its middle.
+    far = radii * math.sqrt(2 * math.log(2)) * 50
+    large, small = blob(320, 180, 50), blob(320, 180 + far, 14) if upright else blob(320 + far, 180, 14)
+    both, alone = large + 0.7 * small + 1e-4, large + 1e-4
+    rows = Tracker().update(make([both] * 3 + [alone] * 20 + [both]))  # gone for 0.8 s, the memory is 0.5 s
+    assert [sorted(regions(row)) for row in rows] == [[1, 2]] * 3 + [[1]] * 20 + [[1, 2 if kept else 3]]
+
+
+def test_eight_regions_are_remembered_and_those_gone_for_longest_are_forgotten() -> None:
+    places = [(x, y) for y in (60, 300) for x in (60, 190, 320, 450, 580)]
+    tracker_options = TrackOptions(region_memory_seconds=9.0)
+    for others, kept in ((7, True), (8, False)):
+        maps = [blob(x, y, 16) for x, y in [*places[: others + 1], places[0]]]
+        rows = Tracker(tracker_options).update(make(maps))
+        assert [row.region1_id for row in rows[:-1]] == list(range(1, others + 2))
+        assert (rows[-1].region1_id == 1) == kept
+
+
 def test_reset_begins_ids_again() -> None:
     tracker = Tracker()
     tracker.update(make([blob(100, 180), blob(540, 180)]))
@@ -459,6 +529,24 @@ def test_a_peak_that_keeps_its_speed_is_followed_with_the_lag_of_the_formula() -
     fixed = peaks_at(points, times, TrackOptions(peak_filter="one-euro", peak_speed_gain=0.0))
     assert points[-1, 0] - fixed[-1, 0] == pytest.approx(170 / (2 * math.pi * EURO.peak_cutoff_hertz), rel=0.02)
     assert lag < 0.35 * (points[-1, 0] - fixed[-1, 0])
+
+
+def test_a_peak_that_sets_off_is_followed_as_the_mean_cutoff_on_the_way_has_it() -> None:
+    # Its speed as the filter sees it, v = s (1 - exp(-2 pi t)) from rest and on from there, goes into the cutoff.
+    points, times, steady, seen = [(100, 100), (220, 190), (220, 340)], [0.0, 0.25, 0.4], 100 + 100j, 0j
+    found = peaks_at(points, times, EURO)
+    for before, after, answer in ((0, 1, found[1]), (1, 2, found[2])):
+        span = times[after] - times[before]
+        start, end = complex(*points[before]), complex(*points[after])
+        ways = np.linspace(0, span, 10_001)
+        speeds = np.abs((end - start) / span * (1 - np.exp(-2 * np.pi * ways)) + seen * np.exp(-2 * np.pi * ways))
+        cutoff = EURO.peak_cutoff_hertz + EURO.peak_speed_gain * float(speeds.mean()) / DIAGONAL
+        # An exponential average of a point that moves evenly.
+        rate = 2 * np.pi * cutoff * span
+        keep = np.exp(-rate)
+        steady = keep * steady + ((1 - keep) / rate - keep) * start + (1 - (1 - keep) / rate) * end
+        seen = (end - start) / span * (1 - np.exp(-2 * np.pi * span)) + seen * np.exp(-2 * np.pi * span)
+        assert complex(*answer) == pytest.approx(steady, abs=0.3)
 
 
 def test_the_filter_at_25_and_50_frames_a_second_agrees_at_the_same_instants() -> None:
