@@ -1,0 +1,263 @@
+"""One run step by step: what it counts, what it reports, and how it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import make_model
+from test_sinks import made_info, names_in, random_batch
+
+from vidsal.decode import DecodeOptions, DecodeReport, VideoInfo
+from vidsal.errors import ConfigError, DecodeError, EncodeError, Stopped
+from vidsal.frames import SaliencyBatch
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.pipe import run as run_module
+from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
+from vidsal.pipe.run import Job
+
+
+@pytest.fixture(scope="module")
+def model() -> SaliencyModel:
+    return make_model()
+
+
+class Keeping:
+    """A sink of nobody's making that keeps what it is given, and how it was left."""
+
+    path = Path("nowhere")
+
+    def __init__(self) -> None:
+        self.indices: list[int] = []
+        self.left: list[type[BaseException] | None] = []
+
+    def __enter__(self) -> Keeping:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.left.append(kind)
+
+    def write(self, batch: SaliencyBatch) -> None:
+        self.indices += batch.index.tolist()
+
+
+@dataclasses.dataclass
+class Opened:
+    """What `open_video` is asked, and what it gives."""
+
+    info: VideoInfo
+    report: DecodeReport = dataclasses.field(default_factory=DecodeReport)
+    asked: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def job_of(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, opened: Opened, *sinks: Keeping, **stages: Any
+) -> Job:
+    @contextmanager
+    def open_made(source: object, **asked: Any) -> Iterator[Opened]:
+        opened.asked = {"source": source, **asked}
+        yield opened
+
+    monkeypatch.setattr(run_module, "open_video", open_made)
+    return Job("made", options=RunOptions(**stages), model=model, sinks=sinks)  # type: ignore[arg-type]
+
+
+NOTHING = OutputOptions(video=False, table="none")
+
+
+def seconds_that_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the clock comes one second after the last one."""
+    seconds = itertools.count(100.0)
+    monkeypatch.setattr(run_module.time, "perf_counter", lambda: next(seconds))
+
+
+def test_progress_counts_frames_cuts_and_seconds_from_the_first_frame_asked_for(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel
+) -> None:
+    sink, opened = Keeping(), Opened(made_info(frame_count=12))
+    seconds_that_tick(monkeypatch)
+    job = job_of(monkeypatch, model, opened, sink, output=NOTHING)
+    assert (job.is_open, job.total) == (False, None)
+    with job.opened(), job.writing():
+        assert (job.is_open, job.total) == (True, 12)
+        first, second = job.write(random_batch(7)), job.write(random_batch(5, first=7))
+    # A cut every five frames: 5; 10.
+    assert (first.frames, first.cuts, first.total) == (7, 1, 12)
+    assert (second.frames, second.cuts, second.total) == (12, 2, 12)
+    assert first.pts_seconds == pytest.approx(6 * 0.0417083)
+    assert second.seconds - first.seconds == 3  # the sink's stage begins and ends, then the look for the progress
+    assert sink.indices == list(range(12)) and sink.left == [None]
+    report = job.report()
+    assert (report.frames, report.cuts, report.interrupted, report.files) == (12, 2, False, ())
+    assert report.frames_per_second == pytest.approx(12 / report.seconds)
+    assert report.stage_frames_per_second == {"keeping": 12 / 2}
+
+
+def test_the_source_is_opened_at_the_size_that_the_model_wants_and_with_pictures_for_a_video(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path
+) -> None:
+    for wanted in (False, True):
+        opened = Opened(made_info())
+        output = dataclasses.replace(NOTHING, video=wanted, output=tmp_path)
+        job = job_of(monkeypatch, model, opened, Keeping(), output=output, decode=DecodeOptions(batch_size=3))
+        with pytest.raises(RuntimeError, match="enough"), job.opened(), job.writing():
+            raise RuntimeError("enough")
+        assert opened.asked["keep_pictures"] is wanted
+        assert opened.asked["options"].batch_size == 3
+        assert opened.asked["size"](96, 128) == (48, 64)
+    assert names_in(tmp_path) == []
+
+
+def test_the_report_hands_on_what_the_reader_the_model_and_the_sinks_say(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path
+) -> None:
+    said = DecodeReport(
+        skipped_corrupt=1, concealed=2, mended_times=3, dropped_live=4, truncated=True, missing_seconds=5.0
+    )
+    said.say("something of the source")
+    opened = Opened(made_info(), said)
+    monkeypatch.setattr(SaliencyModel, "notes", property(lambda _: ("something of the model",)))
+    output = OutputOptions(video=False, table="none", maps="mkv", output=tmp_path)
+    job = job_of(monkeypatch, model, opened, output=output)
+    with job.opened(), job.writing():
+        job.write(random_batch(2, sharpness=2000.0))  # some cells lie above the scale
+    report = job.report()
+    numbers = (report.skipped_corrupt, report.concealed, report.mended_times, report.dropped_live)
+    assert (*numbers, report.truncated, report.missing_seconds) == (1, 2, 3, 4, True, 5.0)
+    assert report.messages[:2] == ("something of the source", "something of the model")
+    assert "were clipped" in report.messages[2] and len(report.messages) == 3
+    assert report.files == (tmp_path / "made.vidsal.maps.mkv",)
+    assert report.stage_frames_per_second.keys() == {"maps"}
+    assert (report.source, report.model, report.precision, report.device) == ("made", "tiny", "fp32", "cpu")
+    assert report.steps == (2, 1)
+    plain = report.as_dict()
+    assert plain["files"] == [str(tmp_path / "made.vidsal.maps.mkv")]
+    assert plain["options"]["output"]["output"] == str(tmp_path)
+    assert plain["options"]["recurrence"] == {"state": "carry", "steps": None, "every": 1}
+    json.dumps(plain)
+
+
+@pytest.mark.parametrize("kind", ["stream", "video"])
+@pytest.mark.parametrize("video", [True, False])
+def test_of_an_address_it_is_said_that_sound_is_not_copied_where_there_is_a_video(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, kind: str, video: bool
+) -> None:
+    output = OutputOptions(video=video, table="csv", output=tmp_path)
+    job = job_of(monkeypatch, model, Opened(made_info(kind=kind)), output=output)
+    batch = random_batch(1)
+    with pytest.raises(RuntimeError), job.opened(), job.writing():
+        job._sinks = ()  # nothing is drawn here
+        job.write(batch)
+        raise RuntimeError
+    said = any("not copied" in message for message in job.report().messages)
+    assert said == (kind == "stream" and video)
+
+
+@pytest.mark.parametrize("stop", [Stopped, KeyboardInterrupt])
+def test_stopping_is_no_error_and_leaves_partial_files(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, stop: type[BaseException]
+) -> None:
+    sink, output = Keeping(), OutputOptions(video=False, table="jsonl", output=tmp_path)
+    job = job_of(monkeypatch, model, Opened(made_info()), sink, output=output)
+    with job.opened(), job.writing():
+        job.write(random_batch(2))
+        raise stop
+    assert job.interrupted and sink.left == [stop]
+    assert names_in(tmp_path) == ["made.vidsal.partial.jsonl"]
+    report = job.report()
+    assert report.interrupted and report.files == (tmp_path / "made.vidsal.partial.jsonl",)
+
+
+@pytest.mark.parametrize("frames", [0, 2])
+def test_a_live_source_ends_by_being_stopped_once_there_are_frames(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, frames: int
+) -> None:
+    sink, output = Keeping(), OutputOptions(video=False, table="jsonl", output=tmp_path)
+    job = job_of(monkeypatch, model, Opened(made_info(live=True)), sink, output=output)
+    with job.opened(), job.writing():
+        if frames:
+            job.write(random_batch(frames))
+        raise Stopped
+    assert job.interrupted == (not frames)
+    assert sink.left == [None if frames else Stopped]
+    assert names_in(tmp_path) == (["made.vidsal.jsonl"] if frames else [])
+    assert job.report().frames == frames
+
+
+def test_a_source_without_a_frame_is_an_error_and_one_that_was_stopped_is_not(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel
+) -> None:
+    job = job_of(monkeypatch, model, Opened(made_info()), Keeping(), output=NOTHING)
+    with pytest.raises(DecodeError, match="made: not one frame"):
+        job.report()
+    with job.opened(), job.writing():
+        pass
+    with pytest.raises(DecodeError, match="made: not one frame"):
+        job.report()
+
+
+def test_without_any_file_there_is_nothing_to_do_unless_a_sink_is_given(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel
+) -> None:
+    job = job_of(monkeypatch, model, Opened(made_info()), output=NOTHING)
+    with pytest.raises(ConfigError, match="nothing to write"), job.opened():
+        pass
+    assert not job.is_open
+
+
+def test_a_sink_that_cannot_be_entered_leaves_those_before_it(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel
+) -> None:
+    class Refusing(Keeping):
+        def __enter__(self) -> Keeping:
+            raise EncodeError("no room")
+
+    first, second = Keeping(), Refusing()
+    job = job_of(monkeypatch, model, Opened(made_info()), first, second, output=NOTHING)
+    with pytest.raises(EncodeError, match="no room"), job.opened():
+        pass
+    assert first.left == [EncodeError] and second.left == []
+    assert not job.is_open
+
+
+def test_too_many_steps_are_refused_before_anything_is_opened(model: SaliencyModel) -> None:
+    with pytest.raises(ConfigError, match="steps"):
+        Job("made", options=RunOptions(recurrence=RecurrenceOptions(steps=9)), model=model)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "known", "expected"),
+    [
+        (0.0, None, {"frame_count": 77}, 77),
+        (0.0, None, {"rate": Fraction(25), "duration_seconds": 4.0}, None),
+        (1.0, None, {"rate": Fraction(25), "duration_seconds": 4.0, "frame_count": 77}, 75),
+        (0.0, 2.0, {"rate": Fraction(25), "duration_seconds": 4.0, "frame_count": 77}, 50),
+        (1.0, 2.0, {"rate": Fraction(30), "duration_seconds": 4.0}, 30),
+        (1.0, 9.0, {"rate": Fraction(25), "duration_seconds": 4.0}, 75),
+        (3.99, None, {"rate": Fraction(25), "duration_seconds": 4.0}, 1),
+        (1.0, None, {"rate": Fraction(25), "frame_count": 77}, None),
+        (1.0, None, {"duration_seconds": 4.0, "frame_count": 77}, None),
+    ],
+)
+def test_the_frames_to_come_are_those_of_the_part_that_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+    model: SaliencyModel,
+    start: float,
+    end: float | None,
+    known: dict[str, Any],
+    expected: int | None,
+) -> None:
+    decode = DecodeOptions(start_seconds=start, end_seconds=end)
+    job = job_of(monkeypatch, model, Opened(made_info(**known)), Keeping(), output=NOTHING, decode=decode)
+    with job.opened(), job.writing():
+        assert job.total == expected
+        job.write(random_batch(1))
+    assert np.isfinite(job.report().seconds)
