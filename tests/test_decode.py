@@ -40,10 +40,10 @@ from media import (
 from vidsal.decode import DecodeOptions, Reader, VideoInfo, contract, open_video
 from vidsal.decode import clock as clock_module
 from vidsal.decode.clock import Clock
-from vidsal.decode.contract import DecodedFrame, DecodeReport
+from vidsal.decode.contract import DecodedFrame, DecodeReport, Request
 from vidsal.decode.images import natural_order
 from vidsal.errors import ConfigError, DecodeError
-from vidsal.frames import FrameBatch
+from vidsal.frames import FrameBatch, Picture
 
 AV_MAJOR = int(av.__version__.split(".", maxsplit=1)[0])
 DECODERS = ("pyav", "decord", "opencv")
@@ -531,8 +531,8 @@ def test_a_damaged_time_in_a_transport_stream_is_mended_said_and_refused_by_stri
     assert numbers_of(batches) == list(range(50))
     np.testing.assert_allclose(times_of(batches), np.arange(50) / 25, atol=1e-6)
     assert reader.report.mended_times == 1
-    assert any("1 time that could not be is derived" in message for message in reader.report.messages)
-    with pytest.raises(DecodeError, match=r"damaged.*time that could not be"):
+    assert any("1 impossible time replaced" in message for message in reader.report.messages)
+    with pytest.raises(DecodeError, match=r"damaged.*impossible time"):
         read(path, strict=True)
 
 
@@ -713,7 +713,7 @@ def test_an_mp4_cut_off_before_its_header_says_so(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", frames=1)
     path.chmod(0)
-    with pytest.raises(DecodeError, match="may not be read"):
+    with pytest.raises(DecodeError, match="cannot be read: "):
         open_video(path)
 
 
@@ -975,7 +975,7 @@ class FakeLive(Reader):
 
     def __init__(self, count: int, options: DecodeOptions) -> None:
         info = VideoInfo(source="fake", kind="camera", height=48, width=64, live=True)
-        super().__init__(info, options=options, size=None, keep_pictures=False, report=DecodeReport())
+        super().__init__(info, Request(source="fake", kind="camera", options=options))
         self.count = count
         self.made = 0
         self.released = False
@@ -984,7 +984,8 @@ class FakeLive(Reader):
         picture = numbered_picture(64, 48)
         for i in range(self.count):
             self.made += 1
-            yield DecodedFrame(i / 25, functools.partial(lambda number: (picture(number), None), i))
+            convert = functools.partial(picture, i)
+            yield DecodedFrame(i / 25, convert, Picture(rgb=convert))
 
     def _release(self) -> None:
         self.released = True

@@ -229,7 +229,7 @@ def test_a_source_that_is_no_video_is_said_to_be_none_with_a_device_too(
 ) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"no video at all" * 100)
-    with pytest.raises(DecodeError, match="is no video") as caught:
+    with pytest.raises(DecodeError, match="is not a video") as caught:
         open_video(path, options=DecodeOptions(hwaccel="cuda"))
     assert isinstance(caught.value.__cause__, InvalidDataError)
 
@@ -458,7 +458,7 @@ def test_an_automatic_encoder_knows_the_presets_of_libx264_in_the_words_of_nvenc
     for preset in options_module._presets("auto"):
         VideoOptions(encoder="auto", preset=preset)
         VideoOptions(encoder="libx264", preset=preset)
-        VideoOptions(encoder="h264_nvenc", preset=video_module._NVENC_FOR_X26[preset])
+        VideoOptions(encoder="h264_nvenc", preset=options_module.NVENC_FOR_X26[preset])
     with pytest.raises(ConfigError, match="auto does not take the preset 'p4'"):
         VideoOptions(encoder="auto", preset="p4")
 

@@ -29,7 +29,7 @@ LONGEST_GAP_SECONDS = 3600.0
 
 
 class Timed(Protocol):
-    """What a frame tells of its time, in ticks; a `VideoFrame` is one."""
+    """What a frame says of its time, in ticks; a `VideoFrame` is one."""
 
     @property
     def pts(self) -> int | None:
@@ -37,7 +37,7 @@ class Timed(Protocol):
 
     @property
     def duration(self) -> int | None:
-        """Ticks to the next frame by the container's word; None or 0 where it does not say."""
+        """Ticks to the next frame as the container says; None or 0 where it does not say."""
 
 
 Frame = TypeVar("Frame", bound=Timed)
@@ -58,7 +58,7 @@ class Clock:
         source: name of the source for messages.
         base: seconds a tick.
         rate: average frames a second; None where unknown.
-        report: is told what was mended or moved.
+        report: notes what was replaced or moved.
     """
 
     step: int
@@ -124,7 +124,7 @@ class Clock:
             return self._set(frame, self.last + self._nominal_step)
         ticks = frame.pts + self._shift
         if ticks <= self.last:
-            self._report.say("frames that are not later than the one before are moved just behind it")
+            self._report.say("frames that are not later than the one before are moved just after it")
             ticks = self.last + 1
         return self._set(frame, ticks)
 
@@ -160,12 +160,12 @@ class Clock:
         return ticks
 
     def _say_untimed(self) -> None:
-        self._report.say("frames without a time of their own follow the one before at the stream's rate")
+        self._report.say("frames without a timestamp follow the frame before at the stream's rate")
 
     def _count_mended(self) -> None:
         self._report.mended_times += 1
         if self._report.mended_times > MAX_CORRUPT_TOTAL:
             raise DecodeError(
-                f"{self._source} is too damaged: {self._report.mended_times} of its frames have a time that cannot be "
-                f"(at most {MAX_CORRUPT_TOTAL} are mended); repair or copy the source again"
+                f"{self._source} is too damaged: {self._report.mended_times} of its frames have an impossible time "
+                f"(at most {MAX_CORRUPT_TOTAL} are replaced); repair or copy the source again"
             )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
@@ -28,7 +27,9 @@ __all__ = [
     "DecodeOptions",
     "DecodeReport",
     "DecodedFrame",
+    "Kind",
     "Reader",
+    "Request",
     "SizeRequest",
     "VideoInfo",
 ]
@@ -42,8 +43,31 @@ MAX_CORRUPT_TOTAL = 10_000
 SizeRequest = tuple[int, int] | Callable[[int, int], tuple[int, int]] | None
 """(height, width) of the small frames, or what makes it from the upright (height, width); None: full size."""
 
+Kind = Literal["video", "image", "images", "camera", "stream"]
+"""video: a file; image: one; images: a folder of them; camera; stream: an address or standard input."""
+
 UNSPECIFIED = 2
 """FFmpeg's number for a colour tag that is not set (range: 0)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A source, and how it is to be read."""
+
+    source: str
+    """Its name in messages and reports."""
+    kind: Kind
+    """What it is."""
+    path: Path | None = None
+    """The file or folder; None for cameras, addresses and standard input."""
+    live: bool = False
+    """True drops frames when the consumer is slow."""
+    options: DecodeOptions = field(default_factory=DecodeOptions)
+    """How to read."""
+    size: SizeRequest = None
+    """Size of the small frames."""
+    keep_pictures: bool = False
+    """Whether the full pictures are wanted too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +78,8 @@ class VideoInfo:
     """The source as it was given."""
     path: Path | None = None
     """The file or folder; None for cameras, addresses and standard input."""
-    kind: Literal["video", "image", "images", "camera", "stream"]
-    """video: a file; image: one; images: a folder of them; camera; stream: an address or standard input."""
+    kind: Kind
+    """What the source is."""
     height: int
     """Rows of the upright picture, in pixels."""
     width: int
@@ -99,7 +123,7 @@ class DecodeReport:
     concealed: int = 0
     """Frames delivered although the decoder had to patch up damage in them."""
     mended_times: int = 0
-    """Frames whose time could not be and follows from the frame before."""
+    """Frames with an impossible time, replaced by one counted from the frame before."""
     dropped_live: int = 0
     """Frames of a live source that were left out because the consumer was slow."""
     truncated: bool = False
@@ -107,7 +131,7 @@ class DecodeReport:
     missing_seconds: float = 0.0
     """Seconds between the end that the container promises and the last frame; 0 unless `truncated`."""
     messages: list[str] = field(default_factory=list)
-    """Sentences for a person about what was skipped, repaired or assumed; each appears once."""
+    """Sentences for a person about what was skipped, repaired or assumed, each once."""
 
     def say(self, message: str) -> None:
         """Adds a message unless it is there already."""
@@ -121,8 +145,10 @@ class DecodedFrame:
 
     seconds: float
     """Presentation time; the first frame of the source is 0."""
-    convert: Callable[[], tuple[npt.NDArray[np.uint8], Picture | None]]
-    """Makes the upright (h, w, 3) RGB frame at `Reader.size`, and the full picture where pictures are kept."""
+    convert: Callable[[], npt.NDArray[np.uint8]]
+    """Makes the upright (h, w, 3) RGB frame at `Reader.size`; called once."""
+    picture: Picture
+    """The frame at full size."""
 
 
 class Reader(ABC):
@@ -145,15 +171,13 @@ class Reader(ABC):
     _corrupt_in_a_row: int = 0
     _remedy: str = "repair or copy the source again"
 
-    def __init__(
-        self, info: VideoInfo, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool, report: DecodeReport
-    ) -> None:
+    def __init__(self, info: VideoInfo, request: Request, report: DecodeReport | None = None) -> None:
         self.info = info
-        self.report = report
+        self.report = report or DecodeReport()
         self._source = info.source
-        self.size = _resolve_size(size, info.height, info.width)
-        self._options = options
-        self._keep_pictures = keep_pictures
+        self.size = _resolve_size(request.size, info.height, info.width)
+        self._options = request.options
+        self._keep_pictures = request.keep_pictures
         self._begun = False
         self._closed = False
 
@@ -174,9 +198,7 @@ class Reader(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[FrameBatch]:
@@ -230,16 +252,16 @@ class Reader(ABC):
         self._check_end()
 
     def _batch(self, gathered: list[DecodedFrame]) -> FrameBatch:
-        converted = [frame.convert() for frame in gathered]
+        frames = np.stack([frame.convert() for frame in gathered])
         first = self.report.decoded
         self.report.decoded += len(gathered)
         return FrameBatch(
             index=np.arange(first, first + len(gathered), dtype=np.int64),
             pts_seconds=np.array([frame.seconds for frame in gathered], np.float64),
-            frames=np.stack([small for small, _ in converted]),
+            frames=frames,
             height=self.info.height,
             width=self.info.width,
-            pictures=tuple(picture for _, picture in converted if picture is not None),
+            pictures=tuple(frame.picture for frame in gathered) if self._keep_pictures else (),
         )
 
     def _check_end(self) -> None:
@@ -259,8 +281,8 @@ class Reader(ABC):
         if report.concealed:
             report.say(f"{_count(report.concealed, 'damaged frame', 'damaged frames')} patched up by the decoder")
         if report.mended_times:
-            times = _count(report.mended_times, "time that could not be is", "times that could not be are")
-            report.say(f"{times} derived from the frame before")
+            times = _count(report.mended_times, "impossible time", "impossible times")
+            report.say(f"{times} replaced, counted from the frame before")
         damage = report.skipped_corrupt + report.concealed + report.mended_times
         if options.strict and (report.truncated or damage):
             raise DecodeError(

@@ -6,13 +6,14 @@ import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest
+from vidsal.decode.contract import DecodedFrame, Reader, Request
 from vidsal.decode.images import full_size, resize
 from vidsal.decode.pyav import FileFacts, probe
 from vidsal.errors import ConfigError, DecodeError, Setting
@@ -20,17 +21,15 @@ from vidsal.frames import Picture
 
 __all__ = ["DecordReader", "open_decord"]
 
-
 MIN_WIDTH = 64
 """Narrower pictures are read enlarged and made smaller again."""
 
 
-def open_decord(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool) -> DecordReader:
+def open_decord(path: Path, request: Request) -> DecordReader:
     """Opens a file.
 
-    decord has no exact times (`Picture.pts` is None), repeats frames of a damaged file without a
-    word, lacks newer codecs such as AV1, and converts untagged HD pictures as BT.601. What it does
-    not tell of a file, PyAV does.
+    decord has no exact times (`Picture.pts` is None), repeats frames of a damaged file without a warning,
+    lacks newer codecs such as AV1, and converts untagged HD pictures as BT.601. PyAV adds the facts it lacks.
 
     Raises:
         ConfigError: decord is not installed.
@@ -52,10 +51,10 @@ def open_decord(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_p
     side = max(info.height, info.width, MIN_WIDTH)
     square = {"width": side, "height": side} if info.rotation % 180 or info.width < MIN_WIDTH else {}
     try:
-        video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=options.threads or 1, **square)
+        video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=request.options.threads or 1, **square)
     except errors as error:
         raise DecodeError(f"decord cannot open {path}: {_reason(error)}; try the pyav decoder") from error
-    return DecordReader(video, errors, facts, options=options, size=size, keep_pictures=keep_pictures)
+    return DecordReader(video, errors, facts, request)
 
 
 def _reason(error: Exception) -> str:
@@ -67,16 +66,7 @@ def _reason(error: Exception) -> str:
 class DecordReader(Reader):
     """Reads an open file in small runs of indices; see `open_decord`."""
 
-    def __init__(
-        self,
-        video: Any,
-        errors: tuple[type[Exception], ...],
-        facts: FileFacts,
-        *,
-        options: DecodeOptions,
-        size: SizeRequest,
-        keep_pictures: bool,
-    ) -> None:
+    def __init__(self, video: Any, errors: tuple[type[Exception], ...], facts: FileFacts, request: Request) -> None:
         self._video: Any = video
         self._errors = errors
         count = len(video)
@@ -87,7 +77,7 @@ class DecordReader(Reader):
         info = replace(facts.info, frame_count=count, time_base=None)
         self._promised_seconds = facts.promised_seconds
         self._end_seconds = float(times[-1, 1] - times[0, 0])
-        super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=DecodeReport())
+        super().__init__(info, request)
 
     def _release(self) -> None:
         self._video = None  # it has no close; dropping it ends its threads
@@ -109,22 +99,14 @@ class DecordReader(Reader):
         for first in range(begin, stop, self._options.batch_size):
             run = list(range(first, min(stop, first + self._options.batch_size)))
             for index, picture in zip(run, self._read(run), strict=True):
-                yield self._wrap(float(self._seconds[index]), picture)
+                full = full_size(picture, (self.info.height, self.info.width))
+                yield DecodedFrame(float(self._seconds[index]), partial(resize, picture, self.size), Picture(rgb=full))
         if self._promised_seconds is not None and stop == len(self._seconds):
             self._note_missing(self._promised_seconds, self._end_seconds, self._end_seconds / len(self._seconds))
 
-    def _wrap(self, seconds: float, picture: npt.NDArray[np.uint8]) -> DecodedFrame:
-        return DecodedFrame(seconds, lambda: self._convert(picture))
-
-    def _convert(self, picture: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Picture | None]:
-        small = resize(picture, self.size)
-        if not self._keep_pictures:
-            return small, None
-        return small, Picture(rgb=full_size(picture, (self.info.height, self.info.width)))
-
 
 def _strictly_rising(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Moves times that are not later than the one before just behind it."""
+    """Moves times that are not later than the one before just after it."""
     out = seconds.copy()
     for i in range(1, len(out)):
         out[i] = max(out[i], out[i - 1] + 1e-6)

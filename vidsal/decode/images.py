@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.decode.contract import DecodedFrame, DecodeOptions, DecodeReport, Reader, SizeRequest, VideoInfo
+from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
@@ -25,7 +25,7 @@ NOMINAL_RATE = Fraction(25)
 """Pictures a second given to a folder of images, which has no times of its own."""
 
 
-def open_images(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_pictures: bool) -> ImagesReader:
+def open_images(path: Path, request: Request) -> ImagesReader:
     """Opens one image, or all images of a folder (not of its subfolders) in natural order: 2.png before 10.png.
 
     Results of earlier runs in a folder (`*.vidsal.*`, `*.partial.*`) are left out, and the report says so.
@@ -34,27 +34,23 @@ def open_images(path: Path, *, options: DecodeOptions, size: SizeRequest, keep_p
     Raises:
         DecodeError: the folder holds no image, or none can be read.
     """
-    if path.is_dir():
-        try:
-            files = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
-        except OSError as error:
-            raise DecodeError(f"the folder {path} cannot be read: {error.strerror}; change its permissions") from error
-        files = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
-        own = [file for file in files if not _is_result(file)]
-        if not own:
-            but = f" but {len(files)} results of earlier runs" if files else ""
-            raise DecodeError(
-                f"the folder {path} holds no images{but}; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
-            )
-        reader = ImagesReader(path, own, "images", options=options, size=size, keep_pictures=keep_pictures)
-        if len(own) < len(files):
-            reader.report.say(f"images left out as results of earlier runs (*.vidsal.*): {len(files) - len(own)}")
-        return reader
-    return ImagesReader(path, [path], "image", options=options, size=size, keep_pictures=keep_pictures)
-
-
-def _is_result(file: Path) -> bool:
-    return ".vidsal." in file.name or ".partial." in file.name
+    if not path.is_dir():
+        return ImagesReader(path, [path], request)
+    try:
+        files = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
+    except OSError as error:
+        raise DecodeError(f"the folder {path} cannot be read: {error.strerror}; change its permissions") from error
+    files = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
+    own = [file for file in files if ".vidsal." not in file.name and ".partial." not in file.name]
+    if not own:
+        but = f" but {len(files)} results of earlier runs" if files else ""
+        raise DecodeError(
+            f"the folder {path} holds no images{but}; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    reader = ImagesReader(path, own, request)
+    if len(own) < len(files):
+        reader.report.say(f"images left out as results of earlier runs (*.vidsal.*): {len(files) - len(own)}")
+    return reader
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -66,32 +62,18 @@ def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
 class ImagesReader(Reader):
     """Reads image files one after the other; see `open_images`."""
 
-    def __init__(
-        self,
-        path: Path,
-        files: list[Path],
-        kind: Literal["image", "images"],
-        *,
-        options: DecodeOptions,
-        size: SizeRequest,
-        keep_pictures: bool,
-    ) -> None:
+    def __init__(self, path: Path, files: list[Path], request: Request) -> None:
         self._files = files
-        self.report = DecodeReport()
-        self._first: tuple[int, npt.NDArray[np.uint8]] | None = None
-        for position, file in enumerate(files):
-            picture = _read(file)
-            if picture is not None:
-                self._first = (position, picture)
-                break
+        readable = ((place, picture) for place, file in enumerate(files) if (picture := _read(file)) is not None)
+        self._first: tuple[int, npt.NDArray[np.uint8]] | None = next(readable, None)
         if self._first is None:
-            what = f"none of the {len(files)} images in {path}" if kind == "images" else f"{path}, as an image,"
+            what = f"none of the {len(files)} images in {path}" if request.kind == "images" else f"{path}, as an image,"
             raise DecodeError(f"{what} can be read; expected whole {', '.join(sorted(IMAGE_SUFFIXES))} files")
         self._origin, picture = self._first
         info = VideoInfo(
-            source=str(path),
+            source=request.source,
             path=path,
-            kind=kind,
+            kind=request.kind,
             height=picture.shape[0],
             width=picture.shape[1],
             frame_count=len(files),
@@ -102,7 +84,7 @@ class ImagesReader(Reader):
             colorspace=0,
             pix_fmt="rgb24",
         )
-        super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=self.report)
+        super().__init__(info, request)
 
     def _release(self) -> None:
         self._first = None
@@ -124,25 +106,20 @@ class ImagesReader(Reader):
                 self._skip(file)
                 continue
             self._count_good()
-            yield self._wrap(seconds, ticks, picture)
-
-    def _wrap(self, seconds: float, ticks: int, picture: npt.NDArray[np.uint8]) -> DecodedFrame:
-        return DecodedFrame(seconds, lambda: self._convert(ticks, picture))
+            full = full_size(picture, (self.info.height, self.info.width))
+            upright = Picture(rgb=full, pts=ticks, time_base=1 / NOMINAL_RATE)
+            yield DecodedFrame(seconds, partial(self._convert, picture), upright)
 
     def _skip(self, file: Path) -> None:
         self.report.say(f"{file} cannot be read as an image and is skipped")
         self._count_corrupt()
 
-    def _convert(self, ticks: int, picture: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Picture | None]:
+    def _convert(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if picture.shape[:2] != (self.info.height, self.info.width):
             self.report.say(
                 f"the images differ in size; all are shown at the first one's, {self.info.width}x{self.info.height}"
             )
-        small = resize(picture, self.size)
-        if not self._keep_pictures:
-            return small, None
-        full = full_size(picture, (self.info.height, self.info.width))
-        return small, Picture(rgb=full, pts=ticks, time_base=1 / NOMINAL_RATE)
+        return resize(picture, self.size)
 
 
 def full_size(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> Callable[[], npt.NDArray[np.uint8]]:
@@ -176,15 +153,7 @@ def _read(path: Path) -> npt.NDArray[np.uint8] | None:
     """(H, W, 3) uint8 RGB, upright; None for what is no image."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError:
-        return None
-    if data.size == 0:
-        return None
-    try:
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)  # turns by EXIF, drops alpha, makes 8 bits
-    except cv2.error:
+    except (OSError, cv2.error):  # an empty file is an error of OpenCV's
         return None
-    if bgr is None:
-        return None
-    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return rgb
+    return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

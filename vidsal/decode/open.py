@@ -6,11 +6,13 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from vidsal.decode.contract import Reader, SizeRequest
+from vidsal.decode.contract import Reader, Request, SizeRequest
 from vidsal.decode.options import DecodeOptions
 from vidsal.errors import ConfigError, DecodeError
 
@@ -54,57 +56,53 @@ def open_video(
                 print(batch.pts_seconds, batch.frames.shape)
     """
     options = options or DecodeOptions()
-    reader = _open(source, options, {"options": options, "size": size, "keep_pictures": keep_pictures})
+    reader = _open(source, partial(Request, options=options, size=size, keep_pictures=keep_pictures))
     if options.hwaccel != "none" and reader.info.kind in ("image", "images", "camera"):
         reader.report.say(f"hwaccel={options.hwaccel} does nothing here: it is for videos and addresses")
     return reader
 
 
-def _open(source: str | Path | int, options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
-    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
-        return _open_camera(int(source), wanted)
-    if source == "-":
-        return _open_stdin(options, wanted)
-    scheme = _scheme(source) if isinstance(source, str) else None
-    if scheme == "file":
-        return _open_path(Path(unquote(urlsplit(str(source)).path)), options, wanted)
-    if scheme is not None:
-        return _open_address(str(source), scheme, options, wanted)
-    return _open_path(Path(source), options, wanted)
-
-
-def _scheme(source: str) -> str | None:
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)
-    return match[1].lower() if match else None
-
-
 # The backends are imported where they are used: each brings a heavy library.
 
 
-def _open_camera(number: int, wanted: dict[str, Any]) -> Reader:
-    from vidsal.decode.opencv import open_opencv
+def _open(source: str | Path | int, request: Callable[..., Request]) -> Reader:
+    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
+        from vidsal.decode.opencv import open_opencv
 
-    return open_opencv(number, source=f"camera {number}", path=None, kind="camera", live=True, **wanted)
+        return open_opencv(int(source), request(source=f"camera {int(source)}", kind="camera", live=True))
+    if source == "-":
+        return _open_stdin(request(source="standard input", kind="stream"))
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source) if isinstance(source, str) else None
+    if match is None:
+        return _open_path(Path(source), request)
+    scheme = match[1].lower()
+    if scheme == "file":
+        return _open_path(Path(unquote(urlsplit(str(source)).path)), request)
+    if scheme not in SCHEMES:
+        raise DecodeError(
+            f"{source}: addresses of the kind {scheme}:// cannot be read, only {', '.join(sorted(SCHEMES))}"
+        )
+    shown = re.sub(r"//[^/@]*@", "//", str(source))  # a password must not reach messages and reports
+    return _open_as_asked(str(source), request(source=shown, kind="stream", live=scheme in LIVE_SCHEMES))
 
 
-def _open_stdin(options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
+def _open_stdin(request: Request) -> Reader:
     from vidsal.decode.pyav import open_pyav
 
-    if options.decoder != "pyav":
-        raise ConfigError(f"standard input needs the pyav decoder, got {options.decoder}")
+    if request.options.decoder != "pyav":
+        raise ConfigError(f"standard input needs the pyav decoder, got {request.options.decoder}")
     if sys.stdin.isatty():
         raise DecodeError("standard input is a terminal; pipe a video into it, or name a file")
-    described: dict[str, Any] = {"source": "standard input", "path": None, "kind": "stream", "live": False}
     head = sys.stdin.buffer.read(_HEAD_BYTES)
-    if not _index_is_behind(head):
-        return open_pyav(cast(BinaryIO, _Pipe(head, sys.stdin.buffer)), **described, **wanted)
+    if not _index_is_last(head):
+        return open_pyav(cast(BinaryIO, _Pipe(head, sys.stdin.buffer)), request)
     # FFmpeg would have to go back in the pipe: keep its content in a file.
     spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the reader)
     try:
         spool.write(head)
         shutil.copyfileobj(sys.stdin.buffer, spool)
         spool.seek(0)
-        reader = open_pyav(spool, **described, **wanted)
+        reader = open_pyav(spool, request)
     except OSError as error:
         spool.close()
         raise DecodeError(f"standard input cannot be kept in a temporary file: {error.strerror}") from error
@@ -118,7 +116,7 @@ def _open_stdin(options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
 _HEAD_BYTES = 65536
 
 
-def _index_is_behind(head: bytes) -> bool:
+def _index_is_last(head: bytes) -> bool:
     """Whether this is the beginning of an mp4 or mov whose pictures come before the index ("moov") to them."""
     position = 0
     while position + 16 <= len(head):
@@ -149,25 +147,7 @@ class _Pipe:
         return self._file.read(size)
 
 
-def _open_address(address: str, scheme: str, options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
-    if scheme not in SCHEMES:
-        raise DecodeError(
-            f"{address}: addresses of the kind {scheme}:// cannot be read, only {', '.join(sorted(SCHEMES))}"
-        )
-    live = scheme in LIVE_SCHEMES
-    shown = re.sub(r"//[^/@]*@", "//", address)  # a password must not reach messages and reports
-    if options.decoder == "pyav":
-        from vidsal.decode.pyav import open_pyav
-
-        return open_pyav(address, source=shown, path=None, kind="stream", live=live, **wanted)
-    if options.decoder == "opencv":
-        from vidsal.decode.opencv import open_opencv
-
-        return open_opencv(address, source=shown, path=None, kind="stream", live=live, **wanted)
-    raise ConfigError("addresses need the pyav or the opencv decoder, got decord")
-
-
-def _open_path(path: Path, options: DecodeOptions, wanted: dict[str, Any]) -> Reader:
+def _open_path(path: Path, request: Callable[..., Request]) -> Reader:
     from vidsal.decode.images import IMAGE_SUFFIXES, open_images
 
     try:
@@ -176,24 +156,32 @@ def _open_path(path: Path, options: DecodeOptions, wanted: dict[str, Any]) -> Re
         raise DecodeError(f"there is no file or folder {path}; check the path") from error
     except (OSError, ValueError) as error:
         raise DecodeError(f"{path} cannot be opened: {error}; check the path and its permissions") from error
+    asked = partial(request, source=str(path), path=path)
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return open_images(path, **wanted)
+        return open_images(path, asked(kind="images" if path.is_dir() else "image"))
     if path.is_file():
         if found.st_size == 0:
             raise DecodeError(f"{path} is empty; expected a video or an image")
         try:
             path.open("rb").close()
         except OSError as error:
-            raise DecodeError(f"{path} may not be read: {error.strerror}; change its permissions") from error
-    if options.decoder == "decord":
+            raise DecodeError(f"{path} cannot be read: {error.strerror}; change its permissions") from error
+    return _open_as_asked(str(path), asked(kind="video"))
+
+
+def _open_as_asked(file: str, request: Request) -> Reader:
+    """A file or an address, by the decoder that was chosen."""
+    if request.options.decoder == "decord":
+        if request.path is None:
+            raise ConfigError("addresses need the pyav or the opencv decoder, got decord")
         from vidsal.decode.decord import open_decord
 
-        return open_decord(path, **wanted)
-    if options.decoder == "opencv":
+        return open_decord(request.path, request)
+    if request.options.decoder == "opencv":
         from vidsal.decode.opencv import open_opencv
 
-        return open_opencv(str(path), source=str(path), path=path, kind="video", live=False, **wanted)
+        return open_opencv(file, request)
     from vidsal.decode.pyav import open_pyav
 
     # The prefix keeps FFmpeg from taking "a:b.mp4" or "concat:x" for an address.
-    return open_pyav(f"file:{path}", source=str(path), path=path, kind="video", live=False, **wanted)
+    return open_pyav(file if request.path is None else f"file:{file}", request)

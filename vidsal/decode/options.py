@@ -19,7 +19,7 @@ class DecodeOptions(Checked):
     """Library that decodes: pyav (exact times, damaged files, streams), decord (an extra) or opencv; cameras always
     use opencv."""
     batch_size: Annotated[int, Range(at_least=1)] = 8
-    """Frames handed on at once; it changes speed and memory, never the result."""
+    """Frames processed at once; it changes speed and memory, never the result."""
     start_seconds: Annotated[Seconds, Range(at_least=0)] = 0.0
     """Seconds after the first frame at which reading starts; frames before are left out."""
     end_seconds: Annotated[Seconds, Range(finite=False)] | None = None
@@ -53,11 +53,11 @@ class DecodeOptions(Checked):
         if name not in known or (colon and (not which or name in known[:2])):
             raise ConfigError(
                 Setting("hwaccel"),
-                f" must be one of {', '.join(known)}, the devices with a number or path behind a colon if need "
-                f"be (cuda:1); got {self.hwaccel!r}",
+                f" must be one of {', '.join(known)}; a colon and a number or path may follow a device (cuda:1); "
+                f"got {self.hwaccel!r}",
             )
         if name == "cuda" and which and not which.isdecimal():
-            raise ConfigError(f"cuda takes the number of a GPU behind the colon, as in cuda:1; got {self.hwaccel!r}")
+            raise ConfigError(f"cuda takes the number of a GPU after the colon, as in cuda:1; got {self.hwaccel!r}")
         if self.decoder != "pyav":
             raise ConfigError(
                 Setting("hwaccel", self.hwaccel),

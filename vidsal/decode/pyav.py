@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import starmap
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -32,7 +32,7 @@ from vidsal.decode.contract import (
     DecodeOptions,
     DecodeReport,
     Reader,
-    SizeRequest,
+    Request,
     VideoInfo,
 )
 from vidsal.errors import DecodeError
@@ -53,7 +53,7 @@ THREADS_FROM_PIXELS = 1920 * 1080
 MAX_THREADS = 8
 
 SEEK_BACK_SECONDS = (0.0, 2.0, 10.0, 60.0)
-"""Where a seek lands behind its target it is tried again so much earlier; then from the beginning."""
+"""Where a seek lands after its target it is tried again this much earlier; then from the beginning."""
 
 AUTO_DEVICES = ("cuda", "videotoolbox", "vaapi", "d3d11va", "d3d12va", "dxva2", "qsv", "vulkan", "vdpau")
 """Devices that `hwaccel="auto"` tries, best first: one maker's own way before a common one, drawing APIs last."""
@@ -83,55 +83,28 @@ _OFTEN_IN_HARDWARE = ("h264", "hevc", "av1", "vp9", "mpeg2video", "mjpeg")
 _DEVICE_FRAMES_ARE_WHOLE = int(av.__version__.split(".", maxsplit=1)[0]) >= 18
 """Before, PyAV copied nothing but its time along with a frame's pixels from the device."""
 
-# Before 17 swscale had no threads here; since, it starts some for each frame unless told not to.
-_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".", maxsplit=1)[0]) >= 17 else {}
 
-
-def open_pyav(
-    file: str | BinaryIO,
-    *,
-    source: str,
-    path: Path | None,
-    kind: Literal["video", "stream"],
-    live: bool,
-    options: DecodeOptions,
-    size: SizeRequest,
-    keep_pictures: bool,
-) -> PyavReader:
+def open_pyav(file: str | BinaryIO, request: Request) -> PyavReader:
     """Opens what FFmpeg can read and decodes its first frame.
 
     Args:
         file: address for FFmpeg, or a binary file object that is read from where it stands.
-        source: name of the source for messages.
-        path: the file, if it is one.
-        kind: goes into `VideoInfo.kind`.
-        live: True drops frames when the consumer is slow.
-        options: how to read.
-        size: see `open_video`.
-        keep_pictures: see `open_video`.
+        request: what and how; of the kind video or stream.
 
     Raises:
         DecodeError: it cannot be opened, holds no video, or no frame of it can be decoded.
     """
-    timeout = NETWORK_TIMEOUT_SECONDS if kind == "stream" and isinstance(file, str) else None
+    options = request.options
+    timeout = NETWORK_TIMEOUT_SECONDS if request.kind == "stream" and isinstance(file, str) else None
 
     def open_on(device: str | None) -> PyavReader:
         try:
             container = av.open(file, "r", timeout=timeout, hwaccel=None if device is None else _accelerator(device))
         except (FFmpegError, OSError, ValueError) as error:
-            raise DecodeError(_why_not_opened(source, file, error)) from error
+            raise DecodeError(_why_not_opened(request.source, file, error)) from error
+        threads = options.threads if device is None else options.threads or 1
         try:
-            return PyavReader(
-                container,
-                source=source,
-                path=path,
-                kind=kind,
-                live=live,
-                seekable=path is not None or isinstance(file, str),
-                options=options if device is None else dataclasses.replace(options, threads=options.threads or 1),
-                size=size,
-                keep_pictures=keep_pictures,
-            )
+            return PyavReader(container, request, seekable=isinstance(file, str), threads=threads)
         except BaseException:
             container.close()
             raise
@@ -139,7 +112,9 @@ def open_pyav(
     if options.hwaccel == "none":
         return open_on(None)
     failures: list[str] = []
-    for device in _devices(options.hwaccel):
+    available = hwdevices_available()
+    devices = [name for name in AUTO_DEVICES if name in available] if options.hwaccel == "auto" else [options.hwaccel]
+    for device in devices:
         # A pipe cannot be opened a second time, so the device must show beforehand that it is there.
         once = not isinstance(file, str)
         reason = _why_no_device(device, create=once)
@@ -164,14 +139,6 @@ def open_pyav(
     reader = open_on(None)
     reader.report.say("decoded in software: " + ("; ".join(failures) or "this build of FFmpeg knows no device"))
     return reader
-
-
-def _devices(hwaccel: str) -> list[str]:
-    """The devices to try, in order."""
-    if hwaccel != "auto":
-        return [hwaccel]
-    available = hwdevices_available()
-    return [device for device in AUTO_DEVICES if device in available]
 
 
 def _accelerator(device: str) -> HWAccel:
@@ -221,7 +188,7 @@ def _in_hardware(context: VideoCodecContext) -> bool:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What FFmpeg says of a file, for the backends that tell less."""
+    """What FFmpeg says of a file, for the backends that report less."""
 
     info: VideoInfo
     """As `PyavReader.info`."""
@@ -237,16 +204,8 @@ def probe(path: Path) -> FileFacts:
     Raises:
         DecodeError: as `open_pyav`.
     """
-    with open_pyav(
-        f"file:{path}",
-        source=str(path),
-        path=path,
-        kind="video",
-        live=False,
-        options=DecodeOptions(threads=1),
-        size=None,
-        keep_pictures=False,
-    ) as reader:
+    request = Request(source=str(path), path=path, kind="video", options=DecodeOptions(threads=1))
+    with open_pyav(f"file:{path}", request) as reader:
         return reader.facts()
 
 
@@ -256,33 +215,21 @@ class PyavReader(Reader):
     spool: BinaryIO | None = None
     """A temporary file that holds the source and is closed with the reader."""
 
-    def __init__(
-        self,
-        container: InputContainer,
-        *,
-        source: str,
-        path: Path | None,
-        kind: Literal["video", "stream"],
-        live: bool,
-        seekable: bool,
-        options: DecodeOptions,
-        size: SizeRequest,
-        keep_pictures: bool,
-    ) -> None:
+    def __init__(self, container: InputContainer, request: Request, *, seekable: bool, threads: int) -> None:
         self._container = container
-        self._source = source  # the first frame is decoded before the base class is set up
-        self._live = live
+        self._source = request.source  # the first frame is decoded before the base class is set up
+        self._live = request.live
         self._packets = 0
-        self.report = DecodeReport()
-        self._stream = _pick_stream(container, source)
-        _set_threads(self._stream, options.threads)
+        self.report = report = DecodeReport()
+        self._stream = _pick_stream(container, request.source)
+        _set_threads(self._stream, threads)
         self._base = _fraction(self._stream.time_base) or Fraction(1, 90000)
         self._rate = _fraction(self._stream.average_rate) or _fraction(self._stream.guessed_rate)
         self._decoder = self._decode()
         first = self._first_frame(seekable)
         self._first: VideoFrame | None = first
         self._seekable = seekable and first.pts is not None
-        self._clock = Clock(source, self._base, self._rate, self.report)
+        self._clock = Clock(request.source, self._base, self._rate, report)
         self._origin = self._clock.begin(first, fallback=first.dts or 0)
         rotation = self._rotation_of(first)
         height, width = first.height, first.width
@@ -291,9 +238,9 @@ class PyavReader(Reader):
             height, width, ratio = width, height, 1 / ratio
         context = self._stream.codec_context
         info = VideoInfo(
-            source=source,
-            path=path,
-            kind=kind,
+            source=request.source,
+            path=request.path,
+            kind=request.kind,
             height=height,
             width=width,
             frame_count=self._stream.frames or None,
@@ -307,32 +254,29 @@ class PyavReader(Reader):
             color_trc=int(context.color_trc),
             colorspace=int(first.colorspace),
             pix_fmt=first.format.name,
-            live=live,
+            live=request.live,
             stream_index=self._stream.index,
         )
-        report = self.report
-        super().__init__(info, options=options, size=size, keep_pictures=keep_pictures, report=report)
+        super().__init__(info, request, report)
         self._small = _Converter(self.size, report)
         self._full = _Converter((height, width), report)
 
     def _first_frame(self, seekable: bool) -> VideoFrame:
         failure: DecodeError | None = None
         try:
-            first = next(self._decoder, None)
+            if (first := next(self._decoder, None)) is not None:
+                return first
         except DecodeError as error:
-            first, failure = None, error
-        if first is not None:
-            return first
+            failure = error
         raise DecodeError(
             f"{self._source} holds a {self._stream.codec_context.name} video stream, but not one frame of it can be "
-            f"decoded ({self.report.skipped_corrupt} corrupt packets); "
-            + ("repair or copy the source again" if seekable else _PIPE_HINT)
+            f"decoded ({self.report.skipped_corrupt} corrupt packets); {self._remedy if seekable else _PIPE_HINT}"
         ) from failure
 
     def on_device(self, device: str) -> None:
         """Notes that a device decodes."""
         self.report.say(f"decoded in hardware, by {device}")
-        # What a device that fails says cannot be told from damage.
+        # The errors of a failing device look like damage.
         self._remedy = f"repair or copy the source again, or read it without hwaccel={device}"
 
     @property
@@ -357,19 +301,18 @@ class PyavReader(Reader):
 
     def _frames(self) -> Iterator[DecodedFrame]:
         start = self._options.start_seconds
-        if start > 0 and self._seekable:
-            yield from map(self._wrap, self._from(start))
-        else:
-            yield from map(self._wrap, self._from_beginning())
+        stamped = self._from(start) if start > 0 and self._seekable else self._from_beginning()
+        yield from starmap(self._decoded, stamped)
         self._compare_with_promise()
 
-    def _from_beginning(self) -> Iterator[_Stamped]:
+    def _from_beginning(self) -> Iterator[tuple[VideoFrame, int]]:
+        """The frames with their times in units of the stream's time base."""
         first, self._first = self._first, None
         if first is not None:
-            yield _Stamped(first, self._origin)
-        yield from self._stamped()
+            yield first, self._origin
+        yield from self._clock.stamp(self._decoder)
 
-    def _from(self, start_seconds: float) -> Iterator[_Stamped]:
+    def _from(self, start_seconds: float) -> Iterator[tuple[VideoFrame, int]]:
         """Starts at a key frame at or before `start_seconds`."""
         self._first = None
         self._decoder.close()
@@ -386,21 +329,18 @@ class PyavReader(Reader):
                 continue
             ticks = self._clock.begin(first)
             if self._seconds(ticks) <= start_seconds or target == 0.0:
-                yield _Stamped(first, ticks)
-                yield from self._stamped()
+                yield first, ticks
+                yield from self._clock.stamp(self._decoder)
                 return
         try:
             self._container.seek(self._origin, stream=self._stream)
         except FFmpegError as error:
             raise DecodeError(
-                f"{self._source} cannot be sought ({error}); read it from the beginning, without start_seconds"
+                f"{self._source} is not seekable ({error}); read it from the beginning, without start_seconds"
             ) from error
         self._clock.restart()
         self._decoder = self._decode()
-        yield from self._stamped()
-
-    def _stamped(self) -> Iterator[_Stamped]:
-        return (_Stamped(frame, ticks) for frame, ticks in self._clock.stamp(self._decoder))
+        yield from self._clock.stamp(self._decoder)
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yields every frame that can be decoded; skips and counts the packets that cannot."""
@@ -438,11 +378,11 @@ class PyavReader(Reader):
             if packet is None:
                 return
 
-    def _wrap(self, stamped: _Stamped) -> DecodedFrame:
-        return DecodedFrame(self._seconds(stamped.ticks), lambda: self._convert(stamped))
+    def _decoded(self, frame: VideoFrame, ticks: int) -> DecodedFrame:
+        picture = Picture(rgb=lambda: self._full(frame, self._rotation_of(frame)), pts=ticks, time_base=self._base)
+        return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame), picture)
 
-    def _convert(self, stamped: _Stamped) -> tuple[npt.NDArray[np.uint8], Picture | None]:
-        frame = stamped.frame
+    def _convert(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
         if frame.is_corrupt:
             self.report.concealed += 1
         rotation = self._rotation_of(frame)
@@ -452,11 +392,7 @@ class PyavReader(Reader):
                 f"the picture changes its size on the way, from {self.info.width}x{self.info.height} to "
                 f"{coded[1]}x{coded[0]}; it is shown at the first size"
             )
-        small = self._small(frame, rotation)
-        if not self._keep_pictures:
-            return small, None
-        picture = Picture(rgb=lambda: self._full(frame, rotation), pts=stamped.ticks, time_base=self._base)
-        return small, picture
+        return self._small(frame, rotation)
 
     def _rotation_of(self, frame: VideoFrame) -> int:
         rotation = int(frame.rotation) % 360
@@ -507,14 +443,6 @@ class PyavReader(Reader):
         self._note_missing(float(promised), self._seconds(last) + step, step)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Stamped:
-    """A frame and its time in units of the stream's time base."""
-
-    frame: VideoFrame
-    ticks: int
-
-
 class _Converter:
     """Makes upright RGB arrays of one size; may be called from any thread, one call at a time.
 
@@ -535,7 +463,7 @@ class _Converter:
         with self._lock:
             source = frame
             if planar is not None and not scaled:
-                source = self._unweaver.reformat(frame, format=planar, **_ONE_THREAD)
+                source = self._unweaver.reformat(frame, format=planar, threads=1)
             out = self._reformatter.reformat(
                 source,
                 width=width,
@@ -545,7 +473,7 @@ class _Converter:
                 # PyAV 16 minds the matrix only where it differs from this one.
                 dst_colorspace=UNSPECIFIED,
                 interpolation=(_AREA | _FULL_CHROMA) if scaled else _BILINEAR,
-                **_ONE_THREAD,
+                threads=1,  # else swscale starts some for each frame
             )
             rgb: npt.NDArray[Any] = out.to_ndarray()
         if rotation:
@@ -561,11 +489,8 @@ class _Converter:
             return _BT709 if untagged_hd else UNSPECIFIED
         if tagged in _CONVERTIBLE_COLORSPACES:
             return tagged
-        stand_in = _BT2020 if tagged == _BT2020_CONSTANT_LUMINANCE else _BT709
-        self._report.say(
-            f"colours are approximate: the matrix number {tagged} is converted as "
-            f"{'BT.2020' if stand_in == _BT2020 else 'BT.709'}"
-        )
+        stand_in, name = (_BT2020, "BT.2020") if tagged == _BT2020_CONSTANT_LUMINANCE else (_BT709, "BT.709")
+        self._report.say(f"colours are approximate: the matrix number {tagged} is converted as {name}")
         return stand_in
 
 
@@ -607,17 +532,13 @@ def _set_threads(stream: VideoStream, threads: int) -> None:
 
 def _fraction(value: Any) -> Fraction | None:
     """PyAV's rational as a `Fraction`; None where unset: `None`, 0 or, from 19 on, a falsy `AVRational`."""
-    if not value:
-        return None
-    return Fraction(value.numerator, value.denominator)
+    return Fraction(value.numerator, value.denominator) if value else None
 
 
 def _clock_time(text: str) -> Fraction | None:
     """Matroska's "00:01:02.500000000" in seconds."""
     match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip())
-    if match is None:
-        return None
-    return int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])
+    return None if match is None else int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])
 
 
 def _strip(error: BaseException) -> str:
@@ -627,12 +548,12 @@ def _strip(error: BaseException) -> str:
 
 def _why_not_opened(source: str, file: str | BinaryIO, error: BaseException) -> str:
     if isinstance(error, PermissionError):
-        return f"{source} may not be read: {_strip(error)}; change its permissions"
+        return f"{source} cannot be read: {_strip(error)}; change its permissions"
     if not isinstance(file, str):
-        return f"{source} is no video that can be read from a pipe: {_strip(error)}; {_PIPE_HINT}"
+        return f"{source} is not a video that can be read from a pipe: {_strip(error)}; {_PIPE_HINT}"
     if isinstance(error, InvalidDataError):
         return (
-            f"{source} is no video or image that FFmpeg can open: {_strip(error)}; it may be of another kind, "
+            f"{source} is not a video or image that FFmpeg can open: {_strip(error)}; it may be of another kind, "
             "or cut off before its header (an mp4 file keeps it at the end)"
         )
     return f"{source} cannot be opened: {_strip(error)}; check that it exists and can be read"

@@ -12,6 +12,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -51,7 +52,7 @@ class Sink(Protocol):
 class FileSink(ABC):
     """The life of every sink here: check the target early, write a partial file, rename or keep or remove it.
 
-    A sink of another format says `suffixes` and `stage`, writes to `partial_path` in `_write`, which counts `_frames`,
+    A sink of another format sets `suffixes` and `stage`, writes to `partial_path` in `_write`, which counts `_frames`,
     and ends the file in `_close`. What may fail there stands inside `with self._telling():`.
     """
 
@@ -114,9 +115,7 @@ class FileSink(ABC):
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         """Finishes and renames the file; after an error, closes the partial file and keeps it if it holds a frame.
 
         Raises:
@@ -130,17 +129,16 @@ class FileSink(ABC):
 
     def _finish(self, *, failed: bool) -> None:
         if failed:
-            # The first error is the one to tell; what closing adds to it is not.
+            # The first error is the one to report; what closing adds to it is not.
             with suppress(EncodeError, OSError, FFmpegError):
                 self._close(complete=False)
             if not self._frames:
                 self.partial_path.unlink(missing_ok=True)
             return
+        self._close(complete=self._frames > 0)
         if not self._frames:
-            self._close(complete=False)
             self.partial_path.unlink(missing_ok=True)
             raise EncodeError(f"{self._target} was not written: no frame came; choose another time range or source")
-        self._close(complete=True)
         if self._target.exists() and not self._overwrite:
             raise EncodeError(
                 f"{self._target} has appeared while this run was writing; it is kept, and the whole result is "
@@ -226,3 +224,8 @@ class FileSink(ABC):
 
 
 _LIBRARY_ERRORS = (FFmpegError, ValueError)
+
+
+def usable_rate(rate: Fraction | None) -> Fraction:
+    """The source's frames a second as encoders take them; 25 where the source has none or nonsense."""
+    return rate if rate is not None and 0 < rate <= 1000 else Fraction(25)

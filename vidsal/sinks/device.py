@@ -24,7 +24,7 @@ MAX_PIXELS_AT_ONCE = 2**25
 
 
 class DeviceDrawer:
-    """Draws batches on a device and hands back planar YUV; the only wait is the one for each copy down.
+    """Draws batches on a device and returns planar YUV; the only wait is the one for each copy down.
 
     Buffers of both directions are kept, page-locked for CUDA, so that no copy holds up the processor. Work runs on a
     CUDA stream of its own, after what the calling thread's current stream was given before.

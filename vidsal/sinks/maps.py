@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from vidsal.decode import VideoInfo
 from vidsal.frames import SaliencyBatch
-from vidsal.sinks.contract import FileSink
+from vidsal.sinks.contract import FileSink, usable_rate
 
 __all__ = ["MAPS_FULL_SCALE", "MapsSink"]
 
@@ -74,7 +73,7 @@ class _MapVideo:
     def __init__(self, path: Path, *, rate: Fraction | None) -> None:
         self.clipped = 0
         self._path = path
-        self._rate = rate if rate is not None and 0 < rate <= 1000 else Fraction(25)
+        self._rate = usable_rate(rate)
         self._out: Any = None
         self._stream: Any = None
         self._last = -1
@@ -129,8 +128,7 @@ class _MapArrays:
         self._path = path
         self._raw_path = path.with_suffix(".raw")
         self._raw: IO[bytes] | None = None
-        self._shape = (0, 0)
-        self._picture = (0, 0)
+        self._shape = self._picture = (0, 0)
         self._columns: dict[str, list[Any]] = {"index": [], "pts_seconds": [], "shot": []}
 
     def write(self, batch: SaliencyBatch) -> None:
@@ -151,23 +149,12 @@ class _MapArrays:
         raw, self._raw = self._raw, None
         try:
             raw.close()
-            self._zip()
+            columns: dict[str, Any] = {name: np.concatenate(column) for name, column in self._columns.items()}
+            # Mapped, not loaded. A batch that broke off in the middle does not count.
+            maps = np.memmap(self._raw_path, "<f2", "r", shape=(len(columns["index"]), *self._shape))
+            height, width = map(np.int64, self._picture)
+            with self._path.open("wb") as file:  # of a name, savez would change the ending
+                np.savez(file, log_density=maps, **columns, height=height, width=width)
+            del maps  # Windows removes no file that is mapped
         finally:
             self._raw_path.unlink(missing_ok=True)
-
-    def _zip(self) -> None:
-        columns = {name: np.concatenate(column) for name, column in self._columns.items()}
-        height, width = self._picture
-        # A batch that broke off in the middle does not count.
-        count = len(columns["index"])
-        with zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            with archive.open("log_density.npy", "w", force_zip64=True) as entry, self._raw_path.open("rb") as raw:
-                header = {"descr": "<f2", "fortran_order": False, "shape": (count, *self._shape)}
-                np.lib.format.write_array_header_1_0(entry, header)
-                left = count * self._shape[0] * self._shape[1] * 2
-                while left > 0 and (piece := raw.read(min(left, 1 << 20))):
-                    entry.write(piece)
-                    left -= len(piece)
-            for name, array in {**columns, "height": np.int64(height), "width": np.int64(width)}.items():
-                with archive.open(f"{name}.npy", "w") as entry:
-                    np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)

@@ -8,42 +8,23 @@ from typing import Annotated
 from vidsal.errors import ConfigError, Setting
 from vidsal.options import Checked, Range
 
-__all__ = ["SVT_PRESETS", "VideoOptions"]
+__all__ = ["NVENC_FOR_X26", "SVT_PRESETS", "VideoOptions"]
 
 _CRF_TO_63 = ("libsvtav1", "libvpx", "libaom")
 
-
 _X26_PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
 )
-
 
 _NVENC_PRESETS = (
     *("fast", "medium", "slow", "default", "hp", "hq", "bd", "ll", "llhq", "llhp", "lossless", "losslesshp"),
     *(f"p{number}" for number in range(1, 8)),
 )
 
-
-SVT_PRESETS = {
-    "ultrafast": "12",
-    "superfast": "11",
-    "veryfast": "10",
-    "faster": "9",
-    "fast": "8",
-    "medium": "6",
-    "slow": "4",
-    "slower": "3",
-    "veryslow": "2",
-}
+# What libx264's presets, but for placebo, are called by others.
+SVT_PRESETS = dict(zip(_X26_PRESETS, ("12", "11", "10", "9", "8", "6", "4", "3", "2"), strict=False))
+NVENC_FOR_X26 = dict(zip(_X26_PRESETS, ("p1", "p2", "p3", "p3", "p4", "p5", "p6", "p7", "p7", "p7"), strict=True))
 
 
 def _presets(encoder: str) -> tuple[str, ...]:
@@ -67,24 +48,20 @@ class VideoOptions(Checked):
     """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, mpeg4, ...; auto is
     h264_nvenc where a GPU encodes with it, else libx264."""
     preset: str = "fast"
-    """Speed of the encoder, from ultrafast over fast and medium to veryslow (NVENC: p1 to p7); slower gives smaller
+    """Speed of the encoder: ultrafast, ..., fast, medium, ..., veryslow (NVENC: p1 to p7); slower gives smaller
     files."""
     crf: int = 20
     """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source."""
     encoder_threads: Annotated[int, Range(at_least=0)] = 0
-    """Threads of the encoder; 0: half of the cores beside a model on the CPU, else as many as the encoder likes."""
+    """Threads of the encoder; 0: half of the cores with a model on the CPU, else as many as the encoder chooses."""
     keep_streams: bool = True
     """Copies sound, subtitles and further streams from the input, without re-encoding."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.encoder or not self.preset:
-            raise ConfigError(
-                Setting("encoder"),
-                " and ",
-                Setting("preset"),
-                " must not be empty; leave them out for libx264 and fast",
-            )
+            end = " must not be empty; leave them out for libx264 and fast"
+            raise ConfigError(Setting("encoder"), " and ", Setting("preset"), end)
         worst = 63 if self.encoder.startswith(_CRF_TO_63) else 51
         if not 0 <= self.crf <= worst:
             raise ConfigError(Setting("crf"), f" must be from 0 (best) to {worst} for {self.encoder}, got {self.crf}")

@@ -70,9 +70,7 @@ class Copier:
         self._waiting: Any = None
         self._faults = 0
         self._ended = False
-        self._shift = Fraction(0)
-        self._start: Fraction | None = None
-        self._end: Fraction | None = None
+        self._window = Window(shift=Fraction(0), start=None, end=None)
 
     def _is_remade(self, stream: Any) -> bool:
         """Whether the muxer makes a track itself, from the chapters or from the video's time code."""
@@ -113,14 +111,14 @@ class Copier:
         return [stream for stream in self.streams if not _can_hold(FORMATS[suffix.lower()], stream)]
 
     def leave_out(self, streams: list[Any]) -> None:
-        """Gives up copying these."""
+        """Does not copy these."""
         gone = {stream.index for stream in streams}
         self.streams = [stream for stream in self.streams if stream.index not in gone]
 
     def attach(self, out: Any, encoded: Any, *, window: Window) -> None:
         """Adds the copies to `out` and names everything, its video stream `encoded` too, as the source does."""
         self._out = out
-        self._shift, self._start, self._end = window.shift, window.start, window.end
+        self._window = window
         if self._video is not None:
             encoded.metadata.update(_kept(self._video.metadata))
             encoded.disposition = self._video.disposition.value
@@ -147,7 +145,7 @@ class Copier:
             packet = next((p for p in container.demux(container.streams[stream.index]) if p.size), None)
         if packet is not None:
             kind = "png" if stream.codec_context.name == "png" else "jpeg"
-            out.add_attachment(f"cover.{'png' if kind == 'png' else 'jpg'}", f"image/{kind}", bytes(packet))
+            out.add_attachment(f"cover.{kind.replace('jpeg', 'jpg')}", f"image/{kind}", bytes(packet))
 
     def copy_until(self, seconds: Fraction | None) -> None:
         """Copies what comes up to a time of the output; None: all that is left."""
@@ -158,10 +156,10 @@ class Copier:
                 self._ended = True
                 return
             time = packet.dts * Fraction(packet.time_base)
-            if seconds is not None and time - self._shift > seconds and not _is_cover(packet.stream):
+            if seconds is not None and time - self._window.shift > seconds and not _is_cover(packet.stream):
                 self._waiting = packet
                 return
-            if self._end is not None and time > self._end + _LONGEST_LAG_SECONDS:
+            if self._window.end is not None and time > self._window.end + _LONGEST_LAG_SECONDS:
                 self._ended = True
                 return
             self._copy(packet)
@@ -169,9 +167,8 @@ class Copier:
     def close(self) -> None:
         """Closes the source; says what was lost."""
         if self._faults:
-            self._messages.append(
-                f"{self._faults} broken packets were left out while copying sound and further streams"
-            )
+            lost = f"{self._faults} broken packets were left out while copying sound and further streams"
+            self._messages.append(lost)
             self._faults = 0
         self._container.close()
 
@@ -241,7 +238,7 @@ class Copier:
         else:
             if not self._wanted(packet, base):
                 return
-            ticks = round(self._shift / base)
+            ticks = round(self._window.shift / base)
             packet.dts -= ticks
             if packet.pts is not None:
                 packet.pts -= ticks
@@ -259,14 +256,15 @@ class Copier:
 
     def _wanted(self, packet: Any, base: Fraction) -> bool:
         """Whether a packet lies in the part that is kept; a subtitle that has begun before is cut to it."""
+        start, end = self._window.start, self._window.end
         begin = (packet.dts if packet.pts is None else packet.pts) * base
-        if self._end is not None and begin >= self._end:
+        if end is not None and begin >= end:
             return False
-        if self._start is not None and begin < self._start:
-            late = begin + (packet.duration or 0) * base - self._start
+        if start is not None and begin < start:
+            late = begin + (packet.duration or 0) * base - start
             if packet.stream.type != "subtitle" or late <= 0:
                 return False
-            packet.pts = packet.dts = math.ceil(self._start / base)
+            packet.pts = packet.dts = math.ceil(start / base)
             packet.duration = max(1, int(late / base))
         if packet.stream.index in self._awaiting_key:
             if not packet.is_keyframe:
@@ -275,17 +273,17 @@ class Copier:
         return True
 
     def _shifted_chapters(self) -> list[Any]:
-        kept = []
+        kept, window = [], self._window
         for chapter in self.chapters:
             base = Fraction(chapter["time_base"])
             begin, end = chapter["start"] * base, chapter["end"] * base
-            if self._start is not None:
-                begin = max(begin, self._start)
-            if self._end is not None:
-                end = min(end, self._end)
+            if window.start is not None:
+                begin = max(begin, window.start)
+            if window.end is not None:
+                end = min(end, window.end)
             if begin < end:
-                ticks = [round((time - self._shift) / base) for time in (begin, end)]
-                kept.append({**chapter, "start": max(0, ticks[0]), "end": max(0, ticks[1])})
+                begin, end = (max(0, round((time - window.shift) / base)) for time in (begin, end))
+                kept.append({**chapter, "start": begin, "end": end})
         return kept
 
 
@@ -293,11 +291,11 @@ _LONGEST_GAP_SECONDS = 3600
 """A longer silence in a copied stream is taken for a broken clock."""
 
 _LONGEST_STEP_BACK_SECONDS = 1
-"""A packet that comes before the one before it by more is taken for a broken clock; by less, it is moved behind it."""
+"""A packet that comes before the one before it by more is taken for a broken clock; by less, it is moved after it."""
 
 
 def _follows(gap: Fraction) -> bool:
-    """Whether a packet may come so many seconds after the end of the one before."""
+    """Whether a packet may come this many seconds after the end of the one before."""
     return -_LONGEST_STEP_BACK_SECONDS <= gap <= _LONGEST_GAP_SECONDS
 
 

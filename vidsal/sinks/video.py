@@ -6,7 +6,6 @@ import dataclasses
 import io
 import math
 import os
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,9 @@ from vidsal.errors import EncodeError, Setting
 from vidsal.files import put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
-from vidsal.sinks.contract import FileSink
+from vidsal.sinks.contract import FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
-from vidsal.sinks.options import SVT_PRESETS, VideoOptions
+from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
 from vidsal.sinks.remux import FORMATS, Copier, Window, add_copy, describe, is_chapter_track
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
@@ -84,7 +83,7 @@ class VideoSink(FileSink):
         self._start_seconds = start_seconds
         self._end_seconds = end_seconds
         self._scales = ScalePerShot(self._render.scale)
-        self._color = _OutputColor.of(info)
+        self._matrix, self._range = _output_color(info)
         self._reformatter = VideoReformatter()
         width = info.width * (2 if self._render.side_by_side else 1)
         self._size = (info.height + info.height % 2, width + width % 2)
@@ -119,8 +118,8 @@ class VideoSink(FileSink):
             device,
             render=self._render,
             size=self._size,
-            colorspace=self._color.matrix,
-            full_range=self._color.range == 2,
+            colorspace=self._matrix,
+            full_range=self._range == 2,
         )
 
     def _plan_copies(self, source: Path) -> Copier:
@@ -155,14 +154,15 @@ class VideoSink(FileSink):
             return
         asked = self._video
         self._video = dataclasses.replace(
-            asked, encoder=_AUTO_HARDWARE, preset=_NVENC_FOR_X26.get(asked.preset, asked.preset)
+            asked, encoder=_AUTO_HARDWARE, preset=NVENC_FOR_X26.get(asked.preset, asked.preset)
         )
         try:
             self._probe_encoder()
         except EncodeError as error:
             cause = error.__cause__
-            reason = "it is not in this build of FFmpeg" if isinstance(cause, UnknownCodecError) else None
-            reason = reason or getattr(cause, "strerror", None) or str(cause or error)
+            reason = getattr(cause, "strerror", None) or str(cause or error)
+            if isinstance(cause, UnknownCodecError):
+                reason = "it is not in this build of FFmpeg"
             self._video = dataclasses.replace(asked, encoder="libx264")
             self._probe_encoder()
             self.messages.append(f"encoded by libx264: {_AUTO_HARDWARE} cannot be used here ({reason})")
@@ -190,24 +190,21 @@ class VideoSink(FileSink):
         except (FFmpegError, ValueError, OSError) as error:
             # FFmpeg's errors carry the call and its arguments, which say nothing to a user.
             reason = getattr(error, "strerror", None) or error
-            if codec.capabilities & _HARDWARE and isinstance(error, FFmpegError):
-                raise EncodeError(
-                    f"the hardware encoder {name!r} cannot be used here: it needs its device and driver, and a "
-                    f"picture size that it takes (FFmpeg says: {reason}); ",
-                    *instead,
-                ) from error
-            raise EncodeError(
+            text = (
                 f"the encoder {name!r} (preset {self._video.preset!r}, crf {self._video.crf}) cannot "
-                f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {reason}; ",
-                *instead,
-            ) from error
+                f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {reason}; "
+            )
+            if codec.capabilities & _HARDWARE and isinstance(error, FFmpegError):
+                text = (
+                    f"the hardware encoder {name!r} cannot be used here: it needs its device and driver, and a "
+                    f"picture size that it supports (FFmpeg says: {reason}); "
+                )
+            raise EncodeError(text, *instead) from error
 
     def _add_video(self, out: Any, time_base: Fraction) -> Any:
-        rate = self._info.rate
-        if rate is None or not 0 < rate <= 1000:
-            rate = Fraction(25)
         if self._video.encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only; it knows no other way to be quiet
+        rate = usable_rate(self._info.rate)
         stream = out.add_stream(self._video.encoder, rate=rate, options=_encoder_options(self._video))
         context = stream.codec_context
         formats = [known.name for known in context.codec.video_formats or ()]
@@ -221,8 +218,8 @@ class VideoSink(FileSink):
             most = 16 if self._video.encoder == "libx265" else self._video.encoder_threads
             context.thread_count = min(self._video.encoder_threads, most)
         context.sample_aspect_ratio = self._info.sample_aspect_ratio
-        context.colorspace = self._color.matrix
-        context.color_range = self._color.range
+        context.colorspace = self._matrix
+        context.color_range = self._range
         context.color_primaries = self._info.color_primaries
         context.color_trc = self._info.color_trc
         if context.codec.canonical_name == "hevc" and self._target.suffix.lower() != ".mkv":
@@ -235,20 +232,20 @@ class VideoSink(FileSink):
         return self._reformatter.reformat(
             frame,
             format="yuv420p",
-            dst_colorspace=_SWSCALE[self._color.matrix],
-            dst_color_range=self._color.range,
-            **_ONE_THREAD,
+            dst_colorspace=_SWSCALE[self._matrix],
+            dst_color_range=self._range,
+            threads=1,  # else swscale starts some for each frame
         )
 
     def _stamped(self, frame: av.VideoFrame, pts: int, time_base: Fraction) -> av.VideoFrame:
-        frame.colorspace, frame.color_range = self._color.matrix, self._color.range
+        frame.colorspace, frame.color_range = self._matrix, self._range
         frame.pts, frame.time_base = pts, time_base
         if self._step:
             frame.duration = self._step
         return frame
 
     def _open(self, picture: Picture, pts_seconds: float) -> None:
-        """Opens the partial file once the first frame has told where time begins."""
+        """Opens the partial file once the first frame shows where time begins."""
         self._time_base = picture.time_base or self._info.time_base or self._time_base
         if self._time_base.denominator > _FINEST_CLOCK:
             self._time_base = Fraction(1, _FINEST_CLOCK)
@@ -369,7 +366,7 @@ class VideoSink(FileSink):
                 packet.dts = packet.pts  # libx265 leaves it unset where it gets a single frame
             written_until = None if packet.dts is None else packet.dts * Fraction(packet.time_base)
             self._out.mux(packet)
-            # Copies follow the encoder, which runs behind the frames: neither waits in memory for the other.
+            # Copies follow the encoder, which is later than the frames: neither waits in memory for the other.
             if self._copier is not None and written_until is not None:
                 self._copier.copy_until(written_until)
 
@@ -429,12 +426,9 @@ class VideoSink(FileSink):
             if self._copier is not None:
                 self._copier.close()
             if self._bumped:
-                self.messages.append(f"{self._bumped} frames had a time at or before the frame before: moved behind it")
+                self.messages.append(f"{self._bumped} frames were not later than the frame before: moved just after it")
                 self._bumped = 0
 
-
-# Before 17 swscale had no threads here; since, it starts some for each frame unless told not to.
-_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".", maxsplit=1)[0]) >= 17 else {}
 
 _DELAY_IS_SAFE = av.library_versions["libavformat"] >= (62, 12)
 
@@ -448,58 +442,36 @@ _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7} | ({9: 9} if hasattr(Colorspace, "BT20
 """FFmpeg's number of a matrix to swscale's; PyAV before 18 has no BT.2020."""
 
 
-@dataclass(frozen=True)
-class _OutputColor:
-    """Matrix and range of the encoded video, FFmpeg's numbers."""
+def _output_color(info: VideoInfo) -> tuple[int, int]:
+    """Matrix and range of the encoded video, FFmpeg's numbers.
 
-    matrix: int
-    range: int
-
-    @classmethod
-    def of(cls, info: VideoInfo) -> _OutputColor:
-        """The source's, where YUV 4:2:0 has it; else what players assume: BT.709 from 720 coded lines up, or BT.601."""
-        rgb = info.colorspace == 0 or any(name in (info.pix_fmt or "") for name in ("rgb", "bgr", "gbr", "pal8"))
-        full = not rgb and (info.color_range == 2 or (info.pix_fmt or "").startswith("yuvj"))
-        if info.colorspace in _SWSCALE:
-            matrix = info.colorspace
-        elif info.colorspace == 10 and 9 in _SWSCALE:  # BT.2020 with constant luminance: the usual one is the nearest
-            matrix = 9
-        else:
-            lines = info.width if info.rotation % 180 else info.height
-            matrix = 1 if lines >= 720 or info.colorspace not in (0, 2) else 6
-        return cls(matrix, 2 if full else 1)
+    The source's, where YUV 4:2:0 has it; else what players assume: BT.709 from 720 coded lines up, or BT.601.
+    """
+    rgb = info.colorspace == 0 or any(name in (info.pix_fmt or "") for name in ("rgb", "bgr", "gbr", "pal8"))
+    full = not rgb and (info.color_range == 2 or (info.pix_fmt or "").startswith("yuvj"))
+    if info.colorspace in _SWSCALE:
+        matrix = info.colorspace
+    elif info.colorspace == 10 and 9 in _SWSCALE:  # BT.2020 with constant luminance: the usual one is the nearest
+        matrix = 9
+    else:
+        lines = info.width if info.rotation % 180 else info.height
+        matrix = 1 if lines >= 720 or info.colorspace not in (0, 2) else 6
+    return matrix, 2 if full else 1
 
 
 _HARDWARE = 0x40000 | 0x80000
 """FFmpeg's marks of an encoder that always (AV_CODEC_CAP_HARDWARE) or often (..._HYBRID) runs on a device."""
 
-
 _AUTO_HARDWARE = "h264_nvenc"
 """What `encoder="auto"` tries before libx264."""
-
-_NVENC_FOR_X26 = {
-    "ultrafast": "p1",
-    "superfast": "p2",
-    "veryfast": "p3",
-    "faster": "p3",
-    "fast": "p4",
-    "medium": "p5",
-    "slow": "p6",
-    "slower": "p7",
-    "veryslow": "p7",
-    "placebo": "p7",
-}
-"""Presets of `encoder="auto"`, in NVENC's words."""
 
 
 def _encoder_options(video: VideoOptions) -> dict[str, str]:
     """Preset and quality in the words of the encoder."""
     name, crf = video.encoder, str(video.crf)
     if name.startswith("libx26"):
-        further = {}
-        if name == "libx265":
-            pools = f":pools={video.encoder_threads}" if video.encoder_threads else ""
-            further["x265-params"] = f"log-level=error{pools}"
+        pools = f":pools={video.encoder_threads}" if video.encoder_threads else ""
+        further = {"x265-params": f"log-level=error{pools}"} if name == "libx265" else {}
         return {"preset": video.preset, "crf": crf, **further}
     if name.endswith("_nvenc"):
         return {"preset": video.preset, "rc": "vbr", "cq": str(max(1, video.crf))}  # 0 would leave it to the encoder
