@@ -30,7 +30,7 @@ def writing(path: Path, *, remedy: str | None = _ELSEWHERE, also: tuple[type[Exc
 
     Args:
         path: the file, for the message.
-        remedy: what to do, apart from freeing space on a full disk; None where nobody can say.
+        remedy: what to do, apart from freeing space on a full disk; None where it is unknown.
         also: what a library raises in place of an `OSError`.
 
     Raises:
@@ -42,9 +42,9 @@ def writing(path: Path, *, remedy: str | None = _ELSEWHERE, also: tuple[type[Exc
     except raised as error:
         # A library may raise its own error over the system's, which says more.
         below = error.__context__
-        told = below if isinstance(below, OSError) and not isinstance(error, OSError) else error
-        number = getattr(told, "errno", None)
-        reason = getattr(told, "strerror", None) or str(told)
+        cause = below if isinstance(below, OSError) and not isinstance(error, OSError) else error
+        number = getattr(cause, "errno", None)
+        reason = getattr(cause, "strerror", None) or str(cause)
         if number in _FULL_DISK:
             reason = f"the disk is full ({os.strerror(number)}); free some space or {remedy or _ELSEWHERE}"
         elif remedy is not None:
@@ -110,7 +110,8 @@ def replacing(
             # Some libraries make files that only their owner may read.
             _give_mode(partial, mode)
             if durable:
-                _flush_to_disk(partial)
+                with partial.open("r+b") as file:
+                    os.fsync(file.fileno())
             put_in_place(partial, target)
         finally:
             with suppress(OSError):
@@ -120,7 +121,7 @@ def replacing(
 def put_in_place(partial: Path, target: Path) -> None:
     """Rename a file that is whole and closed to its target beside it; a target that is there is replaced.
 
-    The mode of a file that is replaced is kept. On Windows, a target that somebody has open cannot be replaced.
+    The mode of a file that is replaced is kept. On Windows, a target that is open in a program cannot be replaced.
 
     Raises:
         OSError: it cannot be renamed; both files are what they were.
@@ -155,11 +156,3 @@ def _give_mode(path: Path, mode: int) -> None:
         # Some shares have no modes.
         with suppress(PermissionError):
             path.chmod(stat.S_IMODE(mode))
-
-
-def _flush_to_disk(path: Path) -> None:
-    file = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -22,7 +22,7 @@ __all__ = ["FrameBatch", "Picture", "SaliencyBatch"]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One frame at its full size, converted to RGB only when somebody asks.
+    """One frame at its full size, converted to RGB only when it is asked for.
 
     The decoder makes these; the renderer is the only stage that pays for the conversion.
     """
@@ -131,7 +131,8 @@ class _Batch:
         shapes = tuple(tuple(getattr(self, name).shape[1:]) for name in self._per_frame)
         return (self.height, self.width, bool(self.pictures), shapes)
 
-    def _described(self, name: str) -> str:
+    def __repr__(self) -> str:
+        name = self._per_frame[-1]
         return (
             f"{type(self).__name__}(index={self.index[0]}..{self.index[-1]}, "
             f"pts_seconds={self.pts_seconds[0]:.3f}..{self.pts_seconds[-1]:.3f}, "
@@ -139,7 +140,7 @@ class _Batch:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FrameBatch(_Batch):
     """Consecutive pictures of one source, in presentation order.
 
@@ -178,11 +179,8 @@ class FrameBatch(_Batch):
         if self.frames.dtype != np.uint8:
             raise ValueError(f"frames must be uint8, got {self.frames.dtype}")
 
-    def __repr__(self) -> str:
-        return self._described("frames")
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SaliencyBatch(_Batch):
     """Densities of consecutive frames of one source.
 
@@ -226,7 +224,7 @@ class SaliencyBatch(_Batch):
         cut: npt.NDArray[np.bool_],
         log_density: torch.Tensor,
     ) -> Self:
-        """Frames with their shots and densities, fields as below; `frames.frames` are let go."""
+        """Frames with their shots and densities, fields as below; `frames.frames` are dropped."""
         return cls(
             index=frames.index,
             pts_seconds=frames.pts_seconds,
@@ -258,6 +256,3 @@ class SaliencyBatch(_Batch):
         """
         density = density.clamp_min(torch.finfo(torch.float32).tiny)
         return dataclasses.replace(self, log_density=(density / density.sum(dim=(1, 2), keepdim=True)).log_())
-
-    def __repr__(self) -> str:
-        return self._described("log_density")

@@ -28,19 +28,11 @@ class Prefetched(Iterator[T], Generic[T]):
         self._ended = False
         self._error: BaseException | None = None
         self._close_error: BaseException | None = None
-        self._busy_seconds = 0.0
-        self._dropped = 0
         self._thread = threading.Thread(target=self._produce, name=name, daemon=True)
-
-    @property
-    def busy_seconds(self) -> float:
+        self.busy_seconds = 0.0
         """Seconds the source has spent making values so far; waiting for the reader is not counted."""
-        return self._busy_seconds
-
-    @property
-    def dropped(self) -> int:
+        self.dropped = 0
         """Values thrown away so far because the reader was slow; 0 unless `drop_oldest`."""
-        return self._dropped
 
     @property
     def ready(self) -> int:
@@ -53,8 +45,7 @@ class Prefetched(Iterator[T], Generic[T]):
 
     def __next__(self) -> T:
         with self._changed:
-            while not self._waiting and not self._ended and not self._stopped:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._waiting or self._ended or self._stopped)
             if self._waiting:
                 value = self._waiting.popleft()
                 self._changed.notify_all()
@@ -75,38 +66,33 @@ class Prefetched(Iterator[T], Generic[T]):
                 except StopIteration:
                     break
                 finally:
-                    self._busy_seconds += time.perf_counter() - started
-                if not self._hand_over(value):
+                    self.busy_seconds += time.perf_counter() - started
+                if not self._append(value):
                     break
         except BaseException as error:  # noqa: BLE001 - raised again where the values are read
             self._error = error
         finally:
             # A generator must be closed by the thread that runs it.
             try:
-                close = getattr(source, "close", None)
-                if close is not None:
-                    close()
+                getattr(source, "close", lambda: None)()
             except BaseException as error:  # noqa: BLE001 - raised again when the block is left
                 self._close_error = error
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
 
-    def _hand_over(self, value: T) -> bool:
+    def _append(self, value: T) -> bool:
+        """Waits for room, unless the oldest may be dropped; False where the values are no longer wanted."""
         with self._changed:
             if self._drop_oldest and len(self._waiting) >= self._depth:
                 self._waiting.popleft()
-                self._dropped += 1
-            while len(self._waiting) >= self._depth and not self._stopped:
-                self._changed.wait()
+                self.dropped += 1
+            self._changed.wait_for(lambda: len(self._waiting) < self._depth or self._stopped)
             if self._stopped:
                 return False
             self._waiting.append(value)
             self._changed.notify_all()
             return True
-
-    def _start(self) -> None:
-        self._thread.start()
 
     def _stop(self) -> BaseException | None:
         """Ends the thread and returns what closing the source raised."""
@@ -124,20 +110,20 @@ def prefetch(
 ) -> Iterator[Prefetched[T]]:
     """Makes the values of `iterable` ahead of time in a thread of its own.
 
-    Leaving the block, in whatever way, stops the thread and joins it, also while it waits for
-    room; a generator is closed in the thread that ran it. The thread ends after the step of the
-    source that is under way, so a source that may block for ever needs a timeout of its own.
+    Leaving the block, in whatever way, stops the thread and joins it, also while it waits for room; a generator is
+    closed in the thread that ran it. The thread ends after the current step of the source, so a source that may block
+    forever needs a timeout of its own.
 
     Args:
         iterable: the source; it is iterated in the new thread only.
         depth: values that may wait unread, at least 1.
-        drop_oldest: with `depth` values waiting, True throws the oldest away to make room
-            (live sources), False lets the source wait.
+        drop_oldest: with `depth` values waiting, True throws the oldest away to make room (live sources), False lets
+            the source wait.
         name: name of the thread, for debuggers.
 
     Yields:
-        An iterator over the values. What the source raises is raised by `next`, with its
-        traceback, after the values that were made before.
+        An iterator over the values. What the source raises is raised by `next`, with its traceback, after the values
+        that were made before.
 
     Raises:
         ValueError: `depth` is below 1.
@@ -150,7 +136,7 @@ def prefetch(
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
     values: Prefetched[T] = Prefetched(iterable, depth=depth, drop_oldest=drop_oldest, name=name)
-    values._start()
+    values._thread.start()
     try:
         yield values
     except BaseException:

@@ -35,7 +35,6 @@ __all__ = [
     "to_yuv420",
 ]
 
-
 LEAST_SCALE = 6.0
 """Display scale, in multiples of uniform, below which `ScalePerShot` never goes: a flat map stays cool."""
 
@@ -75,8 +74,7 @@ class ScalePerShot:
         for i, shot in enumerate(batch.shot.tolist()):
             if shot != self._shot:
                 self._shot = shot
-                peak = math.exp(float(batch.log_density[i].max())) * cells
-                self._scale = max(LEAST_SCALE, peak)
+                self._scale = max(LEAST_SCALE, math.exp(float(batch.log_density[i].max())) * cells)
             scales[i] = float(self._scale)
         return scales
 
@@ -95,10 +93,7 @@ class ScalePerShot:
             if shot != self._shot:
                 self._shot, place = shot, row + 1
             places.append(place)
-        if isinstance(self._scale, Tensor):
-            held = self._scale.to(device, dtype, non_blocking=True).reshape(1)
-        else:
-            held = torch.full((1,), self._scale, dtype=dtype, device=device)
+        held = torch.as_tensor(self._scale, dtype=dtype).to(device, non_blocking=True).reshape(1)
         scales = torch.cat([held, peaks])[torch.tensor(places).to(device, non_blocking=True)]
         self._scale = scales[-1]
         return scales
@@ -128,13 +123,14 @@ def overlay(picture: _RGB, density: _Floats, *, scale: float, options: RenderOpt
         raise ValueError(f"picture must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
     if density.ndim != 2:
         raise ValueError(f"density must be (h, w), got {density.shape}")
-    heat = _heat(density, scale)
+    heat: _Floats = np.clip(density * np.float32(density.size / scale), 0, 1)  # on the display scale
     ramp = np.clip((heat - options.threshold) / min(RAMP, 1 - options.threshold), 0, 1)
     # A smooth step: the edge of the heat shows no line.
     alpha = (options.opacity * ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
     size = (picture.shape[1], picture.shape[0])
     # OpenCV's linear interpolation puts cell centres where SaliencyBatch has them (half-pixel centres).
-    colors = cv2.resize(_paint(heat, options.colormap), size, interpolation=cv2.INTER_LINEAR)
+    painted = np.asarray(cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), _palette(options.colormap)), np.uint8)
+    colors = cv2.resize(painted, size, interpolation=cv2.INTER_LINEAR)
     alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.blendLinear(np.ascontiguousarray(picture), colors, 1 - alpha, alpha), np.uint8)
 
@@ -278,18 +274,6 @@ def _weighted(rgb: Tensor, red: float, green: float, blue: float, offset: float)
 def _device_palette(name: Colormap, device: torch.device) -> Tensor:
     """(256, 3) float32 RGB on a device, cold to hot."""
     return torch.from_numpy(_palette(name).reshape(256, 3).astype(np.float32)).to(device)
-
-
-def _heat(density: _Floats, scale: float) -> _Floats:
-    """The density on the display scale, 0 to 1."""
-    heat: _Floats = np.clip(density * np.float32(density.size / scale), 0, 1)
-    return heat
-
-
-def _paint(heat: _Floats, colormap: str) -> _RGB:
-    """(h, w) heat to (h, w, 3) RGB."""
-    level = np.rint(heat * 255).astype(np.uint8)
-    return np.asarray(cv2.applyColorMap(level, _palette(colormap)), np.uint8)
 
 
 @cache

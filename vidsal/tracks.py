@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, NamedTuple, Protocol, Union, get_args, get_origin, get_type_hints
 
@@ -28,6 +28,8 @@ from vidsal.stages import TrackOptions
 __all__ = ["COLUMNS", "Column", "ColumnSource", "FrameNumbers", "TrackOptions", "Tracker", "column_types"]
 
 _Floats = npt.NDArray[np.float64]
+_Integers = npt.NDArray[np.int64]
+_Maps = npt.NDArray[np.float32]
 
 _REGIONS = 3  # reported a frame
 _CANDIDATES = 5  # hills followed a frame, so that one that drops to fourth place keeps its id
@@ -224,19 +226,15 @@ class Tracker:
 
     def __init__(self, options: TrackOptions | None = None) -> None:
         self.options = options or TrackOptions()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the source: ids begin again."""
         self._tracks: list[_Track] = []
         self._next_id = 1
         self._shot: int | None = None
         self._seconds = 0.0
         self._peak = _PeakFilter(self.options)
-
-    def reset(self) -> None:
-        """Forgets the source: ids begin again."""
-        self._tracks = []
-        self._next_id = 1
-        self._shot = None
-        self._seconds = 0.0
-        self._peak.reset()
 
     def update(self, batch: SaliencyBatch) -> list[FrameNumbers]:
         """Measures the next frames.
@@ -250,8 +248,8 @@ class Tracker:
         Raises:
             ValueError: A density is not finite or has no mass.
         """
-        log_density: npt.NDArray[np.float32] = batch.log_density.detach().cpu().numpy()
-        density: npt.NDArray[np.float32] = np.exp(log_density)
+        log_density: _Maps = batch.log_density.detach().cpu().numpy()
+        density: _Maps = np.exp(log_density)
         whole = _whole_map(log_density, density, batch)
         maps = _reduce(density, batch.height, batch.width)
         rows = []
@@ -262,16 +260,11 @@ class Tracker:
                 self._shot, self._seconds = shot, seconds
             numbers: dict[str, Any] = {name: float(values[i]) for name, values in whole.items()}
             if self.options.peak_filter == "one-euro":
+                peak = numbers["peak_x"], numbers["peak_y"]
                 diagonal = math.hypot(batch.height, batch.width)
-                numbers["peak_x"], numbers["peak_y"] = self._peak.update(
-                    numbers["peak_x"], numbers["peak_y"], seconds, diagonal=diagonal
-                )
-            numbers.update(self._regions(maps.one(i), seconds))
-            rows.append(
-                FrameNumbers(
-                    index=int(batch.index[i]), pts_seconds=seconds, shot=shot, cut=bool(batch.cut[i]), **numbers
-                )
-            )
+                numbers["peak_x"], numbers["peak_y"] = self._peak.update(*peak, seconds, diagonal=diagonal)
+            numbers |= {"index": int(batch.index[i]), "pts_seconds": seconds, "shot": shot, "cut": bool(batch.cut[i])}
+            rows.append(FrameNumbers(**numbers, **self._regions(maps.one(i), seconds)))
         return rows
 
     def _regions(self, grid: _Grid, seconds: float) -> dict[str, Any]:
@@ -286,11 +279,11 @@ class Tracker:
         reach = diagonal * min(grown, max(_REACH_LIMIT, self.options.region_reach))
         pairs = _best_pairs(hills, self._tracks, reach)
         highest = max((hill.peak for hill in hills), default=0.0)
+        least = self.options.region_min_peak * highest
         kept = [
             hill
-            for i, hill in enumerate(hills)
-            if pairs[i] is not None
-            or (hill.pass_share <= _PASS_NEW and hill.peak >= self.options.region_min_peak * highest)
+            for hill, pair in zip(hills, pairs, strict=True)
+            if pair is not None or (hill.pass_share <= _PASS_NEW and hill.peak >= least)
         ]
         found = {id(hill): pair for hill, pair in zip(hills, pairs, strict=True)}
         regions = [(region, found[id(hill)]) for hill, region in _measure(grid, hills, kept)]
@@ -320,11 +313,9 @@ class Tracker:
         named.sort(key=lambda each: (-each[1].mass, each[0]))
         row: dict[str, Any] = {}
         for place in range(_REGIONS):
-            number, found_region = named[place] if place < len(named) else (None, None)
-            row[f"region{place + 1}_id"] = number
-            row[f"region{place + 1}_x"] = found_region.x if found_region else None
-            row[f"region{place + 1}_y"] = found_region.y if found_region else None
-            row[f"region{place + 1}_mass"] = found_region.mass if found_region else None
+            row[f"region{place + 1}_id"], shown = named[place] if place < len(named) else (None, None)
+            for name in ("x", "y", "mass"):
+                row[f"region{place + 1}_{name}"] = getattr(shown, name, None)
         return row
 
 
@@ -336,9 +327,6 @@ class _PeakFilter:
 
     def __init__(self, options: TrackOptions) -> None:
         self._options = options
-        self.reset()
-
-    def reset(self) -> None:
         self._seconds: float | None = None
         self._seen = self._steady = 0j  # x + i y, pixels
         self._velocity = 0j  # pixels a second
@@ -367,9 +355,7 @@ class _PeakFilter:
         return self._steady.real, self._steady.imag
 
 
-def _whole_map(
-    log_density: npt.NDArray[np.float32], density: npt.NDArray[np.float32], batch: SaliencyBatch
-) -> dict[str, _Floats]:
+def _whole_map(log_density: _Maps, density: _Maps, batch: SaliencyBatch) -> dict[str, _Floats]:
     """(B, h, w) logs and densities -> the columns that need no regions, (B,) each."""
     count, rows, columns = density.shape
     by_column = density.sum(axis=1, dtype=np.float64)  # (B, w)
@@ -416,27 +402,18 @@ def _whole_map(
 
 def _centres(cells: int, pixels: int) -> _Floats:
     """Pixel coordinates of the cells' centres along one side."""
-    centres: _Floats = (np.arange(cells) + 0.5) * pixels / cells - 0.5
-    return centres
+    return np.asarray((np.arange(cells) + 0.5) * pixels / cells - 0.5, np.float64)
 
 
 def _parabola(
-    log_density: npt.NDArray[np.float32],
-    frame: npt.NDArray[np.int64],
-    row: npt.NDArray[np.int64],
-    column: npt.NDArray[np.int64],
-    *,
-    down: int,
-    right: int,
+    log_density: _Maps, frame: _Integers, row: _Integers, column: _Integers, *, down: int, right: int
 ) -> _Floats:
     """Offset of the maximum in cells along one side, -0.5 to 0.5; exact for a Gaussian, 0 at the border."""
     last_row, last_column = log_density.shape[1] - 1, log_density.shape[2] - 1
     inside = (row >= down) & (row + down <= last_row) & (column >= right) & (column + right <= last_column)
-    before = log_density[frame, np.maximum(row - down, 0), np.maximum(column - right, 0)].astype(np.float64)
-    after = log_density[frame, np.minimum(row + down, last_row), np.minimum(column + right, last_column)].astype(
-        np.float64
-    )
-    top = log_density[frame, row, column].astype(np.float64)
+    before = log_density[frame, np.maximum(row - down, 0), np.maximum(column - right, 0)].astype(float)
+    after = log_density[frame, np.minimum(row + down, last_row), np.minimum(column + right, last_column)].astype(float)
+    top = log_density[frame, row, column].astype(float)
     bend = before - 2 * top + after  # never above 0 at a maximum
     usable = inside & np.isfinite(bend) & (bend < 0)
     offset = np.zeros(len(frame))
@@ -444,7 +421,7 @@ def _parabola(
     return np.clip(offset, -0.5, 0.5)
 
 
-def _coverage(flat: npt.NDArray[np.float32], mass: _Floats) -> _Floats:
+def _coverage(flat: _Maps, mass: _Floats) -> _Floats:
     """(B, n) densities -> (B,) smallest share of the cells that holds half of the mass."""
     share = np.empty(len(flat))
     # Sums of runs first: adding up all the cells one after the other would take most of the time.
@@ -469,8 +446,8 @@ class _Grid:
 
     mass: _Floats
     density: _Floats  # mass over area
-    order: npt.NDArray[np.int64]  # cells from low to high, equal ones by place
-    uphill: npt.NDArray[np.int64]  # the highest cell of the nine around each
+    order: _Integers  # cells from low to high, equal ones by place
+    uphill: _Integers  # the highest cell of the nine around each
     x: _Floats  # (cells,) pixels
     y: _Floats  # (cells,) pixels
     cell_area: _Floats  # (cells,) square pixels
@@ -481,27 +458,16 @@ class _Grid:
 
     def one(self, i: int) -> _Grid:
         """The i-th map of the batch."""
-        return _Grid(
-            mass=self.mass[i],
-            density=self.density[i],
-            order=self.order[i],
-            uphill=self.uphill[i],
-            x=self.x,
-            y=self.y,
-            cell_area=self.cell_area,
-            rows=self.rows,
-            columns=self.columns,
-            height=self.height,
-            width=self.width,
-        )
+        per_map = ("mass", "density", "order", "uphill")
+        return replace(self, **{name: getattr(self, name)[i] for name in per_map})
 
 
-def _edges(cells: int) -> npt.NDArray[np.int64]:
+def _edges(cells: int) -> _Integers:
     """Bounds of the reduced cells along a side of this many cells; at most 48 of them."""
     return np.unique(np.append(np.arange(0, cells, math.ceil(cells / _GRID)), cells))
 
 
-def _reduce(density: npt.NDArray[np.float32], height: int, width: int) -> _Grid:
+def _reduce(density: _Maps, height: int, width: int) -> _Grid:
     """(B, h, w) -> the maps on a grid of at most 48 cells a side, with the way uphill from each cell."""
     count = len(density)
     row_edges, column_edges = _edges(density.shape[1]), _edges(density.shape[2])
@@ -545,7 +511,7 @@ class _Hill:
     peak: float
     pass_share: float  # density of the pass to a higher hill over the peak; for the highest the lowest cell's
     parent: _Hill | None  # the hill beyond that pass
-    cells: npt.NDArray[np.int64]  # of the whole hill
+    cells: _Integers  # of the whole hill
     x: float = 0.0  # centre, pixels
     y: float = 0.0
 
@@ -618,7 +584,7 @@ def _find_hills(grid: _Grid, *, min_peak: float) -> list[_Hill]:
     return list(hills.values())
 
 
-def _passes(label: npt.NDArray[np.int64], density: _Floats) -> list[tuple[float, int, int]]:
+def _passes(label: _Integers, density: _Floats) -> list[tuple[float, int, int]]:
     """(rows, columns) twice -> the highest pass between each two hills that touch, from the highest down."""
     pairs, heights = [], []
     rows, columns = label.shape
@@ -636,7 +602,7 @@ def _passes(label: npt.NDArray[np.int64], density: _Floats) -> list[tuple[float,
     return [(float(height[i]), int(pair[i] // label.size), int(pair[i] % label.size)) for i in np.sort(first)]
 
 
-def _region(grid: _Grid, cells: npt.NDArray[np.int64], peak: float) -> _Region:
+def _region(grid: _Grid, cells: _Integers, peak: float) -> _Region:
     inside = cells[grid.density[cells] >= _HALF_HEIGHT * peak]
     mass = grid.mass[inside]
     total = float(mass.sum())
@@ -652,7 +618,7 @@ def _measure(grid: _Grid, hills: list[_Hill], kept: list[_Hill]) -> list[tuple[_
     """Regions of the hills that are kept; the others go to the hill beyond their pass."""
     if not kept:
         return []
-    cells: dict[int, list[npt.NDArray[np.int64]]] = {id(hill): [] for hill in kept}
+    cells: dict[int, list[_Integers]] = {id(hill): [] for hill in kept}
     for hill in hills:
         owner: _Hill | None = hill
         while owner is not None and id(owner) not in cells:

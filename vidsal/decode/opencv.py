@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.decode.clock import LONGEST_GAP_SECONDS
+from vidsal.decode.clock import FALLBACK_RATE, LONGEST_GAP_SECONDS
 from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo
 from vidsal.decode.images import resize
 from vidsal.decode.pyav import FileFacts, probe
@@ -22,9 +22,6 @@ from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
 __all__ = ["OpencvReader", "open_opencv"]
-
-FALLBACK_RATE = 25.0
-"""Frames a second assumed where OpenCV knows no rate."""
 
 _MAX_RATE = 1000.0
 """OpenCV reports nonsense above this for sources without a rate."""
@@ -61,7 +58,7 @@ class OpencvReader(Reader):
         self._capture = capture
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         self._known_rate = math.isfinite(fps) and 0 < fps <= _MAX_RATE
-        self._step_seconds = 1 / (fps if self._known_rate else FALLBACK_RATE)
+        self._step_seconds = 1 / (fps if self._known_rate else float(FALLBACK_RATE))
         ok, picture = capture.read()
         self._first_time = self._time_of_frame(request.live)
         if not ok or picture is None:

@@ -1,4 +1,4 @@
-"""Batches on a device in, the same batches on the CPU out: `Downloads`."""
+"""Batches on a device in, the same batches on the CPU out, without waiting for the device in between."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ __all__ = ["Downloads"]
 
 
 class Downloads:
-    """Batches on a device in, the same batches on the CPU out, without anybody waiting for the device in between.
+    """Copies batches from CUDA into page-locked memory after the device's other work.
 
-    What comes from CUDA is copied into page-locked memory after the device's other work, and returned by the next
-    `update`, when its copy has long been made. What lies on the CPU passes through untouched.
+    The next `update` returns them, when their copies have long been made. What lies on the CPU passes through.
     """
 
     def __init__(
@@ -42,7 +41,10 @@ class Downloads:
     def update(self, batches: Sequence[SaliencyBatch]) -> list[SaliencyBatch]:
         """Queue the next batches; returns those queued by the call before."""
         if self._begin_copy is None:
-            return [_on_the_cpu(batch) for batch in batches]
+            return [
+                batch if batch.log_density.is_cpu else dataclasses.replace(batch, log_density=batch.log_density.cpu())
+                for batch in batches
+            ]
         queued = []
         for batch in batches:
             copy, wait = self._begin_copy(batch.log_density)
@@ -66,9 +68,3 @@ def _begin_copy_from_cuda(source: torch.Tensor) -> tuple[torch.Tensor, Callable[
     done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     done.record(torch.cuda.current_stream(source.device))
     return target, done.synchronize
-
-
-def _on_the_cpu(batch: SaliencyBatch) -> SaliencyBatch:
-    if batch.log_density.device.type == "cpu":
-        return batch
-    return dataclasses.replace(batch, log_density=batch.log_density.cpu())

@@ -18,7 +18,7 @@ from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
 from vidsal.pipe.options import PredictOptions, RunOptions, StageOptions
 from vidsal.pipe.outputs import refuse_shared_outputs
-from vidsal.pipe.predict import Prepared, Seen, StageClock, VideoPredictor, run_model
+from vidsal.pipe.predict import Prepared, StageClock, VideoPredictor, run_model
 from vidsal.pipe.run import Job, Progress, RunReport
 from vidsal.prefetch import Prefetched, prefetch
 
@@ -118,7 +118,7 @@ def predict_streams(
         seen = run_model(loaded, pieces, recurrence=options.recurrence, clocks=clocks)
         results: list[StreamBatch] = []
         for lane, piece, own_part in zip(lanes, pieces, seen, strict=True):
-            results += lane.finish(piece, own_part)
+            results += [StreamBatch(lane.number, batch) for batch in lane.predictor.finish(piece, own_part)]
         # Passed on once all copies from the device are queued: the consumer may be slow.
         yield from results
 
@@ -127,7 +127,7 @@ class _Lane:
     """One place for a video: what it has of its own while it runs."""
 
     def __init__(self, number: int, frames: Iterable[FrameBatch], predictor: VideoPredictor) -> None:
-        self._number = number
+        self.number = number
         self.predictor = predictor
         self._error: VidsalError | None = None
         self._frames: Iterator[FrameBatch] = iter(())
@@ -145,15 +145,12 @@ class _Lane:
             return None
         return None if batch is None else self.predictor.prepare(batch)
 
-    def finish(self, piece: Prepared, seen: Seen | None) -> list[StreamBatch]:
-        return [StreamBatch(self._number, batch) for batch in self.predictor.finish(piece, seen)]
-
     def leave(self) -> Iterator[StreamBatch | StreamEnd]:
         """What was held back, then the end."""
         if self._error is None:
             for batch in self.predictor.flush():
-                yield StreamBatch(self._number, batch)
-        yield StreamEnd(self._number, self._error)
+                yield StreamBatch(self.number, batch)
+        yield StreamEnd(self.number, self._error)
 
 
 @dataclass(frozen=True)
@@ -282,7 +279,7 @@ class _SideRun:
             yield from reader
 
     def write(self, batch: SaliencyBatch) -> RunOutcome | None:
-        """Hand the next frames to the sinks; the outcome where one of them fails."""
+        """Write the next frames to the sinks; the outcome where one of them fails."""
         try:
             self._progress = self.job.write(batch)
         except VidsalError as error:

@@ -116,10 +116,10 @@ def make_sinks(info: VideoInfo, options: RunOptions, device: torch.device, *, si
 
 
 def shared_video_options(video: VideoOptions, device: torch.device, *, side_by_side: int = 1) -> VideoOptions:
-    """The options as `run` hands them to each of `side_by_side` encoders.
+    """The options as `run` passes them to each of `side_by_side` encoders.
 
-    Beside a model on the CPU the encoders share half of the cores, each gets at least one, unless their threads were
-    chosen: more would only take turns with the model's. Beside a GPU several encoders share all cores.
+    With a model on the CPU the encoders share half of the cores, each gets at least one, unless their threads were
+    chosen: more would only take turns with the model's. With a GPU several encoders share all cores.
     """
     if (device.type != "cpu" and side_by_side == 1) or video.encoder_threads:
         return video

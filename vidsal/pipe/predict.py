@@ -248,7 +248,7 @@ def _pixels(model: SaliencyModel, pieces: Sequence[Prepared]) -> torch.Tensor:
 
 
 def _joined_states(states: Sequence[SAMState | None]) -> SAMState | None:
-    """One state of all videos; zeros for those that begin, which nobody looks at."""
+    """One state of all videos; zeros for those that begin, which are never read."""
     known = next((state for state in states if state is not None), None)
     if known is None or len(states) == 1:
         return known

@@ -65,7 +65,7 @@ class RunReport:
     concealed: int
     """Frames that the decoder had to patch up."""
     mended_times: int
-    """Frames whose damaged time was derived from their neighbours."""
+    """Frames with an impossible time, replaced by one counted from the frame before."""
     dropped_live: int
     """Frames of a live source dropped to keep up."""
     truncated: bool
@@ -144,7 +144,7 @@ class Job:
 
         Args:
             source: as for `run`.
-            options: all options; those of the model are not looked at.
+            options: all options; those of the model are ignored.
             model: the loaded model.
             sinks: further sinks.
             side_by_side: runs that share the machine with this one, itself included.
@@ -164,7 +164,7 @@ class Job:
         self.total: int | None = None
         """Frames expected, None where unknown."""
         self.interrupted = False
-        """Whether the run ended early by the user's wish."""
+        """Whether the user stopped the run."""
         self._begin = time.perf_counter()
         self._further = tuple(sinks)
         self._side_by_side = side_by_side
@@ -221,7 +221,7 @@ class Job:
         return self._reader is not None
 
     def write(self, batch: SaliencyBatch) -> Progress:
-        """Hand the next frames to all sinks; returns how far the run is."""
+        """Write the next frames to all sinks; returns how far the run is."""
         for sink in self._sinks:
             with self.clock(sink.stage if isinstance(sink, FileSink) else type(sink).__name__.lower()):
                 sink.write(batch)
@@ -268,7 +268,7 @@ class Job:
             device=str(self.model.device),
             precision=self.model.precision,
             steps=self.options.recurrence.steps_of(self.model.config.steps),
-            options=_plain(self.options),
+            options=dataclasses.asdict(self.options, dict_factory=_plain),
         )
 
 
@@ -292,7 +292,7 @@ def _work(
 
 
 def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:
-    """How many frames the part of the source that is read should have; None where nobody can say."""
+    """How many frames the part of the source that is read should have; None where unknown."""
     if options.start_seconds == 0 and options.end_seconds is None:
         return info.frame_count
     if info.rate is None or info.duration_seconds is None:
@@ -301,13 +301,6 @@ def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:
     return max(1, round((end - options.start_seconds) * info.rate))
 
 
-def _plain(options: RunOptions) -> dict[str, Any]:
-    """The options as values JSON can hold."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(inner) for key, inner in value.items()}
-        return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-    values: dict[str, Any] = plain(dataclasses.asdict(options))
-    return values
+def _plain(options: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Options as values JSON can hold."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in options}

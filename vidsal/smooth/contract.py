@@ -64,7 +64,7 @@ class Unsmoothed(Smoother):
 
 
 class ShotFollower:
-    """Tells a smoothing of each frame whether a shot begins with it, and a time that never steps back within one."""
+    """Says of each frame whether a shot begins with it, and a time that never steps back within one."""
 
     def __init__(self) -> None:
         self.reset()

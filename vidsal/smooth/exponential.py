@@ -19,7 +19,6 @@ class Exponential(Smoother):
     """
 
     def __init__(self, time_constant_seconds: float) -> None:
-        """Begin a video, see `Smoother`."""
         super().__init__(time_constant_seconds)
         self._shots = ShotFollower()
         self._average: torch.Tensor | None = None  # (h, w) y at the last frame

@@ -50,7 +50,6 @@ class Gaussian(Smoother):
     looks_ahead = True
 
     def __init__(self, time_constant_seconds: float) -> None:
-        """Begin a video, see `Smoother`."""
         super().__init__(time_constant_seconds)
         self._shots = ShotFollower()
         self._window: deque[_Instant] = deque()  # the shot's densities that later answers may need, oldest first
@@ -65,20 +64,20 @@ class Gaussian(Smoother):
         done = []
         for frame, seconds, begins in self._shots.follow(batch):
             if begins:
-                done += self._let_go(everything=True)
+                done += self._release(everything=True)
                 self._window.clear()
             instant = _Instant(seconds, frame.density[0])
             self._window.append(instant)
             self._held.append((frame, instant))
-            done += self._let_go(everything=False)
+            done += self._release(everything=False)
         return _joined(done)
 
     def flush(self) -> list[SaliencyBatch]:
-        done = self._let_go(everything=True)
+        done = self._release(everything=True)
         self.reset()
         return _joined(done)
 
-    def _let_go(self, *, everything: bool) -> list[tuple[SaliencyBatch, torch.Tensor]]:
+    def _release(self, *, everything: bool) -> list[tuple[SaliencyBatch, torch.Tensor]]:
         """Answer the held frames whose future is known."""
         done = []
         reach = _GAUSSIAN_REACH * self.time_constant_seconds

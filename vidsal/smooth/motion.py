@@ -45,9 +45,8 @@ class Motion(Exponential):
     """
 
     def __init__(self, time_constant_seconds: float) -> None:
-        """Begin a video, see `Smoother`."""
         super().__init__(time_constant_seconds)
-        self._flow = _Flow()
+        self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._watched: deque[tuple[int, _Grey]] = deque()  # index and picture of frames whose maps have not come yet
         self._before: _Grey | None = None
         self._now: _Grey | None = None
@@ -75,17 +74,10 @@ class Motion(Exponential):
     def _moved(self, past: torch.Tensor, density: torch.Tensor, *, share: float) -> torch.Tensor:
         if self._before is None or self._now is None or share <= 0:
             return past
-        moved = _moved(past / share, density, self._flow.between(self._before, self._now))
+        moved = _moved(past / share, density, self._flow(self._before, self._now))
         return moved * (share / moved.sum())
 
-
-class _Flow:
-    """Where each place of a picture was in the picture before it."""
-
-    def __init__(self) -> None:
-        self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-
-    def between(self, before: _Grey, after: _Grey) -> npt.NDArray[np.float32]:
+    def _flow(self, before: _Grey, after: _Grey) -> npt.NDArray[np.float32]:
         """(rows, columns, 3): shift in x and y, as shares of half the picture's sides, and trust in it, 0 to 1."""
         rows, columns = after.shape
         if before.shape != after.shape:
@@ -95,7 +87,7 @@ class _Flow:
         y = shift[..., 1] + np.arange(rows, dtype=np.float32)[:, None]
         there = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         difference = after.astype(np.float32) - there
-        # A change of the light is none of the things; single pixels differ by noise.
+        # A change of the light says nothing of the things; single pixels differ by noise.
         difference = cv2.blur(np.abs(difference - np.median(difference)), (5, 5))
         # A flow can bend one picture into another here and there, but not everywhere: after a cut nothing is believed.
         contrast = max(float(before.std()), float(after.std()))
@@ -122,7 +114,7 @@ def _moved(past: torch.Tensor, now: torch.Tensor, flow: npt.NDArray[np.float32])
     height, width = past.shape
     # OpenCV is ten times as quick at this as torch is on a CPU.
     host = torch.from_numpy(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
-    if past.device.type == "cuda":  # page-locked, so that nobody waits for the device
+    if past.device.type == "cuda":  # page-locked, so that nothing waits for the device
         host = host.pin_memory()
     field = host.to(past.device, non_blocking=True)  # (h, w, 3)
     # Cell centres from -1 to 1 over the picture, as `grid_sample` counts.
