@@ -390,7 +390,7 @@ def test_a_device_without_memory_leaves_the_rest_to_the_processor_and_says_so(
 
     monkeypatch.setattr(DeviceDrawer, "draw", failing)
     ours = on_device(source, tmp_path / "device.mp4", device=CPU)
-    assert ours.messages == ["drawn on the processor: the GPU has no memory left for it"]
+    assert ours.messages == ["drawn on the CPU: the GPU has no memory left for it"]
     assert shown_times(ours.path) == shown_times(source)
     assert signal_to_noise(decoded(ours.path), decoded(theirs.path)) > 45
 

@@ -200,7 +200,7 @@ def test_corrupt_packets_are_skipped_and_counted(model: SaliencyModel, tmp_path:
     times = times_of(report.files[0])
     assert len(times) == report.frames
     # One of the damaged packets carries a time a day ahead.
-    assert any("derived from the frame before" in message for message in report.messages)
+    assert any("counted from the frame before" in message for message in report.messages)
     assert max(np.diff(times)) < 1 and times[-1] == pytest.approx(99 / 25, abs=0.001)
 
 

@@ -184,9 +184,8 @@ class FrameBatch(_Batch):
 class SaliencyBatch(_Batch):
     """Densities of consecutive frames of one source.
 
-    A density sums to 1 over the (h, w) cells, which cover the whole upright picture evenly:
-    the centre of cell (row, column) lies at picture pixel
-    x = (column + 0.5) * width / w - 0.5, y = (row + 0.5) * height / h - 0.5.
+    A density sums to 1 over the (h, w) cells, which cover the whole upright picture evenly: the centre of cell
+    (row, column) lies at picture pixel x = (column + 0.5) * width / w - 0.5, y = (row + 0.5) * height / h - 0.5.
     """
 
     _per_frame = ("index", "pts_seconds", "shot", "cut", "log_density")
@@ -217,12 +216,7 @@ class SaliencyBatch(_Batch):
 
     @classmethod
     def of(
-        cls,
-        frames: FrameBatch,
-        *,
-        shot: npt.NDArray[np.int64],
-        cut: npt.NDArray[np.bool_],
-        log_density: torch.Tensor,
+        cls, frames: FrameBatch, *, shot: npt.NDArray[np.int64], cut: npt.NDArray[np.bool_], log_density: torch.Tensor
     ) -> Self:
         """Frames with their shots and densities, fields as below; `frames.frames` are dropped."""
         return cls(

@@ -40,9 +40,6 @@ class Prefetched(Iterator[T], Generic[T]):
         with self._changed:
             return len(self._waiting)
 
-    def __iter__(self) -> Prefetched[T]:
-        return self
-
     def __next__(self) -> T:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended or self._stopped)

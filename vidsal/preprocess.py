@@ -93,7 +93,7 @@ class Preprocessor:
         return Viewport.fit(height, width, canvas_height=self.options.height, canvas_width=self.options.width)
 
     def frame_size(self, height: int, width: int) -> tuple[int, int]:
-        """(rows, columns) in which frames of a picture of `height` x `width` pixels are best handed in.
+        """(rows, columns) in which frames of a picture of `height` x `width` pixels are best given.
 
         The viewport's, which a decoder makes in passing; the picture's own where `resize` is "bilinear", because
         that is not the same from frames already made small.

@@ -32,7 +32,7 @@ _CONTRAST_ADDED, _LOW_CONTRAST, _LEAST_CONTRAST = 12.0, 24.0, 8.0
 # What the shot has lately shown counts this much against a cut, and fades by this factor a frame.
 _LEVEL_WEIGHT = 0.3
 _LEVEL_DECAY = 0.8
-# The level cannot rise above this, or a flash or a whip pan would hide the cut behind it.
+# The level cannot rise above this, or a flash or a whip pan would hide the cut after it.
 _LEVEL_LIMIT = 0.8
 # A frame that looks like one this many frames back belongs to its shot: the frames after a flash.
 _MEMORY = 4

@@ -295,7 +295,7 @@ class Tracker:
             for track in lost
             if math.hypot(track.expected_x - region.x, track.expected_y - region.y) <= _MERGE_RADII * region.radius
         }
-        named: list[tuple[int, _Region]] = []
+        named: list[tuple[int, _HillTop]] = []
         for region, pair in regions:
             if pair is None:
                 track = _Track(self._next_id, region.x, region.y)
@@ -517,7 +517,7 @@ class _Hill:
 
 
 @dataclass(eq=False)
-class _Region:
+class _HillTop:
     """The part of a hill above half its height."""
 
     x: float
@@ -602,11 +602,11 @@ def _passes(label: _Integers, density: _Floats) -> list[tuple[float, int, int]]:
     return [(float(height[i]), int(pair[i] // label.size), int(pair[i] % label.size)) for i in np.sort(first)]
 
 
-def _region(grid: _Grid, cells: _Integers, peak: float) -> _Region:
+def _region(grid: _Grid, cells: _Integers, peak: float) -> _HillTop:
     inside = cells[grid.density[cells] >= _HALF_HEIGHT * peak]
     mass = grid.mass[inside]
     total = float(mass.sum())
-    return _Region(
+    return _HillTop(
         x=float(mass @ grid.x[inside]) / total,
         y=float(mass @ grid.y[inside]) / total,
         mass=total / float(grid.mass.sum()),
@@ -614,7 +614,7 @@ def _region(grid: _Grid, cells: _Integers, peak: float) -> _Region:
     )
 
 
-def _measure(grid: _Grid, hills: list[_Hill], kept: list[_Hill]) -> list[tuple[_Hill, _Region]]:
+def _measure(grid: _Grid, hills: list[_Hill], kept: list[_Hill]) -> list[tuple[_Hill, _HillTop]]:
     """Regions of the hills that are kept; the others go to the hill beyond their pass."""
     if not kept:
         return []
@@ -643,7 +643,7 @@ class _Track:
         self.expected_x = self.x + self.speed_x * step
         self.expected_y = self.y + self.speed_y * step
 
-    def see(self, region: _Region, step: float, *, merged: bool) -> None:
+    def see(self, region: _HillTop, step: float, *, merged: bool) -> None:
         """Takes in what was seen; inside a merged hill the motion goes on as before."""
         self.seen_x, self.seen_y = region.x, region.y
         self.missing = 0.0
@@ -668,7 +668,8 @@ def _best_pairs(hills: list[_Hill], tracks: list[_Track], reach: float) -> list[
 
     A hill without a track costs `reach` squared, so a pair within reach is never given up for nothing.
     """
-    costs: list[list[tuple[float, int]]] = []
+    # Least cost for the hills so far, by the set of tracks used up (one bit each).
+    best: dict[int, tuple[float, tuple[int | None, ...]]] = {0: (0.0, ())}
     for hill in hills:
         near = []
         for j, track in enumerate(tracks):
@@ -676,11 +677,6 @@ def _best_pairs(hills: list[_Hill], tracks: list[_Track], reach: float) -> list[
             seen = math.hypot(hill.x - track.seen_x, hill.y - track.seen_y)
             if min(expected, seen) <= reach:
                 near.append((min(expected / reach, 1.0) ** 2, j))
-        costs.append(near)
-
-    # Least cost for the hills so far, by the set of tracks used up (one bit each).
-    best: dict[int, tuple[float, tuple[int | None, ...]]] = {0: (0.0, ())}
-    for near in costs:
         following: dict[int, tuple[float, tuple[int | None, ...]]] = {}
         for used, (cost, choice) in best.items():
             # Pairs first: at equal cost a known id beats a new one.

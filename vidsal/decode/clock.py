@@ -46,7 +46,7 @@ Frame = TypeVar("Frame", bound=Timed)
 class Clock:
     """Gives every frame a time later than the one before, its own wherever that is sound.
 
-    A gap that nobody announced, or a jump back, is judged by the frame after it:
+    A gap that was not announced, or a jump back, is judged by the frame after it:
 
     - the next frame goes on from there: the gap is real, and kept; or, if longer than `LONGEST_GAP_SECONDS`
       or backwards, a new clock has begun, and all times from there on are moved to go on without a gap;
@@ -146,7 +146,9 @@ class Clock:
         step = min(self.step, SUSPICIOUS_FRAMES * self._nominal_step)
         if goes_on:
             back = "back" if gap < 0 else f"ahead by more than {LONGEST_GAP_SECONDS:.0f} seconds"
-            self._report.say(f"times jump {back} on the way; from there on they are moved to go on without a gap")
+            self._report.say(
+                f"times jump {back} during the video; from there on they are shifted to go on without a gap"
+            )
             self._shift += last + step - ticks
         else:
             self._count_mended()

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from vidsal.decode.options import DecodeOptions
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.frames import FrameBatch, Picture
-from vidsal.prefetch import Prefetched, prefetch
+from vidsal.prefetch import prefetch
 
 __all__ = [
     "MAX_CORRUPT_IN_A_ROW",
@@ -241,7 +241,6 @@ class Reader(ABC):
 
     def _live_batches(self) -> Iterator[FrameBatch]:
         limit = self._options.batch_size
-        frames: Prefetched[DecodedFrame]
         with prefetch(self._wanted(), depth=max(2, limit), drop_oldest=True, name="vidsal-live") as frames:
             for frame in frames:
                 gathered = [frame]
@@ -274,15 +273,13 @@ class Reader(ABC):
                 + (f"; it lasts about {lasts:.3f} seconds" if lasts is not None else "")
                 + "; choose another range"
             )
-        if report.skipped_corrupt:
-            report.say(
-                f"{_count(report.skipped_corrupt, 'corrupt packet or file', 'corrupt packets or files')} skipped"
-            )
-        if report.concealed:
-            report.say(f"{_count(report.concealed, 'damaged frame', 'damaged frames')} patched up by the decoder")
-        if report.mended_times:
-            times = _count(report.mended_times, "impossible time", "impossible times")
-            report.say(f"{times} replaced, counted from the frame before")
+        for number, one, several, done in (
+            (report.skipped_corrupt, "corrupt packet or file", "corrupt packets or files", "skipped"),
+            (report.concealed, "damaged frame", "damaged frames", "patched up by the decoder"),
+            (report.mended_times, "impossible time", "impossible times", "replaced, counted from the frame before"),
+        ):
+            if number:
+                report.say(f"{number} {one if number == 1 else several} {done}")
         damage = report.skipped_corrupt + report.concealed + report.mended_times
         if options.strict and (report.truncated or damage):
             raise DecodeError(
@@ -326,10 +323,6 @@ _SLACK_SECONDS = 0.1
 
 _SLACK_STEPS = 2.5
 """Frames by which headers miscount at the end (AVI counts one too many)."""
-
-
-def _count(number: int, singular: str, plural: str) -> str:
-    return f"{number} {singular if number == 1 else plural}"
 
 
 def _resolve_size(size: SizeRequest, height: int, width: int) -> tuple[int, int]:

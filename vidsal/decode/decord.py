@@ -15,18 +15,18 @@ import numpy.typing as npt
 
 from vidsal.decode.contract import DecodedFrame, Reader, Request
 from vidsal.decode.images import full_size, resize
-from vidsal.decode.pyav import FileFacts, probe
+from vidsal.decode.pyav import probe
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.frames import Picture
 
-__all__ = ["DecordReader", "open_decord"]
+__all__ = ["DecordReader"]
 
 MIN_WIDTH = 64
 """Narrower pictures are read enlarged and made smaller again."""
 
 
-def open_decord(path: Path, request: Request) -> DecordReader:
-    """Opens a file.
+class DecordReader(Reader):
+    """Reads a file in small runs of indices.
 
     decord has no exact times (`Picture.pts` is None), repeats frames of a damaged file without a warning,
     lacks newer codecs such as AV1, and converts untagged HD pictures as BT.601. PyAV adds the facts it lacks.
@@ -35,46 +35,34 @@ def open_decord(path: Path, request: Request) -> DecordReader:
         ConfigError: decord is not installed.
         DecodeError: the file cannot be opened.
     """
-    try:
-        decord: Any = importlib.import_module("decord")
-    except ImportError as error:
-        raise ConfigError(
-            Setting("decoder", "decord"),
-            " needs the decord package (pip install decord), which has wheels for Linux and Windows on x86-64 only; "
-            "elsewhere use the pyav decoder",
-        ) from error
-    facts = probe(path)
-    info = facts.info
-    errors = (decord.DECORDError, RuntimeError)
-    # decord mixes up the sides of a picture turned by 90 degrees (of a square they are the same) and fails
-    # on some tiny ones.
-    side = max(info.height, info.width, MIN_WIDTH)
-    square = {"width": side, "height": side} if info.rotation % 180 or info.width < MIN_WIDTH else {}
-    try:
-        video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=request.options.threads or 1, **square)
-    except errors as error:
-        raise DecodeError(f"decord cannot open {path}: {_reason(error)}; try the pyav decoder") from error
-    return DecordReader(video, errors, facts, request)
 
-
-def _reason(error: Exception) -> str:
-    """The first line of decord's message, without the time and the place in its source."""
-    lines = str(error).strip().splitlines() or ["no reason given"]
-    return re.sub(r"^(\[[\d:]+\] \S+\.cc:\d+: )+", "", lines[0])
-
-
-class DecordReader(Reader):
-    """Reads an open file in small runs of indices; see `open_decord`."""
-
-    def __init__(self, video: Any, errors: tuple[type[Exception], ...], facts: FileFacts, request: Request) -> None:
-        self._video: Any = video
-        self._errors = errors
-        count = len(video)
+    def __init__(self, path: Path, request: Request) -> None:
+        try:
+            decord: Any = importlib.import_module("decord")
+        except ImportError as error:
+            raise ConfigError(
+                Setting("decoder", "decord"),
+                " needs the decord package (pip install decord), which has wheels for Linux and Windows on x86-64 "
+                "only; elsewhere use the pyav decoder",
+            ) from error
+        facts = probe(path)
+        info = facts.info
+        self._errors = (decord.DECORDError, RuntimeError)
+        # decord mixes up the sides of a picture turned by 90 degrees (of a square they are the same) and fails
+        # on some tiny ones.
+        side = max(info.height, info.width, MIN_WIDTH)
+        square = {"width": side, "height": side} if info.rotation % 180 or info.width < MIN_WIDTH else {}
+        threads = request.options.threads or 1
+        try:
+            self._video: Any = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=threads, **square)
+        except self._errors as error:
+            raise DecodeError(f"decord cannot open {path}: {_reason(error)}; try the pyav decoder") from error
+        count = len(self._video)
         if count == 0:
-            raise DecodeError(f"decord finds no frame in {facts.info.source}; try the pyav decoder")
-        times = np.asarray(video.get_frame_timestamp(range(count)), np.float64)
+            raise DecodeError(f"decord finds no frame in {path}; try the pyav decoder")
+        times = np.asarray(self._video.get_frame_timestamp(range(count)), np.float64)
         self._seconds = _strictly_rising(times[:, 0] - times[0, 0])
-        info = replace(facts.info, frame_count=count, time_base=None)
+        info = replace(info, frame_count=count, time_base=None)
         self._promised_seconds = facts.promised_seconds
         self._end_seconds = float(times[-1, 1] - times[0, 0])
         super().__init__(info, request)
@@ -85,12 +73,11 @@ class DecordReader(Reader):
     def _read(self, indices: list[int]) -> npt.NDArray[np.uint8]:
         # get_batch, not iteration: left alone between calls, the iterator reads ahead without limit.
         try:
-            frames: npt.NDArray[np.uint8] = self._video.get_batch(indices).asnumpy()
+            return np.asarray(self._video.get_batch(indices).asnumpy(), np.uint8)
         except self._errors as error:
             raise DecodeError(
                 f"decord fails at frame {indices[0]} of {self.info.source}: {_reason(error)}; try the pyav decoder"
             ) from error
-        return frames
 
     def _frames(self) -> Iterator[DecodedFrame]:
         begin = int(np.searchsorted(self._seconds, self._options.start_seconds - 1e-6))
@@ -103,6 +90,12 @@ class DecordReader(Reader):
                 yield DecodedFrame(float(self._seconds[index]), partial(resize, picture, self.size), Picture(rgb=full))
         if self._promised_seconds is not None and stop == len(self._seconds):
             self._note_missing(self._promised_seconds, self._end_seconds, self._end_seconds / len(self._seconds))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of decord's message, without the time and the place in its source."""
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return re.sub(r"^(\[[\d:]+\] \S+\.cc:\d+: )+", "", lines[0])
 
 
 def _strictly_rising(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

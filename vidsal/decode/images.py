@@ -142,11 +142,8 @@ def resize(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.
     height, width = size
     if rgb.shape[:2] == size:
         return rgb
-    shrinks = height < rgb.shape[0] or width < rgb.shape[1]
-    out: npt.NDArray[np.uint8] = cv2.resize(
-        rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
-    return out
+    how = cv2.INTER_AREA if height < rgb.shape[0] or width < rgb.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8] | None:

@@ -67,9 +67,9 @@ def open_video(
 
 def _open(source: str | Path | int, request: Callable[..., Request]) -> Reader:
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
-        from vidsal.decode.opencv import open_opencv
+        from vidsal.decode.opencv import OpencvReader
 
-        return open_opencv(int(source), request(source=f"camera {int(source)}", kind="camera", live=True))
+        return OpencvReader(int(source), request(source=f"camera {int(source)}", kind="camera", live=True))
     if source == "-":
         return _open_stdin(request(source="standard input", kind="stream"))
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source) if isinstance(source, str) else None
@@ -174,13 +174,13 @@ def _open_as_asked(file: str, request: Request) -> Reader:
     if request.options.decoder == "decord":
         if request.path is None:
             raise ConfigError("addresses need the pyav or the opencv decoder, got decord")
-        from vidsal.decode.decord import open_decord
+        from vidsal.decode.decord import DecordReader
 
-        return open_decord(request.path, request)
+        return DecordReader(request.path, request)
     if request.options.decoder == "opencv":
-        from vidsal.decode.opencv import open_opencv
+        from vidsal.decode.opencv import OpencvReader
 
-        return open_opencv(file, request)
+        return OpencvReader(file, request)
     from vidsal.decode.pyav import open_pyav
 
     # The prefix keeps FFmpeg from taking "a:b.mp4" or "concat:x" for an address.

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,18 +16,18 @@ import numpy.typing as npt
 from vidsal.decode.clock import FALLBACK_RATE, LONGEST_GAP_SECONDS
 from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo
 from vidsal.decode.images import resize
-from vidsal.decode.pyav import FileFacts, probe
+from vidsal.decode.pyav import probe
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
-__all__ = ["OpencvReader", "open_opencv"]
+__all__ = ["OpencvReader"]
 
 _MAX_RATE = 1000.0
 """OpenCV reports nonsense above this for sources without a rate."""
 
 
-def open_opencv(file: str | int, request: Request) -> OpencvReader:
-    """Opens a camera by number, a file or an address and reads the first frame.
+class OpencvReader(Reader):
+    """Reads a camera by number, a file or an address.
 
     OpenCV turns pictures upright by itself, has no exact times (`Picture.pts` is None), stops at damage without a
     warning, and converts untagged HD pictures as BT.601. PyAV adds the facts of a file that it lacks.
@@ -37,46 +36,39 @@ def open_opencv(file: str | int, request: Request) -> OpencvReader:
         DecodeError: it cannot be opened, gives no frame, or is interlaced (OpenCV 5 then returns memory that was
             never written).
     """
-    facts = probe(request.path) if request.path is not None else None
-    if facts is not None and facts.interlaced:
-        raise DecodeError(f"{request.source} is interlaced, which OpenCV cannot convert; use the pyav decoder")
-    capture = cv2.VideoCapture(file) if isinstance(file, int) else cv2.VideoCapture(file, cv2.CAP_FFMPEG)
-    try:
-        if not capture.isOpened():
-            remedy = "check that it is connected and not in use" if request.kind == "camera" else "try the pyav decoder"
-            raise DecodeError(f"OpenCV cannot open {request.source}; {remedy}")
-        return OpencvReader(capture, facts, request)
-    except BaseException:
-        capture.release()
-        raise
 
-
-class OpencvReader(Reader):
-    """Reads an open capture; see `open_opencv`."""
-
-    def __init__(self, capture: Any, facts: FileFacts | None, request: Request) -> None:
-        self._capture = capture
-        fps = float(capture.get(cv2.CAP_PROP_FPS))
-        self._known_rate = math.isfinite(fps) and 0 < fps <= _MAX_RATE
-        self._step_seconds = 1 / (fps if self._known_rate else float(FALLBACK_RATE))
-        ok, picture = capture.read()
-        self._first_time = self._time_of_frame(request.live)
-        if not ok or picture is None:
-            raise DecodeError(
-                f"OpenCV opens {request.source} but gets no frame from it; "
-                + ("check the camera" if request.kind == "camera" else "it may lack the decoder: try the pyav decoder")
-            )
-        self._first: npt.NDArray[np.uint8] | None = picture
-        self._promised_seconds = facts.promised_seconds if facts is not None else None
-        height, width = picture.shape[:2]
-        if facts is not None:
-            info = replace(facts.info, height=height, width=width, time_base=None)
-        else:
-            rate = Fraction(fps).limit_denominator(1001) if self._known_rate else None
-            info = VideoInfo(
-                source=request.source, kind=request.kind, live=request.live, height=height, width=width, rate=rate
-            )
-        super().__init__(info, request)
+    def __init__(self, file: str | int, request: Request) -> None:
+        facts = probe(request.path) if request.path is not None else None
+        if facts is not None and facts.interlaced:
+            raise DecodeError(f"{request.source} is interlaced, which OpenCV cannot convert; use the pyav decoder")
+        is_camera = request.kind == "camera"
+        self._capture = cv2.VideoCapture(file) if isinstance(file, int) else cv2.VideoCapture(file, cv2.CAP_FFMPEG)
+        try:
+            if not self._capture.isOpened():
+                remedy = "check that it is connected and not in use" if is_camera else "try the pyav decoder"
+                raise DecodeError(f"OpenCV cannot open {request.source}; {remedy}")
+            fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+            known_rate = math.isfinite(fps) and 0 < fps <= _MAX_RATE
+            self._step_seconds = 1 / (fps if known_rate else float(FALLBACK_RATE))
+            ok, picture = self._capture.read()
+            self._first_time = self._time_of_frame(request.live)
+            if not ok or picture is None:
+                remedy = "check the camera" if is_camera else "it may lack the decoder: try the pyav decoder"
+                raise DecodeError(f"OpenCV opens {request.source} but gets no frame from it; {remedy}")
+            self._first: npt.NDArray[np.uint8] = picture
+            self._promised_seconds = facts.promised_seconds if facts is not None else None
+            height, width = picture.shape[:2]
+            if facts is not None:
+                info = replace(facts.info, height=height, width=width, time_base=None)
+            else:
+                rate = Fraction(fps).limit_denominator(1001) if known_rate else None
+                info = VideoInfo(
+                    source=request.source, kind=request.kind, live=request.live, height=height, width=width, rate=rate
+                )
+            super().__init__(info, request)
+        except BaseException:
+            self._capture.release()
+            raise
 
     def _release(self) -> None:
         self._capture.release()
@@ -88,9 +80,8 @@ class OpencvReader(Reader):
     def _frames(self) -> Iterator[DecodedFrame]:
         start = self._options.start_seconds
         seconds = 0.0
-        first, self._first = self._first, None
-        if first is not None:
-            yield self._decoded(0.0, first)
+        yield self._decoded(seconds, self._first)
+        del self._first
         while self._capture.grab():
             measured = self._time_of_frame(self.info.live) - self._first_time
             if measured <= seconds or (not self.info.live and measured - seconds > LONGEST_GAP_SECONDS):

@@ -31,7 +31,7 @@ class DecodeOptions(Checked):
     hwaccel: str = "none"
     """Device that decodes, with the pyav decoder: none, auto (the first that works), or FFmpeg's name of one: cuda,
     vaapi, videotoolbox, d3d11va, qsv, vulkan, ...; a number or path may follow (cuda:1, vaapi:/dev/dri/renderD128).
-    Where it cannot be used, the processor decodes and the report says so."""
+    Where it cannot be used, the CPU decodes and the report says so."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,15 +26,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsal.decode.clock import Clock
-from vidsal.decode.contract import (
-    UNSPECIFIED,
-    DecodedFrame,
-    DecodeOptions,
-    DecodeReport,
-    Reader,
-    Request,
-    VideoInfo,
-)
+from vidsal.decode.contract import UNSPECIFIED, DecodedFrame, DecodeOptions, DecodeReport, Reader, Request, VideoInfo
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 from vidsal.prefetch import usable_cores
@@ -389,7 +381,7 @@ class PyavReader(Reader):
         coded = (frame.width, frame.height) if rotation % 180 else (frame.height, frame.width)
         if coded != (self.info.height, self.info.width):
             self.report.say(
-                f"the picture changes its size on the way, from {self.info.width}x{self.info.height} to "
+                f"the picture changes its size during the video, from {self.info.width}x{self.info.height} to "
                 f"{coded[1]}x{coded[0]}; it is shown at the first size"
             )
         return self._small(frame, rotation)
@@ -405,7 +397,7 @@ class PyavReader(Reader):
         return float((ticks - self._origin) * self._base)
 
     def _promised_end(self) -> Fraction | None:
-        """Seconds after the first frame at which the video ends by the container's word; None where it has none."""
+        """Seconds after the first frame at which the video ends, as the container says; None where it does not say."""
         format_names = self._container.format.name.split(",")
         stream = self._stream
         origin = self._origin * self._base

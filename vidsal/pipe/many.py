@@ -229,11 +229,7 @@ def run_many(
     ]
     begin = time.perf_counter()
     predicted = predict_streams(
-        runs,
-        loaded,
-        options.prediction,
-        side_by_side=side_by_side,
-        clock=lambda number: runs[number].job.clock,
+        runs, loaded, options.prediction, side_by_side=side_by_side, clock=lambda number: runs[number].job.clock
     )
     try:
         with prefetch(predicted, depth=max(2, side_by_side), name="vidsal-predict") as results:

@@ -193,11 +193,7 @@ class Seen:
 
 
 def run_model(
-    model: SaliencyModel,
-    pieces: Sequence[Prepared],
-    *,
-    recurrence: RecurrenceOptions,
-    clocks: Sequence[StageClock],
+    model: SaliencyModel, pieces: Sequence[Prepared], *, recurrence: RecurrenceOptions, clocks: Sequence[StageClock]
 ) -> list[Seen | None]:
     """One call of the model for the next frames of several videos; what each gets does not depend on the others.
 

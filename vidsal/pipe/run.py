@@ -123,8 +123,16 @@ def run(
     options = options or RunOptions()
     loaded = model or options.model.load()
     job = Job(source, options=options, model=loaded, sinks=sinks)
-    with job.opened() as reader, job.writing():
-        _work(job, reader, on_progress, should_stop)
+    with job.opened() as reader, job.writing(), prefetch(reader, name="vidsal-decode") as batches:
+        predicted = predict(batches, loaded, options.prediction, clock=job.clock)
+        with prefetch(predicted, name="vidsal-predict") as results:
+            for batch in results:
+                progress = job.write(batch)
+                if on_progress:
+                    on_progress(progress)
+                if should_stop and should_stop():
+                    raise Stopped
+        job.clock.add("decode", batches.busy_seconds)
     return job.report()
 
 
@@ -270,25 +278,6 @@ class Job:
             steps=self.options.recurrence.steps_of(self.model.config.steps),
             options=dataclasses.asdict(self.options, dict_factory=_plain),
         )
-
-
-def _work(
-    job: Job,
-    reader: Reader,
-    on_progress: Callable[[Progress], None] | None,
-    should_stop: Callable[[], bool] | None,
-) -> None:
-    """Move everything from reader to sinks: decoding and prediction each in a thread, sinks in the caller's."""
-    with prefetch(reader, name="vidsal-decode") as batches:
-        predicted = predict(batches, job.model, job.options.prediction, clock=job.clock)
-        with prefetch(predicted, name="vidsal-predict") as results:
-            for batch in results:
-                progress = job.write(batch)
-                if on_progress:
-                    on_progress(progress)
-                if should_stop and should_stop():
-                    raise Stopped
-        job.clock.add("decode", batches.busy_seconds)
 
 
 def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:

@@ -106,7 +106,7 @@ class DeviceDrawer:
         return torch.cuda.stream(self._stream)
 
     def _room(self, held: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """The buffer at hand, or a larger one where it is too small; and its beginning in this shape."""
+        """The buffer held, or a larger one where it is too small; and its beginning in this shape."""
         wanted = math.prod(shape)
         if held.numel() < wanted:
             held = torch.empty(wanted, dtype=torch.uint8, pin_memory=self._device.type == "cuda")

@@ -17,7 +17,7 @@ from av.stream import Disposition
 
 from vidsal.errors import EncodeError
 
-__all__ = ["FORMATS", "MAX_COPY_FAULTS", "Copier", "Window", "add_copy", "describe", "is_chapter_track"]
+__all__ = ["FORMATS", "MAX_COPY_FAULTS", "Copier", "Span", "add_copy", "describe", "is_chapter_track"]
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """FFmpeg's names of the containers that a video may go into."""
@@ -27,7 +27,7 @@ MAX_COPY_FAULTS = 1000
 
 
 @dataclass(frozen=True)
-class Window:
+class Span:
     """The part of the source that is written, in seconds on the source's own clock."""
 
     shift: Fraction
@@ -70,7 +70,7 @@ class Copier:
         self._waiting: Any = None
         self._faults = 0
         self._ended = False
-        self._window = Window(shift=Fraction(0), start=None, end=None)
+        self._window = Span(shift=Fraction(0), start=None, end=None)
 
     def _is_remade(self, stream: Any) -> bool:
         """Whether the muxer makes a track itself, from the chapters or from the video's time code."""
@@ -115,7 +115,7 @@ class Copier:
         gone = {stream.index for stream in streams}
         self.streams = [stream for stream in self.streams if stream.index not in gone]
 
-    def attach(self, out: Any, encoded: Any, *, window: Window) -> None:
+    def attach(self, out: Any, encoded: Any, *, window: Span) -> None:
         """Adds the copies to `out` and names everything, its video stream `encoded` too, as the source does."""
         self._out = out
         self._window = window
@@ -182,11 +182,7 @@ class Copier:
                         continue
                     if packet.dts is None:
                         packet.dts = 0 if _is_cover(packet.stream) else packet.pts
-                    if packet.dts is None:
-                        if not self._fault():
-                            return
-                        continue
-                    if self._on_clock(packet):
+                    if packet.dts is not None and self._on_clock(packet):
                         yield packet
                     elif not self._fault():
                         return
@@ -196,7 +192,7 @@ class Copier:
                     return
 
     def _on_clock(self, packet: Any) -> bool:
-        """Moves a packet along where the source's clock has started anew; False for a time that cannot be."""
+        """Moves a packet along where the source's clock has started anew; False for an impossible time."""
         if _is_cover(packet.stream):
             return True
         index, base, raw = packet.stream.index, Fraction(packet.time_base), packet.dts
@@ -327,12 +323,8 @@ def _is_cover(stream: Any) -> bool:
 
 def _is_gap(packet: Any) -> bool:
     """An empty text sample, with which an mp4 ends a subtitle; the muxer makes them anew."""
-    return packet.size == 2 and _is_text(packet.stream)
-
-
-def _is_text(stream: Any) -> bool:
-    """Whether a stream holds the text subtitles of an mp4."""
-    return stream.type == "subtitle" and stream.codec_context is not None and stream.codec_context.name == "mov_text"
+    context = packet.stream.codec_context if packet.stream.type == "subtitle" else None
+    return packet.size == 2 and context is not None and context.name == "mov_text"
 
 
 def is_chapter_track(stream: Any) -> bool:
@@ -348,7 +340,7 @@ def add_copy(out: Any, stream: Any) -> Any:
 
 
 def _can_hold(format_name: str, stream: Any) -> bool:
-    """Whether a container takes a stream: only writing a header tells."""
+    """Whether a container takes a stream: only writing a header shows it."""
     if stream.type == "data" and getattr(stream, "name", None) is None:
         return False  # an mp4 takes the header of nameless data and fails at the end
     try:

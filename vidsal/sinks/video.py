@@ -26,7 +26,7 @@ from vidsal.render import RenderOptions, ScalePerShot, draw
 from vidsal.sinks.contract import FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
-from vidsal.sinks.remux import FORMATS, Copier, Window, add_copy, describe, is_chapter_track
+from vidsal.sinks.remux import FORMATS, Copier, Span, add_copy, describe, is_chapter_track
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
@@ -103,7 +103,7 @@ class VideoSink(FileSink):
         self._last_pts: int | None = None
         self._bumped = 0
         self._copier: Copier | None = None
-        self._window: Window | None = None
+        self._window: Span | None = None
         self._late: list[int] = []
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
             self._copier = self._plan_copies(info.path)
@@ -115,11 +115,7 @@ class VideoSink(FileSink):
 
     def _draw_on(self, device: torch.device) -> None:
         self._drawer = DeviceDrawer(
-            device,
-            render=self._render,
-            size=self._size,
-            colorspace=self._matrix,
-            full_range=self._range == 2,
+            device, render=self._render, size=self._size, colorspace=self._matrix, full_range=self._range == 2
         )
 
     def _plan_copies(self, source: Path) -> Copier:
@@ -284,7 +280,7 @@ class VideoSink(FileSink):
             self._out = av.open(str(self.partial_path), "w", format=FORMATS[suffix], container_options=options)
             self._stream = self._add_video(self._out, self._time_base)
             if copier is not None:
-                self._window = Window(
+                self._window = Span(
                     shift=self._shift * self._time_base,
                     start=begin * self._time_base if self._start_seconds > 0 else None,
                     end=None if self._end_seconds is None else origin + Fraction(self._end_seconds),
@@ -337,7 +333,7 @@ class VideoSink(FileSink):
                 written += 1
         except torch.OutOfMemoryError:
             self._drawer = None
-            self.messages.append("drawn on the processor: the GPU has no memory left for it")
+            self.messages.append("drawn on the CPU: the GPU has no memory left for it")
             self._write_drawn(batch, written, scales.double().cpu().numpy())
 
     def _encode(self, frame: av.VideoFrame, batch: SaliencyBatch, row: int) -> None:

@@ -117,8 +117,7 @@ def _gaussian_weights(offsets: np.ndarray[tuple[int], np.dtype[np.float64]]) -> 
     None where no time lies under the Gaussian: a lone frame, or all at one instant.
     """
     weights = np.zeros(len(offsets))
-    for i in range(len(offsets) - 1):
-        left, right = float(offsets[i]), float(offsets[i + 1])
+    for i, (left, right) in enumerate(itertools.pairwise(offsets.tolist())):
         low, high = max(left, -_GAUSSIAN_REACH), min(right, _GAUSSIAN_REACH)
         if low >= high:
             continue

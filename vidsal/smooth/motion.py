@@ -1,6 +1,6 @@
 """Densities and frames in, averages over the past out, the past moved along with the picture.
 
-An average over time trails behind what moves. Optical flow between small grey copies of the frames says where each
+An average over time lags what moves. Optical flow between small grey copies of the frames says where each
 place of this frame was in the frame before. Where the two pictures do not match there (a thing uncovered what was
 hidden, a cut went unnoticed), the past is not believed.
 """
