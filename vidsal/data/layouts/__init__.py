@@ -6,24 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from vidsal.data.layouts.challenge import AIM2024, NTIRE2026
+from vidsal.data.layouts import challenge, driving, frame_folders, simple, stills
 from vidsal.data.layouts.contract import Dataset, Fixations, LabelledFrame, LabelledSequence, Layout, SequenceFacts
-from vidsal.data.layouts.driving import BDDA, DREYEVE, DREYEVE_SCOUT
-from vidsal.data.layouts.frame_folders import DHF1K, HOLLYWOOD2, UCF_SPORTS
-from vidsal.data.layouts.simple import SIMPLE
-from vidsal.data.layouts.stills import (
-    CAT2000,
-    DUT_OMRON,
-    ISUN,
-    MIT1003,
-    MIT_BENCHMARK,
-    OSIE,
-    PASCAL_S,
-    SALICON,
-    TORONTO,
-    submission_path,
-    write_submission_map,
-)
+from vidsal.data.layouts.stills import submission_path, write_submission_map
 from vidsal.errors import ConfigError, DatasetError
 
 __all__ = [
@@ -40,24 +25,11 @@ __all__ = [
 ]
 
 DATASETS: dict[str, Layout] = {
-    "dhf1k": DHF1K,
-    "hollywood2": HOLLYWOOD2,
-    "ucf-sports": UCF_SPORTS,
-    "dreyeve": DREYEVE,
-    "dreyeve-scout": DREYEVE_SCOUT,
-    "bdd-a": BDDA,
-    "aim2024": AIM2024,
-    "ntire2026": NTIRE2026,
-    "salicon": SALICON,
-    "mit1003": MIT1003,
-    "mit300": MIT_BENCHMARK,
-    "cat2000": CAT2000,
-    "osie": OSIE,
-    "toronto": TORONTO,
-    "pascal-s": PASCAL_S,
-    "dut-omron": DUT_OMRON,
-    "isun": ISUN,
-    "simple": SIMPLE,
+    **frame_folders.LAYOUTS,
+    **driving.LAYOUTS,
+    **challenge.LAYOUTS,
+    **stills.LAYOUTS,
+    **simple.LAYOUTS,
 }
 """Every layout that can be read, by the name that commands take."""
 
@@ -93,4 +65,6 @@ def open_dataset(name: str, root: str | Path, *, split: str = "all", **options: 
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; expected {layout.title}")
+    if split not in layout.splits:
+        raise ConfigError(f"{name} has no split {split!r}, only {', '.join(layout.splits)}")
     return layout.open(root, split, layout.options(**options))

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vidsal.data.layouts.contract import Dataset, Fixations, LabelledSequence, Layout, Shown, choose_split
+from vidsal.data.layouts.contract import Dataset, Fixations, LabelledSequence, Labels, Layout, NoOptions, Shown
 from vidsal.data.layouts.files import list_files, need_folder
 from vidsal.data.layouts.videos import OrderedDensities, VideoPictures, map_size
 from vidsal.errors import DatasetError
 
-__all__ = ["AIM2024", "NTIRE2026", "ChallengeOptions"]
-
-_SPLITS = ("all", "train", "test", "public_test", "private_test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChallengeOptions:
-    """Nothing can be chosen of these sets beyond the split."""
+__all__ = ["LAYOUTS"]
 
 
 @dataclass(frozen=True, eq=False)
-class _FixationLists:
-    """Points of a fixations.json: a list a frame of [row, column] in pixels of the maps; `Labels` of the contract."""
+class _FixationLists(Labels[Fixations]):
+    """Points of a fixations.json: a list a frame of [row, column] in pixels of the maps."""
 
     path: Path
     maps: Path | None
@@ -39,10 +31,9 @@ class _FixationLists:
         """See `Labels`."""
         return len(self._frames)
 
-    @contextlib.contextmanager
-    def follow(self) -> Iterator[Callable[[Shown], Callable[[], Fixations | None]]]:
+    def label(self, shown: Shown) -> Callable[[], Fixations | None]:
         """See `Labels`."""
-        yield lambda shown: lambda: self._load(shown.ordinal)
+        return partial(self._load, shown.ordinal)
 
     def _load(self, ordinal: int) -> Fixations | None:
         if ordinal >= len(self._frames):
@@ -74,15 +65,7 @@ def _read_json(path: Path) -> Any:
         raise DatasetError(f"{path} cannot be read as JSON ({error}); copy or unpack it again") from error
 
 
-def _opener(key: str) -> Callable[[Path, str, ChallengeOptions], Dataset]:
-    def open_challenge(root: Path, split: str, options: ChallengeOptions) -> Dataset:
-        choose_split(split, _SPLITS, key)
-        return _open(key, root, split)
-
-    return open_challenge
-
-
-def _open(key: str, root: Path, split: str) -> Dataset:
+def _open(key: str, root: Path, split: str, options: NoOptions) -> Dataset:
     names = _names(root / "TrainTestSplit.json", split)
     videos = _videos(need_folder(root / "Videos", "the videos of Videos.zip"))
     maps: dict[str, Path] = {}
@@ -147,18 +130,13 @@ def _lists(folder: Path) -> dict[str, Path]:
     return {file.parent.name: file for file in files}
 
 
-AIM2024 = Layout(
-    title="AIM 2024 video saliency challenge (https://github.com/msu-video-group/ECCVW24_Saliency_Prediction)",
-    splits=_SPLITS,
-    options=ChallengeOptions,
-    open=_opener("aim2024"),
-)
-"""`Videos/`, `TrainTestSplit.json`, `Saliency{Train,Test}/`, `Fixations{Train,Test}/.../NAME/fixations.json`."""
-
-NTIRE2026 = Layout(
-    title="NTIRE 2026 video saliency challenge (https://github.com/msu-video-group/NTIRE26_Saliency_Prediction)",
-    splits=_SPLITS,
-    options=ChallengeOptions,
-    open=_opener("ntire2026"),
-)
-"""As AIM 2024, with 2,000 videos."""
+# `Videos/`, `TrainTestSplit.json`, `Saliency{Train,Test}/`, `Fixations{Train,Test}/.../NAME/fixations.json`.
+LAYOUTS = {
+    key: Layout(
+        f"{title} video saliency challenge (https://github.com/msu-video-group/{home}_Saliency_Prediction)",
+        ("all", "train", "test", "public_test", "private_test"),
+        partial(_open, key),
+    )
+    for key, title, home in (("aim2024", "AIM 2024", "ECCVW24"), ("ntire2026", "NTIRE 2026", "NTIRE26"))
+}
+"""The layouts of this file by their names; NTIRE 2026 has 2,000 videos."""

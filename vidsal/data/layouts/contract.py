@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from vidsal.data.fixations import SIGMA_SHARE, density_from_fixations, fixation_counts
 from vidsal.decode.contract import SizeRequest
-from vidsal.errors import ConfigError, DatasetError
+from vidsal.errors import DatasetError
 
 __all__ = [
     "FRAME_COUNT_SLACK",
@@ -36,11 +36,11 @@ __all__ = [
     "Labels",
     "Layout",
     "Marks",
+    "NoOptions",
     "Pictures",
     "SequenceFacts",
     "ShotAttributes",
     "Shown",
-    "choose_split",
 ]
 
 FRAME_COUNT_SLACK = 2
@@ -51,7 +51,6 @@ AttentionCode = Literal["i", "k", "u", "e"]
 """DR(eye)VE's word on a subsequence: i inattentive, k attentive and not trivial, u uninteresting, e measuring error."""
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,33 +227,33 @@ class Pictures(Protocol):
         ...
 
 
-class Labels(Protocol[T_co]):
+class Labels(Generic[T]):
     """Where one kind of label of a sequence lies."""
 
     def count(self) -> int | None:
         """Number of labels where they are matched to the pictures by their order, one each; else None."""
-        ...
+        return None
 
-    def follow(self) -> AbstractContextManager[Callable[[Shown], Callable[[], T_co | None]]]:
+    @contextlib.contextmanager
+    def follow(self) -> Iterator[Callable[[Shown], Callable[[], T | None]]]:
         """Opens the labels; the function entered takes each picture, in order, and returns what reads its label."""
-        ...
+        yield self.label
+
+    def label(self, shown: Shown) -> Callable[[], T | None]:
+        """What reads the label of a picture, where nothing has to be opened."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
-class Fixed(Generic[T]):
+class Fixed(Labels[T]):
     """The label of a still: one function, whatever is shown."""
 
     load: Callable[[], T | None]
     """Reads the label."""
 
-    def count(self) -> int | None:
-        """None: nothing to compare."""
-        return None
-
-    @contextlib.contextmanager
-    def follow(self) -> Iterator[Callable[[Shown], Callable[[], T | None]]]:
+    def label(self, shown: Shown) -> Callable[[], T | None]:
         """See `Labels`."""
-        yield lambda _: self.load
+        return self.load
 
 
 @dataclass(frozen=True)
@@ -459,6 +458,11 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class NoOptions:
+    """Nothing can be chosen beyond the split."""
+
+
+@dataclass(frozen=True)
 class Layout:
     """How one data set lies on disk."""
 
@@ -466,17 +470,7 @@ class Layout:
     """The data set's name as published, with its home."""
     splits: tuple[str, ...]
     """What `split` may be."""
-    options: type[Any]
-    """Frozen dataclass of what can be chosen beyond the split."""
     open: Callable[[Path, str, Any], Dataset]
-    """Reads the folder's structure: root, split, options."""
-
-
-def choose_split(split: str, allowed: tuple[str, ...], dataset: str) -> None:
-    """Refuses a split that a data set does not have.
-
-    Raises:
-        ConfigError: `split` is not one of `allowed`.
-    """
-    if split not in allowed:
-        raise ConfigError(f"{dataset} has no split {split!r}, only {', '.join(allowed)}")
+    """Reads the folder's structure: root, split (one of `splits`), options."""
+    options: type[Any] = NoOptions
+    """Frozen dataclass of what can be chosen beyond the split."""

@@ -21,7 +21,6 @@ from vidsal.data.layouts.contract import (
     Layout,
     Marks,
     Pictures,
-    choose_split,
 )
 from vidsal.data.layouts.files import (
     ByOrdinal,
@@ -37,7 +36,7 @@ from vidsal.data.layouts.videos import TimedDensities, VideoPictures
 from vidsal.errors import DatasetError
 from vidsal.options import Checked, Range
 
-__all__ = ["BDDA", "DREYEVE", "DREYEVE_SCOUT", "BDDAOptions", "DreyeveOptions", "ScoutOptions"]
+__all__ = ["LAYOUTS", "BDDAOptions", "DreyeveOptions", "ScoutOptions"]
 
 # DR(eye)VE.
 
@@ -114,7 +113,6 @@ class _Run:
 
 
 def _open_dreyeve(root: Path, split: str, options: DreyeveOptions) -> Dataset:
-    choose_split(split, DREYEVE.splits, "DR(eye)VE")
     runs = _read_runs(root, options)
     missing, codes = _read_missing(root, options.list_base), _read_codes(root, options.list_base)
     sequences = []
@@ -143,7 +141,6 @@ def _parts(run: _Run, split: str, options: DreyeveOptions) -> Iterator[tuple[str
 
 
 def _open_scout(root: Path, split: str, options: ScoutOptions) -> Dataset:
-    choose_split(split, DREYEVE_SCOUT.splits, "DR(eye)VE with SCOUT's ground truth")
     codes = _read_codes(root, options.list_base) if (root / "subsequences.txt").is_file() else {}
     sequences = []
     for run in _read_runs(root, options):
@@ -381,7 +378,6 @@ class _Bars:
 
 
 def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
-    choose_split(split, BDDA.splits, "BDD-A")
     left_out = {} if options.exclude is None else _read_exclusions(options.exclude)
     sequences = []
     for part in ("train", "val", "test") if split == "all" else (split,):
@@ -430,26 +426,16 @@ def _read_exclusions(path: Path) -> dict[str, frozenset[str]]:
         ) from error
 
 
-DREYEVE = Layout(
-    title="DR(eye)VE (https://aimagelab.ing.unimore.it/dreyeve)",
-    splits=("all", "train", "val", "test"),
-    options=DreyeveOptions,
-    open=_open_dreyeve,
-)
-"""`NN/video_garmin.avi` and `NN/video_saliency.avi`, or unrolled: `NN/frames/%06d.jpg`, `NN/saliency_fix/%06d.png`."""
+_SPLITS = ("all", "train", "val", "test")
 
-DREYEVE_SCOUT = Layout(
-    title="DR(eye)VE with SCOUT's ground truth (https://github.com/ykotseruba/SCOUT)",
-    splits=("all", "train", "val", "test"),
-    options=ScoutOptions,
-    open=_open_scout,
-)
-"""As DR(eye)VE, with maps in `NN/salmaps/%06d.png`; train 01 to 34, val 35 to 37, test 38 to 74."""
-
-BDDA = Layout(
-    title="BDD-A (https://bdd-data.berkeley.edu)",
-    splits=("all", "train", "val", "test"),
-    options=BDDAOptions,
-    open=_open_bdda,
-)
-"""`{training,validation,test}/camera_videos/ID.mp4` and `gazemap_videos/ID_pure_hm.mp4`, which differ in rate."""
+LAYOUTS = {
+    # `NN/video_garmin.avi` and `NN/video_saliency.avi`, or unrolled: `NN/frames/%06d.jpg`, `NN/saliency_fix/%06d.png`.
+    "dreyeve": Layout("DR(eye)VE (https://aimagelab.ing.unimore.it/dreyeve)", _SPLITS, _open_dreyeve, DreyeveOptions),
+    # As DR(eye)VE, with maps in `NN/salmaps/%06d.png`; train 01 to 34, val 35 to 37, test 38 to 74.
+    "dreyeve-scout": Layout(
+        "DR(eye)VE with SCOUT's ground truth (https://github.com/ykotseruba/SCOUT)", _SPLITS, _open_scout, ScoutOptions
+    ),
+    # `{training,validation,test}/camera_videos/ID.mp4` and `gazemap_videos/ID_pure_hm.mp4`, which differ in rate.
+    "bdd-a": Layout("BDD-A (https://bdd-data.berkeley.edu)", _SPLITS, _open_bdda, BDDAOptions),
+}
+"""The layouts of this file by their names."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.layouts.contract import Fixations, Shown
+from vidsal.data.layouts.contract import Fixations, Labels, Shown
 from vidsal.decode.contract import SizeRequest
 from vidsal.decode.images import IMAGE_SUFFIXES, natural_order, resize
 from vidsal.errors import DatasetError
@@ -67,25 +67,18 @@ def need_folder(path: Path, what: str) -> Path:
 def list_files(folder: Path, *, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
     """Files with one of these endings (in any case), in natural order: 2 before 10. Hidden ones are left out."""
     wanted = frozenset(suffixes)
-    try:
-        with os.scandir(folder) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in wanted
-            ]
-    except OSError as error:
-        raise DatasetError(
-            f"{folder} cannot be listed: {error.strerror}; check the path and its permissions"
-        ) from error
-    return tuple(sorted((folder / name for name in names), key=natural_order))
+    return _entries(folder, lambda entry: not entry.name.startswith(".") and Path(entry.name).suffix.lower() in wanted)
 
 
 def list_folders(folder: Path, pattern: str) -> tuple[Path, ...]:
     """Subfolders whose whole name matches a regular expression, in natural order; others are not the layout's."""
+    return _entries(folder, lambda entry: re.fullmatch(pattern, entry.name) and entry.is_dir())
+
+
+def _entries(folder: Path, wanted: Callable[[os.DirEntry[str]], object]) -> tuple[Path, ...]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if re.fullmatch(pattern, entry.name) and entry.is_dir()]
+            names = [entry.name for entry in entries if wanted(entry)]
     except OSError as error:
         raise DatasetError(
             f"{folder} cannot be listed: {error.strerror}; check the path and its permissions"
@@ -374,8 +367,8 @@ class ImagePictures:
 
 
 @dataclass(frozen=True, eq=False)
-class ByOrdinal(Generic[T]):
-    """Labels that are files; `Labels` of the contract."""
+class ByOrdinal(Labels[T]):
+    """Labels that are files."""
 
     files: Callable[[], tuple[Path, ...] | Mapping[int, Path]]
     """Lists them: in the pictures' order and one for each, or by the picture's ordinal where some have none."""

@@ -15,7 +15,6 @@ from vidsal.data.layouts.contract import (
     Layout,
     Pictures,
     ShotAttributes,
-    choose_split,
 )
 from vidsal.data.layouts.files import (
     ByOrdinal,
@@ -32,7 +31,7 @@ from vidsal.data.layouts.videos import VideoPictures
 from vidsal.errors import DatasetError
 from vidsal.options import Checked, Range
 
-__all__ = ["DHF1K", "HOLLYWOOD2", "UCF_SPORTS", "DHF1KOptions", "HollywoodOptions", "UCFSportsOptions"]
+__all__ = ["LAYOUTS", "DHF1KOptions", "HollywoodOptions", "UCFSportsOptions"]
 
 # DHF1K.
 
@@ -52,7 +51,6 @@ class DHF1KOptions(Checked):
 
 
 def _open_dhf1k(root: Path, split: str, options: DHF1KOptions) -> Dataset:
-    choose_split(split, DHF1K.splits, "DHF1K")
     wanted = _DHF1K_SPLITS[split]
     folders, videos = _dhf1k_folders(root / "annotation"), _dhf1k_videos(root / "video")
     if not folders and not videos:
@@ -138,7 +136,6 @@ _PARTS = {"train": "training", "test": "testing"}
 
 
 def _open_hollywood(root: Path, split: str, options: HollywoodOptions) -> Dataset:
-    choose_split(split, HOLLYWOOD2.splits, "Hollywood-2")
     sequences = []
     for part in ("train", "test") if split == "all" else (split,):
         folder = need_folder(root / _PARTS[part], f"the shots actionclip{part}00001_1 and so on")
@@ -189,7 +186,6 @@ class UCFSportsOptions(Checked):
 
 
 def _open_ucf_sports(root: Path, split: str, options: UCFSportsOptions) -> Dataset:
-    choose_split(split, UCF_SPORTS.splits, "UCF-Sports")
     rate = Fraction(options.rate).limit_denominator(1001)
     sequences = []
     for part in ("train", "test") if split == "all" else (split,):
@@ -204,26 +200,24 @@ def _open_ucf_sports(root: Path, split: str, options: UCFSportsOptions) -> Datas
     return Dataset("ucf-sports", root, split, tuple(sequences), published=published)
 
 
-DHF1K = Layout(
-    title="DHF1K (https://github.com/wenguanwang/DHF1K)",
-    splits=("all", "train", "val", "test"),
-    options=DHF1KOptions,
-    open=_open_dhf1k,
-)
-"""`annotation/0001/{images,maps,fixation}/0001.png` and `video/001.AVI`; labels of the test split are withheld."""
-
-HOLLYWOOD2 = Layout(
-    title="Hollywood-2, release with ACLNet (https://github.com/wenguanwang/DHF1K)",
-    splits=("all", "train", "test"),
-    options=HollywoodOptions,
-    open=_open_hollywood,
-)
-"""`{training,testing}/actionclip{train,test}00001_1/{images,maps,fixation}/actionclip{train,test}00001_00003.png`."""
-
-UCF_SPORTS = Layout(
-    title="UCF-Sports, release with ACLNet (https://github.com/wenguanwang/DHF1K)",
-    splits=("all", "train", "test"),
-    options=UCFSportsOptions,
-    open=_open_ucf_sports,
-)
-"""`{training,testing}/Diving-Side-001/{images,maps,fixation}/Diving-Side_001_001.png`."""
+LAYOUTS = {
+    # `annotation/0001/{images,maps,fixation}/0001.png` and `video/001.AVI`; labels of the test split are withheld.
+    "dhf1k": Layout(
+        "DHF1K (https://github.com/wenguanwang/DHF1K)", ("all", "train", "val", "test"), _open_dhf1k, DHF1KOptions
+    ),
+    # `{training,testing}/actionclip{train,test}00001_1/{images,maps,fixation}/actionclip{train,test}00001_00003.png`.
+    "hollywood2": Layout(
+        "Hollywood-2, release with ACLNet (https://github.com/wenguanwang/DHF1K)",
+        ("all", "train", "test"),
+        _open_hollywood,
+        HollywoodOptions,
+    ),
+    # `{training,testing}/Diving-Side-001/{images,maps,fixation}/Diving-Side_001_001.png`.
+    "ucf-sports": Layout(
+        "UCF-Sports, release with ACLNet (https://github.com/wenguanwang/DHF1K)",
+        ("all", "train", "test"),
+        _open_ucf_sports,
+        UCFSportsOptions,
+    ),
+}
+"""The layouts of this file by their names."""

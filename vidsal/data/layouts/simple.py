@@ -18,7 +18,6 @@ Either half may be missing.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.data.fixations import SIGMA_SHARE, find_table, is_file, is_validation, read_table
-from vidsal.data.layouts.contract import Dataset, Fixations, LabelledSequence, Layout, Shown, choose_split
+from vidsal.data.layouts.contract import Dataset, Fixations, LabelledSequence, Labels, Layout, Shown
 from vidsal.data.layouts.stills import still
 from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.decode import VideoInfo
@@ -39,7 +38,7 @@ from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
 from vidsal.errors import DatasetError
 from vidsal.options import Checked, Range
 
-__all__ = ["SIMPLE", "SimpleOptions"]
+__all__ = ["LAYOUTS", "SimpleOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +204,6 @@ _KINDS = {
 
 
 def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
-    choose_split(split, SIMPLE.splits, "simple")
     set_name = root.resolve().name
     stills, videos = find_table(root, "fixations"), find_table(root, "video_fixations")
     if stills is None and videos is None:
@@ -240,8 +238,14 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
             if kind == "image":
                 sequences.append(_still(path, name, own, fixations))
             else:
-                part.videos[name] = VideoPictures(path)
-                sequences.append(_video(part.videos[name], name, own, record))
+                pictures = part.videos[name] = VideoPictures(path)
+                points = _PointsInTime(record, pictures)
+                densities = _Blurred(points)
+                sequences.append(
+                    LabelledSequence(
+                        name=name, split=own, kind="video", pictures=pictures, points=points, densities=densities
+                    )
+                )
     chosen = f" with condition {options.condition}" if options.condition is not None else ""
     if not sequences:
         raise DatasetError(f"{root}: {_why_none(found, split, chosen, counts)}")
@@ -270,35 +274,23 @@ def _still(path: Path, name: str, split: str, fixations: Fixations) -> LabelledS
     return still(path, name=name, split=split, density=fixations.density, fixations=lambda: fixations, upright=True)
 
 
-def _video(pictures: VideoPictures, name: str, split: str, record: _Record) -> LabelledSequence:
-    points = _PointsInTime(record, pictures)
-    return LabelledSequence(
-        name=name, split=split, kind="video", pictures=pictures, points=points, densities=_Blurred(points)
-    )
-
-
 @dataclass(frozen=True, eq=False)
-class _PointsInTime:
-    """The points under way when a frame is shown; `Labels` of the contract."""
+class _PointsInTime(Labels[Fixations]):
+    """The fixations that last while a frame is shown."""
 
     record: _Record
     pictures: VideoPictures
 
-    def count(self) -> int | None:
-        """None: fixations have times, not frames."""
-        return None
-
-    @contextlib.contextmanager
-    def follow(self) -> Iterator[Callable[[Shown], Callable[[], Fixations | None]]]:
+    def label(self, shown: Shown) -> Callable[[], Fixations]:
         """See `Labels`."""
-        yield lambda shown: partial(self.at, shown.seconds)
+        return partial(self.at, shown.seconds)
 
     def at(self, seconds: float) -> Fixations:
-        """Those under way at this frame's time, and those between two frames' times that begin while it is shown."""
+        """Those that last at this frame's time, and those between two frames' times that begin while it is shown."""
         starts, ends = self._times
-        under_way = (starts <= seconds + _SAME_TIME_SECONDS) & (seconds + _SAME_TIME_SECONDS < ends)
+        lasts = (starts <= seconds + _SAME_TIME_SECONDS) & (seconds + _SAME_TIME_SECONDS < ends)
         record = self.record
-        rows = np.flatnonzero(under_way)
+        rows = np.flatnonzero(lasts)
         points, subjects = [record.points[row] for row in rows], [record.subjects[row] for row in rows]
         return dataclasses.replace(record, points=points, subjects=subjects).fixations()
 
@@ -324,19 +316,14 @@ _SAME_TIME_SECONDS = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class _Blurred:
-    """Densities made of points; `Labels` of the contract."""
+class _Blurred(Labels[npt.NDArray[np.float32]]):
+    """Densities made of points."""
 
     points: _PointsInTime
 
-    def count(self) -> int | None:
-        """None, as the points."""
-        return None
-
-    @contextlib.contextmanager
-    def follow(self) -> Iterator[Callable[[Shown], Callable[[], npt.NDArray[np.float32] | None]]]:
+    def label(self, shown: Shown) -> Callable[[], npt.NDArray[np.float32] | None]:
         """See `Labels`."""
-        yield lambda shown: lambda: self.points.at(shown.seconds).density()
+        return lambda: self.points.at(shown.seconds).density()
 
 
 def _read(table: Path, kind: Literal["image", "video"], options: SimpleOptions) -> dict[str, _Record]:
@@ -353,10 +340,8 @@ def _read(table: Path, kind: Literal["image", "video"], options: SimpleOptions) 
     return records
 
 
-SIMPLE = Layout(
-    title="one's own data, in the simple layout",
-    splits=("all", "train", "val"),
-    options=SimpleOptions,
-    open=_open_simple,
-)
-"""`images/` with `fixations.csv`, `videos/` with `video_fixations.csv`; the split follows from md5 of the names."""
+LAYOUTS = {
+    # `images/` with `fixations.csv`, `videos/` with `video_fixations.csv`; the split follows from md5 of the names.
+    "simple": Layout("one's own data, in the simple layout", ("all", "train", "val"), _open_simple, SimpleOptions)
+}
+"""The layout of this file by its name."""

@@ -26,7 +26,7 @@ from vidsal.data.layouts.contract import (
     Fixed,
     LabelledSequence,
     Layout,
-    choose_split,
+    NoOptions,
 )
 from vidsal.data.layouts.files import (
     ImagePictures,
@@ -46,16 +46,7 @@ from vidsal.files import replacing
 from vidsal.options import Checked, Range
 
 __all__ = [
-    "CAT2000",
-    "DUT_OMRON",
-    "ISUN",
-    "MIT1003",
-    "MIT_BENCHMARK",
-    "OSIE",
-    "PASCAL_S",
-    "SALICON",
-    "TORONTO",
-    "PlainOptions",
+    "LAYOUTS",
     "PointsOptions",
     "SaliconOptions",
     "still",
@@ -64,11 +55,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlainOptions:
-    """Nothing can be chosen of this set beyond the split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +166,6 @@ _SALICON_PARTS = ("train", "val", "test")
 
 
 def _open_salicon(root: Path, split: str, options: SaliconOptions) -> Dataset:
-    choose_split(split, SALICON.splits, "SALICON")
     sequences = []
     for part in _SALICON_PARTS if split == "all" else (split,):
         pictures = _pictures(root / "images" / part, "pictures COCO_train2014_000000000009.jpg and so on")
@@ -215,8 +200,7 @@ def _salicon_points(path: Path, kind: str) -> Fixations:
 # MIT.
 
 
-def _open_mit1003(root: Path, split: str, options: PlainOptions) -> Dataset:
-    choose_split(split, MIT1003.splits, "MIT1003")
+def _open_mit1003(root: Path, split: str, options: NoOptions) -> Dataset:
     pictures = _pictures(root / "ALLSTIMULI", "pictures ending in .jpeg", (".jpeg",))
     folder = root / "ALLFIXATIONMAPS"
     labels = _pictures(folder, "maps NAME_fixMap.jpg and NAME_fixPts.jpg")
@@ -234,8 +218,7 @@ def _open_mit1003(root: Path, split: str, options: PlainOptions) -> Dataset:
     return Dataset("mit1003", root, split, sequences, published=1003)
 
 
-def _open_mit300(root: Path, split: str, options: PlainOptions) -> Dataset:
-    choose_split(split, MIT_BENCHMARK.splits, "MIT300")
+def _open_mit300(root: Path, split: str, options: NoOptions) -> Dataset:
     pictures = _pictures(root / "BenchmarkIMAGES", "pictures i1.jpg to i300.jpg")
     return Dataset("mit300", root, split, tuple(still(picture, split="test") for picture in pictures), published=300)
 
@@ -278,8 +261,7 @@ def write_submission_map(
 # CAT2000.
 
 
-def _open_cat2000(root: Path, split: str, options: PlainOptions) -> Dataset:
-    choose_split(split, CAT2000.splits, "CAT2000")
+def _open_cat2000(root: Path, split: str, options: NoOptions) -> Dataset:
     sequences = []
     for part in ("train", "test") if split == "all" else (split,):
         base = root / f"{part}Set"
@@ -324,7 +306,6 @@ def _cat2000_points(path: Path) -> Fixations:
 
 
 def _open_osie(root: Path, split: str, options: PointsOptions) -> Dataset:
-    choose_split(split, OSIE.splits, "OSIE")
     base = root / "data" if (root / "data").is_dir() else root
     pictures = _pictures(base / "stimuli", "pictures 1001.jpg and so on")
     table = _file(base / "eye" / "fixations.mat")
@@ -359,7 +340,6 @@ def _open_osie(root: Path, split: str, options: PointsOptions) -> Dataset:
 
 
 def _open_toronto(root: Path, split: str, options: PointsOptions) -> Dataset:
-    choose_split(split, TORONTO.splits, "Toronto")
     places = (root, root / "fixdens", root / "eyetrackingdata" / "fixdens")
     base = next((place for place in places if (place / "Original Image Set").is_dir()), root)
     pictures = _pictures(base / "Original Image Set", "pictures 1.jpg to 120.jpg")
@@ -376,7 +356,6 @@ def _open_toronto(root: Path, split: str, options: PointsOptions) -> Dataset:
 
 
 def _open_pascal_s(root: Path, split: str, options: PointsOptions) -> Dataset:
-    choose_split(split, PASCAL_S.splits, "PASCAL-S")
     base = root / "datasets" if (root / "datasets").is_dir() else root
     pictures = _pictures(base / "imgs" / "pascal", "pictures 1.jpg to 850.jpg")
     table = _file(base / "fixations" / "pascalFix.mat")
@@ -397,7 +376,6 @@ def _open_pascal_s(root: Path, split: str, options: PointsOptions) -> Dataset:
 
 
 def _open_dut_omron(root: Path, split: str, options: PointsOptions) -> Dataset:
-    choose_split(split, DUT_OMRON.splits, "DUT-OMRON")
     pictures = _pictures(root / "DUT-OMRON-image", "pictures of DUT-OMRON-image.zip")
     folder = root / "DUT-OMRON-eye-fixations" / "mat"
     tables = _by_stem(_pictures(folder, "files of DUT-OMRON-eye-fixations.zip", (".mat",)))
@@ -417,7 +395,6 @@ _ISUN_PARTS = {"train": "training", "val": "validation", "test": "testing"}
 
 
 def _open_isun(root: Path, split: str, options: PointsOptions) -> Dataset:
-    choose_split(split, ISUN.splits, "iSUN")
     on_disk = _by_stem(_pictures(root / "images", "pictures of image.zip"))
     sequences: list[LabelledSequence] = []
     for part in _ISUN_PARTS if split == "all" else (split,):
@@ -483,71 +460,28 @@ def _stills_of_points(
     )
 
 
-SALICON = Layout(
-    title="SALICON, edition of 2015 or 2017 (http://salicon.net)",
-    splits=("all", *_SALICON_PARTS),
-    options=SaliconOptions,
-    open=_open_salicon,
-)
-"""`{images,maps,fixations}/{train,val,test}/COCO_train2014_000000000009.{jpg,png,mat}`; no labels for test."""
-
-MIT1003 = Layout(
-    title="MIT1003 (http://people.csail.mit.edu/tjudd/WherePeopleLook)",
-    splits=("all",),
-    options=PlainOptions,
-    open=_open_mit1003,
-)
-"""`ALLSTIMULI/NAME.jpeg`, `ALLFIXATIONMAPS/NAME_fixMap.jpg` and `NAME_fixPts.jpg`."""
-
-MIT_BENCHMARK = Layout(
-    title="MIT300 (https://saliency.tuebingen.ai)", splits=("all", "test"), options=PlainOptions, open=_open_mit300
-)
-"""`BenchmarkIMAGES/i1.jpg`; the labels are withheld: `vidsal data submission` writes what the benchmark takes."""
-
-CAT2000 = Layout(
-    title="CAT2000 (https://saliency.tuebingen.ai)",
-    splits=("all", "train", "test"),
-    options=PlainOptions,
-    open=_open_cat2000,
-)
-"""`trainSet/{Stimuli,FIXATIONMAPS,FIXATIONLOCS}/Action/001.{jpg,jpg,mat}` and `testSet/Stimuli/Action/001.jpg`."""
-
-OSIE = Layout(
-    title="OSIE (https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels)",
-    splits=("all",),
-    options=PointsOptions,
-    open=_open_osie,
-)
-"""`data/stimuli/1001.jpg` and `data/eye/fixations.mat`."""
-
-TORONTO = Layout(
-    title="Toronto (http://www-sop.inria.fr/members/Neil.Bruce)",
-    splits=("all",),
-    options=PointsOptions,
-    open=_open_toronto,
-)
-"""`eyetrackingdata/fixdens/Original Image Set/1.jpg` and `origfixdata.mat` beside that folder."""
-
-PASCAL_S = Layout(
-    title="PASCAL-S (http://cbs.ic.gatech.edu/salobj)",
-    splits=("all",),
-    options=PointsOptions,
-    open=_open_pascal_s,
-)
-"""`datasets/imgs/pascal/1.jpg` and `datasets/fixations/pascalFix.mat`."""
-
-DUT_OMRON = Layout(
-    title="DUT-OMRON (http://saliencydetection.net/dut-omron)",
-    splits=("all",),
-    options=PointsOptions,
-    open=_open_dut_omron,
-)
-"""`DUT-OMRON-image/NAME.jpg` and `DUT-OMRON-eye-fixations/mat/NAME.mat`."""
-
-ISUN = Layout(
-    title="iSUN (http://lsun.cs.princeton.edu)",
-    splits=("all", "train", "val", "test"),
-    options=PointsOptions,
-    open=_open_isun,
-)
-"""`images/NAME.jpg` and `training.mat`, `validation.mat`, `testing.mat`, which say what belongs to which split."""
+LAYOUTS = {
+    # `{images,maps,fixations}/{train,val,test}/COCO_train2014_000000000009.{jpg,png,mat}`; no labels for test.
+    "salicon": Layout(
+        "SALICON, edition of 2015 or 2017 (http://salicon.net)", ("all", *_SALICON_PARTS), _open_salicon, SaliconOptions
+    ),
+    # `ALLSTIMULI/NAME.jpeg`, `ALLFIXATIONMAPS/NAME_fixMap.jpg` and `NAME_fixPts.jpg`.
+    "mit1003": Layout("MIT1003 (http://people.csail.mit.edu/tjudd/WherePeopleLook)", ("all",), _open_mit1003),
+    # `BenchmarkIMAGES/i1.jpg`; the labels are withheld: `vidsal data submission` writes what the benchmark takes.
+    "mit300": Layout("MIT300 (https://saliency.tuebingen.ai)", ("all", "test"), _open_mit300),
+    # `trainSet/{Stimuli,FIXATIONMAPS,FIXATIONLOCS}/Action/001.{jpg,jpg,mat}` and `testSet/Stimuli/Action/001.jpg`.
+    "cat2000": Layout("CAT2000 (https://saliency.tuebingen.ai)", ("all", "train", "test"), _open_cat2000),
+    # `data/stimuli/1001.jpg` and `data/eye/fixations.mat`.
+    "osie": Layout(
+        "OSIE (https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels)", ("all",), _open_osie, PointsOptions
+    ),
+    # `eyetrackingdata/fixdens/Original Image Set/1.jpg` and `origfixdata.mat` beside that folder.
+    "toronto": Layout("Toronto (http://www-sop.inria.fr/members/Neil.Bruce)", ("all",), _open_toronto, PointsOptions),
+    # `datasets/imgs/pascal/1.jpg` and `datasets/fixations/pascalFix.mat`.
+    "pascal-s": Layout("PASCAL-S (http://cbs.ic.gatech.edu/salobj)", ("all",), _open_pascal_s, PointsOptions),
+    # `DUT-OMRON-image/NAME.jpg` and `DUT-OMRON-eye-fixations/mat/NAME.mat`.
+    "dut-omron": Layout("DUT-OMRON (http://saliencydetection.net/dut-omron)", ("all",), _open_dut_omron, PointsOptions),
+    # `images/NAME.jpg` and `training.mat`, `validation.mat`, `testing.mat`, which say what belongs to which split.
+    "isun": Layout("iSUN (http://lsun.cs.princeton.edu)", ("all", "train", "val", "test"), _open_isun, PointsOptions),
+}
+"""The layouts of this file by their names."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
-from vidsal.data.layouts.contract import LabelledSequence, Shown
+from vidsal.data.layouts.contract import LabelledSequence, Labels, Shown
 from vidsal.data.layouts.files import density_of
 from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.decode.contract import DecodeReport, SizeRequest
@@ -129,8 +129,8 @@ class VideoPictures:
 
 
 @dataclass(frozen=True, eq=False)
-class TimedDensities:
-    """Densities in a video file, matched to pictures by time; `Labels` of the contract.
+class TimedDensities(Labels[npt.NDArray[np.float32]]):
+    """Densities in a video file, matched to pictures by time.
 
     A picture gets the map nearest in time, or none where that is more than one map's duration away.
     """
@@ -139,10 +139,6 @@ class TimedDensities:
     """The file."""
     crop: Crop | None = None
     """Cuts bars off."""
-
-    def count(self) -> int | None:
-        """None: files with another rate have another number of maps."""
-        return None
 
     @contextlib.contextmanager
     def follow(self) -> Iterator[Callable[[Shown], Callable[[], npt.NDArray[np.float32] | None]]]:
@@ -182,8 +178,8 @@ def damage_of(sequence: LabelledSequence) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class OrderedDensities:
-    """Densities in a video file, one for each picture in the same order; `Labels` of the contract.
+class OrderedDensities(Labels[npt.NDArray[np.float32]]):
+    """Densities in a video file, one for each picture in the same order.
 
     Read at the file's own depth (10 bits stay 10 bits), which `open_video` does not offer.
     """
@@ -193,13 +189,13 @@ class OrderedDensities:
 
     def count(self) -> int | None:
         """Number of maps by the container's word."""
-        with self._open() as container:
+        with _open_maps(self.path) as container:
             return container.streams.video[0].frames or None
 
     @contextlib.contextmanager
     def follow(self) -> Iterator[Callable[[Shown], Callable[[], npt.NDArray[np.float32] | None]]]:
         """See `Labels`."""
-        with self._open() as container:
+        with _open_maps(self.path) as container:
             maps = enumerate(container.decode(video=0))
 
             def label(shown: Shown) -> Callable[[], npt.NDArray[np.float32] | None]:
@@ -214,9 +210,6 @@ class OrderedDensities:
                 return lambda: None
 
             yield label
-
-    def _open(self) -> Any:
-        return _open_maps(self.path)
 
 
 def _open_maps(path: Path) -> Any:
