@@ -14,13 +14,13 @@ import torch
 
 from vidsal.data.clips import Clip
 from vidsal.data.recorded import RecordedClip
-from vidsal.errors import CheckpointError, ConfigError, Setting
+from vidsal.errors import CheckpointError, ConfigError
 from vidsal.files import replacing
 from vidsal.losses import sam_loss
-from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint, save_checkpoint
+from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor
-from vidsal.provenance import source_commit
+from vidsal.train.card import DTYPES, write_checkpoint
 from vidsal.train.optimise import make_optimizer, parameter_groups, rate_share
 from vidsal.train.options import TrainConfig, saved_state
 from vidsal.train.plan import Step
@@ -34,7 +34,7 @@ from vidsal.train.start import (
     read_state_dict,
     with_motion,
 )
-from vidsal.train.state import DTYPES, Best, comparable, finite, protocol_of, recipe_of, same_run
+from vidsal.train.state import Best, comparable, finite, same_run
 
 __all__ = ["TrainingRun"]
 
@@ -286,35 +286,13 @@ class TrainingRun:
             stream.write(json.dumps(line, allow_nan=False) + "\n")
 
     def finish(self, scores: dict[str, dict[str, float]]) -> Path:
-        """Write the averaged network as a checkpoint with its card."""
-        words = self.config.card
-        taught = words.teacher if self.config.teacher_set is not None else ()
-        imagenet = words.imagenet if self.config.imagenet_weights is not None else ""
-        # What the starting weights were trained on went into these, too.
-        data = dict.fromkeys((*words.training_data, *taught, *self.learnt))
-        card = ModelCard(
-            name=words.name,
-            description=words.description,
-            licence=words.licence,
-            training_data=tuple(data),
-            initialisation=" ".join(text for text in (words.initialisation, imagenet, *self.notes) if text),
-            training=recipe_of(self.config, best=self.best),
-            commit=source_commit(),
+        """Write the averaged network as a checkpoint with its card; see `write_checkpoint`."""
+        return write_checkpoint(
+            self.config,
+            self.average,
+            preprocess=self.preprocess,
+            notes=self.notes,
+            learnt=self.learnt,
+            best=self.best,
             scores=scores,
-            protocol=protocol_of(self.config),
-            limits=words.limits,
         )
-        path = self.config.output / f"{words.name}.safetensors"
-        dtype = DTYPES[self.config.weights_dtype]
-        largest = torch.finfo(dtype).max
-        for name, value in self.average.state_dict().items():
-            # In half precision it would become infinite in silence, a batch norm's variance first.
-            if value.is_floating_point() and value.abs().max() > largest:
-                raise CheckpointError(
-                    f"{name} holds {float(value.abs().max()):.3g}, more than {self.config.weights_dtype} can: run the "
-                    "same command with ",
-                    Setting("weights_dtype", "fp32"),
-                    "; it goes on from the saved state",
-                )
-        save_checkpoint(path, self.average, preprocess=self.preprocess, card=card, dtype=dtype)
-        return path

@@ -1,4 +1,4 @@
-"""A configuration in, what a saved run and a finished card say of it out."""
+"""A configuration in, what a saved state and a line of the log hold of it out."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from vidsal.train.options import TrainConfig
 
-__all__ = ["DTYPES", "Best", "comparable", "finite", "protocol_of", "recipe_of", "same_run"]
+__all__ = ["ASIDE", "Best", "comparable", "finite", "same_run"]
 
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-
-# What changes where a run writes or computes, or how its result is stored, but not what it learns.
-_ASIDE = ("output", "checkpoint_every_steps", "device", "card", "weights_dtype")
+ASIDE = ("output", "checkpoint_every_steps", "device", "card", "weights_dtype")
+"""What changes where a run writes or computes, or how its result is stored, but not what it learns."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +37,10 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def protocol_of(config: TrainConfig) -> str:
-    """How the scores on the card were made."""
-    stills = "validation split, model resolution, one frame from the zero state"
-    if not config.videos:
-        return stills
-    shown = ", ".join(f"every {video.frame_stride} of {video.layout}" for video in config.videos)
-    most = "all" if config.validation_sequences is None else f"{config.validation_sequences} at most"
-    recorded = (
-        f"recorded video ({most} held-out sequences a set, frames shown: {shown}, the first {config.validation_frames} "
-        "of each): model resolution, state carried"
-    )
-    return f"stills: {stills}; {recorded}" if config.datasets or config.stills else recorded
-
-
 def comparable(config: TrainConfig) -> str:
     """The configuration as JSON, without what does not change the result."""
     values = dataclasses.asdict(config)
-    for name in _ASIDE:
+    for name in ASIDE:
         del values[name]
     return json.dumps(values, default=str, sort_keys=True)
 
@@ -71,7 +54,7 @@ def same_run(saved: Any, value: Any) -> bool:
     defaults = {
         one.name: one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
         for one in dataclasses.fields(value)
-        if one.name not in _ASIDE
+        if one.name not in ASIDE
     }
     if saved.keys() - defaults.keys():
         return False
@@ -80,13 +63,3 @@ def same_run(saved: Any, value: Any) -> bool:
         if not (same_run(saved[name], own) if name in saved else own == default):
             return False
     return True
-
-
-def recipe_of(config: TrainConfig, *, best: Best | None) -> str:
-    """The configuration as JSON for the card: of paths only the names, which mean something elsewhere too."""
-    values = dataclasses.asdict(config)
-    for name in _ASIDE:
-        del values[name]
-    if best is not None:
-        values["best_pass"] = best.pass_number
-    return json.dumps(values, default=lambda path: Path(path).name, sort_keys=True)
