@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
-from vidsal.tracks import COLUMNS, FrameNumbers, Tracker, TrackOptions
+from vidsal.tracks import COLUMNS, FrameNumbers, Tracker, TrackOptions, column_types
 
 ROWS, CELLS = 90, 160
 HEIGHT, WIDTH = 360, 640  # four pixels a cell
@@ -255,6 +255,40 @@ def test_two_blobs_that_cross_keep_their_ids(speed: float, apart: float) -> None
     assert {number for row in rows for number in regions(row)} == {first, second}
 
 
+@pytest.mark.parametrize("speed", [120.0, 240.0])
+def test_two_blobs_that_cross_upright_keep_their_ids(speed: float) -> None:
+    course = 60 + speed * np.arange(int(240 / speed * 25)) / 25
+    rows = Tracker().update(make([blob(310, y, 16) + 0.8 * blob(330, 360 - y, 16) + 1e-4 for y in course]))
+    first, second = nearest(rows[0], 310, 60), nearest(rows[0], 330, 300)
+    assert nearest(rows[-1], 310, course[-1]) == first
+    assert nearest(rows[-1], 330, 360 - course[-1]) == second
+    assert {number for row in rows for number in regions(row)} == {first, second}
+
+
+def test_a_region_that_stops_while_nobody_looks_is_still_the_same() -> None:
+    places = [60 + 20 * i for i in range(11)]  # 500 pixels a second
+    times = [i / 25 for i in range(11)]
+    rows = Tracker().update(make([blob(x, 180) for x in [*places, places[-1]]], [*times, times[-1] + 0.5]))
+    assert [row.region1_id for row in rows] == [1] * 12
+    gone_on = Tracker().update(make([blob(x, 180) for x in [*places, places[-1] + 250]], [*times, times[-1] + 0.5]))
+    assert gone_on[-1].region1_id == 1
+
+
+def test_neighbours_keep_their_ids_when_the_order_of_their_heights_changes() -> None:
+    maps = [one * blob(285, 180, 12) + other * blob(355, 180, 12) for one, other in ((1, 0.8), (0.8, 1), (1, 0.8))]
+    rows = Tracker().update(make(maps))
+    assert {(nearest(row, 285, 180), nearest(row, 355, 180)) for row in rows} == {(1, 2)}
+
+
+def test_a_region_that_stays_keeps_its_id_though_another_one_goes_and_a_third_one_comes() -> None:
+    # A chain of steps, each just near enough, would lead from the first to the second and from it to the third.
+    before = blob(200, 180, 14) + 0.9 * blob(280, 180, 14)
+    after = blob(272, 180, 14) + 0.9 * blob(352, 180, 14)
+    rows = Tracker().update(make([before, after]))
+    assert (nearest(rows[0], 200, 180), nearest(rows[0], 280, 180)) == (1, 2)
+    assert (nearest(rows[1], 272, 180), nearest(rows[1], 352, 180)) == (2, 3)
+
+
 def test_ids_stay_when_the_order_of_mass_changes() -> None:
     maps = [(1 - i / 40) * blob(150, 180) + (0.5 + i / 40) * blob(480, 180) for i in range(30)]
     rows = Tracker().update(make(maps))
@@ -380,6 +414,37 @@ def test_a_region_holds_the_cells_of_half_its_own_height() -> None:
     assert numbers.region2_x == pytest.approx((0.3 * 44.5 + 0.16 * 54.5) / 0.46)
 
 
+def test_what_does_not_stand_clear_is_part_of_the_hill_beyond_its_pass() -> None:
+    for cells in ((1.0, 0.9, 0.97, 0.1), (1.0, 0.76, 0.95, 0.1)):  # hardly a pass; one too high for a new region
+        numbers = one(row_of(*cells), height=10, width=40)
+        assert numbers.region1_mass == pytest.approx(sum(cells[:3]) / sum(cells))
+        assert numbers.region1_x == pytest.approx(
+            sum(c * (10 * i + 4.5) for i, c in enumerate(cells[:3])) / sum(cells[:3])
+        )
+        assert numbers.region2_id is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "number"),
+    [
+        ([[0.1, 0.1, 1.0], [0.1, 0.75, 0.1], [0.9, 0.1, 0.1]], 1),  # over a corner
+        ([[0.1, 0.1, 1.0], [0.1, 0.5, 0.1], [0.9, 0.1, 0.1]], 2),
+        ([[0.1, 0.6, 0.1], [1.0, 0.1, 0.8], [0.1, 0.2, 0.1]], 1),  # of three ways the highest
+        ([[0.1, 0.2, 0.1], [1.0, 0.1, 0.8], [0.1, 0.3, 0.1]], 2),
+    ],
+)
+def test_two_hills_are_one_where_the_highest_way_between_them_is_high(cells: list[list[float]], number: int) -> None:
+    for turns in range(4):
+        for turned in (np.rot90(cells, turns), np.rot90(cells, turns)[::-1]):
+            assert len(regions(one(turned, height=30, width=30))) == number
+
+
+def test_regions_are_found_on_at_most_48_cells_a_side() -> None:
+    cells = [1.0, 0.01, 0.8, *[0.01] * 45]
+    assert counts(row_of(*cells)) == [2]
+    assert counts(row_of(*cells, 0.01)) == [1]  # two of 49 make one, and so the valley is gone
+
+
 def test_a_region_that_falls_to_fourth_place_keeps_its_id() -> None:
     def four(*heights: float) -> Map:
         centres = (80, 240, 400, 560)
@@ -468,6 +533,13 @@ def test_a_map_that_is_not_finite_is_refused_with_its_frame() -> None:
     batch.log_density[1, 5, 5] = torch.nan
     with pytest.raises(ValueError, match="frame 1"):
         Tracker().update(batch)
+
+
+def test_a_column_has_the_type_of_its_annotation_where_it_may_be_empty_too() -> None:
+    types = column_types(FrameNumbers)
+    assert tuple(types) == FrameNumbers.columns()
+    assert (types["cut"], types["shot"], types["peak_x"]) == (bool, int, float)
+    assert (types["region1_id"], types["region3_mass"]) == (int, float)
 
 
 def test_columns_documentation_and_row_agree_and_the_values_are_plain() -> None:
