@@ -322,6 +322,11 @@ class Module:
         finally:
             undo()
 
+    def function_of(self, mutant: Mutant) -> types.CodeType:
+        """The changed code of the function that the mutant is in."""
+        codes = _codes(self.compile(mutant))
+        return next(code for code in codes if (code.co_qualname, code.co_firstlineno) == mutant.function)
+
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports the changed form of one module."""
@@ -482,6 +487,9 @@ class _Inside(_Quiet):
             tests = sorted(clean.of(mutant), key=last.__ne__)
             if mutant.function is None or not any(line in clean.tests for line in mutant.lines):
                 continue
+            code = self.module.function_of(mutant)
+            if any(each.__code__.co_freevars != code.co_freevars for each in self.functions[mutant.function]):
+                continue  # the only super() is left out: such code cannot be exchanged
             items = [by_name[test] for test in tests]
             answer = in_fork(lambda m=mutant, i=items: self.run(m, i), **clean.limits(tests))
             last = answer.removeprefix("killed by ")
@@ -489,10 +497,8 @@ class _Inside(_Quiet):
         return True
 
     def run(self, mutant: Mutant, items: list[pytest.Item]) -> str:
-        codes = _codes(self.module.compile(mutant))
-        changed = next(code for code in codes if (code.co_qualname, code.co_firstlineno) == mutant.function)
         for function in self.functions[mutant.function]:
-            function.__code__ = changed
+            function.__code__ = self.module.function_of(mutant)
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self.failed:
@@ -527,6 +533,11 @@ class Results:
             if (mutant.digest, mutant.name) in before
         }
 
+    def names(self) -> list[str]:
+        """What was tried, now and earlier, in the order in which it was."""
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        return [json.loads(line)[1] for line in lines]
+
     def keep(self, mutant: Mutant, answer: str) -> None:
         with self._path.open("a") as file:
             file.write(json.dumps([mutant.digest, mutant.name, answer]) + "\n")
@@ -546,6 +557,7 @@ def try_module(path: str, tests: Sequence[str], folder: Path, only: str, every: 
         print(f"{path}:{mutant.line}: {answer.split('::')[-1]}: {mutant.name}", file=sys.stderr, flush=True)
 
     if todo:
+        before = len(results.names())
         with tempfile.TemporaryDirectory() as scratch:
             os.environ["MUTATE_CLEAN"] = f"{scratch}/clean.json"
             base = f"--basetemp={scratch}/inside"
@@ -557,8 +569,9 @@ def try_module(path: str, tests: Sequence[str], folder: Path, only: str, every: 
             if answer != "0":
                 raise SystemExit(f"{path}: {answer}")
             clean = read_clean()
+            done = set(results.names()[before:])
             for mutant in todo:
-                if mutant.function is None or not any(line in clean.tests for line in mutant.lines):
+                if mutant.name not in done:
                     names = clean.of(mutant)
                     work = lambda m=mutant, n=names: _run_afresh(module, m, n)  # noqa: E731
                     limits = clean.limits(names)
