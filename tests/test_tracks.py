@@ -542,6 +542,15 @@ def test_a_column_has_the_type_of_its_annotation_where_it_may_be_empty_too() -> 
     assert (types["region1_id"], types["region3_mass"]) == (int, float)
 
 
+def test_a_column_of_a_type_that_no_table_has_is_refused_by_name() -> None:
+    for wrong in (bytes, int | str, list[int], int | str | None):
+        row = dataclasses.make_dataclass("Row", [("number", int), ("wrong", wrong)])
+        with pytest.raises(TypeError, match="the column wrong of Row"):
+            column_types(row)
+    fine = dataclasses.make_dataclass("Row", [("number", int | None), ("name", str)])
+    assert column_types(fine) == {"number": int, "name": str}
+
+
 def test_columns_documentation_and_row_agree_and_the_values_are_plain() -> None:
     row = one(blob(150, 180)).as_row()
     assert tuple(row) == FrameNumbers.columns() == tuple(COLUMNS)
