@@ -10,6 +10,8 @@ import torch
 from made import make_model
 from test_pipe_every import numbered
 
+from vidsal.errors import ConfigError
+from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe import predict as predict_module
 from vidsal.pipe.options import RecurrenceOptions
@@ -131,3 +133,26 @@ def test_shots_are_counted_on_over_calls_and_anew_after_reset(model: SaliencyMod
         shots = [predictor.prepare(clip[begin : begin + 8]).shot for begin in (0, 8, 16)]
         assert np.concatenate(shots).tolist() == [0] * 11 + [1] * 13
         predictor.reset()
+
+
+@pytest.mark.parametrize("smoothing", ["gaussian", "motion"])
+def test_reset_in_the_middle_forgets_what_was_held_back(model: SaliencyModel, smoothing: str) -> None:
+    smooth = SmoothOptions(smoothing=smoothing)  # type: ignore[arg-type]
+    first, second = numbered(24, cut_at=None), numbered(6, cut_at=None)
+
+    def answer(predictor: VideoPredictor) -> SaliencyBatch:
+        return SaliencyBatch.join(predictor.update(second) + predictor.flush())
+
+    used, fresh = (
+        VideoPredictor(model, recurrence=RecurrenceOptions(every=4), smooth=smooth, cuts=NO_CUTS) for _ in range(2)
+    )
+    used.update(first[10:])
+    used.reset()
+    again, new = answer(used), answer(fresh)
+    assert again.index.tolist() == new.index.tolist() == list(range(6))
+    assert torch.equal(again.log_density, new.log_density)
+
+
+def test_too_many_steps_are_refused_before_a_frame_is_seen(model: SaliencyModel) -> None:
+    with pytest.raises(ConfigError, match="steps"):
+        VideoPredictor(model, recurrence=RecurrenceOptions(steps=3))
