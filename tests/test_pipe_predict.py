@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe import predict as predict_module
+from vidsal.pipe.downloads import Downloads
 from vidsal.pipe.options import RecurrenceOptions
 from vidsal.pipe.predict import StageClock, VideoPredictor, run_model
 from vidsal.shots import CutOptions
@@ -156,3 +158,26 @@ def test_reset_in_the_middle_forgets_what_was_held_back(model: SaliencyModel, sm
 def test_too_many_steps_are_refused_before_a_frame_is_seen(model: SaliencyModel) -> None:
     with pytest.raises(ConfigError, match="steps"):
         VideoPredictor(model, recurrence=RecurrenceOptions(steps=3))
+
+
+def test_the_stages_are_timed_by_the_names_of_the_report(model: SaliencyModel) -> None:
+    predictor = VideoPredictor(model)
+    predictor.update(numbered(2, cut_at=None))
+    assert predictor.clock.seconds.keys() == {"cuts", "preprocess", "model", "smooth"}
+    assert min(predictor.clock.seconds.values()) > 0
+
+
+def test_what_a_device_still_holds_is_returned_by_flush_and_forgotten_by_reset(
+    model: SaliencyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_copy(source: torch.Tensor) -> tuple[torch.Tensor, Callable[[], None]]:
+        return source.clone(), lambda: None
+
+    monkeypatch.setattr(predict_module, "Downloads", lambda device: Downloads(device, begin_copy=begin_copy))
+    predictor, clip = VideoPredictor(model, smooth=RAW, cuts=NO_CUTS), numbered(9, cut_at=None)
+    assert predictor.update(clip[:3]) == []
+    (held,) = predictor.update(clip[3:5])
+    assert held.index.tolist() == [0, 1, 2]
+    predictor.reset()
+    assert predictor.update(clip[5:9]) == []
+    assert [batch.index.tolist() for batch in predictor.flush()] == [[5, 6, 7, 8]]
