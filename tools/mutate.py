@@ -84,13 +84,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/pipe/predict.py": ("test_pipe_predict.py", "test_pipe_every.py"),
     "vidsal/pipe/run.py": ("test_pipe_run.py",),
     "vidsal/sinks/contract.py": ("test_sinks_small.py", "test_sinks.py"),
-    "vidsal/sinks/device.py": ("test_sinks.py",),
+    "vidsal/sinks/device.py": ("test_gpu_edges.py", "test_sinks.py"),
     "vidsal/sinks/image.py": ("test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/maps.py": ("test_sinks_small.py", "test_sinks.py"),
-    "vidsal/sinks/options.py": ("test_sinks.py",),
+    "vidsal/sinks/options.py": ("test_sinks_video.py", "test_sinks.py"),
     "vidsal/sinks/remux.py": ("test_sinks.py",),
     "vidsal/sinks/tables.py": ("test_sinks_small.py", "test_sinks.py"),
-    "vidsal/sinks/video.py": ("test_sinks.py",),
+    "vidsal/sinks/video.py": ("test_sinks_video.py", "test_sinks.py", "test_gpu_edges.py"),
 }
 """The tests that answer for a module."""
 
