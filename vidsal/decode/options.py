@@ -16,7 +16,7 @@ class DecodeOptions(Checked):
     """How a source is read."""
 
     decoder: Literal["pyav", "decord", "opencv"] = "pyav"
-    """Library that decodes: pyav (exact times, damaged files, streams), decord (an extra) or opencv; cameras always
+    """Library that decodes: pyav (exact times, damaged files, addresses), decord (an extra) or opencv; cameras always
     use opencv."""
     batch_size: Annotated[int, Range(at_least=1)] = 8
     """Frames processed at once; it changes speed and memory, never the result."""

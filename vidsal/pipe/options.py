@@ -146,9 +146,9 @@ class OutputOptions(Checked):
     """Container of the written video; mkv is taken where the chosen one cannot hold a stream of the input."""
     table: str = "csv"
     """Table of numbers a frame: csv, parquet or jsonl beside the video, a path ending in one of these (a bare name
-    lands beside the video too), or none."""
+    is put beside the video too), or none."""
     maps: str | None = None
-    """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path ending so."""
+    """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path to either."""
     overwrite: bool = False
     """Replace results that are already there; default: refuse, naming the file."""
 

@@ -144,7 +144,7 @@ def _target(wanted: str | None, base: Path, kinds: tuple[str, ...], what: str) -
         return base.with_name(f"{base.name}.{wanted}")
     path = Path(wanted)
     if path.suffix.lower().removeprefix(".") in kinds:
-        # A bare name belongs beside the other results; a path says itself where it leads.
+        # A bare name belongs beside the other results; a path is taken as it is.
         return path if path.is_absolute() or len(path.parts) > 1 else base.with_name(path.name)
     raise ConfigError(
         Setting(what), f" must be {', '.join(kinds)}, a path ending in one of these, or none; got {wanted!r}"

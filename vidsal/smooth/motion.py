@@ -2,7 +2,7 @@
 
 An average over time lags what moves. Optical flow between small grey copies of the frames says where each
 place of this frame was in the frame before. Where the two pictures do not match there (a thing uncovered what was
-hidden, a cut went unnoticed), the past is not believed.
+hidden, a cut went unnoticed), the past is not trusted.
 """
 
 from __future__ import annotations
