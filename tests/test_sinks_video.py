@@ -12,7 +12,7 @@ from test_sinks import QUICK, made_batch, made_info, shown_times
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.render import RenderOptions
 from vidsal.sinks import VideoOptions, VideoSink
-from vidsal.sinks.video import _encoder_options, _OutputColor
+from vidsal.sinks.video import _encoder_options, _output_color
 
 SWSCALE_HAS_2020 = hasattr(av.video.reformatter.Colorspace, "BT2020")
 
@@ -93,8 +93,7 @@ def test_an_empty_name_is_refused(empty: str) -> None:
 def test_matrix_and_range_are_the_sources_or_what_players_assume(
     source: dict[str, object], matrix: int, full: bool
 ) -> None:
-    color = _OutputColor.of(made_info(**source))
-    assert (color.matrix, color.range) == (matrix, 2 if full else 1)
+    assert _output_color(made_info(**source)) == (matrix, 2 if full else 1)
 
 
 def written(tmp_path: Path, *, name: str = "out.mp4", pts: list[int] | None = None, **info: object) -> VideoSink:
