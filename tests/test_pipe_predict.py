@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,31 +102,46 @@ def test_a_frame_starts_afresh_at_the_beginning_after_a_cut_and_where_nothing_is
     assert fresh == [state == "reset" or row in (0, 11) for row in range(21)]
 
 
-def test_videos_of_several_lengths_get_what_each_gets_alone(model: SaliencyModel) -> None:
-    lengths = (4, 1, 3)
-    clips = [numbered(8, cut_at=None)[begin : begin + length] for begin, length in zip((0, 2, 5), lengths, strict=True)]
-
-    def prepared(clip: int) -> tuple[VideoPredictor, predict_module.Prepared]:
+@pytest.mark.parametrize("chosen", [(0, 1, 2), (0, 2), (2, 1), (2,)])
+def test_videos_of_several_lengths_get_what_each_gets_alone(model: SaliencyModel, chosen: tuple[int, ...]) -> None:
+    whole = numbered(9, cut_at=None)
+    # Where each begins, and the frames of it that are shown together with those of the others.
+    videos = [(0, 0, 4), (2, 2, 3), (0, 5, 8)]
+    predictors, pieces, expected = [], [], []
+    for i in chosen:
+        begin, middle, end = videos[i]
         predictor = VideoPredictor(model, smooth=RAW, cuts=NO_CUTS)
-        if clip == 2:  # this one is under way
-            predictor.update(numbered(5, cut_at=None))
-        return predictor, predictor.prepare(clips[clip])
+        if middle > begin:
+            predictor.update(whole[begin:middle])
+        predictors.append(predictor)
+        pieces.append(predictor.prepare(whole[middle:end]))
+        alone = VideoPredictor(model, smooth=RAW, cuts=NO_CUTS).update(whole[begin : end + 1])
+        expected.append(SaliencyBatch.join(alone).density[middle - begin :])
+    clocks = [StageClock() for _ in chosen]
+    together = run_model(model, pieces, recurrence=RecurrenceOptions(), clocks=clocks)
+    for i, predictor, piece, seen, wanted in zip(chosen, predictors, pieces, together, expected, strict=True):
+        (done,) = predictor.finish(piece, seen)
+        # And what is remembered is its own: the next frame shows it.
+        (following,) = predictor.update(whole[videos[i][2]])
+        maps = torch.cat([done.density, following.density])
+        torch.testing.assert_close(maps, wanted, atol=2e-6, rtol=1e-3)
 
-    clocks = [StageClock() for _ in lengths]
-    together = run_model(model, [prepared(i)[1] for i in range(3)], recurrence=RecurrenceOptions(), clocks=clocks)
-    for i, seen in enumerate(together):
-        (alone,) = run_model(model, [prepared(i)[1]], recurrence=RecurrenceOptions(), clocks=[StageClock()])
-        assert seen is not None and alone is not None
-        assert seen.log_density.shape == (lengths[i], 48, 64)
-        torch.testing.assert_close(seen.log_density.exp(), alone.log_density.exp(), atol=2e-6, rtol=1e-3)
-        # What is remembered is its own too.
-        following = []
-        for one in (seen, alone):
-            predictor, piece = prepared(i)
-            predictor.finish(piece, one)
-            next_frame = numbered(9, cut_at=None)[8]
-            following += predictor.update(next_frame)
-        torch.testing.assert_close(following[0].density, following[1].density, atol=2e-6, rtol=1e-3)
+
+def test_a_model_is_loaded_by_name_or_path_and_taken_as_it_is(
+    model: SaliencyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | Path] = []
+
+    def load(name: str | Path) -> SaliencyModel:
+        asked.append(name)
+        return model
+
+    monkeypatch.setattr(predict_module, "load_model", load)
+    clip = numbered(1, cut_at=None)
+    for given in ((), ("other",), (Path("mine.safetensors"),), (model,)):
+        (batch,) = predict_module.predict([clip], *given, smooth=RAW)
+        assert len(batch) == 1
+    assert asked == ["sam-lite", "other", Path("mine.safetensors")]
 
 
 def test_shots_are_counted_on_over_calls_and_anew_after_reset(model: SaliencyModel) -> None:
