@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 from vidsal.lazy import lazy
 
 if TYPE_CHECKING:
-    from vidsal.bench.clock import matrix_peak
+    from vidsal.bench.clock import count_operations, matrix_peak
     from vidsal.bench.machine import describe_machine, describe_versions
     from vidsal.bench.made import make_clip, make_pictures, random_network
     from vidsal.bench.measure import bench
-    from vidsal.bench.operations import count_operations
     from vidsal.bench.options import BenchOptions, LoadOptions, MeasureOptions
     from vidsal.bench.report import (
         BenchReport,
@@ -46,4 +45,4 @@ __all__ = [
     "random_network",
 ]
 
-__getattr__, __dir__ = lazy(__name__, __all__, "options", "report", "made", "clock", "operations", "machine", "measure")
+__getattr__, __dir__ = lazy(__name__, __all__, "options", "report", "made", "clock", "machine", "measure")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import time
-from collections.abc import Callable, Iterable
+import timeit
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,11 @@ def measure_files(
     done = run(clip, options=options, model=model)
     cpu_seconds, peak = time.process_time() - before, peak_bytes(model.device)
     # Before the rest, whose memory would count, too.
-    long = _long_run(clip, model, options, folder, long_seconds) if long_seconds else None
+    long = None
+    if long_seconds:
+        reset_peaks(model.device)
+        repeated = run(repeat_clip(clip, folder / "long.mkv", seconds=long_seconds), options=options, model=model)
+        long = LongReport(frames=repeated.frames, peak_bytes=peak_bytes(model.device))
     before = time.process_time()
     transcode(clip, folder / "transcoded.mkv", shared_video_options(options.video, model.device))
     transcode_cpu_seconds = time.process_time() - before
@@ -69,22 +75,16 @@ def measure_files(
     )
 
 
-def _long_run(clip: Path, model: SaliencyModel, options: RunOptions, folder: Path, seconds: float) -> LongReport:
-    long = repeat_clip(clip, folder / "long.mkv", seconds=seconds)
-    reset_peaks(model.device)
-    done = run(long, options=options, model=model)
-    return LongReport(frames=done.frames, peak_bytes=peak_bytes(model.device))
-
-
 def _stages_alone(clip: Path, model: SaliencyModel, options: RunOptions, frames: int, folder: Path) -> dict[str, float]:
     """Frames a second of the three stages that work side by side in a run."""
+    exhaust = collections.deque[Any](maxlen=0).extend
 
     def opened() -> Any:
         return open_video(clip, options=options.decode, size=model.preprocessor.frame_size, keep_pictures=True)
 
     def decode() -> None:
         with opened() as reader:
-            _exhaust(reader)
+            exhaust(reader)
 
     with opened() as reader:
         info = reader.info
@@ -102,23 +102,14 @@ def _stages_alone(clip: Path, model: SaliencyModel, options: RunOptions, frames:
     few = sum(map(len, ready))
     return {
         "decode": _rate(decode, frames),
-        "predict": _rate(lambda: _exhaust(predict(ready, model, recurrence=recurrence)), few),
+        "predict": _rate(lambda: exhaust(predict(ready, model, recurrence=recurrence)), few),
         "draw and encode": _rate(draw, few),
     }
 
 
 def _rate(work: Callable[[], None], frames: int) -> float:
-    seconds = []
-    for _ in range(_ROUNDS):
-        begin = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begin)
-    return frames / min(seconds)
-
-
-def _exhaust(values: Iterable[Any]) -> None:
-    for _ in values:
-        pass
+    # timeit switches the collection of garbage off, which a run has on.
+    return frames / min(timeit.repeat(work, "import gc; gc.enable()", number=1, repeat=_ROUNDS))
 
 
 def transcode(clip: Path, target: Path, video: VideoOptions) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ __all__ = [
     "PrecisionReport",
     "Spread",
     "VideoReport",
+    "Way",
     "format_bench",
 ]
 
@@ -77,10 +78,10 @@ class Operations:
 
 
 @dataclass(frozen=True)
-class CaseReport:
-    """One way to run the model."""
+class Way:
+    """One way to run a model."""
 
-    state: str
+    state: Literal["carry", "reset"]
     """reset or carry."""
     steps: int
     """Refinement steps a frame."""
@@ -88,6 +89,17 @@ class CaseReport:
     """Videos side by side."""
     batch: int
     """Frames of each in a call."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of all videos in a call."""
+        return self.streams * self.batch
+
+
+@dataclass(frozen=True)
+class CaseReport(Way):
+    """What was measured of one way to run the model."""
+
     first_call_seconds: float
     """The first call: weights are laid out, algorithms chosen."""
     warm_up_seconds: float
@@ -98,7 +110,7 @@ class CaseReport:
     operations: Operations
     """Of the model, a frame."""
     frames_per_second: float
-    """Of the model: all streams together, by the median."""
+    """Of the model: all videos together, by the median."""
     operations_per_second: float
     """Of the model, nominal: of the network as defined, however the sums are really done."""
     share_of_peak: float
@@ -135,7 +147,7 @@ class MemoryReport:
     """Memory over a long run through `predict`."""
 
     frames: int
-    """Frames of one stream."""
+    """Frames of one video."""
     early_bytes: dict[str, int]
     """In use after a fifth of the frames: resident, and on CUDA allocated."""
     late_bytes: dict[str, int]
@@ -239,12 +251,12 @@ def format_bench(report: BenchReport) -> str:
     for case in report.cases:
         lines += ["", *_case_lines(case, report.peak_operations_per_second)]
     for error in report.precisions:
-        lines.append("")
-        lines.append(
+        lines += [
+            "",
             f"{error.precision} against fp32, {error.state}, {error.steps} steps, {error.frames} frames: CC of maps "
             f"least {error.least_cc:.6f}, mean {error.mean_cc:.6f}; H off by {error.hidden_error:.2%} at most, "
-            f"{error.hidden_rms_error:.2%} root mean square"
-        )
+            f"{error.hidden_rms_error:.2%} root mean square",
+        ]
     if report.memory is not None:
         kinds = ", ".join(
             f"{kind} {_mega(report.memory.early_bytes[kind])} -> {_mega(report.memory.late_bytes[kind])} MiB"
@@ -267,38 +279,37 @@ def format_bench(report: BenchReport) -> str:
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
 
 
-_STAGE_OPERATIONS: dict[str, Callable[[Operations], int]] = {
-    "model": lambda counted: counted.total,
-    "backbone": lambda counted: counted.backbone,
-    "recurrence": lambda counted: counted.recurrence,
-    "priors and head": lambda counted: counted.read_out,
-}
-
-
 def _case_lines(case: CaseReport, peak: float) -> list[str]:
-    streams = "1 stream" if case.streams == 1 else f"{case.streams} streams"
     lines = [
-        f"{case.state}, {case.steps} {'step' if case.steps == 1 else 'steps'} a frame; {streams}, {case.batch} "
-        f"{'frame' if case.batch == 1 else 'frames'} of each a call",
+        f"{case.state}, {_counted(case.steps, 'step')} a frame; {_counted(case.streams, 'video')}, "
+        f"{_counted(case.batch, 'frame')} of each a call",
         f"{'':17} {'ms/frame':>9}  {'quartiles':>19}  {'least .. most':>19}  {'frames/s':>9} {'GFLOP':>8} "
         f"{'GFLOP/s':>9} {'of peak':>8}",
     ]
+    counted = case.operations
+    operations = dict(
+        zip(("model", *PARTS), (counted.total, counted.backbone, counted.recurrence, counted.read_out), strict=True)
+    )
     for stage, spread in case.stages.items():
-        count = _STAGE_OPERATIONS[stage](case.operations) if stage in _STAGE_OPERATIONS else None
         row = (
             f"{'  ' if stage in PARTS else ''}{stage}".ljust(17)
             + f" {1e3 * spread.median:9.3f}  {1e3 * spread.first_quartile:8.3f} .. {1e3 * spread.third_quartile:7.3f}"
             f"  {1e3 * spread.least:8.3f} .. {1e3 * spread.most:7.3f}  {1 / spread.median:9.2f}"
         )
-        if count is not None:
+        if stage in operations:
+            count = operations[stage]
             rate = count / spread.median
             row += f" {count / 1e9:8.2f} {rate / 1e9:9.1f} {rate / peak:8.1%}"
         lines.append(row)
     lines.append(
-        f"{case.operations.as_written / 1e9:.2f} GFLOP as the equations are written; first call "
+        f"{counted.as_written / 1e9:.2f} GFLOP as the equations are written; first call "
         f"{case.first_call_seconds:.2f} s, warm-up {case.warm_up_seconds:.2f} s; most memory: {_sizes(case.peak_bytes)}"
     )
     return lines
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _giga(rate: float) -> str:
