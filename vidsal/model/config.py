@@ -53,4 +53,4 @@ class SAMConfig(Checked):
             (Setting("motion_channels"), self.motion_channels > 0),
         ):
             if is_set and not backbone.has_skips:
-                raise ConfigError(setting, f" needs finer features, which {self.backbone} does not hand on")
+                raise ConfigError(setting, f" needs finer features, which {self.backbone} does not give")
