@@ -244,7 +244,8 @@ class EfficientNetLite(Backbone):
         widths = [_round_to_eights(self.wider * outputs) for outputs, *_ in _LITE_STAGES]
         # The first and the last stage have one block in every size.
         counts = [count if count == 1 else math.ceil(self.deeper * count) for _, count, *_ in _LITE_STAGES]
-        plan = [(width, count, *rest) for width, count, (_, _, *rest) in zip(widths, counts, _LITE_STAGES, strict=True)]
+        kernels, strides = [kernel for _, _, kernel, _ in _LITE_STAGES], [stride for *_, stride in _LITE_STAGES]
+        plan = zip(widths, counts, kernels, strides, strict=True)
         self.stages = nn.ModuleList(nn.Sequential(*(_LiteBlock(**how) for how in stage)) for stage in _each_block(plan))
         self.skip_channels = (widths[2], widths[1])
         self.project = nn.Sequential(
