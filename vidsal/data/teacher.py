@@ -295,24 +295,18 @@ class _Part:
 
 def _pack_density(density: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.uint8]:
     """A density to grey levels of its logarithm below the peak, one cell for `_CELL` x `_CELL` pixels."""
-    rows, columns = _cells(height, width)
+    rows, columns = (max(1, round(side / _CELL)) for side in (height, width))
     small = np.asarray(cv2.resize(density, (columns, rows), interpolation=cv2.INTER_AREA), np.float64)
     logs = np.log(np.maximum(small / small.max(), np.exp(-255 * _STEP)))
     return np.asarray(np.round(255 + logs / _STEP), np.uint8)
 
 
 def _unpack_density(levels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.float32]:
-    """Grey levels to a density over (height, width) that sums to 1.
-
-    Enlarged as logarithms: those of a sum of Gaussians bend less than the density itself does.
-    """
+    """Grey levels to a density over (height, width) that sums to 1."""
+    # Enlarged as logarithms: those of a sum of Gaussians bend less than the density itself does.
     logs = (levels.astype(np.float32) - 255) * np.float32(_STEP)
     large = np.exp(np.asarray(cv2.resize(logs, (width, height), interpolation=cv2.INTER_CUBIC), np.float32))
     return np.asarray(large / large.sum(), np.float32)
-
-
-def _cells(height: int, width: int) -> tuple[int, int]:
-    return max(1, round(height / _CELL)), max(1, round(width / _CELL))
 
 
 def _encoded(kind: str, picture: npt.NDArray[np.uint8], options: list[int]) -> npt.NDArray[np.uint8]:

@@ -16,7 +16,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -155,7 +155,7 @@ def evaluate(
         for each, reason in found.skipped.items():
             clock.tell(each, reason)
         scored = _score_here(shared, left) if min(wanted.workers, len(left)) <= 1 else _score_beside(shared, left)
-        with _closing(scored):
+        with closing(scored):  # type: ignore[type-var]
             for each, failure in scored:
                 if failure is not None:
                     skipped[each] = failure
@@ -169,8 +169,15 @@ def evaluate(
                 f"{len(dataset)} sequences: {'; '.join(plan.why_nothing(found, sequences, skipped=skipped))}"
             )
         key = _joint_key(key, (keys[each.name] for each in sequences))
-        summary = plan.summary(dataset, found, sequences, means=means, skipped=skipped, key=key, messages=messages)
-        summary = dataclasses.replace(summary, too_short=len(jobs) - len(chosen))
+        summary = plan.summary(
+            dataset,
+            sequences,
+            means=means,
+            skipped=skipped,
+            too_short=len(jobs) - len(chosen),
+            key=key,
+            messages=messages,
+        )
         if wanted.overwrite:
             _remove_results(folder)
         files = write_tables(folder, sequences, kind=wanted.table)
@@ -216,17 +223,19 @@ def open_source(options: EvalOptions) -> Source:
     if options.evaluation.maps is not None:
         return FolderSource(options.evaluation.maps)
     chosen = options.model
+    model = chosen.load()
+    with weights_path(chosen.chosen).open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return ModelSource(
-        chosen.load(),
-        sha256=_sha256(weights_path(chosen.chosen)),
+        model,
+        sha256=sha256,
         options=PredictOptions(options.recurrence, options.cuts, options.smooth),
         batch_size=options.evaluation.batch_size,
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _left_out(sequences: list[SequenceScores]) -> Counter[str]:
+    return sum((Counter(each.left_out) for each in sequences), Counter())
 
 
 @dataclass(frozen=True)
@@ -274,9 +283,12 @@ class _Request:
             self._facts.update(open_source(self.options).facts)
         return self._facts
 
+    @property
+    def _gains(self) -> bool:
+        return any("baseline" in METRICS[metric].needs for metric in self.protocol.metrics)
+
     def means(self, dataset: Dataset) -> tuple[MeanDensities | None, list[str]]:
-        gains = any("baseline" in METRICS[metric].needs for metric in self.protocol.metrics)
-        if not gains and MEAN_DENSITY not in self.references:
+        if not self._gains and MEAN_DENSITY not in self.references:
             return None, []
         return gather_means(dataset, splits=DATASETS[self.name].splits, options=self.data_options)
 
@@ -333,11 +345,11 @@ class _Request:
     def summary(
         self,
         dataset: Dataset,
-        found: Survey,
         sequences: list[SequenceScores],
         *,
         means: MeanDensities | None,
         skipped: dict[str, str],
+        too_short: int,
         key: str,
         messages: list[str],
     ) -> Summary:
@@ -345,10 +357,6 @@ class _Request:
         scores, zero, by_sequence = summarise(
             sequences, averaging=self.protocol.averaging, draws=wanted.draws, seed=self.protocol.seed
         )
-        left_out: dict[str, int] = {}
-        for each in sequences:
-            for reason, count in each.left_out.items():
-                left_out[reason] = left_out.get(reason, 0) + count
         notes = {name: REFERENCES.get(name, "") for name in self.references}
         if means is not None and MEAN_DENSITY in notes:
             notes[MEAN_DENSITY] = means.note
@@ -357,14 +365,18 @@ class _Request:
             why = "fewer than two viewers are told apart" if name == INTER_OBSERVER else "nothing to make it of"
             notes[name] += f" (not there: {why})"
         over = "not used"
-        if any("baseline" in METRICS[metric].needs for metric in self.protocol.metrics):
+        if self._gains:
             there = means is not None and any(means.of(each.name) is not None for each in sequences)
             over = means.note if means is not None and there else "the centre prior, for want of other densities"
         protocol = dataclasses.asdict(self.protocol) | {
             "metrics": list(self.protocol.metrics),
             "limit_frames": wanted.limit_frames,
             "draws": wanted.draws,
-            "resolution": self._resolution(),
+            "resolution": (
+                "only of the size of what was recorded"
+                if self.protocol.other_sizes == "refuse" and wanted.maps is not None
+                else "at the size of what was recorded, enlarged bilinearly (by area where they shrink)"
+            ),
             "information_gain_over": over,
             "epsilons": {
                 "kl": KL_EPSILON,
@@ -389,9 +401,9 @@ class _Request:
             baselines=notes,
             sequences=len(sequences),
             frames=sum(len(each.index) for each in sequences),
-            left_out=left_out,
+            left_out=dict(_left_out(sequences)),
             skipped=skipped,
-            too_short=0,
+            too_short=too_short,
             scores=scores,
             zero_frames=zero,
             by_sequence=by_sequence,
@@ -413,9 +425,7 @@ class _Request:
                 f"{len(unchosen)} have no frame that it chooses, having {fewest}{f' to {most}' * (most > fewest)} "
                 f"frames (it takes {describe_frames(rules)}); choose another protocol, split or limit"
             )
-        left_out: Counter[str] = Counter()
-        for each in sequences:
-            left_out.update(each.left_out)
+        left_out = _left_out(sequences)
         if left_out:
             counts = ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
             reasons.append(f"frames that were left out: {counts}")
@@ -425,12 +435,6 @@ class _Request:
             first, reason = next(iter(skipped.items()))
             reasons.append(f"{len(skipped)} could not be read or scored, first {first}: {reason}")
         return reasons
-
-    def _resolution(self) -> str:
-        own = "at the size of what was recorded, enlarged bilinearly (by area where they shrink)"
-        if self.protocol.other_sizes == "refuse" and self.options.evaluation.maps is not None:
-            return "only of the size of what was recorded"
-        return own
 
 
 @dataclass(frozen=True, eq=False)
@@ -588,14 +592,6 @@ class _Tally:
             raise Stopped
 
 
-@contextmanager
-def _closing(scored: Iterator[_Outcome]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        scored.close()  # type: ignore[attr-defined]
-
-
 def _refuse_data(folder: Path, root: Path) -> None:
     """Results do not go among the files of the data set; a folder of their own below its root is allowed."""
     inside = folder.resolve().is_relative_to(root.resolve())
@@ -642,11 +638,7 @@ _RESULTS = (
 
 
 def _remove_results(folder: Path) -> None:
-    """Takes away the tables and figures of a finished evaluation; what else lies there stays.
-
-    Raises:
-        EncodeError: one cannot be removed.
-    """
+    """Removes the tables and figures of a finished evaluation; other files stay."""
     if not (folder / "summary.json").is_file():
         return
     try:
@@ -661,10 +653,7 @@ def _remove_results(folder: Path) -> None:
 
 
 def _refuse_another(folder: Path, rules: str) -> None:
-    """A finished evaluation by other rules, of another model or of another data set is not written over.
-
-    One of the same data set with files that were mended since is.
-    """
+    """Refuses to replace a finished evaluation by other rules, of another model or of another data set."""
     if not (folder / "summary.json").is_file():
         return
     other = read_summary(folder)

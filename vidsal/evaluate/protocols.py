@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,12 @@ import numpy.typing as npt
 from vidsal.errors import ConfigError, Setting
 from vidsal.evaluate.options import ProtocolName
 from vidsal.metrics import METRICS
+from vidsal.options import Checked, Range
 
 __all__ = [
     "PROTOCOLS",
     "Averaging",
     "Protocol",
-    "ProtocolName",
     "choose_frames",
     "draw_frames",
     "find_protocol",
@@ -36,7 +36,7 @@ weighed by its number of frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class Protocol(Checked):
     """Everything that decides a score besides the data and the maps. A still is scored whatever the frame rules say."""
 
     name: ProtocolName
@@ -47,13 +47,13 @@ class Protocol:
     """What vidsal does otherwise than the code named in `source`; empty: nothing known."""
     split: str | None = None
     """The split that it is published for; None: the validation split, where there is one."""
-    shortest: int = 1
+    shortest: Annotated[int, Range(at_least=1)] = 1
     """Frames that a sequence needs to be scored at all."""
-    first_frame: int = 0
+    first_frame: Annotated[int, Range(at_least=0)] = 0
     """First frame scored, counted from 0."""
-    frame_step: int = 1
+    frame_step: Annotated[int, Range(at_least=1)] = 1
     """Every how many frames one is scored."""
-    last_left_out: int = 0
+    last_left_out: Annotated[int, Range(at_least=0)] = 0
     """Frames at the end that are never scored."""
     most_frames: int | None = None
     """Frames scored in all; where there are more, this many are drawn at random. None: all."""
@@ -74,24 +74,17 @@ class Protocol:
     """Whether other frames of the same video, and the frame itself, lend negatives to shuffled AUC."""
     own_recording_negatives: bool = False
     """Whether other sequences that were cut from the same recording, as the shots of a clip, lend negatives."""
-    bits: int | None = None
+    bits: Annotated[int, Range(at_least=1, at_most=16)] | None = None
     """Grey levels, as bits, that a prediction is rounded to before it is scored, its highest value being the brightest,
     and that the baseline of MIT's information gain is rounded to; None: none, floats are scored."""
     other_sizes: Literal["resize", "refuse"] = "resize"
     """What happens to maps of another size than the recorded density: resize (bilinear, or by area where they shrink),
     or refuse maps made elsewhere; a model's own maps are always enlarged."""
-    seed: int = 0
+    seed: Annotated[int, Range(at_least=0)] = 0
     """Of everything that is drawn: frames, noise, negatives, resamples."""
 
     def __post_init__(self) -> None:
-        if min(self.shortest, self.frame_step) < 1 or min(self.first_frame, self.last_left_out, self.seed) < 0:
-            raise ConfigError(
-                f"protocol {self.name}: shortest and frame_step must be at least 1, first_frame, last_left_out and "
-                f"seed at least 0; got {self.shortest}, {self.frame_step}, {self.first_frame}, {self.last_left_out}, "
-                f"{self.seed}"
-            )
-        if self.bits is not None and not 1 <= self.bits <= 16:
-            raise ConfigError(f"protocol {self.name}: bits must be from 1 to 16 or None, got {self.bits}")
+        super().__post_init__()
         unknown = [metric for metric in self.metrics if metric not in METRICS]
         if unknown:
             raise ConfigError(f"there is no metric {unknown[0]!r}; known are {', '.join(METRICS)}")

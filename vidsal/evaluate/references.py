@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.fixations import SIGMA_SHARE, blur_counts
+from vidsal.data.fixations import SIGMA_SHARE, blur_counts, fixation_counts
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence, open_dataset
+from vidsal.data.layouts.videos import tiny
 from vidsal.errors import ConfigError, DatasetError, Setting
-from vidsal.evaluate.sources import no_pictures
 from vidsal.model.baselines import BASELINES, FLOOR_SHARE
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "at_most_640",
     "find_references",
     "gather_means",
+    "in_cells",
     "left_out_viewers",
     "partner_densities",
     "partner_of",
@@ -172,7 +173,7 @@ def _mean_of(sequence: LabelledSequence) -> _Map | None:
     count = sequence.frame_count or 1
     total = np.zeros(MEAN_GRID, np.float32)
     for ordinal in sorted({int((k + 0.5) * count / MEAN_FRAMES) for k in range(MEAN_FRAMES)}):
-        for frame in sequence.read(size=no_pictures, start=ordinal, stop=ordinal + 1):
+        for frame in sequence.read(size=tiny, start=ordinal, stop=ordinal + 1):
             density = None if frame.bad else frame.density()
             if density is not None:
                 total += cv2.resize(density, MEAN_GRID[::-1], interpolation=cv2.INTER_AREA) * density.size
@@ -215,7 +216,7 @@ def partner_densities(
         frames: how many the borrower has.
         partner_frames: how many the lender has.
     """
-    reader = partner.read(size=no_pictures)
+    reader = partner.read(size=tiny)
     at: LabelledFrame | None = None
     density: _Map | None = None
     with contextlib.closing(reader):  # type: ignore[type-var]
@@ -251,21 +252,20 @@ def left_out_viewers(
     """
     if fixations.viewers is None:
         return None
-    points = fixations.points * np.array([width / fixations.width, height / fixations.height], np.float32)
+    points = in_cells(fixations, height, width)
     viewers = np.unique(fixations.viewers)
     if len(viewers) < 2:
         return None
     own = [points[fixations.viewers == viewer] for viewer in viewers]
     sigma = SIGMA_SHARE * max(height, width)
-    blurred = np.stack([_blurred(each, height, width, sigma) for each in own])
+    blurred = np.stack([blur_counts(fixation_counts(each, height=height, width=width), sigma) for each in own])
     total = blurred.sum(axis=0)
     others = np.stack([with_floor(np.maximum(total - each, 0)) for each in blurred])
     return others, own, np.array([len(each) for each in own], np.float64)
 
 
-def _blurred(points: npt.NDArray[np.float32], height: int, width: int, sigma: float) -> _Map:
-    """A Gaussian on each point, not scaled."""
-    counts = np.zeros((height, width), np.float32)
-    columns, rows = np.floor(points[:, 0]).astype(np.int64), np.floor(points[:, 1]).astype(np.int64)
-    np.add.at(counts, (np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)), 1.0)
-    return blur_counts(counts, sigma)
+def in_cells(fixations: Fixations, height: int, width: int) -> npt.NDArray[np.float32]:
+    """The points in pixels of maps of this size."""
+    scale = np.array([width / fixations.width, height / fixations.height], np.float32)
+    # A point at the very edge may round onto it.
+    return np.minimum(fixations.points * scale, np.array([width - 0.5, height - 0.5], np.float32))

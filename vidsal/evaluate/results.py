@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import math
@@ -117,21 +118,11 @@ def write_sequence(path: Path, scores: SequenceScores, *, key: str) -> None:
     Raises:
         EncodeError: it cannot be written.
     """
-    header = {
-        "key": key,
-        "name": scores.name,
-        "frames": scores.frames,
-        "metrics": scores.metrics,
-        "sources": scores.sources,
-        "attributes": dict(scores.attributes),
-        "left_out": dict(scores.left_out),
-        "messages": scores.messages,
-        "damage": scores.damage,
-    }
-    arrays = {name: getattr(scores, name) for name in _ARRAYS}
-
+    values = {field.name: getattr(scores, field.name) for field in dataclasses.fields(scores)}
+    arrays = {name: values.pop(name) for name in _ARRAYS}
+    header = json.dumps({"key": key, **values}, default=dict)
     with replacing(path, remedy=_REMEDY) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
+        np.savez_compressed(file, header=np.array(header), **arrays)
 
 
 _REMEDY = "choose another --out"
@@ -155,19 +146,10 @@ def read_keyed_sequence(path: Path) -> tuple[str, SequenceScores] | None:
         # Opened here: of a damaged file NumPy would leave it open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
-            scores = SequenceScores(
-                name=header["name"],
-                frames=header["frames"],
-                metrics=tuple(header["metrics"]),
-                sources=tuple(header["sources"]),
-                attributes=header["attributes"],
-                left_out=header["left_out"],
-                messages=tuple(header["messages"]),
-                damage=tuple(header.get("damage", ())),
-                **{name: archive[name] for name in _ARRAYS},
-            )
-            return str(header["key"]), scores
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            key = str(header.pop("key"))
+            values = {name: tuple(one) if isinstance(one, list) else one for name, one in header.items()}
+            return key, SequenceScores(**values, **{name: archive[name] for name in _ARRAYS})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 
 
@@ -382,15 +364,19 @@ def describe_frames(protocol: Mapping[str, Any]) -> str:
     )
 
 
-def _number(value: float) -> float | str | None:
-    """JSON has no NaN and no infinity."""
-    if math.isnan(value):
-        return None
-    return value if math.isfinite(value) else str(value)
+def _for_json(value: Any) -> Any:
+    """The same, with None for NaN and a text for infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: _for_json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_for_json(one) for one in value]
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(value)
 
 
 def _value(number: float | str | None) -> float:
-    return math.nan if number is None else float(number)
+    return math.nan if number is None else float(number) if isinstance(number, str) else number
 
 
 def write_summary(path: Path, summary: Summary) -> None:
@@ -399,24 +385,8 @@ def write_summary(path: Path, summary: Summary) -> None:
     Raises:
         EncodeError: it cannot be written.
     """
-    values = {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
-    values["scores"] = {
-        source: {
-            metric: {name: _number(value) for name, value in vars(estimate).items()}
-            for metric, estimate in metrics.items()
-        }
-        for source, metrics in summary.scores.items()
-    }
-    values["zero_frames"] = {source: _number(share) for source, share in summary.zero_frames.items()}
-    values["by_sequence"] = {
-        name: {
-            **one,
-            "scores": {metric: [_number(mean), count] for metric, (mean, count) in one["scores"].items()},
-            **{key: [_number(one[key][0]), one[key][1]] for key in ("zero_mass",) if key in one},
-        }
-        for name, one in summary.by_sequence.items()
-    }
-    text = json.dumps({"format": _FORMAT, **values}, indent=1, allow_nan=False) + "\n"
+    values = {"format": _FORMAT, **dataclasses.asdict(summary)}
+    text = json.dumps(_for_json(values), indent=1, allow_nan=False) + "\n"
     with replacing(path, remedy=_REMEDY) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -444,11 +414,7 @@ def read_summary(path: str | Path) -> Summary:
     try:
         values["scores"] = {
             source: {
-                metric: Estimate(
-                    **{name: _value(one[name]) for name in ("value", "low", "high", "over_frames", "over_sequences")},
-                    frames=one["frames"],
-                    sequences=one["sequences"],
-                )
+                metric: Estimate(**{name: _value(number) for name, number in one.items()})
                 for metric, one in metrics.items()
             }
             for source, metrics in values["scores"].items()
@@ -467,61 +433,33 @@ def read_summary(path: str | Path) -> Summary:
         raise ConfigError(f"{path} is damaged ({type(error).__name__}: {error}); run vidsal eval again") from error
 
 
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """What the means are made of: N sequences, S sources, M metrics."""
-
-    totals: _Floats
-    """(S, M, N) sums of the defined scores."""
-    counts: _Floats
-    """(S, M, N) how many these are."""
-    frames: _Floats
-    """(N,) frames scored."""
-    zero: _Floats
-    """(S, N) frames with recorded density where the map is 0."""
-
-    @classmethod
-    def of(cls, sequences: Sequence[SequenceScores]) -> Sums:
-        """Adds up."""
-        pairs = [_sums(each.scores) for each in sequences]
-        return cls(
-            np.stack([totals for totals, _ in pairs], axis=2),
-            np.stack([counts for _, counts in pairs], axis=2),
-            np.array([len(each.index) for each in sequences], np.float64),
-            np.stack([(np.nan_to_num(each.zero_mass) > 0).sum(axis=1) for each in sequences], axis=1).astype(float),
-        )
-
-
 def summarise(
     sequences: Sequence[SequenceScores], *, averaging: Averaging, draws: int, seed: int
 ) -> tuple[dict[str, dict[str, Estimate]], dict[str, float], dict[str, dict[str, Any]]]:
     """`Summary.scores`, `Summary.zero_frames` and `Summary.by_sequence` of at least one sequence."""
-    sums = Sums.of(sequences)
+    totals, counts = np.stack([_sums(each.scores) for each in sequences], axis=-1)  # (S, M, N) each
+    frames = np.array([len(each.index) for each in sequences], np.float64)
+    zero = np.sum([(np.nan_to_num(each.zero_mass) > 0).sum(axis=1) for each in sequences], axis=0)
+    shares = zero / (frames.sum() or math.nan)
+    means = np.divide(totals[0], counts[0], out=np.full_like(totals[0], np.nan), where=counts[0] > 0)
     drawn = resamples(len(sequences), draws=draws, seed=seed)
     sources, metrics = sequences[0].sources, sequences[0].metrics
     scores = {
         source: {
-            metric: estimates(sums.totals[s, m], sums.counts[s, m], sums.frames, averaging=averaging, drawn=drawn)
+            metric: estimates(totals[s, m], counts[s, m], frames, averaging=averaging, drawn=drawn)
             for m, metric in enumerate(metrics)
         }
         for s, source in enumerate(sources)
     }
-    total = sums.frames.sum()
-    zero = {source: float(sums.zero[s].sum() / total) if total else math.nan for s, source in enumerate(sources)}
-    by_sequence = {}
-    for n, each in enumerate(sequences):
-        means = np.divide(
-            sums.totals[0, :, n],
-            sums.counts[0, :, n],
-            out=np.full(len(metrics), np.nan),
-            where=sums.counts[0, :, n] > 0,
-        )
-        by_sequence[each.name] = {
+    by_sequence = {
+        each.name: {
             "frames": len(each.index),
-            "scores": {metric: (float(means[m]), int(sums.counts[0, m, n])) for m, metric in enumerate(metrics)},
+            "scores": {metric: (float(means[m, n]), int(counts[0, m, n])) for m, metric in enumerate(metrics)},
             "zero_mass": (*_means(each.zero_mass[0, :, None]), int((~np.isnan(each.zero_mass[0])).sum())),
         }
-    return scores, zero, by_sequence
+        for n, each in enumerate(sequences)
+    }
+    return scores, dict(zip(sources, shares.tolist(), strict=True)), by_sequence
 
 
 # Tables.
@@ -629,14 +567,10 @@ def _write_parquet(path: Path, columns: Mapping[str, type], rows: Iterator[_Row]
     kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
     data = list(zip(*rows, strict=True)) or [() for _ in columns]
     arrays = [
-        pyarrow.array([_null(value) for value in values], kinds[kind])
+        pyarrow.array(values, kinds[kind], from_pandas=True)  # NaN becomes null
         for values, kind in zip(data, columns.values(), strict=True)
     ]
     pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, names=list(columns)), os.fspath(path))
-
-
-def _null(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 # What is printed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence
-from vidsal.data.layouts.videos import damage_of
+from vidsal.data.layouts.videos import damage_of, tiny
 from vidsal.errors import DatasetError
 from vidsal.evaluate.protocols import Protocol, choose_frames, draw_frames
 from vidsal.evaluate.references import (
@@ -24,12 +24,13 @@ from vidsal.evaluate.references import (
     SHUFFLED,
     MeanDensities,
     at_most_640,
+    in_cells,
     left_out_viewers,
     partner_densities,
     partner_of,
 )
 from vidsal.evaluate.results import SequenceScores
-from vidsal.evaluate.sources import Source, no_pictures
+from vidsal.evaluate.sources import Source
 from vidsal.metrics import METRICS, FixatedCells, Maps, NegativeForm, NegativePool, ScoreMeter
 from vidsal.model.baselines import BASELINES, CentrePrior, build_baseline
 
@@ -86,7 +87,7 @@ def survey(dataset: Dataset, protocol: Protocol, *, limit_frames: int | None = N
     for sequence in dataset:
         try:
             count = sequence.frame_count
-            counts[sequence.name] = _walked(sequence) if count is None else count
+            counts[sequence.name] = sum(1 for _ in sequence.read(size=tiny)) if count is None else count
         except DatasetError as error:
             skipped[sequence.name] = str(error)
     stills = {sequence.name: sequence.kind == "still" for sequence in dataset}
@@ -120,10 +121,6 @@ def survey(dataset: Dataset, protocol: Protocol, *, limit_frames: int | None = N
     return Survey(found, skipped, points, sizes, videos, f"{len(points)}-{digest:08x}")
 
 
-def _walked(sequence: LabelledSequence) -> int:
-    return sum(1 for _ in sequence.read(size=no_pictures))
-
-
 def _fixations(
     sequence: LabelledSequence, chosen: npt.NDArray[np.int64], *, leave_out_bad: bool
 ) -> list[tuple[int, Fixations]]:
@@ -131,7 +128,7 @@ def _fixations(
         return []
     wanted = set(chosen.tolist())
     found = []
-    for frame in sequence.read(size=no_pictures, stop=int(chosen[-1]) + 1):
+    for frame in sequence.read(size=tiny, stop=int(chosen[-1]) + 1):
         if frame.index in wanted and not (frame.bad and leave_out_bad):
             fixations = frame.fixations()
             if fixations is not None:
@@ -162,10 +159,24 @@ def resize_map(values: _Map, height: int, width: int) -> _Map:
 
 
 @dataclass(frozen=True, eq=False)
+class _Row:
+    """The scores of a frame by source and metric; it does not hold the frame, which holds pictures."""
+
+    index: int
+    name: str
+    pts_seconds: float
+    attention: str
+    scores: npt.NDArray[np.float64]
+    """(S, M)."""
+    zero_mass: npt.NDArray[np.float64]
+    """(S,)."""
+
+
+@dataclass(frozen=True, eq=False)
 class _Item:
     """A frame on its way to the metrics."""
 
-    ordinal: int
+    row: _Row
     density: _Map | None
     cells: npt.NDArray[np.float32] | None
     """(n, 2) points in pixels of the maps; None where there is no record."""
@@ -173,6 +184,11 @@ class _Item:
     size: tuple[int, int]
     seed: int
     pool: int | None
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Frames of one kind are scored together."""
+        return self.size, self.density is None, self.cells is None, self.pool is None, tuple(sorted(self.maps))
 
 
 class Judge:
@@ -218,7 +234,8 @@ class Judge:
             DatasetError: a picture, a label or a map is missing or cannot be read.
         """
         facts = self.surveyed.sequences[sequence.name]
-        collected = _Collected(self.protocol.metrics, self.sources)
+        shape = len(self.sources), len(self.protocol.metrics)
+        rows: list[_Row] = []
         messages: list[str] = []
         waiting: list[_Item] = []
         left_out: dict[str, int] = {}
@@ -241,21 +258,22 @@ class Judge:
                     maps[SHUFFLED] = self._prepared(lent, size)
                 if MEAN_DENSITY in self.sources and (mean := self._mean(sequence.name)) is not None:
                     maps[MEAN_DENSITY] = self._prepared(mean, size)
-                collected.begin(frame.index, frame.name, frame.pts_seconds, frame.attention)
-                cells = None if fixations is None else _in_cells(fixations, size)
+                facts_of_frame = frame.index, frame.name, frame.pts_seconds, frame.attention or ""
+                rows.append(_Row(*facts_of_frame, np.full(shape, np.nan), np.full(shape[:1], np.nan)))
+                cells = None if fixations is None else in_cells(fixations, *size)
                 seed = zlib.crc32(f"{self.protocol.seed}/{sequence.name}/{frame.index}".encode())
-                item = _Item(frame.index, density, cells, maps, size, seed, facts.pool.get(frame.index))
+                item = _Item(rows[-1], density, cells, maps, size, seed, facts.pool.get(frame.index))
                 if waiting and (
-                    _kind(waiting[0]) != _kind(item) or (len(waiting) + 1) * size[0] * size[1] > _CELLS_AT_ONCE
+                    waiting[0].kind != item.kind or (len(waiting) + 1) * size[0] * size[1] > _CELLS_AT_ONCE
                 ):
-                    self._judge(waiting, sequence.name, collected)
+                    self._judge(waiting, sequence.name)
                     waiting = []
                 waiting.append(item)
                 if INTER_OBSERVER in self.sources and fixations is not None:
-                    self._judge_viewers(fixations, item, sequence.name, collected)
+                    self._judge_viewers(fixations, item, sequence.name)
         if waiting:
-            self._judge(waiting, sequence.name, collected)
-        never = len(facts.chosen) - len(collected.ordinals) - sum(left_out.values())
+            self._judge(waiting, sequence.name)
+        never = len(facts.chosen) - len(rows) - sum(left_out.values())
         if never:
             left_out["missing"] = never
         attributes = {} if sequence.attributes is None else dataclasses.asdict(sequence.attributes)
@@ -268,7 +286,12 @@ class Judge:
             left_out=left_out,
             messages=tuple(messages),
             damage=damage_of(sequence) or facts.damage,
-            **collected.arrays(),
+            index=np.array([row.index for row in rows], np.int64),
+            frame=np.array([row.name for row in rows], np.str_),
+            pts_seconds=np.array([row.pts_seconds for row in rows], np.float64),
+            attention=np.array([row.attention for row in rows], np.str_),
+            scores=np.stack([row.scores for row in rows], axis=1) if rows else np.zeros((shape[0], 0, shape[1])),
+            zero_mass=np.stack([row.zero_mass for row in rows], axis=1) if rows else np.zeros((shape[0], 0)),
         )
 
     def _labels(self, frame: LabelledFrame) -> tuple[str | None, _Map | None, Fixations | None]:
@@ -336,14 +359,12 @@ class Judge:
     def _over_references(
         self, metrics: list[str], name: str, size: tuple[int, int], count: int
     ) -> list[tuple[list[str], Maps | None]]:
-        """The metrics in groups, each with what information gain is measured over, for `count` maps.
-
-        That is rounded as the maps are, but for the exact form: where it is 0, that would be infinite.
-        """
+        """The metrics in groups, each with what information gain is measured over, for `count` maps."""
         gains = [metric for metric in metrics if "baseline" in METRICS[metric].needs]
         if not gains:
             return [(metrics, None)]
         own = self._reference(name, size)
+        # It is rounded as the maps are, but not for the exact form, which would be infinite where it is 0.
         exact = [metric for metric in gains if metric == "information_gain" and self.protocol.bits is not None]
         rest = [metric for metric in metrics if metric not in exact]
         pairs = [(rest, quantise(own, self.protocol.bits)), (exact, own)]
@@ -369,7 +390,7 @@ class Judge:
     def _prepared(self, values: _Map, size: tuple[int, int]) -> _Map:
         return quantise(resize_map(values, *size), self.protocol.bits)
 
-    def _judge(self, items: Sequence[_Item], name: str, collected: _Collected) -> None:
+    def _judge(self, items: Sequence[_Item], name: str) -> None:
         """Scores frames of one kind by all sources."""
         first = items[0]
         height, width = first.size
@@ -379,7 +400,6 @@ class Judge:
         seeds = [item.seed for item in items]
         negatives = self._negatives([item.pool for item in items], height, width) if first.pool is not None else None
         groups = self._over_references(metrics, name, first.size, len(items))
-        ordinals = [item.ordinal for item in items]
         unfixated = self.protocol.nss_without_fixations
         for source in self.sources:
             if source == INTER_OBSERVER or not all(source in item.maps for item in items):
@@ -393,12 +413,18 @@ class Judge:
             if unfixated is not None and "nss" in scores and cells is not None:
                 empty = (cells.total == 0).tolist()
                 scores["nss"] = [unfixated if none else one for none, one in zip(empty, scores["nss"], strict=True)]
-            collected.add(source, ordinals, scores)
+            self._write([item.row for item in items], source, scores)
             if density is not None:
                 mass = torch.where(maps == 0, density.values, 0.0).flatten(1).double().sum(1) / density.total
-                collected.add_zero_mass(source, ordinals, mass.tolist())
+                for item, one in zip(items, mass.tolist(), strict=True):
+                    item.row.zero_mass[self.sources.index(source)] = one
 
-    def _judge_viewers(self, fixations: Fixations, item: _Item, name: str, collected: _Collected) -> None:
+    def _write(self, rows: Sequence[_Row], source: str, scores: Mapping[str, Sequence[float]]) -> None:
+        for metric, values in scores.items():
+            for row, value in zip(rows, values, strict=True):
+                row.scores[self.sources.index(source), self.protocol.metrics.index(metric)] = value
+
+    def _judge_viewers(self, fixations: Fixations, item: _Item, name: str) -> None:
         """Scores each viewer's fixations by the density of the others; each fixation counts the same."""
         metrics = [
             metric
@@ -422,7 +448,7 @@ class Judge:
                 defined = ~np.isnan(scores)
                 known = np.array(scores)[defined]
                 means[metric] = [float(np.average(known, weights=weights[defined]))] if defined.any() else [np.nan]
-        collected.add(INTER_OBSERVER, [item.ordinal], means)
+        self._write([item.row], INTER_OBSERVER, means)
 
     def _fixated(self, items: Sequence[_Item]) -> FixatedCells | None:
         if self.protocol.fixated_cells == "density":
@@ -464,69 +490,11 @@ class Judge:
         return FixatedCells(cells, weights, height=height, width=width)
 
 
-class _Collected:
-    """The scores of a sequence's frames, as they come."""
-
-    def __init__(self, metrics: Sequence[str], sources: Sequence[str]) -> None:
-        self.ordinals: list[int] = []
-        self._rows: dict[int, int] = {}
-        self._names: list[str] = []
-        self._seconds: list[float] = []
-        self._attention: list[str] = []
-        self._metrics = {name: place for place, name in enumerate(metrics)}
-        self._sources = {name: place for place, name in enumerate(sources)}
-        self._scores: list[npt.NDArray[np.float64]] = []
-        self._zero: list[npt.NDArray[np.float64]] = []
-
-    def begin(self, ordinal: int, name: str, seconds: float, attention: str | None) -> None:
-        self._rows[ordinal] = len(self.ordinals)
-        self.ordinals.append(ordinal)
-        self._names.append(name)
-        self._seconds.append(seconds)
-        self._attention.append(attention or "")
-        self._scores.append(np.full((len(self._sources), len(self._metrics)), np.nan))
-        self._zero.append(np.full(len(self._sources), np.nan))
-
-    def add(self, source: str, ordinals: Sequence[int], scores: dict[str, list[float]]) -> None:
-        for metric, values in scores.items():
-            for ordinal, value in zip(ordinals, values, strict=True):
-                self._scores[self._rows[ordinal]][self._sources[source], self._metrics[metric]] = value
-
-    def add_zero_mass(self, source: str, ordinals: Sequence[int], masses: Sequence[float]) -> None:
-        for ordinal, mass in zip(ordinals, masses, strict=True):
-            self._zero[self._rows[ordinal]][self._sources[source]] = mass
-
-    def arrays(self) -> dict[str, Any]:
-        sources, metrics = len(self._sources), len(self._metrics)
-        scores = np.stack(self._scores, axis=1) if self._scores else np.zeros((sources, 0, metrics))
-        return {
-            "index": np.array(self.ordinals, np.int64),
-            "frame": np.array(self._names, np.str_),
-            "pts_seconds": np.array(self._seconds, np.float64),
-            "attention": np.array(self._attention, np.str_),
-            "scores": scores,
-            "zero_mass": np.stack(self._zero, axis=1) if self._zero else np.zeros((sources, 0)),
-        }
-
-
 def _stacked(maps: Sequence[_Map | None]) -> torch.Tensor:
     return torch.from_numpy(np.stack([each for each in maps if each is not None]))
-
-
-def _kind(item: _Item) -> tuple[tuple[int, int], bool, bool, bool, tuple[str, ...]]:
-    """Frames of one kind are scored together."""
-    return item.size, item.density is None, item.cells is None, item.pool is None, tuple(sorted(item.maps))
 
 
 def _size_of(density: _Map | None, fixations: Fixations | None) -> tuple[int, int]:
     if density is not None:
         return density.shape[0], density.shape[1]
     return (fixations.height, fixations.width) if fixations is not None else (1, 1)
-
-
-def _in_cells(fixations: Fixations, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """The points in pixels of the maps."""
-    scale = np.array([size[1] / fixations.width, size[0] / fixations.height], np.float32)
-    # A point at the very edge may round onto it.
-    limit = np.array([size[1], size[0]], np.float32) - np.float32(0.5)
-    return np.asarray(np.minimum(fixations.points * scale, limit), np.float32)

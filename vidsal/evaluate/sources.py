@@ -21,7 +21,7 @@ from av.error import FFmpegError
 
 from vidsal.data.layouts import LabelledFrame, LabelledSequence
 from vidsal.data.layouts.files import is_coloured, list_files, picture_size, read_density
-from vidsal.data.layouts.videos import VideoPictures
+from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.errors import DatasetError
 from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import SaliencyModel
@@ -29,7 +29,7 @@ from vidsal.pipe.options import PredictOptions
 from vidsal.pipe.predict import predict
 from vidsal.prefetch import prefetch
 
-__all__ = ["FolderSource", "ModelSource", "Scored", "Source", "no_pictures"]
+__all__ = ["FolderSource", "ModelSource", "Scored", "Source"]
 
 _Map = npt.NDArray[np.float32]
 
@@ -61,11 +61,6 @@ class Source(Protocol):
             DatasetError: a picture or a map is missing or cannot be read.
         """
         ...
-
-
-def no_pictures(height: int, width: int) -> tuple[int, int]:
-    """The size of pictures that nobody looks at."""
-    return min(height, 16), min(width, 16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +240,7 @@ class FolderSource:
         """
         if not len(wanted):
             return
-        frames = list(sequence.read(size=no_pictures))
+        frames = list(sequence.read(size=tiny))
         left = {int(ordinal) for ordinal in wanted}
         chosen = [frame for frame in frames if frame.index in left]
         for name, part in _names(sequence):
@@ -268,15 +263,7 @@ class FolderSource:
         *,
         part: bool,
     ) -> Iterator[_Map] | None:
-        """What reads the maps of the chosen frames; None where there are none of this name.
-
-        Args:
-            name: of the maps.
-            sequence: what they are of.
-            frames: all its frames.
-            chosen: those whose maps are wanted.
-            part: the sequence is a part of the run that the maps of this name are of.
-        """
+        """What reads the maps of the chosen frames; None without maps of this name. `part`: they are of a whole run."""
         ordinals = [frame.index + (sequence.first if part else 0) for frame in chosen]
         stems = partial(_stems_of_run, sequence) if part else lambda _: _stems_of(frames)
         folder = self.root / name
@@ -344,7 +331,7 @@ def _stems_of_run(sequence: LabelledSequence, maps: int) -> list[str]:
     # The frames of a video have six-digit ordinals for names; it is gone through where its header does not say as many.
     if isinstance(run.pictures, VideoPictures) and run.frame_count == maps:
         return [f"{ordinal:06d}" for ordinal in range(maps)]
-    return _stems_of(run.read(size=no_pictures))
+    return _stems_of(run.read(size=tiny))
 
 
 def _names(sequence: LabelledSequence) -> list[tuple[str, bool]]:

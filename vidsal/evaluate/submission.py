@@ -62,7 +62,7 @@ def write_submission(
     written, broken = 0, []
     for place, still in enumerate(stills, 1):
         try:
-            height, width = _size(still)
+            height, width = still.first_frame().picture().shape[:2]
             predicted = [density for _, density in source.maps(still, [0])]
         except DatasetError as error:
             broken.append(f"{still.name}: {error}")
@@ -73,13 +73,6 @@ def write_submission(
         if on_progress is not None:
             on_progress(place, len(stills))
     return SubmissionReport(out=out, written=written, videos=len(dataset) - len(stills), broken=tuple(broken))
-
-
-def _size(still: LabelledSequence) -> tuple[int, int]:
-    for frame in still.read():
-        height, width = frame.picture().shape[:2]
-        return height, width
-    raise DatasetError(f"{still.name} has no picture; copy the data set again")
 
 
 def _check_target(out: Path, dataset: Dataset, stills: list[LabelledSequence], *, overwrite: bool) -> None:

@@ -2,7 +2,7 @@
 
 All of them ask how well a map's value tells fixations from other places; they differ in what the other places are, in
 ties and in sampling. The exact forms see only the order of the values; those with steps cut [0, 1] after stretching.
-What maps, counts, answers and the answers at the edge look like is said in `functional`.
+What maps, counts and answers look like, and what all metrics raise, is said in `functional`.
 
 Where numbers are drawn, they come from `seed`, one for all pictures or one for each: the score of a picture depends on
 its own seed alone, not on the batch. With one seed all pictures see the same noise, which does not average out over a
@@ -38,10 +38,6 @@ def auc_judd(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | Fixa
 
     Returns:
         (B,) float64. A constant map: .5. No fixations: NaN. A map holding NaN: NaN.
-
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, or a count is negative.
 
     Source: Judd et al. 2009; `AUC` of https://github.com/matthias-k/pysaliency with uniform non-fixations.
 
@@ -85,8 +81,7 @@ def auc_judd_mit(
         NaN. A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64 (the MATLAB code takes 8-bit maps and scores their rounding).
-        ValueError: The shapes differ, a count or the jitter is negative, or there are too few or too many seeds.
+        ValueError: The jitter is negative, or there are too few or too many seeds.
 
     Source: AUC_Judd.m of https://github.com/cvzoya/saliency.
 
@@ -144,9 +139,7 @@ def auc_borji(
         A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, a count is negative, there are too few or too many seeds, or an option is out of
-            range.
+        ValueError: There are too few or too many seeds, or an option is out of range.
 
     Source: AUC_Borji.m of https://github.com/cvzoya/saliency; Borji et al. 2013.
 
@@ -185,10 +178,6 @@ def shuffled_auc(
 
     Returns:
         (B,) float64. A constant map: .5. No fixations, here or elsewhere: NaN. A map holding NaN: NaN.
-
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, or a count is negative.
 
     Source: `AUC` of https://github.com/matthias-k/pysaliency with shuffled non-fixations; Tatler et al. 2005.
 
@@ -238,9 +227,7 @@ def shuffled_auc_mit(
         A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, a count is negative, there are too few or too many seeds, or an option is out of
-            range.
+        ValueError: There are too few or too many seeds, or an option is out of range.
 
     Source: AUC_shuffled.m of https://github.com/cvzoya/saliency, and of https://github.com/wenguanwang/DHF1K.
 
@@ -278,11 +265,9 @@ def _not_above(ordered: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 def _not_below_with_noise(
     ordered: npt.NDArray[np.floating], values: npt.NDArray[np.floating], jitter: float, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """How many of the N stretched and jittered cells are not below each of n of them, highest of these first.
-
-    Noise decides only between cells closer than `jitter`, so it is drawn for the neighbours of the n cells alone. Cells
-    are told apart by their place in the order: which of several equal ones is which does not matter.
-    """
+    """How many of the N stretched and jittered cells are not below each of n of them, highest of these first."""
+    # Noise decides only between cells closer than `jitter`, so it is drawn for the neighbours of the n cells alone.
+    # A cell is known by its place in the order: which of several equal ones is which does not matter.
     low, span = float(ordered[0]), float(ordered[-1]) - float(ordered[0]) or 1.0
     values = np.sort(values)
     # Borders a little further out than the noise reaches, since stretching rounds. No cell lies between a border and
@@ -330,12 +315,10 @@ def _times_drawn(rng: np.random.Generator, splits: int, wanted: int, available: 
 def _stepped_area(
     maps: Maps, fixated: FixatedCells, negatives: torch.Tensor, weights: torch.Tensor, step: float
 ) -> torch.Tensor:
-    """The area under the curve with thresholds at the multiples of `step`, for (B, R) negative cells and their weights.
-
-    Straight lines between the points of a curve make values between two thresholds tie, and ties count one half: so the
-    area is the mean, over the negatives, of the share of positives in a higher bin and half of that in the same one.
-    The mean over splits of equal size is then the mean over all negatives that were ever drawn.
-    """
+    """The area under the curve with thresholds at the multiples of `step`, for (B, R) weighed negative cells."""
+    # Straight lines between the points of a curve make values between two thresholds tie, and ties count one half: so
+    # the area is the mean, over the negatives, of the share of positives in a higher bin and half of that in the same
+    # one. The mean over splits of equal size is then the mean over all negatives that were ever drawn.
     # Rounded, so that .3 is .3 and not 3 x .1, which lies above it.
     thresholds = torch.tensor(np.round(np.arange(0, 1 + step / 2, step), 12), device=maps.device)
     positive, negative = (

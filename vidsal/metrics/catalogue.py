@@ -14,8 +14,10 @@ from vidsal.metrics.negatives import NegativeForm
 
 __all__ = ["METRICS", "Metric"]
 
+_Need = Literal["density", "fixations", "baseline", "negatives"]
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True)
 class Metric:
     """One way to score a map."""
 
@@ -23,7 +25,7 @@ class Metric:
     """What a person calls it, with its form."""
     function: Callable[..., torch.Tensor]
     """Takes the map, then what `needs` lists in that order; with `seeded`, `seed` too. Gives (B,) float64."""
-    needs: tuple[Literal["density", "fixations", "baseline", "negatives"], ...]
+    needs: tuple[_Need, ...]
     """What a map is compared with."""
     better: Literal["higher", "lower"]
     """Which way is good."""
@@ -35,88 +37,36 @@ class Metric:
     """What it sums over the cells of map and density; sums of several metrics are found together more cheaply."""
 
 
+_SHUFFLED: tuple[_Need, ...] = ("fixations", "negatives")
+_GAIN: tuple[_Need, ...] = ("baseline", "fixations")
+
 METRICS: dict[str, Metric] = {
-    "nss": Metric(title="NSS", function=functional.nss, needs=("fixations",), better="higher"),
+    "nss": Metric("NSS", functional.nss, ("fixations",), "higher"),
     "cc": Metric(
-        title="CC",
-        function=functional.cc,
-        needs=("density",),
-        better="higher",
-        sums=(functional.PRODUCT, SQUARES_OF_MAP, SQUARES_OF_TRUTH),
+        "CC", functional.cc, ("density",), "higher", sums=(functional.PRODUCT, SQUARES_OF_MAP, SQUARES_OF_TRUTH)
     ),
-    "sim": Metric(
-        title="SIM", function=functional.sim, needs=("density",), better="higher", sums=(functional.SHARED_MASS,)
-    ),
+    "sim": Metric("SIM", functional.sim, ("density",), "higher", sums=(functional.SHARED_MASS,)),
     "sim_minmax": Metric(
-        title="SIM, stretched (MIT)",
-        function=functional.sim_minmax,
-        needs=("density",),
-        better="higher",
-        sums=(functional.SHARED_MASS_ABOVE,),
+        "SIM, stretched (MIT)", functional.sim_minmax, ("density",), "higher", sums=(functional.SHARED_MASS_ABOVE,)
     ),
-    "kl": Metric(
-        title="KL (MIT)", function=functional.kl, needs=("density",), better="lower", sums=(functional.KL_SUM,)
-    ),
+    "kl": Metric("KL (MIT)", functional.kl, ("density",), "lower", sums=(functional.KL_SUM,)),
     "kl_dreyeve": Metric(
-        title="KL (DR(eye)VE)",
-        function=functional.kl_dreyeve,
-        needs=("density",),
-        better="lower",
-        sums=(functional.KL_DREYEVE_SUM,),
+        "KL (DR(eye)VE)", functional.kl_dreyeve, ("density",), "lower", sums=(functional.KL_DREYEVE_SUM,)
     ),
     "kl_pysaliency": Metric(
-        title="KL (pysaliency)",
-        function=functional.kl_pysaliency,
-        needs=("density",),
-        better="lower",
-        sums=(functional.KL_PYSALIENCY_SUM,),
+        "KL (pysaliency)", functional.kl_pysaliency, ("density",), "lower", sums=(functional.KL_PYSALIENCY_SUM,)
     ),
-    "auc_judd": Metric(title="AUC-Judd (exact)", function=auc.auc_judd, needs=("fixations",), better="higher"),
-    "auc_judd_mit": Metric(
-        title="AUC-Judd (MIT)", function=auc.auc_judd_mit, needs=("fixations",), better="higher", seeded=True
-    ),
-    "auc_borji": Metric(title="AUC-Borji", function=auc.auc_borji, needs=("fixations",), better="higher", seeded=True),
-    "shuffled_auc": Metric(
-        title="sAUC (exact)",
-        function=auc.shuffled_auc,
-        needs=("fixations", "negatives"),
-        better="higher",
-        negatives="all",
-    ),
-    "shuffled_auc_mit": Metric(
-        title="sAUC (MIT)",
-        function=auc.shuffled_auc_mit,
-        needs=("fixations", "negatives"),
-        better="higher",
-        negatives="mit",
-        seeded=True,
-    ),
+    "auc_judd": Metric("AUC-Judd (exact)", auc.auc_judd, ("fixations",), "higher"),
+    "auc_judd_mit": Metric("AUC-Judd (MIT)", auc.auc_judd_mit, ("fixations",), "higher", seeded=True),
+    "auc_borji": Metric("AUC-Borji", auc.auc_borji, ("fixations",), "higher", seeded=True),
+    "shuffled_auc": Metric("sAUC (exact)", auc.shuffled_auc, _SHUFFLED, "higher", negatives="all"),
+    "shuffled_auc_mit": Metric("sAUC (MIT)", auc.shuffled_auc_mit, _SHUFFLED, "higher", negatives="mit", seeded=True),
     "shuffled_auc_dhf1k": Metric(
-        title="sAUC (DHF1K-like)",
-        function=auc.shuffled_auc_mit,
-        needs=("fixations", "negatives"),
-        better="higher",
-        negatives="dhf1k",
-        seeded=True,
+        "sAUC (DHF1K-like)", auc.shuffled_auc_mit, _SHUFFLED, "higher", negatives="dhf1k", seeded=True
     ),
-    "information_gain": Metric(
-        title="IG, bits",
-        function=functional.information_gain_of_maps,
-        needs=("baseline", "fixations"),
-        better="higher",
-    ),
-    "information_gain_mit": Metric(
-        title="IG, stretched (MIT)",
-        function=functional.information_gain_mit,
-        needs=("baseline", "fixations"),
-        better="higher",
-    ),
-    "emd": Metric(title="EMD, cells", function=functional.emd, needs=("density",), better="lower"),
-    "zeros_under_gaze": Metric(
-        title="zeros under gaze, share",
-        function=functional.zeros_under_gaze,
-        needs=("fixations",),
-        better="lower",
-    ),
+    "information_gain": Metric("IG, bits", functional.information_gain_of_maps, _GAIN, "higher"),
+    "information_gain_mit": Metric("IG, stretched (MIT)", functional.information_gain_mit, _GAIN, "higher"),
+    "emd": Metric("EMD, cells", functional.emd, ("density",), "lower"),
+    "zeros_under_gaze": Metric("zeros under gaze, share", functional.zeros_under_gaze, ("fixations",), "lower"),
 }
 """Every metric by its name, in the order in which they are reported."""

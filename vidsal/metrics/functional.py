@@ -13,6 +13,8 @@ What all of them share:
 - Whoever scores one batch by several metrics passes `Maps` and `FixatedCells` (see `inputs`) in place of the tensors.
 - `fixation_counts` (B, H, W), bool, integer or float, says how many fixations fell on each cell; fractions are weights.
 - The answer is (B,) float64 on the map's device (on the CPU for MPS, which has no float64), without a gradient.
+- All raise `TypeError` for a map that is not float32 or float64, and `ValueError` for shapes that differ, a negative
+  count, or a negative value where maps have to be non-negative (a log density, say).
 - A ground truth that says nothing (no fixations, an empty density) scores NaN: there is nothing to compare with.
   A map that says nothing never does, since a model could then raise its mean by giving up on hard pictures:
   a constant map scores as chance, an all-zero one as bad as the formula allows. A map holding NaN scores NaN.
@@ -88,10 +90,6 @@ def nss(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | FixatedCe
     Returns:
         (B,) float64. A constant map: 0. No fixations: NaN. A map holding NaN or infinity: NaN.
 
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, or a count is negative.
-
     Source: Peters et al. 2005; Bylinskii et al. 2016, https://arxiv.org/abs/1604.03605.
 
     Example:
@@ -118,10 +116,6 @@ def cc(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Ten
 
     Returns:
         (B,) float64. A constant map: 0. A constant or empty density: NaN. A map holding NaN or infinity: NaN.
-
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ.
 
     Source: Bylinskii et al. 2016, https://arxiv.org/abs/1604.03605.
 
@@ -157,10 +151,6 @@ def sim(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Te
         (B,) float64. A constant map: the mass it shares with Q, sum of min(1/N, Q). An all-zero map: 0.
         An empty density: NaN. A map holding NaN or infinity: NaN.
 
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, or a value is negative (a log density, say).
-
     Source: Judd et al. 2012; Bylinskii et al. 2016, https://arxiv.org/abs/1604.03605.
 
     Example:
@@ -185,10 +175,6 @@ def sim_minmax(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> t
     Returns:
         (B,) float64. A constant map keeps no mass: 0 (the MATLAB code: NaN). A constant or empty density: NaN.
         A map holding NaN or infinity: NaN.
-
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ.
 
     Source: similarity.m of https://github.com/cvzoya/saliency.
 
@@ -218,10 +204,6 @@ def kl(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Ten
         An all-zero map: sum of Q log(eps + Q / eps), about 36 - H(Q). An empty density: NaN.
         A map holding NaN or infinity: NaN.
 
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, or a value is negative (a log density, say).
-
     Source: KLdiv.m of https://github.com/cvzoya/saliency; Bylinskii et al. 2016, https://arxiv.org/abs/1604.03605.
 
     Example:
@@ -247,10 +229,6 @@ def kl_dreyeve(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> t
     Returns:
         (B,) float64. A constant map: an ordinary answer, about log N - H(Q). An all-zero map: about 16 - H(Q).
         An empty density: NaN. A map holding NaN or infinity: NaN.
-
-    Raises:
-        TypeError: A map is not float32 or float64 (float64 maps are cast to float32, as in the source).
-        ValueError: The shapes differ, or a value is negative (a log density, say).
 
     Source: `kld_numeric` of https://github.com/ndrplz/dreyeve, experiments/metrics/metrics.py.
 
@@ -285,8 +263,7 @@ def kl_pysaliency(
         An empty density: NaN (pysaliency takes it as uniform). A map holding NaN or infinity: NaN.
 
     Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, a value is negative (pysaliency shifts such maps), or `minimum` is out of range.
+        ValueError: A value is negative (pysaliency shifts such maps), or `minimum` is out of range.
 
     Source: `image_based_kl_divergence` of https://github.com/matthias-k/pysaliency with its defaults.
 
@@ -314,10 +291,6 @@ def zeros_under_gaze(saliency: torch.Tensor | Maps, fixation_counts: torch.Tenso
 
     Returns:
         (B,) float64. A constant map: 0. An all-zero map: 1. No fixations: NaN. A map holding NaN or infinity: NaN.
-
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, a value or a count is negative.
 
     Example:
         >>> saliency = torch.tensor([[[0.0, 0.1], [0.2, 0.7]]])
@@ -347,10 +320,6 @@ def information_gain(
     Returns:
         (B,) float64; 0 means no better than the baseline. A constant map has an ordinary answer, as any density has.
         -inf where the density rules out a cell somebody looked at. No fixations: NaN. A map holding NaN: NaN.
-
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, or a count is negative.
 
     Source: Kümmerer et al. 2015, https://doi.org/10.1073/pnas.1510393112.
 
@@ -383,10 +352,6 @@ def information_gain_of_maps(
         (B,) float64; 0 means no better than the baseline. A constant map: the gain of the uniform density. -inf where
         the map is 0 and somebody looked, everywhere for an all-zero map. No fixations, or an empty baseline: NaN.
         A map holding NaN or infinity: NaN.
-
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, a value or a count is negative.
 
     Source: Kümmerer et al. 2015, https://doi.org/10.1073/pnas.1510393112.
 
@@ -424,10 +389,6 @@ def information_gain_mit(
         log2(eps) at every fixation (the MATLAB code: NaN). No fixations, or a constant baseline: NaN.
         A map holding NaN or infinity: NaN.
 
-    Raises:
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, or a count is negative.
-
     Source: InfoGain.m of https://github.com/cvzoya/saliency.
 
     Example:
@@ -463,8 +424,7 @@ def emd(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps, *, cell: in
 
     Raises:
         ConfigError: POT is not installed.
-        TypeError: A map is not float32 or float64 (integers are never cast in silence).
-        ValueError: The shapes differ, a value is negative, or the grid has more than `EMD_CELLS` squares.
+        ValueError: The grid has more than `EMD_CELLS` squares.
 
     Source: Rubner et al. 2000; EMD.m of https://github.com/cvzoya/saliency; https://pythonot.github.io (POT).
     """
@@ -491,24 +451,10 @@ def _inverse(total: torch.Tensor) -> torch.Tensor:
 # What is summed over the cells of a picture: S, D and numbers of the picture in, a new tensor out.
 
 
-def _product(s: torch.Tensor, d: torch.Tensor, mean_s: torch.Tensor, mean_d: torch.Tensor) -> torch.Tensor:
-    return s.sub(mean_s).mul_(d.sub(mean_d))
-
-
 def _product_of_units(
     s: torch.Tensor, d: torch.Tensor, mean_s: torch.Tensor, mean_d: torch.Tensor, a: torch.Tensor, b: torch.Tensor
 ) -> torch.Tensor:
     return s.sub(mean_s).mul_(a).mul_(d.sub(mean_d).mul_(b))
-
-
-def _shared_mass(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return torch.minimum(s.mul(a), d.mul(b))
-
-
-def _shared_mass_above(
-    s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor, low_s: torch.Tensor, low_d: torch.Tensor
-) -> torch.Tensor:
-    return torch.minimum(s.sub(low_s).mul_(a), d.sub(low_d).mul_(b))
 
 
 def _kl(s: torch.Tensor, d: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, epsilon: float) -> torch.Tensor:
@@ -530,14 +476,16 @@ def _inverse_totals(maps: Maps, truth: Maps) -> list[torch.Tensor]:
     return [_inverse(maps.total), _inverse(truth.total)]
 
 
-PRODUCT = CellSum(_product, lambda maps, truth: [maps.mean, truth.mean])
+PRODUCT = CellSum(
+    lambda s, d, mean_s, mean_d: s.sub(mean_s).mul_(d.sub(mean_d)), lambda maps, truth: [maps.mean, truth.mean]
+)
 """What CC sums, along with the squares."""
 
-SHARED_MASS = CellSum(_shared_mass, _inverse_totals)
+SHARED_MASS = CellSum(lambda s, d, a, b: torch.minimum(s.mul(a), d.mul(b)), _inverse_totals)
 """What SIM sums."""
 
 SHARED_MASS_ABOVE = CellSum(
-    _shared_mass_above,
+    lambda s, d, a, b, low_s, low_d: torch.minimum(s.sub(low_s).mul_(a), d.sub(low_d).mul_(b)),
     lambda maps, truth: [_inverse(maps.total_above_low), _inverse(truth.total_above_low), maps.low, truth.low],
 )
 """What SIM sums in the MIT form."""

@@ -21,7 +21,6 @@ from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_chec
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.train.card import DTYPES, write_checkpoint
-from vidsal.train.optimise import make_optimizer, parameter_groups, rate_share
 from vidsal.train.options import TrainConfig, saved_state
 from vidsal.train.plan import Step
 from vidsal.train.samples import OpenData, stack_arrays
@@ -31,6 +30,9 @@ from vidsal.train.start import (
     UNREADABLE,
     initialise_as_published,
     input_notes,
+    make_optimizer,
+    parameter_groups,
+    rate_share,
     read_state_dict,
     with_motion,
 )
@@ -151,10 +153,7 @@ class TrainingRun:
         return float(loss.detach())
 
     def _fresh(self, clips: list[Clip], step: Step) -> list[list[bool]]:
-        """Which frames start from zero: the first, and those behind a cut, but for the cuts that are missed.
-
-        The first frame of a window that goes on from another is none of them.
-        """
+        """Which frames start from zero: the first of a clip that begins, and those after a cut that is not missed."""
         random = np.random.default_rng([step.seed, 2**21])
         missed = random.random((len(clips), step.times)) < self.config.schedule.undetected_cut_probability
         return [

@@ -1,11 +1,13 @@
-"""A configuration in, the network to begin with out, and what to say of its weights."""
+"""A configuration in, the first weights, the optimiser and its rates out, and what to say of the weights."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,8 +16,19 @@ from safetensors.torch import load_file
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions
+from vidsal.train.options import ScheduleOptions
 
-__all__ = ["RANDOM_WEIGHTS", "UNREADABLE", "initialise_as_published", "input_notes", "read_state_dict", "with_motion"]
+__all__ = [
+    "RANDOM_WEIGHTS",
+    "UNREADABLE",
+    "initialise_as_published",
+    "input_notes",
+    "make_optimizer",
+    "parameter_groups",
+    "rate_share",
+    "read_state_dict",
+    "with_motion",
+]
 
 # What torch's restricted unpickler lets out when it meets a file that is none.
 UNREADABLE = (
@@ -93,3 +106,38 @@ def with_motion(network: SaliencyAttentiveModel, channels: int) -> SaliencyAtten
     if any(not name.startswith("motion.") for name in missing):
         raise CheckpointError(f"start_from lacks {missing[0]}")
     return larger
+
+
+def parameter_groups(network: SaliencyAttentiveModel, schedule: ScheduleOptions) -> list[dict[str, Any]]:
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        part, _, inside = name.partition(".")
+        pretrained = part == "backbone" and not network.backbone.is_new(inside)
+        groups.setdefault((pretrained, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": schedule.backbone_learning_rate if pretrained else schedule.learning_rate,
+            "weight_decay": schedule.weight_decay if decays else 0.0,
+        }
+        for (pretrained, decays), parameters in groups.items()
+    ]
+
+
+def make_optimizer(groups: list[dict[str, Any]], schedule: ScheduleOptions) -> torch.optim.Optimizer:
+    if schedule.optimizer == "rmsprop":
+        # Keras's and torch's are the same formula, v = rho v + (1 - rho) g^2, p -= rate g / (sqrt v + epsilon), v from
+        # zero; only torch's default rho is another (.99).
+        return torch.optim.RMSprop(groups, alpha=0.9, eps=1e-8)
+    return torch.optim.AdamW(groups)
+
+
+def rate_share(step: int, steps: int, schedule: ScheduleOptions) -> float:
+    """Share of the highest learning rate at a step."""
+    if schedule.schedule == "constant":
+        return 1.0
+    done = step / max(1, steps)
+    warmup = schedule.warmup_share if schedule.schedule == "one_cycle" else 0.0
+    if done < warmup:
+        return 0.04 + 0.96 * done / warmup
+    return max(1e-4, 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))))

@@ -7,6 +7,7 @@ them side by side, windows, flags and the comparison of counts are done here. A 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -288,10 +289,6 @@ def _nothing() -> None:
     return None
 
 
-def _no_remarks(sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
-    return ()
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelledSequence:
     """A still, or frames that belong together; iterating it reads the frames in order, as often as one likes."""
@@ -398,17 +395,15 @@ class LabelledSequence:
         frame = self.first_frame()
         height, width = frame.picture().shape[:2]
         density, fixations = frame.density(), frame.fixations()
+        length = math.inf if self.length is None else self.length
         return SequenceFacts(
             frames=self.frame_count,
             height=height,
             width=width,
             density=None if density is None else (density.shape[0], density.shape[1]),
             fixations=None if fixations is None else len(fixations.points),
-            bad=sum(self._holds(ordinal) for ordinal in self.marks.bad),
+            bad=sum(0 <= ordinal - self.first < length for ordinal in self.marks.bad),
         )
-
-    def _holds(self, ordinal: int) -> bool:
-        return self.first <= ordinal and (self.length is None or ordinal < self.first + self.length)
 
     def _compare(self, pictures: int) -> None:
         for what, labels in (("densities", self.densities), ("records of fixations", self.points)):
@@ -437,7 +432,7 @@ class Dataset:
     published: int | None = None
     """Sequences that the published data set has in this split; None where that is not known. Having fewer is no
     error."""
-    remarks: Callable[[Mapping[str, tuple[int, int]]], tuple[str, ...]] = field(default=_no_remarks, repr=False)
+    remarks: Callable[[Mapping[str, tuple[int, int]]], tuple[str, ...]] = field(default=lambda _: (), repr=False)
     """What its owner should know though it can be used, a sentence each: labels that are lost, sizes that do not fit.
     It takes the upright (rows, columns) of the sequences that can be read, by name; others' files are not opened."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -105,11 +105,17 @@ class ScoutOptions(_Conditions):
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Drive:
     number: int
     split: str
     attributes: DrivingAttributes
     folder: Path
+
+    def sequence(self, **fields: Any) -> LabelledSequence:
+        """The drive, or a part of it."""
+        name = f"{self.number:02d}"
+        own = {"name": name, "split": self.split, "rate": DREYEVE_RATE, "attributes": self.attributes}
+        return LabelledSequence(kind="video", recording=name, **(own | fields))
 
 
 def _open_dreyeve(root: Path, split: str, options: DreyeveOptions) -> Dataset:
@@ -121,13 +127,14 @@ def _open_dreyeve(root: Path, split: str, options: DreyeveOptions) -> Dataset:
         pictures = _road(run.folder)
         densities = _dreyeve_densities(run.folder, pictures, options)
         for part, name, first, length in _parts(run, split, options):
-            sequences.append(_drive(run, part, name, pictures, densities, marks, first=first, length=length))
+            place = {"name": name, "split": part, "first": first, "length": length}
+            sequences.append(run.sequence(pictures=pictures, densities=densities, marks=marks, **place))
     published = {"all": 74, "test": 37}.get(split) if options.takes_all else None
     narrowed = options.narrowed or ("validation=none" if split == "val" and options.validation == "none" else "")
     return Dataset("dreyeve", root, split, tuple(sequences), narrowed=narrowed, published=published)
 
 
-def _parts(run: _Run, split: str, options: DreyeveOptions) -> Iterator[tuple[str, str, int, int | None]]:
+def _parts(run: _Drive, split: str, options: DreyeveOptions) -> Iterator[tuple[str, str, int, int | None]]:
     """The pieces of a run that a split has: its split, its name, first frame, number of frames."""
     name, (begin, end) = f"{run.number:02d}", VALIDATION_FRAMES
     if split == "all" or run.split == "test" or options.validation == "none":
@@ -152,13 +159,11 @@ def _open_scout(root: Path, split: str, options: ScoutOptions) -> Dataset:
             continue
         need_folder(maps, "SCOUT's maps 000001.png and so on (its scripts/copy_DReyeVE_gt.sh puts them there)")
         sequences.append(
-            _drive(
-                run,
-                part,
-                f"{run.number:02d}",
-                _road(run.folder),
-                ByOrdinal(_ByNumber(maps), read_density),
-                Marks(attention=codes.get(run.number, {})),
+            run.sequence(
+                split=part,
+                pictures=_road(run.folder),
+                densities=ByOrdinal(_by_number(maps), read_density),
+                marks=Marks(attention=codes.get(run.number, {})),
             )
         )
     published = {"all": 74, "train": 34, "val": 3, "test": 37}[split] if options.takes_all else None
@@ -172,39 +177,32 @@ _SCOUT_LEFT_OUT = 6
 """The run that SCOUT's own tools leave out."""
 
 
-@dataclass(frozen=True, eq=False)
-class _ByNumber:
+def _by_number(folder: Path) -> Callable[[], Mapping[int, Path]]:
     """Lists maps by their number, which is the frame's position in the road video from 0; some may be missing."""
 
-    folder: Path
+    @cache
+    def files() -> Mapping[int, Path]:
+        found = list_files(folder)
+        if not found:
+            raise DatasetError(f"{folder} holds no maps; copy SCOUT's ground truth again")
+        return {number_of(file): file for file in found}
 
-    def __call__(self) -> Mapping[int, Path]:
-        return self._files
-
-    @cached_property
-    def _files(self) -> Mapping[int, Path]:
-        files = list_files(self.folder)
-        if not files:
-            raise DatasetError(f"{self.folder} holds no maps; copy SCOUT's ground truth again")
-        return {number_of(file): file for file in files}
+    return files
 
 
-@dataclass(frozen=True, eq=False)
-class _InOrder:
-    """Lists maps of which every picture has one, whatever number each begins with: the authors' own frames begin at
-    000000 and their maps at 000001."""
+def _in_order(maps: Numbered, pictures: Pictures) -> Callable[[], tuple[Path, ...]]:
+    """Lists maps, one for every picture, whatever their numbers: the authors' frames begin at 0 and their maps at 1."""
 
-    maps: Numbered
-    pictures: Pictures
-
-    def __call__(self) -> tuple[Path, ...]:
-        maps, count = self.maps(), self.pictures.count()
-        if count != len(maps):
+    def files() -> tuple[Path, ...]:
+        found, count = maps(), pictures.count()
+        if count != len(found):
             raise DatasetError(
-                f"{self.maps.folder}: {len(maps)} maps ({maps[0].name} to {maps[-1].name}) for {count} frames, so that "
-                f"which belongs to which cannot be told; unroll both videos of this run again"
+                f"{maps.folder}: {len(found)} maps ({found[0].name} to {found[-1].name}) for {count} frames, so that "
+                f"which belongs to which is not known; unroll both videos of this run again"
             )
-        return maps
+        return found
+
+    return files
 
 
 def _road(folder: Path) -> Pictures:
@@ -222,7 +220,7 @@ def _dreyeve_densities(folder: Path, pictures: Pictures, options: DreyeveOptions
         folder / "video_saliency.avi",
     )
     if unrolled.is_dir():
-        return ByOrdinal(_InOrder(Numbered(unrolled, "maps"), pictures), read_density)
+        return ByOrdinal(_in_order(Numbered(unrolled, "maps"), pictures), read_density)
     if options.ground_truth == "old":
         raise DatasetError(
             f"{unrolled}: no such folder; the workshop's ground truth was published unrolled only. "
@@ -233,33 +231,7 @@ def _dreyeve_densities(folder: Path, pictures: Pictures, options: DreyeveOptions
     raise DatasetError(f"{folder} has neither saliency_fix/ nor video_saliency.avi; copy the run again")
 
 
-def _drive(
-    run: _Run,
-    split: str,
-    name: str,
-    pictures: Pictures,
-    densities: Labels[npt.NDArray[Any]],
-    marks: Marks,
-    *,
-    first: int = 0,
-    length: int | None = None,
-) -> LabelledSequence:
-    return LabelledSequence(
-        name=name,
-        split=split,
-        kind="video",
-        rate=DREYEVE_RATE,
-        attributes=run.attributes,
-        recording=f"{run.number:02d}",
-        first=first,
-        length=length,
-        pictures=pictures,
-        densities=densities,
-        marks=marks,
-    )
-
-
-def _read_runs(root: Path, conditions: _Conditions) -> list[_Run]:
+def _read_runs(root: Path, conditions: _Conditions) -> list[_Drive]:
     """The runs of the design table that lie on disk and meet the conditions."""
     folders = {int(folder.name): folder for folder in list_folders(root, r"\d\d")}
     if not folders:
@@ -275,7 +247,7 @@ def _read_runs(root: Path, conditions: _Conditions) -> list[_Run]:
         if fields[5] not in _SETS:
             raise DatasetError(f"{line}: the set must be {' or '.join(_SETS)}, got {fields[5]!r}")
         if number in folders:
-            runs[number] = _Run(number, _SETS[fields[5]], attributes, folders[number])
+            runs[number] = _Drive(number, _SETS[fields[5]], attributes, folders[number])
     unknown = sorted(folders.keys() - runs.keys())
     if unknown:
         raise DatasetError(

@@ -32,7 +32,6 @@ __all__ = [
     "is_coloured",
     "list_files",
     "list_folders",
-    "list_numbered",
     "load_hdf_cells",
     "load_mat",
     "match",
@@ -98,27 +97,6 @@ def number_of(path: Path) -> int:
     return int(found[-1])
 
 
-def list_numbered(folder: Path, what: str, *, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
-    """Files sorted by the last number in their names, which may begin anywhere but has no gap.
-
-    Raises:
-        DatasetError: there is none, a number is there twice, or one between the first and the last is missing.
-    """
-    files = sorted(list_files(need_folder(folder, what), suffixes=suffixes), key=number_of)
-    if not files:
-        raise DatasetError(f"{folder} holds no numbered {what}; copy or unpack it again")
-    for before, after in itertools.pairwise(files):
-        step = number_of(after) - number_of(before)
-        if step == 0:
-            raise DatasetError(f"{folder}: {before.name} and {after.name} have the same number; remove one of them")
-        if step > 1:
-            raise DatasetError(
-                f"{folder}: after {before.name} comes {after.name}, {step - 1} of the files between are missing; "
-                f"copy or unpack it again"
-            )
-    return tuple(files)
-
-
 def match(pictures: tuple[Path, ...], labels: tuple[Path, ...], what: str) -> tuple[Path, ...]:
     """The labels, once each picture has one of the same name (without ending) and the other way round.
 
@@ -150,12 +128,29 @@ class Numbered:
     """Endings that count."""
 
     def __call__(self) -> tuple[Path, ...]:
-        """The files, in order; errors as `list_numbered` and `match`."""
+        """The files by the last number in their names, which may begin anywhere but has no gap.
+
+        Raises:
+            DatasetError: there is none, a number is there twice, or one between the first and the last is missing; or
+                as `match`.
+        """
         return self._files
 
     @cached_property
     def _files(self) -> tuple[Path, ...]:
-        files = list_numbered(self.folder, self.what, suffixes=self.suffixes)
+        folder = need_folder(self.folder, self.what)
+        files = tuple(sorted(list_files(folder, suffixes=self.suffixes), key=number_of))
+        if not files:
+            raise DatasetError(f"{folder} holds no numbered {self.what}; copy or unpack it again")
+        for before, after in itertools.pairwise(files):
+            step = number_of(after) - number_of(before)
+            if step == 0:
+                raise DatasetError(f"{folder}: {before.name} and {after.name} have the same number; remove one of them")
+            if step > 1:
+                raise DatasetError(
+                    f"{folder}: after {before.name} comes {after.name}, {step - 1} of the files between are missing; "
+                    f"copy or unpack it again"
+                )
         return files if self.beside is None else match(self.beside(), files, self.what)
 
 
@@ -289,9 +284,9 @@ def read_density(path: Path, *, grey_only: bool = False) -> npt.NDArray[np.float
     return density_of(_read_grey(path, grey_only=grey_only), name=path)
 
 
-def read_fixation_map(path: Path) -> Fixations:
-    """The points of a binary map: an image, or the matrix `I` of a .mat file."""
-    return Fixations.from_map(load_mat(path, "I") if path.suffix.lower() == ".mat" else _read_grey(path))
+def read_fixation_map(path: Path, *, name: str = "I") -> Fixations:
+    """The points of a binary map: an image, or the matrix of this name in a .mat file."""
+    return Fixations.from_map(load_mat(path, name) if path.suffix.lower() == ".mat" else _read_grey(path))
 
 
 def _module(name: str, package: str) -> Any:

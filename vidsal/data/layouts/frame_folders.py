@@ -52,26 +52,19 @@ class DHF1KOptions(Checked):
 
 def _open_dhf1k(root: Path, split: str, options: DHF1KOptions) -> Dataset:
     wanted = _DHF1K_SPLITS[split]
-    folders, videos = _dhf1k_folders(root / "annotation"), _dhf1k_videos(root / "video")
+    labels, films = root / "annotation", root / "video"
+    folders = {int(path.name): path for path in list_folders(labels, r"\d+")} if labels.is_dir() else {}
+    files = list_files(films, suffixes=(".avi", ".mp4")) if films.is_dir() else ()
+    videos = {number_of(path): path for path in files}
     if not folders and not videos:
-        need_folder(root / "annotation", "annotation/0001/maps/0001.png and so on")
-        raise DatasetError(f"{root / 'annotation'} holds no folder 0001 and so on, and there are no videos beside it")
+        need_folder(labels, "annotation/0001/maps/0001.png and so on")
+        raise DatasetError(f"{labels} holds no folder 0001 and so on, and there are no videos beside it")
     sequences = [
         _dhf1k_sequence(root, number, folders.get(number), videos.get(number), options)
         for number in sorted(folders.keys() | videos.keys())
         if number in wanted
     ]
     return Dataset("dhf1k", root, split, tuple(sequences), published=len(wanted))
-
-
-def _dhf1k_folders(folder: Path) -> dict[int, Path]:
-    return {int(path.name): path for path in list_folders(folder, r"\d+")} if folder.is_dir() else {}
-
-
-def _dhf1k_videos(folder: Path) -> dict[int, Path]:
-    if not folder.is_dir():
-        return {}
-    return {number_of(path): path for path in list_files(folder, suffixes=(".avi", ".mp4"))}
 
 
 def _dhf1k_sequence(
@@ -136,6 +129,7 @@ _PARTS = {"train": "training", "test": "testing"}
 
 
 def _open_hollywood(root: Path, split: str, options: HollywoodOptions) -> Dataset:
+    rate = Fraction(options.rate).limit_denominator(1001)
     sequences = []
     for part in ("train", "test") if split == "all" else (split,):
         folder = need_folder(root / _PARTS[part], f"the shots actionclip{part}00001_1 and so on")
@@ -143,17 +137,14 @@ def _open_hollywood(root: Path, split: str, options: HollywoodOptions) -> Datase
         shots = list_folders(folder, rf"actionclip{part}\d+_\d+")
         if not shots:
             raise DatasetError(f"{folder} holds no folder actionclip{part}00001_1 and so on; unpack the release here")
-        sequences += [_hollywood_shot(shot, part, options) for shot in shots]
+        for shot in shots:
+            clip, _, number = shot.name.rpartition("_")
+            attributes = ShotAttributes(clip=clip, shot=int(number))
+            sequences.append(_labelled_folder(shot, part, rate, attributes, recording=clip))
     chosen = tuple(shot for shot in sequences if options.shortest == 1 or (shot.frame_count or 0) >= options.shortest)
     published = {"train": 2699, "test": 3558, "all": 2699 + 3558}[split] if options.shortest == 1 else None
     narrowed = "" if options.shortest == 1 else f"shortest={options.shortest}"
     return Dataset("hollywood2", root, split, chosen, narrowed=narrowed, published=published)
-
-
-def _hollywood_shot(folder: Path, split: str, options: HollywoodOptions) -> LabelledSequence:
-    clip, _, shot = folder.name.rpartition("_")
-    rate, attributes = Fraction(options.rate).limit_denominator(1001), ShotAttributes(clip=clip, shot=int(shot))
-    return _labelled_folder(folder, split, rate, attributes, recording=clip)
 
 
 def _labelled_folder(

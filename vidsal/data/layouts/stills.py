@@ -90,14 +90,10 @@ def still(
         split=split,
         kind="still",
         attributes=attributes,
-        pictures=ImagePictures(partial(_one, path), upright=upright),
+        pictures=ImagePictures(lambda: (path,), upright=upright),
         densities=None if density is None else Fixed(density),
         points=None if fixations is None else Fixed(fixations),
     )
-
-
-def _one(path: Path) -> tuple[Path, ...]:
-    return (path,)
 
 
 def _pictures(folder: Path, what: str, suffixes: tuple[str, ...] = (".jpg", ".jpeg")) -> tuple[Path, ...]:
@@ -112,10 +108,7 @@ def _by_stem(files: tuple[Path, ...], ending: str = "") -> dict[str, Path]:
 
 
 def _partners(pictures: tuple[Path, ...], labels: Mapping[str, Path], what: str, folder: Path) -> None:
-    """Holds that every picture has a label and the other way round; names the first that has none.
-
-    `what` is what the labels are, in the plural.
-    """
+    """Checks that every picture has a label and the other way round; `what` the labels are, in the plural."""
     lonely = [picture.stem for picture in pictures if picture.stem not in labels]
     if lonely:
         raise DatasetError(
@@ -292,14 +285,10 @@ def _cat2000_category(base: Path, category: str, part: str, pictures: tuple[Path
             split=part,
             attributes=attributes,
             density=partial(read_density, density),
-            fixations=partial(_cat2000_points, fixations),
+            fixations=partial(read_fixation_map, fixations, name="fixLocs"),
         )
         for picture, density, fixations in zip(pictures, maps, points, strict=True)
     ]
-
-
-def _cat2000_points(path: Path) -> Fixations:
-    return Fixations.from_map(load_mat(path, "fixLocs"))
 
 
 # Sets whose points lie in one file for all pictures.
