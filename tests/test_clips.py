@@ -718,7 +718,7 @@ def test_a_damaged_photograph_is_named(tmp_path: Path, content: bytes | None) ->
     if content is not None:
         path.write_bytes(content)
     still = labelled(path, [(4, 3)], height=60, width=80)
-    with pytest.raises(DatasetError, match=r"a\.jpg (is no readable picture|cannot be read)"):
+    with pytest.raises(DatasetError, match=r"a\.jpg (is not a readable picture|cannot be read)"):
         clip_of(still, QUIET)
 
 

@@ -93,7 +93,7 @@ def test_a_damaged_frame_in_the_middle_is_found_by_full_only(films: Path, capsys
     picture.write_bytes(b"no picture")
     assert status_of("data", "check", "hollywood2", films, "-q") == 0
     assert status_of("data", "check", "hollywood2", films, "-q", "--full") == 1
-    assert f"{picture} is no readable picture" in capsys.readouterr().out
+    assert f"{picture} is not a readable picture" in capsys.readouterr().out
 
 
 def test_a_folder_in_another_layout_is_told(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,9 +153,10 @@ def drop(root: Path, kind: str) -> None:
     shutil.rmtree(root / f"{kind}s")
 
 
-def test_a_fixation_beside_its_picture_is_told(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fixation_outside_its_picture_is_reported(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert notes_on(own, capsys) == [
-        "fixations.csv: rows beside their picture: 1 of 21; without a place (x or y empty or NaN): 0; they do not count"
+        "fixations.csv: rows outside their picture: 1 of 21; without a place (x or y empty or NaN): 0; they do not "
+        "count"
     ]
 
 
@@ -168,7 +169,7 @@ def test_what_is_lost_of_stills_is_told_with_their_names(tmp_path: Path, capsys:
     (root / "fixations.csv").write_text("\n".join(["image,width,height,x,y", *rows]))
     lost, names, shape, unnamed = notes_on(root, capsys)
     assert "no row for 7 of 10 pictures in images/" in unnamed
-    assert "beside their picture: 12 of 17; without a place (x or y empty or NaN): 2;" in lost
+    assert "outside their picture: 12 of 17; without a place (x or y empty or NaN): 2;" in lost
     assert "every row is lost of 12 of 15 pictures: gone00.png, gone01.png, " in names
     assert names.endswith("gone09.png and 2 more")
     assert shape.endswith(
@@ -185,7 +186,7 @@ def test_what_is_lost_of_videos_is_told_with_their_names(tmp_path: Path, capsys:
     (root / "video_fixations.csv").write_text("\n".join(["video,width,height,x,y,start_seconds,duration_ms", *rows]))
     # Eight frames of 25 a second end at 0.32 s.
     assert notes_on(root, capsys) == [
-        "video_fixations.csv: rows beside their video: 1 of 9; without a place (x or y empty or NaN): 1; they do not "
+        "video_fixations.csv: rows outside their video: 1 of 9; without a place (x or y empty or NaN): 1; they do not "
         "count",
         "video_fixations.csv: rows that begin before their video: 2 of 9; after its end: 3; those that do not reach "
         "into it do not count",
@@ -328,7 +329,7 @@ def test_a_broken_sequence_is_told_and_the_others_are_made(
     (films / "testing" / "actioncliptest00001_1" / "fixation" / "actioncliptest00001_00003.png").write_bytes(b"none")
     out = tmp_path / "maps"
     assert status_of("data", "density", "hollywood2", films, "--split", "test", "--out", out, "--sigma", "2px") == 1
-    assert "00003.png is no readable picture" in capsys.readouterr().err
+    assert "00003.png is not a readable picture" in capsys.readouterr().err
     record = json.loads((out / "density.json").read_text())
     assert list(record["broken"]) == ["actioncliptest00001_1"]
     assert record["sequences"]["actioncliptest00001_2"] == 5

@@ -209,7 +209,7 @@ def test_what_the_data_do_not_have_is_not_scored_and_said(tmp_path: Path, model:
     made = judged("dreyeve", root, tmp_path / "out", model, split="test")
     assert math.isnan(value(made, "nss")) and not math.isnan(value(made, "cc"))
     assert json.loads((made.out / "summary.json").read_text())["scores"]["model"]["nss"]["value"] is None
-    assert "not there: nss, auc_judd" in format_summary(made.summary)
+    assert "not available: nss, auc_judd" in format_summary(made.summary)
     assert all(row["nss"] == "" for row in rows_of(made.out / "frames.csv"))
 
 

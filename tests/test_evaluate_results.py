@@ -367,7 +367,7 @@ def test_metrics_and_baselines_from_fewer_frames_are_told_with_their_counts() ->
         "on fewer frames, shuffled: cc from 1 sequence, 2 frames",
     ]
     # What is missing altogether is told elsewhere.
-    assert any(line.startswith("not there: kl") for line in some)
+    assert any(line.startswith("not available: kl") for line in some)
     whole = printed(of_sources({"a": [full, nothing], "b": [full, nothing]}, ("cc", "nss", "kl")))
     assert not any(line.startswith("on fewer") for line in whole)
 

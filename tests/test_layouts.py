@@ -164,7 +164,7 @@ def test_nothing_is_opened_before_it_is_asked_for(tmp_path: Path) -> None:
     frames = list(dataset.sequences[0])
     assert [number_shown(frame) for frame in frames] == [1, 2, 3]
     assert peak(frames[2]) == spot(3)
-    with pytest.raises(DatasetError, match=r"maps/0002\.png is no readable picture"):
+    with pytest.raises(DatasetError, match=r"maps/0002\.png is not a readable picture"):
         frames[1].density()
     with pytest.raises(DatasetError, match=r"3 maps for 2 pictures .*the map 0003 has no partner"):
         list(dataset.sequences[1])
@@ -432,7 +432,7 @@ def test_a_missing_map_of_dreyeve_is_an_error_and_never_a_shift(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("dr(eye)ve_design.txt", None, r"design\.txt cannot be read .*belongs beside the runs"),
+        ("dr(eye)ve_design.txt", None, r"design\.txt cannot be read .*belongs in the folder of the runs"),
         ("dr(eye)ve_design.txt", "01\tEvening\tSunny\tCountryside\tD8\n", r"line 1: 5 columns; expected run, time"),
         ("dr(eye)ve_design.txt", "01 Noon Sunny Countryside D8 test_set\n", r"line 1: time_of_day must be Morning"),
         ("dr(eye)ve_design.txt", "01 Night Sunny Countryside D8 val_set\n", r"set must be training_set or test_set"),
@@ -442,8 +442,12 @@ def test_a_missing_map_of_dreyeve_is_an_error_and_never_a_shift(tmp_path: Path) 
         ("missing_gt.txt", "01 4 5\n", r"missing_gt\.txt, line 1: 3 columns; expected run and frame"),
         ("subsequences.txt", "\n1\t3\t5\tz\n", r"line 2: expected run, first frame, last frame and one of i, k, u, e"),
         ("subsequences.txt", "1\t5\t3\tk\n", r"line 1: the subsequence ends before it begins"),
-        ("subsequences.txt", "1\t5\t99999999999\tk\n", r"txt, line 1: 99999999999 is no number of a run or a frame"),
-        ("missing_gt.txt", "01 " + "9" * 5000, r"txt, line 1: 9{20} is no number of a run or a frame"),
+        (
+            "subsequences.txt",
+            "1\t5\t99999999999\tk\n",
+            r"txt, line 1: 99999999999 is not the number of a run or a frame",
+        ),
+        ("missing_gt.txt", "01 " + "9" * 5000, r"txt, line 1: 9{20} is not the number of a run or a frame"),
         ("01/video_garmin.avi", None, r"neither frames/ nor video_garmin\.avi"),
         ("01/video_saliency.avi", None, r"neither saliency_fix/ nor video_saliency\.avi"),
     ],
@@ -972,14 +976,14 @@ def test_a_photo_of_ones_own_is_shown_upright(tmp_path: Path) -> None:
     ("file", "text", "message"),
     [
         ("fixations.csv", "image,width,height,x\n", r"fixations\.csv: column y is missing; it has image, width"),
-        ("fixations.csv", "image,width,height,x,y\n0.png,a,4,1,1\n", r"line 2, column width: 'a' is no number"),
+        ("fixations.csv", "image,width,height,x,y\n0.png,a,4,1,1\n", r"line 2, column width: 'a' is not a number"),
         (
             "fixations.csv",
             "image,width,height,x,y\n0.png,4,4,1,1\n0.png,5,4,1,1\n",
             r"line 3: two sizes for 0\.png: 4x4",
         ),
         ("fixations.csv", "image,width,height,x,y\n0.png,4,0,1,1\n", r"line 2, column height: got 0; expected"),
-        ("fixations.csv", "image,width,height,x,y\nz.png,4,4,1,1\n", r"names z\.png, but .*z\.png is not there"),
+        ("fixations.csv", "image,width,height,x,y\nz.png,4,4,1,1\n", r"names z\.png, but .*z\.png is missing"),
         ("fixations.csv.gz", "image\n", r"cannot be read"),
         ("video_fixations.csv", "video,width,height,x,y\n", r"column start_seconds is missing"),
         (
@@ -1026,8 +1030,11 @@ def test_tables_with_a_mark_of_utf_8_and_sizes_with_a_point_are_read(tmp_path: P
         ("image;width;height;x;y\na.png;4;4;1;1\n", r"';' seem to separate the columns; save the table with commas"),
         ("image\twidth\theight\tx\ty\na.png\t4\t4\t1\t1\n", r"tabs seem to separate the columns"),
         ("image,width,height,x,y\na.png,4,4,1\n", r"fixations\.csv, line 2, column y: the line ends before it"),
-        ("image,width,height,x,y\na.png,4,4,1,5,2,5\n", r"line 2, behind the last column: .*\(2, 5\)"),
-        ("image,width,height,x,y\na.png,4,4,1,1\na.png,4,4,one,1\n", r"line 3, column x: 'one' is no number; expected"),
+        ("image,width,height,x,y\na.png,4,4,1,5,2,5\n", r"line 2, after the last column: .*\(2, 5\)"),
+        (
+            "image,width,height,x,y\na.png,4,4,1,1\na.png,4,4,one,1\n",
+            r"line 3, column x: 'one' is not a number; expected",
+        ),
         ("image,width,height,x,y\na.png,4.5,4,1,1\n", r"line 2, column width: got 4\.5; expected .* whole pixels"),
         ("image,width,height,x,y\n,4,4,1,1\n", r"line 2, column image: it is empty"),
         (b"image,width,height,x,y\n\xe4.png,4,4,1,1\n", r"cannot be read as UTF-8 text .*; save it as CSV in UTF-8"),
@@ -1063,7 +1070,7 @@ def test_a_folder_that_may_not_be_entered_is_named(
         return stat(self, **given)
 
     monkeypatch.setattr(Path, "stat", refuse)
-    with pytest.raises(DatasetError, match=f"{closed}: no permission to look; let this user read and enter"):
+    with pytest.raises(DatasetError, match=f"{closed}: no permission to read; allow this user to read and enter"):
         open_dataset("simple", tmp_path)
 
 
@@ -1073,7 +1080,9 @@ def test_a_table_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyte
 
     make_simple(tmp_path)
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(DatasetError, match=r"fixations\.csv: no permission to read it; let this user read the file"):
+    with pytest.raises(
+        DatasetError, match=r"fixations\.csv: no permission to read it; allow this user to read the file"
+    ):
         open_dataset("simple", tmp_path)
 
 
@@ -1094,7 +1103,7 @@ def test_a_split_that_the_names_leave_empty_is_told_with_what_is_where(tmp_path:
 
 def test_a_set_whose_rows_are_all_lost_is_told(tmp_path: Path) -> None:
     (tmp_path / "fixations.csv").write_text("image,width,height,x,y\na.png,4,4,9,1\na.png,4,4,,1\n")
-    with pytest.raises(DatasetError, match="split all: each of the 2 rows lies beside its picture or has no place"):
+    with pytest.raises(DatasetError, match="split all: each of the 2 rows lies outside its picture or has no place"):
         open_dataset("simple", tmp_path)
 
 

@@ -147,7 +147,7 @@ def test_what_is_no_teacher_set_is_refused(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file({"weights": np.zeros(3)}, tmp_path / "model.safetensors", metadata={"vidsal": "{}"})
-    with pytest.raises(DatasetError, match="no part of a teacher set"):
+    with pytest.raises(DatasetError, match="not a part of a teacher set"):
         load_teacher_set(tmp_path / "model.safetensors")
 
 

@@ -191,7 +191,7 @@ def format_facts(facts: DatasetFacts) -> str:
         fewest, most = facts.viewers
         lines["viewers"] = f"{fewest} a frame" if fewest == most else f"{fewest} to {most} a frame"
     elif facts.with_fixations:
-        lines["viewers"] = "not told apart"
+        lines["viewers"] = "not distinguished"
     heading = f"{DATASETS[facts.name].title}\n{facts.root}, split {facts.split}"
     text = [heading, *(f"  {what:<10} {found}" for what, found in lines.items())]
     if facts.broken:

@@ -2,7 +2,7 @@
 
 A clip is made the way the model is used: a window of the picture, letter-boxed, filmed by a camera that may move; it
 may cut to other pictures, things may move over it, text may lie on it. The labels are made anew for every frame from
-the fixations, moved as the picture is. Everything random comes from the generator handed in, so a sample is a
+the fixations, moved as the picture is. Everything random comes from the generator passed in, so a sample is a
 function of its seed; what is switched off draws nothing.
 """
 

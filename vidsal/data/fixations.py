@@ -68,7 +68,7 @@ def is_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except PermissionError as error:
-        raise DatasetError(f"{path}: no permission to look; let this user read and enter {path.parent}") from error
+        raise DatasetError(f"{path}: no permission to read; allow this user to read and enter {path.parent}") from error
     except (OSError, ValueError):
         return False
 
@@ -123,7 +123,7 @@ def read_table(table: Path, kind: Literal["image", "video"], *, condition: str |
                     )
                 yield row
     except PermissionError as error:
-        raise DatasetError(f"{table}: no permission to read it; let this user read the file") from error
+        raise DatasetError(f"{table}: no permission to read it; allow this user to read the file") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{table}: cannot be read as UTF-8 text ({error}); save it as CSV in UTF-8") from error
     except (OSError, EOFError, zlib.error, csv.Error) as error:
@@ -151,7 +151,7 @@ def _row(cells: dict[str, Any], kind: str, needed: list[str]) -> TableRow:
             raise ValueError(f"column {column}: the line ends before it; expected as many values as the header has")
     if any(cells.get(None) or ()):  # type: ignore[call-overload]
         raise ValueError(
-            f"behind the last column: the line has more values than the header ({', '.join(cells[None])}); write "  # type: ignore[index]
+            f"after the last column: the line has more values than the header ({', '.join(cells[None])}); write "  # type: ignore[index]
             "decimal numbers with a point, and names that hold commas in quotes"
         )
     if not cells[kind]:
@@ -176,7 +176,7 @@ def _number(text: str, column: str, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"column {column}: {text!r} is no number; expected {what}") from None
+        raise ValueError(f"column {column}: {text!r} is not a number; expected {what}") from None
 
 
 def _pixels(text: str, column: str) -> int:

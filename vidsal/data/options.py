@@ -191,7 +191,7 @@ class ObjectOptions(Checked):
     """Fastest motion against the background, as a share of the shown picture's width a frame; the slowest is a fifth
     of it."""
     still_share: Annotated[float, Range(at_least=0, at_most=1)] = 0.25
-    """Chance that a thing stands still in the scene: otherwise its edge alone would tell that it attracts."""
+    """Chance that a thing stands still in the scene: otherwise its edge alone would show that it attracts."""
     own_picture_share: Annotated[float, Range(at_least=0, at_most=1)] = 0.3
     """Chance that a thing is cut from the shown picture itself, where another could be drawn."""
     attraction: Annotated[float, Range(at_least=0, at_most=0.95)] = 0.5
@@ -237,7 +237,7 @@ class AugmentOptions(Checked):
     motion_blur_probability: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
     """Chance that a clip is blurred along its motion."""
     longest_exposure: Annotated[float, Range(at_least=0, at_most=1)] = 0.7
-    """Longest exposure behind that blur, as a share of the time between two frames."""
+    """Longest exposure of that blur, as a share of the time between two frames."""
     overlays: OverlayOptions = field(default_factory=OverlayOptions)
     """Text and graphics over the picture."""
     brightness: Annotated[float, Range(at_least=0, at_most=1)] = 0.2

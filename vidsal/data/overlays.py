@@ -114,7 +114,7 @@ def looked_at_with(
         columns: of the shown picture.
 
     Returns:
-        (M, 2) float64; points outside the picture are handed on and count as nothing.
+        (M, 2) float64; points outside the picture are returned too and count as nothing.
     """
     shown = [overlay for overlay in overlays if frame >= overlay.first_frame]
     drawing = []

@@ -2,7 +2,7 @@
 
 A sequence is shown as it is at run time: in order, whole pictures letter-boxed, cuts found by the same detector.
 Whatever is changed to make more of it (mirror, crop, colours) is drawn once and holds for all windows of the sequence,
-because the model remembers where things were. Everything random comes from the generator handed in.
+because the model remembers where things were. Everything random comes from the generator passed in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Map = npt.NDArray[np.float32]
 class RecordedClip(Clip):
     """A window of a recorded sequence.
 
-    Behind its last frame the arrays are filled up with zeros. Where no points were recorded of a frame, its density
+    After its last frame the arrays are filled with zeros. Where no points were recorded of a frame, its density
     stands for them in `counts`; a frame without a usable label has zeros in both.
     """
 

@@ -251,7 +251,9 @@ class _Part:
             with safe_open(path, framework="np") as file:
                 header = json.loads((file.metadata() or {}).get("vidsal", "{}"))
                 if not isinstance(header, dict) or header.get("format") != _FORMAT:
-                    raise DatasetError(f"{path}: no part of a teacher set ({_FORMAT!r}); configs/make_teacher_set.py")
+                    raise DatasetError(
+                        f"{path}: not a part of a teacher set ({_FORMAT!r}); make one with configs/make_teacher_set.py"
+                    )
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             height, width = (int(side) for side in header["canvas"])
             part = cls(path, (height, width), str(header["teacher"]), list(header["sources"]), arrays)

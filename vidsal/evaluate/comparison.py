@@ -111,7 +111,7 @@ def differing_rules(first: Summary, second: Summary) -> list[str]:
 
 
 _NAMED_BY_FOLDER = "simple"
-"""The layout that any data may be in: only its folder's name tells which they are."""
+"""The layout that any data may be in: only its folder's name says which they are."""
 
 
 _NO_RULES = {"source", "differences", "draws", "metrics", "resolution"}

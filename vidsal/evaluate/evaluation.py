@@ -133,7 +133,7 @@ def evaluate(
     plan = _Request.make(name, Path(root), options or EvalOptions(), dict(data_options or {}))
     wanted = plan.options.evaluation
     dataset = plan.dataset()
-    plan.source_facts()  # a model that is not there is told before the folder is made
+    plan.source_facts()  # a missing model is reported before the folder is made
     _refuse_data(plan.out, plan.root)
     with _own_folder(plan.out, overwrite=wanted.overwrite) as folder:
         if not wanted.overwrite:
@@ -201,7 +201,7 @@ def read_scores(out: str | Path) -> list[SequenceScores]:
     for name in summary.by_sequence:
         kept = read_keyed_sequence(sequence_path(out / "sequences", name))
         if kept is None or not kept[0].startswith(f"{base}-"):
-            raise ConfigError(f"{out} holds no scores of sequence {name} any more; run vidsal eval again")
+            raise ConfigError(f"{out} no longer holds scores of sequence {name}; run vidsal eval again")
         keys.append(kept[0])
         found.append(kept[1])
     if _joint_key(base, keys) != summary.key:
@@ -362,8 +362,8 @@ class _Request:
             notes[MEAN_DENSITY] = means.note
         never = [name for name in self.references if not any(one.frames for one in scores[name].values())]
         for name in never:
-            why = "fewer than two viewers are told apart" if name == INTER_OBSERVER else "nothing to make it of"
-            notes[name] += f" (not there: {why})"
+            why = "fewer than two viewers are distinguished" if name == INTER_OBSERVER else "nothing to make it of"
+            notes[name] += f" (not available: {why})"
         over = "not used"
         if self._gains:
             there = means is not None and any(means.of(each.name) is not None for each in sequences)
@@ -452,7 +452,7 @@ class _Shared:
         return read_sequence(sequence_path(self.folder, name), key=self.keys[name])
 
     def finished(self, name: str) -> SequenceScores | None:
-        """The same, where nothing was missing: what a message complains of may have been mended."""
+        """The same, where nothing was missing: what a message names may have been repaired."""
         scores = self.read(name)
         return scores if scores is not None and not scores.messages and not scores.damage else None
 
@@ -480,7 +480,7 @@ def _score_one(shared: _Shared, judge: Judge, dataset: Dataset, name: str) -> _O
     except (DatasetError, DecodeError) as error:
         return name, str(error)
     except (ValueError, cv2.error) as error:
-        # Values that nobody thought of cost the sequence that holds them, not the others.
+        # Unexpected values fail the sequence that holds them, not the others.
         return name, f"sequence {name} cannot be scored: {error}"
     write_sequence(sequence_path(shared.folder, name), scores, key=shared.keys[name])
     return name, None
@@ -572,7 +572,7 @@ def _work(connection: Connection, shared: _Shared) -> None:
 
 @dataclass
 class _Tally:
-    """Tells how far it is, and stops where that is wanted."""
+    """Reports how far it is, and stops where that is wanted."""
 
     on_progress: Callable[[EvalProgress], None] | None
     should_stop: Callable[[], bool] | None

@@ -66,7 +66,7 @@ class SheetRow:
 
 
 def check_matplotlib() -> None:
-    """Tells early that figures cannot be drawn.
+    """Reports early that figures cannot be drawn.
 
     Raises:
         ConfigError: matplotlib is not installed.

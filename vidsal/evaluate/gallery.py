@@ -78,7 +78,7 @@ def draw_evaluation(
     scores = {each.name: each for each in read_scores(out) if len(each.index)}
     lost = next((name for name in scores if name not in sequences), None)
     if lost is not None:
-        raise DatasetError(f"{dataset.root}: sequence {lost} was scored, but is not there any more; copy it again")
+        raise DatasetError(f"{dataset.root}: sequence {lost} was scored, but is missing now; copy it again")
     means, metric = _ranking(scores)
     stills = all(sequences[name].kind == "still" for name in scores)
     ranks = rank_sequences(means, better=METRICS[metric].better, count=SHEET_STILLS if stills else 1)

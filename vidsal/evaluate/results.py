@@ -311,7 +311,7 @@ class Summary:
 
 
 def folder_of(dataset: Mapping[str, Any]) -> str:
-    """The name of a data set's folder; empty where a summary does not tell.
+    """The name of a data set's folder; empty where a summary does not have it.
 
     Example:
         >>> folder_of({"root": "sets/osie"}), folder_of({"root": "..", "folder": "osie"}), folder_of({"root": ".."})
@@ -340,7 +340,7 @@ def describe_protocol(protocol: Mapping[str, Any]) -> list[str]:
     # Its own source begins with its name too.
     rules = [f"protocol {protocol['name']}: {protocol['source'].removeprefix(protocol['name'] + ': ')}"]
     if protocol.get("differences"):
-        rules.append(f"otherwise than there: {protocol['differences']}")
+        rules.append(f"differences from it: {protocol['differences']}")
     rules.append(f"frames: {describe_frames(protocol)}")
     depth = "floats" if protocol["bits"] is None else f"rounded to {protocol['bits']} bits"
     rules.append(
@@ -408,9 +408,9 @@ def read_summary(path: str | Path) -> Summary:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; give a summary.json of vidsal eval") from error
     except ValueError as error:
-        raise ConfigError(f"{path} is no JSON ({error}); give a summary.json of vidsal eval") from error
+        raise ConfigError(f"{path} is not JSON ({error}); give a summary.json of vidsal eval") from error
     if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
-        raise ConfigError(f"{path} is no result of this version of vidsal eval; expected format {_FORMAT}")
+        raise ConfigError(f"{path} is not a result of this version of vidsal eval; expected format {_FORMAT}")
     try:
         values["scores"] = {
             source: {
@@ -576,7 +576,7 @@ def _write_parquet(path: Path, columns: Mapping[str, type], rows: Iterator[_Row]
 # What is printed.
 
 TITLE_WIDTH = 2 + max(len(f"{metric.title} +") for metric in METRICS.values())
-"""Characters of a table's first column: a metric's title, the sign of what is better, and room behind it."""
+"""Characters of a table's first column: a metric's title, the sign of what is better, and room after it."""
 
 
 def format_summary(summary: Summary) -> str:
@@ -626,10 +626,10 @@ def format_summary(summary: Summary) -> str:
         )
     undefined = [metric for metric, one in summary.scores["model"].items() if not one.frames]
     if undefined:
-        lines.append(f"not there: {', '.join(undefined)} (the data have no fixations or no density)")
+        lines.append(f"not available: {', '.join(undefined)} (the data have no fixations or no density)")
     lines += _fewer(summary, sources)
     lost = _zero_mass(summary)
-    if lost > _ZERO_MASS_TOLD:
+    if lost > _ZERO_MASS_REPORTED:
         lines.append(
             f"the map is 0 where the recorded density is not in {summary.zero_frames['model']:.1%} of the frames; "
             f"{lost:.1%} of that density lies there in the mean"
@@ -650,8 +650,8 @@ def format_summary(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-_ZERO_MASS_TOLD = 0.001
-"""Mean share of the recorded density where the map is 0 that is told; the tails of maps of 8 bits have less."""
+_ZERO_MASS_REPORTED = 0.001
+"""Mean share of the recorded density where the map is 0 that is reported; the tails of maps of 8 bits have less."""
 
 
 def _zero_mass(summary: Summary) -> float:

@@ -103,7 +103,7 @@ class ModelSource:
         }
 
     def maps(self, sequence: LabelledSequence, wanted: Sequence[int]) -> Iterator[Scored]:
-        """See `Source`; frames before and between the wanted ones are seen too, those behind where they matter.
+        """See `Source`; frames before and between the wanted ones are seen too, those after them where they matter.
 
         Where pictures change their size, another recording begins: the model starts afresh.
         """
@@ -181,7 +181,7 @@ class FolderSource:
     For a sequence named NAME the folder holds one of
 
     - `NAME/`, a folder with a picture for each frame, matched by the frames' names where it has those of all frames,
-      else by their order where there are as many; or for some frames, whose names are no bare numbers;
+      else by their order where there are as many; or for some frames, whose names are not bare numbers;
     - `NAME.mkv` (.mp4, .avi, .mov, .webm, or `NAME.vidsal.maps.mkv`), a frame for each frame, in order;
     - `NAME.npz` (or `NAME.vidsal.maps.npz`): `density`, `saliency`, `maps` or `map` (N, h, w), or `log_density`, with
       the ordinals in `index` (then of some frames only, if need be) or in order;
@@ -207,7 +207,7 @@ class FolderSource:
     @property
     def facts(self) -> dict[str, Any]:
         """The folder's name."""
-        # Nobody can tell from maps how they were made.
+        # How maps were made cannot be seen from them.
         return {"kind": "maps", "name": self.root.resolve().name, "causal": None}
 
     def places(self, sequence: LabelledSequence) -> tuple[Path, ...]:
@@ -233,7 +233,7 @@ class FolderSource:
 
         Which map belongs to which frame never depends on the frames that are wanted: names are compared with those of
         all frames. Maps of frames that are not wanted may be left out where names leave no doubt: frames' names
-        that are no bare numbers, and the ordinals of an .npz with `index`.
+        that are not bare numbers, and the ordinals of an .npz with `index`.
 
         Raises:
             DatasetError: as `Source`; there are more or fewer maps than frames where they are matched by their order.
@@ -288,7 +288,7 @@ class FolderSource:
                 if missing:
                     raise DatasetError(
                         f"{self.root}: {len(missing)} of the {len(frames)} frames of sequence {sequence.name} have no "
-                        f"map, the first is {missing[0]}; make it, or take the others away"
+                        f"map, the first is {missing[0]}; make it, or remove the others"
                     )
                 wanted = {frame.index for frame in chosen}
                 return _read_pictures(
@@ -303,7 +303,7 @@ class FolderSource:
             raise DatasetError(f"{folder}: two maps have the same name but for their ending; remove one")
         stems = stems_for(len(files))
         missing = next((stem for stem in stems if stem not in by_stem), None)
-        # The header of a video may promise fewer frames than come.
+        # The header of a video may state fewer frames than it has.
         there = max(ordinals, default=0) < len(stems)
         # Maps that are numbered from 1 where the frames are from 0 have names that fit and mean others.
         told = not all(stem.isdecimal() for stem in stems) and by_stem.keys() <= set(stems)
@@ -401,7 +401,7 @@ def _read_video(path: Path, ordinals: Sequence[int], exact: int | None) -> Itera
             for seen, frame in enumerate(container.decode(video=0), 1):
                 if left and left[0] == seen - 1:
                     left.popleft()
-                    # A few pixels tell; of a grey format there is nothing to tell.
+                    # A few pixels are enough; a grey format has no colour to look for.
                     if len(frame.format.components) > 1 and is_coloured(frame.to_ndarray(format="rgb24")[::4, ::4]):
                         raise DatasetError(
                             f"{path}: map {seen - 1} is a coloured picture; expected are grey maps: write them before "

@@ -25,7 +25,7 @@ class SubmissionReport:
     written: int
     """Maps written."""
     videos: int
-    """Sequences that are no stills; they have no map."""
+    """Sequences that are not stills; they have no map."""
     broken: tuple[str, ...]
     """Messages of the stills that cannot be read."""
 

@@ -197,7 +197,7 @@ class FixatedCells:
 
         Args:
             cells: (B, K) int64, row * width + column, none twice in a picture; 0 where filled up.
-            weights: (B, K) float64, fixations on the cell; 0 where filled up, which is behind all others.
+            weights: (B, K) float64, fixations on the cell; 0 where filled up, which comes after all others.
             height: rows of the pictures.
             width: columns of the pictures.
         """
@@ -385,7 +385,7 @@ def summed(
 
     Args:
         work: for each sum what takes as many tensors of equal shape as there are maps, and the (B,) numbers that it
-            takes behind them, in the precision of the maps. It gives a new tensor like the first map, changes none.
+            takes after them, in the precision of the maps. It gives a new tensor like the first map, changes none.
         maps: (B, H, W) each.
     """
     first = maps[0]

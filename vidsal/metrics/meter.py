@@ -19,7 +19,7 @@ class ScoreMeter:
     """Scores every picture and gives the mean of each metric over the pictures, each with the same weight.
 
     A picture whose ground truth says nothing (see `functional`) is left out of that metric's mean;
-    `counts` tells over how many pictures each mean was taken. How the pictures are grouped into batches and
+    `counts` says over how many pictures each mean was taken. How the pictures are grouped into batches and
     in which order they come changes nothing, but for the eighth digit of scores of float32 maps. What several metrics
     need of a batch is worked out once.
 
@@ -137,6 +137,6 @@ def _score(
     needed = [f"negatives {metric.negatives}" if need == "negatives" else need for need in metric.needs]
     missing = [need for need in needed if need not in shared]
     if missing:
-        raise ConfigError(f"{name} needs {missing[0]}, which was not given; hand it to update, or leave {name} out")
+        raise ConfigError(f"{name} needs {missing[0]}, which was not given; pass it to update, or leave {name} out")
     arguments: list[Maps | FixatedCells] = [maps, *(shared[need] for need in needed)]
     return metric.function(*arguments, **({"seed": seed} if metric.seeded else {}))

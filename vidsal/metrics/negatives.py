@@ -39,7 +39,7 @@ class NegativePool:
 
         Args:
             points: for each picture (n, 2), x and y in its pixels; the pixel in column c covers c <= x < c + 1.
-                Points beside the picture are left out.
+                Points outside the picture are left out.
             sizes: for each picture the rows and columns that its points refer to.
             videos: for each picture what it belongs to.
 

@@ -39,7 +39,7 @@ class ScheduleOptions(Checked):
     window_frames: Annotated[int, Range(at_least=1)] = 4
     """Frames of recorded video between two steps of the optimiser: so far gradients go back in time."""
     windows_per_sequence: Annotated[int, Range(at_least=1)] = 4
-    """Windows of a sequence, one behind the other, the state carried from each to the next, before another sequence
+    """Windows of a sequence, one after the other, the state carried from each to the next, before another sequence
     is drawn."""
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     """Highest rate of the new layers."""

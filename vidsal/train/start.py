@@ -30,7 +30,7 @@ __all__ = [
     "with_motion",
 ]
 
-# What torch's restricted unpickler lets out when it meets a file that is none.
+# What torch's restricted unpickler raises for a file that is not a pickle.
 UNREADABLE = (
     OSError,
     RuntimeError,
@@ -61,7 +61,7 @@ def initialise_as_published(network: SaliencyAttentiveModel) -> None:
     # Their orthogonal matrices have the gain 1.1.
     recurrence.gates_hidden.weight.data.mul_(1.1)
     layers = [network.backbone.get_submodule(name) for name in network.backbone.new_layers]
-    # What hands on other than by one convolution keeps its own first weights.
+    # What is not a single convolution keeps its own first weights.
     new = [layer for layer in layers if isinstance(layer, torch.nn.Conv2d)]
     for convolution in (*network.prior_convolutions, head, *new):
         torch.nn.init.xavier_uniform_(convolution.weight)

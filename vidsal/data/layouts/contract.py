@@ -1,4 +1,4 @@
-"""What every layout hands out: a `Dataset` of sequences in, `LabelledFrame`s with lazy pictures and labels out.
+"""What every layout returns: a `Dataset` of sequences in, `LabelledFrame`s with lazy pictures and labels out.
 
 A layout says where the pictures of a sequence lie (`Pictures`) and where its labels do (`Labels`); walking through
 them side by side, windows, flags and the comparison of counts are done here. A still is a sequence of one frame.
@@ -92,7 +92,7 @@ class Fixations:
         viewers: npt.ArrayLike | None = None,
         sigma: float | None = None,
     ) -> Fixations:
-        """Takes (N, 2) x, y of any kind and leaves out the points beside the picture, NaN among them."""
+        """Takes (N, 2) x, y of any kind and leaves out the points outside the picture, NaN among them."""
         where = np.asarray(points, np.float32).reshape(-1, 2)
         x, y = where[:, 0], where[:, 1]
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)

@@ -95,7 +95,7 @@ class DreyeveOptions(_Conditions):
     ground_truth: Literal["fix", "old"] = "fix"
     """fix: the journal's (saliency_fix/, or video_saliency.avi); old: the workshop's (saliency/)."""
     validation: Literal["frames", "none"] = "frames"
-    """frames: val is frames 3500 to 3999 of every training run, as published, and train is what lies before and behind;
+    """frames: val is frames 3500 to 3999 of every training run, as published, and train is what lies before and after;
     none: there is no val, and train is the training runs whole."""
 
 
@@ -287,7 +287,7 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} cannot be read ({error}); it belongs beside the runs 01 to 74") from error
+        raise DatasetError(f"{path} cannot be read ({error}); it belongs in the folder of the runs 01 to 74") from error
     for number, line in enumerate(text.splitlines(), 1):
         if line.split():
             yield f"{path}, line {number}", line.split()
@@ -296,9 +296,9 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
 def _whole(line: str, word: str) -> int:
     if not word.isdecimal():
         raise DatasetError(f"{line}: expected a whole number, got {word!r}")
-    # A run has 7500 frames; a slip of the hand may make a number that no memory holds the frames of.
+    # A run has 7500 frames; a typing error may make a number of frames that no memory holds.
     if len(word) > 20 or int(word) > _LARGEST:
-        raise DatasetError(f"{line}: {word[:20]} is no number of a run or a frame; copy the list again")
+        raise DatasetError(f"{line}: {word[:20]} is not the number of a run or a frame; copy the list again")
     return int(word)
 
 
@@ -309,7 +309,7 @@ _LARGEST = 100_000
 def _position(line: str, word: str, base: int) -> int:
     number = _whole(line, word)
     if number < base:
-        raise DatasetError(f"{line}: frame {number}, but frames are taken to begin at {base}; try list_base=0")
+        raise DatasetError(f"{line}: frame {number}, but frames are assumed to begin at {base}; try list_base=0")
     return number - base
 
 

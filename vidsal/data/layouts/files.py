@@ -1,4 +1,4 @@
-"""Folders and files of a data set in, listings, pictures, densities and points out; every complaint names the file."""
+"""Folders and files of a data set in, listings, pictures, densities and points out; every error names the file."""
 
 from __future__ import annotations
 
@@ -199,9 +199,9 @@ def _read(path: Path, flags: int, *, size: SizeRequest = None) -> npt.NDArray[An
         flags |= size.flags(data) if isinstance(size, AtLeast) else 0
         values = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:
-        raise DatasetError(f"{path} is no readable picture ({error.err}); copy it again") from error
+        raise DatasetError(f"{path} is not a readable picture ({error.err}); copy it again") from error
     if values is None:
-        raise DatasetError(f"{path} is no readable picture; copy it again")
+        raise DatasetError(f"{path} is not a readable picture; copy it again")
     return np.asarray(values)
 
 
@@ -228,13 +228,13 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 _LIT, _TINTED = 0.125, 0.03
-"""Shares of the largest value: how bright a pixel must be to tell, and how far channels may differ by rounding."""
+"""Shares of the largest value: how bright a pixel must be to count, and how far channels may differ by rounding."""
 
 
 def is_coloured(values: npt.NDArray[Any]) -> bool:
     """Whether the channels of a picture, (h, w, 3), differ clearly: more than by the rounding of what codes a grey one.
 
-    Black has no colour: of a picture that is black but for a few spots, these tell.
+    Black has no colour: of a picture that is black but for a few spots, only these count.
     """
     whole = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else np.nanmax(values, initial=0)
     brightest = values.max(axis=2)
@@ -246,7 +246,7 @@ def _read_grey(path: Path, *, grey_only: bool = False) -> npt.NDArray[Any]:
     values = _read(path, cv2.IMREAD_UNCHANGED)
     if grey_only and values.ndim == 3 and values.shape[2] >= 3 and is_coloured(values[:, :, :3]):
         raise DatasetError(
-            f"{path} is a coloured picture, and which colour means more attention cannot be told; expected are grey "
+            f"{path} is a coloured picture, and it is not known which colour means more attention; expected are grey "
             "maps: write them before a colour map is applied"
         )
     if values.ndim == 3:
@@ -309,7 +309,7 @@ def load_mat(path: Path, name: str) -> npt.NDArray[Any]:
         said = str(error) or type(error).__name__
         raise DatasetError(f"{path} cannot be read as a MATLAB file ({said}); copy it again") from error
     if name not in found:
-        raise DatasetError(f"{path} holds no variable {name}: cut short, or no file of this data set; copy it again")
+        raise DatasetError(f"{path} holds no variable {name}: cut short, or not a file of this data set; copy it again")
     return np.asarray(found[name])
 
 
@@ -325,7 +325,7 @@ def load_hdf_cells(path: Path, name: str) -> list[npt.NDArray[Any]]:
             return [np.asarray(file[reference]).T for reference in np.asarray(file[name]).ravel()]
     except KeyError as error:
         raise DatasetError(
-            f"{path} holds no variable {name}: cut short, or no file of this data set; copy it again"
+            f"{path} holds no variable {name}: cut short, or not a file of this data set; copy it again"
         ) from error
     except Exception as error:  # as in `load_mat`
         said = str(error) or type(error).__name__

@@ -113,7 +113,7 @@ class _Rows:
         start = f"{self.table.name}: "
         if beside or nowhere:
             yield (
-                f"{start}rows beside their {what}: {beside:,} of {total:,}; without a place (x or y empty or NaN): "
+                f"{start}rows outside their {what}: {beside:,} of {total:,}; without a place (x or y empty or NaN): "
                 f"{nowhere:,}; they do not count"
             )
         if before or after:
@@ -234,7 +234,7 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
                 continue
             path = root / f"{kind}s" / name
             if not is_file(path):
-                raise DatasetError(f"{table} names {name}, but {path} is not there; copy it, or take it from the table")
+                raise DatasetError(f"{table} names {name}, but {path} is missing; copy it, or remove it from the table")
             if kind == "image":
                 sequences.append(_still(path, name, own, fixations))
             else:
@@ -265,8 +265,8 @@ def _why_none(found: list[_Rows], split: str, chosen: str, counts: dict[str, int
     if not rows:
         return text
     return (
-        f"{text}: each of the {rows:,} rows lies beside its picture or has no place (x or y empty or NaN); x and y are "
-        "pixels of width x height, from the top left"
+        f"{text}: each of the {rows:,} rows lies outside its picture or has no place (x or y empty or NaN); x and y "
+        "are pixels of width x height, from the top left"
     )
 
 

@@ -425,7 +425,7 @@ def _in_order(pictures: tuple[Path, ...], entries: list[T], table: Path) -> dict
     if len(entries) != len(pictures):
         raise DatasetError(
             f"{table} has {len(entries)} entries for {len(pictures)} pictures in {pictures[0].parent}, so that which "
-            f"belongs to which cannot be told; copy both again"
+            f"belongs to which is not known; copy both again"
         )
     for position, picture in enumerate(pictures, 1):
         if re.sub(r"^0*", "", picture.stem) != str(position):

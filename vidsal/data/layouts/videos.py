@@ -101,7 +101,7 @@ class VideoPictures:
         except DecodeError as error:
             if delivered or start_seconds <= 0:
                 raise DatasetError(str(error)) from error
-            # There is nothing so far behind, or the file cannot be sought: going through it tells.
+            # There is nothing so late in the file, or it is not seekable: read it from its beginning.
             yield from (frame for frame in self.frames(size) if frame[0] >= start_seconds)
 
     def _frames(self, size: SizeRequest, start_seconds: float) -> Iterator[_Timed]:
