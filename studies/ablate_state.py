@@ -50,7 +50,8 @@ from arguments import count_from
 from vidsal.bench import describe_machine
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
 from vidsal.data.layouts import open_dataset
-from vidsal.data.motion import CameraOptions, compose, index_affine
+from vidsal.data.motion import compose, index_affine
+from vidsal.data.options import CameraOptions
 from vidsal.data.sets import open_simple_stills
 from vidsal.errors import ConfigError, DatasetError, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch

@@ -21,8 +21,9 @@ from vidsal.config import read_file, resolve
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
 from vidsal.data.layouts import Fixations, LabelledSequence, open_dataset
 from vidsal.data.layouts.stills import still as still_of
-from vidsal.data.motion import CameraOptions, CameraPath, apply_affine, draw_path, film, index_affine, invert, wander
-from vidsal.data.overlays import OverlayOptions, draw_overlays, looked_at_with
+from vidsal.data.motion import CameraPath, apply_affine, draw_path, film, index_affine, invert, wander
+from vidsal.data.options import CameraOptions, OverlayOptions
+from vidsal.data.overlays import draw_overlays, looked_at_with
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.losses import sam_loss
 from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport

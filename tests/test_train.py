@@ -200,7 +200,7 @@ def published(preset: str, one_still: Path, output: Path, imagenet: dict[str, Pa
 def begin(run: TrainConfig) -> tuple[TrainingRun, Callable[[int, int], float]]:
     """A run, and what does a step of it on the first training picture: step number, frames of the clip -> loss."""
     training = open_data(run).training_stills
-    moving = TrainingRun.start(run, torch.device("cpu"), 100)
+    moving = TrainingRun(run, torch.device("cpu"), 100)
 
     def step(number: int, times: int) -> float:
         random = np.random.default_rng(number)
@@ -363,7 +363,7 @@ def test_a_run_that_ends_early_can_be_killed_and_resumed(stills: Path, tmp_path:
 def test_weights_that_half_precision_cannot_hold_are_not_written_in_it(stills: Path, tmp_path: Path) -> None:
     made = config(stills, tmp_path)
     train(made, stop_after_steps=1)
-    run = TrainingRun.start(made, torch.device("cpu"), 1)
+    run = TrainingRun(made, torch.device("cpu"), 1)
     run.average.state_dict()["head.out.weight"].fill_(1e5)
     with pytest.raises(CheckpointError, match="weights_dtype=fp32"):
         run.finish({})
@@ -453,7 +453,7 @@ def test_a_configuration_names_a_teacher_and_imagenet_only_where_they_are_given(
 
 
 def test_the_log_is_json_where_scores_do_not_exist(stills: Path, tmp_path: Path) -> None:
-    run = TrainingRun.start(config(stills, tmp_path), torch.device("cpu"), 1)
+    run = TrainingRun(config(stills, tmp_path), torch.device("cpu"), 1)
     run.log({"step": 0, "loss": math.inf, "validation": {"mine": {"nss": math.nan, "cc": 0.5}}})
     entry = json.loads((tmp_path / "log.jsonl").read_text(), parse_constant=pytest.fail)
     assert entry["loss"] is None and entry["validation"] == {"mine": {"nss": None, "cc": 0.5}}
@@ -530,7 +530,7 @@ def test_cuts_inside_a_clip_start_afresh_unless_they_are_missed(stills: Path, tm
     step = Step(0, (0,), 3, 5)
     for missed, expected in ((0.0, [True, True, False]), (1.0, [True, False, False])):
         schedule = dataclasses.replace(SCHEDULE, undetected_cut_probability=missed)
-        run = TrainingRun.start(config(stills, tmp_path, schedule=schedule), torch.device("cpu"), 10)
+        run = TrainingRun(config(stills, tmp_path, schedule=schedule), torch.device("cpu"), 10)
         assert run._fresh([clip], step) == [expected]
 
 

@@ -88,7 +88,7 @@ def config(discs: Path, output: Path, **changes: object) -> TrainConfig:
 def begin(made: TrainConfig) -> tuple[TrainingRun, list[Step], RecordedWindows]:
     videos = open_data(made).videos
     plan = make_plan(0, made, (), [len(one.training) for one in videos])
-    return TrainingRun.start(made, torch.device("cpu"), len(plan)), plan, RecordedWindows(videos, made, CANVAS)
+    return TrainingRun(made, torch.device("cpu"), len(plan)), plan, RecordedWindows(videos, made, CANVAS)
 
 
 # The loss falls.

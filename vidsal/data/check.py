@@ -88,12 +88,12 @@ def check_dataset(
         full: read every frame with its labels; takes as long as that takes.
         on_progress: called after each sequence with the number done and that of all.
     """
-    seen = _Seen()
+    seen = _Counts()
     upright: dict[str, tuple[int, int]] = {}
     damage: list[str] = []
     for place, sequence in enumerate(dataset, 1):
         seen.sequences[sequence.split] += 1
-        one = _Seen()
+        one = _Counts()
         try:
             one.look(sequence, full=full)
         except VidsalError as error:
@@ -124,7 +124,7 @@ def check_dataset(
 _NUMBERS = ("stills", "frames", "uncounted", "read", "with_density", "with_fixations", "fixations", "bad")
 
 
-class _Seen:
+class _Counts:
     """Counts that add up."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class _Seen:
         self.viewers: set[int] = set()
         self.broken: list[BrokenSequence] = []
 
-    def add(self, other: _Seen) -> None:
+    def add(self, other: _Counts) -> None:
         """What was seen of one sequence."""
         self.numbers.update(other.numbers)
         self.sizes.update(other.sizes)

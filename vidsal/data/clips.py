@@ -20,18 +20,9 @@ from kornia_rs import io as jpeg
 from vidsal.data.fixations import density_from_fixations, fixation_counts
 from vidsal.data.layouts import LabelledSequence
 from vidsal.data.layouts.files import AtLeast
-from vidsal.data.motion import (
-    Window,
-    apply_affine,
-    compose,
-    draw_path,
-    film,
-    index_affine,
-    invert,
-    wander,
-)
+from vidsal.data.motion import Window, apply_affine, compose, draw_path, film, index_affine, invert, wander
 from vidsal.data.options import AugmentOptions, ObjectOptions
-from vidsal.data.overlays import Overlay, draw_overlays, looked_at_with
+from vidsal.data.overlays import Overlay, draw_overlays, happens, looked_at_with
 from vidsal.errors import ConfigError
 from vidsal.preprocess import PreprocessOptions, Viewport
 
@@ -256,14 +247,7 @@ class _Picture:
 
 
 def _moments(affines: _Floats, t: int, exposure: float, *, size: tuple[int, ...]) -> _Floats:
-    """Affines (n, 2, 3) at moments spread evenly over the exposure, which is centred on frame t.
-
-    Args:
-        affines: (T, 2, 3), one a frame.
-        t: the frame.
-        exposure: share of the time between two frames.
-        size: rows and columns of what moves.
-    """
+    """Affines (n, 2, 3) at moments spread evenly over the exposure, a share of a frame's time, centred on frame t."""
     here: _Floats = affines[t]
     if exposure == 0 or len(affines) == 1:
         return here[None, ...]
@@ -321,7 +305,7 @@ class _Shot:
         on_screen = apply_affine(affines[0], points) - _corner(viewport)
         viewers = int(((on_screen >= 0) & (on_screen < (viewport.width, viewport.height))).all(1).sum())
         things: tuple[_Thing, ...] = ()
-        if times > 1 and len(points) and _chance(augment.objects.probability, random):
+        if times > 1 and len(points) and happens(augment.objects.probability, random):
             things = _draw_things(
                 (pixels, points), affines, viewport, viewers, augment.objects, preprocess, random, others=others
             )
@@ -355,10 +339,6 @@ class _Shot:
         for thing in self.things:
             points = np.concatenate([points[~thing.hides(points, t)], thing.looked_at(t)])
         return points
-
-
-def _chance(probability: float, random: np.random.Generator) -> bool:
-    return probability > 0 and bool(random.random() < probability)
 
 
 def _corner(viewport: Viewport) -> _Floats:
@@ -426,7 +406,7 @@ class _Scene:
         """The viewport, unless it is given, and the affines (T, 2, 3) from picture to canvas."""
         augment = self.augment
         stretch = 1.0 if augment.stretch == 0 else math.exp(random.uniform(-1, 1) * augment.stretch)
-        smooth = _chance(augment.camera.probability, random)
+        smooth = happens(augment.camera.probability, random)
         tries: list[tuple[float, Viewport, _Floats]] = []
         for _ in range(_TRIES):
             if viewport is None:
@@ -721,9 +701,9 @@ class _Finish:
 
     @classmethod
     def draw(cls, augment: AugmentOptions, random: np.random.Generator, overlays: tuple[Overlay, ...]) -> _Finish:
-        blurs = _chance(augment.motion_blur_probability, random)
+        blurs = happens(augment.motion_blur_probability, random)
         exposure = float(random.uniform(0.1, 1)) * augment.longest_exposure if blurs else 0.0
-        compresses = _chance(augment.compression_probability, random)
+        compresses = happens(augment.compression_probability, random)
         return cls(exposure, int(random.integers(augment.worst_quality, 91)) if compresses else None, overlays)
 
     def compress(self, shown: _Pixels) -> _Pixels:

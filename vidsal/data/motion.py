@@ -16,18 +16,7 @@ import numpy.typing as npt
 from vidsal.data.options import CameraOptions
 from vidsal.preprocess import Viewport
 
-__all__ = [
-    "CameraOptions",
-    "CameraPath",
-    "Window",
-    "apply_affine",
-    "compose",
-    "draw_path",
-    "film",
-    "index_affine",
-    "invert",
-    "wander",
-]
+__all__ = ["CameraPath", "Window", "apply_affine", "compose", "draw_path", "film", "index_affine", "invert", "wander"]
 
 Floats = npt.NDArray[np.float64]
 

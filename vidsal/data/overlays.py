@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vidsal.data.options import OverlayOptions
 
-__all__ = ["Overlay", "OverlayOptions", "draw_overlays", "looked_at_with"]
+__all__ = ["Overlay", "draw_overlays", "happens", "looked_at_with"]
 
 _Floats = npt.NDArray[np.float32]
 
@@ -86,14 +86,14 @@ def draw_overlays(
     """
     overlays = []
     floor = rows  # a caption stands above the ticker
-    if _chance(options.ticker_probability, random):
+    if happens(options.ticker_probability, random):
         ticker = _ticker(options.ticker_attraction, rows, columns, random)
         overlays.append(ticker)
         floor = ticker.top
-    if _chance(options.caption_probability, random):
+    if happens(options.caption_probability, random):
         first = 0 if times == 1 or random.random() < 0.5 else int(random.integers(1, times))
         overlays.append(_caption(options.caption_attraction, floor, columns, first, random))
-    if _chance(options.logo_probability, random):
+    if happens(options.logo_probability, random):
         overlays.append(_logo(options.logo_attraction, rows, columns, random))
     return tuple(overlays)
 
@@ -136,7 +136,8 @@ def _inside(points: npt.NDArray[np.float64], rows: int, columns: int) -> npt.NDA
     return np.asarray(((points >= 0) & (points < (columns, rows))).all(1), np.bool_)
 
 
-def _chance(probability: float, random: np.random.Generator) -> bool:
+def happens(probability: float, random: np.random.Generator) -> bool:
+    """Draws whether something of this probability happens; where it is 0, nothing is drawn."""
     return probability > 0 and bool(random.random() < probability)
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from vidsal.data.clips import AugmentOptions, Clip, Look
 from vidsal.data.fixations import fixation_counts
-from vidsal.data.layouts import Fixations, LabelledFrame, LabelledSequence
+from vidsal.data.layouts import Fixations, LabelledSequence
 from vidsal.errors import DatasetError
 from vidsal.preprocess import PreprocessOptions, Viewport
 from vidsal.shots import CutDetector
@@ -91,11 +91,15 @@ def read_windows(
         raise ValueError("augment is drawn for a number of frames: pass windows")
     left = math.inf if windows is None else windows
     change: _Change | None = None
-    promises_more = False
+    counts_too_many = False
     while left > 0:
-        needed = None if windows is None else (int(left) * frames - 1) * stride + 1
-        start = 0 if promises_more else _first_frame(sequence, needed, random)
-        stop = None if needed is None else start + needed
+        start, stop = 0, None
+        if windows is not None:
+            needed = (int(left) * frames - 1) * stride + 1
+            count = None if counts_too_many else sequence.frame_count
+            if random is not None and count is not None:
+                start = int(random.integers(max(1, count - needed + 1)))
+            stop = start + needed
         detector, begins = CutDetector(), True
         size = _reading_size(preprocess, augment)
         with contextlib.closing(_labelled(sequence, size, start, stop, stride)) as shown:
@@ -107,16 +111,9 @@ def read_windows(
         if begins and start == 0:
             raise DatasetError(f"sequence {sequence.name} has no frame; copy the data set again")
         # Nothing came: the container counts more frames than it has.
-        promises_more = promises_more or begins
+        counts_too_many = counts_too_many or begins
         if windows is None:
             return
-
-
-def _first_frame(sequence: LabelledSequence, needed: int | None, random: np.random.Generator | None) -> int:
-    count = sequence.frame_count
-    if needed is None or random is None or count is None:
-        return 0
-    return int(random.integers(max(1, count - needed + 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +130,8 @@ def _labelled(
     sequence: LabelledSequence, size: Callable[[int, int], tuple[int, int]], start: int, stop: int | None, stride: int
 ) -> Generator[_ReadFrame, None, None]:
     for frame in islice(sequence.read(size=size, start=start, stop=stop), 0, None, stride):
-        yield _read(frame)
-
-
-def _read(frame: LabelledFrame) -> _ReadFrame:
-    density, fixations = (None, None) if frame.bad else (frame.density(), frame.fixations())
-    return _ReadFrame(frame.picture(), frame.pts_seconds, density, fixations)
+        density, fixations = (None, None) if frame.bad else (frame.density(), frame.fixations())
+        yield _ReadFrame(frame.picture(), frame.pts_seconds, density, fixations)
 
 
 def _reading_size(

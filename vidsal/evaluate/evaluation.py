@@ -27,8 +27,9 @@ import torch
 
 from vidsal.data.layouts import DATASETS, Dataset, open_dataset
 from vidsal.errors import ConfigError, DatasetError, DecodeError, EncodeError, Setting, Stopped
+from vidsal.evaluate import results
 from vidsal.evaluate.fingerprint import Fingerprints
-from vidsal.evaluate.options import EvalOptions, EvaluationOptions
+from vidsal.evaluate.options import EvalOptions
 from vidsal.evaluate.protocols import Protocol, find_protocol, metric_names
 from vidsal.evaluate.references import (
     INTER_OBSERVER,
@@ -40,19 +41,7 @@ from vidsal.evaluate.references import (
     gather_means,
     partner_of,
 )
-from vidsal.evaluate.results import (
-    SequenceScores,
-    Summary,
-    describe_frames,
-    read_keyed_sequence,
-    read_sequence,
-    read_summary,
-    sequence_path,
-    summarise,
-    write_sequence,
-    write_summary,
-    write_tables,
-)
+from vidsal.evaluate.results import SequenceScores, Summary, read_summary
 from vidsal.evaluate.score import Judge, Survey, survey
 from vidsal.evaluate.sources import FolderSource, ModelSource, Source
 from vidsal.files import try_to_lock
@@ -61,15 +50,7 @@ from vidsal.model.checkpoint import weights_path
 from vidsal.pipe.options import PredictOptions
 from vidsal.provenance import package_version, source_commit
 
-__all__ = [
-    "EvalOptions",
-    "EvalProgress",
-    "Evaluation",
-    "EvaluationOptions",
-    "evaluate",
-    "open_source",
-    "read_scores",
-]
+__all__ = ["EvalProgress", "Evaluation", "evaluate", "open_source", "read_scores"]
 
 
 @dataclass(frozen=True)
@@ -153,7 +134,7 @@ def evaluate(
         total = len(chosen) + len(skipped)
         clock = _Tally(on_progress, should_stop, total=total, resumed=len(chosen) - len(left))
         for each, reason in found.skipped.items():
-            clock.tell(each, reason)
+            clock.report(each, reason)
         scored = _score_here(shared, left) if min(wanted.workers, len(left)) <= 1 else _score_beside(shared, left)
         with closing(scored):  # type: ignore[type-var]
             for each, failure in scored:
@@ -161,7 +142,7 @@ def evaluate(
                     skipped[each] = failure
                 else:
                     done[each] = shared.read(each)
-                clock.tell(each, failure)
+                clock.report(each, failure)
         sequences = [one for each in chosen if (one := done[each]) is not None]
         if not sequences or not any(len(each.index) for each in sequences):
             raise DatasetError(
@@ -180,8 +161,8 @@ def evaluate(
         )
         if wanted.overwrite:
             _remove_results(folder)
-        files = write_tables(folder, sequences, kind=wanted.table)
-        write_summary(folder / "summary.json", summary)
+        files = results.write_tables(folder, sequences, kind=wanted.table)
+        results.write_summary(folder / "summary.json", summary)
         return Evaluation(summary, folder, (folder / "summary.json", *files), len(chosen) - len(left))
 
 
@@ -199,7 +180,7 @@ def read_scores(out: str | Path) -> list[SequenceScores]:
     base = summary.key.rpartition("-")[0]
     found, keys = [], []
     for name in summary.by_sequence:
-        kept = read_keyed_sequence(sequence_path(out / "sequences", name))
+        kept = results.read_keyed_sequence(results.sequence_path(out / "sequences", name))
         if kept is None or not kept[0].startswith(f"{base}-"):
             raise ConfigError(f"{out} no longer holds scores of sequence {name}; run vidsal eval again")
         keys.append(kept[0])
@@ -354,7 +335,7 @@ class _Request:
         messages: list[str],
     ) -> Summary:
         wanted = self.options.evaluation
-        scores, zero, by_sequence = summarise(
+        scores, zero, by_sequence = results.summarise(
             sequences, averaging=self.protocol.averaging, draws=wanted.draws, seed=self.protocol.seed
         )
         notes = {name: REFERENCES.get(name, "") for name in self.references}
@@ -423,7 +404,7 @@ class _Request:
             rules = dataclasses.asdict(self.protocol) | {"limit_frames": self.options.evaluation.limit_frames}
             reasons.append(
                 f"{len(unchosen)} have no frame that it chooses, having {fewest}{f' to {most}' * (most > fewest)} "
-                f"frames (it takes {describe_frames(rules)}); choose another protocol, split or limit"
+                f"frames (it takes {results.describe_frames(rules)}); choose another protocol, split or limit"
             )
         left_out = _left_out(sequences)
         if left_out:
@@ -449,55 +430,52 @@ class _Shared:
 
     def read(self, name: str) -> SequenceScores | None:
         """The scores of a sequence that were kept with the same key."""
-        return read_sequence(sequence_path(self.folder, name), key=self.keys[name])
+        return results.read_sequence(results.sequence_path(self.folder, name), key=self.keys[name])
 
     def finished(self, name: str) -> SequenceScores | None:
         """The same, where nothing was missing: what a message names may have been repaired."""
         scores = self.read(name)
         return scores if scores is not None and not scores.messages and not scores.damage else None
 
-    def judge(self) -> tuple[Dataset, Judge]:
-        dataset = self.plan.dataset()
-        judge = Judge(
-            dataset,
+    def judge(self) -> Judge:
+        return Judge(
+            self.plan.dataset(),
             open_source(self.plan.options),
             protocol=self.plan.protocol,
             surveyed=self.found,
             references=self.plan.references,
             means=self.means,
         )
-        return dataset, judge
 
 
 _Outcome = tuple[str, str | None]
 """A sequence, and why it could not be scored."""
 
 
-def _score_one(shared: _Shared, judge: Judge, dataset: Dataset, name: str) -> _Outcome:
-    sequence = next(sequence for sequence in dataset if sequence.name == name)
+def _score_one(shared: _Shared, judge: Judge, name: str) -> _Outcome:
     try:
-        scores = judge.score(sequence)
+        scores = judge.score(judge.by_name[name])
     except (DatasetError, DecodeError) as error:
         return name, str(error)
     except (ValueError, cv2.error) as error:
         # Unexpected values fail the sequence that holds them, not the others.
         return name, f"sequence {name} cannot be scored: {error}"
-    write_sequence(sequence_path(shared.folder, name), scores, key=shared.keys[name])
+    results.write_sequence(results.sequence_path(shared.folder, name), scores, key=shared.keys[name])
     return name, None
 
 
 def _score_here(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
     if names:
-        dataset, judge = shared.judge()
+        judge = shared.judge()
         for name in names:
-            yield _score_one(shared, judge, dataset, name)
+            yield _score_one(shared, judge, name)
 
 
 def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
-    """Several processes, each with a sequence at a time; one that dies costs the sequence it was at."""
+    """Several processes, each with a sequence at a time; one that dies fails only the sequence it was at."""
     context = multiprocessing.get_context("spawn")
     waiting = list(reversed(names))
-    workers: dict[Connection, tuple[Any, str]] = {}
+    workers: dict[Any, tuple[Any, str]] = {}
 
     def start() -> None:
         here, there = context.Pipe()
@@ -505,9 +483,9 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
         process.start()
         there.close()
         workers[here] = process, ""
-        hand_out(here)
+        give_next(here)
 
-    def hand_out(connection: Connection) -> None:
+    def give_next(connection: Connection) -> None:
         process, _ = workers[connection]
         # One that has died meanwhile is found out when it should answer.
         if waiting:
@@ -526,10 +504,8 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
         for _ in range(min(shared.plan.options.evaluation.workers, len(names))):
             start()
         while workers:
-            for ready in wait(list(workers)):
-                connection = ready if isinstance(ready, Connection) else None
-                if connection is None:
-                    continue
+            connection: Any
+            for connection in wait(list(workers)):
                 process, name = workers[connection]
                 try:
                     outcome = connection.recv()
@@ -544,7 +520,7 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome
-                hand_out(connection)
+                give_next(connection)
     finally:
         for connection, (process, _) in workers.items():
             process.terminate()
@@ -559,9 +535,9 @@ def _work(connection: Connection, shared: _Shared) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     try:
-        dataset, judge = shared.judge()
+        judge = shared.judge()
         while (name := connection.recv()) is not None:
-            connection.send(_score_one(shared, judge, dataset, name))
+            connection.send(_score_one(shared, judge, name))
     except EOFError:
         return  # the parent has gone
     except Exception as error:
@@ -581,7 +557,7 @@ class _Tally:
     done: int = 0
     begin: float = field(default_factory=time.perf_counter)
 
-    def tell(self, name: str, reason: str | None) -> None:
+    def report(self, name: str, reason: str | None) -> None:
         self.done += 1
         if self.on_progress:
             seconds = time.perf_counter() - self.begin

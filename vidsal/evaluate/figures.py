@@ -113,8 +113,6 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Figure:
         rows: at least one.
         title: stands above.
     """
-    from matplotlib.figure import Figure
-
     if not rows:
         raise ValueError("a contact sheet has at least one row")
     titles = ("frame", "recorded", "predicted", "overlay")
@@ -122,7 +120,7 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Figure:
     heights = [each * min(1.8, row.picture.shape[0] / row.picture.shape[1]) for row in rows]
     margin, top, gap = 1.15, 0.75, 0.06
     width, height = margin + len(titles) * (each + gap), top + sum(heights) + gap * len(rows)
-    figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
+    figure = _figure(width, height)
     figure.text(0.5, 1 - 0.2 / height, title, ha="center", va="center", fontsize=11, parse_math=False)
     y = height - top
     for place, (row, tall) in enumerate(zip(rows, heights, strict=True)):
@@ -187,15 +185,12 @@ def plot_scores(
         scores: what was scored, the model first, to metric to (T,) scores; NaN leaves a gap.
         title: stands above.
     """
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(metric for each in scores.values() for metric in each))
     if not names:
         raise ValueError("there are no scores to plot")
     columns = 1 if len(names) == 1 else 2
     rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(5.6 * columns, 0.9 + 1.55 * rows), dpi=100, layout="constrained", facecolor="white")
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure = _figure(5.6 * columns, 0.9 + 1.55 * rows, title)
     panels = np.atleast_1d(np.asarray(figure.subplots(rows, columns, sharex=True, squeeze=False))).ravel()
     lines: dict[str, Any] = {}
     for panel, metric in zip(panels, names, strict=False):
@@ -254,13 +249,10 @@ def plot_reliability(counts: Mapping[str, Reliability], *, title: str) -> Figure
         counts: what was scored to its counts; at least one with fixations.
         title: stands above.
     """
-    from matplotlib.figure import Figure
-
     counts = {name: each for name, each in counts.items() if each.fixations}
     if not counts:
         raise ValueError("no fixations to plot")
-    figure = Figure(figsize=(9.4, 4.9), dpi=100, layout="constrained", facecolor="white")
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure = _figure(9.4, 4.9, title)
     left, right = figure.subplots(1, 2)
     highest, spread = 0.0, [1.0]
     for place, (name, each) in enumerate(counts.items()):
@@ -307,6 +299,16 @@ def save_figure(figure: Figure, path: Path) -> Path:
         # No version and no date: the same figure gives the same file.
         figure.savefig(partial, format=kind, metadata={"Software": None} if kind == "png" else None)
     return path
+
+
+def _figure(width: float, height: float, title: str | None = None) -> Figure:
+    """An empty figure; with a title its panels find their places themselves."""
+    from matplotlib.figure import Figure
+
+    made = Figure((width, height), dpi=100, facecolor="white", layout=None if title is None else "constrained")
+    if title is not None:
+        made.suptitle(title, fontsize=11, parse_math=False)
+    return made
 
 
 def _relative(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -19,15 +19,7 @@ from vidsal.evaluate.options import ProtocolName
 from vidsal.metrics import METRICS
 from vidsal.options import Checked, Range
 
-__all__ = [
-    "PROTOCOLS",
-    "Averaging",
-    "Protocol",
-    "choose_frames",
-    "draw_frames",
-    "find_protocol",
-    "metric_names",
-]
+__all__ = ["PROTOCOLS", "Averaging", "Protocol", "choose_frames", "draw_frames", "find_protocol", "metric_names"]
 
 
 Averaging = Literal["frames", "sequences", "sequences-by-frames"]

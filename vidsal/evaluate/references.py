@@ -268,4 +268,4 @@ def in_cells(fixations: Fixations, height: int, width: int) -> npt.NDArray[np.fl
     """The points in pixels of maps of this size."""
     scale = np.array([width / fixations.width, height / fixations.height], np.float32)
     # A point at the very edge may round onto it.
-    return np.minimum(fixations.points * scale, np.array([width - 0.5, height - 0.5], np.float32))
+    return np.asarray(np.minimum(fixations.points * scale, (width - 0.5, height - 0.5)), np.float32)

@@ -29,7 +29,6 @@ __all__ = [
     "Estimate",
     "SequenceScores",
     "Summary",
-    "TableFormat",
     "count_of",
     "describe_dataset",
     "describe_frames",
@@ -147,7 +146,9 @@ def read_keyed_sequence(path: Path) -> tuple[str, SequenceScores] | None:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             key = str(header.pop("key"))
-            values = {name: tuple(one) if isinstance(one, list) else one for name, one in header.items()}
+            values: dict[str, Any] = {
+                name: tuple(one) if isinstance(one, list) else one for name, one in header.items()
+            }
             return key, SequenceScores(**values, **{name: archive[name] for name in _ARRAYS})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
@@ -375,7 +376,7 @@ def _for_json(value: Any) -> Any:
     return None if math.isnan(value) else str(value)
 
 
-def _value(number: float | str | None) -> float:
+def _value(number: float | str | None) -> Any:
     return math.nan if number is None else float(number) if isinstance(number, str) else number
 
 

@@ -217,7 +217,7 @@ class Judge:
         """
         self.source, self.protocol, self.surveyed = source, protocol, surveyed
         self.sources = ("model", *references)
-        self._by_name = {sequence.name: sequence for sequence in dataset}
+        self.by_name = {sequence.name: sequence for sequence in dataset}
         self._recordings = {sequence.name: sequence.recording for sequence in dataset}
         self._means = means
         self._builtin = {name: build_baseline(name) for name in references if name in BASELINES}
@@ -340,7 +340,7 @@ class Judge:
         if partner is None:
             return None
         return partner_densities(
-            self._by_name[partner],
+            self.by_name[partner],
             facts.chosen.tolist(),
             frames=facts.frames,
             partner_frames=self.surveyed.sequences[partner].frames,
@@ -471,12 +471,11 @@ class Judge:
         known = [number for number in numbers if number is not None]
         if self._pool is None or len(known) < len(numbers):
             return None
-        return {form: self._drawn(form, known, height, width) for form in self._forms}
+        return {form: self._drawn(self._pool, form, known, height, width) for form in self._forms}
 
-    def _drawn(self, form: NegativeForm, numbers: list[int], height: int, width: int) -> FixatedCells:
-        pool = self._pool
-        if pool is None:
-            raise ValueError("no metric was asked for that draws negatives")
+    def _drawn(
+        self, pool: NegativePool, form: NegativeForm, numbers: list[int], height: int, width: int
+    ) -> FixatedCells:
         own_video, seed = self.protocol.own_video_negatives, self.protocol.seed
         if form != "all":
             return pool.draw(numbers, form=form, height=height, width=width, own_video=own_video, seed=seed)

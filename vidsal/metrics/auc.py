@@ -49,7 +49,7 @@ def auc_judd(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | Fixa
     """
     maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
     values = maps.at(fixated.cells)
-    rank = _below(maps.ordered, values) + _not_above(maps.ordered, values)
+    rank = torch.searchsorted(maps.ordered, values) + torch.searchsorted(maps.ordered, values, right=True)
     score = (rank * fixated.weights).sum(1) / (fixated.total * 2 * maps.cells)
     return score.masked_fill(maps.high.isnan(), torch.nan)
 
@@ -193,7 +193,8 @@ def shuffled_auc(
     negative, order = _sorted_with_order(maps.at(others.cells))
     weights = others.weights.gather(1, order)
     up_to = torch.cat([weights.new_zeros(len(weights), 1), weights.cumsum(1)], 1)
-    rank = up_to.gather(1, _below(negative, positive)) + up_to.gather(1, _not_above(negative, positive))
+    below, not_above = (torch.searchsorted(negative, positive, right=right) for right in (False, True))
+    rank = up_to.gather(1, below) + up_to.gather(1, not_above)
     score = (rank * fixated.weights).sum(1) / (2 * fixated.total * others.total)
     return score.masked_fill(maps.high.isnan(), torch.nan)
 
@@ -252,14 +253,6 @@ def _sorted_with_order(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
         return values.sort(1)
     order = torch.from_numpy(values.numpy().argsort(1))  # vectorised, unlike torch's
     return values.gather(1, order), order
-
-
-def _below(ordered: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    return torch.searchsorted(ordered, values.contiguous())
-
-
-def _not_above(ordered: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    return torch.searchsorted(ordered, values.contiguous(), right=True)
 
 
 def _not_below_with_noise(

@@ -55,7 +55,7 @@ def train(
     stretches = () if teacher is None else teacher.sequences
     plan = make_plan(len(data.training_stills), config, stretches, counts)
     unscored = () if has_validation(config, data) else (_NO_VALIDATION,)
-    run = TrainingRun.start(config, device, len(plan))
+    run = TrainingRun(config, device, len(plan))
     _make_folder(config.output)
     run.resume()
     first = run.step

@@ -101,23 +101,17 @@ def make_plan(
             plan.append(Step(pass_index, tuple(chosen), times, int(random.integers(2**31))))
             beside(pass_index)
         if not count:
-            for step in islice(windows, _windows_of_a_pass(sum(sequences), schedule)):
+            # Steps in which every recorded sequence is drawn once.
+            at_once = min(sum(sequences), schedule.frames_per_step // schedule.window_frames)
+            draws = math.ceil(sum(sequences) / at_once)
+            for step in islice(windows, draws * schedule.windows_per_sequence):
                 plan.append(dataclasses.replace(step, pass_index=pass_index))
                 beside(pass_index)
     return plan
 
 
-def _windows_of_a_pass(sequences: int, schedule: ScheduleOptions) -> int:
-    """Steps in which every recorded sequence is drawn once."""
-    at_once = min(sequences, schedule.frames_per_step // schedule.window_frames)
-    return math.ceil(sequences / at_once) * schedule.windows_per_sequence
-
-
 def _window_steps(sequences: Sequence[int], config: TrainConfig, random: np.random.Generator) -> Iterator[Step]:
-    """Steps on recorded video without end: all windows of some sequences, then of others.
-
-    Each set shows all of its sequences before any comes again; how often a set is drawn is its share.
-    """
+    """Steps on recorded video without end: all windows of some sequences, then of others; none twice before all."""
     schedule = config.schedule
     shares = np.array([video.share for video in config.videos], np.float64)
     first = np.cumsum([0, *sequences])

@@ -17,25 +17,15 @@ from vidsal.data.recorded import RecordedClip
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.files import replacing
 from vidsal.losses import sam_loss
-from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint
-from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
-from vidsal.preprocess import PreprocessOptions, Preprocessor
+from vidsal.model.checkpoint import ModelCard, SaliencyModel
+from vidsal.model.sam import SAMState, Unroll
+from vidsal.preprocess import Preprocessor
 from vidsal.train.card import DTYPES, write_checkpoint
 from vidsal.train.options import TrainConfig, saved_state
 from vidsal.train.plan import Step
 from vidsal.train.samples import OpenData, stack_arrays
 from vidsal.train.score import validate
-from vidsal.train.start import (
-    RANDOM_WEIGHTS,
-    UNREADABLE,
-    initialise_as_published,
-    input_notes,
-    make_optimizer,
-    parameter_groups,
-    rate_share,
-    read_state_dict,
-    with_motion,
-)
+from vidsal.train.start import UNREADABLE, first_network, make_optimizer, parameter_groups, rate_share
 from vidsal.train.state import Best, comparable, finite, same_run
 
 __all__ = ["TrainingRun"]
@@ -49,25 +39,18 @@ def _begins(clip: Clip) -> bool:
 class TrainingRun:
     """The moving parts of a run: network, averaged network, optimiser, step."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        network: SaliencyAttentiveModel,
-        preprocess: PreprocessOptions,
-        device: torch.device,
-        steps: int,
-    ) -> None:
-        self.config, self.preprocess, self.device, self.steps = config, preprocess, device, steps
+    def __init__(self, config: TrainConfig, device: torch.device, steps: int) -> None:
+        torch.manual_seed(config.seed)
+        network, self.preprocess, self.notes, self.learnt = first_network(config)
+        self.config, self.device, self.steps = config, device, steps
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Without averaging the network itself is what counts: a copy of SAM-ResNet would be 280 MB more.
         averages = config.schedule.average_decay > 0
         self.average = copy.deepcopy(self.network).requires_grad_(False) if averages else self.network
-        self.preprocessor = Preprocessor(preprocess)
+        self.preprocessor = Preprocessor(self.preprocess)
         groups = parameter_groups(network, config.schedule)
         self.peaks = [group["lr"] for group in groups]
         self.optimizer = make_optimizer(groups, config.schedule)
-        self.notes: tuple[str, ...] = ()
-        self.learnt: tuple[str, ...] = ()
         self.best: Best | None = None
         self.passes_since_best = 0
         self.carried: SAMState | None = None
@@ -76,32 +59,6 @@ class TrainingRun:
         self.step = 0
         self.state_path = saved_state(config.output)
         self.log_path = config.output / "log.jsonl"
-
-    @classmethod
-    def start(cls, config: TrainConfig, device: torch.device, steps: int) -> TrainingRun:
-        torch.manual_seed(config.seed)
-        notes: tuple[str, ...] = ()
-        learnt: tuple[str, ...] = ()
-        if config.start_from is not None:
-            network, preprocess, card = read_checkpoint(config.start_from)
-            learnt = card.training_data
-            if config.add_motion_channels:
-                network = with_motion(network, config.add_motion_channels)
-            network.requires_grad_(True)
-        else:
-            preset = PRESETS[config.preset]
-            network = SaliencyAttentiveModel(config.model or preset.config)
-            preprocess = config.preprocess or preset.preprocess
-            if network.config.head == "published":
-                initialise_as_published(network)
-            if config.imagenet_weights is not None:
-                notes = network.backbone.load_imagenet(read_state_dict(config.imagenet_weights))
-                notes += input_notes(preprocess)
-            else:
-                notes = (RANDOM_WEIGHTS,)
-        run = cls(config, network, preprocess, device, steps)
-        run.notes, run.learnt = notes, learnt
-        return run
 
     def train_step(self, step: Step, clips: list[Clip]) -> float:
         """One step of the optimiser; returns the mean loss of its frames."""

@@ -153,11 +153,12 @@ def taught_clip(teacher: TeacherSet, index: int, times: int, config: TrainConfig
     return Clip(arrays[0], arrays[1], arrays[2], view, np.zeros(times, np.bool_))
 
 
+_ARRAYS = ("frames", "density", "counts")
+
+
 def stack_arrays(clips: list[Clip]) -> tuple[_Pixels, _Floats, _Floats, npt.NDArray[np.bool_]]:
     """Frames (B, T, H, W, 3), densities, counts and what is inside the picture (B, T, H, W)."""
-    frames = np.stack([clip.frames for clip in clips])
-    density = np.stack([clip.density for clip in clips])
-    counts = np.stack([clip.counts for clip in clips])
+    frames, density, counts = (np.stack([getattr(clip, name) for clip in clips]) for name in _ARRAYS)
     inside = np.zeros(density.shape, np.bool_)
     for row, clip in zip(inside, clips, strict=True):
         view = clip.viewport

@@ -107,8 +107,9 @@ def validate(model: SaliencyModel, data: OpenData, config: TrainConfig, *, pictu
         config: says what of the videos is scored.
         pictures: only the first so many of each set of stills; None takes all.
     """
+    loss = config.loss
     of_stills = {
-        one.name: score_sequences(model, one.validation[:pictures], options=config.loss)
+        one.name: score_sequences(model, one.validation[:pictures], options=loss)
         for one in data.stills
         if one.validation
     }
@@ -116,7 +117,7 @@ def validate(model: SaliencyModel, data: OpenData, config: TrainConfig, *, pictu
         one.name: score_sequences(
             model,
             _spread(one, config.validation_sequences),
-            options=config.loss,
+            options=loss,
             stride=one.stride,
             frames=config.validation_frames,
         )

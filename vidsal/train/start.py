@@ -14,19 +14,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vidsal.errors import CheckpointError, ConfigError
+from vidsal.model.checkpoint import PRESETS, read_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions
-from vidsal.train.options import ScheduleOptions
+from vidsal.train.options import ScheduleOptions, TrainConfig
 
 __all__ = [
-    "RANDOM_WEIGHTS",
     "UNREADABLE",
+    "first_network",
     "initialise_as_published",
-    "input_notes",
     "make_optimizer",
     "parameter_groups",
     "rate_share",
-    "read_state_dict",
     "with_motion",
 ]
 
@@ -44,7 +43,7 @@ UNREADABLE = (
 )
 
 
-RANDOM_WEIGHTS = (
+_RANDOM_WEIGHTS = (
     "The run begins from random weights, the backbone's too: neither imagenet_weights nor start_from is given."
 )
 
@@ -69,7 +68,26 @@ def initialise_as_published(network: SaliencyAttentiveModel) -> None:
     head.weight.data.abs_()
 
 
-def input_notes(preprocess: PreprocessOptions) -> tuple[str, ...]:
+def first_network(
+    config: TrainConfig,
+) -> tuple[SaliencyAttentiveModel, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
+    """The network to begin with, its preprocessing, what to say of its weights, and the data they were trained on."""
+    if config.start_from is not None:
+        network, preprocess, card = read_checkpoint(config.start_from)
+        if config.add_motion_channels:
+            network = with_motion(network, config.add_motion_channels)
+        return network.requires_grad_(True), preprocess, (), card.training_data
+    preset = PRESETS[config.preset]
+    network, preprocess = SaliencyAttentiveModel(config.model or preset.config), config.preprocess or preset.preprocess
+    if network.config.head == "published":
+        initialise_as_published(network)
+    notes: tuple[str, ...] = (_RANDOM_WEIGHTS,)
+    if config.imagenet_weights is not None:
+        notes = network.backbone.load_imagenet(_read_state_dict(config.imagenet_weights)) + _input_notes(preprocess)
+    return network, preprocess, notes, ()
+
+
+def _input_notes(preprocess: PreprocessOptions) -> tuple[str, ...]:
     """What to say where torchvision's weights do not get the input they were trained on."""
     trained = PreprocessOptions()
     names = ("channel_order", "divisor", "mean", "std")
@@ -81,7 +99,7 @@ def input_notes(preprocess: PreprocessOptions) -> tuple[str, ...]:
     )
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file (imagenet_weights)")
     try:

@@ -26,6 +26,7 @@ from vidsal.data.layouts.files import (
     ByOrdinal,
     ImagePictures,
     Numbered,
+    by_stem,
     list_files,
     list_folders,
     need_folder,
@@ -71,11 +72,6 @@ class _Conditions(Checked):
     how its ground-truth files are numbered."""
 
     @property
-    def takes_all(self) -> bool:
-        """True where no condition is set."""
-        return not self.narrowed
-
-    @property
     def narrowed(self) -> str:
         """The conditions that are set, as driver=D2."""
         return ", ".join(f"{name}={value}" for name in _CONDITIONS if (value := getattr(self, name)) is not None)
@@ -114,7 +110,7 @@ class _Drive:
     def sequence(self, **fields: Any) -> LabelledSequence:
         """The drive, or a part of it."""
         name = f"{self.number:02d}"
-        own = {"name": name, "split": self.split, "rate": DREYEVE_RATE, "attributes": self.attributes}
+        own: dict[str, Any] = {"name": name, "split": self.split, "rate": DREYEVE_RATE, "attributes": self.attributes}
         return LabelledSequence(kind="video", recording=name, **(own | fields))
 
 
@@ -129,7 +125,7 @@ def _open_dreyeve(root: Path, split: str, options: DreyeveOptions) -> Dataset:
         for part, name, first, length in _parts(run, split, options):
             place = {"name": name, "split": part, "first": first, "length": length}
             sequences.append(run.sequence(pictures=pictures, densities=densities, marks=marks, **place))
-    published = {"all": 74, "test": 37}.get(split) if options.takes_all else None
+    published = {"all": 74, "test": 37}.get(split) if not options.narrowed else None
     narrowed = options.narrowed or ("validation=none" if split == "val" and options.validation == "none" else "")
     return Dataset("dreyeve", root, split, tuple(sequences), narrowed=narrowed, published=published)
 
@@ -166,7 +162,7 @@ def _open_scout(root: Path, split: str, options: ScoutOptions) -> Dataset:
                 marks=Marks(attention=codes.get(run.number, {})),
             )
         )
-    published = {"all": 74, "train": 34, "val": 3, "test": 37}[split] if options.takes_all else None
+    published = {"all": 74, "train": 34, "val": 3, "test": 37}[split] if not options.narrowed else None
     return Dataset("dreyeve-scout", root, split, tuple(sequences), narrowed=options.narrowed, published=published)
 
 
@@ -354,8 +350,15 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
     sequences = []
     for part in ("train", "val", "test") if split == "all" else (split,):
         folder = root / _BDDA_PARTS[part]
-        roads = _by_name(folder / "camera_videos", "the videos 1.mp4 and so on", "")
-        maps = _by_name(folder / "gazemap_videos", "the videos 1_pure_hm.mp4 and so on", "_pure_hm")
+        roads = by_stem(
+            list_files(need_folder(folder / "camera_videos", "the videos 1.mp4 and so on"), suffixes=(".mp4",))
+        )
+        maps = by_stem(
+            list_files(
+                need_folder(folder / "gazemap_videos", "the videos 1_pure_hm.mp4 and so on"), suffixes=(".mp4",)
+            ),
+            "_pure_hm",
+        )
         dropped = left_out.get(_BDDA_PARTS[part], frozenset())
         lonely = [name for name in [*roads, *maps] if (name in roads) != (name in maps) and name not in dropped]
         if lonely:
@@ -380,12 +383,6 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
             )
     narrowed = "" if options.exclude is None else f"exclude={options.exclude}"
     return Dataset("bdd-a", root, split, tuple(sequences), narrowed=narrowed)
-
-
-def _by_name(folder: Path, what: str, ending: str) -> dict[str, Path]:
-    """The videos of a folder by their names without `ending`."""
-    files = list_files(need_folder(folder, what), suffixes=(".mp4",))
-    return {file.stem.removesuffix(ending): file for file in files if file.stem.endswith(ending)}
 
 
 def _read_exclusions(path: Path) -> dict[str, frozenset[str]]:

@@ -28,6 +28,7 @@ __all__ = [
     "ByOrdinal",
     "ImagePictures",
     "Numbered",
+    "by_stem",
     "density_of",
     "is_coloured",
     "list_files",
@@ -83,6 +84,11 @@ def _entries(folder: Path, wanted: Callable[[os.DirEntry[str]], object]) -> tupl
             f"{folder} cannot be listed: {error.strerror}; check the path and its permissions"
         ) from error
     return tuple(sorted((folder / name for name in names), key=natural_order))
+
+
+def by_stem(files: Iterable[Path], ending: str = "") -> dict[str, Path]:
+    """The files whose names have this ending before that of their format, by their names without both."""
+    return {file.stem.removesuffix(ending): file for file in files if file.stem.endswith(ending)}
 
 
 def number_of(path: Path) -> int:

@@ -83,7 +83,7 @@ class _Rows:
     """A table's rows of one split; what of them is lost."""
 
     table: Path
-    kind: Literal["image", "video"]
+    kind: _Kind
     records: dict[str, _Record] = field(default_factory=dict)
     videos: dict[str, VideoPictures] = field(default_factory=dict)
 
@@ -196,7 +196,9 @@ class _Remarks:
                 )
 
 
-_KINDS = {
+_Kind = Literal["image", "video"]
+
+_KINDS: Mapping[_Kind, tuple[str, str, frozenset[str]]] = {
     "image": ("fixations", "picture", IMAGE_SUFFIXES),
     "video": ("video_fixations", "video", frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".ts"})),
 }
@@ -205,8 +207,8 @@ _KINDS = {
 
 def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     set_name = root.resolve().name
-    stills, videos = find_table(root, "fixations"), find_table(root, "video_fixations")
-    if stills is None and videos is None:
+    tables = {kind: find_table(root, name) for kind, (name, _, _) in _KINDS.items()}
+    if not any(tables.values()):
         raise DatasetError(
             f"{root}: no fixations.csv or video_fixations.csv (or .csv.gz) here; "
             "docs/reference/layouts.md has their columns"
@@ -215,8 +217,7 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     counts = {"train": 0, "val": 0}
     found = []
     named: dict[str, frozenset[str]] = {}
-    tables: tuple[tuple[Path | None, Literal["image", "video"]], ...] = ((stills, "image"), (videos, "video"))
-    for table, kind in tables:
+    for kind, table in tables.items():
         if table is None:
             continue
         part = _Rows(table, kind)
@@ -326,7 +327,7 @@ class _Blurred(Labels[npt.NDArray[np.float32]]):
         return lambda: self.points.at(shown.seconds).density()
 
 
-def _read(table: Path, kind: Literal["image", "video"], options: SimpleOptions) -> dict[str, _Record]:
+def _read(table: Path, kind: _Kind, options: SimpleOptions) -> dict[str, _Record]:
     """The rows of a table, gathered by picture or video."""
     records: dict[str, _Record] = {}
     for row in read_table(table, kind, condition=options.condition):

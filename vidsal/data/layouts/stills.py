@@ -30,6 +30,7 @@ from vidsal.data.layouts.contract import (
 )
 from vidsal.data.layouts.files import (
     ImagePictures,
+    by_stem,
     list_files,
     list_folders,
     load_hdf_cells,
@@ -45,14 +46,7 @@ from vidsal.errors import DatasetError
 from vidsal.files import replacing
 from vidsal.options import Checked, Range
 
-__all__ = [
-    "LAYOUTS",
-    "PointsOptions",
-    "SaliconOptions",
-    "still",
-    "submission_path",
-    "write_submission_map",
-]
+__all__ = ["LAYOUTS", "PointsOptions", "SaliconOptions", "still", "submission_path", "write_submission_map"]
 
 T = TypeVar("T")
 
@@ -101,10 +95,6 @@ def _pictures(folder: Path, what: str, suffixes: tuple[str, ...] = (".jpg", ".jp
     if not files:
         raise DatasetError(f"{folder} holds no {what}; copy or unpack it again")
     return files
-
-
-def _by_stem(files: tuple[Path, ...], ending: str = "") -> dict[str, Path]:
-    return {file.stem.removesuffix(ending): file for file in files if file.stem.endswith(ending)}
 
 
 def _partners(pictures: tuple[Path, ...], labels: Mapping[str, Path], what: str, folder: Path) -> None:
@@ -165,8 +155,8 @@ def _open_salicon(root: Path, split: str, options: SaliconOptions) -> Dataset:
         if part == "test":
             sequences += [still(picture, split=part) for picture in pictures]
             continue
-        maps = _by_stem(_pictures(root / "maps" / part, "maps", (".png",)))
-        points = _by_stem(_pictures(root / "fixations" / part, "files of fixations", (".mat",)))
+        maps = by_stem(_pictures(root / "maps" / part, "maps", (".png",)))
+        points = by_stem(_pictures(root / "fixations" / part, "files of fixations", (".mat",)))
         _partners(pictures, maps, "maps", root / "maps" / part)
         _partners(pictures, points, "files of fixations", root / "fixations" / part)
         sequences += [
@@ -197,7 +187,7 @@ def _open_mit1003(root: Path, split: str, options: NoOptions) -> Dataset:
     pictures = _pictures(root / "ALLSTIMULI", "pictures ending in .jpeg", (".jpeg",))
     folder = root / "ALLFIXATIONMAPS"
     labels = _pictures(folder, "maps NAME_fixMap.jpg and NAME_fixPts.jpg")
-    maps, points = _by_stem(labels, "_fixMap"), _by_stem(labels, "_fixPts")
+    maps, points = by_stem(labels, "_fixMap"), by_stem(labels, "_fixPts")
     _partners(pictures, maps, "maps", folder)
     _partners(pictures, points, "maps of points", folder)
     sequences = tuple(
@@ -367,7 +357,7 @@ def _open_pascal_s(root: Path, split: str, options: PointsOptions) -> Dataset:
 def _open_dut_omron(root: Path, split: str, options: PointsOptions) -> Dataset:
     pictures = _pictures(root / "DUT-OMRON-image", "pictures of DUT-OMRON-image.zip")
     folder = root / "DUT-OMRON-eye-fixations" / "mat"
-    tables = _by_stem(_pictures(folder, "files of DUT-OMRON-eye-fixations.zip", (".mat",)))
+    tables = by_stem(_pictures(folder, "files of DUT-OMRON-eye-fixations.zip", (".mat",)))
     _partners(pictures, tables, "files of fixations", folder)
 
     def load(picture: Path) -> Fixations:
@@ -384,7 +374,7 @@ _ISUN_PARTS = {"train": "training", "val": "validation", "test": "testing"}
 
 
 def _open_isun(root: Path, split: str, options: PointsOptions) -> Dataset:
-    on_disk = _by_stem(_pictures(root / "images", "pictures of image.zip"))
+    on_disk = by_stem(_pictures(root / "images", "pictures of image.zip"))
     sequences: list[LabelledSequence] = []
     for part in _ISUN_PARTS if split == "all" else (split,):
         name = _ISUN_PARTS[part]
