@@ -319,7 +319,7 @@ def test_all_baselines_run_and_the_viewers_beat_chance(tmp_path: Path, model: st
     assert list(made.summary.scores) == ["model", *expected]
     assert value(made, "nss", "inter-observer") > 3  # all viewers looked at the disc
     assert math.isnan(value(made, "cc", "inter-observer"))
-    assert "not there" not in "".join(made.summary.baselines.values())
+    assert "not available" not in "".join(made.summary.baselines.values())
 
 
 def test_the_ceiling_is_the_density_of_the_others_at_the_fixations_of_the_one_left_out() -> None:
@@ -342,7 +342,7 @@ def test_where_nobody_tells_viewers_apart_the_ceiling_is_missing_and_the_summary
 ) -> None:
     made = judged("hollywood2", films, tmp_path / "out", model, baselines="inter-observer")
     assert math.isnan(value(made, "nss", "inter-observer"))
-    assert "not there" in made.summary.baselines["inter-observer"]
+    assert "not available" in made.summary.baselines["inter-observer"]
     printed = format_summary(made.summary).splitlines()
     assert "inter-observer" not in printed[2] and any(line.startswith("inter-observer: ") for line in printed)
 
@@ -354,7 +354,7 @@ def test_a_single_sequence_is_scored_without_a_shuffled_baseline(tmp_path: Path,
     result = judged("hollywood2", tmp_path / "set", tmp_path / "out", model, baselines="centre-prior,shuffled")
     assert result.summary.sequences == 1 and not result.summary.skipped
     assert math.isfinite(value(result, "cc")) and math.isfinite(value(result, "cc", "centre-prior"))
-    assert math.isnan(value(result, "cc", "shuffled")) and "not there" in result.summary.baselines["shuffled"]
+    assert math.isnan(value(result, "cc", "shuffled")) and "not available" in result.summary.baselines["shuffled"]
 
 
 def test_the_shuffled_density_comes_from_another_sequence() -> None:
@@ -375,7 +375,7 @@ def test_the_shuffled_density_comes_from_another_clip(tmp_path: Path, model: str
     shots = {"actioncliptest00001_1": (3, 2), "actioncliptest00001_2": (5, 2), "actioncliptrain00001_1": (3, 1)}
     root = make_hollywood(tmp_path / "set", shots=shots)
     made = judged("hollywood2", root, tmp_path / "out", model, baselines="shuffled")
-    assert "not there" in made.summary.baselines["shuffled"]
+    assert "not available" in made.summary.baselines["shuffled"]
 
 
 def test_the_mean_of_the_others_leaves_out_the_whole_clip(films: Path) -> None:
