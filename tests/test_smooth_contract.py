@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from test_smooth import KINDS, left, make, shown, two_cells
 
+from vidsal.smooth.exponential import first_order_hold
 from vidsal.smooth.options import SmoothOptions
 
 
@@ -27,3 +29,18 @@ def test_a_smoothing_says_whether_it_holds_frames_back(kind: str) -> None:
     smoother.watch(shown(batch))
     ready = sum(len(each) for each in smoother.update(batch))
     assert smoother.looks_ahead == (ready < 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_a_reset_maps_of_another_size_are_taken(kind: str) -> None:
+    smoother = SmoothOptions(smoothing=kind).make()  # type: ignore[arg-type]
+    for maps in (two_cells([0.1, 0.2]), np.full((2, 3, 3), 1 / 9)):
+        batch = make(maps, [0.0, 0.04])
+        smoother.watch(shown(batch))
+        ready = smoother.update(batch)
+        smoother.reset()
+        assert sum(len(each) for each in ready) == (0 if kind == "gaussian" else 2)
+
+
+def test_where_no_time_passes_an_average_stays() -> None:
+    assert first_order_hold(0.0) == (1.0, 0.0, 0.0)

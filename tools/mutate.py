@@ -478,6 +478,7 @@ class _Inside(_Quiet):
             raise SystemExit
         clean = read_clean()
         by_name = {item.nodeid: item for item in session.items}
+        importlib.import_module(self.module.name)  # where only a function imports it
         self.functions = _living_functions(self.module)
         importlib.import_module("made").make_network()  # most tests of the pipe begin with it: once for all forks
         gc.freeze()
