@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -13,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made import make_model
+from made import make_checkpoint, make_model
+from media import make_video
 from test_sinks import made_info, names_in, random_batch
 
 from vidsal.decode import DecodeOptions, DecodeReport, VideoInfo
@@ -21,8 +23,8 @@ from vidsal.errors import ConfigError, DecodeError, EncodeError, Stopped
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe import run as run_module
-from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
-from vidsal.pipe.run import Job
+from vidsal.pipe.options import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions
+from vidsal.pipe.run import Job, Progress, run
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,8 @@ def test_progress_counts_frames_cuts_and_seconds_from_the_first_frame_asked_for(
     seconds_that_tick(monkeypatch)
     job = job_of(monkeypatch, model, opened, sink, output=NOTHING)
     assert (job.is_open, job.total) == (False, None)
+    run_module.time.perf_counter()  # what passes before the source is opened does not count
+    job.clock.add("idle", 0.0)
     with job.opened(), job.writing():
         assert (job.is_open, job.total) == (True, 12)
         first, second = job.write(random_batch(7)), job.write(random_batch(5, first=7))
@@ -93,11 +97,12 @@ def test_progress_counts_frames_cuts_and_seconds_from_the_first_frame_asked_for(
     assert (first.frames, first.cuts, first.total) == (7, 1, 12)
     assert (second.frames, second.cuts, second.total) == (12, 2, 12)
     assert first.pts_seconds == pytest.approx(6 * 0.0417083)
-    assert second.seconds - first.seconds == 3  # the sink's stage begins and ends, then the look for the progress
+    # The sink's stage begins and ends, then the look for the progress; and the same again.
+    assert (first.seconds, second.seconds) == (3, 6)
     assert sink.indices == list(range(12)) and sink.left == [None]
     report = job.report()
     assert (report.frames, report.cuts, report.interrupted, report.files) == (12, 2, False, ())
-    assert report.frames_per_second == pytest.approx(12 / report.seconds)
+    assert (report.seconds, report.frames_per_second) == (7, pytest.approx(12 / 7))
     assert report.stage_frames_per_second == {"keeping": 12 / 2}
 
 
@@ -189,7 +194,9 @@ def test_a_live_source_ends_by_being_stopped_once_there_are_frames(
     assert job.interrupted == (not frames)
     assert sink.left == [None if frames else Stopped]
     assert names_in(tmp_path) == (["made.vidsal.jsonl"] if frames else [])
-    assert job.report().frames == frames
+    report = job.report()
+    assert report.frames == frames
+    assert report.files == ((tmp_path / "made.vidsal.jsonl",) if frames else ())
 
 
 def test_a_source_without_a_frame_is_an_error_and_one_that_was_stopped_is_not(
@@ -261,3 +268,34 @@ def test_the_frames_to_come_are_those_of_the_part_that_is_read(
         assert job.total == expected
         job.write(random_batch(1))
     assert np.isfinite(job.report().seconds)
+
+
+def test_a_run_reads_and_predicts_in_threads_of_their_own_and_tells_how_far_it_is(
+    model: SaliencyModel, tmp_path: Path
+) -> None:
+    source, threads, seen = make_video(tmp_path / "in.mp4", frames=12), set(), []
+
+    def look(progress: Progress) -> None:
+        threads.update(thread.name for thread in threading.enumerate())
+        seen.append(progress.frames)
+
+    options = RunOptions(output=NOTHING, decode=DecodeOptions(batch_size=4))
+    report = run(source, options=options, model=model, sinks=[sink := Keeping()], on_progress=look)  # type: ignore[list-item]
+    assert seen == [4, 8, 12] and sink.indices == list(range(12)) and sink.left == [None]
+    assert {name for name in threads if name.startswith("vidsal")} <= {"vidsal-decode", "vidsal-predict"}
+    assert report.stage_frames_per_second.keys() == {"decode", "cuts", "preprocess", "model", "smooth", "keeping"}
+    quiet = run(source, options=options, model=model, sinks=[Keeping()], should_stop=lambda: True)  # type: ignore[list-item]
+    assert quiet.interrupted and quiet.frames == 4
+
+
+def test_a_run_loads_the_model_of_its_options_unless_it_is_given_one(tmp_path: Path) -> None:
+    source, checkpoint = make_video(tmp_path / "in.mp4", frames=2), make_checkpoint(tmp_path / "mine.safetensors")
+    wanted = ModelOptions(model=str(checkpoint), device="cpu", precision="fp32")
+    report = run(source, options=RunOptions(model=wanted, output=NOTHING), sinks=[Keeping()])  # type: ignore[list-item]
+    assert report.model == "tiny"
+
+
+def test_a_run_without_options_takes_the_defaults(model: SaliencyModel, tmp_path: Path) -> None:
+    report = run(make_video(tmp_path / "in.mp4", frames=2), model=model)
+    assert names_in(tmp_path) == ["in.mp4", "in.vidsal.csv", "in.vidsal.mp4"]
+    assert report.options["smooth"]["smoothing"] == "motion"
