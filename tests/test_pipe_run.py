@@ -299,3 +299,16 @@ def test_a_run_without_options_takes_the_defaults(model: SaliencyModel, tmp_path
     report = run(make_video(tmp_path / "in.mp4", frames=2), model=model)
     assert names_in(tmp_path) == ["in.mp4", "in.vidsal.csv", "in.vidsal.mp4"]
     assert report.options["smooth"]["smoothing"] == "motion"
+
+
+def test_a_run_has_the_machine_to_itself_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(run_module, "make_sinks", lambda *_, side_by_side: asked.append(side_by_side) or [])
+    for shared in ({}, {"side_by_side": 3}):
+        job_of(monkeypatch, model, Opened(made_info()))  # for the source
+        job = Job("made", options=RunOptions(), model=model, sinks=[Keeping()], **shared)  # type: ignore[list-item]
+        with job.opened(), job.writing():
+            job.write(random_batch(1))
+    assert asked == [1, 3]

@@ -44,3 +44,19 @@ def test_after_a_reset_maps_of_another_size_are_taken(kind: str) -> None:
 
 def test_where_no_time_passes_an_average_stays() -> None:
     assert first_order_hold(0.0) == (1.0, 0.0, 0.0)
+
+
+def test_the_gaussian_lets_a_frame_go_as_soon_as_three_deviations_have_passed() -> None:
+    smoother = SmoothOptions(smoothing="gaussian", time_constant_seconds=0.125).make()
+    released = [
+        [int(i) for each in smoother.update(make(two_cells([0.5]), [0.125 * number], first=number)) for i in each.index]
+        for number in range(6)
+    ]
+    assert released == [[], [], [], [0], [1], [2]]
+
+
+def test_two_frames_that_are_hardly_apart_weigh_alike() -> None:
+    smoother = SmoothOptions(smoothing="gaussian").make()
+    batch = make(two_cells([0.2, 0.6]), [0.0, 1e-7])
+    (steady,) = smoother.update(batch) + smoother.flush()
+    assert left(steady) == pytest.approx([0.4, 0.4], abs=1e-6)
