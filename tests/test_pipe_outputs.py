@@ -41,6 +41,7 @@ def test_a_folder_of_pictures_keeps_its_whole_name(tmp_path: Path) -> None:
         ("rtsp://host/door.sdp?a=1/b.c", "door"),
         ("http://host/a%20film (1).mp4/", "a-20film-1-"),
         ("https://host/live/", "live"),
+        ("https://host/boX//", "boX"),
         (0, "0"),
         ("-", "-"),
         ("http://host/?x", "host"),
@@ -82,7 +83,7 @@ def test_a_bare_name_lands_beside_the_video_and_a_path_where_it_says(wanted: str
 @pytest.mark.parametrize("wrong", [{"table": "xlsx"}, {"table": "a.xlsx"}, {"maps": "csv"}, {"table": "csvx"}])
 def test_an_unknown_format_is_refused_with_the_known_ones(wrong: dict[str, str]) -> None:
     (what,) = wrong
-    with pytest.raises(ConfigError, match=f"{what}.*{'mkv.*npz' if what == 'maps' else 'csv.*parquet.*jsonl'}"):
+    with pytest.raises(ConfigError, match=f"^{what} .*{'mkv.*npz' if what == 'maps' else 'csv.*parquet.*jsonl'}"):
         planned(FILE, FILE, **wrong)
 
 
