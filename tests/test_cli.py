@@ -21,7 +21,7 @@ from media import make_audio, make_video
 
 from vidsal import console
 from vidsal.cli import main, run
-from vidsal.cli.completion import COMMANDS
+from vidsal.cli.commands import COMMANDS
 from vidsal.cli.process import share_cores
 from vidsal.config import read_file, resolve
 from vidsal.model.checkpoint import PRESETS, read_checkpoint
@@ -661,7 +661,7 @@ def test_training_that_is_stopped_says_how_to_go_on(
 ) -> None:
     class Interrupter(Stopper):
         def say(self, text: str) -> None:
-            console.say(text)
+            print(text, file=sys.stderr)
 
     monkeypatch.setattr(console, "make_display", lambda *_, **__: Interrupter(signal.SIGINT))
     # A shell without job control starts what runs in the background with SIGINT ignored, these tests too.

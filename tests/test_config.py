@@ -100,7 +100,7 @@ def read(kind: type, *arguments: str) -> Any:
     """The options of a command line, as a command reads them."""
     parser = Parser(prog="eat", options=kind)
     parser.add_argument("CONFIG", nargs="?", type=Path)
-    return parser.read(arguments, kind)[1]
+    return parser.read(arguments)[1]
 
 
 def from_file(folder: Path, text: str) -> dict[str, Any]:

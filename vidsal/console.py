@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 from rich.console import Console
@@ -43,7 +43,6 @@ __all__ = [
     "format_size",
     "format_weights",
     "make_display",
-    "say",
 ]
 
 LOG_EVERY_SECONDS = 10.0
@@ -56,18 +55,17 @@ _CARD_WIDTH = 96
 _MEGABYTE = 1_000_000
 
 
-class Display(Protocol):
-    """Shows how far a job is, between entering and leaving."""
+class Display:
+    """Shows how far a job is, between entering and leaving; this one shows nothing."""
 
     def __enter__(self) -> Self:
         """Begin."""
-        ...
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take the live line away."""
-        ...
 
     def update(self, *, done: int, total: int | None, seconds: float, detail: str = "") -> None:
         """Show a state of the job.
@@ -78,11 +76,9 @@ class Display(Protocol):
             seconds: time that the `done` units took.
             detail: a few more words.
         """
-        ...
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        ...
 
 
 def make_display(label: str, *, unit: str, quiet: bool = False) -> Display:
@@ -94,34 +90,13 @@ def make_display(label: str, *, unit: str, quiet: bool = False) -> Display:
         quiet: show nothing at all.
     """
     if quiet:
-        return _Silent()
+        return Display()
     if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         return _LiveLine(label, unit)
     return _LogLines(label, unit)
 
 
-def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
-
-
-class _Silent:
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        pass
-
-    def update(self, *, done: int, total: int | None, seconds: float, detail: str = "") -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-
-class _LogLines(_Silent):
+class _LogLines(Display):
     """For files and pipes: a line every `LOG_EVERY_SECONDS`."""
 
     def __init__(self, label: str, unit: str) -> None:
@@ -134,27 +109,25 @@ class _LogLines(_Silent):
         self._last = time.monotonic()
         count = f"{done} {self._unit}" if total is None else f"{done} of {total} {self._unit}"
         parts = [count, _rate(done, seconds, self._unit), _time_left(done, total, seconds), detail]
-        say(f"{self._label}: {', '.join(part for part in parts if part)}")
+        self.say(f"{self._label}: {', '.join(part for part in parts if part)}")
 
     def say(self, text: str) -> None:
-        say(text)
+        print(text, file=sys.stderr, flush=True)
 
 
-class _LiveLine:
+class _LiveLine(Display):
     """For terminals: one line that is drawn again; drawn by the caller's thread, so a signal cannot tear it."""
 
     def __init__(self, label: str, unit: str) -> None:
         self._unit = unit
         self._drawn = 0.0
         console = Console(stderr=True, highlight=False)
+        fields = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("count", "rate", "left", "detail")]
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             # The line stays short of the edge, or the terminal's echo of ^C would wrap it.
             BarColumn(bar_width=min(40, max(8, console.width - 70))),
-            TextColumn("{task.fields[count]}", markup=False),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TextColumn("{task.fields[left]}", markup=False),
-            TextColumn("{task.fields[detail]}", markup=False),
+            *fields,
             console=console,
             auto_refresh=False,
             transient=True,
@@ -189,13 +162,24 @@ class _LiveLine:
         self._progress.console.print(text, markup=False, soft_wrap=True)
 
 
-class TrainClock:
-    """Turns the trainer's progress into what a display shows; a resumed run is timed from where it went on."""
+class _Clock:
+    """Times a job from its first report on, as if what was done before had been as fast."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
         self._begin: tuple[float, int] | None = None
-        self.last: TrainProgress | None = None
+
+    def _seconds(self, done: int) -> float:
+        now = time.monotonic()
+        # What comes before the first report also loads and warms up.
+        begin, first = self._begin = self._begin or (now, done)
+        return (now - begin) * done / (done - first) if done > first else 0.0
+
+
+class TrainClock(_Clock):
+    """Turns the trainer's progress into what a display shows; a resumed run is timed from where it went on."""
+
+    last: TrainProgress | None = None
 
     @property
     def reached(self) -> str:
@@ -207,13 +191,8 @@ class TrainClock:
         self.last = progress
         for note in progress.notes:
             self._display.say(f"note: {note}")
-        now = time.monotonic()
-        if self._begin is None:
-            # The first step also loads and warms up: the clock starts behind it.
-            self._begin = now, progress.step
-        begin, first = self._begin
         detail = f"pass {progress.pass_number}/{progress.passes} loss {progress.loss:.2f}"
-        seconds = (now - begin) * progress.step / max(1, progress.step - first)
+        seconds = self._seconds(progress.step)
         self._display.update(done=progress.step, total=progress.steps, seconds=seconds, detail=detail)
         if progress.scores is not None:
             self._display.say(f"pass {progress.pass_number} of {progress.passes}, loss {progress.loss:.3f}")
@@ -243,22 +222,13 @@ class ManyClock:
             self._display.__enter__()
 
 
-class DownloadClock:
+class DownloadClock(_Clock):
     """Turns a download's bytes into what a display shows; one that goes on is timed from where it went on."""
-
-    def __init__(self, display: Display) -> None:
-        self._display = display
-        self._begin: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int | None) -> None:
         """Show how far it is; the display counts in MB."""
-        now = time.monotonic()
-        if self._begin is None:
-            self._begin = now, done
-        begin, first = self._begin
-        seconds = (now - begin) * done / max(1, done - first) if done > first else 0.0
         whole = None if total is None else round(total / _MEGABYTE)
-        self._display.update(done=round(done / _MEGABYTE), total=whole, seconds=seconds)
+        self._display.update(done=round(done / _MEGABYTE), total=whole, seconds=self._seconds(done))
 
 
 def _shorten(label: str) -> str:
@@ -316,15 +286,11 @@ def format_weights(places: Mapping[str, WeightsPlace]) -> str:
 
 def format_record(place: WeightsPlace, record: Record | None) -> tuple[str, ...]:
     """What is known of a weight file that is there, for its card."""
-    size = format_size(place.path.stat().st_size)
+    where = f"{place.state}: {place.path} ({format_size(place.path.stat().st_size)})"
     if record is None:
-        return (f"{place.state}: {place.path} ({size})",)
-    return (
-        f"{place.state}: {place.path} ({size})",
-        f"sha256 {record.sha256}",
-        f"from {record.source}",
-        f"made {record.date} by vidsal {record.vidsal}",
-    )
+        return (where,)
+    made = f"made {record.date} by vidsal {record.vidsal}"
+    return where, f"sha256 {record.sha256}", f"from {record.source}", made
 
 
 def format_scores(scores: Mapping[str, Mapping[str, float]]) -> str:
@@ -360,17 +326,17 @@ def format_card(name: str, config: SAMConfig, card: ModelCard | None, *, weights
     )
     if config.motion_channels:
         architecture += f", motion branch of {config.motion_channels} channels"
-    facts: list[tuple[str, tuple[str, ...]]] = [("architecture", (architecture,))]
+    facts: dict[str, tuple[str, ...]] = {"architecture": (architecture,)}
     if card is not None:
-        facts += [
-            ("licence", (card.licence,)),
-            ("initialised with", (card.initialisation,)),
-            ("trained on", card.training_data),
-            ("commit", (card.commit,)),
-            ("limits", card.limits),
-            ("weights", weights),
-        ]
-    for title, texts in facts:
+        facts |= {
+            "licence": (card.licence,),
+            "initialised with": (card.initialisation,),
+            "trained on": card.training_data,
+            "commit": (card.commit,),
+            "limits": card.limits,
+            "weights": weights,
+        }
+    for title, texts in facts.items():
         if any(texts):
             lines += ["", f"  {title}", *(_wrapped(text, "    ") for text in texts if text)]
     if card is not None and card.training:
@@ -384,31 +350,28 @@ def format_card(name: str, config: SAMConfig, card: ModelCard | None, *, weights
 def _recipe(training: str) -> list[str]:
     """A card's recipe, which is JSON, as lines of YAML without what is null or empty."""
     try:
-        values = _told(json.loads(training))
+        values = _without_empty(json.loads(training))
     except json.JSONDecodeError:
         values = None
     if not isinstance(values, dict):
         return textwrap.wrap(training, _CARD_WIDTH - 4)
+    wrapper = textwrap.TextWrapper(
+        _CARD_WIDTH - 4, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
     lines = []
     for key, value in values.items():
         nested = isinstance(value, dict | list)
         text = yaml.safe_dump(value if nested else {key: value}, default_flow_style=nested, width=math.inf).strip()
-        lines += textwrap.wrap(
-            f"{key}: {text}" if nested else text,
-            _CARD_WIDTH - 4,
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        lines += wrapper.wrap(f"{key}: {text}" if nested else text)
     return lines
 
 
-def _told(value: Any) -> Any:
+def _without_empty(value: Any) -> Any:
     """Without what is null or empty; JSON has no numbers as keys, YAML does."""
     if isinstance(value, dict):
         left = {key: one for key, one in value.items() if one not in (None, [], {})}
-        return {int(key) if key.isdecimal() else key: _told(one) for key, one in left.items()}
-    return [_told(one) for one in value] if isinstance(value, list) else value
+        return {int(key) if key.isdecimal() else key: _without_empty(one) for key, one in left.items()}
+    return [_without_empty(one) for one in value] if isinstance(value, list) else value
 
 
 def _wrapped(text: str, indent: str) -> str:

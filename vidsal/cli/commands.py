@@ -1,35 +1,91 @@
-"""The commands that do the work, by name."""
+"""The table of all commands; the name of a shell in, a script out that completes them, their flags and choices."""
 
 from __future__ import annotations
 
-from vidsal.cli.bench import bench_command, bench_parser
-from vidsal.cli.data import DATA_ACTIONS, data_command, data_parser
-from vidsal.cli.evaluate import compare_command, compare_parser, eval_command, eval_parser
-from vidsal.cli.export import export_command, export_parser
-from vidsal.cli.models import models_command, models_parser
-from vidsal.cli.parser import Command
-from vidsal.cli.run import run_command, run_parser
-from vidsal.cli.train import train_command, train_parser
-from vidsal.cli.weights import WEIGHTS_ACTIONS, weights_command, weights_parser
+import argparse
+from collections.abc import Mapping
+from typing import Any, get_args
 
-__all__ = ["WORKING"]
+from vidsal.cli.bench import bench_command
+from vidsal.cli.data import DATA
+from vidsal.cli.evaluate import compare_command, eval_command
+from vidsal.cli.export import export_command
+from vidsal.cli.output import print_out
+from vidsal.cli.parser import Command, command, flag
+from vidsal.cli.run import run_command
+from vidsal.cli.train import train_command
+from vidsal.cli.weights import WEIGHTS, models_command
 
-WORKING = {
-    "run": Command(run_command, run_parser, "write the video with the heatmap over it, and a table of numbers a frame"),
-    "train": Command(train_command, train_parser, "train a model on stills and videos with recorded gaze"),
-    "models": Command(models_command, models_parser, "list the models, or show the card of one"),
-    "weights": Command(
-        weights_command,
-        weights_parser,
-        "fetch or import the published weights, show and check those here",
-        WEIGHTS_ACTIONS,
-    ),
-    "bench": Command(bench_command, bench_parser, "measure how fast a model is on this machine, stage by stage"),
-    "export": Command(export_command, export_parser, "write a model as an ONNX file, for other runtimes"),
-    "data": Command(
-        data_command, data_parser, "check a data set on disk, or make densities of its fixations", DATA_ACTIONS
-    ),
-    "eval": Command(eval_command, eval_parser, "score a model, or maps made elsewhere, against recorded gaze"),
-    "compare": Command(compare_command, compare_parser, "say by how much two results of eval differ, and how surely"),
+__all__ = ["COMMANDS"]
+
+_SHELLS = ("bash", "zsh", "tcsh")
+_FILES = ("FILE", "PATH", "INPUT", "A.json", "B.json", None)
+_FOLDERS = ("DIR", "ROOT")
+
+
+@command(
+    "print a script that completes commands in a shell",
+    flag("shell", metavar="{" + ",".join(_SHELLS) + "}", choices=_SHELLS, help="which shell"),
+)
+def _completion(given: Any) -> int:
+    """Print a script that lets a shell complete commands, flags and their choices. For bash:
+      vidsal completion bash > ~/.local/share/bash-completion/completions/vidsal
+    For zsh, into a folder of $fpath as _vidsal; for tcsh, into a file that ~/.tcshrc sources.
+    """
+    import shtab
+
+    root = argparse.ArgumentParser(prog="vidsal")
+    root.add_argument("-V", "--version", action="store_true", help="print the version and stop")
+    _add_commands(root, COMMANDS, "")
+    print_out(shtab.complete(root, given.shell))
+    return 0
+
+
+def _add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Command], above: str) -> None:
+    """Gives a parser the parsers of its commands, and these what their words complete to."""
+    added = parser.add_subparsers()
+    for name, one in commands.items():
+        made = [] if one.actions else [one.parser(f"vidsal {name}")]
+        here = added.add_parser(name, help=one.help, parents=made, add_help=False)
+        if one.actions:
+            _add_commands(here, one.actions, name)
+        for action in here._actions:
+            _complete(action, above)
+
+
+def _complete(action: Any, group: str) -> None:
+    import shtab
+
+    from vidsal.data.options import LayoutName
+    from vidsal.model.checkpoint import PRESETS
+
+    metavar = action.metavar
+    if isinstance(metavar, str) and metavar.startswith("{"):
+        action.choices = metavar[1:-1].split(",")
+    elif metavar == "NAME":
+        action.choices = get_args(LayoutName)
+    elif metavar == "MODEL" and group == "weights":
+        action.choices = tuple(PRESETS)
+    elif metavar == "MODEL":
+        names = f'compgen -W "{" ".join(PRESETS)}" -- $1'
+        script = f"_vidsal_models() {{\n  {names}\n  compgen -f -- $1\n}}"
+        action.complete = {**shtab.FILE, "bash": "_vidsal_models", "preamble": {"bash": script}}
+    elif metavar in _FILES and (metavar or action.dest == "CONFIG"):
+        action.complete = shtab.FILE
+    elif metavar in _FOLDERS:
+        action.complete = shtab.DIRECTORY
+
+
+COMMANDS = {
+    "run": run_command,
+    "train": train_command,
+    "models": models_command,
+    "weights": WEIGHTS,
+    "bench": bench_command,
+    "export": export_command,
+    "data": DATA,
+    "eval": eval_command,
+    "compare": compare_command,
+    "completion": _completion,
 }
-"""All but the one that completes them."""
+"""All commands, by name."""

@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from vidsal.cli.chosen import check_model, layout_options, sequence_clock
-from vidsal.cli.output import print_error, print_out
-from vidsal.cli.parser import Command, Parser, as_usage, group_parser, run_action
+from vidsal.cli.output import print_error, print_out, say
+from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, flag
 from vidsal.cli.process import share_cores
-from vidsal.data.options import DensityOptions, LayoutName
+from vidsal.config import UsageError, options_of
+from vidsal.data.options import DensityOptions, LayoutName, SheetOptions
+from vidsal.errors import ConfigError
 from vidsal.pipe.options import ModelOptions
 
 if TYPE_CHECKING:
     from vidsal.data.layouts import Dataset
 
-__all__ = ["DATA_ACTIONS", "data_command", "data_parser"]
+__all__ = ["DATA", "LAYOUT", "layout_options", "option_flag", "sequence_clock"]
+
+LAYOUT = flag("name", metavar="NAME", help=f"which layout: {', '.join(get_args(LayoutName))}")
+"""The name of a layout, among the flags of a command."""
 
 
-def data_parser() -> Parser:
-    """What `vidsal data` understands, up to its action."""
-    return group_parser("vidsal data", DATA_ACTIONS, description=_DATA_DESCRIPTION)
+def option_flag(example: str) -> Any:
+    """What takes the options of a layout, among the flags of a command."""
+    text = f"an option of the layout, as {example}; may be given several times"
+    return flag("--option", dest="options", metavar="KEY=VALUE", action="append", default=[], help=text)
 
 
-def data_command(arguments: list[str]) -> int:
-    """Arguments of `vidsal data` in: hands them to one of its actions."""
-    return run_action(data_parser(), DATA_ACTIONS, arguments)
+_SET = (
+    LAYOUT,
+    flag("root", metavar="ROOT", type=Path, help="the folder it lies in"),
+    flag("--split", default="all", help="one of the layout's splits (default: all)"),
+    option_flag("condition=driver"),
+    flag("-q", "--quiet", help="no progress on stderr"),
+)
+_FOLDER = flag("--out", metavar="DIR", type=Path, required=True, help="the folder to make")
 
 
-_DATA_DESCRIPTION = "Data sets of recorded gaze, as their authors published them; docs/reference/layouts.md lists them."
+def layout_options(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """The options of a layout that stand as KEY=VALUE on the command line."""
+    from vidsal.data.layouts import DATASETS
+
+    check_choice(name, DATASETS, "data set")
+    known = {option.key: option for option in options_of(DATASETS[name].options)}
+    chosen: dict[str, Any] = {}
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not equals or key not in known:
+            raise UsageError(f"--option {text}: {name} knows {', '.join(f'{each}=' for each in known) or 'no options'}")
+        try:
+            chosen[key] = known[key].convert(value)
+        except ConfigError as error:
+            raise UsageError(f"--option {text}: {error}") from error
+    return chosen
 
 
-def _add_data_arguments(parser: Parser) -> None:
-    parser.add_argument("name", metavar="NAME", help=f"which layout: {', '.join(get_args(LayoutName))}")
-    parser.add_argument("root", metavar="ROOT", type=Path, help="the folder it lies in")
-    parser.add_argument("--split", default="all", help="one of the layout's splits (default: all)")
-    help_option = "an option of the layout, as condition=driver; may be given several times"
-    parser.add_argument("--option", dest="options", metavar="KEY=VALUE", action="append", default=[], help=help_option)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+@contextlib.contextmanager
+def sequence_clock(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many sequences are done."""
+    from vidsal.console import make_display
+
+    began = time.monotonic()
+    with make_display(label, unit="sequences", quiet=quiet) as display:
+        yield lambda done, total: display.update(done=done, total=total, seconds=time.monotonic() - began)
 
 
-def _open_data(given: Any) -> tuple[Dataset, dict[str, Any]]:
+def _open(given: Any) -> tuple[Dataset, dict[str, Any]]:
     """The data set that the arguments name, and the options of its layout that were given."""
     from vidsal.data.layouts import open_dataset
 
@@ -50,142 +79,116 @@ def _open_data(given: Any) -> tuple[Dataset, dict[str, Any]]:
         return open_dataset(given.name, given.root, split=given.split, **chosen), chosen
 
 
-def _check_parser() -> Parser:
-    description = "Print what is found of a data set. The exit status is 1 where a sequence is broken."
-    parser = Parser(prog="vidsal data check", description=description)
-    _add_data_arguments(parser)
-    parser.add_argument("--full", action="store_true", help="read every frame, not only the first of each sequence")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
-    return parser
+def _finish(given: Any, broken: Sequence[str], text: str, path: Path) -> int:
+    """Shows what was left out, what was made and where; 1 where something was left out."""
+    for message in broken:
+        print_error(message)
+    say(f"{given.name}: {text}", quiet=given.quiet)
+    print_out(str(path))
+    return 1 if broken else 0
 
 
-def _check_data(arguments: list[str]) -> int:
-    """Arguments of `vidsal data check` in, what was found on stdout out; 1 where something is broken."""
-    given = _check_parser().parse_args(arguments)
-    dataset, _ = _open_data(given)
+@command(
+    "print what is there: sequences, frames, sizes, labels, viewers, and what is broken",
+    *_SET,
+    flag("--full", help="read every frame, not only the first of each sequence"),
+    flag("--json", help="print one JSON object instead of lines"),
+)
+def _check(given: Any) -> int:
+    """Print what is found of a data set. The exit status is 1 where a sequence is broken."""
+    dataset, _ = _open(given)
     from vidsal.data.check import check_dataset, format_facts
 
     with sequence_clock(given.name, quiet=given.quiet) as on_progress:
         facts = check_dataset(dataset, full=given.full, on_progress=on_progress)
     print_out(json.dumps(facts.as_dict()) if given.json else format_facts(facts))
-    if facts.broken:
-        # Which and why has been printed.
+    count = len(facts.broken)
+    if count:
         from vidsal.evaluate.results import count_of
 
-        count = len(facts.broken)
+        # Which and why has been printed.
         print_error(f"{count} of {count_of(len(dataset), 'sequence')} {'is' if count == 1 else 'are'} broken")
-    return 1 if facts.broken else 0
+    return 1 if count else 0
 
 
-def _density_parser() -> Parser:
-    parser = Parser(prog="vidsal data density", description=_DENSITY_DESCRIPTION, options=DensityOptions)
-    _add_data_arguments(parser)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace maps that an earlier call made there")
-    return parser
-
-
-def _make_densities(arguments: list[str]) -> int:
-    """Arguments of `vidsal data density` in, maps on disk and the path of their record on stdout out."""
-    given, wanted = _density_parser().read(arguments, DensityOptions)
+@command(
+    "write densities made of the recorded fixations, with a stated sigma",
+    *_SET,
+    _FOLDER,
+    flag("--overwrite", help="replace maps that an earlier call made there"),
+    options=DensityOptions,
+)
+@as_usage()
+def _density(given: Any, wanted: DensityOptions) -> int:
+    """Write a density for every frame with recorded fixations: a Gaussian on each, cut at four
+    sigma. DIR/density.json says how they were made. Sigma is in pixels of the picture that
+    the fixations refer to, or in degrees of visual angle.
+    """
     from vidsal.data.densities import write_densities
 
-    with as_usage():
-        dataset, chosen = _open_data(given)
-        with sequence_clock(given.name, quiet=given.quiet) as on_progress:
-            report = write_densities(
-                dataset,
-                given.out,
-                options=wanted,
-                layout_options=chosen,
-                overwrite=given.overwrite,
-                on_progress=on_progress,
-            )
-    for message in report.broken:
-        print_error(message)
-    if not given.quiet:
-        from vidsal.console import say
-
-        say(
-            f"{given.name}: {report.written} maps, {report.empty} of them of frames without a fixation; "
-            f"{report.unrecorded} frames have no record"
+    dataset, chosen = _open(given)
+    with sequence_clock(given.name, quiet=given.quiet) as on_progress:
+        report = write_densities(
+            dataset,
+            given.out,
+            options=wanted,
+            layout_options=chosen,
+            overwrite=given.overwrite,
+            on_progress=on_progress,
         )
-    print_out(str(report.path))
-    return 1 if report.broken else 0
+    empty = f"{report.empty} of them of frames without a fixation"
+    made = f"{report.written} maps, {empty}; {report.unrecorded} frames have no record"
+    return _finish(given, report.broken, made, report.path)
 
 
-_DENSITY_DESCRIPTION = """\
-Write a density for every frame with recorded fixations: a Gaussian on each, cut at four
-sigma. DIR/density.json says how they were made. Sigma is in pixels of the picture that
-the fixations refer to, or in degrees of visual angle.
-"""
-
-
-def _submission_parser() -> Parser:
-    parser = Parser(prog="vidsal data submission", description=_SUBMISSION_DESCRIPTION, options=ModelOptions)
-    _add_data_arguments(parser)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace maps that are there")
-    return parser
-
-
-def _make_submission(arguments: list[str]) -> int:
-    """Arguments of `vidsal data submission` in, a map of every still on disk and their folder on stdout out."""
-    given, chosen = _submission_parser().read(arguments, ModelOptions)
+@command(
+    "write a model's maps of stills, as benchmarks with withheld labels take them",
+    *_SET,
+    _FOLDER,
+    flag("--overwrite", help="replace maps that are there"),
+    options=ModelOptions,
+)
+@as_usage()
+def _submission(given: Any, chosen: ModelOptions) -> int:
+    """Write a model's map of every still, as benchmarks with withheld labels take it: 8-bit grey,
+    as large as the picture, DIR/NAME.png. Each is predicted as vidsal eval does.
+    """
     from vidsal.evaluate.sources import ModelSource
     from vidsal.evaluate.submission import write_submission
 
     share_cores()
-    with as_usage():
-        check_model(chosen.model)
-        dataset, _ = _open_data(given)
-        source = ModelSource(chosen.load())
-        with sequence_clock(given.name, quiet=given.quiet) as on_progress:
-            report = write_submission(dataset, source, given.out, overwrite=given.overwrite, on_progress=on_progress)
-    for message in report.broken:
-        print_error(message)
-    if not given.quiet:
-        from vidsal.console import say
-
-        videos = f"; left out: {report.videos} videos, which vidsal run writes maps of" if report.videos else ""
-        say(f"{given.name}: {report.written} maps{videos}")
-    print_out(str(report.out))
-    return 1 if report.broken else 0
+    check_model(chosen.model)
+    dataset, _ = _open(given)
+    source = ModelSource(chosen.load())
+    with sequence_clock(given.name, quiet=given.quiet) as on_progress:
+        report = write_submission(dataset, source, given.out, overwrite=given.overwrite, on_progress=on_progress)
+    videos = f"; left out: {report.videos} videos, which vidsal run writes maps of" if report.videos else ""
+    return _finish(given, report.broken, f"{report.written} maps{videos}", report.out)
 
 
-_SUBMISSION_DESCRIPTION = """\
-Write a model's map of every still, as benchmarks with withheld labels take it: 8-bit grey,
-as large as the picture, DIR/NAME.png. Each is predicted as vidsal eval does.
-"""
-
-
-def _clips_parser() -> Parser:
-    from vidsal.data.options import SheetOptions
-
-    parser = Parser(prog="vidsal data clips", description=_CLIPS_DESCRIPTION, options=SheetOptions)
-    _add_data_arguments(parser)
-    parser.add_argument("--out", metavar="FILE", type=Path, default=Path("clips.png"), help="the picture to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace the picture that is there")
-    parser.add_argument("--time", action="store_true", help="print the CPU time a frame instead, write nothing")
-    return parser
-
-
-def _show_clips(arguments: list[str]) -> int:
-    """Arguments of `vidsal data clips` in, a picture on disk and its path on stdout out."""
-    from vidsal.data.options import SheetOptions
-
-    given, wanted = _clips_parser().read(arguments, SheetOptions)
+@command(
+    "draw the clips that training makes of stills, to look at",
+    *_SET,
+    flag("--out", metavar="FILE", type=Path, default=Path("clips.png"), help="the picture to write"),
+    flag("--overwrite", help="replace the picture that is there"),
+    flag("--time", help="print the CPU time a frame instead, write nothing"),
+    options=SheetOptions,
+)
+def _clips(given: Any, wanted: SheetOptions) -> int:
+    """Draw the clips that training makes of stills, to look at: a row for each clip. Every frame
+    stands plain beside itself with its density and its fixations (green). A red frame is the
+    first of another shot.
+    """
     from vidsal.data.sheet import make_clips, write_sheet
 
-    dataset, _ = _open_data(given)
+    dataset, _ = _open(given)
     stills = [one for one in dataset.sequences if one.kind == "still" and (one.points or one.densities)]
     clips, seconds = make_clips(stills, wanted)
     if given.time:
         taken = sorted(1e3 * one for one in seconds)
         low, middle, high = (taken[round(share * (len(taken) - 1))] for share in (0.1, 0.5, 0.9))
-        print_out(
-            f"{wanted.kind}: {wanted.clips} clips of {wanted.frames} frames at 240x320, CPU milliseconds a frame:"
-        )
+        what = f"{wanted.clips} clips of {wanted.frames} frames at 240x320"
+        print_out(f"{wanted.kind}: {what}, CPU milliseconds a frame:")
         print_out(f"mean {sum(taken) / len(taken):.1f}, median {middle:.1f}, 80 % from {low:.1f} to {high:.1f}")
         return 0
     write_sheet(clips, given.out, width=wanted.width, overwrite=given.overwrite)
@@ -193,24 +196,9 @@ def _show_clips(arguments: list[str]) -> int:
     return 0
 
 
-_CLIPS_DESCRIPTION = """\
-Draw the clips that training makes of stills, to look at: a row for each clip. Every frame
-stands plain beside itself with its density and its fixations (green). A red frame is the
-first of another shot.
-"""
-
-DATA_ACTIONS = {
-    "check": Command(
-        _check_data, _check_parser, "print what is there: sequences, frames, sizes, labels, viewers, and what is broken"
-    ),
-    "clips": Command(_show_clips, _clips_parser, "draw the clips that training makes of stills, to look at"),
-    "density": Command(
-        _make_densities, _density_parser, "write densities made of the recorded fixations, with a stated sigma"
-    ),
-    "submission": Command(
-        _make_submission,
-        _submission_parser,
-        "write a model's maps of stills, as benchmarks with withheld labels take them",
-    ),
-}
-"""The actions of `vidsal data`."""
+DATA = Command(
+    "check a data set on disk, or make densities of its fixations",
+    "Data sets of recorded gaze, as their authors published them; docs/reference/layouts.md lists them.",
+    actions={"check": _check, "clips": _clips, "density": _density, "submission": _submission},
+)
+"""`vidsal data`."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vidsal.cli.completion import COMMANDS
+from vidsal.cli.commands import COMMANDS
 from vidsal.cli.output import describe, drop_stdout, print_error, print_out, show_traceback
 from vidsal.cli.parser import Parser, group_parser
 from vidsal.config import UsageError
@@ -71,7 +71,7 @@ def _dispatch(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.command not in COMMANDS:
         parser.error(_wrong_command(given.command, list(COMMANDS)))
-    return COMMANDS[given.command].run(given.arguments)
+    return COMMANDS[given.command].run(f"vidsal {given.command}", given.arguments)
 
 
 def _parser() -> Parser:

@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
-from vidsal.cli.chosen import check_model, layout_options, sequence_clock
-from vidsal.cli.output import print_out
-from vidsal.cli.parser import Parser, as_usage, count
+from vidsal.cli.data import LAYOUT, layout_options, option_flag, sequence_clock
+from vidsal.cli.output import print_out, say
+from vidsal.cli.parser import as_usage, check_model, command, count, flag
 from vidsal.cli.process import Stop, share_cores
-from vidsal.data.options import LayoutName
 from vidsal.errors import Stopped
 from vidsal.evaluate.options import EvalOptions
 
-__all__ = ["compare_command", "compare_parser", "eval_command", "eval_parser"]
+__all__ = ["compare_command", "eval_command"]
 
 
-def eval_parser() -> Parser:
-    """What `vidsal eval` understands."""
-    parser = Parser(prog="vidsal eval", description=_EVAL_DESCRIPTION, options=EvalOptions)
-    parser.add_argument("name", metavar="NAME", help=f"which layout: {', '.join(get_args(LayoutName))}")
-    parser.add_argument("root", metavar="ROOT", type=Path, help="the folder the data set lies in")
-    help_option = "an option of the layout, as weather=Rainy; may be given several times"
-    parser.add_argument("--option", dest="data", metavar="KEY=VALUE", action="append", default=[], help=help_option)
-    help_figures = "also draw the best, median and worst sequences, and the reliability of the density, to OUT/figures"
-    parser.add_argument("--figures", action="store_true", help=help_figures)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr; errors stay")
-    return parser
-
-
-def eval_command(arguments: list[str]) -> int:
-    """Arguments of `vidsal eval` in, tables on disk, the scores and the path of their summary on stdout out."""
-    given, options = eval_parser().read(arguments, EvalOptions)
+@command(
+    "score a model, or maps made elsewhere, against recorded gaze",
+    LAYOUT,
+    flag("root", metavar="ROOT", type=Path, help="the folder the data set lies in"),
+    option_flag("weather=Rainy"),
+    flag(
+        "--figures",
+        help="also draw the best, median and worst sequences, and the reliability of the density, to OUT/figures",
+    ),
+    flag("-q", "--quiet", help="no progress on stderr; errors stay"),
+    options=EvalOptions,
+)
+def eval_command(given: Any, options: EvalOptions) -> int:
+    """Score a model, or maps made elsewhere, against recorded gaze: frame by frame through the
+    same pipe as vidsal run, under a stated protocol, beside baselines on the same frames.
+    Finished sequences are kept: the same command goes on where it stopped.
+    """
     name, quiet = given.name, given.quiet
-    chosen = layout_options(name, given.data)
+    chosen = layout_options(name, given.options)
     if given.figures:
         from vidsal.evaluate.figures import check_matplotlib
 
         check_matplotlib()
-    from vidsal.console import make_display, say
-    from vidsal.evaluate.evaluation import EvalProgress, evaluate
+    from vidsal.console import make_display
+    from vidsal.evaluate.evaluation import EvalProgress, evaluate, open_source
     from vidsal.evaluate.results import format_summary
 
     share_cores()
@@ -60,58 +60,38 @@ def eval_command(arguments: list[str]) -> int:
                 )
         except (Stopped, KeyboardInterrupt):
             stop.note_interrupt()
-            if not quiet:
-                display.say("vidsal: stopped; the same command goes on from the sequences that are done")
+            display.say("vidsal: stopped; the same command goes on from the sequences that are done")
             return stop.status
-    if not quiet:
-        for message in result.summary.messages:
-            say(f"vidsal: warning: {message}")
+    for message in result.summary.messages:
+        say(f"vidsal: warning: {message}", quiet=quiet)
     print_out(format_summary(result.summary))
     print_out(str(result.files[0]))
-    for path in _draw_figures(result.out, options, quiet=quiet) if given.figures else ():
-        print_out(str(path))
+    if given.figures:
+        from vidsal.evaluate.gallery import draw_evaluation
+
+        with sequence_clock("figures", quiet=quiet) as on_progress:
+            figures = draw_evaluation(result.out, open_source(options), on_progress=on_progress)
+        for path in figures:
+            print_out(str(path))
     lacking = result.summary.skipped or result.summary.partial
     return 1 if options.evaluation.strict and lacking else 0
 
 
-def _draw_figures(out: Path, options: EvalOptions, *, quiet: bool) -> tuple[Path, ...]:
-    from vidsal.evaluate.evaluation import open_source
-    from vidsal.evaluate.gallery import draw_evaluation
-
-    with sequence_clock("figures", quiet=quiet) as on_progress:
-        return draw_evaluation(out, open_source(options), on_progress=on_progress)
-
-
-_EVAL_DESCRIPTION = """\
-Score a model, or maps made elsewhere, against recorded gaze: frame by frame through the
-same pipe as vidsal run, under a stated protocol, beside baselines on the same frames.
-Finished sequences are kept: the same command goes on where it stopped.
-"""
-
-
-def compare_parser() -> Parser:
-    """What `vidsal compare` understands."""
-    parser = Parser(prog="vidsal compare", description=_COMPARE_DESCRIPTION)
-    parser.add_argument("first", metavar="A.json", type=Path, help="summary.json of vidsal eval, or its folder")
-    parser.add_argument("second", metavar="B.json", type=Path, help="another")
-    parser.add_argument("--force", action="store_true", help="compare results of different rules too, saying which")
-    parser.add_argument("--draws", type=count, default=2000, metavar="N", help="resamples (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resamples (default: 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    return parser
-
-
-def compare_command(arguments: list[str]) -> int:
-    """Arguments of `vidsal compare` in, differences with intervals on stdout out."""
-    given = compare_parser().parse_args(arguments)
+@command(
+    "say by how much two results of eval differ, and how surely",
+    flag("first", metavar="A.json", type=Path, help="summary.json of vidsal eval, or its folder"),
+    flag("second", metavar="B.json", type=Path, help="another"),
+    flag("--force", help="compare results of different rules too, saying which"),
+    flag("--draws", type=count, default=2000, metavar="N", help="resamples (default: 2000)"),
+    flag("--seed", type=int, default=0, metavar="N", help="of the resamples (default: 0)"),
+    flag("--json", help="print one JSON object instead of a table"),
+)
+def compare_command(given: Any) -> int:
+    """Print by how much two results of vidsal eval differ, B less A, on the sequences that both
+    have, with 95 % intervals over paired resamples of the sequences.
+    """
     from vidsal.evaluate.comparison import compare, format_comparison
 
     made = compare(given.first, given.second, force=given.force, draws=given.draws, seed=given.seed)
     print_out(json.dumps(made.as_dict()) if given.json else format_comparison(made))
     return 0
-
-
-_COMPARE_DESCRIPTION = """\
-Print by how much two results of vidsal eval differ, B less A, on the sequences that both
-have, with 95 % intervals over paired resamples of the sequences.
-"""

@@ -9,7 +9,7 @@ import traceback
 from vidsal.config import as_flag
 from vidsal.errors import EncodeError, VidsalError
 
-__all__ = ["describe", "drop_stdout", "is_out_of_memory", "print_error", "print_out", "show_traceback"]
+__all__ = ["describe", "drop_stdout", "is_out_of_memory", "print_error", "print_out", "say", "show_traceback"]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -61,4 +61,10 @@ def show_traceback(error: BaseException) -> None:
 
 
 def print_error(text: str) -> None:
-    print(f"vidsal: error: {text}", file=sys.stderr, flush=True)
+    say(f"vidsal: error: {text}")
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a line on stderr, unless `quiet`."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)

@@ -1,35 +1,91 @@
-"""Words in, options out: the parser of every command, and the choices that it explains."""
+"""Words in, options out: what every command is made of, its parser, and the choices that it explains."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import difflib
+import inspect
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn
 
 from vidsal.cli.output import print_out
 from vidsal.config import UsageError, add_flags, as_key, options_of, read_file, resolve, shortened, to_yaml
 from vidsal.errors import ConfigError, Setting
 
-__all__ = ["Command", "Parser", "as_usage", "check_choice", "count", "group_parser", "run_action"]
+__all__ = ["Command", "Parser", "as_usage", "check_choice", "check_model", "command", "count", "flag", "group_parser"]
 
-_T = TypeVar("_T")
+_Flag = tuple[tuple[str, ...], dict[str, Any]]
 
 
 class Command(NamedTuple):
-    """One command, or one action of a command."""
+    """One command, or a group of them."""
 
-    run: Callable[[list[str]], int]
-    """Its arguments in, the exit status out."""
-    parser: Callable[[], Parser]
-    """What it understands."""
     help: str
     """What it does, for the list of all."""
+    description: str
+    """What its --help says first."""
+    work: Callable[..., int] | None = None
+    """What was given in, and the options where it has some; the exit status out. None for a group."""
+    flags: tuple[_Flag, ...] = ()
+    """What it takes beside options, each as `flag` makes it."""
+    options: type | None = None
+    """A dataclass of options."""
+    usage: str | None = None
+    """The first line of its --help; None makes one of the flags."""
+    bare: str | None = None
+    """What is wrong where nothing is given; None leaves that to the parser."""
+    epilog: str = ""
+    """What the --help of a group ends with."""
     actions: Mapping[str, Command] = {}
-    """What it hands its arguments to, where it does nothing itself."""
+    """The commands of a group."""
+
+    def parser(self, prog: str) -> Parser:
+        """What it understands, under the name `prog`."""
+        if self.actions:
+            return group_parser(prog, self.actions, description=self.description, epilog=self.epilog)
+        parser = Parser(prog=prog, usage=self.usage, description=self.description, options=self.options)
+        for names, settings in self.flags:
+            parser.add_argument(*names, **settings)
+        return parser
+
+    def run(self, prog: str, arguments: list[str]) -> int:
+        """What follows its name in, the exit status out."""
+        if self.bare is not None and not arguments:
+            raise UsageError(self.bare)
+        parser = self.parser(prog)
+        if self.work is None:
+            given = parser.parse_args(arguments)
+            check_choice(given.action, self.actions, "action")
+            return self.actions[given.action].run(f"{prog} {given.action}", given.arguments)
+        try:
+            return self.work(*(parser.read(arguments) if self.options else [parser.parse_args(arguments)]))
+        except argparse.ArgumentError as error:
+            parser.error(error.message)
+
+
+def command(help: str, *flags: _Flag, **settings: Any) -> Callable[[Callable[..., int]], Command]:
+    """Makes a command of the function that does its work, whose docstring becomes the description.
+
+    Args:
+        help: as of `Command`.
+        flags: as of `Command`.
+        settings: further fields of `Command`.
+    """
+    return lambda work: Command(help, inspect.getdoc(work) or "", work, flags, **settings)
+
+
+def flag(*names: str, **settings: Any) -> _Flag:
+    """A flag, or an argument without one; without `settings` other than `help`, a flag is a switch.
+
+    Args:
+        names: as of `argparse.ArgumentParser.add_argument`.
+        settings: the same.
+    """
+    switch = names[0].startswith("-") and settings.keys() == {"help"}
+    return names, {"action": "store_true", **settings} if switch else settings
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,19 +98,17 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *, options: type | None = None, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **settings)
+        self._kind: Any = options
         if options is not None:
             help_config = "YAML file with options by name; flags win over it"
             self.add_argument("--config", type=Path, metavar="FILE", help=help_config)
             self.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and stop")
             add_flags(self, options)
 
-    def read(self, arguments: Sequence[str], kind: type[_T], *, stem: str | None = None) -> tuple[Any, _T]:
+    def read(self, arguments: Sequence[str]) -> tuple[Any, Any]:
         """What a command was given, and its options: default < file < flag.
 
-        Args:
-            arguments: what follows the command.
-            kind: `options`, again.
-            stem: the option that is called after the file where nothing else gives it.
+        An option called `name` is the file's where nothing else gives it.
 
         Returns:
             What was given beside options, with `flags`, the options given as flags; and all options.
@@ -64,7 +118,7 @@ class Parser(argparse.ArgumentParser):
             UsageError: the command line is.
             SystemExit: the options were printed, as --print-config asks.
         """
-        words = shortened(kind, arguments)
+        words = shortened(self._kind, arguments)
         if "--print-config" in words:
             # Nothing else is needed for that.
             for action in self._actions:
@@ -74,16 +128,17 @@ class Parser(argparse.ArgumentParser):
         named = [file for file in (given.config, getattr(given, "CONFIG", None)) if file is not None]
         if len(named) > 1:
             self.error(f"two config files, {named[0]} and {named[1]}: give one")
-        keys = [option.key for option in options_of(kind) if option.key in given]
-        given.flags = flags = {key: vars(given).pop(key) for key in keys}
-        file = read_file(named[0], kind) if named else {}
+        known = [option.key for option in options_of(self._kind)]
+        given.flags = flags = {key: vars(given).pop(key) for key in known if key in given}
+        file = read_file(named[0], self._kind) if named else {}
         try:
-            options = resolve(kind, {stem: named[0].stem} if stem and named else {}, file, flags)
+            stem = {"name": named[0].stem} if named and "name" in known else {}
+            options = resolve(self._kind, stem, file, flags)
         except ConfigError as error:
-            at_fault = {part.name for part in error.parts if isinstance(part, Setting)}
+            at_fault = {part.name for part in error.args if isinstance(part, Setting)}
             if named and (not flags or (at_fault & file.keys() and not at_fault & flags.keys())):
                 raise ConfigError(f"{named[0]}: {error.spelled(as_key)}") from error
-            raise UsageError(*error.parts) from error
+            raise UsageError(*error.args) from error
         if given.print_config:
             print_out(to_yaml(options), end="")
             self.exit()
@@ -122,7 +177,7 @@ def as_usage() -> Iterator[None]:
     except UsageError:
         raise
     except ConfigError as error:
-        raise UsageError(*error.parts) from error
+        raise UsageError(*error.args) from error
 
 
 def group_parser(
@@ -137,13 +192,6 @@ def group_parser(
     return parser
 
 
-def run_action(parser: Parser, actions: Mapping[str, Command], arguments: list[str]) -> int:
-    """Hand the arguments of a command to one of its actions."""
-    given = parser.parse_args(arguments)
-    check_choice(given.action, list(actions), "action")
-    return actions[given.action].run(given.arguments)
-
-
 def count(text: str) -> int:
     """The type of a flag that counts something."""
     if not text.isdecimal() or int(text) < 1:
@@ -151,9 +199,17 @@ def count(text: str) -> int:
     return int(text)
 
 
-def check_choice(name: str, known: Collection[str], what: str) -> None:
+def check_choice(name: str, known: Iterable[str], what: str, more: str = "") -> None:
     """A word that is not known is bad usage; the nearest known one is named."""
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"no {what} {name!r}: use one of {', '.join(known)}{meant}")
+        raise UsageError(f"no {what} {name!r}: use one of {', '.join(known)}{more}{meant}")
+
+
+def check_model(name: str) -> None:
+    """A word that is neither a preset nor a file is bad usage; a path without a file is the reader's to report."""
+    from vidsal.model.checkpoint import PRESETS
+
+    if Path(name).name == name and not Path(name).suffix and not Path(name).exists():
+        check_choice(name, PRESETS, "model", ", or the path of a checkpoint")

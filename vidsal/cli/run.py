@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vidsal.cli.chosen import check_model
-from vidsal.cli.output import describe, is_out_of_memory, print_error, print_out, show_traceback
-from vidsal.cli.parser import Parser, as_usage, count
+from vidsal.cli.output import describe, is_out_of_memory, print_error, print_out, say, show_traceback
+from vidsal.cli.parser import as_usage, check_model, command, count, flag
 from vidsal.cli.process import Stop, share_cores
 from vidsal.config import UsageError
 from vidsal.errors import ConfigError, VidsalError
@@ -20,44 +19,39 @@ from vidsal.pipe.options import RunOptions
 
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
-    from vidsal.pipe.many import RunOutcome
     from vidsal.pipe.run import Progress, RunReport
 
-__all__ = ["run_command", "run_parser"]
+__all__ = ["run_command"]
 
 
-def run_parser() -> Parser:
-    """What `vidsal run` understands."""
-    parser = Parser(
-        prog="vidsal run",
-        usage="vidsal run [options] INPUT [INPUT ...]",
-        description=_RUN_DESCRIPTION,
-        options=RunOptions,
-    )
-    parser.add_argument(
+@command(
+    "write the video with the heatmap over it, and a table of numbers a frame",
+    flag(
         "inputs",
         nargs="*",
         metavar="INPUT",
         help="video file, image, folder of images, camera index, address (rtsp://, http://), or - for standard input",
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no notices on stderr; errors stay")
-    parser.add_argument("--json", action="store_true", help="one JSON report a line on stdout instead of the paths")
-    parser.add_argument(
+    ),
+    flag("-q", "--quiet", help="no progress and no notices on stderr; errors stay"),
+    flag("--json", help="one JSON report a line on stdout instead of the paths"),
+    flag(
         "--streams",
         type=count,
         default=1,
         metavar="N",
         help="inputs at once, side by side through the model; results are listed as they get done (default: 1)",
-    )
-    return parser
-
-
-def run_command(arguments: list[str]) -> int:
-    """Arguments of `vidsal run` in, results on disk and on stdout out."""
-    parser = run_parser()
-    given, options = parser.read(arguments, RunOptions)
+    ),
+    options=RunOptions,
+    usage="vidsal run [options] INPUT [INPUT ...]",
+)
+def run_command(given: Any, options: RunOptions) -> int:
+    """Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound) and
+    NAME.vidsal.csv (a row of numbers a frame) beside each input. The paths written go
+    to stdout, all else to stderr.
+    """
     if not given.inputs:
-        parser.error("no input given: name a video, an image, a folder, a camera's index, an address, or -")
+        need = "no input given: name a video, an image, a folder, a camera's index, an address, or -"
+        raise argparse.ArgumentError(None, need)
     inputs = _without_results(given.inputs, quiet=given.quiet)
     _check_targets(inputs, options)
     share_cores()
@@ -65,15 +59,7 @@ def run_command(arguments: list[str]) -> int:
         check_model(options.model.model)
         with as_usage():
             model = options.model.load()
-        runs = _Runs(options, model, stop, quiet=given.quiet, as_json=given.json)
-        return runs.work(inputs, streams=given.streams)
-
-
-_RUN_DESCRIPTION = """\
-Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound) and
-NAME.vidsal.csv (a row of numbers a frame) beside each input. The paths written go
-to stdout, all else to stderr.
-"""
+        return _Runs(options, model, stop, quiet=given.quiet, as_json=given.json).work(inputs, given.streams)
 
 
 @dataclass
@@ -89,37 +75,29 @@ class _Runs:
     status: int = 0
     last: Progress | None = None
 
-    def work(self, inputs: Sequence[str], *, streams: int = 1) -> int:
-        from vidsal.console import say
-
-        not_begun = self._side_by_side(inputs, streams) if min(streams, len(inputs)) > 1 else self._in_turn(inputs)
-        if len(inputs) > 1 and self.failed and not self.quiet:
-            say(f"vidsal: {len(self.failed)} of {len(inputs)} inputs failed: {', '.join(self.failed)}")
-        if not_begun:
+    def work(self, inputs: Sequence[str], streams: int) -> int:
+        if min(streams, len(inputs)) > 1:
+            left = self._side_by_side(inputs, streams)
+        else:
+            left = list(inputs)
+            while left and not self.stop():
+                self._one(left.pop(0))
+        if len(inputs) > 1 and self.failed:
+            failed = f"{len(self.failed)} of {len(inputs)} inputs failed: {', '.join(self.failed)}"
+            say(f"vidsal: {failed}", quiet=self.quiet)
+        if left:
             self.stop.note_interrupt()
-            if not self.quiet:
-                say(f"vidsal: not begun: {', '.join(not_begun)}")
-        if self.stop.status:
-            return self.stop.status
-        return self.status
+            say(f"vidsal: not begun: {', '.join(left)}", quiet=self.quiet)
+        return self.stop.status or self.status
 
-    def _in_turn(self, inputs: Sequence[str]) -> Sequence[str]:
-        """All inputs, until stopped; returns those not begun."""
-        for place, text in enumerate(inputs):
-            if self.stop():
-                return inputs[place:]
-            self._one(text)
-        return ()
-
-    def _side_by_side(self, inputs: Sequence[str], streams: int) -> Sequence[str]:
+    def _side_by_side(self, inputs: Sequence[str], streams: int) -> list[str]:
         """All inputs, `streams` at once; returns those not begun when it was stopped."""
         from vidsal.console import ManyClock, make_display
         from vidsal.pipe.many import run_many
 
         left = dict(enumerate(inputs))
-        label = f"{len(inputs)} inputs"
         try:
-            with make_display(label, unit="frames", quiet=self.quiet) as display:
+            with make_display(f"{len(inputs)} inputs", unit="frames", quiet=self.quiet) as display:
                 clock = ManyClock(display)
                 outcomes = run_many(
                     [_source(text) for text in inputs],
@@ -133,24 +111,21 @@ class _Runs:
                     for outcome in outcomes:
                         text, self.last = left.pop(outcome.number), outcome.progress
                         with clock.hidden():
-                            self._tell(text, outcome)
+                            if outcome.report is not None:
+                                self._show(text, outcome.report)
+                            elif outcome.error is not None:
+                                self._fail(text, outcome.error)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             # The model's memory is that of all: none of them can go on.
             for text in left.values():
                 self._fail(text, error)
-            return ()
+            return []
         return list(left.values())
 
-    def _tell(self, text: str, outcome: RunOutcome) -> None:
-        if outcome.report is not None:
-            self._show(text, outcome.report)
-        elif outcome.error is not None:
-            self._fail(text, outcome.error)
-
     def _one(self, text: str) -> None:
-        """One input; its errors are told and counted, the next input is tried all the same."""
+        """One input; its errors are reported and counted, the next input is tried all the same."""
         from vidsal.console import make_display
         from vidsal.pipe.run import run
 
@@ -173,7 +148,7 @@ class _Runs:
             self._show(text, report)
 
     def _fail(self, text: str, error: Exception) -> None:
-        """Tell and count an error of one input."""
+        """Report and count an error of one input."""
         show_traceback(error)
         print_error(describe(error))
         self.failed.append(text)
@@ -183,33 +158,27 @@ class _Runs:
             print_out(json.dumps({"source": text, "error": describe(error)}))
 
     def _show(self, text: str, report: RunReport) -> None:
-        from vidsal.console import format_report, say
+        from vidsal.console import format_report
 
-        if not self.quiet:
-            for message in report.messages:
-                say(f"vidsal: warning: {_label(text)}: {message}")
-            if not report.interrupted:
-                say(format_report(report, label=_label(text)))
+        for message in report.messages:
+            say(f"vidsal: warning: {_label(text)}: {message}", quiet=self.quiet)
         if report.interrupted:
             self.stop.note_interrupt()
-            _print_stopped(report, self.last)
+            _say_stopped(report, self.last)
+        else:
+            say(format_report(report, label=_label(text)), quiet=self.quiet)
         if self.as_json:
             print_out(json.dumps(report.as_dict()))
         elif not report.interrupted:
-            for path in report.files:
-                print_out(str(path))
+            print_out("".join(f"{path}\n" for path in report.files), end="")
 
 
-def _print_stopped(report: RunReport, last: Progress | None) -> None:
+def _say_stopped(report: RunReport, last: Progress | None) -> None:
     """How far an interrupted run got, and where its results are."""
     of = f" of {last.total}" if last is not None and last.total is not None else ""
     at = f" ({last.pts_seconds:.2f} s into the video)" if last is not None else ""
     kept = f"partial results: {', '.join(map(str, report.files))}" if report.files else "nothing was kept"
-    print(
-        f"vidsal: stopped at frame {report.frames}{of}{at}; {kept}",
-        file=sys.stderr,
-        flush=True,
-    )
+    say(f"vidsal: stopped at frame {report.frames}{of}{at}; {kept}")
 
 
 def _without_results(inputs: Sequence[str], *, quiet: bool) -> list[str]:
@@ -217,8 +186,7 @@ def _without_results(inputs: Sequence[str], *, quiet: bool) -> list[str]:
     results = [text for text in inputs if ".vidsal." in Path(text).name and Path(text).is_file()]
     if not results or len(results) == len(inputs):
         return list(inputs)
-    if not quiet:
-        print(f"vidsal: left out, results of an earlier run: {', '.join(results)}", file=sys.stderr, flush=True)
+    say(f"vidsal: left out, results of an earlier run: {', '.join(results)}", quiet=quiet)
     return [text for text in inputs if text not in results]
 
 
@@ -230,9 +198,8 @@ def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
         path = Path(text)
         target = (wanted.output or path.absolute().parent, path.name if path.is_dir() else path.stem)
         if target in seen:
-            raise UsageError(
-                f"{seen[target]} and {text} would both write {target[1]}.vidsal.*: give each its own --output"
-            )
+            both = f"{seen[target]} and {text} would both write {target[1]}.vidsal.*"
+            raise UsageError(f"{both}: give each its own --output")
         seen[target] = text
     for name in (wanted.table, wanted.maps):
         if name is not None and Path(name).suffix and len(inputs) > 1:
