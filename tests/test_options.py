@@ -156,4 +156,4 @@ def test_the_names_of_the_layouts_are_those_that_can_be_opened() -> None:
 def test_a_setting_is_part_of_a_message_that_can_be_copied() -> None:
     error = ConfigError("take ", Setting("state", "reset"), " instead")
     copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is ConfigError and copy.parts == error.parts and str(copy) == "take state=reset instead"
+    assert type(copy) is ConfigError and copy.args == error.args and str(copy) == "take state=reset instead"

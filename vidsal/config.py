@@ -67,11 +67,8 @@ class Option:
     """The field's default; `dataclasses.MISSING` where it has to be given."""
     help: str
     """The string literal below the field."""
-
-    @property
-    def flag(self) -> str:
-        """`--batch-size` for batch_size."""
-        return _flag(self.key)
+    title: str = ""
+    """The heading of its stage; empty at the top."""
 
     def convert(self, value: Any) -> Any:
         """The value of a file, or the text of a flag, as the field wants it.
@@ -84,12 +81,7 @@ class Option:
 
 def options_of(kind: type) -> tuple[Option, ...]:
     """All options of a dataclass, those of the dataclasses in it among them, in the order of their fields."""
-    return _options(kind)
-
-
-@functools.cache
-def _options(kind: type) -> tuple[Option, ...]:
-    found = list(_walk(kind, ()))
+    found = list(_walk(kind, (), ""))
     often = Counter(option.path[-1] for option in found)
     return tuple(
         dataclasses.replace(option, key=option.path[-1] if often[option.path[-1]] == 1 else option.key)
@@ -102,11 +94,10 @@ def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
 
     Values stay text: `resolve` says what is wrong with them.
     """
-    groups: dict[tuple[str, ...], Any] = {(): parser}
+    groups: dict[str, Any] = {"": parser}
     for option in options_of(kind):
-        stage = option.path[:-1]
-        if stage not in groups:
-            groups[stage] = parser.add_argument_group(_title(kind, stage))
+        if option.title not in groups:
+            groups[option.title] = parser.add_argument_group(option.title)
         settings: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS, "help": _help(option)}
         if option.rule.kind is bool:
             settings["action"] = argparse.BooleanOptionalAction
@@ -114,8 +105,8 @@ def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
             words = [*map(str, option.rule.choices), *(["none"] if option.rule.optional else [])]
             plain = _METAVARS.get(option.rule.kind, option.path[-1].upper())
             settings["metavar"] = "{" + ",".join(words) + "}" if option.rule.choices else plain
-        alias = ALIASES.get(option.key)
-        groups[stage].add_argument(*sorted([option.flag, *([alias] if alias else [])], key=len), **settings)
+        names = {_flag(option.key), ALIASES.get(option.key, _flag(option.key))}
+        groups[option.title].add_argument(*sorted(names, key=len), **settings)
 
 
 def shortened(kind: type, arguments: Sequence[str]) -> list[str]:
@@ -125,9 +116,8 @@ def shortened(kind: type, arguments: Sequence[str]) -> list[str]:
     becomes `--no-lid`.
     """
     options = {_flag(".".join(option.path)): option for option in options_of(kind)}
-    switches = {option.flag for option in options.values() if option.rule.kind is bool}
-    made: list[str] = []
-    waiting = list(arguments)
+    switches = {_flag(option.key) for option in options.values() if option.rule.kind is bool}
+    made, waiting = list[str](), list(arguments)
     while waiting:
         name, equals, value = waiting.pop(0).partition("=")
         if name == "--" and not equals:
@@ -136,7 +126,7 @@ def shortened(kind: type, arguments: Sequence[str]) -> list[str]:
             name = _flag(name[2:])
             no = "--no-" if name.startswith("--no-") and name not in options else "--"
             known = options.get("--" + name.removeprefix(no))
-            name = no + known.flag[2:] if known else name
+            name = no + _flag(known.key)[2:] if known else name
             if name in switches:
                 if not equals and waiting and waiting[0] in ("true", "false"):
                     equals, value = "=", waiting.pop(0)
@@ -220,49 +210,43 @@ def to_yaml(options: Any) -> str:
     return yaml.safe_dump(_plain(dataclasses.asdict(options)), sort_keys=False, allow_unicode=True)
 
 
-def _walk(kind: Any, path: tuple[str, ...]) -> Iterator[Option]:
+def _walk(kind: Any, path: tuple[str, ...], title: str) -> Iterator[Option]:
     helps, rules = _attribute_docstrings(kind), rules_of(kind)
     for field in dataclasses.fields(kind):
-        rule, here = rules[field.name], (*path, field.name)
+        rule, here, text = rules[field.name], (*path, field.name), helps.get(field.name, "")
         if dataclasses.is_dataclass(rule.kind):
-            yield from _walk(rule.kind, here)
+            yield from _walk(rule.kind, here, text.rstrip(".") or field.name)
         else:
             made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            yield Option(here, ".".join(here), rule, made, helps.get(field.name, ""))
-
-
-def _stages(kind: type) -> dict[str, Any]:
-    """The fields of a dataclass that are dataclasses themselves."""
-    return {name: rule.kind for name, rule in rules_of(kind).items() if dataclasses.is_dataclass(rule.kind)}
+            yield Option(here, ".".join(here), rule, made, text, title)
 
 
 def _build(kind: type, given: Mapping[tuple[str, ...], Any], keys: Mapping[tuple[str, ...], str]) -> Any:
     """A dataclass from the values of its options, by path from here."""
-    stages = _stages(kind)
     made: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
-        if field.name not in stages:
-            if (field.name,) in given:
-                made[field.name] = given[(field.name,)]
-            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                raise ConfigError(Setting(keys.get((field.name,), field.name)), " is missing")
-            continue
-        inside = {path[1:]: value for path, value in given.items() if path[0] == field.name}
+        inside, below = (
+            {path[1:]: one for path, one in paths.items() if path[0] == field.name} for paths in (given, keys)
+        )
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if inside or required:
-            below = {path[1:]: key for path, key in keys.items() if path[0] == field.name}
-            made[field.name] = _build(stages[field.name], inside, below)
+        if () in inside:
+            made[field.name] = inside[()]
+        elif required and () in below:
+            raise ConfigError(Setting(below[()]), " is missing")
+        elif inside or required:
+            made[field.name] = _build(rules_of(kind)[field.name].kind, inside, below)
     try:
         return kind(**made)
     except ConfigError as error:
+        # The stage knows its fields, not their keys.
         long = {path[0]: key for path, key in keys.items() if len(path) == 1}
-        raise type(error)(*(_renamed(part, long) for part in error.parts)) from error
+        parts = [
+            dataclasses.replace(part, name=long.get(part.name, part.name)) if isinstance(part, Setting) else part
+            for part in error.args
+        ]
+        raise type(error)(*parts) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(_one_line(error)) from error
-
-
-def _renamed(part: str | Setting, keys: Mapping[str, str]) -> str | Setting:
-    return dataclasses.replace(part, name=keys.get(part.name, part.name)) if isinstance(part, Setting) else part
 
 
 def _convert(rule: Rule, value: Any, name: str) -> Any:
@@ -380,28 +364,19 @@ def _attribute_docstrings(kind: type) -> Mapping[str, str]:
     for owner in reversed([one for one in kind.__mro__ if dataclasses.is_dataclass(one)]):
         body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
         statements = body.body if isinstance(body, ast.ClassDef) else []
-        for field, below in itertools.pairwise(statements):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                match below:
-                    case ast.Expr(value=ast.Constant(value=str(text))):
-                        found[field.target.id] = " ".join(text.split())
+        for pair in itertools.pairwise(statements):
+            match pair:
+                case (ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text)))):
+                    found[name] = " ".join(text.split())
     return found
-
-
-def _title(kind: type, stage: tuple[str, ...]) -> str:
-    """The heading of a stage: what stands below its field."""
-    for name in stage[:-1]:
-        kind = _stages(kind)[name]
-    return _attribute_docstrings(kind).get(stage[-1], stage[-1]).rstrip(".")
 
 
 def _help(option: Option) -> str:
     # Python's None is the command line's none.
     text = re.sub(r"\bNone\b", "none", option.help).replace("`", "").replace("%", "%%")
     notes = [] if option.rule.range is None else [str(option.rule.range)]
-    shown = not (option.default in (None, dataclasses.MISSING, (), {}, "") or "default:" in text)
-    if shown:
-        default = {True: "yes", False: "no"}[option.default] if option.rule.kind is bool else option.default
+    if option.default not in (None, dataclasses.MISSING, (), {}, "") and "default:" not in text:
+        default = ("no", "yes")[option.default] if option.rule.kind is bool else option.default
         notes.append(f"default: {default}")
     if not notes:
         return text

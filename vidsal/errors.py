@@ -54,18 +54,13 @@ class Setting:
 class VidsalError(Exception):
     """Base of all errors that vidsal raises on purpose.
 
-    Args:
-        parts: the message, in pieces where it names options.
+    Its `args` are the message, in pieces where it names options.
 
     Example:
         >>> error = ConfigError(Setting("steps"), " must be at least 1, got 0")
         >>> str(error), error.option, error.spelled(lambda setting: f"--{setting.name}")
         ('steps must be at least 1, got 0', 'steps', '--steps must be at least 1, got 0')
     """
-
-    def __init__(self, *parts: str | Setting) -> None:
-        super().__init__(*parts)
-        self.parts = parts
 
     def __str__(self) -> str:
         """The message, with options as Python has them."""
@@ -74,11 +69,11 @@ class VidsalError(Exception):
     @property
     def option(self) -> str | None:
         """The first option that the message names: the one at fault."""
-        return next((part.name for part in self.parts if isinstance(part, Setting) and part.name), None)
+        return next((part.name for part in self.args if isinstance(part, Setting) and part.name), None)
 
     def spelled(self, spell: Callable[[Setting], str]) -> str:
         """The message, with options as `spell` writes them."""
-        return "".join(spell(part) if isinstance(part, Setting) else str(part) for part in self.parts)
+        return "".join(spell(part) if isinstance(part, Setting) else str(part) for part in self.args)
 
 
 class DecodeError(VidsalError):

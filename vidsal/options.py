@@ -79,15 +79,10 @@ class Range:
         return " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None) or "a finite number"
 
 
-@dataclass(frozen=True)
-class _Mark:
-    what: str
-
-
-OPEN = _Mark("choices to which others may be added")
+OPEN = "choices to which others may be added"
 """In an annotation: its choices are those that come with vidsal, and the stage itself looks up what it is given."""
 
-_TIME = _Mark("seconds of a video")
+_TIME = "seconds of a video"
 
 Seconds = Annotated[float, _TIME]
 """Seconds of a video; files and flags may write them as 90, 1:30 or 00:01:30.5."""
@@ -111,19 +106,19 @@ class Rule:
     @classmethod
     def of(cls, hint: Any) -> Rule:
         """The rule of an annotation, as `get_type_hints` resolves it with `include_extras`."""
-        if get_origin(hint) in (Union, types.UnionType):
-            others = [member for member in get_args(hint) if member is not types.NoneType]
-            if len(others) > 1:
-                raise TypeError(f"an option cannot be of the type {hint}")
-            inner = cls.of(others[0])
-            return cls(inner.kind, len(others) < len(get_args(hint)), inner.choices, inner.range, inner.is_time)
-        extras: tuple[Any, ...] = ()
-        if get_origin(hint) is Annotated:
-            hint, *extras = get_args(hint)  # type: ignore[assignment]
-        limits = next((extra for extra in extras if isinstance(extra, Range)), None)
-        choices = get_args(hint) if get_origin(hint) is Literal else ()
-        kind = type(choices[0]) if choices else hint
-        return cls(kind, False, () if OPEN in extras else choices, limits, _TIME in extras)
+        members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        one, *others = (member for member in members if member is not types.NoneType)
+        if others:
+            raise TypeError(f"an option cannot be of the type {hint}")
+        kind, *extras = get_args(one) if get_origin(one) is Annotated else (one,)
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        return cls(
+            type(choices[0]) if choices else kind,
+            types.NoneType in members,
+            () if OPEN in extras else choices,
+            next((extra for extra in extras if isinstance(extra, Range)), None),
+            _TIME in extras,
+        )
 
     @property
     def expected(self) -> str:
@@ -183,15 +178,9 @@ def parse_time(text: str) -> float:
         (90.0, 90.0, 90.5)
     """
     *before, last = text.strip().split(":")
-    if not before:
-        return float(last)
-    parts = [*map(_digits, before), float(last)]
-    if len(parts) > 3 or not last[:1].isdecimal() or any(part >= 60 for part in parts[1:]):
+    if before and not (last[:1].isdecimal() and all(part.isascii() and part.isdecimal() for part in before)):
+        raise ValueError(text)
+    parts = [*map(int, before), float(last)]
+    if len(parts) > 3 or any(part >= 60 for part in parts[1:]):
         raise ValueError(text)
     return sum(part * 60.0**place for place, part in enumerate(reversed(parts)))
-
-
-def _digits(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError(text)
-    return int(text)
