@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vidsal.bench.options import BenchOptions
-from vidsal.cli.output import print_out, say
 from vidsal.cli.parser import as_usage, check_model, command, flag
-from vidsal.cli.process import share_cores
+from vidsal.cli.process import print_out, say, share_cores
 from vidsal.errors import ConfigError
 from vidsal.files import replacing
 

@@ -9,12 +9,11 @@ from typing import Any, get_args
 from vidsal.cli.bench import bench_command
 from vidsal.cli.data import DATA
 from vidsal.cli.evaluate import compare_command, eval_command
-from vidsal.cli.export import export_command
-from vidsal.cli.output import print_out
+from vidsal.cli.models import WEIGHTS, export_command, models_command
 from vidsal.cli.parser import Command, command, flag
+from vidsal.cli.process import print_out
 from vidsal.cli.run import run_command
 from vidsal.cli.train import train_command
-from vidsal.cli.weights import WEIGHTS, models_command
 
 __all__ = ["COMMANDS"]
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from vidsal.cli.output import print_error, print_out, say
 from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, flag
-from vidsal.cli.process import share_cores
+from vidsal.cli.process import print_error, print_out, say, share_cores
 from vidsal.config import UsageError, options_of
 from vidsal.data.options import DensityOptions, LayoutName, SheetOptions
 from vidsal.errors import ConfigError

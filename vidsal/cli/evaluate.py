@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vidsal.cli.data import LAYOUT, layout_options, option_flag, sequence_clock
-from vidsal.cli.output import print_out, say
 from vidsal.cli.parser import as_usage, check_model, command, count, flag
-from vidsal.cli.process import Stop, share_cores
+from vidsal.cli.process import Stop, print_out, say, share_cores
 from vidsal.errors import Stopped
 from vidsal.evaluate.options import EvalOptions
 

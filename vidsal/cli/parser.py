@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from vidsal.cli.output import print_out
+from vidsal.cli.process import print_out
 from vidsal.config import UsageError, add_flags, as_key, options_of, read_file, resolve, shortened, to_yaml
 from vidsal.errors import ConfigError, Setting
 
-__all__ = ["Command", "Parser", "as_usage", "check_choice", "check_model", "command", "count", "flag", "group_parser"]
+__all__ = ["Command", "Parser", "as_usage", "check_choice", "check_model", "command", "count", "flag"]
 
 _Flag = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -44,11 +44,16 @@ class Command(NamedTuple):
 
     def parser(self, prog: str) -> Parser:
         """What it understands, under the name `prog`."""
-        if self.actions:
-            return group_parser(prog, self.actions, description=self.description, epilog=self.epilog)
-        parser = Parser(prog=prog, usage=self.usage, description=self.description, options=self.options)
+        listed = "\n".join(f"  {name:<{max(map(len, self.actions))}}  {one.help}" for name, one in self.actions.items())
+        word = "action" if " " in prog else "command"
+        epilog = f"{word}s:\n{listed}\n\n{self.epilog}" if listed else None
+        parser = Parser(prog=prog, usage=self.usage, description=self.description, epilog=epilog, options=self.options)
         for names, settings in self.flags:
             parser.add_argument(*names, **settings)
+        if listed:
+            parser.add_argument("action", metavar=word.upper(), help=", ".join(self.actions))
+            help_rest = f"of the {word}: {prog} {word.upper()} --help"
+            parser.add_argument("arguments", nargs=argparse.REMAINDER, help=help_rest)
         return parser
 
     def run(self, prog: str, arguments: list[str]) -> int:
@@ -178,18 +183,6 @@ def as_usage() -> Iterator[None]:
         raise
     except ConfigError as error:
         raise UsageError(*error.args) from error
-
-
-def group_parser(
-    prog: str, actions: Mapping[str, Command], *, description: str, epilog: str = "", word: str = "action"
-) -> Parser:
-    """The parser of a command that hands its arguments to one of its actions."""
-    width = max(map(len, actions))
-    listed = "\n".join(f"  {name:<{width}}  {action.help}" for name, action in actions.items())
-    parser = Parser(prog=prog, description=description, epilog=f"{word}s:\n{listed}\n\n{epilog}")
-    parser.add_argument(word, metavar=word.upper(), help=", ".join(actions))
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=f"of the {word}: {prog} {word.upper()} --help")
-    return parser
 
 
 def count(text: str) -> int:

@@ -10,9 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidsal.cli.output import describe, is_out_of_memory, print_error, print_out, say, show_traceback
 from vidsal.cli.parser import as_usage, check_model, command, count, flag
-from vidsal.cli.process import Stop, share_cores
+from vidsal.cli.process import (
+    Stop,
+    describe,
+    is_out_of_memory,
+    print_error,
+    print_out,
+    say,
+    share_cores,
+    show_traceback,
+)
 from vidsal.config import UsageError
 from vidsal.errors import ConfigError, VidsalError
 from vidsal.pipe.options import RunOptions

@@ -7,9 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from vidsal.cli.output import print_out, say
 from vidsal.cli.parser import as_usage, command, flag
-from vidsal.cli.process import share_cores
+from vidsal.cli.process import print_out, say, share_cores
 from vidsal.train.options import TrainConfig, saved_state
 
 __all__ = ["train_command"]

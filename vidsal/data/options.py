@@ -25,50 +25,17 @@ __all__ = [
     "VideoSet",
 ]
 
-LayoutName = Literal[
-    "dhf1k",
-    "hollywood2",
-    "ucf-sports",
-    "dreyeve",
-    "dreyeve-scout",
-    "bdd-a",
-    "aim2024",
-    "ntire2026",
-    "salicon",
-    "mit1003",
-    "mit300",
-    "cat2000",
-    "osie",
-    "toronto",
-    "pascal-s",
-    "dut-omron",
-    "isun",
-    "simple",
-]
+_Videos = Literal["dhf1k", "hollywood2", "ucf-sports", "dreyeve", "dreyeve-scout", "bdd-a", "aim2024", "ntire2026"]
+_Stills = Literal["salicon", "mit1003", "mit300", "cat2000", "osie", "toronto", "pascal-s", "dut-omron", "isun"]
+LayoutName = Literal[_Videos, _Stills, "simple"]
 """Names of the layouts in `vidsal.data.layouts.DATASETS`."""
-
 
 DensityFormat = Literal["png", "npz"]
 """png: 16 bits of grey, each map's peak at 65535. npz: float32 under the name density, summing to 1."""
 
-
-SheetKind = Literal[
-    "default",
-    "all",
-    "camera",
-    "pan",
-    "zoom",
-    "rotation",
-    "shake",
-    "cuts",
-    "objects",
-    "motion-blur",
-    "drift",
-    "compression",
-    "aspect",
-    "overlays",
-    "flip",
-]
+_Motions = Literal["camera", "pan", "zoom", "rotation", "shake", "cuts", "objects", "motion-blur"]
+_Looks = Literal["drift", "compression", "aspect", "overlays", "flip"]
+SheetKind = Literal["default", "all", _Motions, _Looks]
 """What clips show: the default changes, all of them, or one kind alone."""
 
 
@@ -103,23 +70,13 @@ class DensityOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         number, unit = self._parsed()
-        scale = self.pixels_per_degree
-        if unit == "px" and scale is not None:
-            raise ConfigError(
-                Setting("pixels_per_degree"),
-                " is for a sigma in degrees, but ",
-                Setting("sigma"),
-                f" is {self.sigma}; leave one out",
-            )
-        if unit == "deg" and scale is None:
-            raise ConfigError(
-                Setting("sigma", self.sigma),
-                " needs ",
-                Setting("pixels_per_degree"),
-                ": how many pixels one degree covers",
-            )
+        sigma, scale = Setting("sigma"), Setting("pixels_per_degree")
+        if unit == "px" and self.pixels_per_degree is not None:
+            raise ConfigError(scale, " is for a sigma in degrees, but ", sigma, f" is {self.sigma}; leave one out")
+        if unit == "deg" and self.pixels_per_degree is None:
+            raise ConfigError(Setting("sigma", self.sigma), " needs ", scale, ": how many pixels one degree covers")
         if not (math.isfinite(number) and number > 0):
-            raise ConfigError(Setting("sigma"), f" must be above 0, got {self.sigma}")
+            raise ConfigError(sigma, f" must be above 0, got {self.sigma}")
 
     @property
     def sigma_pixels(self) -> float:
@@ -203,9 +160,8 @@ class ObjectOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.smallest > self.largest:
-            raise ConfigError(
-                Setting("smallest"), f" is {self.smallest}, more than ", Setting("largest"), f", {self.largest}"
-            )
+            smallest, largest = Setting("smallest"), Setting("largest")
+            raise ConfigError(smallest, f" is {self.smallest}, more than ", largest, f", {self.largest}")
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,8 @@ class DecodeOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.end_seconds is not None and not self.end_seconds > self.start_seconds:
-            raise ConfigError(
-                Setting("end_seconds"),
-                " must be greater than ",
-                Setting("start_seconds"),
-                f" ({self.start_seconds}), got {self.end_seconds}",
-            )
+            start, end = Setting("start_seconds"), Setting("end_seconds")
+            raise ConfigError(end, " must be greater than ", start, f" ({self.start_seconds}), got {self.end_seconds}")
         if self.hwaccel != "none":
             self._check_hwaccel()
 
@@ -51,17 +47,10 @@ class DecodeOptions(Checked):
         known = ["none", "auto", *(device.name for device in HWDeviceType if device.name != "none")]
         name, colon, which = self.hwaccel.partition(":")
         if name not in known or (colon and (not which or name in known[:2])):
-            raise ConfigError(
-                Setting("hwaccel"),
-                f" must be one of {', '.join(known)}; a colon and a number or path may follow a device (cuda:1); "
-                f"got {self.hwaccel!r}",
-            )
+            more = f"a colon and a number or path may follow a device (cuda:1); got {self.hwaccel!r}"
+            raise ConfigError(Setting("hwaccel"), f" must be one of {', '.join(known)}; {more}")
         if name == "cuda" and which and not which.isdecimal():
             raise ConfigError(f"cuda takes the number of a GPU after the colon, as in cuda:1; got {self.hwaccel!r}")
         if self.decoder != "pyav":
-            raise ConfigError(
-                Setting("hwaccel", self.hwaccel),
-                " needs the pyav decoder, got ",
-                Setting("decoder", self.decoder),
-                "; leave one of them out",
-            )
+            device, decoder = Setting("hwaccel", self.hwaccel), Setting("decoder", self.decoder)
+            raise ConfigError(device, " needs the pyav decoder, got ", decoder, "; leave one of them out")

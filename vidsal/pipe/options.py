@@ -88,14 +88,10 @@ class RecurrenceOptions(Checked):
         if self.state == "reset":
             return self.steps or own, self.steps or own
         if self.steps is not None and self.steps > own:
-            raise ConfigError(
-                Setting("steps"),
-                f" is {self.steps}; with ",
-                Setting("state", "carry"),
-                f" it must be from 1 to {own}, the number of steps this model was trained with. Take fewer, or ",
-                Setting("state", "reset"),
-                ", which takes any number",
-            )
+            carry, reset = Setting("state", "carry"), Setting("state", "reset")
+            why = f" it must be from 1 to {own}, the number of steps this model was trained with. Take fewer, or "
+            more = (reset, ", which takes any number")
+            raise ConfigError(Setting("steps"), f" is {self.steps}; with ", carry, why, *more)
         return own, self.steps or 1
 
 

@@ -64,14 +64,10 @@ class ScheduleOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         shares = self.clip_lengths.values()
-        if (
-            min(self.clip_lengths, default=0) < 1
-            or not all(0 <= share < math.inf for share in shares)
-            or not sum(shares)
-        ):
-            raise ConfigError(
-                Setting("clip_lengths"), f" maps lengths of at least 1 to shares, got {self.clip_lengths}"
-            )
+        allowed = min(self.clip_lengths, default=0) >= 1 and all(0 <= share < math.inf for share in shares)
+        if not allowed or not sum(shares):
+            what = f" maps lengths of at least 1 to shares, got {self.clip_lengths}"
+            raise ConfigError(Setting("clip_lengths"), what)
 
 
 @dataclass(frozen=True)

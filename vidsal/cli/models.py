@@ -1,4 +1,4 @@
-"""`vidsal models` and `vidsal weights`: models listed and shown, their weights fetched, imported and checked."""
+"""`vidsal models`, `weights` and `export`: what models there are, where weights come from, an ONNX file of one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from vidsal.cli.output import print_error, print_out, say
 from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, count, flag
+from vidsal.cli.process import print_error, print_out, say
 from vidsal.errors import CheckpointError
+from vidsal.stages import ExportOptions
 
-__all__ = ["WEIGHTS", "models_command"]
+__all__ = ["WEIGHTS", "export_command", "models_command"]
 
 _MODEL = flag("model", metavar="MODEL", help="name of a model")
 _PUBLISHED_NAMES = "sam-resnet, sam-resnet-2017 or sam-vgg"
@@ -226,3 +227,25 @@ WEIGHTS = Command(
     },
 )
 """`vidsal weights`."""
+
+
+@command(
+    "write a model as an ONNX file, for other runtimes",
+    flag("model", metavar="MODEL", help="name of a preset, or path of a checkpoint"),
+    flag("--output", "-o", metavar="FILE", type=Path, required=True, help="the .onnx file to write"),
+    _NO_NOTICES,
+    options=ExportOptions,
+)
+@as_usage()
+def export_command(given: Any, options: ExportOptions) -> int:
+    """Write a model as an ONNX file for ONNX Runtime, OpenVINO and others. Its metadata hold the
+    preprocessing and the card. docs/guide/export.md describes inputs and outputs, with an example.
+    """
+    check_model(given.model)
+    from vidsal.export import export_model
+
+    say(f"vidsal: exporting {given.model}; this takes up to a minute", quiet=given.quiet)
+    report = export_model(given.model, given.output, options=options)
+    say(f"{report.path.name}: {report}", quiet=given.quiet)
+    print_out(str(report.path))
+    return 0
