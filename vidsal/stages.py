@@ -122,7 +122,7 @@ class ExportOptions(Checked):
     """Refinement steps a frame; default: 1 with carry, the model's own number (3 for sam-lite) with reset. A frame
     that starts afresh always gets at least the model's own number."""
     batch: Annotated[int, Range(at_least=1)] | None = None
-    """Pictures a call, one of each stream; default: any number."""
+    """Pictures a call, one of each video; default: any number."""
     opset: Annotated[int, Range(at_least=18, at_most=23)] = 18
     """Version of ONNX's operators; an older runtime may know only the lower ones."""
     check: bool | None = None

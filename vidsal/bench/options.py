@@ -24,9 +24,9 @@ class LoadOptions(Checked):
     streams: Annotated[int, Range(at_least=1)] = 1
     """Videos that advance side by side in each call of the model."""
     batch: Annotated[int, Range(at_least=1)] = DecodeOptions.batch_size
-    """Consecutive frames of each stream in a call."""
+    """Consecutive frames of each video in a call."""
     sweep: bool = False
-    """Measure reset and carry with 1, 8 and 32 streams of 1 and 8 frames a call instead (on a CPU, up to 8 frames in
+    """Measure reset and carry with 1, 8 and 32 videos of 1 and 8 frames a call instead (on a CPU, up to 8 frames in
     all), and the error of every reduced precision."""
 
 
