@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -214,3 +215,42 @@ def test_after_an_error_of_the_disk_nothing_more_is_written(
             raise OSError(5, "Input/output error")
         sink.write(made_batch([0.0]))
     assert names_in(tmp_path) == []
+
+
+def test_a_target_that_cannot_be_a_file_is_refused_for_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("")
+    for name, said in (
+        ("pipe.csv", "a device or a pipe"),
+        ("folder.csv", "a folder"),
+        ("file/out.csv", "file is not a folder"),
+        ("missing/out.csv", "missing does not exist"),
+    ):
+        with pytest.raises(EncodeError, match=said):
+            TableSink(tmp_path / name, overwrite=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK | os.X_OK)
+    with pytest.raises(EncodeError, match="no permission to write"):
+        TableSink(tmp_path / "out.csv")
+
+
+def test_a_source_that_is_gone_does_not_keep_a_target_from_being_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out.png"
+    target.write_bytes(b"old")
+    with ImageSink(target, overwrite=True, source=tmp_path / "gone.png") as sink:
+        sink.write(made_batch([0.0]))
+    assert read_rgb(target).shape == (48, 64, 3)
+
+
+def test_another_file_is_not_the_source_and_the_source_under_another_name_is(tmp_path: Path) -> None:
+    source, other = tmp_path / "in.png", tmp_path / "other.png"
+    source.write_bytes(b"precious")
+    other.write_bytes(b"old")
+    ImageSink(other, overwrite=True, source=source)
+    (tmp_path / "link.png").symlink_to(source)
+    with pytest.raises(EncodeError, match="the source itself"):
+        ImageSink(tmp_path / "link.png", overwrite=True, source=source)
+    with pytest.raises(EncodeError, match="exists already"):
+        ImageSink(other, source=source)

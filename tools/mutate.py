@@ -381,12 +381,16 @@ def in_fork(work: Callable[[], object], *, cpu_seconds: float = 3600, wall_secon
     os.close(write_end)
     deadline = time.monotonic() + wall_seconds
     nap = 0.002
-    while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > deadline:
-            os.killpg(pid, signal.SIGXCPU)
-            deadline += 5
-        time.sleep(nap)
-        nap = min(nap * 1.3, 0.05)
+    try:
+        while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+            if time.monotonic() > deadline:
+                os.killpg(pid, signal.SIGXCPU)
+                deadline += 5
+            time.sleep(nap)
+            nap = min(nap * 1.3, 0.05)
+    except KeyboardInterrupt:
+        os.killpg(pid, signal.SIGINT)
+        raise
     with os.fdopen(read_end, "rb") as pipe:
         os.set_blocking(pipe.fileno(), False)
         result = (pipe.read() or b"").decode()
