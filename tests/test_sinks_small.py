@@ -81,6 +81,19 @@ def test_a_parquet_table_is_written_in_groups_of_rows_and_whole(tmp_path: Path) 
         assert [row["number"] for row in rows] == list(range(12_000))
         assert rows[7] == {"number": 7, "half": 7 / 3, "odd": True, "name": None}
         file.close()
+    with TableSink(tmp_path / "full.parquet", source) as sink:
+        sink.write(many(5_000, 0))  # nothing is left for the end
+    assert parquet.read_metadata(str(sink.path)).num_rows == 5_000
+
+
+def test_what_json_has_no_word_for_is_an_error(tmp_path: Path) -> None:
+    class Broken(Numbering):
+        def update(self, batch: SaliencyBatch) -> list[Row]:
+            return [Row(int(i), float("nan"), False, None) for i in batch.index]
+
+    with pytest.raises(EncodeError, match=r"t\.partial\.jsonl"), TableSink(tmp_path / "t.jsonl", Broken()) as sink:
+        sink.write(random_batch(1))
+    assert names_in(tmp_path) == []
 
 
 def timed(times: list[float]) -> SaliencyBatch:
