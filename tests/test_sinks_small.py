@@ -267,3 +267,10 @@ def test_another_file_is_not_the_source_and_the_source_under_another_name_is(tmp
         ImageSink(tmp_path / "link.png", overwrite=True, source=source)
     with pytest.raises(EncodeError, match="exists already"):
         ImageSink(other, source=source)
+
+
+def test_a_picture_that_cannot_be_encoded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imencode", lambda *_: (False, np.zeros(0, np.uint8)))
+    with pytest.raises(EncodeError, match=r"64x48 picture as \.jpg"), ImageSink(tmp_path / "out.jpg") as sink:
+        sink.write(made_batch([0.0]))
+    assert names_in(tmp_path) == []
