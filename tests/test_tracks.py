@@ -535,6 +535,13 @@ def test_a_map_that_is_not_finite_is_refused_with_its_frame() -> None:
         Tracker().update(batch)
 
 
+def test_a_map_without_mass_is_refused_with_its_frame() -> None:
+    batch = make([blob(150, 180)] * 3)
+    batch.log_density[2] = -math.inf
+    with pytest.raises(ValueError, match="frame 2"):
+        Tracker().update(batch)
+
+
 def test_a_column_has_the_type_of_its_annotation_where_it_may_be_empty_too() -> None:
     types = column_types(FrameNumbers)
     assert tuple(types) == FrameNumbers.columns()
