@@ -168,7 +168,7 @@ def test_a_very_narrow_centre_prior_is_still_a_density() -> None:
 
 @pytest.mark.parametrize("settings", [{"variance": 0.0}, {"ratio": -1.0}, {"variance": float("nan")}])
 def test_a_centre_prior_without_width_is_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="must be more than 0"):
+    with pytest.raises(ConfigError, match="must be above 0"):
         CentrePrior(**settings)
 
 

@@ -224,7 +224,7 @@ def test_wrong_shapes_are_refused() -> None:
         model(torch.zeros(1, 1, 3, 60, 64))
     with pytest.raises(ValueError, match=r"\(B, T, 3, H, W\)"):
         model(torch.zeros(1, 3, 64, 64))
-    with pytest.raises(ValueError, match="1 streams of 2 frames, got 1 of 1"):
+    with pytest.raises(ValueError, match="1 videos of 2 frames, got 1 of 1"):
         model(torch.zeros(1, 2, 3, 64, 64), unroll=Unroll.of([[True]], fresh_steps=1))
     with pytest.raises(ConfigError, match="finer features"):
         SAMConfig("vgg16", 512)
@@ -258,7 +258,7 @@ def test_priors_are_the_published_formula_and_clipped() -> None:
 
 def test_upsampling_puts_cell_i_on_pixel_16_i_plus_7_and_repeats_the_edge() -> None:
     cells = torch.tensor([1.0, 3.0], dtype=torch.float64)
-    fine = _upsampling_matrix(2, 16) @ cells
+    fine = _upsampling_matrix(2) @ cells
     assert fine.shape == (32,)
     assert fine[7] == 1.0 and fine[23] == 3.0
     assert fine[15].item() == pytest.approx(2.0)

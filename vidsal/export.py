@@ -6,6 +6,7 @@ describes inputs and outputs and has an example without vidsal.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -13,7 +14,6 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,7 @@ from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.stages import ExportOptions
 
-__all__ = [
-    "LARGEST_DIFFERENCE",
-    "ExportOptions",
-    "ExportReport",
-    "export_model",
-    "export_network",
-]
+__all__ = ["LARGEST_DIFFERENCE", "ExportOptions", "ExportReport", "export_model", "export_network"]
 
 LARGEST_DIFFERENCE = 1e-4
 """Of densities, H and C from the file and from the network, relative to the largest value of each."""
@@ -133,7 +127,8 @@ def export_network(
     if weight_bytes > _MOST_WEIGHT_BYTES:
         raise EncodeError(f"the weights take {weight_bytes / 2**30:.1f} GiB; an ONNX file of one piece holds 2 GiB")
     signature = _Signature.of(network, preprocess, options)
-    proto = _make_proto(signature.graph(network), signature, opset=options.opset)
+    module = _StartingAfresh(network, signature) if signature.carry_steps is None else _GoingOn(network, signature)
+    proto = _make_proto(module.eval(), signature, opset=options.opset)
     metadata = {
         "format": _FORMAT,
         "config": dataclasses.asdict(network.config),
@@ -151,7 +146,7 @@ def export_network(
     with replacing(path) as partial:
         partial.write_bytes(proto.SerializeToString(deterministic=True))
         del proto
-        if _checks(options):
+        if options.check or (options.check is None and importlib.util.find_spec("onnxruntime")):
             difference = _largest_difference(partial, network, signature)
             # Written so that not-a-number fails.
             if not difference <= LARGEST_DIFFERENCE:
@@ -182,9 +177,7 @@ class _StartingAfresh(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         features = self.network.backbone(pixels)
         attended = self.network.recurrence.precompute(features.deep)
-        state = self.network.recurrence.step(features.deep, attended, None)
-        for _ in range(self.signature.fresh_steps - 1):
-            state = self.network.recurrence.step(features.deep, attended, state)
+        state = self.network.recurrence.refine(features.deep, attended, None, self.signature.fresh_steps)
         return self.network.read_out(state.hidden, features, self.signature.canvas)
 
 
@@ -192,7 +185,7 @@ class _GoingOn(nn.Module):
     """Pictures, flags and state in, log densities and the new state out.
 
     The steps that every frame gets stand in the main graph, where runtimes lay out weights beforehand; only those
-    that a fresh frame gets on top are in a branch, which is taken where any stream of the batch starts afresh.
+    that a fresh frame gets on top are in a branch, which is taken where any video of the batch starts afresh.
     """
 
     def __init__(self, network: SaliencyAttentiveModel, signature: _Signature) -> None:
@@ -215,10 +208,10 @@ class _GoingOn(nn.Module):
             moved = self.network.motion.read(finer, torch.where(anew, finer, seen))
             features = features._replace(deep=features.deep + moved)
         attended = self.network.recurrence.precompute(features.deep)
-        # Chosen, not multiplied: what a caller left in the state of a fresh stream may be anything.
+        # Chosen, not multiplied: what a caller left in the state of a fresh video may be anything.
         zero = torch.zeros((), dtype=hidden.dtype)
         state = SAMState(torch.where(anew, zero, hidden), torch.where(anew, zero, cell))
-        state = self._refined(features.deep, attended, state, self.carry_steps)
+        state = self.network.recurrence.refine(features.deep, attended, state, self.carry_steps)
         hidden, cell = state.hidden, state.cell
         if self.more_steps:
             hidden, cell = torch.cond(
@@ -228,31 +221,16 @@ class _GoingOn(nn.Module):
         # A copy: an output may not be what another one is made of in place.
         return (log_density, hidden, cell) if seen is None else (log_density, hidden, cell, features.skips[0].clone())
 
-    def _refined(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState, steps: int) -> SAMState:
-        for _ in range(steps):
-            state = self.network.recurrence.step(features, attended, state)
-        return state
-
     def _with_more(
-        self,
-        features: torch.Tensor,
-        attended: torch.Tensor,
-        anew: torch.Tensor,
-        hidden: torch.Tensor,
-        cell: torch.Tensor,
+        self, deep: torch.Tensor, attended: torch.Tensor, anew: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        after = self._refined(features, attended, SAMState(hidden, cell), self.more_steps)
+        after = self.network.recurrence.refine(deep, attended, SAMState(hidden, cell), self.more_steps)
         return torch.where(anew, after.hidden, hidden), torch.where(anew, after.cell, cell)
 
     def _as_it_is(
-        self,
-        features: torch.Tensor,
-        attended: torch.Tensor,
-        anew: torch.Tensor,
-        hidden: torch.Tensor,
-        cell: torch.Tensor,
+        self, deep: torch.Tensor, attended: torch.Tensor, anew: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        # A branch may not hand out what it was given.
+        # A branch may not return what it was given.
         return hidden.clone(), cell.clone()
 
 
@@ -261,8 +239,8 @@ class _Tensor:
     """An input or an output of the graph; its first dimension is the batch."""
 
     name: str
-    dtype: torch.dtype
     shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -287,51 +265,40 @@ class _Signature:
         # With carry as `vidsal run` does it; with reset, fewer steps than the model's own are a choice.
         fresh_steps = max(network.config.steps, carry_steps) if carry_steps else options.steps or network.config.steps
         cells = (network.config.recurrent_channels, height // stride, width // stride)
-        pixels = _Tensor("pixels", torch.float32, (3, height, width))
-        log_density = _Tensor("log_density", torch.float32, (height, width))
-        state_in, state_out = (
-            [_Tensor(name, torch.float32, cells) for name in names]
-            for names in (("hidden", "cell"), ("next_hidden", "next_cell"))
-        )
+        pixels, log_density = _Tensor("pixels", (3, height, width)), _Tensor("log_density", (height, width))
+        state = [_Tensor("hidden", cells), _Tensor("cell", cells)]
         if network.motion is not None:
-            finer = (network.backbone.skip_channels[0], 2 * cells[1], 2 * cells[2])
-            state_in.append(_Tensor("seen", torch.float32, finer))
-            state_out.append(_Tensor("next_seen", torch.float32, finer))
-        fresh = _Tensor("fresh", torch.bool, ())
+            state.append(_Tensor("seen", (network.backbone.skip_channels[0], 2 * cells[1], 2 * cells[2])))
+        after = [dataclasses.replace(tensor, name=f"next_{tensor.name}") for tensor in state]
+        fresh = _Tensor("fresh", (), torch.bool)
         return cls(
             preprocess=preprocess,
             fresh_steps=fresh_steps,
             carry_steps=carry_steps,
             batch=options.batch,
-            inputs=(pixels, fresh, *state_in) if carries else (pixels,),
-            outputs=(log_density, *state_out) if carries else (log_density,),
+            inputs=(pixels, fresh, *state) if carries else (pixels,),
+            outputs=(log_density, *after) if carries else (log_density,),
         )
 
     @property
     def canvas(self) -> tuple[int, int]:
         return self.preprocess.height, self.preprocess.width
 
-    def graph(self, network: SaliencyAttentiveModel) -> nn.Module:
-        module = _StartingAfresh(network, self) if self.carry_steps is None else _GoingOn(network, self)
-        return module.eval()
-
-    def examples(self) -> tuple[torch.Tensor, ...]:
-        # A batch of one would be taken for a constant.
-        count = self.batch or 2
-        return tuple(torch.zeros(count, *tensor.shape, dtype=tensor.dtype) for tensor in self.inputs)
-
     def described(self, tensors: tuple[_Tensor, ...]) -> dict[str, str]:
-        described = {}
-        for tensor in tensors:
-            lengths = [str(self.batch or "batch"), *map(str, tensor.shape)]
-            shape = f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"
-            described[tensor.name] = f"{str(tensor.dtype).removeprefix('torch.')} {shape}"
-        return described
+        # As Python writes a tuple, the batch without quotes.
+        return {
+            tensor.name: f"{tensor.dtype} {(self.batch or 'batch', *tensor.shape)}".replace("torch.", "").replace(
+                "'", ""
+            )
+            for tensor in tensors
+        }
 
 
 def _make_proto(module: nn.Module, signature: _Signature, *, opset: int) -> Any:
     """The graph as an onnx.ModelProto, checked for form, without traces of the machine that made it."""
-    examples = signature.examples()
+    # A batch of one would be taken for a constant.
+    count = signature.batch or 2
+    examples = tuple(torch.zeros(count, *tensor.shape, dtype=tensor.dtype) for tensor in signature.inputs)
     shapes = None if signature.batch else tuple({0: torch.export.Dim("batch")} for _ in examples)
     with _hushed(), torch.no_grad():
         # The upsampling's constants are made by the first call: not while being traced.
@@ -377,17 +344,15 @@ def _tidy(onnx: Any, proto: Any) -> None:
     used: set[str] = set()
     for graph in _graphs(onnx, proto.graph):
         used.update(output.name for output in graph.output)
-        for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
             part.ClearField("metadata_props")
             part.ClearField("doc_string")
         for node in graph.node:
             used.update(node.input)
     for graph in _graphs(onnx, proto.graph):
-        for at in reversed(range(len(graph.initializer))):
-            graph.initializer[at].ClearField("metadata_props")
-            graph.initializer[at].ClearField("doc_string")
-            if graph.initializer[at].name not in used:
-                del graph.initializer[at]
+        unused = [at for at, tensor in enumerate(graph.initializer) if tensor.name not in used]
+        for at in reversed(unused):
+            del graph.initializer[at]
 
 
 def _graphs(onnx: Any, graph: Any) -> Iterator[Any]:
@@ -406,18 +371,17 @@ def _largest_difference(path: Path, network: SaliencyAttentiveModel, signature: 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    streams, times = signature.batch or 2, 2 if signature.carry_steps else 1
-    noise = np.random.default_rng(0).integers(0, 256, (streams * times, 12, 16, 3), np.uint8)
-    pixels = Preprocessor(signature.preprocess)(noise).contiguous()
-    pixels = pixels.reshape(streams, times, *pixels.shape[1:])
-    # The first stream goes on, the second is cut, and so forth.
-    fresh = [[t == 0 or b % 2 == 1 for t in range(times)] for b in range(streams)]
+    videos, times = signature.batch or 2, 2 if signature.carry_steps else 1
+    noise = np.random.default_rng(0).integers(0, 256, (videos * times, 12, 16, 3), np.uint8)
+    pixels = torch.unflatten(Preprocessor(signature.preprocess)(noise).contiguous(), 0, (videos, times))
+    # The first video goes on, the second is cut, and so forth.
+    fresh = [[t == 0 or b % 2 == 1 for t in range(times)] for b in range(videos)]
     carry_steps = signature.carry_steps or signature.fresh_steps
     unroll = Unroll.of(fresh, fresh_steps=signature.fresh_steps, carry_steps=carry_steps)
     log_density, state = network(pixels, unroll=unroll)
-    # What a fresh stream brings along must not matter.
+    # What a fresh video brings along must not matter.
     feed: Arrays = {
-        tensor.name: np.full((streams, *tensor.shape), 7.0, np.float32)
+        tensor.name: np.full((videos, *tensor.shape), 7.0, np.float32)
         for tensor in signature.inputs
         if tensor.name in ("hidden", "cell", "seen")
     }
@@ -430,11 +394,8 @@ def _largest_difference(path: Path, network: SaliencyAttentiveModel, signature: 
         got = dict(zip(names, session.run(names, feed), strict=True))
         feed.update({name: got[f"next_{name}"] for name in feed.keys() & {"hidden", "cell", "seen"}})
         difference = _larger(difference, np.exp(got["log_density"]), log_density[:, t].exp())
-    if signature.carry_steps is not None:
-        difference = _larger(difference, got["next_hidden"], state.hidden)
-        difference = _larger(difference, got["next_cell"], state.cell)
-        if state.seen is not None:
-            difference = _larger(difference, got["next_seen"], state.seen)
+    for name in got.keys() & {"next_hidden", "next_cell", "next_seen"}:
+        difference = _larger(difference, got[name], getattr(state, name.removeprefix("next_")))
     return difference
 
 
@@ -471,21 +432,13 @@ def _require_packages(options: ExportOptions) -> Any:
         raise EncodeError(f"onnx is installed but does not load ({error}): {_INSTALL}") from error
 
 
-def _checks(options: ExportOptions) -> bool:
-    return importlib.util.find_spec("onnxruntime") is not None if options.check is None else options.check
-
-
-@contextmanager
+@contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """What the exporter and its libraries tell about themselves is for their authors."""
-    loggers = [logging.getLogger(name) for name in _NOISY_LOGGERS]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
+    """What the exporter and its libraries report about themselves is for their authors."""
+    with contextlib.ExitStack() as stack:
+        for logger in map(logging.getLogger, _NOISY_LOGGERS):
+            stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield

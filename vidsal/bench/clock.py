@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -62,25 +63,16 @@ class Clock:
         return taken
 
 
-class PartTimes:
+class PartTimes(contextlib.ExitStack):
     """Times the parts of a network from inside its forward pass, by hooks that are there only meanwhile."""
 
     def __init__(self, network: SaliencyAttentiveModel, clock: Clock) -> None:
+        super().__init__()
         self._clock = clock
         self._marks: list[list[Any]] = []
-        self._handles = [
-            network.register_forward_pre_hook(lambda *_: self._marks.append([clock.mark()])),
-            network.backbone.register_forward_hook(self._mark),
-            network.recurrence.register_forward_hook(self._mark),
-            network.register_forward_hook(self._mark),
-        ]
-
-    def __enter__(self) -> PartTimes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
+        self.enter_context(network.register_forward_pre_hook(lambda *_: self._marks.append([clock.mark()])))
+        for module in (network.backbone, network.recurrence, network):
+            self.enter_context(module.register_forward_hook(self._mark))
 
     def _mark(self, *_: Any) -> None:
         self._marks[-1].append(self._clock.mark())
@@ -88,10 +80,8 @@ class PartTimes:
     def seconds(self) -> dict[Part, list[float]]:
         """Of each part, of each pass."""
         self._clock.finish()
-        return {
-            part: [self._clock.seconds(marks[place], marks[place + 1]) for marks in self._marks]
-            for place, part in enumerate(PARTS)
-        }
+        passes = ([self._clock.seconds(*pair) for pair in itertools.pairwise(marks)] for marks in self._marks)
+        return dict(zip(PARTS, map(list, zip(*passes, strict=True)), strict=True))
 
 
 def matrix_peak(device: torch.device | str, dtype: torch.dtype) -> float:

@@ -6,7 +6,9 @@ import gc
 import importlib.metadata
 import os
 import platform
+import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,8 @@ def describe_versions() -> dict[str, str]:
     """Versions of the package, of Python and of the libraries that matter for speed."""
     versions = {"python": platform.python_version(), "cuda": torch.version.cuda or ""}
     for name in ("vidsal", "torch", "numpy", "av", "opencv-python-headless", "opencv-python"):
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {name: version for name, version in versions.items() if version}
 
 
@@ -50,11 +50,9 @@ def reset_peaks(device: torch.device) -> None:
     """Forget the peaks so far, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    try:
+    with suppress(OSError):
         # Linux: 5 resets the peak of the resident set.
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
 
 
 def peak_bytes(device: torch.device) -> dict[str, int]:
@@ -85,8 +83,5 @@ def bytes_in_use(device: torch.device) -> dict[str, int]:
 def _status(key: str) -> int:
     """A line of Linux's account of this process, in bytes; 0 where there is none."""
     path = Path("/proc/self/status")
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1]) * 2**10
-    return 0
+    found = re.search(rf"^{key}:\s*(\d+) kB", path.read_text(encoding="utf-8"), re.M) if path.is_file() else None
+    return int(found[1]) * 2**10 if found else 0

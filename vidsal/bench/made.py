@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -67,32 +69,28 @@ def random_network(
     ResNet's blocks are small beside its trunk, as in trained networks: at equal size, fifty random layers multiply
     any rounding error by a hundred.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), ExitStack() as hooks:
         torch.manual_seed(seed)
         network = SaliencyAttentiveModel(config).train()
         nn.init.normal_(network.recurrence.attention_score.weight, std=0.01)
         recurrence = set(network.recurrence.modules())
-        handles = []
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        hooks.enter_context(network.prior_convolutions[0].register_forward_pre_hook(_level_features))
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and module not in recurrence:
-                handles.append(module.register_forward_hook(_to_unit_size))
+                hooks.enter_context(module.register_forward_hook(_to_unit_size))
             if isinstance(module, Bottleneck):
                 nn.init.constant_(module.bn3.weight, _BRANCH_SCALE)
-            if isinstance(module, nn.BatchNorm2d):
-                # With momentum 1 a norm remembers these pictures alone.
-                module.momentum = 1.0
-        first = network.prior_convolutions[0]
-        handles.append(first.register_forward_pre_hook(_level_features(config.recurrent_channels)))
+        for norm in norms:
+            # With momentum 1 a norm remembers these pictures alone.
+            norm.momentum = 1.0
         # A small canvas will do for the scales.
         small = dataclasses.replace(preprocess or PreprocessOptions(), height=96, width=128)
         pictures = np.stack(list(make_pictures(16, height=180, width=320))[::8])
         with torch.no_grad():
             network(Preprocessor(small)(pictures)[:, None])
-    for handle in handles:
-        handle.remove()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 0.1
+    for norm in norms:
+        norm.momentum = 0.1
     return network.eval()
 
 
@@ -104,12 +102,7 @@ def _to_unit_size(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: t
     return output * scale
 
 
-def _level_features(channels: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
-    """Makes a hook that weighs the first `channels` inputs up to unit size; the priors behind them have it."""
-
-    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        weight = module.weight
-        if isinstance(weight, torch.Tensor):
-            weight[:, :channels] /= inputs[0][:, :channels].square().mean().sqrt()
-
-    return hook
+def _level_features(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Weighs the features among the inputs up to unit size; the priors after them have it."""
+    channels = module.out_channels
+    module.weight[:, :channels] /= inputs[0][:, :channels].square().mean().sqrt()

@@ -120,7 +120,7 @@ class _Bench:
     def work(self) -> BenchReport:
         options = self.options
         if self.random:
-            self.notes.append(f"{self.card.name} has no weights here: random ones, whose speed is the same")
+            self.notes.append(f"{self.card.name} has no weights on this machine: random ones, as fast")
         model = self.load(options.model.precision)
         self.say(f"matrix peak of {model.device} in {model.precision}")
         peak = matrix_peak(self.device, model.dtype)

@@ -244,8 +244,7 @@ class EfficientNetLite(Backbone):
         widths = [_round_to_eights(self.wider * outputs) for outputs, *_ in _LITE_STAGES]
         # The first and the last stage have one block in every size.
         counts = [count if count == 1 else math.ceil(self.deeper * count) for _, count, *_ in _LITE_STAGES]
-        kernels, strides = [kernel for _, _, kernel, _ in _LITE_STAGES], [stride for *_, stride in _LITE_STAGES]
-        plan = zip(widths, counts, kernels, strides, strict=True)
+        plan = [(width, count, *how[2:]) for width, count, how in zip(widths, counts, _LITE_STAGES, strict=True)]
         self.stages = nn.ModuleList(nn.Sequential(*(_LiteBlock(**how) for how in stage)) for stage in _each_block(plan))
         self.skip_channels = (widths[2], widths[1])
         self.project = nn.Sequential(

@@ -15,13 +15,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from vidsal.errors import ConfigError
+from vidsal.options import Checked, Range
 
 __all__ = [
     "BASELINES",
@@ -93,7 +94,7 @@ class Uniform(Baseline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CentrePrior(Baseline):
+class CentrePrior(Checked, Baseline):
     """A fixed Gaussian at the picture's centre: people look there whatever is shown.
 
     With x from -1 at the left edge to 1 at the right one, and y in the same unit, the variances are `variance` along x
@@ -104,16 +105,10 @@ class CentrePrior(Baseline):
 
     name: ClassVar[str] = "centre-prior"
     """See `Baseline`."""
-    variance: float = 0.22
+    variance: Annotated[float, Range(above=0)] = 0.22
     """Variance along x, in units of half the picture's width, squared."""
-    ratio: float = 0.45
+    ratio: Annotated[float, Range(above=0)] = 0.45
     """Variance along y as a share of that along x."""
-
-    def __post_init__(self) -> None:
-        for field in ("variance", "ratio"):
-            value = getattr(self, field)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{field} of the centre prior must be more than 0, got {value}")
 
     def _density(self, frame: npt.NDArray[np.uint8]) -> _Map:
         height, width = frame.shape[:2]
@@ -142,7 +137,7 @@ class SpectralResidual(Baseline):
             return _even(height, width)
         spectrum = np.fft.fft2(grey.astype(np.float64))
         amplitude = np.abs(spectrum)
-        # What the rounding to whole levels alone puts into each frequency; below it, a log would only tell of noise.
+        # What the rounding to whole levels alone puts into each frequency; below it, a log would only show noise.
         least = math.sqrt(grey.size / 12) / 255
         log_amplitude = np.log(np.maximum(amplitude, least))
         residual = log_amplitude - cv2.blur(log_amplitude, (3, 3), borderType=cv2.BORDER_REPLICATE)
@@ -349,7 +344,11 @@ def _features(frame: npt.NDArray[np.uint8], *, levels: int) -> list[_Map]:
             # picture against the others. This has the same variance, and cells that lie over those below.
             smooth = np.asarray(cv2.GaussianBlur(level, (5, 5), math.sqrt(0.75)), np.float32)
             level = _resized(smooth, (level.shape[0] + 1) // 2, (level.shape[1] + 1) // 2)
-        oriented = _orientations(np.ascontiguousarray(level[:, :, 0])) if number >= 2 else []
+        intensity = np.ascontiguousarray(level[:, :, 0])
+        oriented = [
+            np.asarray(sum(np.abs(cv2.filter2D(intensity, cv2.CV_32F, kernel)) for kernel in pair), np.float32)
+            for pair in (_gabors() if number >= 2 else ())
+        ]
         pyramid.append(np.dstack([level, *oriented]))
     return pyramid
 
@@ -362,13 +361,6 @@ def _opponents(rgb: _Map) -> _Map:
     red, green, blue = (np.maximum(0, one - (x + y) / 2) for one, x, y in ((r, g, b), (g, r, b), (b, r, g)))
     yellow = np.maximum(0, (r + g) / 2 - np.abs(r - g) / 2 - b)
     return np.dstack([intensity, red - green, blue - yellow]).astype(np.float32)
-
-
-def _orientations(intensity: _Map) -> list[_Map]:
-    return [
-        np.asarray(sum(np.abs(cv2.filter2D(intensity, cv2.CV_32F, kernel)) for kernel in pair), np.float32)
-        for pair in _gabors()
-    ]
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -153,18 +152,14 @@ class SaliencyModel:
 
     @torch.inference_mode()
     def __call__(
-        self,
-        frames: torch.Tensor,
-        state: SAMState | None = None,
-        *,
-        unroll: Unroll | None = None,
+        self, frames: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll | None = None
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities over the canvas; arguments and results as `SaliencyAttentiveModel.forward`."""
         # What runs on CUDA in float32 is float32: by default cuDNN would take TF32. Shapes repeat, so it may try which
         # of its algorithms is fastest.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=self.dtype != torch.float32):
-            log_density, state = self._forward(frames, state, unroll=unroll)
-        return log_density, state
+            result: tuple[torch.Tensor, SAMState] = self._forward(frames, state, unroll=unroll)
+        return result
 
     @property
     def precision(self) -> str:
@@ -354,13 +349,8 @@ def save_checkpoint(
     Raises:
         EncodeError: it cannot be written.
     """
-    header = {
-        "format": _FORMAT,
-        "config": dataclasses.asdict(network.config),
-        "preprocess": dataclasses.asdict(preprocess),
-        "card": dataclasses.asdict(card),
-    }
-    _write(Path(path), _stored(network.state_dict(), dtype), header)
+    made_of = {"config": dataclasses.asdict(network.config), "preprocess": dataclasses.asdict(preprocess)}
+    _write(Path(path), network.state_dict(), dtype, made_of, card)
 
 
 def save_derived_checkpoint(
@@ -384,7 +374,6 @@ def save_derived_checkpoint(
         CheckpointError: the base has no embedded weights, or another architecture.
         EncodeError: it cannot be written.
     """
-    path = Path(path)
     embedded = PRESETS[base].weights if base in PRESETS else None
     if embedded is None:
         raise CheckpointError(f"{base!r} has no embedded weights to build on; write a whole checkpoint")
@@ -393,24 +382,20 @@ def save_derived_checkpoint(
         raise CheckpointError(f"the network is not of the architecture of {base}; write a whole checkpoint")
     known = before.state_dict()
     changed = {name: value for name, value in network.state_dict().items() if not torch.equal(value.cpu(), known[name])}
-    header = {
-        "format": _FORMAT,
-        "base": {"model": base, "sha256": weights_sha256(before)},
-        "card": dataclasses.asdict(card),
-    }
-    _write(path, _stored(changed, dtype), header)
+    made_of = {"base": {"model": base, "sha256": weights_sha256(before)}}
+    _write(Path(path), changed, dtype, made_of, card)
 
 
-def _stored(state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    return {
-        name: (value.detach().to("cpu", dtype) if value.is_floating_point() else value.detach().cpu()).contiguous()
+def _write(
+    path: Path, state: dict[str, torch.Tensor], dtype: torch.dtype, made_of: dict[str, Any], card: ModelCard
+) -> None:
+    stored = {
+        name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
         for name, value in state.items()
     }
-
-
-def _write(path: Path, state: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
+    header = json.dumps({"format": _FORMAT, **made_of, "card": dataclasses.asdict(card)})
     with replacing(path, also=(SafetensorError,), durable=True) as partial:
-        save_file(state, partial, metadata={"vidsal": json.dumps(header)})
+        save_file(stored, partial, metadata={"vidsal": header})
 
 
 def resolve_device(device: str) -> torch.device:

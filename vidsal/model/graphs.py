@@ -2,7 +2,7 @@
 
 At one frame a call a large GPU waits for Python most of the time; a graph starts all kernels of a pass at once. A
 graph is fixed to the shapes and to what the Python code decided on the way (which frames are fresh, how many steps), so
-one is recorded for each such case that comes back, and all others run as ever.
+one is recorded for each such case that comes back, and all others run as usual.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Recording:
 class RecordedNetwork:
     """Calls a network as it is, or replays what was recorded of it.
 
-    Recording can fail (memory, a driver, an operator that waits): then the pass runs as ever, no other is tried, and
+    Recording can fail (memory, a driver, an operator that waits): then the pass runs as usual, no other is tried, and
     `failure` says why.
     """
 
@@ -66,20 +66,27 @@ class RecordedNetwork:
         return len(self._recordings)
 
     def __call__(
-        self,
-        frames: torch.Tensor,
-        state: SAMState | None = None,
-        *,
-        unroll: Unroll | None = None,
+        self, frames: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll | None = None
     ) -> tuple[torch.Tensor, SAMState]:
         """As `SaliencyAttentiveModel.forward`; what is returned belongs to the caller."""
         # Streams and recordings are of the current device, which need not be that of the frames.
         with torch.cuda.device(frames.device) if frames.is_cuda else contextlib.nullcontext():
-            return self._run(frames, state, unroll)
+            recording = self._recording(frames, state, unroll)
+            if recording is None:
+                return self.network(frames, state, unroll=unroll)
+            recording.frames.copy_(frames)
+            if state is not None and recording.state is not None:
+                recording.state.hidden.copy_(state.hidden)
+                recording.state.cell.copy_(state.cell)
+                if state.seen is not None and recording.state.seen is not None:
+                    recording.state.seen.copy_(state.seen)
+            recording.replay()
+            log_density, after = recording.outputs[-1]
+            # The next replay writes over the buffers.
+            return log_density.clone(), after.map(torch.Tensor.clone)
 
-    def _run(
-        self, frames: torch.Tensor, state: SAMState | None, unroll: Unroll | None
-    ) -> tuple[torch.Tensor, SAMState]:
+    def _recording(self, frames: torch.Tensor, state: SAMState | None, unroll: Unroll | None) -> _Recording | None:
+        """What is recorded of such a pass, recorded now where that is worth it; else None."""
         key: _Key = (tuple(frames.shape), frames.dtype, None if state is None else tuple(state.hidden.shape), unroll)
         recording = self._recordings.get(key)
         if recording is None:
@@ -87,22 +94,10 @@ class RecordedNetwork:
             worth = self._seen[key] >= _WORTH_RECORDING and len(self._recordings) < _MOST_GRAPHS
             if len(self._seen) > 100 * _MOST_GRAPHS:
                 self._seen.clear()
-            if not worth or self.failure is not None:
-                return self.network(frames, state, unroll=unroll)
-            recording = self._record(frames, state, unroll)
-            if recording is None:
-                return self.network(frames, state, unroll=unroll)
-            self._recordings[key] = recording
-        recording.frames.copy_(frames)
-        if state is not None and recording.state is not None:
-            recording.state.hidden.copy_(state.hidden)
-            recording.state.cell.copy_(state.cell)
-            if state.seen is not None and recording.state.seen is not None:
-                recording.state.seen.copy_(state.seen)
-        recording.replay()
-        log_density, after = recording.outputs[-1]
-        # The next replay writes over the buffers.
-        return log_density.clone(), after.map(torch.Tensor.clone)
+            recording = self._record(frames, state, unroll) if worth and self.failure is None else None
+            if recording is not None:
+                self._recordings[key] = recording
+        return recording
 
     def _record(self, frames: torch.Tensor, state: SAMState | None, unroll: Unroll | None) -> _Recording | None:
         static = frames.clone(memory_format=torch.preserve_format)

@@ -1,4 +1,4 @@
-"""Features behind the recurrence and the backbone's finer ones in, a log density over the canvas out.
+"""Features after the recurrence and the backbone's finer ones in, a log density over the canvas out.
 
 All heads but the published one end in a log-softmax over the canvas, so that what is trained is a density.
 """
@@ -65,8 +65,8 @@ class PublishedHead(Head):
         """Make it with random weights for features of `channels`."""
         super().__init__()
         self.out = nn.Conv2d(channels, 1, 1)
-        # Interpolation along one axis, by cells, pixels per cell, pixels averaged, device: constants, made once each.
-        self._matrices: dict[tuple[int, int, int, torch.device], torch.Tensor] = {}
+        # Interpolation along one axis, by cells, pixels averaged, device: constants, made once each.
+        self._matrices: dict[tuple[int, int, torch.device], torch.Tensor] = {}
 
     def forward(self, x: torch.Tensor, skips: tuple[torch.Tensor, ...], size: tuple[int, int]) -> torch.Tensor:
         # The published map is twice the canvas: its pixels are averaged two by two, mass kept.
@@ -93,12 +93,11 @@ class PublishedHead(Head):
             return rows @ coarse @ columns.T
 
     def _matrix(self, cells: int, average: int, device: torch.device) -> torch.Tensor:
-        key = (cells, _PUBLISHED_UPSAMPLING, average, device)
+        key = (cells, average, device)
         if key not in self._matrices:
             # Not an inference tensor, wherever it is made first: training needs it too.
             with torch.inference_mode(False), torch.no_grad():
-                matrix = _upsampling_matrix(cells, _PUBLISHED_UPSAMPLING)
-                matrix = matrix.reshape(-1, average, cells).mean(1)
+                matrix = _upsampling_matrix(cells).reshape(-1, average, cells).mean(1)
                 self._matrices[key] = matrix.to(device, torch.float32)
         return self._matrices[key]
 
@@ -140,7 +139,7 @@ class ReadoutHead(Head):
     As in the authors' code: kernels, channels, order of the layers. Different: their transposed convolutions cut off
     two pixels at each edge and make 2 h - 2 rows of h, these cut off one and make 2 h; their last layer is rectified,
     here the log-softmax takes its place; they read the backbone's features of the picture and of its half, joined,
-    this what stands behind the recurrence.
+    this what comes after the recurrence.
 
     Source: Oyama and Yamanaka, Influence of image classification accuracy on saliency map estimation, CAAI
     Transactions on Intelligence Technology 3(3), 2018, and their code.
@@ -191,7 +190,7 @@ def build_head(name: HeadName, channels: int, *, stride: int, skip_channels: tup
 
     Args:
         name: which.
-        channels: of the features behind the recurrence.
+        channels: of the features after the recurrence.
         stride: canvas pixels per cell of those.
         skip_channels: of the backbone's finer features, coarse to fine; only "refine" looks at them.
 
@@ -231,11 +230,8 @@ def _convolution(inputs: int, outputs: int, kernel: int, groups: int = 1) -> nn.
     )
 
 
-def _upsampling_matrix(cells: int, factor: int) -> torch.Tensor:
-    """Bilinear upsampling of `cells` cells as a (factor * cells, cells) float64 matrix.
-
-    Cell i lies exactly on pixel `factor` * i + `factor` / 2 - 1 and the edge cells are repeated, as Theano does it.
-    """
-    pixels = torch.arange(cells * factor, dtype=torch.float64)
-    position = ((pixels - (factor // 2 - 1)) / factor).clamp(0, cells - 1)
+def _upsampling_matrix(cells: int) -> torch.Tensor:
+    """Bilinear upsampling as a (16 * cells, cells) float64 matrix; the edge cells are repeated, as Theano does it."""
+    pixels = torch.arange(cells * _PUBLISHED_UPSAMPLING, dtype=torch.float64)
+    position = ((pixels - (_PUBLISHED_UPSAMPLING // 2 - 1)) / _PUBLISHED_UPSAMPLING).clamp(0, cells - 1)
     return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0)

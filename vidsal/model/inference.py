@@ -8,6 +8,7 @@ algorithm; on a CPU in bfloat16, and for all other convolutions, weights laid ou
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, Literal
 
@@ -113,7 +114,6 @@ class FusedConv2d(nn.Module):
     def forward(self, x: torch.Tensor, add: torch.Tensor | None = None) -> torch.Tensor:
         """Activation of (convolution of `x`, plus `add`); `add` may be overwritten."""
         x = x.to(self.dtype)
-        padding, stride, dilation, groups = self.geometry
         if self.winograd is not None:
             y = self.winograd(x, self.bias)
             return _activate(y if add is None else y.add_(add), self.activation)
@@ -124,22 +124,21 @@ class FusedConv2d(nn.Module):
             if packed is not None:
                 self.weight = nn.Buffer(packed, persistent=False)
         if not self.packed:
+            padding, stride, dilation, groups = self.geometry
             y = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
             return _activate(y if add is None else y.add_(add), self.activation)
         x = x.contiguous(memory_format=torch.channels_last)
         if add is None:
             # oneDNN's own clip serves for ReLU6.
-            attribute, scalars = {"none": ("none", []), "relu": ("relu", []), "relu6": ("hardtanh", [0.0, 6.0])}[
-                self.activation
-            ]
+            attribute, scalars = ("hardtanh", [0.0, 6.0]) if self.activation == "relu6" else (self.activation, [])
             result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, padding, stride, dilation, groups, attribute, scalars, ""
+                x, self.weight, self.bias, *self.geometry, attribute, scalars, ""
             )
             return result
         unary = "relu" if self.activation == "relu" else None
         add = add.contiguous(memory_format=torch.channels_last)
         total: torch.Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
-            add, x, self.weight, self.bias, padding, stride, dilation, groups, "add", 1.0, unary, [], ""
+            add, x, self.weight, self.bias, *self.geometry, "add", 1.0, unary, [], ""
         )
         return total if self.activation != "relu6" else _activate(total, "relu6")
 
@@ -194,11 +193,8 @@ class _FastRecurrence(AttentiveConvLSTM):
         nn.Module.__init__(self)
         self.channels = recurrence.channels
         self.attention_scale = recurrence.attention_scale
-        self.attention_hidden = maker.fuse(recurrence.attention_hidden)
-        self.attention_input = maker.fuse(recurrence.attention_input)
-        self.attention_score = maker.fuse(recurrence.attention_score)
-        self.gates_input = maker.fuse(recurrence.gates_input)
-        self.gates_hidden = maker.fuse(recurrence.gates_hidden)
+        for name, convolution in recurrence.named_children():
+            setattr(self, name, maker.fuse(convolution))  # type: ignore[arg-type]
         self.on_cpu = maker.device.type == "cpu"
         self.gates_joined = (
             maker.fuse(_joined(recurrence.gates_input, recurrence.gates_hidden)) if maker.joins else None
@@ -244,14 +240,10 @@ class _FastRecurrence(AttentiveConvLSTM):
                 return self.gates_input(features * attention).add_(self.gates_hidden.bias_map())
             if self.gates_joined is None:
                 return self.gates_input(features * attention, add=part)
-            both = torch.empty(
-                (features.shape[0], features.shape[1] + part.shape[1], *features.shape[2:]),
-                dtype=features.dtype,
-                device=features.device,
-                memory_format=torch.channels_last,
-            )
-            torch.mul(features, attention, out=both[:, : features.shape[1]])
-            both[:, features.shape[1] :] = part
+            count, channels, height, width = features.shape
+            both = features.new_empty(count, height, width, channels + part.shape[1]).permute(0, 3, 1, 2)
+            torch.mul(features, attention, out=both[:, :channels])
+            both[:, channels:] = part
             return self.gates_joined(both)
         transformed = kernel.transform(features * attention, "hidden")
         return kernel.restored(kernel.multiply(transformed, "gates", add=part), self.gates_bias, like=features)
@@ -264,18 +256,8 @@ class _Maker:
         self.device, self.dtype, self.rewrites = device, dtype, rewrites
         # One long convolution suits a GPU; a CPU would only copy more.
         self.joins = device.type != "cpu"
-        self.workspace = Workspace()
-
-    def fuse(
-        self, convolution: nn.Conv2d, *, activation: Activation = "none", dtype: torch.dtype | None = None
-    ) -> FusedConv2d:
-        return FusedConv2d(
-            convolution,
-            activation=activation,
-            device=self.device,
-            dtype=dtype or self.dtype,
-            rewrites=self.rewrites,
-            workspace=self.workspace,
+        self.fuse = functools.partial(
+            FusedConv2d, activation="none", device=device, dtype=dtype, rewrites=rewrites, workspace=Workspace()
         )
 
     def rewrite(self, module: nn.Module) -> None:
@@ -319,7 +301,7 @@ class _Maker:
         return None
 
     def _chain(self, parts: list[nn.Module]) -> nn.Module:
-        """Convolutions with the norms and activations behind them, as one module each."""
+        """Convolutions with the norms and activations after them, as one module each."""
         done: list[nn.Module] = []
         while parts:
             part = parts.pop(0)
@@ -390,24 +372,11 @@ def _packed(weight: torch.Tensor, geometry: _Geometry, x: torch.Tensor) -> torch
         return None
     if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return None
-    padding, stride, dilation, groups = geometry
     try:
-        packed: torch.Tensor = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, padding, stride, dilation, groups, list(x.shape)
-        )
+        packed: torch.Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, list(x.shape))
         # Tried once: these operators are torch's own, but not part of its promised interface.
-        torch.ops.mkldnn._convolution_pointwise(
-            x.contiguous(memory_format=torch.channels_last),
-            packed,
-            None,
-            padding,
-            stride,
-            dilation,
-            groups,
-            "none",
-            [],
-            "",
-        )
+        x = x.contiguous(memory_format=torch.channels_last)
+        torch.ops.mkldnn._convolution_pointwise(x, packed, None, *geometry, "none", [], "")
     except (RuntimeError, AttributeError, TypeError):
         return None
     return packed

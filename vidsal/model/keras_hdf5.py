@@ -35,8 +35,8 @@ _PICKLE = re.compile(rb"\x80[\x00-\x08]|\(d[pq]|\(l[pq]|\}q|\]q|c[A-Za-z_][\w.]*
 _NAMES_SHOWN = 4
 _CHANNELS = 512
 _PRIORS = 16
-# The order of the gates in AttentiveConvLSTM.gates_input and gates_hidden.
-_GATE_ROWS = {"i": 0, "f": 1, "c": 2, "o": 3}
+# The order of the gates, in AttentiveConvLSTM.gates_input and gates_hidden as in the files.
+_GATES = "ifco"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def read_published(path: Path | str) -> PublishedWeights:
     path = Path(path)
     _check_signature(path)
     h5py = require_h5py()
-    with _telling(path), h5py.File(path, "r", locking="best-effort") as file:
+    with _reading(path), h5py.File(path, "r", locking="best-effort") as file:
         root = _child(file, "model_weights") if file.id.links.exists(b"model_weights") else file
         layers = _Layers(path, root)
         layers.refuse_tensorflow(file.attrs.get("backend", root.attrs.get("backend")))
@@ -160,8 +160,15 @@ class _Layers:
 
     def convert(self, plan: _LayerPlan, network: str) -> dict[str, torch.Tensor]:
         """Our state dict, once every layer and shape is as planned."""
-        pairs, missing, surplus = self._match(plan)
-        surplus += self.surplus
+        pairs = [(name, slots) for name, slots in plan.fixed.items() if name in self.arrays]
+        missing = [name for name in plan.fixed if name not in self.arrays]
+        for kind, entries in plan.counted.items():
+            found = [name for name in self.arrays if re.fullmatch(rf"{kind}_\d+", name)]
+            # The first of each kind are taken; one too many is left over.
+            pairs += list(zip(found, entries, strict=False))
+            missing += [f"{kind}_{number + 1}" for number in range(len(found), len(entries))]
+        taken = {name for name, _ in pairs}
+        surplus = [*(name for name in self.arrays if name not in taken), *self.surplus]
         wrong = []
         for name, slots in pairs:
             arrays = self.arrays[name]
@@ -169,52 +176,28 @@ class _Layers:
                 wrong.append(f"{name} holds {len(arrays)} arrays, expected {len(slots)}")
                 continue
             for array, slot in zip(arrays, slots, strict=True):
-                self._check_kind(name, array)
-                self._check_order(name, array, slot)
+                self._check_array(name, array, slot)
                 if array.shape != slot.shape:
                     wrong.append(f"{name} is {array.shape}, expected {slot.shape}")
         if missing or surplus or wrong:
-            parts = [
-                f"{len(found)} {what} ({_first(found)})"
-                for what, found in (("missing", missing), ("left over", surplus), ("of another shape", wrong))
-                if found
-            ]
+            faults = {"missing": missing, "left over": surplus, "of another shape": wrong}
+            parts = [f"{len(names)} {what} ({_first(names)})" for what, names in faults.items() if names]
             raise CheckpointError(f"{self.path}: its layers are not those of {network}: {', '.join(parts)}")
         return self._read(pairs)
 
-    def _match(self, plan: _LayerPlan) -> tuple[list[tuple[str, list[_Slot]]], list[str], list[str]]:
-        """Layers of the file with what is expected of them; names of those missing; names of those left over."""
-        pairs, missing = [], []
-        for name, slots in plan.fixed.items():
-            if name in self.arrays:
-                pairs.append((name, slots))
-            else:
-                missing.append(name)
-        for kind, entries in plan.counted.items():
-            found = [name for name in self.arrays if re.fullmatch(rf"{kind}_\d+", name)]
-            # The first of each kind are taken; one too many is left over.
-            pairs += list(zip(found, entries, strict=False))
-            if len(found) < len(entries):
-                missing += [f"{kind}_{number + 1}" for number in range(len(found), len(entries))]
-        taken = {name for name, _ in pairs}
-        return pairs, missing, [name for name in self.arrays if name not in taken]
-
-    def _check_kind(self, name: str, array: Any) -> None:
+    def _check_array(self, name: str, array: Any, slot: _Slot) -> None:
         if not hasattr(array, "is_virtual"):
             raise CheckpointError(f"{self.path}: {name} holds something that is no array; the file is damaged")
         if array.is_virtual or array.external:
             raise CheckpointError(f"{self.path}: an array of {name} lies in another file; vidsal opens only this one")
         if array.dtype.kind != "f":
             raise CheckpointError(f"{self.path}: an array of {name} holds {array.dtype}, expected floating point")
-
-    def _check_order(self, name: str, array: Any, slot: _Slot) -> None:
-        if len(slot.shape) == 4 and array.shape != slot.shape:
-            out, into, rows, columns = slot.shape
-            if array.shape == (rows, columns, into, out):
-                raise CheckpointError(
-                    f"{self.path}: kernels in TensorFlow's order (rows, columns, in, out): {name} is {array.shape}, "
-                    f"expected {slot.shape}; vidsal reads files as the authors published them, from Theano"
-                )
+        out_in, size = slot.shape[:2], slot.shape[2:]
+        if size and array.shape != slot.shape and array.shape == (*size, *reversed(out_in)):
+            raise CheckpointError(
+                f"{self.path}: kernels in TensorFlow's order (rows, columns, in, out): {name} is {array.shape}, "
+                f"expected {slot.shape}; vidsal reads files as the authors published them, from Theano"
+            )
 
     def _read(self, pairs: Sequence[tuple[str, list[_Slot]]]) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = {}
@@ -227,11 +210,10 @@ class _Layers:
                     value = value.flip(2, 3)
                 if slot.gate is None:
                     state[slot.key] = value
-                    continue
-                rows = slot.shape[0]
-                if slot.key not in state:
-                    state[slot.key] = torch.empty(len(_GATE_ROWS) * rows, *slot.shape[1:])
-                state[slot.key][slot.gate * rows : (slot.gate + 1) * rows] = value
+                else:
+                    rows, *rest = slot.shape
+                    whole = state.setdefault(slot.key, torch.empty(len(_GATES) * rows, *rest))
+                    whole[slot.gate * rows : (slot.gate + 1) * rows] = value
         for key in [key for key in state if key.endswith(".running_var")]:
             state[f"{key.removesuffix('running_var')}num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
         return state
@@ -266,18 +248,18 @@ def _check_signature(path: Path) -> None:
         raise CheckpointError(f"{path}: {reason}") from error
     if head.startswith(_SIGNATURE):
         return
-    expected = "expected HDF5, which the published files are in spite of their suffix .pkl"
+    what = "not an HDF5 file"
     if not head:
-        raise CheckpointError(f"{path}: the file is empty; {expected}")
-    if _PICKLE.match(head):
-        raise CheckpointError(f"{path}: a pickle, which vidsal never opens; {expected}")
-    if head.lstrip()[:1] == b"<":
-        raise CheckpointError(f"{path}: a page of a web site, not a weight file; {expected}")
-    raise CheckpointError(f"{path}: not an HDF5 file; {expected}")
+        what = "the file is empty"
+    elif _PICKLE.match(head):
+        what = "a pickle, which vidsal never opens"
+    elif head.lstrip()[:1] == b"<":
+        what = "a page of a web site, not a weight file"
+    raise CheckpointError(f"{path}: {what}; expected HDF5, which the published files are in spite of their suffix .pkl")
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
+def _reading(path: Path) -> Iterator[None]:
     """Turns what h5py raises over a damaged file into an error of ours."""
     try:
         yield
@@ -314,9 +296,9 @@ def _recurrence() -> list[_Slot]:
         *_convolution("recurrence.attention_input", c, c, 3),
         _Slot("recurrence.attention_score.weight", (1, c, 3, 3)),
     ]
-    for gate in "ifco":
+    for gate in range(len(_GATES)):
         for key in ("gates_input", "gates_hidden"):
-            slots += _convolution(f"recurrence.{key}", c, c, 3, gate=_GATE_ROWS[gate])
+            slots += _convolution(f"recurrence.{key}", c, c, 3, gate=gate)
     return slots
 
 
@@ -331,10 +313,7 @@ def _counted(convolutions: list[list[_Slot]]) -> dict[str, list[list[_Slot]]]:
 
 
 def _resnet() -> _LayerPlan:
-    fixed = {
-        "conv1": _convolution("backbone.conv1", 64, 3, 7),
-        "bn_conv1": _batch_norm("backbone.bn1", 64),
-    }
+    fixed = {"conv1": _convolution("backbone.conv1", 64, 3, 7), "bn_conv1": _batch_norm("backbone.bn1", 64)}
     inputs = 64
     for number, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
         for block in range(blocks):
@@ -359,7 +338,7 @@ def _vgg() -> _LayerPlan:
     inputs = 3
     for number, (width, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))):
         for index in range(count):
-            # A ReLU stands behind each convolution of our blocks.
+            # A ReLU follows each convolution of our blocks.
             key = f"backbone.blocks.{number}.{2 * index}"
             fixed[f"block{number + 1}_conv{index + 1}"] = _convolution(key, width, inputs, 3)
             inputs = width

@@ -11,9 +11,10 @@ Notation as in Cornia et al. (2018): X features, H hidden, C cell, A attention; 
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ __all__ = ["AttentionScale", "AttentiveConvLSTM", "SAMState", "Unroll"]
 
 @dataclass(frozen=True, eq=False)
 class SAMState:
-    """What the model remembers of B streams between calls. All zeros is the authors' start."""
+    """What the model remembers of B videos between calls. All zeros is the authors' start."""
 
     hidden: torch.Tensor
     """H: (B, channels, h, w) float32."""
@@ -41,12 +42,12 @@ class SAMState:
             )
         if self.seen is not None and (self.seen.ndim != 4 or self.seen.shape[0] != self.hidden.shape[0]):
             raise ValueError(
-                f"seen must be (B, c, rows, columns) of {self.hidden.shape[0]} streams, got {tuple(self.seen.shape)}"
+                f"seen must be (B, c, rows, columns) of {self.hidden.shape[0]} videos, got {tuple(self.seen.shape)}"
             )
 
     @staticmethod
     def join(states: Sequence[SAMState]) -> SAMState:
-        """One state of all streams, in the order given.
+        """One state of all videos, in the order given.
 
         Raises:
             ValueError: if there is none.
@@ -63,9 +64,8 @@ class SAMState:
         )
 
     def row(self, stream: int) -> SAMState:
-        """The state of one stream: a slice, not an index, which would have to be copied to the device."""
-        rows = slice(stream, stream + 1)
-        return SAMState(self.hidden[rows], self.cell[rows], None if self.seen is None else self.seen[rows])
+        """The state of one video: a slice, not an index, which would have to be copied to the device."""
+        return self.map(lambda tensor: tensor[stream : stream + 1])
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> SAMState:
         """`function` of each tensor."""
@@ -82,7 +82,7 @@ class SAMState:
 
 @dataclass(frozen=True)
 class Unroll:
-    """How T frames of B streams go through the recurrence. Hashable: a pass recorded on a GPU is found again by it.
+    """How T frames of B videos go through the recurrence. Hashable: a pass recorded on a GPU is found again by it.
 
     Example:
         >>> Unroll.of([[True, False], [False, False]], fresh_steps=4)
@@ -96,12 +96,12 @@ class Unroll:
     carry_steps: int
     """Refinement steps on a frame that goes on from the state."""
     lengths: tuple[int, ...]
-    """Frames of each stream that count, B numbers from 0 to T. The rest of a row is padding, whose results mean
+    """Frames of each video that count, B numbers from 0 to T. The rest of a row is padding, whose results mean
     nothing."""
 
     def __post_init__(self) -> None:
         if len({len(row) for row in self.fresh}) != 1:
-            raise ValueError(f"fresh must be rows of one length, a stream each, got {[len(row) for row in self.fresh]}")
+            raise ValueError(f"fresh must be rows of one length, a video each, got {[len(row) for row in self.fresh]}")
         if len(self.lengths) != self.streams or not all(0 <= length <= self.times for length in self.lengths):
             raise ValueError(f"lengths must be {self.streams} numbers from 0 to {self.times}, got {self.lengths}")
         for name in ("fresh_steps", "carry_steps"):
@@ -156,10 +156,7 @@ class AttentiveConvLSTM(nn.Module):
         self.attention_score = nn.Conv2d(channels, 1, 3, padding=1, bias=False)  # V_a
         self.gates_input = nn.Conv2d(inputs, 4 * channels, 3, padding=1)  # W_i, W_f, W_c, W_o, act on X~
         self.gates_hidden = nn.Conv2d(channels, 4 * channels, 3, padding=1)  # U_i, U_f, U_c, U_o, act on H
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """W normal (sigma .05), U orthogonal a gate, V_a zero, biases zero, as the authors."""
+        # W normal (sigma .05), U orthogonal a gate, V_a zero, biases zero, as the authors.
         for convolution in (self.attention_hidden, self.gates_input):
             nn.init.normal_(convolution.weight, std=0.05)
         nn.init.orthogonal_(self.attention_input.weight)
@@ -188,7 +185,7 @@ class AttentiveConvLSTM(nn.Module):
         Args:
             features: X, (B, inputs, h, w).
             attended: `precompute(features)`, (B, channels, h, w).
-            state: H and C of the same B streams; None for zero, where the convolutions of H are their biases.
+            state: H and C of the same B videos; None for zero, where the convolutions of H are their biases.
         """
         if state is None:
             inner = _as_map(self.attention_hidden.bias)
@@ -217,64 +214,52 @@ class AttentiveConvLSTM(nn.Module):
         return None
 
     def forward(
-        self,
-        features: torch.Tensor,
-        state: SAMState | None = None,
-        *,
-        unroll: Unroll,
+        self, features: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll
     ) -> tuple[torch.Tensor, SAMState]:
-        """Run T frames of B streams through the recurrence, in order.
+        """Run T frames of B videos through the recurrence, in order.
 
         A stretch of frames that starts from zero does not depend on what was before it, so all stretches of all
-        streams advance side by side: with every frame fresh, all B * T frames go through each step at once.
+        videos advance side by side: with every frame fresh, all B * T frames go through each step at once.
 
         Args:
             features: X, (B, T, inputs, h, w).
-            state: of the B streams after the frame before, or None for zero.
+            state: of the B videos after the frame before, or None for zero.
             unroll: which frames start from zero, and the steps on each.
 
         Returns:
-            H after each frame, (B, T, channels, h, w), and the state after each stream's last frame.
+            H after each frame, (B, T, channels, h, w), and the state after each video's last frame.
         """
         batch, times = features.shape[:2]
-        attended = self.precompute(features.flatten(0, 1))
-        attended = attended.reshape(batch, times, *attended.shape[1:])
+        attended = torch.unflatten(self.precompute(features.flatten(0, 1)), 0, (batch, times))
         stretches = _stretches(unroll)
-        going_on = state
         # What each stretch has reached, and H after each frame.
         reached: dict[_Stretch, SAMState] = {}
         hidden: dict[tuple[int, int], torch.Tensor] = {}
         for offset in range(max((stretch.length for stretch in stretches), default=0)):
-            active = [stretch for stretch in stretches if stretch.length > offset]
-            groups: dict[tuple[bool, int], list[_Stretch]] = {}
-            for stretch in active:
-                zero = offset == 0 and (stretch.fresh or going_on is None)
-                steps = unroll.fresh_steps if offset == 0 and stretch.fresh else unroll.carry_steps
-                groups.setdefault((zero, steps), []).append(stretch)
+            groups = defaultdict[tuple[bool, int], list[_Stretch]](list)
+            for stretch in stretches:
+                if stretch.length > offset:
+                    zero = offset == 0 and (stretch.fresh or state is None)
+                    steps = unroll.fresh_steps if offset == 0 and stretch.fresh else unroll.carry_steps
+                    groups[zero, steps].append(stretch)
             for (zero, steps), members in groups.items():
                 for some in _portions(members, self.rows_at_once(features.shape[-1] * features.shape[-2])):
                     places = [(stretch.stream, stretch.start + offset) for stretch in some]
                     before: SAMState | None = None
                     if not zero:
-                        parts = [reached[s] if offset else _row(going_on, s.stream) for s in some]
-                        before = SAMState.join(parts)
-                    after = self._refine(_pick(features, places), _pick(attended, places), before, steps)
+                        before = SAMState.join([reached[s] if offset else _row(state, s.stream) for s in some])
+                    after = self.refine(_pick(features, places), _pick(attended, places), before, steps)
                     for place, (stretch, at) in enumerate(zip(some, places, strict=True)):
                         reached[stretch] = after.row(place)
                         hidden[at] = reached[stretch].hidden
-        last: list[SAMState] = []
-        for stream in range(batch):
-            own = [stretch for stretch in stretches if stretch.stream == stream]
-            if own:
-                last.append(reached[own[-1]])
-            else:
-                last.append(self.initial_state(features[:1, 0]) if going_on is None else _row(going_on, stream))
+        ends = {stretch.stream: reached[stretch] for stretch in stretches}
+        last = [ends.get(n) or _row(state or self.initial_state(features[:, 0]), n) for n in range(batch)]
         nothing = torch.zeros_like(last[0].hidden)
         rows = [hidden.get((b, t), nothing) for b in range(batch) for t in range(times)]
-        joined = torch.cat(rows)
-        return joined.reshape(batch, times, *joined.shape[1:]), SAMState.join(last)
+        return torch.unflatten(torch.cat(rows), 0, (batch, times)), SAMState.join(last)
 
-    def _refine(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState | None, steps: int) -> SAMState:
+    def refine(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState | None, steps: int) -> SAMState:
+        """At least one `step`, the same features at each."""
         for _ in range(steps):
             state = self.step(features, attended, state)
         if state is None:
@@ -284,7 +269,7 @@ class AttentiveConvLSTM(nn.Module):
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Frames `start` to `start + length` of one stream, of which only the first may start from zero."""
+    """Frames `start` to `start + length` of one video, of which only the first may start from zero."""
 
     stream: int
     start: int
@@ -296,8 +281,7 @@ def _stretches(unroll: Unroll) -> list[_Stretch]:
     result = []
     for stream, (flags, length) in enumerate(zip(unroll.fresh, unroll.lengths, strict=True)):
         bounds = [t for t in range(length) if t == 0 or flags[t]] + [length]
-        for start, end in pairwise(bounds):
-            result.append(_Stretch(stream, start, end - start, flags[start]))
+        result += [_Stretch(stream, start, end - start, flags[start]) for start, end in itertools.pairwise(bounds)]
     return result
 
 
@@ -319,7 +303,7 @@ def _pick(x: torch.Tensor, places: list[tuple[int, int]]) -> torch.Tensor:
 
 def _row(state: SAMState | None, row: int) -> SAMState:
     if state is None:
-        raise ValueError("there is no state to go on from")
+        raise ValueError("there is no state to continue from")
     # What was seen of the last frame is not the recurrence's business.
     return SAMState(state.hidden[row : row + 1], state.cell[row : row + 1])
 

@@ -6,6 +6,7 @@ The files: release 1.0 of github.com/marcellacornia/sam (Cornia, Baraldi, Serra,
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -101,7 +102,7 @@ def import_weights(
     if name is not None:
         _check_target(path, output or store.cached_path(name), overwrite=overwrite)
     weights = read_published(path)
-    chosen, reason = (name, "as told") if name is not None else _name_of(path, weights)
+    chosen, reason = (name, "as given") if name is not None else _name_of(path, weights)
     _check_network(path, weights, chosen)
     _check_target(path, output or store.cached_path(chosen), overwrite=overwrite)
     if output is None and not overwrite:
@@ -139,8 +140,9 @@ def fetch_weights(
     require_h5py()
     url = url or PUBLISHED[name].url
     with store.claim(name):
-        if not overwrite and _is_there(name):
-            return ImportedWeights(name, store.verified_path(name), "it was there already")
+        with suppress(CheckpointError):
+            if not overwrite:
+                return ImportedWeights(name, store.verified_path(name), "it was there already")
         file = store.download(name, url, on_progress=on_progress)
         try:
             weights = read_published(file)
@@ -197,20 +199,9 @@ def _check_same(name: str, weights: PublishedWeights, url: str, *, overwrite: bo
         )
 
 
-def _is_there(name: str) -> bool:
-    try:
-        store.verified_path(name)
-    except CheckpointError:
-        return False
-    return True
-
-
 def _keep(weights: PublishedWeights, name: str, source: str, file_name: str) -> Path:
     return store.keep(
-        name,
-        lambda target: _save(target, weights, name, file_name),
-        source=source,
-        source_sha256=weights.sha256,
+        name, lambda target: _save(target, weights, name, file_name), source=source, source_sha256=weights.sha256
     )
 
 

@@ -1,4 +1,4 @@
-"""Normalised frames of B streams and their state in, log densities over the canvas and the new state out."""
+"""Normalised frames of B videos and their state in, log densities over the canvas and the new state out."""
 
 from __future__ import annotations
 
@@ -55,24 +55,20 @@ class SaliencyAttentiveModel(nn.Module):
             self.motion = MotionBranch(self.backbone.skip_channels[0], config.motion_channels, channels)
 
     def forward(
-        self,
-        frames: torch.Tensor,
-        state: SAMState | None = None,
-        *,
-        unroll: Unroll | None = None,
+        self, frames: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll | None = None
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities.
 
         Args:
-            frames: (B, T, 3, H, W) float, T consecutive frames of B streams, normalised by the model's
+            frames: (B, T, 3, H, W) float, T consecutive frames of B videos, normalised by the model's
                 preprocessing; H and W are multiples of the backbone's stride (16 for the light one).
-            state: what the call before returned for the same streams; None starts every stream from zero.
-            unroll: which frames start from zero, and the steps on each. None: the first frame of each stream where
+            state: what the call before returned for the same videos; None starts every video from zero.
+            unroll: which frames start from zero, and the steps on each. None: the first frame of each video where
                 `state` is None, else none; `config.steps` on these and 1 on all others.
 
         Returns:
             The log density over the canvas, (B, T, H, W) float32, `exp` of it sums to 1 over (H, W); and the
-            state after the last frame of each stream.
+            state after the last frame of each video.
 
         Raises:
             ValueError: if the shapes do not fit.
@@ -88,19 +84,17 @@ class SaliencyAttentiveModel(nn.Module):
             unroll = Unroll.of(fresh, fresh_steps=self.config.steps)
         if (unroll.streams, unroll.times) != (batch, times):
             raise ValueError(
-                f"unroll must be of {batch} streams of {times} frames, got {unroll.streams} of {unroll.times}"
+                f"unroll must be of {batch} videos of {times} frames, got {unroll.streams} of {unroll.times}"
             )
 
         features = self._look(frames.flatten(0, 1))
         deep, seen = features.deep, None
         if self.motion is not None:
-            finer = features.skips[0].float()
-            finer = finer.reshape(batch, times, *finer.shape[1:])
+            finer = torch.unflatten(features.skips[0].float(), 0, (batch, times))
             moved = self.motion(finer, state, unroll.fresh)
             deep = deep if moved is None else deep + moved.to(deep.dtype)
             seen = _last_of(finer, state, unroll.lengths)
-        deep = self.dropout(deep)
-        deep = deep.reshape(batch, times, *deep.shape[1:])
+        deep = torch.unflatten(self.dropout(deep), 0, (batch, times))
         hidden, after = self.recurrence(deep, state, unroll=unroll)
         state = SAMState(after.hidden, after.cell, seen)
         log_density = self.read_out(hidden.flatten(0, 1), features, (height, width))
@@ -140,7 +134,7 @@ class SaliencyAttentiveModel(nn.Module):
         return self.head.relevance(self._join_priors(hidden[:, 0]))
 
     def read_out(self, hidden: torch.Tensor, features: BackboneFeatures, size: tuple[int, int]) -> torch.Tensor:
-        """What stands behind the recurrence: priors and head.
+        """What comes after the recurrence: priors and head.
 
         Args:
             hidden: H of N frames, (N, channels, h, w).
@@ -189,14 +183,14 @@ class MotionBranch(nn.Module):
 
         Args:
             finer: (B, T, inputs, 2 h, 2 w) float32.
-            state: of the B streams after the frame before, with `seen`; None where every stream starts.
+            state: of the B videos after the frame before, with `seen`; None where every video starts.
             fresh: B rows of T flags, True where a frame starts from the zero state.
 
         Returns:
             (B * T, outputs, h, w); None where every frame starts afresh and there is nothing to add.
 
         Raises:
-            ValueError: if a stream goes on and the state does not know its last frame.
+            ValueError: if a video goes on and the state does not know its last frame.
         """
         goes_on = [[not flag and (t > 0 or state is not None) for t, flag in enumerate(row)] for row in fresh]
         if not any(map(any, goes_on)):
@@ -221,22 +215,16 @@ def _before(finer: torch.Tensor, state: SAMState | None, goes_on: list[list[bool
     """
     pieces: list[torch.Tensor] = []
     for stream, row in enumerate(goes_on):
-        start = 0
-        for end in range(1, len(row) + 1):
-            if end < len(row) and row[end] == row[start] and start > 0:
-                continue
-            if not row[start]:
-                pieces.append(finer[stream, start:end])
-            elif start > 0:
-                pieces.append(finer[stream, start - 1 : end - 1])
+        for t, on in enumerate(row):
+            if not on or t > 0:
+                pieces.append(finer[stream, t - on : t - on + 1])
             elif state is not None and state.seen is not None:
                 pieces.append(state.seen[stream : stream + 1].to(finer.dtype))
-            start = end
     return torch.cat(pieces)
 
 
 def _last_of(finer: torch.Tensor, state: SAMState | None, lengths: Sequence[int]) -> torch.Tensor:
-    """The features of each stream's last frame that counts, (B, c, rows, columns)."""
+    """The features of each video's last frame that counts, (B, c, rows, columns)."""
     rows = []
     for stream, length in enumerate(lengths):
         if length:

@@ -95,7 +95,7 @@ def read_record(name: str) -> Record | None:
     Raises:
         CheckpointError: it cannot be read.
     """
-    path = _record_path(name)
+    path = cached_path(name).with_suffix(".json")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Record(**content)
@@ -185,8 +185,12 @@ def keep(name: str, write: Callable[[Path], None], *, source: str, source_sha256
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             vidsal=package_version(),
         )
+        before = None
+        with suppress(CheckpointError):
+            # Where it cannot be read, what it was the record of could not be used either.
+            before = read_record(name)
         # Two files cannot be replaced at once: for a moment the record allows for either checkpoint.
-        _write_record(name, dataclasses.replace(record, replaces=_sha256_on_record(name)))
+        _write_record(name, dataclasses.replace(record, replaces=before.sha256 if before else None))
     _write_record(name, record)
     return path
 
@@ -206,7 +210,7 @@ def download(
         name: of the model; the file is called after it.
         url: http, https or file; an https address is not followed to anything but https.
         on_progress: called with the bytes there are and the bytes in all, None where unknown.
-        timeout_seconds: how long to wait for the server's next word.
+        timeout_seconds: how long to wait for the server to go on.
 
     Returns:
         The whole file, as it came. `discard_download` removes it.
@@ -252,14 +256,11 @@ class _Origin:
 
 
 class _Transfer:
-    """One download: network errors come out as they are, for `download` to tell."""
+    """One download: network errors come out as they are, for `download` to report."""
 
     def __init__(self, name: str, url: str, report: Callable[[int, int | None], None], timeout_seconds: float) -> None:
         self.path, self._note = _download_paths(name)
-        self._name = name
-        self._url = url
-        self._report = report
-        self._timeout = timeout_seconds
+        self._name, self._url, self._report, self._timeout = name, url, report, timeout_seconds
         self._opener = urllib.request.build_opener(_SafeRedirects)
 
     def run(self) -> None:
@@ -353,7 +354,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         allowed = ("https",) if urlsplit(req.full_url).scheme == "https" else ("http", "https")
         if urlsplit(newurl).scheme not in allowed:
             fp.close()
-            raise URLError(f"it leads on to {newurl}, which is not safe to follow")
+            raise URLError(f"it is redirected to {newurl}, which is not safe to follow")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -367,21 +368,8 @@ def _reason(error: BaseException, timeout_seconds: float) -> str:
     return " ".join(text.split())
 
 
-def _record_path(name: str) -> Path:
-    return cache_folder() / f"{name}.json"
-
-
-def _sha256_on_record(name: str) -> str | None:
-    try:
-        record = read_record(name)
-    except CheckpointError:
-        # What it was the record of could not be used either.
-        return None
-    return record.sha256 if record is not None else None
-
-
 def _write_record(name: str, record: Record) -> None:
-    with replacing(_record_path(name), remedy=_REMEDY) as partial:
+    with replacing(cached_path(name).with_suffix(".json"), remedy=_REMEDY) as partial:
         _write_json(partial, dataclasses.asdict(record))
 
 

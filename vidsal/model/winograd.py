@@ -10,6 +10,7 @@ Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVP
 
 from __future__ import annotations
 
+import math
 import threading
 
 import torch
@@ -49,9 +50,7 @@ class Workspace:
         """A buffer of `shape`, its content undefined; the next call with this name and type may overwrite it."""
         name = f"{name}-{dtype}"
         buffers: dict[str, torch.Tensor] = self._local.__dict__
-        size = 1
-        for side in shape:
-            size *= side
+        size = math.prod(shape)
         buffer = buffers.get(name)
         if buffer is None or buffer.numel() < size:
             buffer = buffers[name] = torch.empty(size, dtype=dtype)
@@ -62,12 +61,7 @@ class WinogradKernel:
     """A 3x3 kernel in the transformed domain."""
 
     def __init__(
-        self,
-        weight: torch.Tensor,
-        *,
-        dilation: int = 1,
-        workspace: Workspace,
-        dtype: torch.dtype = torch.float32,
+        self, weight: torch.Tensor, *, dilation: int = 1, workspace: Workspace, dtype: torch.dtype = torch.float32
     ) -> None:
         """Transform a kernel.
 
