@@ -784,13 +784,23 @@ def test_isun_is_split_as_its_files_say(tmp_path: Path) -> None:
     ("name", "make", "broken", "message"),
     [
         ("salicon", make_salicon, "maps/val", r"maps.val: no such folder; expected maps; .*holds train"),
-        ("salicon", make_salicon, "maps/train/COCO_train2014_000000000010.png", r"1 pictures have none, .*000010"),
-        ("salicon", make_salicon, "images/train/COCO_train2014_000000000010.jpg", r"COCO_\w+10 belongs to none"),
+        (
+            "salicon",
+            make_salicon,
+            "maps/train/COCO_train2014_000000000010.png",
+            r"2 maps for 3 .*picture COCO_\w+10 has no",
+        ),
+        (
+            "salicon",
+            make_salicon,
+            "images/train/COCO_train2014_000000000010.jpg",
+            r"3 maps for 2 .*the map COCO_\w+10 has no",
+        ),
         (
             "mit1003",
             make_mit1003,
             "ALLFIXATIONMAPS/istatic_2_fixPts.jpg",
-            r"2 maps of points for 3 pictures; .*first is istatic_2",
+            r"2 fixation maps for 3 pictures .*the picture istatic_2 has no partner",
         ),
         ("mit300", make_mit300, "BenchmarkIMAGES", r"BenchmarkIMAGES: no such folder"),
         (
@@ -810,7 +820,7 @@ def test_isun_is_split_as_its_files_say(tmp_path: Path) -> None:
             "dut-omron",
             make_dut_omron,
             "DUT-OMRON-eye-fixations/mat/sun_b.mat",
-            r"2 files of fixations for 3 .*first is sun_b",
+            r"2 fixation files for 3 .*sun_b has no partner",
         ),
         ("isun", make_isun, "validation.mat", r"validation\.mat: no such file"),
     ],

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -31,7 +32,7 @@ __all__ = [
     "Dataset",
     "DrivingAttributes",
     "Fixations",
-    "Fixed",
+    "ForShown",
     "LabelledFrame",
     "LabelledSequence",
     "Labels",
@@ -246,15 +247,15 @@ class Labels(Generic[T]):
 
 
 @dataclass(frozen=True, eq=False)
-class Fixed(Labels[T]):
-    """The label of a still: one function, whatever is shown."""
+class ForShown(Labels[T]):
+    """Labels that follow from what is shown."""
 
-    load: Callable[[], T | None]
-    """Reads the label."""
+    load: Callable[[Shown], T | None]
+    """Reads the label of a picture."""
 
     def label(self, shown: Shown) -> Callable[[], T | None]:
         """See `Labels`."""
-        return self.load
+        return partial(self.load, shown)
 
 
 @dataclass(frozen=True)

@@ -350,14 +350,9 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
     sequences = []
     for part in ("train", "val", "test") if split == "all" else (split,):
         folder = root / _BDDA_PARTS[part]
-        roads = by_stem(
-            list_files(need_folder(folder / "camera_videos", "the videos 1.mp4 and so on"), suffixes=(".mp4",))
-        )
-        maps = by_stem(
-            list_files(
-                need_folder(folder / "gazemap_videos", "the videos 1_pure_hm.mp4 and so on"), suffixes=(".mp4",)
-            ),
-            "_pure_hm",
+        roads, maps = (
+            by_stem(_videos(folder / where, f"the videos 1{ending}.mp4 and so on"), ending)
+            for where, ending in (("camera_videos", ""), ("gazemap_videos", "_pure_hm"))
         )
         dropped = left_out.get(_BDDA_PARTS[part], frozenset())
         lonely = [name for name in [*roads, *maps] if (name in roads) != (name in maps) and name not in dropped]
@@ -383,6 +378,10 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
             )
     narrowed = "" if options.exclude is None else f"exclude={options.exclude}"
     return Dataset("bdd-a", root, split, tuple(sequences), narrowed=narrowed)
+
+
+def _videos(folder: Path, what: str) -> tuple[Path, ...]:
+    return list_files(need_folder(folder, what), suffixes=(".mp4",))
 
 
 def _read_exclusions(path: Path) -> dict[str, frozenset[str]]:

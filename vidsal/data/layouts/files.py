@@ -103,21 +103,21 @@ def number_of(path: Path) -> int:
     return int(found[-1])
 
 
-def match(pictures: tuple[Path, ...], labels: tuple[Path, ...], what: str) -> tuple[Path, ...]:
-    """The labels, once each picture has one of the same name (without ending) and the other way round.
+def match(pictures: tuple[Path, ...], labels: Mapping[str, Path], what: str, folder: Path) -> tuple[Path, ...]:
+    """The label of each picture, once each has one of its name (without ending) and the other way round.
 
     Raises:
         DatasetError: the names differ; the message has both counts and the first name without a partner.
     """
-    names, found = [file.stem for file in pictures], [file.stem for file in labels]
-    if names != found:
-        lonely = min(set(names) ^ set(found), key=lambda name: natural_order(Path(name)))
-        side, folder = ("picture", labels[0].parent) if lonely in set(names) else (what, pictures[0].parent)
+    names = [file.stem for file in pictures]
+    lonely = sorted(labels.keys() ^ set(names), key=lambda name: natural_order(Path(name)))
+    if lonely:
+        side, other = ("picture", folder) if lonely[0] in names else (what, pictures[0].parent)
         raise DatasetError(
-            f"{labels[0].parent}: {len(labels)} {what}s for {len(pictures)} pictures in {pictures[0].parent}; "
-            f"the {side} {lonely} has no partner in {folder}"
+            f"{folder}: {len(labels)} {what}s for {len(pictures)} pictures in {pictures[0].parent}; the {side} "
+            f"{lonely[0]} has no partner in {other}; copy or unpack it again"
         )
-    return labels
+    return tuple(labels[name] for name in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ class Numbered:
                     f"{folder}: after {before.name} comes {after.name}, {step - 1} of the files between are missing; "
                     f"copy or unpack it again"
                 )
-        return files if self.beside is None else match(self.beside(), files, self.what)
+        return files if self.beside is None else match(self.beside(), by_stem(files), self.what, folder)
 
 
 # Reading.

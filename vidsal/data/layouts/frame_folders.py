@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -125,41 +125,43 @@ class HollywoodOptions(Checked):
     """Frames that a shot needs to be taken: protocols leave out shots below 10, 20, 32 or 63."""
 
 
-_PARTS = {"train": "training", "test": "testing"}
-
-
 def _open_hollywood(root: Path, split: str, options: HollywoodOptions) -> Dataset:
-    rate = Fraction(options.rate).limit_denominator(1001)
     sequences = []
-    for part in ("train", "test") if split == "all" else (split,):
-        folder = need_folder(root / _PARTS[part], f"the shots actionclip{part}00001_1 and so on")
-        # The name holds the clip and the shot, which may have two digits: as numbers they sort right.
-        shots = list_folders(folder, rf"actionclip{part}\d+_\d+")
-        if not shots:
-            raise DatasetError(f"{folder} holds no folder actionclip{part}00001_1 and so on; unpack the release here")
-        for shot in shots:
-            clip, _, number = shot.name.rpartition("_")
-            attributes = ShotAttributes(clip=clip, shot=int(number))
-            sequences.append(_labelled_folder(shot, part, rate, attributes, recording=clip))
+    # The name holds the clip and the shot, which may have two digits: as numbers they sort right.
+    for folder, part in _folders(root, split, r"actionclip{part}\d+_\d+", "actionclip{part}00001_1"):
+        clip, _, number = folder.name.rpartition("_")
+        attributes = ShotAttributes(clip=clip, shot=int(number))
+        sequences.append(_labelled_folder(folder, part, options.rate, attributes, recording=clip))
     chosen = tuple(shot for shot in sequences if options.shortest == 1 or (shot.frame_count or 0) >= options.shortest)
     published = {"train": 2699, "test": 3558, "all": 2699 + 3558}[split] if options.shortest == 1 else None
     narrowed = "" if options.shortest == 1 else f"shortest={options.shortest}"
     return Dataset("hollywood2", root, split, chosen, narrowed=narrowed, published=published)
 
 
+def _folders(root: Path, split: str, pattern: str, first: str) -> Iterator[tuple[Path, str]]:
+    """The folders of a split's sequences, each with its own split, which fills {part} in the pattern of their names."""
+    for part in ("train", "test") if split == "all" else (split,):
+        expected = f"{first.format(part=part)} and so on"
+        folder = need_folder(root / {"train": "training", "test": "testing"}[part], f"the folders {expected}")
+        found = list_folders(folder, pattern.format(part=part))
+        if not found:
+            raise DatasetError(f"{folder} holds no folder {expected}; unpack the release here")
+        yield from ((one, part) for one in found)
+
+
 def _labelled_folder(
-    folder: Path, split: str, rate: Fraction, attributes: ShotAttributes | ActionAttributes, *, recording: str = ""
+    folder: Path, split: str, rate: float, attributes: ShotAttributes | ActionAttributes, *, recording: str = ""
 ) -> LabelledSequence:
     """A folder with images/, maps/ and fixation/ of equal names, whatever these are and wherever they begin."""
-    images = Numbered(folder / "images", "pictures")
+    images, frames_a_second = Numbered(folder / "images", "pictures"), Fraction(rate).limit_denominator(1001)
     return LabelledSequence(
         name=folder.name,
         split=split,
         kind="video",
-        rate=rate,
+        rate=frames_a_second,
         attributes=attributes,
         recording=recording,
-        pictures=ImagePictures(images, rate),
+        pictures=ImagePictures(images, frames_a_second),
         densities=ByOrdinal(Numbered(folder / "maps", "map", beside=images), read_density),
         points=ByOrdinal(Numbered(folder / "fixation", "fixation file", beside=images), read_fixation_map),
     )
@@ -177,16 +179,10 @@ class UCFSportsOptions(Checked):
 
 
 def _open_ucf_sports(root: Path, split: str, options: UCFSportsOptions) -> Dataset:
-    rate = Fraction(options.rate).limit_denominator(1001)
-    sequences = []
-    for part in ("train", "test") if split == "all" else (split,):
-        folder = need_folder(root / _PARTS[part], "the clips Diving-Side-001 and so on")
-        clips = list_folders(folder, r".+-\d+")
-        if not clips:
-            raise DatasetError(f"{folder} holds no folder Diving-Side-001 and so on; unpack the release here")
-        for clip in clips:
-            attributes = ActionAttributes(action=re.sub(r"-\d+$", "", clip.name))
-            sequences.append(_labelled_folder(clip, part, rate, attributes))
+    sequences = [
+        _labelled_folder(folder, part, options.rate, ActionAttributes(action=folder.name.rpartition("-")[0]))
+        for folder, part in _folders(root, split, r".+-\d+", "Diving-Side-001")
+    ]
     published = {"train": 103, "test": 47, "all": 150}[split]
     return Dataset("ucf-sports", root, split, tuple(sequences), published=published)
 

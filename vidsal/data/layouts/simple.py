@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.data.fixations import SIGMA_SHARE, find_table, is_file, is_validation, read_table
-from vidsal.data.layouts.contract import Dataset, Fixations, LabelledSequence, Labels, Layout, Shown
+from vidsal.data.layouts.contract import Dataset, Fixations, ForShown, LabelledSequence, Layout, Shown
 from vidsal.data.layouts.stills import still
 from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.decode import VideoInfo
@@ -240,13 +240,7 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
                 sequences.append(_still(path, name, own, fixations))
             else:
                 pictures = part.videos[name] = VideoPictures(path)
-                points = _PointsInTime(record, pictures)
-                densities = _Blurred(points)
-                sequences.append(
-                    LabelledSequence(
-                        name=name, split=own, kind="video", pictures=pictures, points=points, densities=densities
-                    )
-                )
+                sequences.append(_video(name, own, pictures, _PointsInTime(record, pictures)))
     chosen = f" with condition {options.condition}" if options.condition is not None else ""
     if not sequences:
         raise DatasetError(f"{root}: {_why_none(found, split, chosen, counts)}")
@@ -271,25 +265,18 @@ def _why_none(found: list[_Rows], split: str, chosen: str, counts: dict[str, int
     )
 
 
-def _still(path: Path, name: str, split: str, fixations: Fixations) -> LabelledSequence:
-    return still(path, name=name, split=split, density=fixations.density, fixations=lambda: fixations, upright=True)
-
-
 @dataclass(frozen=True, eq=False)
-class _PointsInTime(Labels[Fixations]):
+class _PointsInTime:
     """The fixations that last while a frame is shown."""
 
     record: _Record
     pictures: VideoPictures
 
-    def label(self, shown: Shown) -> Callable[[], Fixations]:
-        """See `Labels`."""
-        return partial(self.at, shown.seconds)
-
-    def at(self, seconds: float) -> Fixations:
+    def at(self, shown: Shown) -> Fixations:
         """Those that last at this frame's time, and those between two frames' times that begin while it is shown."""
         starts, ends = self._times
-        lasts = (starts <= seconds + _SAME_TIME_SECONDS) & (seconds + _SAME_TIME_SECONDS < ends)
+        now = shown.seconds + _SAME_TIME_SECONDS
+        lasts = (starts <= now) & (now < ends)
         record = self.record
         rows = np.flatnonzero(lasts)
         points, subjects = [record.points[row] for row in rows], [record.subjects[row] for row in rows]
@@ -316,15 +303,19 @@ _SAME_TIME_SECONDS = 1e-4
 """A fixation that begins this shortly after a frame's time begins with it: tables are rounded."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Blurred(Labels[npt.NDArray[np.float32]]):
-    """Densities made of points."""
+def _still(path: Path, name: str, split: str, fixations: Fixations) -> LabelledSequence:
+    return still(path, name=name, split=split, density=fixations.density, fixations=lambda: fixations, upright=True)
 
-    points: _PointsInTime
 
-    def label(self, shown: Shown) -> Callable[[], npt.NDArray[np.float32] | None]:
-        """See `Labels`."""
-        return lambda: self.points.at(shown.seconds).density()
+def _video(name: str, split: str, pictures: VideoPictures, points: _PointsInTime) -> LabelledSequence:
+    return LabelledSequence(
+        name=name,
+        split=split,
+        kind="video",
+        pictures=pictures,
+        densities=ForShown(lambda shown: points.at(shown).density()),
+        points=ForShown(points.at),
+    )
 
 
 def _read(table: Path, kind: _Kind, options: SimpleOptions) -> dict[str, _Record]:

@@ -23,7 +23,7 @@ from vidsal.data.layouts.contract import (
     CategoryAttributes,
     Dataset,
     Fixations,
-    Fixed,
+    ForShown,
     LabelledSequence,
     Layout,
     NoOptions,
@@ -49,6 +49,8 @@ from vidsal.options import Checked, Range
 __all__ = ["LAYOUTS", "PointsOptions", "SaliconOptions", "still", "submission_path", "write_submission_map"]
 
 T = TypeVar("T")
+
+_JPEG = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,32 +87,23 @@ def still(
         kind="still",
         attributes=attributes,
         pictures=ImagePictures(lambda: (path,), upright=upright),
-        densities=None if density is None else Fixed(density),
-        points=None if fixations is None else Fixed(fixations),
+        densities=None if density is None else ForShown(lambda _: density()),
+        points=None if fixations is None else ForShown(lambda _: fixations()),
     )
 
 
-def _pictures(folder: Path, what: str, suffixes: tuple[str, ...] = (".jpg", ".jpeg")) -> tuple[Path, ...]:
+def _pictures(folder: Path, what: str, suffixes: tuple[str, ...] = _JPEG) -> tuple[Path, ...]:
     files = list_files(need_folder(folder, what), suffixes=suffixes)
     if not files:
         raise DatasetError(f"{folder} holds no {what}; copy or unpack it again")
     return files
 
 
-def _partners(pictures: tuple[Path, ...], labels: Mapping[str, Path], what: str, folder: Path) -> None:
-    """Checks that every picture has a label and the other way round; `what` the labels are, in the plural."""
-    lonely = [picture.stem for picture in pictures if picture.stem not in labels]
-    if lonely:
-        raise DatasetError(
-            f"{folder}: {len(labels)} {what} for {len(pictures)} pictures; {len(lonely)} pictures have none, the "
-            f"first is {lonely[0]}; copy or unpack it again"
-        )
-    strange = sorted(labels.keys() - {picture.stem for picture in pictures})
-    if strange:
-        raise DatasetError(
-            f"{folder}: {len(labels)} {what} for {len(pictures)} pictures; {strange[0]} belongs to none; copy or "
-            f"unpack the pictures again"
-        )
+def _labels(
+    pictures: tuple[Path, ...], folder: Path, what: str, suffixes: tuple[str, ...] = _JPEG, *, ending: str = ""
+) -> tuple[Path, ...]:
+    """The file of each picture in a folder of labels; `what` one of them is."""
+    return match(pictures, by_stem(_pictures(folder, f"{what}s", suffixes), ending), what, folder)
 
 
 def _field(record: Any, name: str, where: Path) -> Any:
@@ -130,11 +123,9 @@ def _text(value: Any) -> str:
 
 def _gather(tracks: list[npt.NDArray[Any]], *, height: int, width: int) -> Fixations:
     """Points of several viewers, one (N, 2) of x and y each, as one set with the viewers numbered from 0."""
-    viewers = [np.full(len(track), viewer, np.int64) for viewer, track in enumerate(tracks)]
-    empty = [np.zeros((0, 2), np.float32)]
-    points = np.concatenate([*empty, *(np.asarray(track, np.float32) for track in tracks)])
-    who = np.concatenate([np.zeros(0, np.int64), *viewers])
-    return Fixations.on_picture(points, height=height, width=width, viewers=who)
+    points = np.concatenate([np.zeros((0, 2), np.float32), *(np.asarray(track, np.float32) for track in tracks)])
+    viewers = np.repeat(np.arange(len(tracks)), [len(track) for track in tracks])
+    return Fixations.on_picture(points, height=height, width=width, viewers=viewers)
 
 
 def _two_columns(values: Any) -> npt.NDArray[np.float32]:
@@ -155,18 +146,16 @@ def _open_salicon(root: Path, split: str, options: SaliconOptions) -> Dataset:
         if part == "test":
             sequences += [still(picture, split=part) for picture in pictures]
             continue
-        maps = by_stem(_pictures(root / "maps" / part, "maps", (".png",)))
-        points = by_stem(_pictures(root / "fixations" / part, "files of fixations", (".mat",)))
-        _partners(pictures, maps, "maps", root / "maps" / part)
-        _partners(pictures, points, "files of fixations", root / "fixations" / part)
+        maps = _labels(pictures, root / "maps" / part, "map", (".png",))
+        points = _labels(pictures, root / "fixations" / part, "fixation file", (".mat",))
         sequences += [
             still(
                 picture,
                 split=part,
-                density=partial(read_density, maps[picture.stem]),
-                fixations=partial(_salicon_points, points[picture.stem], options.points),
+                density=partial(read_density, density),
+                fixations=partial(_salicon_points, fixations, options.points),
             )
-            for picture in pictures
+            for picture, density, fixations in zip(pictures, maps, points, strict=True)
         ]
     published = {"train": 10000, "val": 5000, "test": 5000, "all": 20000}[split]
     return Dataset("salicon", root, split, tuple(sequences), published=published)
@@ -185,18 +174,13 @@ def _salicon_points(path: Path, kind: str) -> Fixations:
 
 def _open_mit1003(root: Path, split: str, options: NoOptions) -> Dataset:
     pictures = _pictures(root / "ALLSTIMULI", "pictures ending in .jpeg", (".jpeg",))
-    folder = root / "ALLFIXATIONMAPS"
-    labels = _pictures(folder, "maps NAME_fixMap.jpg and NAME_fixPts.jpg")
-    maps, points = by_stem(labels, "_fixMap"), by_stem(labels, "_fixPts")
-    _partners(pictures, maps, "maps", folder)
-    _partners(pictures, points, "maps of points", folder)
+    maps, points = (
+        _labels(pictures, root / "ALLFIXATIONMAPS", what, ending=ending)
+        for what, ending in (("map", "_fixMap"), ("fixation map", "_fixPts"))
+    )
     sequences = tuple(
-        still(
-            picture,
-            density=partial(read_density, maps[picture.stem]),
-            fixations=partial(read_fixation_map, points[picture.stem]),
-        )
-        for picture in pictures
+        still(picture, density=partial(read_density, density), fixations=partial(read_fixation_map, fixations))
+        for picture, density, fixations in zip(pictures, maps, points, strict=True)
     )
     return Dataset("mit1003", root, split, sequences, published=1003)
 
@@ -264,10 +248,8 @@ def _cat2000_category(base: Path, category: str, part: str, pictures: tuple[Path
     names = {picture: f"{part}Set/{category}/{picture.stem}" for picture in pictures}
     if part == "test":
         return [still(picture, name=names[picture], split=part, attributes=attributes) for picture in pictures]
-    maps = match(pictures, _pictures(base / "FIXATIONMAPS" / category, "maps 001.jpg and so on"), "map")
-    points = match(
-        pictures, _pictures(base / "FIXATIONLOCS" / category, "files 001.mat and so on", (".mat",)), "fixation file"
-    )
+    maps = _labels(pictures, base / "FIXATIONMAPS" / category, "map")
+    points = _labels(pictures, base / "FIXATIONLOCS" / category, "fixation file", (".mat",))
     return [
         still(
             picture,
@@ -357,12 +339,11 @@ def _open_pascal_s(root: Path, split: str, options: PointsOptions) -> Dataset:
 def _open_dut_omron(root: Path, split: str, options: PointsOptions) -> Dataset:
     pictures = _pictures(root / "DUT-OMRON-image", "pictures of DUT-OMRON-image.zip")
     folder = root / "DUT-OMRON-eye-fixations" / "mat"
-    tables = by_stem(_pictures(folder, "files of DUT-OMRON-eye-fixations.zip", (".mat",)))
-    _partners(pictures, tables, "files of fixations", folder)
+    tables = dict(zip(pictures, _labels(pictures, folder, "fixation file", (".mat",)), strict=True))
 
     def load(picture: Path) -> Fixations:
         # Columns x, y, viewer; the first row is the picture's size, with viewer 0. Zeros show that x and y begin there.
-        rows = load_mat(tables[picture.stem], "s").astype(np.float32).reshape(-1, 3)
+        rows = load_mat(tables[picture], "s").astype(np.float32).reshape(-1, 3)
         rows = rows[rows[:, 2] > 0]
         height, width = picture_size(picture)
         return Fixations.on_picture(rows[:, :2] + np.float32(0.5), height=height, width=width, viewers=rows[:, 2] - 1)
@@ -399,9 +380,8 @@ def _open_isun(root: Path, split: str, options: PointsOptions) -> Dataset:
 
 def _isun_points(records: Mapping[Path, Any], table: Path, picture: Path) -> Fixations:
     gaze = np.asarray(_field(records[picture], "gaze", table)).ravel()
-    tracks = [_two_columns(_field(viewer, "fixation", table)) for viewer in gaze]
     height, width = picture_size(picture)
-    return _gather(tracks, height=height, width=width)
+    return _gather([_two_columns(_field(viewer, "fixation", table)) for viewer in gaze], height=height, width=width)
 
 
 def _file(path: Path) -> Path:
