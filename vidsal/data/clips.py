@@ -22,7 +22,7 @@ from vidsal.data.layouts import LabelledSequence
 from vidsal.data.layouts.files import AtLeast
 from vidsal.data.motion import Window, apply_affine, compose, draw_path, film, index_affine, invert, wander
 from vidsal.data.options import AugmentOptions, ObjectOptions
-from vidsal.data.overlays import Overlay, draw_overlays, happens, looked_at_with
+from vidsal.data.overlays import Overlay, draw_overlays, happens, looked_at_with, within
 from vidsal.errors import ConfigError
 from vidsal.preprocess import PreprocessOptions, Viewport
 
@@ -127,10 +127,10 @@ def make_clip(
     if augment.cut_probability > 0:
         starts += [t for t in range(1, times) if random.random() < augment.cut_probability]
     shots: list[_Shot] = []
+    maker = _Maker(preprocess, augment, random, others)
     for start, end in zip(starts, [*starts[1:], times], strict=True):
         shown = still if start == 0 or others is None else others(random)
-        viewport = shots[0].viewport if shots else None
-        shots.append(_Shot.draw(shown, end - start, preprocess, augment, random, others=others, viewport=viewport))
+        shots.append(maker.shot(shown, end - start, shots[0].viewport if shots else None))
     viewport = shots[0].viewport
     size = {"rows": viewport.height, "columns": viewport.width}
     finish = _Finish.draw(augment, random, draw_overlays(augment.overlays, **size, times=times, random=random))
@@ -195,7 +195,7 @@ def _resized(picture: _Pixels, rows: int, columns: int, preprocess: PreprocessOp
 
 
 def _write_shot(clip: Clip, start: int, shot: _Shot, finish: _Finish, random: np.random.Generator) -> None:
-    for t in range(shot.times):
+    for t in range(len(shot.affines)):
         now = start + t
         if t > 0 and clip.motion is not None:
             clip.motion[now] = compose(shot.affines[t], invert(shot.affines[t - 1]))
@@ -205,7 +205,7 @@ def _write_shot(clip: Clip, start: int, shot: _Shot, finish: _Finish, random: np
         points = looked_at_with(finish.overlays, points, now, rows=clip.viewport.height, columns=clip.viewport.width)
         clip.frames[now][_inner(clip.viewport)] = finish.compress(picture)
         own = None if finish.overlays else shot.own_density(t)
-        _write_labels(clip, now, points, shot.sigma * _scale(shot.affines[t]), own)
+        _write_labels(clip, now, points, shot.seen.sigma * _scale(shot.affines[t]), own)
 
 
 class _Picture:
@@ -218,7 +218,7 @@ class _Picture:
 
     def warp(self, affines: _Floats, rows: int, columns: int) -> _Pixels:
         """Warp by affines (n, 2, 3) from picture to shown pixels, and take the mean of the n results."""
-        scale = 1 / math.sqrt(abs(float(np.linalg.det(affines[0][:, :2]))))
+        scale = 1 / _scale(affines[0])
         level = max(0, round(math.log(scale, _LEVEL))) if self.shrink else 0
         source = self._level(level)
         back = np.array(
@@ -266,56 +266,13 @@ def _moments(affines: _Floats, t: int, exposure: float, *, size: tuple[int, ...]
 class _Shot:
     """One still, filmed."""
 
+    seen: _Attended
     picture: _Picture
-    points: _Floats
-    """(N, 2) in picture pixels."""
-    sigma: float
-    """In picture pixels."""
-    density: _Map | None
-    """As published, at its own size; None where densities are made of the points."""
     affines: _Floats
     """(T, 2, 3) from picture to canvas."""
     viewport: Viewport
     look: Look
     things: tuple[_Thing, ...]
-
-    @classmethod
-    def draw(
-        cls,
-        still: LabelledSequence,
-        times: int,
-        preprocess: PreprocessOptions,
-        augment: AugmentOptions,
-        random: np.random.Generator,
-        *,
-        others: _Others,
-        viewport: Viewport | None,
-    ) -> _Shot:
-        """Draw one; `viewport` is what it has to fill, None for the first shot, whose window decides."""
-        seen = _read(still, preprocess)
-        pixels, points, density = seen.pixels, seen.points, seen.density
-        if random.random() < augment.flip_probability:
-            pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
-            width = pixels.shape[1]
-            # A point on the left edge stays on the picture, which ends before `width`, also when it is scaled.
-            points = np.stack([np.minimum(width - points[:, 0], width - 1e-3), points[:, 1]], 1)
-            density = None if density is None else density[:, ::-1]
-        scene = _Scene(pixels.shape[0], pixels.shape[1], points, augment)
-        viewport, affines = scene.frame(times, preprocess, random, viewport=viewport)
-        on_screen = apply_affine(affines[0], points) - _corner(viewport)
-        viewers = int(((on_screen >= 0) & (on_screen < (viewport.width, viewport.height))).all(1).sum())
-        things: tuple[_Thing, ...] = ()
-        if times > 1 and len(points) and happens(augment.objects.probability, random):
-            things = _draw_things(
-                (pixels, points), affines, viewport, viewers, augment.objects, preprocess, random, others=others
-            )
-        look = Look.draw(augment, times, random)
-        picture = _Picture(pixels, shrink=preprocess.resize == "area")
-        return cls(picture, points, seen.sigma, density, affines, viewport, look, things)
-
-    @property
-    def times(self) -> int:
-        return len(self.affines)
 
     def show(self, t: int, exposure: float, random: np.random.Generator) -> _Pixels:
         """Frame t at the viewport's size, in its colours."""
@@ -328,14 +285,14 @@ class _Shot:
 
     def own_density(self, t: int) -> _Map | None:
         """The published density on frame t, of any sum; None where there is none or things lie over it."""
-        if self.density is None or self.things:
+        if self.seen.density is None or self.things:
             return None
         affine = _moved(self.affines[t], -_corner(self.viewport))
-        return _warped_map(self.density, affine, self.picture.pixels.shape[:2], self.viewport)
+        return _warped_map(self.seen.density, affine, self.picture.pixels.shape[:2], self.viewport)
 
     def looked_at(self, t: int) -> _Floats:
         """(N, 2) fixations on frame t in viewport pixels, without those that a thing hides."""
-        points = apply_affine(self.affines[t], self.points) - _corner(self.viewport)
+        points = apply_affine(self.affines[t], self.seen.points) - _corner(self.viewport)
         for thing in self.things:
             points = np.concatenate([points[~thing.hides(points, t)], thing.looked_at(t)])
         return points
@@ -373,9 +330,18 @@ class _Attended:
 
     pixels: _Pixels
     points: _Floats
+    """(N, 2)."""
     sigma: float
     density: _Map | None
-    """As in `_Shot`."""
+    """As published, at its own size; None where densities are made of the points."""
+
+    def flipped(self) -> _Attended:
+        """The same in a mirror."""
+        width = self.pixels.shape[1]
+        # A point on the left edge stays on the picture, which ends before `width`, also when it is scaled.
+        points = np.stack([np.minimum(width - self.points[:, 0], width - 1e-3), self.points[:, 1]], 1)
+        density = None if self.density is None else self.density[:, ::-1]
+        return _Attended(np.asarray(cv2.flip(self.pixels, 1), np.uint8), points, self.sigma, density)
 
 
 def _read(still: LabelledSequence, preprocess: PreprocessOptions, *, whole: bool = False) -> _Attended:
@@ -392,57 +358,70 @@ def _read(still: LabelledSequence, preprocess: PreprocessOptions, *, whole: bool
 
 
 @dataclass(frozen=True, eq=False)
-class _Scene:
-    """A picture whose framing is to be drawn."""
+class _Maker:
+    """Draws the shots of a clip."""
 
-    rows: int
-    columns: int
-    points: _Floats
+    preprocess: PreprocessOptions
     augment: AugmentOptions
+    random: np.random.Generator
+    others: _Others
 
-    def frame(
-        self, times: int, preprocess: PreprocessOptions, random: np.random.Generator, *, viewport: Viewport | None
-    ) -> tuple[Viewport, _Floats]:
+    def shot(self, still: LabelledSequence, times: int, viewport: Viewport | None) -> _Shot:
+        """Draw one; `viewport` is what it has to fill, None for the first shot, whose window decides."""
+        seen = _read(still, self.preprocess)
+        if self.random.random() < self.augment.flip_probability:
+            seen = seen.flipped()
+        viewport, affines = self._frame(seen, times, viewport)
+        on_screen = apply_affine(affines[0], seen.points) - _corner(viewport)
+        viewers = int(within(on_screen, viewport.width, viewport.height).sum())
+        things: tuple[_Thing, ...] = ()
+        if times > 1 and len(seen.points) and happens(self.augment.objects.probability, self.random):
+            things = self._things(seen, affines, viewport, viewers)
+        picture = _Picture(seen.pixels, shrink=self.preprocess.resize == "area")
+        return _Shot(seen, picture, affines, viewport, Look.draw(self.augment, times, self.random), things)
+
+    def _frame(self, seen: _Attended, times: int, viewport: Viewport | None) -> tuple[Viewport, _Floats]:
         """The viewport, unless it is given, and the affines (T, 2, 3) from picture to canvas."""
-        augment = self.augment
+        augment, random = self.augment, self.random
+        rows, columns = seen.pixels.shape[:2]
         stretch = 1.0 if augment.stretch == 0 else math.exp(random.uniform(-1, 1) * augment.stretch)
         smooth = happens(augment.camera.probability, random)
         tries: list[tuple[float, Viewport, _Floats]] = []
         for _ in range(_TRIES):
             if viewport is None:
                 # A smooth camera makes its own room to move in.
-                window = self._window(1 if smooth else times, random)
+                window = self._window(seen.points, rows, columns, moves=times > 1 and not smooth)
                 view = Viewport.fit(
                     max(1, round(window[3])),
                     max(1, round(window[2] * stretch)),
-                    canvas_height=preprocess.height,
-                    canvas_width=preprocess.width,
+                    canvas_height=self.preprocess.height,
+                    canvas_width=self.preprocess.width,
                 )
             else:
                 view = viewport
-                window = self._filling(view.width / view.height / stretch, random)
+                window = self._filling(view.width / view.height / stretch, rows, columns)
             if smooth:
                 affines = film(
                     window,
                     draw_path(times, augment.camera, random),
                     viewport=view,
-                    rows=self.rows,
-                    columns=self.columns,
+                    rows=rows,
+                    columns=columns,
                     smallest_window=augment.camera.smallest_window,
                 )
             else:
-                affines = np.stack([_fill(one, view) for one in self._jumps(window, times, random)])
-            seen = self._share_seen(affines, view)
-            tries.append((seen, view, affines))
+                affines = np.stack([_fill(one, view) for one in self._jumps(window, times, rows, columns)])
+            on_screen = [apply_affine(affine, seen.points) - _corner(view) for affine in affines]
+            share = float(np.mean([_share_within(points, view.width, view.height) for points in on_screen]))
+            tries.append((share, view, affines))
             # The first window without a camera holds `smallest_mass`, or is the whole picture.
-            if seen >= augment.smallest_mass or (viewport is None and not smooth):
+            if share >= augment.smallest_mass or (viewport is None and not smooth):
                 break
-        _, best_view, best_affines = max(tries, key=lambda one: one[0])
-        return best_view, best_affines
+        return max(tries, key=lambda one: one[0])[1:]
 
-    def _window(self, times: int, random: np.random.Generator) -> Window:
+    def _window(self, points: _Floats, rows: int, columns: int, *, moves: bool) -> Window:
         """The first window of a clip: of any aspect."""
-        augment, points, rows, columns = self.augment, self.points, self.rows, self.columns
+        augment, random = self.augment, self.random
         whole = (0.0, 0.0, float(columns), float(rows))
         if random.random() < augment.crop_probability:
             share = random.uniform(augment.smallest_crop, 1.0)
@@ -451,47 +430,72 @@ class _Scene:
                 aspect = float(random.choice(_VIDEO_ASPECTS))
                 width, height = min(width, height * aspect), min(height, width / aspect)
             left, top = random.uniform(0, columns - width), random.uniform(0, rows - height)
-            kept = _share_within(points - (left, top), (width, height))
+            kept = _share_within(points - (left, top), width, height)
             return (left, top, width, height) if kept >= augment.smallest_mass else whole
-        if times == 1:
+        if not moves:
             return whole
         # A whole picture has no room to move in: leave a little.
         margin = 1 - augment.shift
         left, top = random.uniform(0, columns * augment.shift), random.uniform(0, rows * augment.shift)
         return left, top, columns * margin, rows * margin
 
-    def _filling(self, aspect: float, random: np.random.Generator) -> Window:
+    def _filling(self, aspect: float, rows: int, columns: int) -> Window:
         """A window of a given aspect: that of a shot after a cut, which fills the same frame."""
-        augment = self.augment
-        width, height = min(self.columns, self.rows * aspect), min(self.rows, self.columns / aspect)
+        augment, random = self.augment, self.random
+        width, height = min(columns, rows * aspect), min(rows, columns / aspect)
         crops = random.random() < augment.crop_probability
         share = random.uniform(augment.smallest_crop, 1.0) if crops else 1 - augment.shift
         width, height = width * share, height * share
-        return random.uniform(0, self.columns - width), random.uniform(0, self.rows - height), width, height
+        return random.uniform(0, columns - width), random.uniform(0, rows - height), width, height
 
-    def _jumps(self, first: Window, times: int, random: np.random.Generator) -> list[Window]:
+    def _jumps(self, first: Window, times: int, rows: int, columns: int) -> list[Window]:
         """Each frame's window, all inside the picture, moved by jumps."""
-        augment, windows = self.augment, [first]
+        augment, random, windows = self.augment, self.random, [first]
         for _ in range(times - 1):
             left, top, width, height = windows[-1]
             zoom = random.uniform(1 - augment.zoom, 1 + augment.zoom)
-            zoom = min(zoom, self.columns / width, self.rows / height)
+            zoom = min(zoom, columns / width, rows / height)
             left += random.uniform(-augment.shift, augment.shift) * width - (zoom - 1) * width / 2
             top += random.uniform(-augment.shift, augment.shift) * height - (zoom - 1) * height / 2
             width, height = width * zoom, height * zoom
-            left, top = np.clip(left, 0, self.columns - width), np.clip(top, 0, self.rows - height)
+            left, top = np.clip(left, 0, columns - width), np.clip(top, 0, rows - height)
             windows.append((float(left), float(top), width, height))
         return windows
 
-    def _share_seen(self, affines: _Floats, viewport: Viewport) -> float:
-        size = (viewport.width, viewport.height)
-        shown = [apply_affine(affine, self.points) - _corner(viewport) for affine in affines]
-        return float(np.mean([_share_within(points, size) for points in shown]))
+    def _things(self, own: _Attended, affines: _Floats, viewport: Viewport, viewers: int) -> tuple[_Thing, ...]:
+        """Draw what moves over a shot of a picture, filmed by `affines`."""
+        options, random = self.augment.objects, self.random
+        count = int(random.integers(1, options.most + 1))
+        moves = random.random(count) >= options.still_share
+        drawn_away = options.attraction / (1 - options.attraction) * viewers / max(1, int(moves.sum()))
+        things = []
+        for moving in moves:
+            seen = own
+            if self.others is not None and random.random() >= options.own_picture_share:
+                seen = _read(self.others(random), self.preprocess)
+                if not len(seen.points):
+                    continue
+            picture, inside = _cut_out(seen, min(viewport.height, viewport.width), options, random)
+            if len(inside) == 0:
+                continue  # the ellipse had to move away from an edge, and off its only fixation
+            calm = round(len(inside) / len(seen.points) * viewers)
+            number = max(calm, round(drawn_away)) if moving else calm
+            path = _thing_path(len(affines), viewport.width * options.speed if moving else 0.0, random)
+            things.append(
+                _Thing(
+                    picture=picture,
+                    softness=options.softness,
+                    affines=_over_scene(picture.pixels.shape[:2], path, affines, viewport, random),
+                    points=np.resize(random.permutation(inside), (number, 2)),
+                    at_first=calm,
+                )
+            )
+        return tuple(things)
 
 
-def _share_within(points: _Floats, size: tuple[float, float]) -> float:
-    """The share of points (N, 2) from 0 up to `size`; 1 without any."""
-    return float(((points >= 0) & (points < size)).all(1).mean()) if len(points) else 1.0
+def _share_within(points: _Floats, width: float, height: float) -> float:
+    """The share of points (N, 2) that are `within`; 1 without any."""
+    return float(within(points, width, height).mean()) if len(points) else 1.0
 
 
 def _fill(window: Window, viewport: Viewport) -> _Floats:
@@ -540,51 +544,11 @@ class _Thing:
         return apply_affine(self.affines[t], self.points if t > 0 else self.points[: self.at_first])
 
 
-def _draw_things(
-    own: tuple[_Pixels, _Floats],
-    affines: _Floats,
-    viewport: Viewport,
-    viewers: int,
-    options: ObjectOptions,
-    preprocess: PreprocessOptions,
-    random: np.random.Generator,
-    *,
-    others: _Others,
-) -> tuple[_Thing, ...]:
-    """Draw what moves over a shot: `own` picture and points, filmed by `affines`."""
-    count = int(random.integers(1, options.most + 1))
-    moves = random.random(count) >= options.still_share
-    drawn_away = options.attraction / (1 - options.attraction) * viewers / max(1, int(moves.sum()))
-    things = []
-    for moving in moves:
-        pixels, points = own
-        if others is not None and random.random() >= options.own_picture_share:
-            other = _read(others(random), preprocess)
-            if not len(other.points):
-                continue
-            pixels, points = other.pixels, other.points
-        picture, inside = _cut_out(pixels, points, min(viewport.height, viewport.width), options, random)
-        if len(inside) == 0:
-            continue  # the ellipse had to move away from an edge, and off its only fixation
-        calm = round(len(inside) / len(points) * viewers)
-        number = max(calm, round(drawn_away)) if moving else calm
-        path = _thing_path(len(affines), viewport.width * options.speed if moving else 0.0, random)
-        things.append(
-            _Thing(
-                picture=picture,
-                softness=options.softness,
-                affines=_over_scene(picture.pixels.shape[:2], path, affines, viewport, random),
-                points=np.resize(random.permutation(inside), (number, 2)),
-                at_first=calm,
-            )
-        )
-    return tuple(things)
-
-
 def _cut_out(
-    pixels: _Pixels, points: _Floats, shorter_shown: int, options: ObjectOptions, random: np.random.Generator
+    seen: _Attended, shorter_shown: int, options: ObjectOptions, random: np.random.Generator
 ) -> tuple[_Picture, _Floats]:
     """An ellipse around a fixation at the size it is shown in, and the fixations (n, 2) on it in its pixels."""
+    pixels, points = seen.pixels, seen.points
     sides = np.array(pixels.shape[1::-1])
     share = random.uniform(options.smallest, options.largest)
     aspect = math.exp(random.uniform(-0.35, 0.35))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vidsal.data.options import OverlayOptions
 
-__all__ = ["Overlay", "draw_overlays", "happens", "looked_at_with"]
+__all__ = ["Overlay", "draw_overlays", "happens", "looked_at_with", "within"]
 
 _Floats = npt.NDArray[np.float32]
 
@@ -120,20 +120,21 @@ def looked_at_with(
     drawing = []
     for place, overlay in enumerate(shown):
         points = points[~overlay.hides(points, frame)]
-        spots = overlay.spots[_inside(overlay.spots, rows, columns)]
+        spots = overlay.spots[within(overlay.spots, columns, rows)]
         for above in shown[place + 1 :]:
             spots = spots[~above.hides(spots, frame)]
         if len(spots) and overlay.attraction > 0:
             drawing.append((overlay.attraction, spots))
     together = sum(attraction for attraction, _ in drawing)
     scale = min(1.0, _MOST / together) if drawing else 1.0
-    all_of_them = int(_inside(points, rows, columns).sum()) / (1 - scale * together)
+    all_of_them = int(within(points, columns, rows).sum()) / (1 - scale * together)
     drawn = [spots[np.arange(round(scale * share * all_of_them)) % len(spots)] for share, spots in drawing]
     return np.concatenate([points, *drawn])
 
 
-def _inside(points: npt.NDArray[np.float64], rows: int, columns: int) -> npt.NDArray[np.bool_]:
-    return np.asarray(((points >= 0) & (points < (columns, rows))).all(1), np.bool_)
+def within(points: npt.NDArray[np.float64], width: float, height: float) -> npt.NDArray[np.bool_]:
+    """Which points (N, 2) lie from 0 up to a width and a height."""
+    return np.asarray(((points >= 0) & (points < (width, height))).all(1), np.bool_)
 
 
 def happens(probability: float, random: np.random.Generator) -> bool:
