@@ -74,7 +74,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/smooth/contract.py": ("test_smooth.py", "test_smooth_contract.py"),
     "vidsal/smooth/exponential.py": ("test_smooth.py", "test_smooth_contract.py"),
     "vidsal/smooth/gaussian.py": ("test_smooth.py", "test_smooth_contract.py"),
-    "vidsal/smooth/motion.py": ("test_smooth.py", "test_smooth_contract.py"),
+    "vidsal/smooth/motion.py": ("test_smooth_motion.py", "test_smooth.py", "test_smooth_contract.py"),
     "vidsal/smooth/options.py": ("test_smooth.py", "test_smooth_contract.py"),
     "vidsal/pipe/between.py": ("test_pipe_between.py",),
     "vidsal/pipe/downloads.py": ("test_pipe_many.py",),
