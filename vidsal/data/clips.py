@@ -154,10 +154,7 @@ def _empty_clip(times: int, preprocess: PreprocessOptions, viewport: Viewport) -
 
 
 def _inner(viewport: Viewport) -> tuple[slice, slice]:
-    return (
-        slice(viewport.top, viewport.top + viewport.height),
-        slice(viewport.left, viewport.left + viewport.width),
-    )
+    return np.s_[viewport.top : viewport.top + viewport.height, viewport.left : viewport.left + viewport.width]
 
 
 def _write_labels(clip: Clip, t: int, points: _Floats, sigma: float, density: _Map | None = None) -> None:

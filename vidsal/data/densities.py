@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ def write_densities(
         "kernel_ends_at_sigmas": 4,
         "scaling": "peak of each map at 65535" if options.format == "png" else "each map sums to 1",
     }
-    _write(out / RECORD_NAME, _as_json(record))
+    _write_record(out, record)
     work = _Work(out, options)
     for place, sequence in enumerate(dataset, 1):
         work.sequence(sequence)
@@ -104,8 +103,8 @@ def write_densities(
         )
     counts = {"written": work.written, "empty": work.empty, "unrecorded": work.unrecorded}
     record |= counts | {"complete": True, "sequences": work.maps, "broken": work.broken}
-    _write(out / RECORD_NAME, _as_json(record))
-    return DensityReport(path=out / RECORD_NAME, broken=tuple(work.broken.values()), **counts)
+    path = _write_record(out, record)
+    return DensityReport(path=path, broken=tuple(work.broken.values()), **counts)
 
 
 class _Work:
@@ -140,7 +139,11 @@ class _Work:
         density = density_from_fixations(
             fixations.points, height=fixations.height, width=fixations.width, sigma=self.options.sigma_pixels
         )
-        _write(target, _as_png(density) if self.options.format == "png" else _as_npz(density))
+        with replacing(target, make_folder=True) as partial, partial.open("wb") as file:
+            if self.options.format == "png":
+                file.write(_as_png(density))
+            else:
+                np.savez_compressed(file, density=density)
         self.written += 1
         self.empty += not len(fixations.points)
 
@@ -179,16 +182,8 @@ def _as_png(density: npt.NDArray[np.float32]) -> bytes:
     return data.tobytes()
 
 
-def _as_npz(density: npt.NDArray[np.float32]) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, density=density)
-    return stream.getvalue()
-
-
-def _as_json(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=2, default=str) + "\n").encode()
-
-
-def _write(path: Path, data: bytes) -> None:
+def _write_record(out: Path, record: Mapping[str, Any]) -> Path:
+    path = out / RECORD_NAME
     with replacing(path, make_folder=True) as partial:
-        partial.write_bytes(data)
+        partial.write_bytes((json.dumps(record, indent=2, default=str) + "\n").encode())
+    return path

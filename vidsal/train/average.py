@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
@@ -72,7 +73,8 @@ def average_checkpoints(
     _take_mean(network, [other for other, _, _ in read], chosen)
     temperature = 1.0
     if calibrate:
-        fast = SaliencyModel(_copy(network), preprocess=preprocess, card=card, device="cpu")
+        # Rewritten for prediction.
+        fast = SaliencyModel(copy.deepcopy(network), preprocess=preprocess, card=card, device="cpu")
         temperature = _best_temperature(fast, calibrate, pictures, on_note)
         with torch.no_grad():
             for parameter in network.head.out.parameters():
@@ -93,13 +95,6 @@ def _take_mean(
             if value.is_floating_point():
                 total = sum(share * state[name].double() for share, state in zip(shares, states, strict=True))
                 value.copy_(total / sum(shares))
-
-
-def _copy(network: SaliencyAttentiveModel) -> SaliencyAttentiveModel:
-    """A network of its own to be rewritten for prediction."""
-    copy = SaliencyAttentiveModel(network.config)
-    copy.load_state_dict(network.state_dict())
-    return copy.eval()
 
 
 def _best_temperature(

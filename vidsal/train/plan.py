@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
 
 from vidsal.errors import ConfigError
 from vidsal.train.options import ScheduleOptions, TrainConfig
@@ -57,12 +56,10 @@ def make_plan(
         sequences: how many each set of recorded video has.
     """
     schedule = config.schedule
-    lengths = list(schedule.clip_lengths)
-    shares = np.array([schedule.clip_lengths[n] for n in lengths], np.float64)
-    if (count or stretches) and schedule.frames_per_step < max(lengths):
+    longest = max(schedule.clip_lengths)
+    if (count or stretches) and schedule.frames_per_step < longest:
         raise ConfigError(
-            f"frames_per_step must be at least the longest of clip_lengths, {max(lengths)}; got "
-            f"{schedule.frames_per_step}"
+            f"frames_per_step must be at least the longest of clip_lengths, {longest}; got {schedule.frames_per_step}"
         )
     if sequences and schedule.window_frames > schedule.frames_per_step:
         raise ConfigError(
@@ -87,7 +84,7 @@ def make_plan(
         """What comes after a step on stills (on video, where there are none)."""
         if stretches:
             for _ in range(int(teacher_share / rest + teacher_random.random())):
-                plan.append(_teacher_step(pass_index, lengths, shares, stretches, schedule, teacher_random))
+                plan.append(_teacher_step(pass_index, stretches, schedule, teacher_random))
         if video_share:
             for step in islice(windows, int(video_share / rest + video_random.random())):
                 plan.append(dataclasses.replace(step, pass_index=pass_index))
@@ -95,7 +92,7 @@ def make_plan(
     for pass_index in range(schedule.passes):
         order = random.permutation(count).tolist()
         while order:
-            times = int(random.choice(lengths, p=shares / shares.sum()))
+            times = _draw_length(schedule, random)
             size = schedule.frames_per_step // times
             chosen, order = order[:size], order[size:]
             plan.append(Step(pass_index, tuple(chosen), times, int(random.integers(2**31))))
@@ -130,17 +127,17 @@ def _window_steps(sequences: Sequence[int], config: TrainConfig, random: np.rand
             yield Step(0, tuple(chosen), schedule.window_frames, own, window=Window(number, seed))
 
 
+def _draw_length(schedule: ScheduleOptions, random: np.random.Generator) -> int:
+    shares = np.array(list(schedule.clip_lengths.values()), np.float64)
+    return int(random.choice(list(schedule.clip_lengths), p=shares / shares.sum()))
+
+
 def _teacher_step(
-    pass_index: int,
-    lengths: list[int],
-    shares: npt.NDArray[np.float64],
-    stretches: Sequence[range],
-    schedule: ScheduleOptions,
-    random: np.random.Generator,
+    pass_index: int, stretches: Sequence[range], schedule: ScheduleOptions, random: np.random.Generator
 ) -> Step:
     """A step on stretches of the teacher set that are long enough; single pictures as often as they are there."""
     frames = np.array([len(stretch) for stretch in stretches], np.float64)
-    times = int(random.choice(lengths, p=shares / shares.sum()))
+    times = _draw_length(schedule, random)
     long_enough = frames >= times
     if times > 1 and random.random() > frames[long_enough].sum() / frames.sum():
         times, long_enough = 1, frames >= 1
