@@ -176,19 +176,15 @@ def _plain_clip(still: LabelledSequence, times: int, preprocess: PreprocessOptio
     rows, columns = seen.pixels.shape[:2]
     view = Viewport.fit(rows, columns, canvas_height=preprocess.height, canvas_width=preprocess.width)
     clip = _empty_clip(times, preprocess, view)
-    clip.frames[(slice(None), *_inner(view))] = _resized(seen.pixels, view.height, view.width, preprocess)
+    # As `Preprocessor` does it.
+    smaller = view.height * view.width < rows * columns
+    how = cv2.INTER_AREA if smaller and preprocess.resize == "area" else cv2.INTER_LINEAR
+    clip.frames[(slice(None), *_inner(view))] = cv2.resize(seen.pixels, (view.width, view.height), interpolation=how)
     whole = _moved(_fill((0.0, 0.0, float(columns), float(rows)), view), -_corner(view))
     own = None if seen.density is None else _warped_map(seen.density, whole, (rows, columns), view)
     _write_labels(clip, 0, apply_affine(whole, seen.points), seen.sigma * view.width / columns, own)
     clip.density[1:], clip.counts[1:] = clip.density[0], clip.counts[0]
     return clip
-
-
-def _resized(picture: _Pixels, rows: int, columns: int, preprocess: PreprocessOptions) -> _Pixels:
-    """As `Preprocessor` does it."""
-    smaller = rows * columns < picture.shape[0] * picture.shape[1]
-    how = cv2.INTER_AREA if smaller and preprocess.resize == "area" else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (columns, rows), interpolation=how), np.uint8)
 
 
 def _write_shot(clip: Clip, start: int, shot: _Shot, finish: _Finish, random: np.random.Generator) -> None:

@@ -75,15 +75,7 @@ class Overlay:
 def draw_overlays(
     options: OverlayOptions, *, rows: int, columns: int, times: int, random: np.random.Generator
 ) -> tuple[Overlay, ...]:
-    """Draw what lies over the frames of one clip.
-
-    Args:
-        options: what may come.
-        rows: of the shown picture.
-        columns: of the shown picture.
-        times: frames of the clip.
-        random: where the randomness comes from; left alone where all chances are 0.
-    """
+    """Draw what lies over the frames of one clip; where all chances are 0, nothing is drawn from `random`."""
     overlays = []
     floor = rows  # a caption stands above the ticker
     if happens(options.ticker_probability, random):
@@ -106,15 +98,8 @@ def looked_at_with(
     What an overlay hides is gone. Each one that is shown then holds its share of all fixations that are on the frame in
     the end, its own and those of the others included; where the shares come to more than 0.95, all are scaled down.
 
-    Args:
-        overlays: of the clip, each over those before it.
-        points: (N, 2) fixations on the frame without them.
-        frame: the frame.
-        rows: of the shown picture.
-        columns: of the shown picture.
-
-    Returns:
-        (M, 2) float64; points outside the picture are returned too and count as nothing.
+    Of the overlays, each lies over those before it. (N, 2) points without them become (M, 2) float64; points outside
+    the picture are returned too and count as nothing.
     """
     shown = [overlay for overlay in overlays if frame >= overlay.first_frame]
     drawing = []

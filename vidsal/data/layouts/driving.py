@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import numpy.typing as npt
 
+from vidsal.data.layouts import files
 from vidsal.data.layouts.contract import (
     AttentionCode,
     Dataset,
@@ -21,17 +22,6 @@ from vidsal.data.layouts.contract import (
     Layout,
     Marks,
     Pictures,
-)
-from vidsal.data.layouts.files import (
-    ByOrdinal,
-    ImagePictures,
-    Numbered,
-    by_stem,
-    list_files,
-    list_folders,
-    need_folder,
-    number_of,
-    read_density,
 )
 from vidsal.data.layouts.videos import TimedDensities, VideoPictures
 from vidsal.errors import DatasetError
@@ -153,12 +143,12 @@ def _open_scout(root: Path, split: str, options: ScoutOptions) -> Dataset:
         maps = run.folder / "salmaps"
         if run.number == _SCOUT_LEFT_OUT and not maps.is_dir():
             continue
-        need_folder(maps, "SCOUT's maps 000001.png and so on (its scripts/copy_DReyeVE_gt.sh puts them there)")
+        files.need_folder(maps, "SCOUT's maps 000001.png and so on (its scripts/copy_DReyeVE_gt.sh puts them there)")
         sequences.append(
             run.sequence(
                 split=part,
                 pictures=_road(run.folder),
-                densities=ByOrdinal(_by_number(maps), read_density),
+                densities=files.ByOrdinal(_by_number(maps), files.read_density),
                 marks=Marks(attention=codes.get(run.number, {})),
             )
         )
@@ -177,19 +167,19 @@ def _by_number(folder: Path) -> Callable[[], Mapping[int, Path]]:
     """Lists maps by their number, which is the frame's position in the road video from 0; some may be missing."""
 
     @cache
-    def files() -> Mapping[int, Path]:
-        found = list_files(folder)
+    def listed() -> Mapping[int, Path]:
+        found = files.list_files(folder)
         if not found:
             raise DatasetError(f"{folder} holds no maps; copy SCOUT's ground truth again")
-        return {number_of(file): file for file in found}
+        return {files.number_of(file): file for file in found}
 
-    return files
+    return listed
 
 
-def _in_order(maps: Numbered, pictures: Pictures) -> Callable[[], tuple[Path, ...]]:
+def _in_order(maps: files.Numbered, pictures: Pictures) -> Callable[[], tuple[Path, ...]]:
     """Lists maps, one for every picture, whatever their numbers: the authors' frames begin at 0 and their maps at 1."""
 
-    def files() -> tuple[Path, ...]:
+    def listed() -> tuple[Path, ...]:
         found, count = maps(), pictures.count()
         if count != len(found):
             raise DatasetError(
@@ -198,12 +188,12 @@ def _in_order(maps: Numbered, pictures: Pictures) -> Callable[[], tuple[Path, ..
             )
         return found
 
-    return files
+    return listed
 
 
 def _road(folder: Path) -> Pictures:
     if (folder / "frames").is_dir():
-        return ImagePictures(Numbered(folder / "frames", "pictures"), DREYEVE_RATE)
+        return files.ImagePictures(files.Numbered(folder / "frames", "pictures"), DREYEVE_RATE)
     video = folder / "video_garmin.avi"
     if video.is_file():
         return VideoPictures(video, even=True)
@@ -216,7 +206,7 @@ def _dreyeve_densities(folder: Path, pictures: Pictures, options: DreyeveOptions
         folder / "video_saliency.avi",
     )
     if unrolled.is_dir():
-        return ByOrdinal(_in_order(Numbered(unrolled, "maps"), pictures), read_density)
+        return files.ByOrdinal(_in_order(files.Numbered(unrolled, "maps"), pictures), files.read_density)
     if options.ground_truth == "old":
         raise DatasetError(
             f"{unrolled}: no such folder; the workshop's ground truth was published unrolled only. "
@@ -229,7 +219,7 @@ def _dreyeve_densities(folder: Path, pictures: Pictures, options: DreyeveOptions
 
 def _read_runs(root: Path, conditions: _Conditions) -> list[_Drive]:
     """The runs of the design table that lie on disk and meet the conditions."""
-    folders = {int(folder.name): folder for folder in list_folders(root, r"\d\d")}
+    folders = {int(folder.name): folder for folder in files.list_folders(root, r"\d\d")}
     if not folders:
         raise DatasetError(f"{root} holds no run 01 to 74; expected the folder of DREYEVE_DATA.zip")
     runs = {}
@@ -325,24 +315,19 @@ class BDDAOptions(Checked):
     """Rows of the bar above the road in the gaze maps; None: half of what is not road (96 of 768). SCOUT cuts 91."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Bars:
-    """Cuts the part of a gaze map out that shows the road: full width, the road's shape."""
-
-    road: VideoPictures
-    rows_above: int | None
-    maps: Path
-
-    def __call__(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        info, (height, width) = self.road.info, values.shape
-        rows = round(width * info.height / info.width)
-        above = (height - rows) // 2 if self.rows_above is None else self.rows_above
-        if above < 0 or above + rows > height:
-            raise DatasetError(
-                f"{self.maps}: maps of {width}x{height} cannot hold a road of {info.width}x{info.height} below a bar "
-                f"of {max(above, 0)} rows; expected 1024x768 with a road of 1024x576"
-            )
-        return values[above : above + rows]
+def _without_bars(
+    road: VideoPictures, rows_above: int | None, maps: Path, values: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """The part of a gaze map that shows the road: full width, the road's shape."""
+    info, (height, width) = road.info, values.shape
+    rows = round(width * info.height / info.width)
+    above = (height - rows) // 2 if rows_above is None else rows_above
+    if above < 0 or above + rows > height:
+        raise DatasetError(
+            f"{maps}: maps of {width}x{height} cannot hold a road of {info.width}x{info.height} below a bar of "
+            f"{max(above, 0)} rows; expected 1024x768 with a road of 1024x576"
+        )
+    return values[above : above + rows]
 
 
 def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
@@ -351,7 +336,7 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
     for part in ("train", "val", "test") if split == "all" else (split,):
         folder = root / _BDDA_PARTS[part]
         roads, maps = (
-            by_stem(_videos(folder / where, f"the videos 1{ending}.mp4 and so on"), ending)
+            files.by_stem(_videos(folder / where, f"the videos 1{ending}.mp4 and so on"), ending)
             for where, ending in (("camera_videos", ""), ("gazemap_videos", "_pure_hm"))
         )
         dropped = left_out.get(_BDDA_PARTS[part], frozenset())
@@ -366,7 +351,7 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
             if name in dropped:
                 continue
             road = VideoPictures(video)
-            crop = _Bars(road, options.bar_rows, maps[name])
+            crop = partial(_without_bars, road, options.bar_rows, maps[name])
             sequences.append(
                 LabelledSequence(
                     name=f"{_BDDA_PARTS[part]}/{name}",
@@ -381,7 +366,7 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
 
 
 def _videos(folder: Path, what: str) -> tuple[Path, ...]:
-    return list_files(need_folder(folder, what), suffixes=(".mp4",))
+    return files.list_files(files.need_folder(folder, what), suffixes=(".mp4",))
 
 
 def _read_exclusions(path: Path) -> dict[str, frozenset[str]]:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
+from vidsal.data.layouts import files
 from vidsal.data.layouts.contract import (
     ActionAttributes,
     Dataset,
@@ -15,17 +16,6 @@ from vidsal.data.layouts.contract import (
     Layout,
     Pictures,
     ShotAttributes,
-)
-from vidsal.data.layouts.files import (
-    ByOrdinal,
-    ImagePictures,
-    Numbered,
-    list_files,
-    list_folders,
-    need_folder,
-    number_of,
-    read_density,
-    read_fixation_map,
 )
 from vidsal.data.layouts.videos import VideoPictures
 from vidsal.errors import DatasetError
@@ -53,11 +43,11 @@ class DHF1KOptions(Checked):
 def _open_dhf1k(root: Path, split: str, options: DHF1KOptions) -> Dataset:
     wanted = _DHF1K_SPLITS[split]
     labels, films = root / "annotation", root / "video"
-    folders = {int(path.name): path for path in list_folders(labels, r"\d+")} if labels.is_dir() else {}
-    files = list_files(films, suffixes=(".avi", ".mp4")) if films.is_dir() else ()
-    videos = {number_of(path): path for path in files}
+    folders = {int(path.name): path for path in files.list_folders(labels, r"\d+")} if labels.is_dir() else {}
+    found = files.list_files(films, suffixes=(".avi", ".mp4")) if films.is_dir() else ()
+    videos = {files.number_of(path): path for path in found}
     if not folders and not videos:
-        need_folder(labels, "annotation/0001/maps/0001.png and so on")
+        files.need_folder(labels, "annotation/0001/maps/0001.png and so on")
         raise DatasetError(f"{labels} holds no folder 0001 and so on, and there are no videos beside it")
     sequences = [
         _dhf1k_sequence(root, number, folders.get(number), videos.get(number), options)
@@ -77,10 +67,10 @@ def _dhf1k_sequence(
             raise DatasetError(
                 f"{video} has no folder {folder}; unpack the annotations, which cover videos 001 to 700, again"
             )
-    images = Numbered(folder / "images", "pictures") if (folder / "images").is_dir() else None
+    images = files.Numbered(folder / "images", "pictures") if (folder / "images").is_dir() else None
     pictures: Pictures
     if images is not None:
-        pictures = ImagePictures(images, DHF1K_RATE)
+        pictures = files.ImagePictures(images, DHF1K_RATE)
     elif video is not None:
         pictures = VideoPictures(video)
     else:
@@ -90,26 +80,26 @@ def _dhf1k_sequence(
         )
     # The labels of 701 to 1000 are withheld.
     labelled = split != "test" or (folder / "maps").is_dir()
-    maps = Numbered(folder / "maps", "map", beside=images)
+    maps = files.Numbered(folder / "maps", "map", beside=images)
     return LabelledSequence(
         name=f"{number:04d}",
         split=split,
         kind="video",
         rate=DHF1K_RATE,
         pictures=pictures,
-        densities=ByOrdinal(maps, read_density) if labelled else None,
-        points=ByOrdinal(_dhf1k_points(folder, maps, options), read_fixation_map) if labelled else None,
+        densities=files.ByOrdinal(maps, files.read_density) if labelled else None,
+        points=files.ByOrdinal(_dhf1k_points(folder, maps, options), files.read_fixation_map) if labelled else None,
     )
 
 
-def _dhf1k_points(folder: Path, maps: Numbered, options: DHF1KOptions) -> Numbered:
+def _dhf1k_points(folder: Path, maps: files.Numbered, options: DHF1KOptions) -> files.Numbered:
     matrices = folder / "fixation" / "maps"
     kind = options.fixations
     if kind == "auto":
         kind = "png" if (folder / "fixation" / "0001.png").is_file() or not matrices.is_dir() else "mat"
     if kind == "png":
-        return Numbered(folder / "fixation", "fixation file", beside=maps)
-    return Numbered(matrices, "fixation file", beside=maps, suffixes=frozenset({".mat"}))
+        return files.Numbered(folder / "fixation", "fixation file", beside=maps)
+    return files.Numbered(matrices, "fixation file", beside=maps, suffixes=frozenset({".mat"}))
 
 
 # Hollywood-2, in the release with ACLNet.
@@ -142,8 +132,8 @@ def _folders(root: Path, split: str, pattern: str, first: str) -> Iterator[tuple
     """The folders of a split's sequences, each with its own split, which fills {part} in the pattern of their names."""
     for part in ("train", "test") if split == "all" else (split,):
         expected = f"{first.format(part=part)} and so on"
-        folder = need_folder(root / {"train": "training", "test": "testing"}[part], f"the folders {expected}")
-        found = list_folders(folder, pattern.format(part=part))
+        folder = files.need_folder(root / {"train": "training", "test": "testing"}[part], f"the folders {expected}")
+        found = files.list_folders(folder, pattern.format(part=part))
         if not found:
             raise DatasetError(f"{folder} holds no folder {expected}; unpack the release here")
         yield from ((one, part) for one in found)
@@ -153,7 +143,7 @@ def _labelled_folder(
     folder: Path, split: str, rate: float, attributes: ShotAttributes | ActionAttributes, *, recording: str = ""
 ) -> LabelledSequence:
     """A folder with images/, maps/ and fixation/ of equal names, whatever these are and wherever they begin."""
-    images, frames_a_second = Numbered(folder / "images", "pictures"), Fraction(rate).limit_denominator(1001)
+    images, frames_a_second = files.Numbered(folder / "images", "pictures"), Fraction(rate).limit_denominator(1001)
     return LabelledSequence(
         name=folder.name,
         split=split,
@@ -161,9 +151,11 @@ def _labelled_folder(
         rate=frames_a_second,
         attributes=attributes,
         recording=recording,
-        pictures=ImagePictures(images, frames_a_second),
-        densities=ByOrdinal(Numbered(folder / "maps", "map", beside=images), read_density),
-        points=ByOrdinal(Numbered(folder / "fixation", "fixation file", beside=images), read_fixation_map),
+        pictures=files.ImagePictures(images, frames_a_second),
+        densities=files.ByOrdinal(files.Numbered(folder / "maps", "map", beside=images), files.read_density),
+        points=files.ByOrdinal(
+            files.Numbered(folder / "fixation", "fixation file", beside=images), files.read_fixation_map
+        ),
     )
 
 

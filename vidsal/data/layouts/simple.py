@@ -161,39 +161,25 @@ def _duration(info: VideoInfo) -> float:
     return float(info.frame_count / info.rate) if info.frame_count and info.rate else math.inf
 
 
-@dataclass(frozen=True, eq=False)
-class _Remarks:
-    """What is lost of the tables, and the pictures and videos that no row speaks of; see `Dataset.remarks`."""
-
-    root: Path
-    split: str
-    found: tuple[_Rows, ...]
-    named: Mapping[str, frozenset[str]]
-    """Names that the table of each kind has, in every split; without a table there is no entry."""
-    chosen: str
-
-    def __call__(self, sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
-        """See `Dataset.remarks`."""
-        return (*(text for part in self.found for text in part.remarks(sizes)), *self._unnamed())
-
-    def _unnamed(self) -> Iterator[str]:
-        for kind, (table, what, suffixes) in _KINDS.items():
-            folder = self.root / f"{kind}s"
-            there = [file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in suffixes]
-            there = [file for file in there if not any(part.startswith(".") for part in file.parts)]
-            names = [file.as_posix() for file in sorted(there, key=natural_order)]
-            if kind not in self.named:
-                if names:
-                    yield f"{kind}s/ holds {len(names):,} {what}s, but there is no {table}.csv (or .csv.gz): left out"
-                continue
-            set_name = self.root.resolve().name
-            own = {name for name in names if self.split in ("all", "val" if is_validation(set_name, name) else "train")}
-            lonely = [name for name in names if name in own - self.named[kind]]
-            if lonely:
-                yield (
-                    f"{table}.csv: no row{self.chosen} for {len(lonely):,} of {len(own):,} {what}s in {kind}s/, which "
-                    f"are left out: {_some(lonely)}"
-                )
+def _unnamed(root: Path, split: str, named: Mapping[str, frozenset[str]], chosen: str) -> Iterator[str]:
+    """What to say of pictures and videos that no row speaks of; `named` has no entry for a kind without a table."""
+    for kind, (table, what, suffixes) in _KINDS.items():
+        folder = root / f"{kind}s"
+        there = [file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in suffixes]
+        there = [file for file in there if not any(part.startswith(".") for part in file.parts)]
+        names = [file.as_posix() for file in sorted(there, key=natural_order)]
+        if kind not in named:
+            if names:
+                yield f"{kind}s/ holds {len(names):,} {what}s, but there is no {table}.csv (or .csv.gz): left out"
+            continue
+        set_name = root.resolve().name
+        own = {name for name in names if split in ("all", "val" if is_validation(set_name, name) else "train")}
+        lonely = [name for name in names if name in own - named[kind]]
+        if lonely:
+            yield (
+                f"{table}.csv: no row{chosen} for {len(lonely):,} of {len(own):,} {what}s in {kind}s/, which are left "
+                f"out: {_some(lonely)}"
+            )
 
 
 _Kind = Literal["image", "video"]
@@ -244,7 +230,12 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     chosen = f" with condition {options.condition}" if options.condition is not None else ""
     if not sequences:
         raise DatasetError(f"{root}: {_why_none(found, split, chosen, counts)}")
-    return Dataset("simple", root, split, tuple(sequences), remarks=_Remarks(root, split, tuple(found), named, chosen))
+
+    def remarks(sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
+        lost = (text for part in found for text in part.remarks(sizes))
+        return (*lost, *_unnamed(root, split, named, chosen))
+
+    return Dataset("simple", root, split, tuple(sequences), remarks=remarks)
 
 
 def _why_none(found: list[_Rows], split: str, chosen: str, counts: dict[str, int]) -> str:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.data.layouts import files
 from vidsal.data.layouts.contract import (
     Attributes,
     CategoryAttributes,
@@ -27,19 +28,6 @@ from vidsal.data.layouts.contract import (
     LabelledSequence,
     Layout,
     NoOptions,
-)
-from vidsal.data.layouts.files import (
-    ImagePictures,
-    by_stem,
-    list_files,
-    list_folders,
-    load_hdf_cells,
-    load_mat,
-    match,
-    need_folder,
-    picture_size,
-    read_density,
-    read_fixation_map,
 )
 from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
 from vidsal.errors import DatasetError
@@ -86,24 +74,24 @@ def still(
         split=split,
         kind="still",
         attributes=attributes,
-        pictures=ImagePictures(lambda: (path,), upright=upright),
+        pictures=files.ImagePictures(lambda: (path,), upright=upright),
         densities=None if density is None else ForShown(lambda _: density()),
         points=None if fixations is None else ForShown(lambda _: fixations()),
     )
 
 
 def _pictures(folder: Path, what: str, suffixes: tuple[str, ...] = _JPEG) -> tuple[Path, ...]:
-    files = list_files(need_folder(folder, what), suffixes=suffixes)
-    if not files:
+    found = files.list_files(files.need_folder(folder, what), suffixes=suffixes)
+    if not found:
         raise DatasetError(f"{folder} holds no {what}; copy or unpack it again")
-    return files
+    return found
 
 
 def _labels(
     pictures: tuple[Path, ...], folder: Path, what: str, suffixes: tuple[str, ...] = _JPEG, *, ending: str = ""
 ) -> tuple[Path, ...]:
     """The file of each picture in a folder of labels; `what` one of them is."""
-    return match(pictures, by_stem(_pictures(folder, f"{what}s", suffixes), ending), what, folder)
+    return files.match(pictures, files.by_stem(_pictures(folder, f"{what}s", suffixes), ending), what, folder)
 
 
 def _field(record: Any, name: str, where: Path) -> Any:
@@ -152,7 +140,7 @@ def _open_salicon(root: Path, split: str, options: SaliconOptions) -> Dataset:
             still(
                 picture,
                 split=part,
-                density=partial(read_density, density),
+                density=partial(files.read_density, density),
                 fixations=partial(_salicon_points, fixations, options.points),
             )
             for picture, density, fixations in zip(pictures, maps, points, strict=True)
@@ -162,8 +150,8 @@ def _open_salicon(root: Path, split: str, options: SaliconOptions) -> Dataset:
 
 
 def _salicon_points(path: Path, kind: str) -> Fixations:
-    height, width = (int(side) for side in load_mat(path, "resolution").ravel()[:2])
-    viewers = load_mat(path, "gaze").ravel()
+    height, width = (int(side) for side in files.load_mat(path, "resolution").ravel()[:2])
+    viewers = files.load_mat(path, "gaze").ravel()
     # Numbers of pixels, from 1: take their centres.
     tracks = [_two_columns(_field(viewer, kind, path)) - np.float32(0.5) for viewer in viewers]
     return _gather(tracks, height=height, width=width)
@@ -179,7 +167,9 @@ def _open_mit1003(root: Path, split: str, options: NoOptions) -> Dataset:
         for what, ending in (("map", "_fixMap"), ("fixation map", "_fixPts"))
     )
     sequences = tuple(
-        still(picture, density=partial(read_density, density), fixations=partial(read_fixation_map, fixations))
+        still(
+            picture, density=partial(files.read_density, density), fixations=partial(files.read_fixation_map, fixations)
+        )
         for picture, density, fixations in zip(pictures, maps, points, strict=True)
     )
     return Dataset("mit1003", root, split, sequences, published=1003)
@@ -232,7 +222,7 @@ def _open_cat2000(root: Path, split: str, options: NoOptions) -> Dataset:
     sequences = []
     for part in ("train", "test") if split == "all" else (split,):
         base = root / f"{part}Set"
-        categories = list_folders(need_folder(base / "Stimuli", "one folder a category"), r"[^.].*")
+        categories = files.list_folders(files.need_folder(base / "Stimuli", "one folder a category"), r"[^.].*")
         if not categories:
             raise DatasetError(f"{base / 'Stimuli'} holds no folder Action and so on; unpack {part}Set.zip again")
         for folder in categories:
@@ -256,8 +246,8 @@ def _cat2000_category(base: Path, category: str, part: str, pictures: tuple[Path
             name=names[picture],
             split=part,
             attributes=attributes,
-            density=partial(read_density, density),
-            fixations=partial(read_fixation_map, fixations, name="fixLocs"),
+            density=partial(files.read_density, density),
+            fixations=partial(files.read_fixation_map, fixations, name="fixLocs"),
         )
         for picture, density, fixations in zip(pictures, maps, points, strict=True)
     ]
@@ -273,7 +263,7 @@ def _open_osie(root: Path, split: str, options: PointsOptions) -> Dataset:
 
     @cache
     def records() -> dict[str, Any]:
-        cells = load_mat(table, "fixations").ravel()
+        cells = files.load_mat(table, "fixations").ravel()
         return {_text(_field(cell, "img", table)): cell for cell in cells}
 
     @cache
@@ -294,7 +284,7 @@ def _open_osie(root: Path, split: str, options: PointsOptions) -> Dataset:
             np.stack([np.asarray(_field(viewer, name, table), np.float32).ravel() for name in ("fix_x", "fix_y")], 1)
             for viewer in viewers
         ]
-        height, width = picture_size(picture)
+        height, width = files.picture_size(picture)
         return _gather(tracks, height=height, width=width)
 
     return Dataset("osie", root, split, _stills_of_points(pictures, load, options), published=700)
@@ -308,7 +298,7 @@ def _open_toronto(root: Path, split: str, options: PointsOptions) -> Dataset:
 
     @cache
     def maps() -> dict[Path, Any]:
-        return _in_order(pictures, list(load_mat(table, "white").ravel()), table)
+        return _in_order(pictures, list(files.load_mat(table, "white").ravel()), table)
 
     def load(picture: Path) -> Fixations:
         return Fixations.from_map(np.asarray(maps()[picture]))
@@ -323,12 +313,12 @@ def _open_pascal_s(root: Path, split: str, options: PointsOptions) -> Dataset:
 
     @cache
     def tables() -> dict[Path, Any]:
-        return _in_order(pictures, load_hdf_cells(table, "fixCell"), table)
+        return _in_order(pictures, files.load_hdf_cells(table, "fixCell"), table)
 
     def load(picture: Path) -> Fixations:
         # Row, column and viewer, all numbered from 1: take the centres of the pixels.
         rows = np.asarray(tables()[picture], np.float32).reshape(-1, 3)
-        height, width = picture_size(picture)
+        height, width = files.picture_size(picture)
         return Fixations.on_picture(
             rows[:, [1, 0]] - np.float32(0.5), height=height, width=width, viewers=rows[:, 2] - 1
         )
@@ -343,9 +333,9 @@ def _open_dut_omron(root: Path, split: str, options: PointsOptions) -> Dataset:
 
     def load(picture: Path) -> Fixations:
         # Columns x, y, viewer; the first row is the picture's size, with viewer 0. Zeros show that x and y begin there.
-        rows = load_mat(tables[picture], "s").astype(np.float32).reshape(-1, 3)
+        rows = files.load_mat(tables[picture], "s").astype(np.float32).reshape(-1, 3)
         rows = rows[rows[:, 2] > 0]
-        height, width = picture_size(picture)
+        height, width = files.picture_size(picture)
         return Fixations.on_picture(rows[:, :2] + np.float32(0.5), height=height, width=width, viewers=rows[:, 2] - 1)
 
     return Dataset("dut-omron", root, split, _stills_of_points(pictures, load, options), published=5168)
@@ -355,12 +345,12 @@ _ISUN_PARTS = {"train": "training", "val": "validation", "test": "testing"}
 
 
 def _open_isun(root: Path, split: str, options: PointsOptions) -> Dataset:
-    on_disk = by_stem(_pictures(root / "images", "pictures of image.zip"))
+    on_disk = files.by_stem(_pictures(root / "images", "pictures of image.zip"))
     sequences: list[LabelledSequence] = []
     for part in _ISUN_PARTS if split == "all" else (split,):
         name = _ISUN_PARTS[part]
         table = _file(root / f"{name}.mat")
-        records = load_mat(table, name).ravel()
+        records = files.load_mat(table, name).ravel()
         names = [_text(_field(record, "image", table)) for record in records]
         missing = [stem for stem in names if stem not in on_disk]
         if missing:
@@ -380,7 +370,7 @@ def _open_isun(root: Path, split: str, options: PointsOptions) -> Dataset:
 
 def _isun_points(records: Mapping[Path, Any], table: Path, picture: Path) -> Fixations:
     gaze = np.asarray(_field(records[picture], "gaze", table)).ravel()
-    height, width = picture_size(picture)
+    height, width = files.picture_size(picture)
     return _gather([_two_columns(_field(viewer, "fixation", table)) for viewer in gaze], height=height, width=width)
 
 

@@ -19,7 +19,7 @@ from av.error import FFmpegError
 from vidsal.data.layouts.contract import LabelledSequence, Labels, Shown
 from vidsal.data.layouts.files import density_of
 from vidsal.decode import DecodeOptions, VideoInfo, open_video
-from vidsal.decode.contract import DecodeReport, SizeRequest
+from vidsal.decode.contract import SizeRequest
 from vidsal.errors import DatasetError, DecodeError
 
 __all__ = ["OrderedDensities", "TimedDensities", "VideoPictures", "damage_of", "map_size", "tiny"]
@@ -118,14 +118,12 @@ class VideoPictures:
                         picture = partial(np.copy, batch.frames[row]) if asked else batch.pictures[row].rgb
                         yield float(seconds), picture
             finally:
-                self._note(reader.report)
-
-    def _note(self, report: DecodeReport) -> None:
-        """Keep what a reader says of missing frames; one that was stopped on its way may know less than another."""
-        if report.truncated or report.skipped_corrupt:
-            told = report.messages or ["what could not be decoded was skipped"]
-            if len(told) >= len(self.damage):
-                self.damage[:] = told
+                report = reader.report
+                if report.truncated or report.skipped_corrupt:
+                    said = report.messages or ["what could not be decoded was skipped"]
+                    # A reader that was stopped on its way may know less than another.
+                    if len(said) >= len(self.damage):
+                        self.damage[:] = said
 
 
 @dataclass(frozen=True, eq=False)
