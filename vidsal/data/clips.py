@@ -127,7 +127,7 @@ def make_clip(
     if augment.cut_probability > 0:
         starts += [t for t in range(1, times) if random.random() < augment.cut_probability]
     shots: list[_Shot] = []
-    maker = _Maker(preprocess, augment, random, others)
+    maker = _ShotMaker(preprocess, augment, random, others)
     for start, end in zip(starts, [*starts[1:], times], strict=True):
         shown = still if start == 0 or others is None else others(random)
         shots.append(maker.shot(shown, end - start, shots[0].viewport if shots else None))
@@ -351,7 +351,7 @@ def _read(still: LabelledSequence, preprocess: PreprocessOptions, *, whole: bool
 
 
 @dataclass(frozen=True, eq=False)
-class _Maker:
+class _ShotMaker:
     """Draws the shots of a clip."""
 
     preprocess: PreprocessOptions
