@@ -30,9 +30,8 @@ from vidsal.model.checkpoint import PRESETS, SaliencyModel, read_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
-from vidsal.train.plan import Step, make_plan
 from vidsal.train.run import TrainingRun
-from vidsal.train.samples import open_data, taught_clip
+from vidsal.train.samples import Step, make_plan, open_data, taught_clip
 from vidsal.train.score import validate
 from vidsal.train.start import initialise_as_published, make_optimizer, rate_share
 

@@ -27,9 +27,8 @@ from vidsal.losses import LossOptions, sam_loss
 from vidsal.model.checkpoint import read_checkpoint
 from vidsal.preprocess import Viewport
 from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
-from vidsal.train.plan import Step, Window, make_plan
 from vidsal.train.run import TrainingRun
-from vidsal.train.samples import RecordedWindows, open_data
+from vidsal.train.samples import RecordedWindows, Step, Window, make_plan, open_data
 from vidsal.train.score import score_sequences
 
 SCHEDULE = ScheduleOptions(

@@ -73,7 +73,7 @@ def average_checkpoints(
     _take_mean(network, [other for other, _, _ in read], chosen)
     temperature = 1.0
     if calibrate:
-        # Rewritten for prediction.
+        # Of its own, because it is rewritten for prediction.
         fast = SaliencyModel(copy.deepcopy(network), preprocess=preprocess, card=card, device="cpu")
         temperature = _best_temperature(fast, calibrate, pictures, on_note)
         with torch.no_grad():
@@ -89,7 +89,8 @@ def average_checkpoints(
 def _take_mean(
     network: SaliencyAttentiveModel, networks: Sequence[SaliencyAttentiveModel], shares: Sequence[float]
 ) -> None:
-    states = [{name: value.clone() for name, value in one.state_dict().items()} for one in networks]
+    """Put the mean into `network`, which may be one of them."""
+    states = [one.state_dict() for one in networks]
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if value.is_floating_point():

@@ -1,11 +1,18 @@
-"""The clips of a step in, better weights out; the state that a killed run goes on from, the log, the checkpoint."""
+"""A training configuration in, a trained checkpoint, a log and the state that a killed run goes on from out.
+
+What happens at a step is a function of the configuration and the step's number alone (order of the pictures, clip
+lengths, augmentation, dropout), so a run that was killed and resumed ends as an unbroken one does.
+"""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +21,181 @@ import torch
 
 from vidsal.data.clips import Clip
 from vidsal.data.recorded import RecordedClip
-from vidsal.errors import CheckpointError, ConfigError
+from vidsal.data.teacher import load_teacher_set
+from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing
 from vidsal.losses import sam_loss
-from vidsal.model.checkpoint import ModelCard, SaliencyModel
+from vidsal.model.checkpoint import ModelCard, SaliencyModel, resolve_device, save_checkpoint
 from vidsal.model.sam import SAMState, Unroll
+from vidsal.prefetch import prefetch
 from vidsal.preprocess import Preprocessor
-from vidsal.train.card import DTYPES, write_checkpoint
-from vidsal.train.options import TrainConfig, saved_state
-from vidsal.train.plan import Step
-from vidsal.train.samples import OpenData, stack_arrays
-from vidsal.train.score import validate
-from vidsal.train.start import UNREADABLE, first_network, make_optimizer, parameter_groups, rate_share
-from vidsal.train.state import Best, comparable, finite, same_run
+from vidsal.provenance import source_commit
+from vidsal.train.options import TrainConfig, TrainProgress, saved_state
+from vidsal.train.samples import OpenData, Step, make_plan, open_data, read_samples
+from vidsal.train.score import has_validation, validate
+from vidsal.train.start import first_network, make_optimizer, parameter_groups, rate_share
 
-__all__ = ["TrainingRun"]
+__all__ = ["TrainingRun", "train"]
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+_ASIDE = ("output", "checkpoint_every_steps", "device", "card", "weights_dtype")
+"""What changes where a run writes or computes, or how its result is stored, but not what it learns."""
+
+_NO_VALIDATION = (
+    "There is nothing to validate on, so no pass is scored: stills need more pictures and validation_pictures other "
+    "than 0, videos at least two clips or a validation_split."
+)
+
+
+def train(
+    config: TrainConfig,
+    *,
+    on_progress: Callable[[TrainProgress], None] | None = None,
+    stop_after_steps: int | None = None,
+) -> Path:
+    """Train, or go on with a run that was interrupted, and write the checkpoint.
+
+    A run goes on from `output/state.pt` where it is there; with another configuration that is an error.
+
+    Args:
+        config: the run.
+        on_progress: called after every step.
+        stop_after_steps: save the state and return after so many steps of this call (for tests and time limits).
+
+    Returns:
+        The path of the checkpoint, or of the saved state where `stop_after_steps` ended the call early.
+
+    Raises:
+        ConfigError: the configuration contradicts itself or the run in `output`.
+        DatasetError: a data set is not in its layout.
+        CheckpointError: starting weights do not fit, or finished ones do not fit into `weights_dtype`.
+    """
+    device = resolve_device(config.device)
+    if config.precision == "fp16" and device.type != "cuda":
+        raise ConfigError("precision fp16 needs CUDA; use bf16 or fp32")
+    data = open_data(config)
+    _check(config, data)
+    teacher = None if config.teacher_set is None else load_teacher_set(config.teacher_set)
+    counts = [len(one.training) for one in data.videos]
+    stretches = () if teacher is None else teacher.sequences
+    plan = make_plan(len(data.training_stills), config, stretches, counts)
+    unscored = () if has_validation(config, data) else (_NO_VALIDATION,)
+    run = TrainingRun(config, device, len(plan))
+    _make_folder(config.output)
+    run.resume()
+    first = run.step
+    # A run that had ended early and was killed before it wrote its checkpoint has nothing left to learn.
+    left = [] if run.out_of_patience else plan[first:]
+    with prefetch(read_samples(left, data, teacher, config, run.preprocess), depth=4) as samples:
+        for offset, clips in enumerate(samples):
+            step = plan[first + offset]
+            loss = run.train_step(step, clips)
+            run.running = loss if run.running is None else 0.98 * run.running + 0.02 * loss
+            last_of_pass = run.step == len(plan) or plan[run.step].pass_index != step.pass_index
+            scores = run.end_pass(step.pass_index, run.running, data) if last_of_pass else None
+            if on_progress:
+                on_progress(
+                    TrainProgress(
+                        step=run.step,
+                        steps=len(plan),
+                        pass_number=step.pass_index + 1,
+                        passes=config.schedule.passes,
+                        loss=run.running,
+                        scores=scores,
+                        notes=(*((*run.notes, *unscored) if offset == 0 else ()), *run.patience_notes()),
+                    )
+                )
+            stopping = stop_after_steps is not None and offset + 1 >= stop_after_steps
+            if last_of_pass or stopping or run.step % config.checkpoint_every_steps == 0:
+                run.save()
+            if run.out_of_patience:
+                break
+            if stopping and run.step < len(plan):
+                return run.state_path
+    if run.best is not None:
+        run.average.load_state_dict(run.best.weights)
+    return run.finish(validate(run.inference_model(), data, config, pictures=None).scores)
+
+
+def _check(config: TrainConfig, data: OpenData) -> None:
+    """Options that contradict each other."""
+    schedule = config.schedule
+    if config.add_motion_channels and config.start_from is None:
+        raise ConfigError("add_motion_channels goes with start_from; a new network has model.motion_channels")
+    if config.start_from is not None and config.imagenet_weights is not None:
+        raise ConfigError("start_from and imagenet_weights both say where to begin: leave one of them out")
+    if schedule.optimizer == "rmsprop" and schedule.weight_decay != 0:
+        raise ConfigError(f"rmsprop has no weight decay: set weight_decay to 0, got {schedule.weight_decay}")
+    if schedule.early_stopping_patience is not None and not has_validation(config, data):
+        raise ConfigError("early_stopping_patience needs validation pictures; there are none")
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"output {output} is, or lies in, a file; name a folder") from error
+    except OSError as error:
+        raise ConfigError(f"the folder {output} cannot be made: {error.strerror}; choose another output") from error
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The pass with the lowest validation loss so far."""
+
+    loss: float
+    """That loss."""
+    pass_number: int
+    """From 1."""
+    weights: dict[str, torch.Tensor]
+    """After that pass, on the CPU."""
+
+
+def _finite(value: Any) -> Any:
+    """The same, with None for every number that JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _values_of(config: TrainConfig) -> dict[str, Any]:
+    """A configuration without what does not change the result."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in _ASIDE}
+
+
+def _same_run(saved: Any, value: Any) -> bool:
+    """Whether a saved configuration asks for what this one does; options younger than it must be at their default."""
+    if isinstance(value, tuple) and isinstance(saved, list):
+        return len(saved) == len(value) and all(_same_run(one, own) for one, own in zip(saved, value, strict=True))
+    if not dataclasses.is_dataclass(value) or not isinstance(saved, dict):
+        return bool(saved == json.loads(json.dumps(value, default=str)))
+    defaults = {
+        one.name: one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+        for one in dataclasses.fields(value)
+        if one.name not in _ASIDE
+    }
+    if saved.keys() - defaults.keys():
+        return False
+    for name, default in defaults.items():
+        own = getattr(value, name)
+        if not (_same_run(saved[name], own) if name in saved else own == default):
+            return False
+    return True
+
+
+def _protocol_of(config: TrainConfig) -> str:
+    """How the scores on the card were made."""
+    stills = "validation split, model resolution, one frame from the zero state"
+    if not config.videos:
+        return stills
+    shown = ", ".join(f"every {video.frame_stride} of {video.layout}" for video in config.videos)
+    most = "all" if config.validation_sequences is None else f"{config.validation_sequences} at most"
+    recorded = (
+        f"recorded video ({most} held-out sequences a set, frames shown: {shown}, the first {config.validation_frames} "
+        "of each): model resolution, state carried"
+    )
+    return f"stills: {stills}; {recorded}" if config.datasets or config.stills else recorded
 
 
 def _begins(clip: Clip) -> bool:
@@ -51,7 +218,7 @@ class TrainingRun:
         groups = parameter_groups(network, config.schedule)
         self.peaks = [group["lr"] for group in groups]
         self.optimizer = make_optimizer(groups, config.schedule)
-        self.best: Best | None = None
+        self.best: _Best | None = None
         self.passes_since_best = 0
         self.carried: SAMState | None = None
         self.running: float | None = None
@@ -74,7 +241,7 @@ class TrainingRun:
         torch.manual_seed(step.seed)  # dropout
         frames, density, counts, inside = self._tensors(clips, step)
         precision, mixed = self.config.precision, self.config.precision != "fp32"
-        with torch.autocast(self.device.type, DTYPES[precision] if mixed else torch.bfloat16, enabled=mixed):
+        with torch.autocast(self.device.type, _DTYPES[precision] if mixed else torch.bfloat16, enabled=mixed):
             log_density, state = self.network(
                 frames,
                 self.carried if step.window is not None and step.window.number > 0 else None,
@@ -119,7 +286,13 @@ class TrainingRun:
         ]
 
     def _tensors(self, clips: list[Clip], step: Step) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        frames, density, counts, inside = stack_arrays(clips)
+        frames, density, counts = (
+            np.stack([getattr(clip, name) for clip in clips]) for name in ("frames", "density", "counts")
+        )
+        inside = np.zeros(density.shape, np.bool_)
+        for row, clip in zip(inside, clips, strict=True):
+            view = clip.viewport
+            row[:, view.top : view.top + view.height, view.left : view.left + view.width] = True
         random = np.random.default_rng([step.seed, 2**20])
         swapped = random.random(len(clips)) < self.config.schedule.undetected_cut_probability
         if step.times > 1 and len(clips) > 1 and all(map(_begins, clips)):
@@ -158,7 +331,7 @@ class TrainingRun:
             entry["validation_loss"] = held_out.loss
             if math.isfinite(held_out.loss) and (self.best is None or held_out.loss < self.best.loss):
                 weights = {name: value.to("cpu", copy=True) for name, value in self.average.state_dict().items()}
-                self.best, self.passes_since_best = Best(held_out.loss, pass_index + 1, weights), 0
+                self.best, self.passes_since_best = _Best(held_out.loss, pass_index + 1, weights), 0
             else:
                 self.passes_since_best += 1
         self.log(entry)
@@ -178,11 +351,6 @@ class TrainingRun:
         kept = "none was finite" if self.best is None else f"the weights of pass {self.best.pass_number} are kept"
         return (f"Ended early: no lower validation loss in {passes}; {kept}.",)
 
-    def take_best(self) -> None:
-        """Go back to the weights with the lowest validation loss, where they were kept."""
-        if self.best is not None:
-            self.average.load_state_dict(self.best.weights)
-
     def save(self) -> None:
         """Write all that a resumed run needs, whole or not at all.
 
@@ -190,7 +358,7 @@ class TrainingRun:
             EncodeError: it cannot be written.
         """
         state = {
-            "config": comparable(self.config),
+            "config": json.dumps(_values_of(self.config), default=str, sort_keys=True),
             "step": self.step,
             "network": self.network.state_dict(),
             "average": None if self.average is self.network else self.average.state_dict(),
@@ -210,9 +378,9 @@ class TrainingRun:
         if self.state_path.exists():
             try:
                 saved = torch.load(self.state_path, map_location=self.device, weights_only=True)
-            except UNREADABLE as error:
+            except Exception as error:  # of a file that is no pickle: KeyError, TypeError, struct.error and so on
                 raise CheckpointError(f"{self.state_path}: cannot be resumed from ({error}); delete it") from error
-            if not same_run(json.loads(saved["config"]), self.config):
+            if not _same_run(json.loads(saved["config"]), self.config):
                 raise ConfigError(
                     f"{self.state_path} belongs to a run with another configuration; "
                     "choose another output folder or delete it"
@@ -225,7 +393,7 @@ class TrainingRun:
             self.step = saved["step"]
             if saved.get("best") is not None:
                 weights = {name: value.cpu() for name, value in saved["best"]["weights"].items()}
-                self.best = Best(**(saved["best"] | {"weights": weights}))
+                self.best = _Best(**(saved["best"] | {"weights": weights}))
             self.passes_since_best = saved.get("passes_since_best", 0)
             self.running = saved.get("running")
             if saved.get("carried") is not None:
@@ -238,17 +406,47 @@ class TrainingRun:
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to the log; what is not finite, such as a score that does not exist, is null there."""
         with self.log_path.open("a") as stream:
-            line = {**finite(entry), "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
+            line = {**_finite(entry), "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
             stream.write(json.dumps(line, allow_nan=False) + "\n")
 
     def finish(self, scores: dict[str, dict[str, float]]) -> Path:
-        """Write the averaged network as a checkpoint with its card; see `write_checkpoint`."""
-        return write_checkpoint(
-            self.config,
-            self.average,
-            preprocess=self.preprocess,
-            notes=self.notes,
-            learnt=self.learnt,
-            best=self.best,
+        """Write the averaged network as a checkpoint with its card; `scores` by set and metric.
+
+        Raises:
+            CheckpointError: the weights do not fit into `weights_dtype`.
+        """
+        config, words = self.config, self.config.card
+        taught = words.teacher if config.teacher_set is not None else ()
+        imagenet = words.imagenet if config.imagenet_weights is not None else ""
+        # What the starting weights were trained on went into these, too.
+        data = dict.fromkeys((*words.training_data, *taught, *self.learnt))
+        recipe = _values_of(config)
+        if self.best is not None:
+            recipe["best_pass"] = self.best.pass_number
+        card = ModelCard(
+            name=words.name,
+            description=words.description,
+            licence=words.licence,
+            training_data=tuple(data),
+            initialisation=" ".join(text for text in (words.initialisation, imagenet, *self.notes) if text),
+            # Of paths only the names, which mean something elsewhere too.
+            training=json.dumps(recipe, default=lambda path: Path(path).name, sort_keys=True),
+            commit=source_commit(),
             scores=scores,
+            protocol=_protocol_of(config),
+            limits=words.limits,
         )
+        path = config.output / f"{words.name}.safetensors"
+        dtype = _DTYPES[config.weights_dtype]
+        largest = torch.finfo(dtype).max
+        for name, value in self.average.state_dict().items():
+            # In half precision it would become infinite in silence, a batch norm's variance first.
+            if value.is_floating_point() and value.abs().max() > largest:
+                raise CheckpointError(
+                    f"{name} holds {float(value.abs().max()):.3g}, more than {config.weights_dtype} can: run the "
+                    "same command with ",
+                    Setting("weights_dtype", "fp32"),
+                    "; it goes on from the saved state",
+                )
+        save_checkpoint(path, self.average, preprocess=self.preprocess, card=card, dtype=dtype)
+        return path

@@ -59,12 +59,8 @@ def score_sequences(
 ) -> Scored:
     """Score a model through the pipe, without smoothing, at its own resolution.
 
-    Args:
-        model: the model.
-        sequences: stills or videos; each starts afresh, and so does what follows a cut that is found.
-        options: weights of the loss.
-        stride: every so many frames are shown.
-        frames: only the first so many shown frames of each; None takes all.
+    Each still or video starts afresh, and so does what follows a cut that is found. Every `stride` frames one is shown;
+    of each video only the first `frames` of these count (None: all).
     """
     meter = ScoreMeter()
     unsmoothed = PredictOptions(smooth=SmoothOptions(smoothing="none"))
@@ -99,14 +95,7 @@ def score_sequences(
 
 
 def validate(model: SaliencyModel, data: OpenData, config: TrainConfig, *, pictures: int | None) -> Validation:
-    """Score a model on what is held out.
-
-    Args:
-        model: the model.
-        data: the sets.
-        config: says what of the videos is scored.
-        pictures: only the first so many of each set of stills; None takes all.
-    """
+    """Score a model on what is held out: of each set of stills only the first `pictures` (None: all)."""
     loss = config.loss
     of_stills = {
         one.name: score_sequences(model, one.validation[:pictures], options=loss)

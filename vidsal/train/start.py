@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pickle
-import struct
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vidsal.errors import CheckpointError, ConfigError
@@ -20,7 +17,6 @@ from vidsal.preprocess import PreprocessOptions
 from vidsal.train.options import ScheduleOptions, TrainConfig
 
 __all__ = [
-    "UNREADABLE",
     "first_network",
     "initialise_as_published",
     "make_optimizer",
@@ -28,24 +24,6 @@ __all__ = [
     "rate_share",
     "with_motion",
 ]
-
-# What torch's restricted unpickler raises for a file that is not a pickle.
-UNREADABLE = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    struct.error,
-    pickle.UnpicklingError,
-)
-
-
-_RANDOM_WEIGHTS = (
-    "The run begins from random weights, the backbone's too: neither imagenet_weights nor start_from is given."
-)
 
 
 def initialise_as_published(network: SaliencyAttentiveModel) -> None:
@@ -81,7 +59,9 @@ def first_network(
     network, preprocess = SaliencyAttentiveModel(config.model or preset.config), config.preprocess or preset.preprocess
     if network.config.head == "published":
         initialise_as_published(network)
-    notes: tuple[str, ...] = (_RANDOM_WEIGHTS,)
+    notes: tuple[str, ...] = (
+        "The run begins from random weights, the backbone's too: neither imagenet_weights nor start_from is given.",
+    )
     if config.imagenet_weights is not None:
         notes = network.backbone.load_imagenet(_read_state_dict(config.imagenet_weights)) + _input_notes(preprocess)
     return network, preprocess, notes, ()
@@ -107,7 +87,7 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         # weights_only: tensors and plain containers, no code from the file is run.
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (*UNREADABLE, SafetensorError) as error:
+    except Exception as error:  # of a file that is no pickle: KeyError, TypeError, struct.error and so on
         raise CheckpointError(f"{path}: not a state dict ({error})") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds a {type(state).__name__}, expected a state dict")
