@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vidsal.data.layouts import DATASETS, Dataset, LabelledFrame, LabelledSequence
+from vidsal.data.layouts import DATASETS, Dataset, LabelledSequence
 from vidsal.data.layouts.videos import damage_of
 from vidsal.errors import VidsalError
 
@@ -145,26 +145,23 @@ class _Counts:
         facts = sequence.check()
         self.sizes[facts.height, facts.width] += 1
         for frame in sequence.read(stop=None if full else 1):
-            self._look_at(frame, full=full)
+            if full:
+                frame.picture()
+            self.numbers["read"] += 1
+            self.numbers["with_density"] += frame.density() is not None
+            fixations = frame.fixations()
+            if fixations is None:
+                continue
+            self.numbers["with_fixations"] += 1
+            self.numbers["fixations"] += len(fixations.points)
+            if fixations.viewers is not None and len(fixations.viewers):
+                self.viewers.add(len(set(fixations.viewers.tolist())))
         # A container's word is not what its decoder gives.
         frames = self.numbers["read"] if full else facts.frames
         self.numbers["frames"] += frames or 0
         self.numbers["uncounted"] += frames is None
         self.numbers["stills"] += sequence.kind == "still"
         self.numbers["bad"] += facts.bad
-
-    def _look_at(self, frame: LabelledFrame, *, full: bool) -> None:
-        if full:
-            frame.picture()
-        self.numbers["read"] += 1
-        self.numbers["with_density"] += frame.density() is not None
-        fixations = frame.fixations()
-        if fixations is None:
-            return
-        self.numbers["with_fixations"] += 1
-        self.numbers["fixations"] += len(fixations.points)
-        if fixations.viewers is not None and len(fixations.viewers):
-            self.viewers.add(len(set(fixations.viewers.tolist())))
 
 
 def format_facts(facts: DatasetFacts) -> str:
