@@ -417,19 +417,19 @@ def _pool(pad: tuple[int, int, int, int], *, only_stride: int | None = None, str
     return _function(vidsal.model.backbones, "_pool_same_top_left", wrap)
 
 
-def _half_pixel(cells: int, factor: int) -> torch.Tensor:
+def _half_pixel(cells: int, factor: int = 16) -> torch.Tensor:
     """`align_corners=False`."""
     position = ((torch.arange(cells * factor, dtype=torch.float64) + 0.5) / factor - 0.5).clamp(0, cells - 1)
     return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0)
 
 
-def _corners(cells: int, factor: int) -> torch.Tensor:
+def _corners(cells: int, factor: int = 16) -> torch.Tensor:
     """`align_corners=True`."""
     position = torch.linspace(0, cells - 1, cells * factor, dtype=torch.float64)
     return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0)
 
 
-def _upsampling(matrix: Callable[[int, int], torch.Tensor]) -> Change:
+def _upsampling(matrix: Callable[[int], torch.Tensor]) -> Change:
     return _both(
         _attributes(lambda _: vidsal.model.heads, _upsampling_matrix=matrix),
         # The right matrices are kept from before.
