@@ -274,3 +274,19 @@ def test_a_picture_that_cannot_be_encoded_is_an_error(tmp_path: Path, monkeypatc
     with pytest.raises(EncodeError, match=r"64x48 picture as \.jpg"), ImageSink(tmp_path / "out.jpg") as sink:
         sink.write(made_batch([0.0]))
     assert names_in(tmp_path) == []
+
+
+def test_a_cell_just_above_the_scale_is_counted_and_written_as_the_highest_value(tmp_path: Path) -> None:
+    density = torch.full((1, 20, 20), (1 - 256.003 / 400) / 399)
+    density[0, 3, 5] = 256.003 / 400  # of 256 at most, by the 400 cells
+    none = np.zeros(1, np.int64)
+    batch = SaliencyBatch(none, np.zeros(1), none, none.astype(bool), density.log(), height=9, width=16)
+    with MapsSink(tmp_path / "maps.mkv") as sink:
+        sink.write(batch)
+    assert sink.messages[0].startswith("1 cells")
+    with av.open(str(sink.path)) as container:
+        assert container.streams.video[0].codec_context.color_range == 2  # full
+        assert next(container.decode(video=0)).to_ndarray().max() == 65535
+    with MapsSink(tmp_path / "maps.npz") as arrays:
+        arrays.write(batch)
+    assert arrays.messages == []
