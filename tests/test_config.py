@@ -137,12 +137,12 @@ def test_options_may_stand_under_their_stage_or_at_the_top(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("suger: 3", "unknown key 'suger'; known are kettle, lid, litres, milk, sort, spoons, tin"),
+        ("suger: 3", "unknown key 'suger'; known are kettle, lid, litres, milk, sort, spoons, tea, tin"),
         ("tea: {litres: 3}", "unknown key 'tea.litres'; known are milk, sort, spoons, tin"),
         ("{1: 2}", "unknown key '1'"),
         ("litres: 2\nkettle: {litres: 3}", "'litres' is given twice"),
         ("- litres", "holds a list"),
-        ("litres: [", "is not YAML"),
+        ("litres: [", "line 1, column 10: not YAML: "),
     ],
 )
 def test_a_file_with_a_mistake_is_refused_and_the_mistake_named(tmp_path: Path, text: str, says: str) -> None:

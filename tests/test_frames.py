@@ -88,6 +88,8 @@ def test_frames_that_are_not_there_or_run_backwards_are_refused(make: type[Batch
             whole[rows]
     with pytest.raises(ValueError, match=r"order"):
         whole[::-1]
+    with pytest.raises(TypeError, match="list"):
+        whole[[0, 1]]  # type: ignore[index]
 
 
 @both

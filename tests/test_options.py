@@ -7,6 +7,7 @@ import math
 import pickle
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_values_at_the_ends_and_of_kindred_types_are_taken(values: dict[str, Any
         ({"load": "1"}, "load must be a number, got '1'"),
         ({"delay": 0}, "delay must be above 0, or None for none; got 0"),
         ({"delay": math.inf}, "delay must be above 0 and finite, or None for none; got inf"),
-        ({"length": math.nan}, "length must be a finite number, got nan"),
+        ({"length": math.nan}, "length must be a number, or infinite, got nan"),
     ],
 )
 def test_what_the_annotation_does_not_allow_is_refused_by_name(values: dict[str, Any], says: str) -> None:
@@ -157,3 +158,20 @@ def test_a_setting_is_part_of_a_message_that_can_be_copied() -> None:
     error = ConfigError("take ", Setting("state", "reset"), " instead")
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is ConfigError and copy.args == error.args and str(copy) == "take state=reset instead"
+
+
+# From Python.
+
+
+@dataclass(frozen=True)
+class Trip(Checked):
+    to: Path = Path("here")
+    lasts: Seconds = 0.0
+
+
+def test_paths_and_times_may_be_given_as_text() -> None:
+    assert Trip(to="there", lasts="1:30") == Trip(to=Path("there"), lasts=90.0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"to must be a path, got 3"):
+        Trip(to=3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"lasts must be a number of seconds or a time .*, got '1:75'"):
+        Trip(lasts="1:75")  # type: ignore[arg-type]

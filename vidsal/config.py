@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import difflib
 import functools
 import inspect
 import itertools
@@ -26,7 +27,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 import yaml
 
 from vidsal.errors import ConfigError, Setting
-from vidsal.options import Rule, parse_time, rules_of
+from vidsal.options import Rule, rules_of
 
 __all__ = [
     "ALIASES",
@@ -259,7 +260,7 @@ def _convert(rule: Rule, value: Any, name: str) -> Any:
     kind = rule.kind
     try:
         if rule.is_time and isinstance(value, str):
-            return parse_time(value)
+            return rule.from_text(name, value)
         # Not isinstance: True is an int. A Path is always of a subclass.
         if kind is Any or type(value) is kind or (kind is Path and isinstance(value, Path)):
             return value
@@ -315,7 +316,8 @@ class _Loader(yaml.SafeLoader):
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for key, count in keys.items():
             if count > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
+                second = [one for one, _ in node.value if one.value == key][1]
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", second.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -324,6 +326,11 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+        not_yaml = "" if isinstance(error, yaml.constructor.ConstructorError) else "not YAML: "
+        raise ConfigError(f"{path}{where}: {not_yaml}{error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {_one_line(error)}") from error
     if values is None:
@@ -347,9 +354,14 @@ def _flat(kind: type, tree: Mapping[Any, Any], stage: tuple[str, ...] = ()) -> d
             inside = _flat(kind, value or {}, (*stage, key))
         elif key in names:
             inside = {names[key].key: value}
+        elif key in stages:
+            named = Setting(".".join([*stage, key]))
+            raise ConfigError(named, f" must hold options, a line each (`option: value`), got {value!r}")
         else:
-            known = sorted({*(option.key for option in options)} if not stage else {*names, *stages})
-            raise ConfigError(f"unknown key {'.'.join([*stage, str(key)])!r}; known are {', '.join(known)}")
+            known = sorted({*stages, *(names if stage else (option.key for option in options))})
+            near = difflib.get_close_matches(str(key), known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"unknown key {'.'.join([*stage, str(key)])!r}; known are {', '.join(known)}{meant}")
         for name in inside:
             if name in values:
                 raise ConfigError(f"{name!r} is given twice, at the top and under its stage")

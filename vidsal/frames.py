@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -73,9 +74,11 @@ class _Batch:
 
         Raises:
             IndexError: the batch has no such frame, or the slice holds none.
+            TypeError: neither a whole number nor a slice.
             ValueError: the slice runs backwards.
         """
         if not isinstance(rows, slice):
+            rows = operator.index(rows)
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"frame {rows} of a batch of {len(self)}")
             rows = slice(rows, rows + 1 or None)

@@ -76,7 +76,9 @@ class Range:
         if self.at_least is not None and self.below is not None:
             return f"from {self.at_least:g} to below {self.below:g}"
         ends = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
-        return " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None) or "a finite number"
+        return " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None) or (
+            "a finite number" if self.finite else "a number, or infinite"
+        )
 
 
 OPEN = "choices to which others may be added"
@@ -125,6 +127,19 @@ class Rule:
         """What the type takes, in words."""
         return _TIMES if self.is_time else _EXPECTED.get(self.kind, "a list" if get_origin(self.kind) is tuple else "")
 
+    def from_text(self, name: str, text: str) -> Any:
+        """The path or the time that a text stands for.
+
+        Raises:
+            ConfigError: it is neither a number of seconds nor a time.
+        """
+        if not self.is_time:
+            return self.kind(text)
+        try:
+            return parse_time(text)
+        except ValueError as error:
+            raise ConfigError(Setting(name), f" must be {self.expected}, got {text!r}") from error
+
     def check(self, name: str, value: Any) -> None:
         """See that a value is one of the choices, or a number in the range.
 
@@ -137,6 +152,8 @@ class Rule:
             if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in self.choices):
                 words = ", ".join(map(str, self.choices))
                 raise ConfigError(Setting(name), f" must be one of {words}; got {value!r}")
+        elif self.kind is Path and not isinstance(value, Path):
+            raise ConfigError(Setting(name), f" must be {_EXPECTED[Path]}, got {value!r}")
         elif self.kind in (int, float):
             wanted = numbers.Integral if self.kind is int else numbers.Real
             if not isinstance(value, wanted) or isinstance(value, bool):
@@ -159,12 +176,19 @@ def rules_of(kind: type) -> Mapping[str, Rule]:
 
 
 class Checked:
-    """Base of option dataclasses: values that an annotation does not allow are a `ConfigError` when one is made."""
+    """Base of option dataclasses: values that an annotation does not allow are a `ConfigError` when one is made.
+
+    Paths and times may be given as text.
+    """
 
     def __post_init__(self) -> None:
         kind: type = type(self)
         for name, rule in rules_of(kind).items():
-            rule.check(name, getattr(self, name))
+            value = getattr(self, name)
+            if isinstance(value, str) and (rule.kind is Path or rule.is_time):
+                value = rule.from_text(name, value)
+                object.__setattr__(self, name, value)
+            rule.check(name, value)
 
 
 def parse_time(text: str) -> float:

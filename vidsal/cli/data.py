@@ -168,7 +168,9 @@ def _submission(given: Any, chosen: ModelOptions) -> int:
 @command(
     "draw the clips that training makes of stills, to look at",
     *_SET,
-    flag("--out", metavar="FILE", type=Path, default=Path("clips.png"), help="the picture to write"),
+    flag(
+        "--out", metavar="FILE", type=Path, default=Path("clips.png"), help="the picture to write (default: clips.png)"
+    ),
     flag("--overwrite", help="replace the picture that is there"),
     flag("--time", help="print the CPU time a frame instead, write nothing"),
     options=SheetOptions,

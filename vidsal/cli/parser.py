@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import inspect
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -62,6 +63,9 @@ class Command(NamedTuple):
             raise UsageError(self.bare)
         parser = self.parser(prog)
         if self.work is None:
+            if not arguments:
+                parser.print_help(sys.stderr)
+                return 2
             given = parser.parse_args(arguments)
             check_choice(given.action, self.actions, "action")
             return self.actions[given.action].run(f"{prog} {given.action}", given.arguments)

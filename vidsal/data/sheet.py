@@ -14,7 +14,7 @@ import numpy.typing as npt
 from vidsal.data.clips import Clip, make_clip
 from vidsal.data.layouts import LabelledSequence
 from vidsal.data.options import AugmentOptions, CameraOptions, ObjectOptions, OverlayOptions, SheetKind, SheetOptions
-from vidsal.errors import DatasetError, EncodeError
+from vidsal.errors import DatasetError, EncodeError, Setting
 from vidsal.files import replacing
 from vidsal.preprocess import PreprocessOptions
 
@@ -113,7 +113,9 @@ def write_sheet(clips: Sequence[Clip], path: Path, *, width: int = 240, overwrit
     if not cv2.haveImageWriter(path.name):
         raise EncodeError(f"{path}: no picture has this ending; use .png, as clips.png")
     if path.exists() and not overwrite:
-        raise EncodeError(f"{path} exists already: choose another path, or overwrite it")
+        raise EncodeError(
+            f"{path} exists already; use ", Setting("overwrite", True), " to replace it, or choose another path"
+        )
     rows = [np.concatenate([_cell(clip, t, width) for t in range(len(clip))], 1) for clip in clips]
     encoded = cv2.imencode(path.suffix, np.concatenate(rows, 0))[1]
     with replacing(path) as partial:

@@ -268,8 +268,8 @@ class Reader(ABC):
         if report.decoded == 0:
             lasts = self.info.duration_seconds
             raise DecodeError(
-                f"{self.info.source}: no frame between start_seconds={options.start_seconds:g} and "
-                f"end_seconds={'the end' if options.end_seconds is None else format(options.end_seconds, 'g')}"
+                f"{self.info.source}: no frame between {options.start_seconds:g} s and "
+                + ("the end" if options.end_seconds is None else f"{options.end_seconds:g} s")
                 + (f"; it lasts about {lasts:.3f} seconds" if lasts is not None else "")
                 + "; choose another range"
             )

@@ -65,7 +65,9 @@ def average_checkpoints(
             Setting("shares"), f" must be a number of at least 0 for each of {len(paths)} checkpoints, got {chosen}"
         )
     if output.exists() and not overwrite:
-        raise EncodeError(f"{output} exists already; ask to overwrite it, or choose another path")
+        raise EncodeError(
+            f"{output} exists already; use ", Setting("overwrite", True), " to replace it, or choose another path"
+        )
     read = [read_checkpoint(path) for path in paths]
     network, preprocess, card = read[-1]
     if any(other.config != network.config for other, _, _ in read):

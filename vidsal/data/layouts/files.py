@@ -110,6 +110,8 @@ def match(pictures: tuple[Path, ...], labels: Mapping[str, Path], what: str, fol
         DatasetError: the names differ; the message has both counts and the first name without a partner.
     """
     names = [file.stem for file in pictures]
+    if len(set(names)) < len(names):
+        raise DatasetError(f"{pictures[0].parent}: two pictures have one name with different endings; remove one")
     lonely = sorted(labels.keys() ^ set(names), key=lambda name: natural_order(Path(name)))
     if lonely:
         side, other = ("picture", folder) if lonely[0] in names else (what, pictures[0].parent)

@@ -43,7 +43,7 @@ __all__ = ["LAYOUTS", "SimpleOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class SimpleOptions(Checked):
-    """What can be chosen of one's own data."""
+    """What can be chosen of your own data."""
 
     condition: str | None = None
     """Only fixations with this word in the column condition; None: all."""
@@ -325,6 +325,6 @@ def _read(table: Path, kind: _Kind, options: SimpleOptions) -> dict[str, _Record
 
 LAYOUTS = {
     # `images/` with `fixations.csv`, `videos/` with `video_fixations.csv`; the split follows from md5 of the names.
-    "simple": Layout("one's own data, in the simple layout", ("all", "train", "val"), _open_simple, SimpleOptions)
+    "simple": Layout("your own data, in the simple layout", ("all", "train", "val"), _open_simple, SimpleOptions)
 }
 """The layout of this file by its name."""
