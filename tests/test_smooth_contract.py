@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_smooth import KINDS, left, make, shown, two_cells
+from test_smooth import KINDS, left, make, shown, smooth, two_cells
 
 from vidsal.smooth.exponential import first_order_hold
 from vidsal.smooth.options import SmoothOptions
@@ -60,3 +60,12 @@ def test_two_frames_that_are_hardly_apart_weigh_alike() -> None:
     batch = make(two_cells([0.2, 0.6]), [0.0, 1e-7])
     (steady,) = smoother.update(batch) + smoother.flush()
     assert left(steady) == pytest.approx([0.4, 0.4], abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_that_comes_twice_at_one_instant_changes_nothing(kind: str) -> None:
+    share, times = [0.1, 0.7, 0.4, 0.9], [0.0, 0.04, 0.1, 0.14]
+    twice = [0, 1, 1, 2, 2, 2, 3]
+    once = left(smooth(kind, make(two_cells(share), times)))
+    repeated = left(smooth(kind, make(two_cells([share[i] for i in twice]), [times[i] for i in twice])))
+    assert repeated == pytest.approx(once[twice], abs=1e-6)
