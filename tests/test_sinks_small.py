@@ -105,12 +105,12 @@ def timed(times: list[float]) -> SaliencyBatch:
 def test_maps_at_one_instant_come_one_millisecond_after_the_other(tmp_path: Path) -> None:
     with MapsSink(tmp_path / "maps.mkv") as sink:
         sink.write(timed([0.0, 0.0, 0.0004, 0.1, 0.05]))
-        sink.write(timed([0.1005, 0.2]))
+        sink.write(timed([0.1005, 0.2, 9.0]))
     with av.open(str(sink.path)) as container:
         stream = container.streams.video[0]
         times = [frame.pts * stream.time_base for frame in container.decode(stream)]
         tags = {key.lower(): value for key, value in container.metadata.items()}
-    assert times == [Fraction(ms, 1000) for ms in (0, 1, 2, 100, 101, 102, 200)]
+    assert times == [Fraction(ms, 1000) for ms in (0, 1, 2, 100, 101, 102, 200, 9000)]
     assert float(tags["vidsal_full_scale"]) == MAPS_FULL_SCALE == 256
     assert tags["vidsal_picture"] == "1280x720"
 
@@ -290,3 +290,11 @@ def test_a_cell_just_above_the_scale_is_counted_and_written_as_the_highest_value
     with MapsSink(tmp_path / "maps.npz") as arrays:
         arrays.write(batch)
     assert arrays.messages == []
+
+
+def test_what_is_there_is_refused_unless_it_may_be_replaced(tmp_path: Path) -> None:
+    for name, sink in (("a.csv", TableSink), ("a.mkv", MapsSink), ("a.npz", MapsSink), ("a.png", ImageSink)):
+        (tmp_path / name).write_bytes(b"precious")
+        with pytest.raises(EncodeError, match="exists already"):
+            sink(tmp_path / name)
+        assert sink(tmp_path / name, overwrite=True).path == tmp_path / name
