@@ -20,7 +20,6 @@ from torch import nn
 
 from vidsal.bench import (
     BenchOptions,
-    BenchReport,
     LoadOptions,
     MeasureOptions,
     bench,
@@ -34,6 +33,7 @@ from vidsal.bench import (
 from vidsal.bench import clock as clock_module
 from vidsal.bench.clock import Clock, PartTimes
 from vidsal.bench.files import repeat_clip
+from vidsal.bench.report import BenchReport
 from vidsal.cli import main
 from vidsal.errors import ConfigError
 from vidsal.model.checkpoint import PRESETS

@@ -10,30 +10,12 @@ if TYPE_CHECKING:
     from vidsal.bench.made import make_clip, make_pictures, random_network
     from vidsal.bench.measure import bench
     from vidsal.bench.options import BenchOptions, LoadOptions, MeasureOptions
-    from vidsal.bench.report import (
-        BenchReport,
-        CaseReport,
-        LongReport,
-        MemoryReport,
-        Operations,
-        PrecisionReport,
-        Spread,
-        VideoReport,
-        format_bench,
-    )
+    from vidsal.bench.report import format_bench
 
 __all__ = [
     "BenchOptions",
-    "BenchReport",
-    "CaseReport",
     "LoadOptions",
-    "LongReport",
     "MeasureOptions",
-    "MemoryReport",
-    "Operations",
-    "PrecisionReport",
-    "Spread",
-    "VideoReport",
     "bench",
     "count_operations",
     "describe_machine",
