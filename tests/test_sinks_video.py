@@ -153,3 +153,15 @@ def test_only_an_odd_side_is_made_even(tmp_path: Path, height: int, width: int, 
 def test_two_odd_pictures_side_by_side_are_even_together(tmp_path: Path) -> None:
     sink = VideoSink(tmp_path / "out.mp4", made_info(width=65), video=QUICK, render=RenderOptions(side_by_side=True))
     assert sink.messages == []
+
+
+@pytest.mark.skipif("libx265" not in av.codecs_available, reason="this build of FFmpeg has no libx265")
+def test_hevc_has_the_tag_that_all_players_open_where_the_container_has_tags(tmp_path: Path) -> None:
+    tags = {}
+    for name in ("out.mp4", "out.mov", "out.mkv"):
+        video = VideoOptions(encoder="libx265", preset="ultrafast")
+        with VideoSink(tmp_path / name, made_info(), video=video) as sink:
+            sink.write(made_batch([0.0]))
+        with av.open(str(sink.path)) as result:
+            tags[name] = result.streams.video[0].codec_context.codec_tag
+    assert tags["out.mp4"] == tags["out.mov"] == "hvc1" != tags["out.mkv"]
