@@ -117,7 +117,14 @@ def test_maps_at_one_instant_come_one_millisecond_after_the_other(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("rate", "written"),
-    [(Fraction(50), 50), (Fraction(1000), 1000), (Fraction(1001), 25), (Fraction(0), 25), (None, 25)],
+    [
+        (Fraction(50), 50),
+        (Fraction(1, 2), 0.5),
+        (Fraction(1000), 1000),
+        (Fraction(1001), 25),
+        (Fraction(0), 25),
+        (None, 25),
+    ],
 )
 def test_a_map_video_has_the_rate_of_its_source_if_there_can_be_such_a_one(
     tmp_path: Path, rate: Fraction | None, written: int
