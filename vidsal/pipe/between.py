@@ -52,6 +52,7 @@ class Between:
         batch = SaliencyBatch.of(frames, shot=shot, cut=cut, log_density=log_density)
         if len(keys) == len(batch) and not self._waiting:
             done = [batch]
+            self._key = float(frames.pts_seconds[-1]), known[-1]
         else:
             done = []
             for row, frame in enumerate(batch):
@@ -60,8 +61,6 @@ class Between:
                     self._key = float(frame.pts_seconds[0]), frame.log_density[0]
                 else:
                     self._waiting.append(frame)
-        if keys:
-            self._key = float(frames.pts_seconds[keys[-1]]), known[-1]
         return [SaliencyBatch.join(done)] if done else []
 
     def flush(self) -> list[SaliencyBatch]:
