@@ -1,9 +1,11 @@
-"""What training clips are made of, by OpenCV and by kornia on this CPU: prints a table of ratios.
+"""What training clips are made of, by OpenCV and by kornia: prints a table of ratios.
 
-    python benchmarks/bench_clips.py [--threads 1] [--rounds 11]
+    python benchmarks/bench_clips.py [--device cpu] [--threads 1] [--rounds 11]
 
 Needs kornia; kornia-rs, its image functions without torch, comes with vidsal. The two sides of a row take turns. A
-ratio is kornia's CPU time by OpenCV's in the same round, the median over the rounds: above 1 where kornia takes more.
+ratio is kornia's time by OpenCV's in the same round, the median over the rounds: above 1 where kornia takes more. With
+`--device cuda` kornia gets its pictures from the CPU and gives them back there, as the training clips need them, and
+wall time counts; without, CPU time does.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import numpy as np
 Job = Callable[[], Any]
 
 
-def rows() -> Iterator[tuple[str, str, Job, Job]]:
+def rows(device: str) -> Iterator[tuple[str, str, Job, Job]]:
     """What is done, by which of the two packages, and both jobs on the same data."""
     import torch
     from kornia.enhance import adjust_contrast
@@ -34,6 +36,11 @@ def rows() -> Iterator[tuple[str, str, Job, Job]]:
     source = cv2.GaussianBlur(random.integers(0, 255, (270, 360, 3), np.uint8), (0, 0), 2)
     picture = np.ascontiguousarray(source[:240, :320])
     tensor = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+
+    def there(job: Callable[[Any], Any], batch: Any) -> Job:
+        """The job on the device, the way there and back included."""
+        return lambda: job(batch.to(device)).cpu()
+
     turn = np.array([[1.0, 0.05, -20], [-0.05, 1.0, -10]])
     eight = torch.from_numpy(turn).float().expand(8, 2, 3)
     wide = torch.from_numpy(source).permute(2, 0, 1)[None].float().expand(8, -1, -1, -1)
@@ -52,7 +59,7 @@ def rows() -> Iterator[tuple[str, str, Job, Job]]:
         "warp of 8 frames of 240x320",
         "kornia",
         lambda: [warp() for _ in range(8)],
-        lambda: warp_affine(wide, eight, (240, 320), padding_mode="border"),
+        there(lambda frames: warp_affine(frames, eight.to(device), (240, 320), padding_mode="border"), wide),
     )
     coefficients = tuple(turn.ravel().tolist())
     yield (
@@ -62,10 +69,16 @@ def rows() -> Iterator[tuple[str, str, Job, Job]]:
         lambda: imgproc.warp_affine(source, coefficients, (240, 320), "bilinear"),
     )
     blurred: Job = lambda: cv2.GaussianBlur(picture, (0, 0), 1.2)  # noqa: E731
-    yield "blur of a frame, sigma 1.2", "kornia", blurred, lambda: gaussian_blur2d(tensor, (9, 9), (1.2, 1.2))
+    yield (
+        "blur of a frame, sigma 1.2",
+        "kornia",
+        blurred,
+        there(lambda one: gaussian_blur2d(one, (9, 9), (1.2, 1.2)), tensor),
+    )
     yield "the same", "kornia-rs", blurred, lambda: imgproc.gaussian_blur(picture, (9, 9), (1.2, 1.2))
     colours = 0.9 * np.eye(3, 4)
-    yield "colours of a frame", "kornia", lambda: cv2.transform(picture, colours), lambda: adjust_contrast(tensor, 0.9)
+    coloured: Job = lambda: cv2.transform(picture, colours)  # noqa: E731
+    yield "colours of a frame", "kornia", coloured, there(lambda one: adjust_contrast(one, 0.9), tensor)
     for height, width, sigma in ((240, 320, 8), (768, 1024, 35)):
         counts = np.zeros((height, width), np.float32)
         counts[random.integers(0, height, 800), random.integers(0, width, 800)] = 1
@@ -75,20 +88,24 @@ def rows() -> Iterator[tuple[str, str, Job, Job]]:
             f"density of 800 points on {height}x{width}, sigma {sigma}",
             "kornia",
             lambda: cv2.GaussianBlur(counts, (side, side), sigma, borderType=cv2.BORDER_CONSTANT),  # noqa: B023
-            lambda: gaussian_blur2d(points, (side, side), (sigma, sigma), border_type="constant"),  # noqa: B023
+            there(
+                lambda one: gaussian_blur2d(one, (side, side), (sigma, sigma), border_type="constant"),  # noqa: B023
+                points,
+            ),
         )
     yield "JPEG there and back, the same bits", "kornia-rs", jpeg, jpeg_again
 
 
-def cpu_seconds(job: Job, repeats: int) -> float:
-    start = time.process_time()
+def seconds(job: Job, repeats: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(repeats):
         job()
-    return (time.process_time() - start) / repeats
+    return (clock() - start) / repeats
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=11)
     arguments = parser.parse_args()
@@ -98,13 +115,18 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "kornia", "kornia-rs"))
-    print(f"OpenCV {cv2.__version__}, {versions}, threads {arguments.threads}, rounds {arguments.rounds}\n")
-    print("| | by | OpenCV, ms of CPU | kornia's CPU time by OpenCV's |\n|---|---|---|---|")
-    for what, package, ours, theirs in rows():
+    print(
+        f"OpenCV {cv2.__version__}, {versions}, threads {arguments.threads}, device {arguments.device}, "
+        f"rounds {arguments.rounds}\n"
+    )
+    clock, unit = (time.process_time, "CPU time") if arguments.device == "cpu" else (time.perf_counter, "wall time")
+    print(f"| | by | OpenCV, ms of {unit} | kornia's {unit} by OpenCV's |\n|---|---|---|---|")
+    for what, package, ours, theirs in rows(arguments.device):
         ours(), theirs()
-        repeats = max(1, round(0.03 / max(1e-5, cpu_seconds(ours, 3))))
+        repeats = max(1, round(0.03 / max(1e-5, seconds(ours, 3, clock))))
         rounds = [
-            (cpu_seconds(ours, repeats), cpu_seconds(theirs, max(1, repeats // 4))) for _ in range(arguments.rounds)
+            (seconds(ours, repeats, clock), seconds(theirs, max(1, repeats // 4), clock))
+            for _ in range(arguments.rounds)
         ]
         before = statistics.median(one for one, _ in rounds)
         print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from test_pipe import RAW, joined, made_frames, parts
 from test_pipe_many import by_stream, made_clip, three_clips
 
 from vidsal.frames import FrameBatch
-from vidsal.model.checkpoint import ModelCard, Precision, SaliencyModel
+from vidsal.model.checkpoint import ModelCard, Precision, SaliencyModel, load_model
 from vidsal.pipe.many import StreamBatch, predict_streams
 from vidsal.pipe.options import RecurrenceOptions
 from vidsal.pipe.predict import VideoPredictor, predict
@@ -112,17 +113,19 @@ def test_maps_come_in_page_locked_memory_of_the_processor_one_batch_late() -> No
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("precision", "least"), [("fp32", 0.9999), ("bf16", 0.99)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_gpu_gives_the_maps_of_the_processor(name: str, precision: Precision, least: float) -> None:
+def test_a_gpu_gives_the_maps_of_the_processor(name: str, precision: Precision) -> None:
     clips = three_clips()
-    gpu, cpu = on_device("cuda", precision), on_device("cpu", "fp32")
+    # Rounding to bfloat16 changes the maps of random weights beyond measure, on a CPU too: those of the default count.
+    make = on_device if precision == "fp32" else partial(load_model, "sam-lite")
+    gpu, cpu = make(device="cuda", precision=precision), make(device="cpu", precision="fp32")
     results = by_stream(predict_streams(clips, gpu, side_by_side=2, **SETTINGS[name]), 3)
     for clip, batches in zip(clips, results, strict=True):
         ours, theirs = joined(batches), joined(predict(clip, cpu, **SETTINGS[name]))
         assert all(np.array_equal(getattr(ours, key), getattr(theirs, key)) for key in ("index", "cut", "shot"))
         pairs = zip(ours.density.flatten(1), theirs.density.flatten(1), strict=True)
-        assert min(float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in pairs) > least
+        assert min(float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in pairs) > 0.999
 
 
 @pytest.mark.gpu
