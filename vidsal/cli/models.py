@@ -211,6 +211,24 @@ def _average(given: Any) -> int:
     return 0
 
 
+@command(
+    "write a checkpoint with the results of vidsal eval on its card",
+    flag("checkpoint", metavar="FILE", type=Path, help="the checkpoint that was scored"),
+    flag("summaries", nargs="+", metavar="RESULT", type=Path, help="results of vidsal eval, of one data set each"),
+    flag("--output", "-o", metavar="FILE", type=Path, required=True, help="the checkpoint to write"),
+    _REPLACE,
+    _NO_NOTICES,
+)
+def _score(given: Any) -> int:
+    """Write a checkpoint again with the results of `vidsal eval` on its card."""
+    from vidsal.evaluate.cards import write_scores_to_card
+
+    scores = write_scores_to_card(given.checkpoint, given.summaries, given.output, overwrite=given.overwrite)
+    say(f"{given.output.name}: its card has scores on {', '.join(scores)}", quiet=given.quiet)
+    print_out(str(given.output))
+    return 0
+
+
 WEIGHTS = Command(
     "fetch or import the published weights, show and check those here",
     "The published weights of SAM-ResNet and SAM-VGG (Cornia et al. 2018, MIT) are not part\n"
@@ -224,6 +242,7 @@ WEIGHTS = Command(
         "import": _import,
         "verify": _verify,
         "average": _average,
+        "score": _score,
     },
 )
 """`vidsal weights`."""

@@ -37,6 +37,7 @@ __all__ = [
     "SaliencyModel",
     "Task",
     "WeightsPlace",
+    "copy_checkpoint",
     "find_weights",
     "for_task",
     "load_model",
@@ -351,6 +352,27 @@ def save_checkpoint(
     """
     made_of = {"config": dataclasses.asdict(network.config), "preprocess": dataclasses.asdict(preprocess)}
     _write(Path(path), network.state_dict(), dtype, made_of, card)
+
+
+def copy_checkpoint(path: Path, target: Path, *, card: ModelCard) -> None:
+    """Write a checkpoint again with another card; its weights stay to the bit.
+
+    Args:
+        path: the checkpoint.
+        target: the new one, replaced if it exists; may be the same.
+        card: its card.
+
+    Raises:
+        CheckpointError: the file is no checkpoint.
+        EncodeError: the new one cannot be written.
+    """
+    read_checkpoint(path)
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["vidsal"])
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    header["card"] = dataclasses.asdict(card)
+    with replacing(target, also=(SafetensorError,), durable=True) as partial:
+        save_file(stored, partial, metadata={"vidsal": json.dumps(header)})
 
 
 def save_derived_checkpoint(
