@@ -31,37 +31,23 @@ from vidsal.train import TrainConfig
 
 CANVAS = PreprocessOptions(height=96, width=128)
 
-QUIET = AugmentOptions(
-    flip_probability=0,
-    crop_probability=0,
-    shift=0,
-    zoom=0,
-    brightness=0,
-    contrast=0,
-    saturation=0,
-    grey_probability=0,
-    blur_probability=0,
-)
+QUIET = AugmentOptions.only()
 """Nothing happens."""
 MOVING = CameraOptions(probability=1, pan=0.03, zoom=0.02, rotation=2, tilt=5, shake=0.01)
 
 
-def quiet(**changes: object) -> AugmentOptions:
-    return dataclasses.replace(QUIET, **changes)  # type: ignore[arg-type]
-
-
-CAMERA = quiet(camera=MOVING)
+CAMERA = AugmentOptions.only(camera=MOVING)
 KINDS = {
-    "jumps": quiet(shift=0.06, zoom=0.05),
+    "jumps": AugmentOptions.only(shift=0.06, zoom=0.05),
     "camera": CAMERA,
-    "rotation": quiet(camera=CameraOptions(probability=1, pan=0, zoom=0, rotation=10, tilt=20, shake=0)),
-    "flip": quiet(flip_probability=1),
-    "crop": quiet(crop_probability=1, aspect_probability=0.7),
-    "stretch": quiet(crop_probability=0.5, stretch=0.3),
-    "motion blur": quiet(camera=MOVING, motion_blur_probability=1, longest_exposure=1),
-    "drift": quiet(brightness=0.2, white_balance=0.2, exposure_drift=0.05, white_balance_drift=0.03),
-    "compression": quiet(compression_probability=1),
-    "overlays": quiet(
+    "rotation": AugmentOptions.only(camera=CameraOptions(probability=1, pan=0, zoom=0, rotation=10, tilt=20, shake=0)),
+    "flip": AugmentOptions.only(flip_probability=1),
+    "crop": AugmentOptions.only(crop_probability=1, aspect_probability=0.7),
+    "stretch": AugmentOptions.only(crop_probability=0.5, stretch=0.3),
+    "motion blur": AugmentOptions.only(camera=MOVING, motion_blur_probability=1, longest_exposure=1),
+    "drift": AugmentOptions.only(brightness=0.2, white_balance=0.2, exposure_drift=0.05, white_balance_drift=0.03),
+    "compression": AugmentOptions.only(compression_probability=1),
+    "overlays": AugmentOptions.only(
         overlays=OverlayOptions(
             caption_probability=1,
             ticker_probability=1,
@@ -225,10 +211,10 @@ def test_a_published_density_moves_with_its_picture(tmp_path: Path, kind: str, p
 def test_under_an_overlay_the_density_is_made_of_the_points(tmp_path: Path) -> None:
     still = disc(tmp_path / "a.png", RED)
     own = published(tmp_path / "a.png", still)
-    logo = quiet(overlays=OverlayOptions(logo_probability=1, logo_attraction=0.3))
+    logo = AugmentOptions.only(overlays=OverlayOptions(logo_probability=1, logo_attraction=0.3))
     a, b = clip_of(still, logo), clip_of(own, logo)
     assert np.array_equal(a.density, b.density) and np.array_equal(a.counts, b.counts)
-    a, b = clip_of(still, quiet()), clip_of(own, quiet())
+    a, b = clip_of(still, AugmentOptions.only()), clip_of(own, AugmentOptions.only())
     assert not np.allclose(a.density, b.density, atol=1e-5)
 
 
@@ -350,7 +336,7 @@ def test_the_flags_tell_the_cuts_and_labels_follow_the_picture(tmp_path: Path) -
     cuts = 0
     for seed in range(12):
         following = itertools.cycle([stills[1], stills[2], stills[0]])
-        augment = quiet(camera=MOVING, crop_probability=0.5, cut_probability=0.4)
+        augment = AugmentOptions.only(camera=MOVING, crop_probability=0.5, cut_probability=0.4)
         clip = clip_of(stills[0], augment, times=6, seed=seed, others=lambda _, stream=following: next(stream))
         shown = [int(np.argmax([found is not None for found in (where(f, c) for c in range(3))])) for f in clip.frames]
         if any(all(where(frame, c) is None for c in range(3)) for frame in clip.frames):
@@ -368,13 +354,13 @@ def test_the_flags_tell_the_cuts_and_labels_follow_the_picture(tmp_path: Path) -
 
 def test_cuts_need_pictures_to_cut_to(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cut_probability needs other pictures"):
-        clip_of(disc(tmp_path / "a.png", RED), quiet(cut_probability=0.1))
+        clip_of(disc(tmp_path / "a.png", RED), AugmentOptions.only(cut_probability=0.1))
 
 
 def test_a_shot_after_a_cut_fills_the_same_frame(tmp_path: Path) -> None:
     wide = write_still(tmp_path / "wide.png", np.full((60, 160, 3), 200, np.uint8), [(80, 30)])
     tall = write_still(tmp_path / "tall.png", np.full((160, 60, 3), 200, np.uint8), [(30, 80)])
-    clip = clip_of(wide, quiet(cut_probability=1), times=2, others=lambda _: tall)
+    clip = clip_of(wide, AugmentOptions.only(cut_probability=1), times=2, others=lambda _: tall)
     view = clip.viewport
     inner = clip.frames[:, view.top : view.top + view.height, view.left : view.left + view.width]
     assert (view.height, view.width) == (48, 128)
@@ -385,7 +371,7 @@ def test_a_shot_after_a_cut_fills_the_same_frame(tmp_path: Path) -> None:
 
 
 def things(**changes: object) -> AugmentOptions:
-    return quiet(
+    return AugmentOptions.only(
         objects=ObjectOptions(probability=1, most=1, own_picture_share=0, smallest=0.3, largest=0.3, **changes)
     )  # type: ignore[arg-type]
 
@@ -496,7 +482,9 @@ def test_what_lies_under_an_opaque_plate_is_not_looked_at(tmp_path: Path) -> Non
     ticker.blend(later, 10)
     assert not np.array_equal(first, later)  # it scrolls
     still = disc(tmp_path / "a.png", RED, extra=[(80, 119)] * 10)
-    clip = clip_of(still, quiet(overlays=OverlayOptions(ticker_probability=1, ticker_attraction=0)), times=1)
+    clip = clip_of(
+        still, AugmentOptions.only(overlays=OverlayOptions(ticker_probability=1, ticker_attraction=0)), times=1
+    )
     assert (clip_of(still, QUIET, times=1).counts.sum(), clip.counts.sum()) == (20, 10)
 
 
@@ -547,7 +535,7 @@ def test_a_ticker_holds_its_share_where_things_are_pasted(tmp_path: Path) -> Non
 
 def test_motion_blur_lies_along_the_motion_and_leaves_the_labels(tmp_path: Path) -> None:
     still = texture(tmp_path / "a.png", (480, 640))
-    panning = quiet(camera=CameraOptions(probability=1, pan=0.1, zoom=0, rotation=0, tilt=0, shake=0))
+    panning = AugmentOptions.only(camera=CameraOptions(probability=1, pan=0.1, zoom=0, rotation=0, tilt=0, shake=0))
     blurred = dataclasses.replace(panning, motion_blur_probability=1, longest_exposure=1)
     kept = []
     for seed in range(20):
@@ -573,9 +561,9 @@ def test_colours_drift_from_frame_to_frame(tmp_path: Path) -> None:
     grey = write_still(tmp_path / "a.png", np.full((96, 128, 3), 100, np.uint8), [(64, 48)])
     steady = clip_of(grey, QUIET, times=8).frames.mean((1, 2))
     assert (steady == 100).all()
-    exposed = clip_of(grey, quiet(exposure_drift=0.1), times=8).frames.mean((1, 2))
+    exposed = clip_of(grey, AugmentOptions.only(exposure_drift=0.1), times=8).frames.mean((1, 2))
     assert np.ptp(exposed[:, 0]) > 5 and (np.ptp(exposed, axis=1) < 1).all()
-    tinted = clip_of(grey, quiet(white_balance_drift=0.1), times=8).frames.mean((1, 2))
+    tinted = clip_of(grey, AugmentOptions.only(white_balance_drift=0.1), times=8).frames.mean((1, 2))
     assert np.allclose(tinted[:, 1], 100)
     assert np.ptp(tinted[:, 0]) > 5
     assert np.allclose(tinted[:, 0] * tinted[:, 2], 100**2, rtol=0.02)
@@ -585,10 +573,10 @@ def test_contrast_and_saturation_turn_about_the_mean_grey(tmp_path: Path) -> Non
     picture = np.zeros((96, 128, 3), np.uint8)
     picture[:, :64], picture[:, 64:] = (150, 100, 50), (60, 60, 60)
     still = write_still(tmp_path / "a.png", picture, [(64, 48)])
-    grey = clip_of(still, quiet(grey_probability=1), times=1).frames[0]
+    grey = clip_of(still, AugmentOptions.only(grey_probability=1), times=1).frames[0]
     luma = 0.299 * 150 + 0.587 * 100 + 0.114 * 50
     assert np.abs(grey[50, 10].astype(float) - luma).max() <= 1 and np.ptp(grey[50, 10]) == 0
-    frame = clip_of(still, quiet(contrast=0.5), times=1, seed=1).frames[0].astype(float)
+    frame = clip_of(still, AugmentOptions.only(contrast=0.5), times=1, seed=1).frames[0].astype(float)
     middle = (luma + 60) / 2
     factors = [(frame[50, 10] - middle) / (picture[50, 10] - middle), (frame[50, 120] - middle) / (60 - middle)]
     assert np.ptp(np.concatenate(factors)) < 0.1 and abs(factors[0][0] - 1) > 0.05
@@ -597,7 +585,11 @@ def test_contrast_and_saturation_turn_about_the_mean_grey(tmp_path: Path) -> Non
 def test_compression_makes_blocks(tmp_path: Path) -> None:
     noise = cv2.GaussianBlur(rng(0).normal(0, 1, (96, 128, 3)), (0, 0), 1)
     still = write_still(tmp_path / "a.png", np.clip(128 + 120 * noise, 0, 255).astype(np.uint8), [(64, 48)])
-    frame = clip_of(still, quiet(compression_probability=1, worst_quality=1), times=1, seed=5).frames[0].astype(float)
+    frame = (
+        clip_of(still, AugmentOptions.only(compression_probability=1, worst_quality=1), times=1, seed=5)
+        .frames[0]
+        .astype(float)
+    )
     steps = np.abs(np.diff(frame, axis=1)).mean((0, 2))
     edges = np.arange(len(steps)) % 8 == 7
     assert not np.array_equal(frame, clip_of(still, QUIET, times=1).frames[0])
@@ -609,7 +601,7 @@ def test_a_compressed_frame_is_what_a_jpeg_file_of_it_shows(tmp_path: Path) -> N
     plain = clip_of(still, QUIET, times=1)
     view = plain.viewport
     shown = plain.frames[0][view.top : view.top + view.height, view.left : view.left + view.width]
-    frame = clip_of(still, quiet(compression_probability=1, worst_quality=90), times=1).frames[0]
+    frame = clip_of(still, AugmentOptions.only(compression_probability=1, worst_quality=90), times=1).frames[0]
     _, data = cv2.imencode(".jpg", shown[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     read = cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
     compressed = frame[view.top : view.top + view.height, view.left : view.left + view.width]
@@ -677,7 +669,7 @@ def test_what_is_switched_off_draws_nothing(tmp_path: Path) -> None:
 
 def test_a_frame_without_fixations_counts_nothing_in_the_loss(tmp_path: Path) -> None:
     still = write_still(tmp_path / "a.png", rng(0).integers(0, 255, (120, 160, 3), np.uint8), [(1, 1)] * 3)
-    augment = quiet(crop_probability=1, smallest_crop=0.3, smallest_mass=0)
+    augment = AugmentOptions.only(crop_probability=1, smallest_crop=0.3, smallest_mass=0)
     clip = next(c for c in (clip_of(still, augment, times=1, seed=s) for s in range(20)) if not c.counts.any())
     assert not clip.density.any() and clip.frames.any()
     logits = torch.randn(1, *CANVAS_SHAPE, requires_grad=True)
@@ -693,7 +685,7 @@ def test_a_frame_without_fixations_counts_nothing_in_the_loss(tmp_path: Path) ->
 
 def test_most_windows_keep_most_fixations(tmp_path: Path) -> None:
     still = disc(tmp_path / "a.png", RED, x=20, y=20)
-    augment = quiet(crop_probability=1, smallest_crop=0.5, camera=MOVING, smallest_mass=0.5)
+    augment = AugmentOptions.only(crop_probability=1, smallest_crop=0.5, camera=MOVING, smallest_mass=0.5)
     kept = [clip_of(still, augment, seed=seed).counts.sum() / 40 for seed in range(30)]
     assert np.mean(np.array(kept) >= 0.5) > 0.9
 

@@ -39,19 +39,7 @@ from vidsal.errors import ConfigError, DatasetError
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.shots import CutDetector
 
-UNCHANGED = AugmentOptions(
-    flip_probability=0,
-    crop_probability=0,
-    brightness=0,
-    contrast=0,
-    saturation=0,
-    grey_probability=0,
-    blur_probability=0,
-)
-
-
-def changed(**values: float) -> AugmentOptions:
-    return AugmentOptions(**{**vars(UNCHANGED), **values})
+UNCHANGED = AugmentOptions.only()
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +111,7 @@ def test_a_mirror_holds_for_all_windows(twelve: LabelledSequence) -> None:
                 frames=3,
                 windows=4,
                 preprocess=CANVAS,
-                augment=changed(flip_probability=chance),
+                augment=AugmentOptions.only(flip_probability=chance),
                 random=np.random.default_rng(1),
             )
         )
@@ -137,7 +125,7 @@ def test_a_mirror_holds_for_all_windows(twelve: LabelledSequence) -> None:
 
 
 def test_a_crop_is_one_window_of_the_picture_for_all_frames(twelve: LabelledSequence) -> None:
-    cropping = changed(crop_probability=1, smallest_crop=0.6, smallest_mass=0)
+    cropping = AugmentOptions.only(crop_probability=1, smallest_crop=0.6, smallest_mass=0)
     found = []
     for seed in range(4):
         pairs = []
@@ -162,7 +150,7 @@ def test_a_crop_is_one_window_of_the_picture_for_all_frames(twelve: LabelledSequ
 
 
 def test_a_crop_without_the_labels_is_given_up(twelve: LabelledSequence) -> None:
-    cropping = changed(crop_probability=1, smallest_crop=0.05, smallest_mass=1)
+    cropping = AugmentOptions.only(crop_probability=1, smallest_crop=0.05, smallest_mass=1)
     for seed in range(3):
         (clip,) = read_windows(
             twelve, frames=3, windows=1, preprocess=CANVAS, augment=cropping, random=np.random.default_rng(seed)
@@ -187,7 +175,7 @@ def test_colours_change_from_sequence_to_sequence_but_not_from_window_to_window(
                     frames=3,
                     windows=3,
                     preprocess=CANVAS,
-                    augment=changed(brightness=0.3),
+                    augment=AugmentOptions.only(brightness=0.3),
                     random=np.random.default_rng(seed),
                 )
             ]

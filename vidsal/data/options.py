@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from vidsal.errors import ConfigError, Setting
 from vidsal.options import Checked, Range
@@ -216,6 +216,13 @@ class AugmentOptions(Checked):
     """Chance that a clip's frames are compressed (JPEG, at the canvas's size)."""
     worst_quality: Annotated[int, Range(at_least=1, at_most=90)] = 15
     """Lowest JPEG quality of compressed frames; the best is 90."""
+
+    @classmethod
+    def only(cls, **changes: Any) -> Self:
+        """These changes and no others, not even those that the default makes."""
+        quiet = dict.fromkeys(("shift", "zoom", "brightness", "contrast", "saturation"), 0.0)
+        quiet |= dict.fromkeys((f"{name}_probability" for name in ("flip", "crop", "grey", "blur")), 0.0)
+        return cls(**(quiet | changes))
 
 
 @dataclass(frozen=True)

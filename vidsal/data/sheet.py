@@ -20,35 +20,24 @@ from vidsal.preprocess import PreprocessOptions
 
 __all__ = ["KINDS", "make_clips", "write_sheet"]
 
-_NOTHING = AugmentOptions(
-    flip_probability=0,
-    crop_probability=0,
-    shift=0,
-    zoom=0,
-    brightness=0,
-    contrast=0,
-    saturation=0,
-    grey_probability=0,
-    blur_probability=0,
-)
 _CAMERA = CameraOptions(probability=1)
 _OBJECTS = ObjectOptions(probability=1)
 _OVERLAYS = OverlayOptions(caption_probability=1, ticker_probability=0.5, logo_probability=0.7)
 KINDS: Mapping[SheetKind, AugmentOptions] = {
     "default": AugmentOptions(),
-    "camera": dataclasses.replace(_NOTHING, camera=_CAMERA),
-    "pan": dataclasses.replace(_NOTHING, camera=dataclasses.replace(_CAMERA, zoom=0, rotation=0, tilt=0, shake=0)),
-    "zoom": dataclasses.replace(_NOTHING, camera=dataclasses.replace(_CAMERA, pan=0, rotation=0, tilt=0, shake=0)),
-    "rotation": dataclasses.replace(_NOTHING, camera=dataclasses.replace(_CAMERA, pan=0, zoom=0, rotation=2, shake=0)),
-    "shake": dataclasses.replace(_NOTHING, camera=dataclasses.replace(_CAMERA, pan=0, zoom=0, rotation=0, shake=0.02)),
-    "cuts": dataclasses.replace(_NOTHING, crop_probability=0.5, aspect_probability=0.5, cut_probability=0.4),
-    "objects": dataclasses.replace(_NOTHING, objects=_OBJECTS),
-    "motion-blur": dataclasses.replace(_NOTHING, camera=_CAMERA, objects=_OBJECTS, motion_blur_probability=1),
-    "drift": dataclasses.replace(_NOTHING, white_balance=0.3, exposure_drift=0.1, white_balance_drift=0.05),
-    "compression": dataclasses.replace(_NOTHING, compression_probability=1),
-    "aspect": dataclasses.replace(_NOTHING, crop_probability=1, aspect_probability=1, stretch=0.25),
-    "overlays": dataclasses.replace(_NOTHING, overlays=_OVERLAYS),
-    "flip": dataclasses.replace(_NOTHING, flip_probability=1),
+    "camera": AugmentOptions.only(camera=_CAMERA),
+    "pan": AugmentOptions.only(camera=dataclasses.replace(_CAMERA, zoom=0, rotation=0, tilt=0, shake=0)),
+    "zoom": AugmentOptions.only(camera=dataclasses.replace(_CAMERA, pan=0, rotation=0, tilt=0, shake=0)),
+    "rotation": AugmentOptions.only(camera=dataclasses.replace(_CAMERA, pan=0, zoom=0, rotation=2, shake=0)),
+    "shake": AugmentOptions.only(camera=dataclasses.replace(_CAMERA, pan=0, zoom=0, rotation=0, shake=0.02)),
+    "cuts": AugmentOptions.only(crop_probability=0.5, aspect_probability=0.5, cut_probability=0.4),
+    "objects": AugmentOptions.only(objects=_OBJECTS),
+    "motion-blur": AugmentOptions.only(camera=_CAMERA, objects=_OBJECTS, motion_blur_probability=1),
+    "drift": AugmentOptions.only(white_balance=0.3, exposure_drift=0.1, white_balance_drift=0.05),
+    "compression": AugmentOptions.only(compression_probability=1),
+    "aspect": AugmentOptions.only(crop_probability=1, aspect_probability=1, stretch=0.25),
+    "overlays": AugmentOptions.only(overlays=_OVERLAYS),
+    "flip": AugmentOptions.only(flip_probability=1),
     "all": AugmentOptions(
         stretch=0.1,
         camera=dataclasses.replace(_CAMERA, probability=0.8),
