@@ -61,7 +61,7 @@ def test_the_least_is_taken_and_less_refused(options: Any, least: dict[str, int]
 
 
 def test_carry_refuses_one_step_too_many() -> None:
-    with pytest.raises(ConfigError, match=r"is 5; .*from 1 to 4"):
+    with pytest.raises(ConfigError, match=r"is 5; .*from 1 to 4.*, or state=reset, which"):
         RecurrenceOptions(steps=5).steps_of(4)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_right
 from collections import deque
 from typing import NamedTuple
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 
 from vidsal.frames import SaliencyBatch
 from vidsal.smooth.contract import ShotFollower, Smoother
@@ -52,7 +53,8 @@ class Gaussian(Smoother):
     def __init__(self, time_constant_seconds: float) -> None:
         super().__init__(time_constant_seconds)
         self._shots = ShotFollower()
-        self._window: deque[_Instant] = deque()  # the shot's densities that later answers may need, oldest first
+        # The shot's densities that later answers may need, oldest first.
+        self._window: deque[_Instant] = deque(maxlen=2 * _HELD_LIMIT)
         self._held: deque[tuple[SaliencyBatch, _Instant]] = deque()  # frames not answered yet, the newest of the window
 
     def reset(self) -> None:
@@ -86,19 +88,16 @@ class Gaussian(Smoother):
             if not everything and self._window[-1].seconds < middle + reach and len(self._held) <= _HELD_LIMIT:
                 break
             # The segment that spans the start of the reach is needed whole; what lies before it is not.
-            while len(self._window) > 1 and self._window[1].seconds <= middle - reach:
+            for _ in range(bisect_right(self._window, middle - reach, key=lambda each: each.seconds) - 1):
                 self._window.popleft()
             frame, (_, density) = self._held.popleft()
-            seconds = np.array([other.seconds for other in self._window])
-            weights = _gaussian_weights((seconds - middle) / self.time_constant_seconds)
-            if weights is not None:
+            seconds = torch.tensor([each.seconds for each in self._window], dtype=torch.float64)
+            weights = _gaussian_weights((seconds - middle) / self.time_constant_seconds).tolist()
+            if any(weights):
                 density = torch.zeros_like(density)
                 for other, weight in zip(self._window, weights, strict=True):
-                    if weight > 0:
-                        density.add_(other.density, alpha=weight)
+                    density.add_(other.density, alpha=weight)
             done.append((frame, density))
-        while len(self._window) > 2 * _HELD_LIMIT:
-            self._window.popleft()
         return done
 
 
@@ -111,22 +110,15 @@ def _joined(done: list[tuple[SaliencyBatch, torch.Tensor]]) -> list[SaliencyBatc
     return batches
 
 
-def _gaussian_weights(offsets: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float] | None:
-    """Integral of the cut-off unit Gaussian times each frame's hat function, for (n,) increasing offsets; sum 1.
+def _gaussian_weights(offsets: torch.Tensor) -> torch.Tensor:
+    """Integral of the cut-off unit Gaussian times each frame's hat function, for (n,) increasing offsets, in float64.
 
-    None where no time lies under the Gaussian: a lone frame, or all at one instant.
+    All 0 where no time lies under the Gaussian: a lone frame, or all at one instant.
     """
-    weights = np.zeros(len(offsets))
-    for i, (left, right) in enumerate(itertools.pairwise(offsets.tolist())):
-        low, high = max(left, -_GAUSSIAN_REACH), min(right, _GAUSSIAN_REACH)
-        if low >= high:
-            continue
-        area = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
-        moment = (math.exp(-(low**2) / 2) - math.exp(-(high**2) / 2)) / math.sqrt(2 * math.pi)
-        length = right - left
-        to_right = (moment - left * area) / length if length > _SHORT_SEGMENT else area / 2
-        to_right = min(max(to_right, 0.0), area)
-        weights[i] += area - to_right
-        weights[i + 1] += to_right
-    total = float(weights.sum())
-    return [float(weight) / total for weight in weights] if total > 0 else None
+    ends = offsets.clamp(-_GAUSSIAN_REACH, _GAUSSIAN_REACH)
+    area = torch.special.ndtr(ends).diff()
+    moment = -torch.exp(-ends.square() / 2).diff() / math.sqrt(2 * math.pi)
+    length = offsets.diff()
+    to_right = torch.where(length > _SHORT_SEGMENT, (moment - offsets[:-1] * area) / length, area / 2)
+    to_right = torch.minimum(to_right.clamp(min=0), area)
+    return F.pad(area - to_right, (0, 1)) + F.pad(to_right, (1, 0))
