@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from test_smooth import left, make, shown, smooth, texture, two_cells
 
-from vidsal.smooth.motion import Motion, _belief, _grey
+from vidsal.smooth.motion import Motion, _belief, _grey, _moved
 from vidsal.smooth.options import SmoothOptions
 
 
@@ -80,3 +81,53 @@ def test_the_flow_looks_at_small_grey_pictures(size: tuple[int, int], small: tup
     grey = _grey(np.full((*size, 3), (200, 100, 50), np.uint8))
     assert grey.shape == small
     assert (grey == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
+
+
+def test_a_pixel_that_differs_costs_the_square_of_five_around_it_its_trust() -> None:
+    before = cv2.cvtColor(texture(96, 128), cv2.COLOR_RGB2GRAY)
+    after = before.copy()
+    after[40, 70] = 255 if before[40, 70] < 128 else 0
+    trust = Motion(0.15)._flow(before, after)[..., 2]
+    assert (trust < 0.999).sum() == 25
+    assert (trust[38:43, 68:73] < 0.96).all()
+
+
+@pytest.mark.parametrize("contrasts", [(16, 20), (20, 16)])
+def test_of_two_pictures_the_one_of_more_contrast_tells_how_much_noise_differs(contrasts: tuple[int, int]) -> None:
+    # Half of the places dark, half bright: 4 grey levels differ, which at half of the contrast from which
+    # differences count in full are 8.
+    places = np.random.default_rng(0).permutation(192).reshape(12, 16) % 2
+    before, after = (np.kron(128 + contrast * (2 * places - 1), np.ones((8, 8), int)) for contrast in contrasts)
+    trust = Motion(0.15)._flow(before.astype(np.uint8), after.astype(np.uint8))[..., 2]
+    assert trust.mean() == pytest.approx(1, abs=0.01)
+
+
+def test_after_a_pause_without_end_the_frame_is_all_there_is() -> None:
+    batch = make(two_cells([0.1, 0.9]), [0.0, 1e18])
+    assert left(smooth("motion", batch)) == pytest.approx([0.1, 0.9], abs=1e-6)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (2, 0), (0, 3), (-1, -2)])
+def test_a_past_is_moved_by_whole_cells_without_a_change(down: int, right: int) -> None:
+    rows, columns = 8, 12
+    past, now = torch.rand(2, rows, columns, generator=torch.Generator().manual_seed(1))
+    flow = np.empty((rows, columns, 3), np.float32)
+    flow[..., 0], flow[..., 1] = 2 / columns * right, 2 / rows * down
+    flow[..., 2] = np.linspace(0, 1, columns)
+    at_row, at_column = (
+        (torch.arange(count) + by).clip(0, count - 1) for count, by in ((rows, down), (columns, right))
+    )
+    there, trust = past[at_row][:, at_column], torch.from_numpy(flow[..., 2])
+    # Beyond the edge the outermost cell goes on.
+    torch.testing.assert_close(_moved(past, now, flow), trust * there + (1 - trust) * now, atol=1e-5, rtol=1e-4)
+
+
+def test_pictures_shown_before_a_reset_are_forgotten() -> None:
+    one, other = texture(60, 80), texture(60, 80, seed=9)
+    batch = make(two_cells([0.1, 0.9]), [0.0, 0.04])
+    smoother = SmoothOptions(smoothing="motion").make()
+    smoother.watch(shown(batch, np.stack([one, other])))
+    smoother.reset()
+    smoother.watch(shown(batch, np.stack([one, one])))
+    (ready,) = smoother.update(batch)
+    assert left(ready) == pytest.approx(left(smooth("exponential", batch)), abs=0.01)
