@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_smooth import left, make, shown, smooth, texture, two_cells
 
+from vidsal.smooth.exponential import first_order_hold
 from vidsal.smooth.motion import Motion, _belief, _grey, _moved
 from vidsal.smooth.options import SmoothOptions
 
@@ -92,14 +93,21 @@ def test_a_pixel_that_differs_costs_the_square_of_five_around_it_its_trust() -> 
     assert (trust[38:43, 68:73] < 0.96).all()
 
 
-@pytest.mark.parametrize("contrasts", [(16, 20), (20, 16)])
-def test_of_two_pictures_the_one_of_more_contrast_tells_how_much_noise_differs(contrasts: tuple[int, int]) -> None:
-    # Half of the places dark, half bright: 4 grey levels differ, which at half of the contrast from which
-    # differences count in full are 8.
+def mean_trust(*contrasts: int) -> float:
+    """In a picture whose half is dark and half bright, and in the same with another contrast."""
     places = np.random.default_rng(0).permutation(192).reshape(12, 16) % 2
     before, after = (np.kron(128 + contrast * (2 * places - 1), np.ones((8, 8), int)) for contrast in contrasts)
-    trust = Motion(0.15)._flow(before.astype(np.uint8), after.astype(np.uint8))[..., 2]
-    assert trust.mean() == pytest.approx(1, abs=0.01)
+    return float(Motion(0.15)._flow(before.astype(np.uint8), after.astype(np.uint8))[..., 2].mean())
+
+
+@pytest.mark.parametrize("contrasts", [(16, 20), (20, 16)])
+def test_of_two_pictures_the_one_of_more_contrast_tells_how_much_noise_differs(contrasts: tuple[int, int]) -> None:
+    # 4 grey levels differ, which at half of the contrast from which differences count in full are 8.
+    assert mean_trust(*contrasts) == pytest.approx(1, abs=0.01)
+
+
+def test_a_contrast_beyond_that_excuses_nothing() -> None:
+    assert mean_trust(120, 104) < 0.5
 
 
 def test_after_a_pause_without_end_the_frame_is_all_there_is() -> None:
@@ -131,3 +139,15 @@ def test_pictures_shown_before_a_reset_are_forgotten() -> None:
     smoother.watch(shown(batch, np.stack([one, one])))
     (ready,) = smoother.update(batch)
     assert left(ready) == pytest.approx(left(smooth("exponential", batch)), abs=0.01)
+
+
+def test_where_a_past_is_partly_believed_it_is_mixed_with_the_frame_by_that_share_whatever_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flow = np.zeros((60, 80, 3), np.float32)
+    flow[..., 2] = 0.25
+    monkeypatch.setattr(Motion, "_flow", lambda self, before, after: flow)
+    # Two time constants later little of the past is left.
+    answer = left(smooth("motion", make(two_cells([0.9, 0.1]), [0.0, 0.3])))[1]
+    keep, before, now = first_order_hold(2.0)
+    assert answer == pytest.approx((keep + before) * (0.25 * 0.9 + 0.75 * 0.1) + now * 0.1, abs=1e-5)
