@@ -76,6 +76,7 @@ def test_a_past_is_believed_less_and_less_from_8_to_24_grey_levels() -> None:
         ((100, 128), (100, 128)),
         ((30, 500), (64, 128)),
         ((9, 7), (64, 64)),
+        ((70, 90), (70, 90)),
     ],
 )
 def test_the_flow_looks_at_small_grey_pictures(size: tuple[int, int], small: tuple[int, int]) -> None:
