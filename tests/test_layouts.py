@@ -11,12 +11,14 @@ import math
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import cv2
+import hostile_readers
 import numpy as np
 import pytest
 from layout_fixtures import (
@@ -50,6 +52,7 @@ from layout_fixtures import (
 )
 from media import make_video, read_number
 
+from vidsal.data import matlab
 from vidsal.data.fixations import blur_counts, density_from_fixations, is_validation
 from vidsal.data.layouts import (
     DATASETS,
@@ -883,12 +886,24 @@ def test_a_matlab_file_that_was_cut_short_is_named(tmp_path: Path, make: Any, na
 def test_whatever_the_reader_of_matlab_files_raises_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = make_dut_omron(tmp_path)
     for error in (IndexError("out of range"), KeyError(5), MemoryError(), OverflowError("big"), AttributeError("none")):
         with monkeypatch.context() as patch:
             patch.setattr("scipy.io.loadmat", Mock(side_effect=error))
             with pytest.raises(DatasetError, match=r"im005\.mat cannot be read as a MATLAB file \(.+\); copy it again"):
-                open_dataset("dut-omron", root).sequences[0].check()
+                matlab.load_mat(tmp_path / "im005.mat", "s")
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "reader"),
+    [(make_dut_omron, "dut-omron", "load_mat"), (make_pascal_s, "pascal-s", "load_hdf_cells")],
+)
+def test_a_file_that_crashes_the_library_that_reads_it_is_an_error_like_any_other(
+    make: Callable[[Path], Path], name: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence = open_dataset(name, make(tmp_path)).sequences[0]
+    monkeypatch.setattr(matlab, reader, hostile_readers.crash)
+    with pytest.raises(DatasetError, match=r"\.mat cannot be read: the library that reads it crashed"):
+        sequence.check()
 
 
 def test_a_missing_library_is_named_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

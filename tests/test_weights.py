@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import h5py
+import hostile_readers
 import numpy as np
 import published_reference as reference
 import pytest
@@ -28,7 +29,7 @@ import vidsal.model.release as release
 from vidsal import open_video, predict
 from vidsal.cli import main
 from vidsal.errors import CheckpointError, EncodeError
-from vidsal.model import store
+from vidsal.model import keras_hdf5, store
 from vidsal.model.checkpoint import PRESETS, find_weights, load_model, read_checkpoint
 from vidsal.model.keras_hdf5 import PublishedWeights, read_published
 from vidsal.model.sam import SaliencyAttentiveModel
@@ -454,6 +455,16 @@ def test_a_file_that_is_not_as_published_is_refused_in_one_line(
     assert not (tmp_path / "MARK").exists() and not list(cache.glob("*.safetensors"))
 
 
+def test_a_file_that_crashes_the_library_is_an_error_like_any_other(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "weights.pkl")
+    monkeypatch.setattr(keras_hdf5, "read_arrays", hostile_readers.crash)
+    assert status_of("weights", "import", path) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and re.fullmatch(rf"vidsal: error: {path} cannot be read: the library that reads it crashed .*\n", err)
+
+
 def test_the_unchanged_file_of_zeros_is_read_so_the_changes_are_what_is_refused(tmp_path: Path) -> None:
     assert read_published(written(tmp_path / "a.pkl")).network == "sam-vgg"
 
@@ -540,7 +551,7 @@ def test_two_processes_do_not_write_the_same_weights(cache: Path, tmp_path: Path
 
 WRITER = """
 import sys
-from vidsal.model import store
+from vidsal.model import keras_hdf5, store
 for turn in range(100):
     store.keep("sam-vgg", lambda path: path.write_bytes(bytes([turn % 251]) * 4096) and None,
                source="loop", source_sha256=str(turn))

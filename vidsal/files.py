@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -18,7 +19,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["put_in_place", "replacing", "try_to_lock", "writing"]
+__all__ = ["put_in_place", "replacing", "sha256_of", "try_to_lock", "writing"]
 
 _ELSEWHERE = "choose another folder"
 _FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -129,6 +130,12 @@ def put_in_place(partial: Path, target: Path) -> None:
     with suppress(FileNotFoundError):
         _give_mode(partial, target.stat().st_mode)
     partial.replace(target)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def try_to_lock(file: int) -> bool:

@@ -5,33 +5,49 @@ Layers of the backbones have fixed names. The others carry counters that differ 
 (convolution2d_7): they are taken by kind, and within a kind in the order of `layer_names`, as the authors' code loads.
 Theano convolves with flipped kernels, torch does not: every kernel is rotated by half a turn.
 
-Nothing is unpickled, and nothing outside the file is opened: links and datasets that lead elsewhere are refused.
+Nothing is unpickled, and nothing outside the file is opened: links and datasets that lead elsewhere are refused. The
+file is read in a process of its own (`vidsal.isolated`), which does not wait for torch.
 """
 
 from __future__ import annotations
 
-import importlib
-import math
+import importlib.util
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from vidsal.errors import CheckpointError
-from vidsal.model.store import sha256_of
+from vidsal.files import sha256_of
+from vidsal.isolated import read_isolated
 
-__all__ = ["PublishedNetwork", "PublishedWeights", "read_published", "require_h5py"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "SIGNATURE",
+    "PublishedNetwork",
+    "PublishedWeights",
+    "read_arrays",
+    "read_published",
+    "require_h5py",
+    "what_it_is",
+]
 
 PublishedNetwork = Literal["sam-resnet", "sam-vgg"]
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""What an HDF5 file begins with."""
+
 # What a pickle begins with: PROTO of the binary protocols; the first opcodes of protocol 0 and 1.
 _PICKLE = re.compile(rb"\x80[\x00-\x08]|\(d[pq]|\(l[pq]|\}q|\]q|c[A-Za-z_][\w.]*\n|\(i[A-Za-z_][\w.]*\n")
+_EXPECTED = "expected HDF5, which the published files are in spite of their suffix .pkl"
+_SECONDS = 600.0
 _NAMES_SHOWN = 4
 _CHANNELS = 512
 _PRIORS = 16
@@ -84,30 +100,46 @@ def read_published(path: Path | str) -> PublishedWeights:
             network; an array is missing, left over, of another shape, not finite, or leads outside the file; or
             h5py is not installed.
     """
+    import torch
+
     path = Path(path)
     _check_signature(path)
-    h5py = require_h5py()
-    with _reading(path), h5py.File(path, "r", locking="best-effort") as file:
+    require_h5py()
+    sha256 = sha256_of(path)
+    read = read_isolated(read_arrays, path, failure=CheckpointError, seconds=_SECONDS)
+    state = {name: torch.from_numpy(value) for name, value in read["state"].items()}
+    return PublishedWeights(read["network"], state, sha256)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """What `read_published` does in the other process: {"network": its name, "state": {key: array}}.
+
+    Raises:
+        CheckpointError: as there.
+    """
+    with _reading(path), _h5py().File(path, "r", locking="best-effort") as file:
         root = _child(file, "model_weights") if file.id.links.exists(b"model_weights") else file
         layers = _Layers(path, root)
         layers.refuse_tensorflow(file.attrs.get("backend", root.attrs.get("backend")))
         network = layers.network()
-        state = layers.convert(_LAYER_PLANS[network], network)
-    return PublishedWeights(network, state, sha256_of(path))
+        return {"network": network, "state": layers.convert(_LAYER_PLANS[network], network)}
 
 
-def require_h5py() -> Any:
-    """The module h5py, which is an optional extra.
+def require_h5py() -> None:
+    """See that h5py, which is an optional extra, is there.
 
     Raises:
         CheckpointError: it is not installed.
     """
-    try:
-        return importlib.import_module("h5py")
-    except ImportError as error:
+    # Looked for, not imported: it is used in the other process.
+    if importlib.util.find_spec("h5py") is None:
         raise CheckpointError(
             "reading the published weight files needs h5py, which is not installed: pip install 'vidsal[hdf5]'"
-        ) from error
+        )
+
+
+def _h5py() -> Any:
+    return importlib.import_module("h5py")
 
 
 class _Layers:
@@ -131,7 +163,7 @@ class _Layers:
                 self.arrays[name] = [_child(group, weight) for weight in weights]
 
     def _names(self, value: Any, what: str) -> list[str]:
-        if isinstance(value, require_h5py().Empty):
+        if isinstance(value, _h5py().Empty):
             return []
         texts = [str(t, "utf-8") if isinstance(t, bytes) else t for t in np.asarray(value).ravel().tolist()]
         if not all(isinstance(text, str) for text in texts) or len(set(texts)) != len(texts):
@@ -158,7 +190,7 @@ class _Layers:
                 "files as the authors published them, from Theano"
             )
 
-    def convert(self, plan: _LayerPlan, network: str) -> dict[str, torch.Tensor]:
+    def convert(self, plan: _LayerPlan, network: str) -> dict[str, npt.NDArray[Any]]:
         """Our state dict, once every layer and shape is as planned."""
         pairs = [(name, slots) for name, slots in plan.fixed.items() if name in self.arrays]
         missing = [name for name in plan.fixed if name not in self.arrays]
@@ -199,36 +231,39 @@ class _Layers:
                 f"expected {slot.shape}; vidsal reads files as the authors published them, from Theano"
             )
 
-    def _read(self, pairs: Sequence[tuple[str, list[_Slot]]]) -> dict[str, torch.Tensor]:
-        state: dict[str, torch.Tensor] = {}
+    def _read(self, pairs: Sequence[tuple[str, list[_Slot]]]) -> dict[str, npt.NDArray[Any]]:
+        state: dict[str, npt.NDArray[Any]] = {}
         for name, slots in pairs:
             for array, slot in zip(self.arrays[name], slots, strict=True):
                 with np.errstate(over="ignore"):
-                    value = torch.from_numpy(np.asarray(array[()], dtype=np.float32))
+                    value = np.asarray(array[()], dtype=np.float32)
                 self._check_values(name, slot, value)
                 if value.ndim == 4:
-                    value = value.flip(2, 3)
+                    value = np.ascontiguousarray(value[:, :, ::-1, ::-1])
                 if slot.gate is None:
                     state[slot.key] = value
                 else:
                     rows, *rest = slot.shape
-                    whole = state.setdefault(slot.key, torch.empty(len(_GATES) * rows, *rest))
-                    whole[slot.gate * rows : (slot.gate + 1) * rows] = value
+                    if slot.key not in state:
+                        state[slot.key] = np.empty((len(_GATES) * rows, *rest), np.float32)
+                    state[slot.key][slot.gate * rows : (slot.gate + 1) * rows] = value
         for key in [key for key in state if key.endswith(".running_var")]:
-            state[f"{key.removesuffix('running_var')}num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
+            state[f"{key.removesuffix('running_var')}num_batches_tracked"] = np.zeros((), np.int64)
         return state
 
-    def _check_values(self, name: str, slot: _Slot, value: torch.Tensor) -> None:
-        if not torch.isfinite(value).all():
-            count = math.prod(slot.shape) - int(torch.isfinite(value).sum())
-            raise CheckpointError(f"{self.path}: {count} values of {name} are not finite; the file is damaged")
+    def _check_values(self, name: str, slot: _Slot, value: npt.NDArray[np.float32]) -> None:
+        finite = np.isfinite(value)
+        if not finite.all():
+            raise CheckpointError(
+                f"{self.path}: {finite.size - finite.sum()} values of {name} are not finite; the file is damaged"
+            )
         if slot.key.endswith(".running_var") and bool((value < 0).any()):
             raise CheckpointError(f"{self.path}: {name} holds negative variances; the file is damaged")
 
 
 def _child(group: Any, name: str) -> Any:
     """What lies under a name in a group; only by hard links, so never in another file."""
-    h5py = require_h5py()
+    h5py = _h5py()
     for part in name.split("/"):
         # `in` and `get` would follow a link to see whether it leads anywhere.
         if not part or not isinstance(group, h5py.Group) or not group.id.links.exists(part.encode()):
@@ -246,16 +281,20 @@ def _check_signature(path: Path) -> None:
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise CheckpointError(f"{path}: {reason}") from error
-    if head.startswith(_SIGNATURE):
-        return
-    what = "not an HDF5 file"
+    what = what_it_is(head)
+    if what is not None:
+        raise CheckpointError(f"{path}: {what}; {_EXPECTED}")
+
+
+def what_it_is(head: bytes) -> str | None:
+    """What a file seems to be by its first bytes, in words; None for HDF5."""
+    if head.startswith(SIGNATURE):
+        return None
     if not head:
-        what = "the file is empty"
-    elif _PICKLE.match(head):
-        what = "a pickle, which vidsal never opens"
-    elif head.lstrip()[:1] == b"<":
-        what = "a page of a web site, not a weight file"
-    raise CheckpointError(f"{path}: {what}; expected HDF5, which the published files are in spite of their suffix .pkl")
+        return "the file is empty"
+    if _PICKLE.match(head):
+        return "a pickle, which vidsal never opens"
+    return "a page of a web site, not a weight file" if head.lstrip()[:1] == b"<" else "not an HDF5 file"
 
 
 @contextmanager

@@ -7,7 +7,6 @@ it came from. While a download grows it is NAME.download, with NAME.download.jso
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import http.client
 import json
 import os
@@ -27,7 +26,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from vidsal.errors import CheckpointError
-from vidsal.files import replacing, try_to_lock, writing
+from vidsal.files import replacing, sha256_of, try_to_lock, writing
 from vidsal.provenance import package_version
 
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "download",
     "keep",
     "read_record",
-    "sha256_of",
     "verified_path",
 ]
 
@@ -134,12 +132,6 @@ def verified_path(name: str) -> Path:
                 f"{path} is not the file that was put there: its sha256 is {found[:12]}…, its record says "
                 f"{record.sha256[:12]}…; {_again(name)}"
             )
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

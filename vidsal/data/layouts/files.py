@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.util
 import itertools
 import os
 import re
@@ -18,10 +18,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.data import matlab
 from vidsal.data.layouts.contract import Fixations, Labels, Shown
 from vidsal.decode.contract import SizeRequest
 from vidsal.decode.images import IMAGE_SUFFIXES, natural_order, resize
 from vidsal.errors import DatasetError
+from vidsal.isolated import read_isolated
 
 __all__ = [
     "AtLeast",
@@ -297,28 +299,15 @@ def read_fixation_map(path: Path, *, name: str = "I") -> Fixations:
     return Fixations.from_map(load_mat(path, name) if path.suffix.lower() == ".mat" else _read_grey(path))
 
 
-def _module(name: str, package: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise DatasetError(f"this data set has .mat files, which need {package}: pip install 'vidsal[data]'") from error
-
-
 def load_mat(path: Path, name: str) -> npt.NDArray[Any]:
-    """One variable of a MATLAB file up to version 7; cells are object arrays, structs have named fields.
+    """One variable of a MATLAB file up to version 7, see `vidsal.data.matlab`; cells are object arrays, structs have
+    named fields.
 
     Raises:
         DatasetError: scipy is not installed, the file cannot be read, or has no such variable.
     """
-    scipy_io = _module("scipy.io", "scipy")
-    try:
-        found = scipy_io.loadmat(path, variable_names=[name])
-    except Exception as error:  # of damaged files: IndexError, KeyError, MemoryError, struct.error and so on
-        said = str(error) or type(error).__name__
-        raise DatasetError(f"{path} cannot be read as a MATLAB file ({said}); copy it again") from error
-    if name not in found:
-        raise DatasetError(f"{path} holds no variable {name}: cut short, or not a file of this data set; copy it again")
-    return np.asarray(found[name])
+    _require("scipy.io")
+    return np.asarray(read_isolated(matlab.load_mat, path, name, failure=DatasetError))
 
 
 def load_hdf_cells(path: Path, name: str) -> list[npt.NDArray[Any]]:
@@ -327,17 +316,15 @@ def load_hdf_cells(path: Path, name: str) -> list[npt.NDArray[Any]]:
     Raises:
         DatasetError: h5py is not installed, the file cannot be read, or has no such variable.
     """
-    h5py = _module("h5py", "h5py")
-    try:
-        with h5py.File(path, "r") as file:
-            return [np.asarray(file[reference]).T for reference in np.asarray(file[name]).ravel()]
-    except KeyError as error:
-        raise DatasetError(
-            f"{path} holds no variable {name}: cut short, or not a file of this data set; copy it again"
-        ) from error
-    except Exception as error:  # as in `load_mat`
-        said = str(error) or type(error).__name__
-        raise DatasetError(f"{path} cannot be read as a MATLAB 7.3 file ({said}); copy it again") from error
+    _require("h5py")
+    return [np.asarray(one) for one in read_isolated(matlab.load_hdf_cells, path, name, failure=DatasetError)]
+
+
+def _require(module: str) -> None:
+    # Looked for, not imported: it is used in the other process.
+    if importlib.util.find_spec(module) is None:
+        package = module.partition(".")[0]
+        raise DatasetError(f"this data set has .mat files, which need {package}: pip install 'vidsal[data]'")
 
 
 # Pictures and labels that are files.
