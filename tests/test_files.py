@@ -6,9 +6,11 @@ import errno
 import multiprocessing
 import os
 import secrets
+import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidsal.errors import EncodeError
-from vidsal.files import put_in_place, replacing, try_to_lock, writing
+from vidsal.files import local_name, put_in_place, replacing, short_name, try_to_lock, writing
 
 OLD = b"what was there before"
 needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
@@ -275,11 +277,102 @@ def test_two_writers_at_once_each_have_a_file_of_their_own_and_the_last_wins(tar
 
 def test_another_writers_file_is_neither_taken_nor_removed(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda _: "same")
-    with replacing(target) as first:
+    with replacing(target) as first, replacing(target) as second:
         first.write_bytes(b"first")
+        second.write_bytes(b"second")
         with pytest.raises(EncodeError, match="File exists"), replacing(target):
             pass
+        assert second.read_bytes() == b"second"
     assert content_of(target.parent) == {"out.bin": b"first"}
+
+
+def killed_writer(target: Path) -> None:
+    """A process that dies while it writes."""
+    code = """
+import os, signal, sys
+from pathlib import Path
+from vidsal.files import replacing
+with replacing(Path(sys.argv[1])) as partial:
+    partial.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code, str(target)], check=False).returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+def test_what_killed_writers_leave_does_not_add_up_and_goes_with_the_next_one(target: Path) -> None:
+    for _ in range(2):
+        killed_writer(target)
+        assert content_of(target.parent) == {"out.bin": OLD, "out.bin.partial": b"half", "out.bin.partial.lock": b""}
+    with replacing(target) as partial:
+        assert partial.read_bytes() == b""
+        partial.write_bytes(b"whole")
+    assert content_of(target.parent) == {"out.bin": b"whole"}
+
+
+def test_where_there_are_no_locks_a_name_that_may_be_anothers_is_not_taken(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidsal.files._lock", lambda _: None)
+    with replacing(target) as first:
+        first.write_bytes(b"first")
+        with replacing(target) as second:
+            assert second != first
+            second.write_bytes(b"second")
+        assert first.read_bytes() == b"first"
+    assert content_of(target.parent) == {"out.bin": b"first"}
+
+
+@pytest.mark.parametrize("name", ["out.bin.partial", "out.bin.partial.lock"])
+def test_a_link_under_a_name_of_ours_is_removed_and_not_followed(target: Path, name: str) -> None:
+    victim = target.with_name("victim")
+    victim.write_bytes(b"precious")
+    target.with_name(name).symlink_to(victim)
+    with replacing(target) as partial:
+        partial.write_bytes(b"new")
+    assert content_of(target.parent) == {"out.bin": b"new", "victim": b"precious"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes with a name there")
+@pytest.mark.parametrize("name", ["out.bin.partial", "out.bin.partial.lock"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_under_a_name_of_ours_is_told_and_stays(
+    target: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    in_the_way = target.with_name(name)
+    make(in_the_way)
+    with (
+        pytest.raises(EncodeError, match=rf"cannot write .*out\.bin: .*({name} is a pipe; remove it|folder|directory)"),
+        replacing(target),
+    ):
+        pass
+    assert sorted(path.name for path in target.parent.iterdir()) == ["out.bin", name]
+
+
+# Names.
+
+
+def test_a_name_for_ffmpeg_is_never_an_address() -> None:
+    assert local_name(Path("http:127.0.0.1:80")) == "file:http:127.0.0.1:80"
+
+
+@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=255))
+def test_a_short_name_fits_is_the_same_every_time_and_another_for_another_stem(stem: str) -> None:
+    short = short_name(stem, Path(os.curdir), room=50)
+    assert len(os.fsencode(short)) + 50 <= 255
+    assert short == short_name(stem, Path(os.curdir), room=50)
+    if len(os.fsencode(stem)) + 50 <= 255:
+        assert short == stem
+    else:
+        # Cut between two characters.
+        assert short.encode().decode() == short and stem.startswith(short[:-9])
+        assert short != short_name(f"{stem}x", Path(os.curdir), room=50)
+
+
+def test_a_name_that_is_no_utf_8_is_cut_too(tmp_path: Path) -> None:
+    stem = os.fsdecode(b"\xf6" * 250)
+    short = os.fsencode(short_name(stem, tmp_path / "not" / "there", room=50))
+    assert short.startswith(b"\xf6" * 20) and len(short) <= 205
 
 
 def write_often(target: Path, letter: bytes) -> None:

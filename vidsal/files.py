@@ -19,10 +19,66 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["put_in_place", "replacing", "sha256_of", "try_to_lock", "writing"]
+__all__ = [
+    "claim",
+    "clear",
+    "fresh",
+    "local_name",
+    "put_in_place",
+    "release",
+    "replacing",
+    "sha256_of",
+    "short_name",
+    "try_to_lock",
+    "writing",
+]
 
 _ELSEWHERE = "choose another folder"
 _FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_LONGEST_NAME = 255
+"""Bytes of a file's name on the usual file systems."""
+_HASH_DIGITS = 8
+
+
+def local_name(path: str | Path) -> str:
+    """The name by which FFmpeg opens a local file: never an address, whatever stands in it.
+
+    Example:
+        >>> local_name("2024-05-01T12:30:45.mp4")
+        'file:2024-05-01T12:30:45.mp4'
+    """
+    return f"file:{os.fspath(path)}"
+
+
+def short_name(stem: str, folder: Path, *, room: int) -> str:
+    """A stem to which so much can be added that the name still fits the file system.
+
+    One that is too long is cut, and ends in a part of its hash, so that two of them stay different and each is the same
+    in every run.
+
+    Args:
+        stem: the beginning of a file's name.
+        folder: where the file is to be; it may be missing.
+        room: bytes to keep free behind it.
+
+    Example:
+        >>> short_name("clip", Path("."), room=40), len(short_name("n" * 251, Path("."), room=55))
+        ('clip', 200)
+    """
+    longest = _LONGEST_NAME
+    place = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), None)
+    if place is not None and hasattr(os, "pathconf"):
+        with suppress(OSError, ValueError):
+            longest = os.pathconf(place, "PC_NAME_MAX")
+    coded = os.fsencode(stem)
+    if len(coded) + room <= longest:
+        return stem
+    mark = f"-{hashlib.sha256(coded).hexdigest()[:_HASH_DIGITS]}"
+    kept = coded[: max(1, longest - room - len(mark))]
+    # Not in the middle of a character.
+    while kept and (coded[len(kept)] & 0xC0) == 0x80:
+        kept = kept[:-1]
+    return os.fsdecode(kept) + mark
 
 
 @contextmanager
@@ -66,7 +122,8 @@ def replacing(
 
     Any number of processes may write the same target at once: each has a file of its own, and the last to end wins.
     Who reads the target meanwhile sees the old file or the new one. After an error, an interrupt included, the target
-    is what it was and nothing is left beside it; only a killed process leaves its `NAME.TOKEN.partial`.
+    is what it was and nothing is left beside it; only a killed process leaves its `NAME.partial`, with a lock that no
+    longer holds, and the next one to write the target takes them over.
 
     A link stays, and what it points to is replaced. A device or a pipe cannot be replaced: it is written to directly.
     The mode of a file that is replaced is kept; a new one gets the mode that files get here.
@@ -103,20 +160,132 @@ def replacing(
             return
         if make_folder:
             target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
-        partial.touch(exist_ok=False)
+        partial = target.with_name(f"{target.name}.partial")
+        lock = claim(partial, sure=True)
+        if lock is None:
+            partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
         try:
-            mode = partial.stat().st_mode
-            yield partial
-            # Some libraries make files that only their owner may read.
-            _give_mode(partial, mode)
-            if durable:
-                with partial.open("r+b") as file:
-                    os.fsync(file.fileno())
-            put_in_place(partial, target)
+            # A name with a token in it is nobody's yet.
+            fresh(partial, replace=lock is not None)
+            try:
+                mode = partial.stat().st_mode
+                yield partial
+                # Some libraries make files that only their owner may read.
+                _give_mode(partial, mode)
+                if durable:
+                    with partial.open("r+b") as file:
+                        os.fsync(file.fileno())
+                put_in_place(partial, target)
+            finally:
+                with suppress(OSError):
+                    partial.unlink()
         finally:
-            with suppress(OSError):
-                partial.unlink()
+            if lock is not None:
+                release(partial, lock)
+
+
+def fresh(path: Path, *, replace: bool = True) -> None:
+    """Make an empty file under a name of vidsal's own, in place of what a killed process left there.
+
+    A link under this name is removed and never followed: where others may write too, it may point to anything.
+
+    Args:
+        path: the file.
+        replace: False refuses whatever is there.
+
+    Raises:
+        OSError: a folder, a pipe or a device has the name, or the file cannot be made.
+    """
+    if replace:
+        clear(path)
+    path.touch(exist_ok=False)
+
+
+def clear(path: Path) -> None:
+    """Remove what a killed process left under a name of vidsal's own: a file or a link.
+
+    Raises:
+        OSError: a folder, a pipe or a device has the name, or the file cannot be removed.
+    """
+    with suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+            raise _in_the_way(path, mode)
+        path.unlink()
+
+
+def claim(path: Path, *, sure: bool = False) -> int | None:
+    """Claim a file for one writer, by a lock on `PATH.lock`; the lock of a killed process does not hold.
+
+    Args:
+        path: what is to be written.
+        sure: None, too, on a file system without locks, unless nobody can have claimed it.
+
+    Returns:
+        What `release` takes; None where another has claimed it.
+
+    Raises:
+        OSError: the lock cannot be made.
+    """
+    # A file of its own: the file itself is replaced at times, and on some shares a lock bars all writing.
+    lock_path = _lock_of(path)
+    while True:
+        try:
+            file, made = _open_lock(lock_path)
+        except FileNotFoundError:
+            if lock_path.parent.is_dir():
+                continue  # removed by its holder at this moment
+            raise
+        try:
+            mode = os.fstat(file).st_mode
+            if not stat.S_ISREG(mode):
+                raise _in_the_way(lock_path, mode)
+            locked = _lock(file)
+            if locked is False or (locked is None and sure and not made):
+                return None
+            # Its holder may have removed the file between our opening and our locking it.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), lock_path.stat()):
+                    held, file = file, -1
+                    return held
+        finally:
+            if file >= 0:
+                os.close(file)
+
+
+def release(path: Path, claimed: int) -> None:
+    """Give up what `claim` returned, and remove its lock."""
+    lock_path = _lock_of(path)
+    if sys.platform == "win32":
+        # An open file cannot be removed there: neither ours, nor that of a process that follows at once.
+        os.close(claimed)
+        with suppress(OSError):
+            lock_path.unlink()
+    else:
+        with suppress(OSError):
+            lock_path.unlink()
+        os.close(claimed)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _open_lock(path: Path) -> tuple[int, bool]:
+    """Open the file of a lock; whether it was made new comes with it."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
+    except FileExistsError:
+        if path.is_symlink():
+            path.unlink()
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+        return os.open(path, flags), False
+
+
+def _in_the_way(path: Path, mode: int) -> OSError:
+    what = "folder" if stat.S_ISDIR(mode) else "pipe" if stat.S_ISFIFO(mode) else "device or a socket"
+    return FileExistsError(errno.EEXIST, f"{path} is a {what}; remove it")
 
 
 def put_in_place(partial: Path, target: Path) -> None:
@@ -147,6 +316,11 @@ def try_to_lock(file: int) -> bool:
     Returns:
         False where another holds the lock; True also on a file system that has no locks.
     """
+    return _lock(file) is not False
+
+
+def _lock(file: int) -> bool | None:
+    """As `try_to_lock`; None where there are no locks."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
@@ -154,7 +328,7 @@ def try_to_lock(file: int) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         # Any other error is a file system without locks: one process at a time works there as well.
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK) else None
     return True
 
 

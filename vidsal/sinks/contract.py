@@ -8,7 +8,6 @@ While it is entered, it holds a lock on `NAME.partial.EXT.lock`, so that no two 
 from __future__ import annotations
 
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from typing import Protocol, Self
 from av.error import FFmpegError
 
 from vidsal.errors import ConfigError, EncodeError, Setting
-from vidsal.files import put_in_place, try_to_lock, writing
+from vidsal.files import claim, clear, fresh, put_in_place, release, writing
 from vidsal.frames import SaliencyBatch
 
 __all__ = ["FileSink", "Sink"]
@@ -107,8 +106,11 @@ class FileSink(ABC):
             # Another run may have finished since the first look.
             self._check_target()
             with self._telling():
-                self.partial_path.unlink(missing_ok=True)
-        except EncodeError:
+                for path in self._scratch_paths():
+                    clear(path)
+                # It is there before a library opens it by name, so that no link can be.
+                fresh(self.partial_path)
+        except BaseException:
             with suppress(EncodeError, OSError, FFmpegError):
                 self._close(complete=False)
             self._release()
@@ -155,7 +157,16 @@ class FileSink(ABC):
     def _close(self, *, complete: bool) -> None:
         """Ends and closes the partial file; `complete` is False after an error."""
 
+    def _scratch_paths(self) -> tuple[Path, ...]:
+        """Further files beside the partial one that are there while it is written, and that a killed run leaves."""
+        return ()
+
     def _check_target(self) -> None:
+        # A name can be too long even to be looked for.
+        with writing(self._target, remedy="choose another name"):
+            self._look_at_target()
+
+    def _look_at_target(self) -> None:
         target, folder = self._target, self._target.parent
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist"
@@ -175,42 +186,19 @@ class FileSink(ABC):
                     " to replace it, or choose another name",
                 )
 
-    @property
-    def _lock_path(self) -> Path:
-        # A file of its own: the partial file is replaced at times, and on some shares a lock bars all writing.
-        return self.partial_path.with_name(f"{self.partial_path.name}.lock")
-
     def _claim(self) -> None:
-        while self._lock is None:
-            with self._telling():
-                lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                if not try_to_lock(lock):
-                    raise EncodeError(
-                        f"cannot write {self._target}: another run is writing {self.partial_path}; "
-                        "wait until it has ended, or choose another name"
-                    )
-                # Its holder may have removed the file between our opening and our locking it.
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(lock), self._lock_path.stat()):
-                        self._lock, lock = lock, -1
-            finally:
-                if lock >= 0:
-                    os.close(lock)
+        with self._telling():
+            self._lock = claim(self.partial_path)
+        if self._lock is None:
+            raise EncodeError(
+                f"cannot write {self._target}: another run is writing {self.partial_path}; "
+                "wait until it has ended, or choose another name"
+            )
 
     def _release(self) -> None:
-        if self._lock is None:
-            return
-        lock, self._lock = self._lock, None
-        if sys.platform == "win32":
-            # An open file cannot be removed there: neither ours, nor that of a run that follows at once.
-            os.close(lock)
-            with suppress(OSError):
-                self._lock_path.unlink()
-        else:
-            with suppress(OSError):
-                self._lock_path.unlink()
-            os.close(lock)
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            release(self.partial_path, lock)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from vidsal.decode import VideoInfo
+from vidsal.files import fresh, local_name
 from vidsal.frames import SaliencyBatch
 from vidsal.sinks.contract import FileSink, usable_rate
 
@@ -50,6 +51,9 @@ class MapsSink(FileSink):
         video = self._target.suffix.lower() == ".mkv"
         self._body: _MapVideo | _MapArrays
         self._body = _MapVideo(self.partial_path, rate=rate) if video else _MapArrays(self.partial_path)
+
+    def _scratch_paths(self) -> tuple[Path, ...]:
+        return (_raw_path(self.partial_path),)
 
     def _write(self, batch: SaliencyBatch) -> None:
         with self._telling():
@@ -102,7 +106,7 @@ class _MapVideo:
 
     def _open(self, h: int, w: int, batch: SaliencyBatch) -> None:
         options = {"cluster_time_limit": "1000", "flush_packets": "1"}
-        self._out = av.open(str(self._path), "w", format="matroska", container_options=options)
+        self._out = av.open(local_name(self._path), "w", format="matroska", container_options=options)
         self._out.metadata.update(
             {
                 "vidsal_density_per_unit": repr(MAPS_FULL_SCALE / 65535 / (h * w)),
@@ -121,12 +125,16 @@ class _MapVideo:
 _MILLISECONDS = Fraction(1, 1000)
 
 
+def _raw_path(path: Path) -> Path:
+    return path.with_suffix(".raw")
+
+
 class _MapArrays:
     """The .npz of `MapsSink`: a raw file grows, and is zipped with its header at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._raw_path = path.with_suffix(".raw")
+        self._raw_path = _raw_path(path)
         self._raw: IO[bytes] | None = None
         self._shape = self._picture = (0, 0)
         self._columns: dict[str, list[Any]] = {"index": [], "pts_seconds": [], "shot": []}
@@ -134,6 +142,7 @@ class _MapArrays:
     def write(self, batch: SaliencyBatch) -> None:
         h, w = batch.log_density.shape[1:]
         if self._raw is None:
+            fresh(self._raw_path)
             self._raw = self._raw_path.open("wb")
             self._shape, self._picture = (h, w), (batch.height, batch.width)
         lowest = float(np.finfo(np.float16).min)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Mapping, Sequence
@@ -128,25 +129,28 @@ class _ParquetTable:
         self._pyarrow: Any = pyarrow
         self._path = path
         self._writer: Any = None
+        self._file: IO[bytes] | None = None
         kinds = {bool: pyarrow.bool_(), int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
         self._schema: Any = pyarrow.schema([(name, kinds[kind]) for name, kind in types.items()])
         self._rows: _Rows = []
 
     def write(self, rows: _Rows) -> None:
         if self._writer is None:
-            self._writer = self._pyarrow.parquet.ParquetWriter(str(self._path), self._schema)
+            # Opened here: pyarrow takes no name that is not UTF-8.
+            self._file = self._path.open("wb")
+            self._writer = self._pyarrow.parquet.ParquetWriter(self._file, self._schema)
         self._rows += rows
         if len(self._rows) >= _ROWS_IN_A_GROUP:
             self._flush(self._writer)
 
     def close(self) -> None:
-        if self._writer is None:
-            return
-        writer, self._writer = self._writer, None
-        try:
-            self._flush(writer)
-        finally:
-            writer.close()
+        with contextlib.ExitStack() as closing:
+            if self._file is not None:
+                closing.enter_context(self._file)
+            if self._writer is not None:
+                writer, self._writer = self._writer, None
+                closing.callback(writer.close)
+                self._flush(writer)
 
     def _flush(self, writer: Any) -> None:
         rows, self._rows = self._rows, []

@@ -20,7 +20,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from vidsal.decode import VideoInfo
 from vidsal.errors import EncodeError, Setting
-from vidsal.files import put_in_place
+from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
 from vidsal.sinks.contract import FileSink, usable_rate
@@ -277,7 +277,7 @@ class VideoSink(FileSink):
                 delay = "+delay_moov" if _DELAY_IS_SAFE and not raw_aac else ""
                 options |= {"movflags": f"hybrid_fragmented{delay}", "frag_duration": "500000"}
                 options |= self._mp4_options(copier)
-            self._out = av.open(str(self.partial_path), "w", format=FORMATS[suffix], container_options=options)
+            self._out = av.open(local_name(self.partial_path), "w", format=FORMATS[suffix], container_options=options)
             self._stream = self._add_video(self._out, self._time_base)
             if copier is not None:
                 self._window = Span(
@@ -375,18 +375,24 @@ class VideoSink(FileSink):
             packets[-1].duration = max(packets[-1].duration or 0, end - packets[-1].pts)
         return packets
 
+    def _scratch_paths(self) -> tuple[Path, ...]:
+        return (self.partial_path.with_suffix(f".2{self._target.suffix}"),)
+
     def _add_late_streams(self) -> None:
         """Rewrites the finished partial file with the streams of the source that had to wait."""
         if self._info.path is None or self._window is None:
             return
-        whole = self.partial_path.with_suffix(f".2{self._target.suffix}")
+        (whole,) = self._scratch_paths()
+        fresh(whole)
         late = Copier(self._info.path, skip=self._info.stream_index, messages=self.messages)
         try:
             late.leave_out([stream for stream in late.streams if stream.index not in self._late])
             options = self._mp4_options(self._copier)
             with (
-                av.open(str(self.partial_path)) as written,
-                av.open(str(whole), "w", format=FORMATS[self._target.suffix.lower()], container_options=options) as out,
+                av.open(local_name(self.partial_path)) as written,
+                av.open(
+                    local_name(whole), "w", format=FORMATS[self._target.suffix.lower()], container_options=options
+                ) as out,
             ):
                 streams = [stream for stream in written.streams if not is_chapter_track(stream)]
                 copies = {stream.index: add_copy(out, stream) for stream in streams}
