@@ -228,22 +228,37 @@ def _write_subtitles(container: Any, stream: Any, path: Path, seconds: float) ->
 def rotate_mp4(path: Path, degrees: int) -> None:
     """Writes a display matrix into the video track of an mp4 or mov file.
 
-    Patches the bytes of the track header: PyAV before 18 has no call for it.
-
     Args:
         path: the file, changed in place.
         degrees: counter-clockwise turn by which a player shows the picture; a multiple of 90.
     """
+    if degrees % 90:
+        raise ValueError(f"degrees must be a multiple of 90, got {degrees}")
+    cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees % 360]
+    set_display_matrix(path, (cosine, -sine, sine, cosine))
+
+
+def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Writes a display matrix into the video track of an mp4 or mov file.
+
+    Patches the bytes of the track header: PyAV before 18 has no call for it.
+
+    Args:
+        path: the file, changed in place.
+        matrix: (a, b, c, d) for "column p, row q of the coded picture is shown at column a p + c q, row b p + d q".
+
+    Returns:
+        `path`.
+    """
     data = bytearray(path.read_bytes())
     at = data.find(b"tkhd")  # the video track is the first that make_video adds
-    if at < 0 or degrees % 90:
-        raise ValueError(f"cannot turn {path.name} by {degrees} degrees: need an mp4 or mov file and a multiple of 90")
-    version = data[at + 4]
-    matrix = at + 4 + (52 if version == 1 else 40)
-    cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees % 360]
-    one = 1 << 16
-    struct.pack_into(">9i", data, matrix, cosine * one, -sine * one, 0, sine * one, cosine * one, 0, 0, 0, 1 << 30)
+    if at < 0:
+        raise ValueError(f"{path.name} has no display matrix: need an mp4 or mov file")
+    a, b, c, d = (value << 16 for value in matrix)
+    place = at + 4 + (52 if data[at + 4] == 1 else 40)
+    struct.pack_into(">9i", data, place, a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
+    return path
 
 
 def add_cover(path: Path, target: Path, jpeg: bytes) -> Path:

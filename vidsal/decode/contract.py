@@ -94,6 +94,8 @@ class VideoInfo:
     """Seconds per unit of `Picture.pts`; None for sources without."""
     rotation: int = 0
     """Degrees, counter-clockwise, by which the coded picture was turned to stand upright."""
+    mirrored: bool = False
+    """Whether the coded picture was flipped top to bottom before it was turned."""
     sample_aspect_ratio: Fraction = Fraction(1)
     """Width of a pixel of the upright picture over its height."""
     color_range: int = 0

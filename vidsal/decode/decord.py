@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vidsal.decode.contract import DecodedFrame, Reader, Request
 from vidsal.decode.images import full_size, resize
+from vidsal.decode.orientation import Orientation
 from vidsal.decode.pyav import probe
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.frames import Picture
@@ -64,6 +65,7 @@ class DecordReader(Reader):
         self._seconds = _strictly_rising(times[:, 0] - times[0, 0])
         info = replace(info, frame_count=count, time_base=None)
         self._promised_seconds = facts.promised_seconds
+        self._orientation = Orientation(info.rotation, info.mirrored)
         self._end_seconds = float(times[-1, 1] - times[0, 0])
         super().__init__(info, request)
 
@@ -85,7 +87,8 @@ class DecordReader(Reader):
         stop = len(self._seconds) if end is None else int(np.searchsorted(self._seconds, end))
         for first in range(begin, stop, self._options.batch_size):
             run = list(range(first, min(stop, first + self._options.batch_size)))
-            for index, picture in zip(run, self._read(run), strict=True):
+            for index, turned in zip(run, self._read(run), strict=True):
+                picture = self._orientation.mirror(turned)
                 full = full_size(picture, (self.info.height, self.info.width))
                 yield DecodedFrame(float(self._seconds[index]), partial(resize, picture, self.size), Picture(rgb=full))
         if self._promised_seconds is not None and stop == len(self._seconds):

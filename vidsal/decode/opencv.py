@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vidsal.decode.clock import FALLBACK_RATE, LONGEST_GAP_SECONDS
 from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo
 from vidsal.decode.images import resize
+from vidsal.decode.orientation import Orientation
 from vidsal.decode.pyav import probe
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
@@ -29,8 +30,8 @@ _MAX_RATE = 1000.0
 class OpencvReader(Reader):
     """Reads a camera by number, a file or an address.
 
-    OpenCV turns pictures upright by itself, has no exact times (`Picture.pts` is None), stops at damage without a
-    warning, and converts untagged HD pictures as BT.601. PyAV adds the facts of a file that it lacks.
+    OpenCV turns pictures by itself but mirrors none, has no exact times (`Picture.pts` is None), stops at damage
+    without a warning, and converts untagged HD pictures as BT.601. PyAV adds the facts of a file that it lacks.
 
     Raises:
         DecodeError: it cannot be opened, gives no frame, or is interlaced (OpenCV 5 then returns memory that was
@@ -42,6 +43,9 @@ class OpencvReader(Reader):
         if facts is not None and facts.interlaced:
             raise DecodeError(f"{request.source} is interlaced, which OpenCV cannot convert; use the pyav decoder")
         is_camera = request.kind == "camera"
+        self._orientation = (
+            Orientation(facts.info.rotation, facts.info.mirrored) if facts is not None else Orientation()
+        )
         self._capture = cv2.VideoCapture(file) if isinstance(file, int) else cv2.VideoCapture(file, cv2.CAP_FFMPEG)
         try:
             if not self._capture.isOpened():
@@ -55,7 +59,7 @@ class OpencvReader(Reader):
             if not ok or picture is None:
                 remedy = "check the camera" if is_camera else "it may lack the decoder: try the pyav decoder"
                 raise DecodeError(f"OpenCV opens {request.source} but gets no frame from it; {remedy}")
-            self._first: npt.NDArray[np.uint8] = picture
+            self._first: npt.NDArray[np.uint8] = np.asarray(picture, np.uint8)
             self._promised_seconds = facts.promised_seconds if facts is not None else None
             height, width = picture.shape[:2]
             if facts is not None:
@@ -102,6 +106,7 @@ class OpencvReader(Reader):
             self._note_missing(self._promised_seconds, seconds + self._step_seconds, self._step_seconds)
 
     def _decoded(self, seconds: float, bgr: npt.NDArray[np.uint8]) -> DecodedFrame:
+        bgr = self._orientation.mirror(bgr)
         full = partial(_rgb, bgr, (self.info.height, self.info.width))
         return DecodedFrame(seconds, partial(_rgb, bgr, self.size), Picture(rgb=full))
 

@@ -27,6 +27,7 @@ from av.video.stream import VideoStream
 
 from vidsal.decode.clock import Clock
 from vidsal.decode.contract import UNSPECIFIED, DecodedFrame, DecodeOptions, DecodeReport, Reader, Request, VideoInfo
+from vidsal.decode.orientation import Orientation, orientation_of
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 from vidsal.prefetch import usable_cores
@@ -223,10 +224,10 @@ class PyavReader(Reader):
         self._seekable = seekable and first.pts is not None
         self._clock = Clock(request.source, self._base, self._rate, report)
         self._origin = self._clock.begin(first, fallback=first.dts or 0)
-        rotation = self._rotation_of(first)
+        orientation = orientation_of(first, report)
         height, width = first.height, first.width
         ratio = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)
-        if rotation % 180:
+        if orientation.rotation % 180:
             height, width, ratio = width, height, 1 / ratio
         context = self._stream.codec_context
         info = VideoInfo(
@@ -239,7 +240,8 @@ class PyavReader(Reader):
             duration_seconds=self._promised_seconds(),
             rate=self._rate,
             time_base=self._base,
-            rotation=rotation,
+            rotation=orientation.rotation,
+            mirrored=orientation.mirrored,
             sample_aspect_ratio=ratio,
             color_range=int(first.color_range),
             color_primaries=int(context.color_primaries),
@@ -371,27 +373,23 @@ class PyavReader(Reader):
                 return
 
     def _decoded(self, frame: VideoFrame, ticks: int) -> DecodedFrame:
-        picture = Picture(rgb=lambda: self._full(frame, self._rotation_of(frame)), pts=ticks, time_base=self._base)
+        def full() -> npt.NDArray[np.uint8]:
+            return self._full(frame, orientation_of(frame, self.report))
+
+        picture = Picture(rgb=full, pts=ticks, time_base=self._base)
         return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame), picture)
 
     def _convert(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
         if frame.is_corrupt:
             self.report.concealed += 1
-        rotation = self._rotation_of(frame)
-        coded = (frame.width, frame.height) if rotation % 180 else (frame.height, frame.width)
+        orientation = orientation_of(frame, self.report)
+        coded = (frame.width, frame.height) if orientation.rotation % 180 else (frame.height, frame.width)
         if coded != (self.info.height, self.info.width):
             self.report.say(
                 f"the picture changes its size during the video, from {self.info.width}x{self.info.height} to "
                 f"{coded[1]}x{coded[0]}; it is shown at the first size"
             )
-        return self._small(frame, rotation)
-
-    def _rotation_of(self, frame: VideoFrame) -> int:
-        rotation = int(frame.rotation) % 360
-        if rotation % 90:
-            self.report.say(f"the rotation of {rotation} degrees is ignored: only multiples of 90 can be shown")
-            return 0
-        return rotation
+        return self._small(frame, orientation)
 
     def _seconds(self, ticks: int) -> float:
         return float((ticks - self._origin) * self._base)
@@ -448,8 +446,8 @@ class _Converter:
         self._unweaver = VideoReformatter()
         self._lock = threading.Lock()
 
-    def __call__(self, frame: VideoFrame, rotation: int) -> npt.NDArray[np.uint8]:
-        height, width = self._size if rotation % 180 == 0 else self._size[::-1]
+    def __call__(self, frame: VideoFrame, orientation: Orientation) -> npt.NDArray[np.uint8]:
+        height, width = self._size if orientation.rotation % 180 == 0 else self._size[::-1]
         scaled = (frame.height, frame.width) != (height, width)
         planar = _PLANAR.get(frame.format.name)
         with self._lock:
@@ -468,8 +466,8 @@ class _Converter:
                 threads=1,  # else swscale starts some for each frame
             )
             rgb: npt.NDArray[Any] = out.to_ndarray()
-        if rotation:
-            return np.ascontiguousarray(np.rot90(rgb, rotation // 90))
+        if orientation != Orientation():
+            return orientation.upright(rgb)
         # A frame that is RGB already comes back as itself; the array would be the decoder's own memory.
         return rgb.copy() if out is frame else rgb
 
