@@ -8,8 +8,8 @@ from bisect import bisect_right
 from collections import deque
 from typing import NamedTuple
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 
 from vidsal.frames import SaliencyBatch
 from vidsal.smooth.contract import ShotFollower, Smoother
@@ -91,9 +91,9 @@ class Gaussian(Smoother):
             for _ in range(bisect_right(self._window, middle - reach, key=lambda each: each.seconds) - 1):
                 self._window.popleft()
             frame, (_, density) = self._held.popleft()
-            seconds = torch.tensor([each.seconds for each in self._window], dtype=torch.float64)
-            weights = _gaussian_weights((seconds - middle) / self.time_constant_seconds).tolist()
-            if any(weights):
+            seconds = np.array([other.seconds for other in self._window])
+            weights = _gaussian_weights((seconds - middle) / self.time_constant_seconds)
+            if weights is not None:
                 density = torch.zeros_like(density)
                 for other, weight in zip(self._window, weights, strict=True):
                     density.add_(other.density, alpha=weight)
@@ -110,15 +110,22 @@ def _joined(done: list[tuple[SaliencyBatch, torch.Tensor]]) -> list[SaliencyBatc
     return batches
 
 
-def _gaussian_weights(offsets: torch.Tensor) -> torch.Tensor:
-    """Integral of the cut-off unit Gaussian times each frame's hat function, for (n,) increasing offsets, in float64.
+def _gaussian_weights(offsets: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float] | None:
+    """Integral of the cut-off unit Gaussian times each frame's hat function, for (n,) increasing offsets; sum 1.
 
-    All 0 where no time lies under the Gaussian: a lone frame, or all at one instant.
+    None where no time lies under the Gaussian: a lone frame, or all at one instant.
     """
-    ends = offsets.clamp(-_GAUSSIAN_REACH, _GAUSSIAN_REACH)
-    area = torch.special.ndtr(ends).diff()
-    moment = -torch.exp(-ends.square() / 2).diff() / math.sqrt(2 * math.pi)
-    length = offsets.diff()
-    to_right = torch.where(length > _SHORT_SEGMENT, (moment - offsets[:-1] * area) / length, area / 2)
-    to_right = torch.minimum(to_right.clamp(min=0), area)
-    return F.pad(area - to_right, (0, 1)) + F.pad(to_right, (1, 0))
+    weights = np.zeros(len(offsets))
+    for i, (left, right) in enumerate(itertools.pairwise(offsets.tolist())):
+        low, high = max(left, -_GAUSSIAN_REACH), min(right, _GAUSSIAN_REACH)
+        if low >= high:
+            continue
+        area = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
+        moment = (math.exp(-(low**2) / 2) - math.exp(-(high**2) / 2)) / math.sqrt(2 * math.pi)
+        length = right - left
+        to_right = (moment - left * area) / length if length > _SHORT_SEGMENT else area / 2
+        to_right = min(max(to_right, 0.0), area)
+        weights[i] += area - to_right
+        weights[i + 1] += to_right
+    total = float(weights.sum())
+    return [float(weight) / total for weight in weights] if total > 0 else None
