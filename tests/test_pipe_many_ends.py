@@ -1,0 +1,182 @@
+"""How several runs begin, wait and end: what one leaves behind, and what the others have of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import make_model
+from media import make_video
+from test_pipe import RAW, parts
+from test_pipe_many import made_clip
+
+from vidsal.errors import DecodeError, EncodeError
+from vidsal.frames import FrameBatch, SaliencyBatch
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.pipe import many as many_module
+from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
+from vidsal.pipe.options import OutputOptions, RunOptions
+from vidsal.pipe.predict import StageClock
+from vidsal.sinks import TableSink
+
+TABLES = RunOptions(output=OutputOptions(video=False))
+
+
+@pytest.fixture(scope="module")
+def model() -> SaliencyModel:
+    return make_model()
+
+
+def clips(folder: Path, *frames: int) -> list[Path]:
+    return [
+        make_video(folder / f"{name}.mp4", frames=count, width=64, height=48)
+        for name, count in zip("abcd", frames, strict=False)
+    ]
+
+
+def names(folder: Path) -> set[str]:
+    """Of what runs have made there."""
+    return {path.name for path in folder.iterdir() if path.suffix != ".mp4"}
+
+
+def test_the_model_is_the_default_one_unless_named_or_given(
+    model: SaliencyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(many_module, "load_model", lambda name: asked.append(name) or model)
+    list(predict_streams([]))
+    list(predict_streams([], "other"))
+    list(predict_streams([], Path("a.safetensors")))
+    list(predict_streams([], model))
+    assert asked == ["sam-lite", "other", Path("a.safetensors")]
+
+
+def test_eight_videos_run_side_by_side_unless_told_otherwise(model: SaliencyModel, tmp_path: Path) -> None:
+    begun: list[int] = []
+
+    def twelve() -> Iterator[list[FrameBatch]]:
+        for number in range(12):
+            begun.append(number)
+            yield [made_clip(1, 1, size=(48, 64), cut_at=None, rate=25)]
+
+    results = predict_streams(twelve(), model, smooth=RAW)
+    next(results)
+    assert len(begun) == 8
+    results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("streams", "count", "ahead"), [(1, 1, 2), (2, 1, 2), (3, 3, 3), (8, 3, 3), (2, 3, 2)])
+def test_predictions_run_ahead_of_the_files_by_a_round_and_at_least_by_two(
+    model: SaliencyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: int, count: int, ahead: int
+) -> None:
+    real, depths = many_module.prefetch, []
+
+    def watching(items: Any, **settings: Any) -> Any:
+        if settings["name"] == "vidsal-predict":
+            depths.append(settings["depth"])
+        return real(items, **settings)
+
+    monkeypatch.setattr(many_module, "prefetch", watching)
+    sources = clips(tmp_path, *[1] * count)
+    outcomes = list(run_many(sources, model=model, options=TABLES, streams=streams))
+    assert all(outcome.error is None for outcome in outcomes) and len(outcomes) == count
+    assert depths == [ahead]
+
+
+def test_one_clock_counts_the_seconds_of_all_streams(model: SaliencyModel) -> None:
+    clock = StageClock()
+    two = [list(parts(made_clip(seed, 3, size=(48, 64), cut_at=None, rate=25), [2, 1])) for seed in (1, 2)]
+    list(predict_streams(two, model, clock=clock, smooth=RAW))
+    assert {"cuts", "preprocess", "model"} <= set(clock.seconds)
+
+
+def test_what_a_stream_that_fails_had_held_back_is_lost_and_its_error_told_once(model: SaliencyModel) -> None:
+    def broken() -> Iterator[FrameBatch]:
+        yield made_clip(1, 2, size=(48, 64), cut_at=None, rate=25)
+        raise DecodeError("broken")
+
+    whole = [made_clip(2, 2, size=(48, 64), cut_at=None, rate=25)]
+    results = list(predict_streams([broken(), whole], model, smooth=RAW, side_by_side=2))
+    ends = [(each.stream, str(each.error or "")) for each in results if isinstance(each, StreamEnd)]
+    assert sorted(ends) == [(0, "broken"), (1, "")]
+    frames = {n: sum(len(r.batch) for r in results if isinstance(r, StreamBatch) and r.stream == n) for n in (0, 1)}
+    assert frames == {0: 2, 1: 2}
+
+
+def ends_with_table(folder: Path, name: str, rows: int) -> bool:
+    text = (folder / f"{name}.vidsal.csv").read_text().splitlines()
+    return len(text) == rows + 1
+
+
+def failing_at(name: str, frame: int) -> Callable[[TableSink, SaliencyBatch], None]:
+    write = TableSink.write
+
+    def failing(sink: TableSink, batch: SaliencyBatch) -> None:
+        if sink.path.name.startswith(name) and batch.index[-1] >= frame:
+            raise EncodeError("no more room")
+        write(sink, batch)
+
+    return failing
+
+
+def test_a_run_whose_files_fail_is_told_of_once_and_counts_the_frames_it_wrote(
+    model: SaliencyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, seen = clips(tmp_path, 40, 20), list[ManyProgress]()
+    monkeypatch.setattr(TableSink, "write", failing_at("a", 8))
+    outcomes = list(run_many(sources, model=model, options=TABLES, streams=2, on_progress=seen.append))
+    assert sorted((each.number, str(each.error or "")) for each in outcomes) == [(0, "no more room"), (1, "")]
+    failed = next(each for each in outcomes if each.number == 0)
+    assert failed.source == sources[0] and failed.report is None
+    assert failed.progress is not None and failed.progress.frames == 8
+    assert ends_with_table(tmp_path, "b", 20)
+    # The frames of a run that failed are those it wrote, and no more are expected of it.
+    assert (seen[-1].frames, seen[-1].total, seen[-1].ended, seen[-1].under_way) == (28, 28, 2, ())
+    # It is not written to again, and nobody hears of it any more.
+    assert [each.ended for each in seen] == sorted(each.ended for each in seen)
+    assert all(each.under_way == (str(sources[1]),) for each in seen if each.ended == 1)
+    assert all(each.seconds > 0 for each in seen)
+
+
+def test_a_run_that_is_told_to_stop_at_once_leaves_nothing_but_what_it_wrote(
+    model: SaliencyModel, tmp_path: Path
+) -> None:
+    before = threading.active_count()
+    outcomes: list[RunOutcome] = list(
+        run_many(clips(tmp_path, 40, 40, 8), model=model, options=TABLES, streams=2, should_stop=lambda: True)
+    )
+    assert threading.active_count() == before
+    assert all(each.report is not None and each.report.interrupted for each in outcomes)
+    assert next(each.report.frames for each in outcomes if each.report) == 8
+    # The second has not been written to; the third was not begun.
+    assert names(tmp_path) == {"a.vidsal.partial.csv"}
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_runs_that_are_closed_early_end_their_threads_and_give_up_their_locks(
+    model: SaliencyModel, tmp_path: Path, taken: int
+) -> None:
+    before = threading.active_count()
+    outcomes = run_many(clips(tmp_path, 40, 8), model=model, options=TABLES, streams=2)
+    for _ in range(taken):
+        assert next(outcomes).number == 1
+    outcomes.close()
+    assert threading.active_count() == before
+    assert names(tmp_path) <= {"a.vidsal.partial.csv", "b.vidsal.csv"}
+    assert ("b.vidsal.csv" in names(tmp_path)) == bool(taken)
+    # Whoever comes next may write them.
+    (again,) = run_many([tmp_path / "a.mp4"], model=model, options=TABLES)
+    assert again.report is not None and ends_with_table(tmp_path, "a", 40)
+    assert again.report.stage_frames_per_second["decode"] > 0
+
+
+def test_each_run_reports_the_time_of_its_own_reader(model: SaliencyModel, tmp_path: Path) -> None:
+    outcomes = list(run_many(clips(tmp_path, 8, 16), model=model, options=TABLES, streams=2))
+    for outcome in outcomes:
+        assert outcome.report is not None
+        rates = outcome.report.stage_frames_per_second
+        assert {"decode", "model", "table"} <= set(rates) and all(np.isfinite(list(rates.values())))
