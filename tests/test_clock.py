@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
@@ -43,6 +44,53 @@ def test_a_frame_without_a_time_follows_at_the_rate_and_that_is_said() -> None:
     assert report.messages == ["frames without a timestamp follow the frame before at the stream's rate"]
 
 
+def test_a_first_frame_without_a_time_begins_at_0_and_that_is_said() -> None:
+    out, report = clocked([None, FRAME, 2 * FRAME])
+    assert out == [0, FRAME, 2 * FRAME]
+    assert report.messages == ["frames without a timestamp follow the frame before at the stream's rate"]
+
+
+def test_frames_that_come_faster_than_the_ticks_are_a_tick_apart() -> None:
+    clock = Clock("a.avi", Fraction(1, 25), Fraction(100), DecodeReport())
+    clock.begin(Tick(None, None))
+    assert [ticks for _, ticks in clock.stamp([Tick(None, None)] * 3)] == [1, 2, 3]
+
+
+def test_a_pause_is_kept_where_the_rate_of_a_time_lapse_is_as_slow() -> None:
+    slow = [2 * HOUR * frame for frame in (0, 1, 2, 10, 11)]  # of a frame in two hours
+    assert clocked(slow, rate=Fraction(1, 7200)) == (slow, DecodeReport())
+
+
+@pytest.mark.parametrize(("frame", "held"), [
+    (Tick(None), False),
+    (Tick(5 * FRAME), False),  # as long as a gap may be that nobody announced
+    (Tick(5 * FRAME + 1), True),
+    (Tick(-16 * FRAME), False),  # as far back as a decoder may put a frame
+    (Tick(-16 * FRAME - 1), True),
+])  # fmt: skip
+def test_only_a_frame_of_a_doubtful_time_waits_for_the_next_one(frame: Tick, held: bool) -> None:
+    read: list[Tick] = []
+
+    def frames() -> Iterator[Tick]:
+        for each in (frame, Tick(20 * FRAME)):
+            read.append(each)
+            yield each
+
+    clock = Clock("a.ts", Fraction(1, 90000), Fraction(25), DecodeReport())
+    clock.begin(Tick(0))
+    assert next(clock.stamp(frames()))[0] is frame
+    assert len(read) == (2 if held else 1)
+
+
+@pytest.mark.parametrize(("gap", "mended"), [(20 * FRAME, 0), (20 * FRAME + 1, 1), (29 * FRAME, 1)])
+def test_a_gap_of_twice_what_the_frame_before_announced_is_believed(gap: int, mended: int) -> None:
+    report = DecodeReport()
+    clock = Clock("a.ts", Fraction(1, 90000), Fraction(25), report)
+    clock.begin(Tick(0, 10 * FRAME))
+    list(clock.stamp([Tick(gap), Tick(11 * FRAME)]))
+    assert report.mended_times == mended
+
+
 @pytest.mark.parametrize("back", [0, 1, 5 * FRAME, 16 * FRAME])
 def test_a_frame_that_is_not_later_comes_one_tick_after_the_one_before_and_that_is_said(back: int) -> None:
     out, report = after_ten([-back, FRAME])
@@ -77,8 +125,8 @@ def test_a_pause_is_kept_whatever_time_the_frame_after_it_takes_within_an_hour(m
 @pytest.mark.parametrize("moved", MOVED)
 def test_a_jump_back_is_a_new_clock_if_the_next_frame_is_nearer_to_it_than_to_the_frame_before(moved: int) -> None:
     back = -17 * FRAME
-    out, report = after_ten([back, back + 9 * FRAME, back + 10 * FRAME], moved)
-    assert out == [FRAME, 10 * FRAME, 11 * FRAME]
+    out, report = after_ten([back, back + 9 * FRAME + 36, back + 10 * FRAME], moved)
+    assert out == [FRAME, 10 * FRAME + 36, 11 * FRAME]
     assert report.mended_times == 0
     assert report.messages[-1] == (
         "times jump back during the video; from there on they are shifted to go on without a gap"
