@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_sinks import names_in, random_batch
 
-from vidsal.errors import EncodeError
+from vidsal.errors import ConfigError, EncodeError
+from vidsal.frames import SaliencyBatch
 from vidsal.sinks import MapsSink, TableSink
+from vidsal.sinks.contract import FileSink, usable_rate
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.mkv"])
@@ -53,3 +56,81 @@ def test_a_sink_that_cannot_be_entered_leaves_nothing_locked(tmp_path: Path, mon
     with second:
         second.write(random_batch(1))
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 2
+
+
+class Tally(FileSink):
+    """A sink of another format: how many frames came, one number a batch."""
+
+    suffixes = (".tally", ".count")
+    stage = "tally"
+
+    def __init__(self, target: Path, **options: bool) -> None:
+        super().__init__(target, **options)
+        self.closed: list[bool] = []
+
+    def _write(self, batch: SaliencyBatch) -> None:
+        with self._telling(), self.partial_path.open("a") as file:
+            file.write(f"{len(batch)}\n")
+            self._frames += len(batch)
+
+    def _close(self, *, complete: bool) -> None:
+        self.closed.append(complete)
+
+
+def test_a_sink_is_closed_once_and_told_whether_all_came(tmp_path: Path) -> None:
+    with Tally(tmp_path / "a.tally") as sink:
+        sink.write(random_batch(2))
+        sink.write(random_batch(1))
+        assert names_in(tmp_path) == ["a.partial.tally", "a.partial.tally.lock"]
+    assert (sink.closed, sink.path.read_text()) == ([True], "2\n1\n")
+    assert names_in(tmp_path) == ["a.tally"]
+    sink = Tally(tmp_path / "b.COUNT")
+    with pytest.raises(RuntimeError, match="elsewhere"), sink:
+        sink.write(random_batch(2))
+        raise RuntimeError("elsewhere")
+    assert (sink.closed, sink.partial_path.read_text()) == ([False], "2\n")
+    sink = Tally(tmp_path / "c.tally")
+    with pytest.raises(EncodeError, match="no frame came"), sink:
+        pass
+    assert sink.closed == [False]
+    other = Tally(tmp_path / "d.tally")
+    with Tally(tmp_path / "d.tally") as sink:
+        sink.write(random_batch(1))
+        with pytest.raises(EncodeError, match="another run is writing"), other:
+            pass
+    assert (other.closed, sink.closed) == ([False], [True])
+    assert names_in(tmp_path) == ["a.tally", "b.partial.COUNT", "d.tally"]
+
+
+def test_the_first_error_is_the_one_that_is_told_whatever_closing_adds(tmp_path: Path) -> None:
+    class Failing(Tally):
+        def _close(self, *, complete: bool) -> None:
+            raise EncodeError("cannot be closed")
+
+    with pytest.raises(RuntimeError, match="elsewhere"), Failing(tmp_path / "a.tally"):
+        raise RuntimeError("elsewhere")
+    with pytest.raises(RuntimeError, match="elsewhere"), Tally(tmp_path / "b.tally") as sink:
+        sink.partial_path.unlink()  # by somebody
+        raise RuntimeError("elsewhere")
+    with pytest.raises(EncodeError, match="no frame came"), Tally(tmp_path / "c.tally") as sink:
+        sink.partial_path.unlink()
+    (tmp_path / "d.tally").write_text("old")
+    sink = Failing(tmp_path / "d.tally", overwrite=True)
+    with pytest.raises(EncodeError, match="cannot be closed"), sink:
+        sink.write(random_batch(1))
+    assert (tmp_path / "d.tally").read_text() == "old"
+    assert names_in(tmp_path) == ["d.partial.tally", "d.tally"]
+
+
+def test_an_ending_that_the_sink_does_not_write_is_refused_and_those_it_writes_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.csv must end in one of \.tally, \.count"):
+        Tally(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("rate", "used"),
+    [(None, 25), (Fraction(0), 25), (Fraction(-1), 25), (Fraction(1, 7200), Fraction(1, 7200)), (Fraction(1), 1),
+     (Fraction(1000), 1000), (Fraction(1001), 25)],
+)  # fmt: skip
+def test_a_rate_that_no_source_has_becomes_25(rate: Fraction | None, used: Fraction) -> None:
+    assert usable_rate(rate) == used
