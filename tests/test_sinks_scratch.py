@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -134,3 +135,31 @@ def test_an_ending_that_the_sink_does_not_write_is_refused_and_those_it_writes_n
 )  # fmt: skip
 def test_a_rate_that_no_source_has_becomes_25(rate: Fraction | None, used: Fraction) -> None:
     assert usable_rate(rate) == used
+
+
+def test_what_is_in_the_way_of_a_target_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder.tally").mkdir()
+    os.mkfifo(tmp_path / "pipe.tally")
+    (tmp_path / "file").write_text("")
+    for name, said in (
+        ("folder.tally", r"it is a folder; choose another name$"),
+        ("pipe.tally", r"it is a device or a pipe; choose another name$"),
+        ("file/a.tally", r"/file is not a folder; make the folder or choose another one$"),
+        ("nowhere/a.tally", r"/nowhere does not exist; make the folder or choose another one$"),
+    ):
+        with pytest.raises(EncodeError, match=said):
+            Tally(tmp_path / name, overwrite=True)
+    may = os.access
+    for right in (os.W_OK, os.X_OK):
+        monkeypatch.setattr(os, "access", lambda path, mode, right=right: not mode & right and may(path, mode))
+        with pytest.raises(EncodeError, match=r"no permission to write into .*; choose another folder"):
+            Tally(tmp_path / "a.tally")
+
+
+def test_nothing_is_replaced_unless_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.tally").write_text("old")
+    with pytest.raises(EncodeError, match="exists already"):
+        Tally(tmp_path / "a.tally")
+    with Tally(tmp_path / "a.tally", overwrite=True) as sink:
+        sink.write(random_batch(3))
+    assert sink.path.read_text() == "3\n"
