@@ -86,6 +86,7 @@ def make_video(
     color_trc: int | None = None,
     sample_aspect_ratio: Fraction | None = None,
     interlaced: bool = False,
+    top_field_first: bool = False,
     bframes: int = 0,
     gop: int = 12,
     metadata: Mapping[str, str] | None = None,
@@ -116,7 +117,8 @@ def make_video(
         color_primaries: FFmpeg's number, a tag only.
         color_trc: FFmpeg's number, a tag only.
         sample_aspect_ratio: shape of a pixel, width to height.
-        interlaced: codes two fields a frame (libx264).
+        interlaced: codes two fields a frame (libx264), the lower one first.
+        top_field_first: marks the upper one as the first.
         bframes: largest run of B-frames.
         gop: frames from key frame to key frame.
         metadata: tags of the container (title, ...).
@@ -173,7 +175,7 @@ def make_video(
             )
             frame.colorspace = 2 if colorspace is None else colorspace  # an encoder may take the tag from here
             frame.pts, frame.time_base = time, context.time_base
-            container.mux(video.encode(frame))
+            container.mux(video.encode(_top_field_first(frame) if top_field_first else frame))
         container.mux(video.encode(None))
 
         end_seconds = float(times[-1] * context.time_base) + 1 / float(rate)
@@ -184,6 +186,18 @@ def make_video(
     if rotation:
         rotate_mp4(path, rotation)
     return path
+
+
+def _top_field_first(frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame with the mark, which PyAV cannot set."""
+    graph = av.filter.Graph()
+    base = frame.time_base
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
+    graph.link_nodes(source, graph.add("setfield", "tff"), graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    marked = graph.vpull()
+    marked.pts, marked.time_base = frame.pts, base
+    return marked
 
 
 def _add_audio(container: Any, path: Path, track: int) -> Any:
@@ -367,3 +381,35 @@ def with_pts(path: Path, packet: int, pts: int, *, stream_id: int = 0xE0) -> Pat
     )
     path.write_bytes(data)
     return path
+
+
+def join_programmes(parts: Sequence[Path], target: Path) -> Path:
+    """Joins transport streams of one programme each, with ids of their own, to one stream of several programmes."""
+    packets = [[data[at : at + 188] for at in range(0, len(data), 188)] for data in map(Path.read_bytes, parts)]
+    maps = b""
+    for own in packets:
+        table = next(packet for packet in own if _packet_id(packet) == 0)
+        maps += table[13:17]  # the programme's number, and the id of its map
+    section = struct.pack(">BHHBBB", 0, 0xB000 | (9 + len(maps)), 1, 0xC1, 0, 0) + maps
+    section += struct.pack(">I", _crc_32_mpeg(section))
+    directory = (b"\x47\x40\x00\x10\x00" + section).ljust(188, b"\xff")
+    share = max(map(len, packets))
+    order = sorted(
+        (place * share // len(own), part, place) for part, own in enumerate(packets) for place in range(len(own))
+    )
+    body = [packets[part][place] for _, part, place in order]
+    target.write_bytes(directory + b"".join(packet for packet in body if _packet_id(packet) != 0))
+    return target
+
+
+def _packet_id(packet: bytes) -> int:
+    return int.from_bytes(packet[1:3], "big") & 0x1FFF
+
+
+def _crc_32_mpeg(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
+    return crc

@@ -32,6 +32,7 @@ __all__ = [
     "Request",
     "SizeRequest",
     "VideoInfo",
+    "check_pixels",
 ]
 
 MAX_CORRUPT_IN_A_ROW = 500
@@ -112,6 +113,8 @@ class VideoInfo:
     """True where the source does not wait: frames are dropped when the reader is slow."""
     stream_index: int | None = None
     """Position in the container of the video stream that is read; None for sources without streams."""
+    other_programmes: tuple[int, ...] = ()
+    """Positions of the streams that belong to other programmes of a transport stream than the video does."""
 
 
 @dataclass
@@ -124,6 +127,10 @@ class DecodeReport:
     """Packets or image files that could not be decoded and were left out."""
     concealed: int = 0
     """Frames delivered although the decoder had to patch up damage in them."""
+    deinterlaced: int = 0
+    """Interlaced frames delivered as whole pictures."""
+    combed: int = 0
+    """Interlaced frames delivered as they are, because `deinterlace` is off."""
     mended_times: int = 0
     """Frames with an impossible time, replaced by one counted from the frame before."""
     dropped_live: int = 0
@@ -278,6 +285,8 @@ class Reader(ABC):
         for number, one, several, done in (
             (report.skipped_corrupt, "corrupt packet or file", "corrupt packets or files", "skipped"),
             (report.concealed, "damaged frame", "damaged frames", "patched up by the decoder"),
+            (report.deinterlaced, "interlaced frame", "interlaced frames", "deinterlaced"),
+            (report.combed, "interlaced frame", "interlaced frames", "shown combed, as deinterlace=off asks"),
             (report.mended_times, "impossible time", "impossible times", "replaced, counted from the frame before"),
         ):
             if number:
@@ -315,6 +324,20 @@ class Reader(ABC):
                 f"the file ends early: its header promises {promised_seconds:.2f} seconds, "
                 f"the last frame ends at {reached_seconds:.2f}; {missing:.2f} seconds are missing"
             )
+
+
+def check_pixels(source: str, width: int, height: int, most: int) -> None:
+    """See that a picture is not larger than `DecodeOptions.max_pixels`.
+
+    Raises:
+        DecodeError: it is.
+    """
+    if width * height > most:
+        raise DecodeError(
+            f"{source}: a picture of {width}x{height} pixels is larger than ",
+            Setting("max_pixels", most),
+            " allows; if you trust the file and have the memory, allow more",
+        )
 
 
 _SAME_TIME_SECONDS = 1e-6

@@ -34,7 +34,7 @@ class DecordReader(Reader):
 
     Raises:
         ConfigError: decord is not installed.
-        DecodeError: the file cannot be opened.
+        DecodeError: the file cannot be opened, is interlaced, or holds several video streams.
     """
 
     def __init__(self, path: Path, request: Request) -> None:
@@ -46,8 +46,11 @@ class DecordReader(Reader):
                 " needs the decord package (pip install decord), which has wheels for Linux and Windows on x86-64 "
                 "only; elsewhere use the pyav decoder",
             ) from error
-        facts = probe(path)
+        facts = probe(path, request)
         info = facts.info
+        if facts.interlaced and request.options.deinterlace != "off":
+            instead = "; use ", Setting("decoder", "pyav"), ", or leave the combs with ", Setting("deinterlace", "off")
+            raise DecodeError(f"{path} is interlaced, which decord cannot make whole pictures of", *instead)
         self._errors = (decord.DECORDError, RuntimeError)
         # decord mixes up the sides of a picture turned by 90 degrees (of a square they are the same) and fails
         # on some tiny ones.
@@ -68,6 +71,8 @@ class DecordReader(Reader):
         self._orientation = Orientation(info.rotation, info.mirrored)
         self._end_seconds = float(times[-1, 1] - times[0, 0])
         super().__init__(info, request)
+        if facts.interlaced:
+            self.report.say("interlaced frames are shown combed, as deinterlace=off asks")
 
     def _release(self) -> None:
         self._video = None  # it has no close; dropping it ends its threads

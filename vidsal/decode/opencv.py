@@ -34,12 +34,12 @@ class OpencvReader(Reader):
     without a warning, and converts untagged HD pictures as BT.601. PyAV adds the facts of a file that it lacks.
 
     Raises:
-        DecodeError: it cannot be opened, gives no frame, or is interlaced (OpenCV 5 then returns memory that was
-            never written).
+        DecodeError: it cannot be opened, gives no frame, holds several video streams, or is interlaced (OpenCV 5 then
+            returns memory that was never written).
     """
 
     def __init__(self, file: str | int, request: Request) -> None:
-        facts = probe(request.path) if request.path is not None else None
+        facts = probe(request.path, request) if request.path is not None else None
         if facts is not None and facts.interlaced:
             raise DecodeError(f"{request.source} is interlaced, which OpenCV cannot convert; use the pyav decoder")
         is_camera = request.kind == "camera"

@@ -33,6 +33,16 @@ class DecodeOptions(Checked):
     vaapi, videotoolbox, d3d11va, qsv, vulkan, ...; a number or path may follow (cuda:1, vaapi:/dev/dri/renderD128).
     Where it cannot be used, the CPU decodes and the report says so."""
 
+    video_stream: Annotated[int, Range(at_least=0)] | None = None
+    """Reads the video stream of this number, counted from 0 among the file's video streams (FFmpeg's v:N); None: the
+    one that FFmpeg finds best. Needs the pyav decoder."""
+    deinterlace: Literal["auto", "off", "bwdif"] = "auto"
+    """Makes whole pictures of interlaced ones, a frame of a frame: auto, where a frame is marked as interlaced; bwdif,
+    all frames, for sources with wrong marks; off leaves combs. By FFmpeg's bwdif, with the pyav decoder."""
+    max_pixels: Annotated[int, Range(at_least=1)] = 2**28
+    """Refuses pictures of more pixels, before they are decoded where the source says their size; the default takes
+    16384x16384, and 16K video."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.end_seconds is not None and not self.end_seconds > self.start_seconds:
@@ -40,6 +50,13 @@ class DecodeOptions(Checked):
             raise ConfigError(end, " must be greater than ", start, f" ({self.start_seconds}), got {self.end_seconds}")
         if self.hwaccel != "none":
             self._check_hwaccel()
+        for name, ordinary in (("video_stream", None), ("deinterlace", "auto")):
+            value = getattr(self, name)
+            if self.decoder != "pyav" and value not in (ordinary, "off"):
+                decoder = Setting("decoder", self.decoder)
+                raise ConfigError(
+                    Setting(name, value), " needs the pyav decoder, got ", decoder, "; leave one of them out"
+                )
 
     def _check_hwaccel(self) -> None:
         from av.codec.hwaccel import HWDeviceType  # heavy, and seldom needed

@@ -55,7 +55,7 @@ def orientation_of(frame: VideoFrame, report: DecodeReport) -> Orientation:
         return Orientation()
     try:
         # Not `frame.side_data`: the frame would keep that, and that the frame, until the garbage is collected.
-        matrix: Any = SideDataContainer(frame).get(Type.DISPLAYMATRIX)
+        matrix: Any = SideDataContainer(frame).get(Type.DISPLAYMATRIX)  # type: ignore[call-arg]
     except ValueError:  # side data of a kind that PyAV does not know: it cannot list any of them
         if rotation:
             report.say(f"the picture is turned by {rotation} degrees; whether it is mirrored too cannot be read")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import starmap
@@ -19,16 +19,26 @@ from av.codec.codec import UnknownCodecError
 from av.codec.hwaccel import HWAccel, HWConfig, hwdevices_available
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
-from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsal.decode.clock import Clock
-from vidsal.decode.contract import UNSPECIFIED, DecodedFrame, DecodeOptions, DecodeReport, Reader, Request, VideoInfo
+from vidsal.decode.contract import (
+    UNSPECIFIED,
+    DecodedFrame,
+    DecodeOptions,
+    DecodeReport,
+    Reader,
+    Request,
+    VideoInfo,
+    check_pixels,
+)
+from vidsal.decode.deinterlace import Deinterlacer
 from vidsal.decode.orientation import Orientation, orientation_of
-from vidsal.errors import DecodeError
+from vidsal.decode.streams import pick_stream
+from vidsal.errors import DecodeError, Setting
 from vidsal.frames import Picture
 from vidsal.prefetch import usable_cores
 
@@ -189,17 +199,25 @@ class FileFacts:
     """Where the container says that the video ends, after its first frame; None where it says nothing reliable."""
     interlaced: bool
     """True where the first frame holds two fields."""
+    video_streams: int
+    """Video streams that could be read."""
 
 
-def probe(path: Path) -> FileFacts:
-    """Opens a video file, decodes its first frame and closes it.
+def probe(path: Path, request: Request) -> FileFacts:
+    """Opens a video file, decodes its first frame and closes it, for another decoder that is to read it.
 
     Raises:
-        DecodeError: as `open_pyav`.
+        DecodeError: as `open_pyav`; or it holds several video streams, so that another decoder may take another one.
     """
-    request = Request(source=str(path), path=path, kind="video", options=DecodeOptions(threads=1))
-    with open_pyav(f"file:{path}", request) as reader:
-        return reader.facts()
+    options = DecodeOptions(threads=1, max_pixels=request.options.max_pixels)
+    with open_pyav(f"file:{path}", Request(source=str(path), path=path, kind="video", options=options)) as reader:
+        facts = reader.facts()
+    if facts.video_streams > 1:
+        raise DecodeError(
+            f"{path} holds {facts.video_streams} video streams, of which {request.options.decoder} cannot choose; use ",
+            Setting("decoder", "pyav"),
+        )
+    return facts
 
 
 class PyavReader(Reader):
@@ -214,10 +232,15 @@ class PyavReader(Reader):
         self._live = request.live
         self._packets = 0
         self.report = report = DecodeReport()
-        self._stream = _pick_stream(container, request.source)
+        choice = pick_stream(container, request.source, request.options, report)
+        self._stream = choice.stream
+        self._video_streams = choice.readable
+        self._max_pixels = request.options.max_pixels
+        check_pixels(request.source, *self._coded_size(), self._max_pixels)
         _set_threads(self._stream, threads)
         self._base = _fraction(self._stream.time_base) or Fraction(1, 90000)
         self._rate = _fraction(self._stream.average_rate) or _fraction(self._stream.guessed_rate)
+        self._deinterlacer = Deinterlacer(request.options.deinterlace, self._stream.codec_context.name)
         self._decoder = self._decode()
         first = self._first_frame(seekable)
         self._first: VideoFrame | None = first
@@ -250,6 +273,7 @@ class PyavReader(Reader):
             pix_fmt=first.format.name,
             live=request.live,
             stream_index=self._stream.index,
+            other_programmes=choice.other_programmes,
         )
         super().__init__(info, request, report)
         self._small = _Converter(self.size, report)
@@ -266,6 +290,10 @@ class PyavReader(Reader):
             f"{self._source} holds a {self._stream.codec_context.name} video stream, but not one frame of it can be "
             f"decoded ({self.report.skipped_corrupt} corrupt packets); {self._remedy if seekable else _PIPE_HINT}"
         ) from failure
+
+    def _coded_size(self) -> tuple[int, int]:
+        context = self._stream.codec_context
+        return context.width, context.height
 
     def on_device(self, device: str) -> None:
         """Notes that a device decodes."""
@@ -285,6 +313,7 @@ class PyavReader(Reader):
             info=self.info,
             promised_seconds=None if promised is None else float(promised),
             interlaced=self._first is not None and self._first.interlaced_frame,
+            video_streams=self._video_streams,
         )
 
     def _release(self) -> None:
@@ -296,8 +325,13 @@ class PyavReader(Reader):
     def _frames(self) -> Iterator[DecodedFrame]:
         start = self._options.start_seconds
         stamped = self._from(start) if start > 0 and self._seekable else self._from_beginning()
-        yield from starmap(self._decoded, stamped)
+        yield from starmap(self._decoded, self._deinterlacer.whole(self._bounded(stamped)))
         self._compare_with_promise()
+
+    def _bounded(self, stamped: Iterable[tuple[VideoFrame, int]]) -> Iterator[tuple[VideoFrame, int]]:
+        for frame, ticks in stamped:
+            check_pixels(self._source, frame.width, frame.height, self._max_pixels)
+            yield frame, ticks
 
     def _from_beginning(self) -> Iterator[tuple[VideoFrame, int]]:
         """The frames with their times in units of the stream's time base."""
@@ -322,7 +356,11 @@ class PyavReader(Reader):
             if first is None or first.pts is None:
                 continue
             ticks = self._clock.begin(first)
-            if self._seconds(ticks) <= start_seconds or target == 0.0:
+            # An interlaced frame that is the first one wanted is made whole with the help of the one before.
+            latest = start_seconds - self._deinterlacer.needs_the_frame_before(first) * float(
+                self._clock.step * self._base
+            )
+            if self._seconds(ticks) <= latest or target == 0.0:
                 yield first, ticks
                 yield from self._clock.stamp(self._decoder)
                 return
@@ -372,16 +410,20 @@ class PyavReader(Reader):
             if packet is None:
                 return
 
-    def _decoded(self, frame: VideoFrame, ticks: int) -> DecodedFrame:
+    def _decoded(self, frame: VideoFrame, ticks: int, was_interlaced: bool) -> DecodedFrame:
         def full() -> npt.NDArray[np.uint8]:
             return self._full(frame, orientation_of(frame, self.report))
 
         picture = Picture(rgb=full, pts=ticks, time_base=self._base)
-        return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame), picture)
+        return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame, was_interlaced), picture)
 
-    def _convert(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
+    def _convert(self, frame: VideoFrame, was_interlaced: bool) -> npt.NDArray[np.uint8]:
         if frame.is_corrupt:
             self.report.concealed += 1
+        if was_interlaced and self._options.deinterlace == "off":
+            self.report.combed += 1
+        elif was_interlaced:
+            self.report.deinterlaced += 1
         orientation = orientation_of(frame, self.report)
         coded = (frame.width, frame.height) if orientation.rotation % 180 else (frame.height, frame.width)
         if coded != (self.info.height, self.info.width):
@@ -482,33 +524,6 @@ class _Converter:
         stand_in, name = (_BT2020, "BT.2020") if tagged == _BT2020_CONSTANT_LUMINANCE else (_BT709, "BT.709")
         self._report.say(f"colours are approximate: the matrix number {tagged} is converted as {name}")
         return stand_in
-
-
-def _pick_stream(container: InputContainer, source: str) -> VideoStream:
-    """The best video stream; a picture attached to a piece of music is none."""
-    if container.format.name == "tty":  # FFmpeg plays text files as pictures of a terminal
-        raise DecodeError(f"{source} is a text file; expected a video or an image")
-    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not videos:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        cover = " besides cover art" if container.streams.video else ""
-        raise DecodeError(f"{source} holds no video stream{cover}, only {kinds}; expected a video or an image")
-    best = container.streams.best("video")
-    stream = next((video for video in videos if best is not None and video.index == best.index), videos[0])
-    context: Any = stream.codec_context
-    if context is None:
-        raise DecodeError(
-            f"{source}: there is no decoder for its video codec (tag {_codec_tag(stream)}); "
-            "convert it, for instance to H.264"
-        )
-    return stream
-
-
-def _codec_tag(stream: VideoStream) -> str:
-    try:
-        return repr(stream.codec_tag)
-    except (AttributeError, ValueError, UnicodeDecodeError):  # unset, or not made of letters
-        return "unknown"
 
 
 def _set_threads(stream: VideoStream, threads: int) -> None:

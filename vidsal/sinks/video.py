@@ -120,6 +120,10 @@ class VideoSink(FileSink):
 
     def _plan_copies(self, source: Path) -> Copier:
         copier = Copier(source, skip=self._info.stream_index, messages=self.messages)
+        others = [stream for stream in copier.streams if stream.index in self._info.other_programmes]
+        if others:
+            self.messages.append(f"left out, as of other programmes: {', '.join(map(describe, others))}")
+            copier.leave_out(others)
         left_out = copier.left_out_by(self._target.suffix)
         if left_out and self._target.suffix.lower() != ".mkv":
             left_out_by_mkv = copier.left_out_by(".mkv")

@@ -1,0 +1,131 @@
+"""An open container in, the video stream that is read out, with what is said of the others."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import av.logging
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vidsal.decode.contract import DecodeOptions, DecodeReport
+from vidsal.errors import DecodeError, Setting
+
+__all__ = ["Choice", "pick_stream"]
+
+
+class Choice(NamedTuple):
+    """The video stream that is read."""
+
+    stream: VideoStream
+    """The stream."""
+    readable: int
+    """Video streams that could be read; covers are none."""
+    other_programmes: tuple[int, ...]
+    """Positions of the streams that belong to other programmes than this one; empty where there are no programmes."""
+
+
+class _Programme(NamedTuple):
+    name: str
+    streams: frozenset[int]
+    """Positions in the container."""
+
+
+def pick_stream(container: InputContainer, source: str, options: DecodeOptions, report: DecodeReport) -> Choice:
+    """Takes the stream that is asked for; or the best, and the report names it and the others, if there are any.
+
+    Raises:
+        DecodeError: there is no such stream, or no decoder for it; it is text, a cover, or one tile of a picture.
+    """
+    if container.format.name == "tty":  # FFmpeg plays text files as pictures of a terminal
+        raise DecodeError(f"{source} is a text file; expected a video or an image")
+    all_videos = list(container.streams.video)
+    videos = [stream for stream in all_videos if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        cover = " besides cover art" if container.streams.video else ""
+        raise DecodeError(f"{source} holds no video stream{cover}, only {kinds}; expected a video or an image")
+    programmes = _programmes(container) if len(videos) > 1 else []
+    wanted = options.video_stream
+    if wanted is None:
+        best = container.streams.best("video")
+        stream = next((video for video in videos if best is not None and video.index == best.index), videos[0])
+    elif wanted < len(all_videos) and all_videos[wanted] in videos:
+        stream = all_videos[wanted]
+    else:
+        what = f"is a cover of {source}" if wanted < len(all_videos) else f"is not in {source}"
+        there = _listed(videos, all_videos, programmes)
+        raise DecodeError(Setting("video_stream", wanted), f" {what}, which holds {there}; choose one of these")
+    context: Any = stream.codec_context
+    if context is None:
+        raise DecodeError(
+            f"{source}: there is no decoder for its video codec (tag {_codec_tag(stream)}); "
+            "convert it, for instance to H.264"
+        )
+    others = [video for video in videos if video.index != stream.index]
+    if others and wanted is None:
+        report.say(
+            f"of {len(videos)} video streams {_described(stream, all_videos, programmes)} is read; there is also "
+            f"{_listed(others, all_videos, programmes)}; video_stream=N chooses another"
+        )
+    return Choice(stream, len(videos), _other_programmes(stream, programmes))
+
+
+def _codec_tag(stream: VideoStream) -> str:
+    try:
+        return repr(stream.codec_tag)
+    except (AttributeError, ValueError, UnicodeDecodeError):  # unset, or not made of letters
+        return "unknown"
+
+
+_MOST_LISTED = 8
+"""Streams that a message names; of more it says how many."""
+
+
+def _listed(videos: list[VideoStream], all_videos: list[VideoStream], programmes: list[_Programme]) -> str:
+    names = [_described(video, all_videos, programmes) for video in videos[:_MOST_LISTED]]
+    if len(videos) > _MOST_LISTED:
+        names.append(f"{len(videos) - _MOST_LISTED} more")
+    return ", ".join(names)
+
+
+def _described(stream: VideoStream, all_videos: list[VideoStream], programmes: list[_Programme]) -> str:
+    """As `v:1 (h264 1280x720, programme "News", eng)`."""
+    context: Any = stream.codec_context
+    facts = ["no decoder" if context is None else f"{context.name} {context.width}x{context.height}"]
+    facts += [f'programme "{programme.name}"' for programme in programmes if stream.index in programme.streams]
+    tags = [stream.metadata.get(key) for key in ("title", "language")]
+    facts += [tag for tag in tags if tag and tag != "und"]
+    number = next(place for place, video in enumerate(all_videos) if video.index == stream.index)
+    return f"v:{number} ({', '.join(facts)})"
+
+
+def _other_programmes(stream: VideoStream, programmes: list[_Programme]) -> tuple[int, ...]:
+    own = [programme.streams for programme in programmes if stream.index in programme.streams]
+    if not own:
+        return ()
+    return tuple(sorted(frozenset().union(*(programme.streams for programme in programmes)).difference(*own)))
+
+
+def _programmes(container: InputContainer) -> list[_Programme]:
+    """The programmes of a transport stream; empty for containers without.
+
+    PyAV has no list of them. FFmpeg's own description of a file has: a line for each programme, then its streams.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        text: str = container.dumps_format()  # type: ignore[attr-defined]
+    finally:
+        av.logging.set_level(level)
+    found: list[_Programme] = []
+    parts = re.split(r"^  (?=Program |No Program)", text, flags=re.MULTILINE)
+    for part in parts[1:]:
+        if (head := re.match(r"Program (\d+)", part)) is None:
+            continue
+        name = re.search(r"^ +service_name +: (.*)$", part, re.MULTILINE)
+        streams = re.findall(r"^ +Stream #\d+:(\d+)", part, re.MULTILINE)
+        found.append(_Programme(name[1].strip() if name else head[1], frozenset(map(int, streams))))
+    return found
