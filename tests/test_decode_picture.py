@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
+import zlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from media import add_cover, concatenate, join_programmes, make_video, set_display_matrix, stream_packets
+from PIL import Image
 
 from vidsal.decode import DecodeOptions, DecodeReport, Reader, open_video
 from vidsal.decode.deinterlace import Deinterlacer
@@ -341,3 +345,265 @@ def test_decord_does_not_show_combs_unless_asked(tmp_path: Path) -> None:
     assert any("combed" in message for message in reader.report.messages)
     with pytest.raises(ConfigError, match="deinterlace=bwdif needs the pyav decoder"):
         DecodeOptions(decoder="decord", deinterlace="bwdif")
+
+
+# Image files of several pictures
+
+
+def colour(i: int, *, width: int = 32, height: int = 24) -> RGB:
+    return np.full((height, width, 3), (40 * i, 255 - 40 * i, 100), np.uint8)
+
+
+def save_animation(path: Path, durations: list[int], **options: Any) -> Path:
+    first, *others = [Image.fromarray(colour(i)) for i in range(len(durations))]
+    first.save(path, save_all=True, append_images=others, duration=durations, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name, options", [("a.webp", {"lossless": True}), ("a.png", {}), ("a.gif", {}), ("a.avif", {})]
+)
+def test_an_animation_is_a_video_with_its_own_times(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    path = save_animation(tmp_path / name, [40, 40, 200, 120], **options)
+    batches, reader = read(path, batch_size=3, pictures=True)
+    frames = np.concatenate([batch.frames for batch in batches])
+    assert np.concatenate([batch.pts_seconds for batch in batches]) == pytest.approx([0, 0.04, 0.08, 0.28])
+    for i, frame in enumerate(frames):
+        assert np.abs(frame.astype(int) - colour(i)).max() <= (0 if name != "a.avif" else 4)
+    assert reader.info.kind == ("video" if name == "a.gif" else "animation")
+    assert reader.report.messages == []
+    later, _ = read(path, start_seconds=0.08)
+    np.testing.assert_array_equal(np.concatenate([batch.frames for batch in later]), frames[2:])
+
+
+def test_an_animated_webp_keeps_exact_times_and_knows_its_length(tmp_path: Path) -> None:
+    path = save_animation(tmp_path / "a.webp", [40, 5, 200], lossless=True)
+    with open_video(path, keep_pictures=True) as reader:
+        (batch,) = reader
+    assert [picture.pts for picture in batch.pictures] == [0, 40, 140]
+    assert (reader.info.frame_count, reader.info.duration_seconds) == (3, 0.34)
+    assert reader.info.time_base == Fraction(1, 1000)
+    assert reader.info.rate == Fraction(3, 1) / Fraction(34, 100)
+    assert any("browsers" in message for message in reader.report.messages)
+    np.testing.assert_array_equal(batch.pictures[1].rgb(), colour(1))
+
+
+def test_an_animated_webp_with_damage_gives_the_pictures_before_and_says_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)) for _ in range(4)]
+    path = tmp_path / "a.webp"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40, lossless=True)
+    data = bytearray(path.read_bytes())
+    third = [place for place in range(len(data)) if data[place : place + 4] == b"ANMF"][2]
+    data[third + 40 : third + 200] = bytes(160)
+    path.write_bytes(data)
+    batches, reader = read(path)
+    np.testing.assert_array_equal(batches[0].frames, [np.asarray(picture) for picture in pictures[:2]])
+    assert (reader.report.truncated, reader.report.missing_seconds) == (True, pytest.approx(0.08))
+    assert reader.report.messages == ["the last 2 of 4 pictures cannot be decoded"]
+    with pytest.raises(DecodeError, match="the last 2 of 4 pictures"):
+        read(path, strict=True)
+    path.write_bytes(data[: third + 100])
+    with pytest.raises(DecodeError, match=r"a.webp cannot be read as an image"):
+        read(path)
+
+
+def test_the_pages_of_a_tiff_are_pictures_in_order(tmp_path: Path) -> None:
+    pages = [Image.fromarray(colour(i, width=32 + 8 * (i == 2))) for i in range(4)]
+    small = Image.fromarray(colour(5, width=8, height=6))
+    small.encoderinfo = {"tiffinfo": {254: 1}}  # a preview, as cameras keep beside the picture
+    path = tmp_path / "a.tif"
+    pages[0].save(path, save_all=True, append_images=[pages[1], small, *pages[2:]])
+    batches, reader = read(path, pictures=True)
+    frames = np.concatenate([batch.frames for batch in batches])
+    assert reader.info.kind == "images"
+    assert reader.info.frame_count == len(frames) == 4
+    for i, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame, colour(i))
+    np.testing.assert_allclose(batches[0].pts_seconds, np.arange(4) / 25)
+    assert any("4 pages" in message for message in reader.report.messages)
+
+
+def test_a_tiff_of_one_page_stays_an_image(tmp_path: Path) -> None:
+    Image.fromarray(colour(1)).save(tmp_path / "a.tif")
+    _, reader = read(tmp_path / "a.tif")
+    assert (reader.info.kind, reader.report.messages) == ("image", [])
+
+
+def test_a_folder_takes_the_first_picture_of_each_file_and_says_so(tmp_path: Path) -> None:
+    Image.fromarray(colour(0)).save(tmp_path / "0.png")
+    save_animation(tmp_path / "1.webp", [40, 40], lossless=True)
+    Image.fromarray(colour(2)).save(tmp_path / "2.avif", quality=100, subsampling="4:4:4")
+    (batch,), reader = read(tmp_path)
+    for i, expected in enumerate((0, 0, 2)):
+        assert np.abs(batch.frames[i].astype(int) - colour(expected)).max() < 4
+    assert reader.report.messages == ["of each file with several pictures the first is read: 1"]
+
+
+def test_nothing_is_copied_out_of_an_animation(tmp_path: Path) -> None:
+    path = save_animation(tmp_path / "a.avif", [40, 40])
+    with open_video(path, keep_pictures=True) as reader, VideoSink(tmp_path / "out.mkv", reader.info) as sink:
+        for batch in reader:
+            sink.write(flat_density(batch))
+    with av.open(str(tmp_path / "out.mkv")) as written:
+        assert [stream.type for stream in written.streams] == ["video"]
+
+
+# Pictures in tiles
+
+
+def box(kind: bytes, *parts: bytes, version: int | None = None) -> bytes:
+    """A box of an ISO file; with a version it is a full one."""
+    body = (b"" if version is None else struct.pack(">I", version << 24)) + b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def make_tiled(path: Path, codec: str) -> RGB:
+    """Writes a picture of 128x64 as two tiles of 64x64 side by side, as phones do; returns the picture."""
+    drawn = four_colors(128, 64)
+    tiles, config = [], b""
+    for part in range(2):
+        tile = make_video(
+            path.with_suffix(f".{part}.mp4"),
+            frames=1,
+            width=64,
+            height=64,
+            codec=codec,
+            color_range=2,
+            matrix=6,
+            picture=lambda i, part=part: drawn[:, 64 * part : 64 * part + 64],  # type: ignore[misc]
+        )
+        tiles.append(stream_packets(tile)[0].data)
+        with av.open(str(tile)) as container:
+            config = bytes(container.streams.video[0].codec_context.extradata or b"")
+    kind, brand, property_kind = (b"hvc1", b"heic", b"hvcC") if codec == "libx265" else (b"av01", b"avif", b"av1C")
+    grid = struct.pack(">BBBBHH", 0, 0, 0, 1, 128, 64)  # one row, two columns
+    names = [(1, b"grid"), (2, kind), (3, kind)]
+    infos = [box(b"infe", struct.pack(">HH4sB", number, 0, name, 0), version=2) for number, name in names]
+    sizes = [box(b"ispe", struct.pack(">II", *size), version=0) for size in ((128, 64), (64, 64))]
+    nclx = box(b"colr", b"nclx", struct.pack(">HHHB", 2, 2, 6, 0x80))
+    depth = box(b"pixi", bytes([3, 8, 8, 8]), version=0)
+    properties = box(b"ipco", *sizes, box(property_kind, config), nclx, depth)
+    uses = [(1, (1, 4, 5)), (2, (2, 0x83, 4, 5)), (3, (2, 0x83, 4, 5))]
+    links = b"".join(struct.pack(">HB", number, len(of)) + bytes(of) for number, of in uses)
+
+    def meta(first: int) -> bytes:
+        places, begin = b"", first
+        for number, data in enumerate((grid, *tiles), start=1):
+            places += struct.pack(">HHHII", number, 0, 1, begin, len(data))
+            begin += len(data)
+        return box(
+            b"meta",
+            box(b"hdlr", bytes(4), b"pict", bytes(13), version=0),
+            box(b"pitm", struct.pack(">H", 1), version=0),
+            box(b"iloc", bytes([0x44, 0]), struct.pack(">H", 3), places, version=0),
+            box(b"iinf", struct.pack(">H", 3), *infos, version=0),
+            box(b"iref", box(b"dimg", struct.pack(">HHHH", 1, 2, 2, 3)), version=0),
+            box(b"iprp", properties, box(b"ipma", struct.pack(">I", 3), links, version=0)),
+            version=0,
+        )
+
+    head = box(b"ftyp", brand, bytes(4), b"mif1", brand, b"miaf")
+    first = len(head) + len(meta(0)) + 8
+    path.write_bytes(head + meta(first) + box(b"mdat", grid, *tiles))
+    return drawn
+
+
+def test_the_tiles_of_an_avif_are_put_together(tmp_path: Path) -> None:
+    drawn = make_tiled(tmp_path / "a.avif", "libsvtav1")
+    (batch,), reader = read(tmp_path / "a.avif")
+    assert batch.frames.shape == (1, 64, 128, 3)
+    assert np.abs(quarters(batch.frames[0]) - quarters(drawn)).max() < 12
+    assert reader.info.kind == "image"
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.jpg", "a.mp4"])
+def test_one_tile_of_a_heic_is_never_taken_for_the_picture(tmp_path: Path, name: str) -> None:
+    drawn = make_tiled(tmp_path / name, "libx265")
+    if name != "a.mp4" and importlib.util.find_spec("pillow_heif") is not None:
+        (batch,), _ = read(tmp_path / name)
+        assert np.abs(quarters(batch.frames[0]) - quarters(drawn)).max() < 12
+    else:
+        with pytest.raises(DecodeError, match=r"2 tiles; install pillow-heif"):
+            read(tmp_path / name)
+
+
+# Too many pixels
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif", "a.webp", "a.avif", "a.gif", "a.mp4", "a.mkv"])
+def test_a_picture_of_too_many_pixels_is_refused(tmp_path: Path, name: str) -> None:
+    if name in ("a.mp4", "a.mkv"):
+        make_video(tmp_path / name, frames=1, width=64, height=48)
+    else:
+        Image.fromarray(colour(1, width=64, height=48)).save(tmp_path / name)
+    with pytest.raises(DecodeError, match=r"64x48 pixels is larger than max_pixels=3071") as caught:
+        read(tmp_path / name, max_pixels=3071)
+    assert caught.value.option == "max_pixels"
+    assert sum(map(len, read(tmp_path / name, max_pixels=3072)[0])) == 1
+
+
+@pytest.mark.parametrize("decoder", ["decord", "opencv"])
+def test_the_other_decoders_refuse_it_too(tmp_path: Path, decoder: str) -> None:
+    pytest.importorskip("decord" if decoder == "decord" else "cv2")
+    path = make_video(tmp_path / "a.mp4", frames=1)
+    with pytest.raises(DecodeError, match="max_pixels=3071"):
+        read(path, decoder=decoder, max_pixels=3071)
+
+
+def test_one_too_large_picture_ends_a_folder_after_the_pictures_before(tmp_path: Path) -> None:
+    for i, width in enumerate((32, 32, 64)):
+        Image.fromarray(colour(i, width=width)).save(tmp_path / f"{i}.png")
+    seen = 0
+    with open_video(tmp_path, options=DecodeOptions(max_pixels=1000, batch_size=8)) as reader:
+        batches = iter(reader)
+        seen += len(next(batches))
+        with pytest.raises(DecodeError, match="max_pixels"):
+            next(batches)
+    assert seen == 2
+
+
+@pytest.mark.parametrize("kind", ["pages", "animation"])
+def test_the_largest_picture_of_a_file_counts(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("a.tif" if kind == "pages" else "a.webp")
+    pages = [Image.fromarray(colour(i, width=32 + 32 * (i == 1 and kind == "pages"))) for i in range(3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    most = 64 * 24 if kind == "pages" else 32 * 24
+    assert sum(map(len, read(path, max_pixels=most)[0])) == 3
+    with pytest.raises(DecodeError, match="max_pixels"):
+        read(path, max_pixels=most - 1)
+
+
+def test_a_video_that_grows_too_large_ends_after_the_frames_before(tmp_path: Path) -> None:
+    # FFmpeg looks five seconds ahead for the size that it promises.
+    times = [3600 * i for i in range(203)]
+    small = make_video(tmp_path / "0.ts", frames=200, pts=times[:200])
+    large = make_video(tmp_path / "1.ts", frames=3, width=128, height=96, pts=times[200:])
+    with open_video(
+        concatenate([small, large], tmp_path / "a.ts"), options=DecodeOptions(max_pixels=4000, batch_size=256)
+    ) as reader:
+        batches = iter(reader)
+        assert len(next(batches)) == 200
+        with pytest.raises(DecodeError, match=r"128x96 .*max_pixels=4000"):
+            next(batches)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [("a.png", "60000x60000.*max_pixels"), ("a.bmp", "60000x60000.*max_pixels"), ("a.gif", "not one frame")],
+)
+def test_a_bomb_is_refused_without_being_decoded(tmp_path: Path, name: str, message: str) -> None:
+    # A header that promises 60000x60000 pixels; the file is tiny.
+    path = tmp_path / name
+    Image.fromarray(colour(1)).save(path)
+    data = bytearray(path.read_bytes())
+    if name == "a.png":
+        data[16:24] = struct.pack(">II", 60000, 60000)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    elif name == "a.gif":
+        data[6:10] = struct.pack("<HH", 60000, 60000)
+    else:
+        data[18:26] = struct.pack("<ii", 60000, 60000)
+    path.write_bytes(data)
+    with pytest.raises(DecodeError, match=message):
+        read(path)

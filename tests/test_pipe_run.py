@@ -125,7 +125,13 @@ def test_the_report_hands_on_what_the_reader_the_model_and_the_sinks_say(
     monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path
 ) -> None:
     said = DecodeReport(
-        skipped_corrupt=1, concealed=2, mended_times=3, dropped_live=4, truncated=True, missing_seconds=5.0
+        skipped_corrupt=1,
+        concealed=2,
+        deinterlaced=6,
+        mended_times=3,
+        dropped_live=4,
+        truncated=True,
+        missing_seconds=5.0,
     )
     said.say("something of the source")
     opened = Opened(made_info(), said)
@@ -139,6 +145,7 @@ def test_the_report_hands_on_what_the_reader_the_model_and_the_sinks_say(
     assert (*numbers, report.truncated, report.missing_seconds) == (1, 2, 3, 4, True, 5.0)
     assert report.messages[:2] == ("something of the source", "something of the model")
     assert "were clipped" in report.messages[2] and len(report.messages) == 3
+    assert report.deinterlaced == 6
     assert report.files == (tmp_path / "made.vidsal.maps.mkv",)
     assert report.stage_frames_per_second.keys() == {"maps"}
     assert (report.source, report.model, report.precision, report.device) == ("made", "tiny", "fp32", "cpu")

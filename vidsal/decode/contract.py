@@ -44,8 +44,9 @@ MAX_CORRUPT_TOTAL = 10_000
 SizeRequest = tuple[int, int] | Callable[[int, int], tuple[int, int]] | None
 """(height, width) of the small frames, or what makes it from the upright (height, width); None: full size."""
 
-Kind = Literal["video", "image", "images", "camera", "stream"]
-"""video: a file; image: one; images: a folder of them; camera; stream: an address or standard input."""
+Kind = Literal["video", "image", "images", "animation", "camera", "stream"]
+"""video: a file; image: one; images: a folder of them, or pages; animation: an image file of several pictures with
+times; camera; stream: an address or standard input."""
 
 UNSPECIFIED = 2
 """FFmpeg's number for a colour tag that is not set (range: 0)."""

@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo
+from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo, check_pixels
+from vidsal.decode.headers import HEIF_SUFFIXES, ImageHeader, read_header
+from vidsal.decode.heif import is_heif, read_heif, read_with_pillow
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
-__all__ = ["IMAGE_SUFFIXES", "NOMINAL_RATE", "ImagesReader", "open_images"]
+__all__ = ["IMAGE_SUFFIXES", "NOMINAL_RATE", "PICTURE_SUFFIXES", "ImagesReader", "open_images"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+"""Endings of file names, in lower case, that data sets have for their pictures."""
+
+PICTURE_SUFFIXES = IMAGE_SUFFIXES | HEIF_SUFFIXES | {".avif"}
 """Endings of file names, in lower case, that are read as pictures."""
 
 NOMINAL_RATE = Fraction(25)
 """Pictures a second given to a folder of images, which has no times of its own."""
 
 
-def open_images(path: Path, request: Request) -> ImagesReader:
+def open_images(path: Path, request: Request, *, pages: Sequence[int] = (0,)) -> ImagesReader:
     """Opens one image, or all images of a folder (not of its subfolders) in natural order: 2.png before 10.png.
 
     Results of earlier runs in a folder (`*.vidsal.*`, `*.partial.*`) are left out, and the report says so.
     Orientation tags of cameras (EXIF) are honoured; an alpha channel is dropped; more than 8 bits become 8.
 
+    Args:
+        path: the image or the folder.
+        request: how to read it.
+        pages: places of the pictures in a single file; those of a folder give their first.
+
     Raises:
-        DecodeError: the folder holds no image, or none can be read.
+        DecodeError: the folder holds no image, none can be read, or one has more than `max_pixels`.
     """
     if not path.is_dir():
-        return ImagesReader(path, [path], request)
+        return ImagesReader(path, [_Place(path, page) for page in pages], request)
     try:
-        files = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
+        files = [entry for entry in path.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES and entry.is_file()]
     except OSError as error:
         raise DecodeError(f"the folder {path} cannot be read: {error.strerror}; change its permissions") from error
     files = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
@@ -45,12 +56,22 @@ def open_images(path: Path, request: Request) -> ImagesReader:
     if not own:
         but = f" but {len(files)} results of earlier runs" if files else ""
         raise DecodeError(
-            f"the folder {path} holds no images{but}; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            f"the folder {path} holds no images{but}; expected files ending in {', '.join(sorted(PICTURE_SUFFIXES))}"
         )
-    reader = ImagesReader(path, own, request)
+    reader = ImagesReader(path, [_Place(file) for file in own], request)
     if len(own) < len(files):
         reader.report.say(f"images left out as results of earlier runs (*.vidsal.*): {len(files) - len(own)}")
     return reader
+
+
+class _Place(NamedTuple):
+    """Where a picture is."""
+
+    file: Path
+    page: int = 0
+
+    def __str__(self) -> str:
+        return f"page {self.page + 1} of {self.file}" if self.page else str(self.file)
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -62,13 +83,21 @@ def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
 class ImagesReader(Reader):
     """Reads image files one after the other; see `open_images`."""
 
-    def __init__(self, path: Path, files: list[Path], request: Request) -> None:
-        self._files = files
-        readable = ((place, picture) for place, file in enumerate(files) if (picture := _read(file)) is not None)
-        self._first: tuple[int, npt.NDArray[np.uint8]] | None = next(readable, None)
+    def __init__(self, path: Path, places: list[_Place], request: Request) -> None:
+        self._places = places
+        self._max_pixels = request.options.max_pixels
+        self._of_several = 0
+        self._in_folder = path.is_dir()
+        read = ((position, self._read(place)) for position, place in enumerate(places))
+        self._first = next(((position, picture) for position, picture in read if picture is not None), None)
         if self._first is None:
-            what = f"none of the {len(files)} images in {path}" if request.kind == "images" else f"{path}, as an image,"
-            raise DecodeError(f"{what} can be read; expected whole {', '.join(sorted(IMAGE_SUFFIXES))} files")
+            several = request.kind == "images"
+            what = (
+                f"none of the {len(places)} images in {path} can be read"
+                if several
+                else f"{path} cannot be read as an image"
+            )
+            raise DecodeError(f"{what}; expected whole {', '.join(sorted(PICTURE_SUFFIXES))} files")
         self._origin, picture = self._first
         info = VideoInfo(
             source=request.source,
@@ -76,8 +105,8 @@ class ImagesReader(Reader):
             kind=request.kind,
             height=picture.shape[0],
             width=picture.shape[1],
-            frame_count=len(files),
-            duration_seconds=float(len(files) / NOMINAL_RATE),
+            frame_count=len(places),
+            duration_seconds=float(len(places) / NOMINAL_RATE),
             rate=NOMINAL_RATE,
             time_base=1 / NOMINAL_RATE,
             color_range=2,
@@ -91,27 +120,39 @@ class ImagesReader(Reader):
 
     def _frames(self) -> Iterator[DecodedFrame]:
         start = self._options.start_seconds
-        for position, file in enumerate(self._files):
+        for position, place in enumerate(self._places):
             if position < self._origin:
-                self._skip(file)
+                self._skip(place)
                 continue
             ticks = position - self._origin
             seconds = float(ticks / NOMINAL_RATE)
             # Half a picture of room: the exact comparison is the base class's.
             if seconds < start - float(1 / NOMINAL_RATE) / 2:
                 continue
-            picture = self._first[1] if self._first is not None and position == self._origin else _read(file)
+            picture = self._first[1] if self._first is not None and position == self._origin else self._read(place)
             self._first = None
             if picture is None:
-                self._skip(file)
+                self._skip(place)
                 continue
             self._count_good()
             full = full_size(picture, (self.info.height, self.info.width))
             upright = Picture(rgb=full, pts=ticks, time_base=1 / NOMINAL_RATE)
             yield DecodedFrame(seconds, partial(self._convert, picture), upright)
 
-    def _skip(self, file: Path) -> None:
-        self.report.say(f"{file} cannot be read as an image and is skipped")
+        if self._of_several:
+            self.report.say(f"of each file with several pictures the first is read: {self._of_several}")
+
+    def _read(self, place: _Place) -> npt.NDArray[np.uint8] | None:
+        """(H, W, 3) uint8 RGB, upright; None for what is no image."""
+        header = read_header(place.file)
+        if header is None:
+            return read_heif(place.file, self._max_pixels) if is_heif(place.file) else None
+        check_pixels(str(place), header.width, header.height, self._max_pixels)
+        self._of_several += self._in_folder and len(header.pictures) > 1
+        return _decoded(place, header)
+
+    def _skip(self, place: _Place) -> None:
+        self.report.say(f"{place} cannot be read as an image and is skipped")
         self._count_corrupt()
 
     def _convert(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -146,11 +187,17 @@ def resize(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)
 
 
-def _read(path: Path) -> npt.NDArray[np.uint8] | None:
-    """(H, W, 3) uint8 RGB, upright; None for what is no image."""
+def _decoded(place: _Place, header: ImageHeader) -> npt.NDArray[np.uint8] | None:
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)  # turns by EXIF, drops alpha, makes 8 bits
+        if header.format in ("AVIF", "HEIF"):
+            return read_with_pillow(place.file)
+        data = np.fromfile(place.file, np.uint8)
+        # Both turn by EXIF, drop alpha and make 8 bits.
+        if place.page:
+            whole, pages = cv2.imdecodemulti(data, cv2.IMREAD_COLOR, range=(place.page, place.page + 1))
+            bgr = pages[0] if whole and pages else None
+        else:
+            bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except (OSError, cv2.error):  # an empty file is an error of OpenCV's
         return None
     return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

@@ -35,8 +35,9 @@ def open_video(
     """Opens anything that shows pictures, and decodes its first frame.
 
     Args:
-        source: a video file; an image (PNG, JPEG, WebP, BMP, TIFF); a folder of images, shown at 25 a
-            second; a camera number (0, or "0"); an address (http, https, tcp, rtsp, rtmp, rtp, srt, udp);
+        source: a video file; an image (PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF), which is a video if it is
+            animated or has several pages; a folder of images, shown at 25 a second; a camera number (0, or
+            "0"); an address (http, https, tcp, rtsp, rtmp, rtp, srt, udp);
             "-" for standard input.
         options: how to read; None: the defaults.
         size: (height, width) of `FrameBatch.frames`, or a function that makes it from the upright
@@ -57,8 +58,10 @@ def open_video(
     """
     options = options or DecodeOptions()
     reader = _open(source, partial(Request, options=options, size=size, keep_pictures=keep_pictures))
-    if options.hwaccel != "none" and reader.info.kind in ("image", "images", "camera"):
-        reader.report.say(f"hwaccel={options.hwaccel} does nothing here: it is for videos and addresses")
+    if reader.info.kind in ("image", "images", "camera"):
+        for name, idle in (("hwaccel", "none"), ("deinterlace", "auto"), ("video_stream", None)):
+            if (value := getattr(options, name)) != idle:
+                reader.report.say(f"{name}={value} does nothing here: it is for videos and addresses")
     return reader
 
 
@@ -148,7 +151,7 @@ class _Pipe:
 
 
 def _open_path(path: Path, request: Callable[..., Request]) -> Reader:
-    from vidsal.decode.images import IMAGE_SUFFIXES, open_images
+    from vidsal.decode.images import PICTURE_SUFFIXES, open_images
 
     try:
         found = path.stat()
@@ -157,8 +160,10 @@ def _open_path(path: Path, request: Callable[..., Request]) -> Reader:
     except (OSError, ValueError) as error:
         raise DecodeError(f"{path} cannot be opened: {error}; check the path and its permissions") from error
     asked = partial(request, source=str(path), path=path)
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return open_images(path, asked(kind="images" if path.is_dir() else "image"))
+    if path.is_dir():
+        return open_images(path, asked(kind="images"))
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return _open_picture(path, asked)
     if path.is_file():
         if found.st_size == 0:
             raise DecodeError(f"{path} is empty; expected a video or an image")
@@ -167,6 +172,27 @@ def _open_path(path: Path, request: Callable[..., Request]) -> Reader:
         except OSError as error:
             raise DecodeError(f"{path} cannot be read: {error.strerror}; change its permissions") from error
     return _open_as_asked(str(path), asked(kind="video"))
+
+
+def _open_picture(path: Path, asked: Callable[..., Request]) -> Reader:
+    """An image file: one picture, several pages, or an animation."""
+    from vidsal.decode.headers import read_header
+    from vidsal.decode.images import open_images
+
+    header = read_header(path)
+    if header is None or len(header.pictures) == 1:
+        return open_images(path, asked(kind="image"), pages=header.pictures if header is not None else (0,))
+    if header.format == "TIFF":
+        reader = open_images(path, asked(kind="images"), pages=header.pictures)
+        reader.report.say(f"the {len(header.pictures)} pages are read as pictures, 25 a second")
+        return reader
+    if header.format == "WEBP":
+        from vidsal.decode.webp import WebpReader
+
+        return WebpReader(path, header, asked(kind="animation"))
+    from vidsal.decode.pyav import open_pyav
+
+    return open_pyav(f"file:{path}", asked(kind="animation"))
 
 
 def _open_as_asked(file: str, request: Request) -> Reader:

@@ -92,7 +92,7 @@ def open_pyav(file: str | BinaryIO, request: Request) -> PyavReader:
 
     Args:
         file: address for FFmpeg, or a binary file object that is read from where it stands.
-        request: what and how; of the kind video or stream.
+        request: what and how; of the kind video, animation or stream.
 
     Raises:
         DecodeError: it cannot be opened, holds no video, or no frame of it can be decoded.
@@ -232,7 +232,7 @@ class PyavReader(Reader):
         self._live = request.live
         self._packets = 0
         self.report = report = DecodeReport()
-        choice = pick_stream(container, request.source, request.options, report)
+        choice = pick_stream(container, request, report)
         self._stream = choice.stream
         self._video_streams = choice.readable
         self._max_pixels = request.options.max_pixels

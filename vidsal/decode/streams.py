@@ -10,10 +10,17 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vidsal.decode.contract import DecodeOptions, DecodeReport
+from vidsal.decode.contract import DecodeReport, Request
 from vidsal.errors import DecodeError, Setting
 
-__all__ = ["Choice", "pick_stream"]
+__all__ = ["Choice", "TiledPictureError", "pick_stream"]
+
+_TILE = getattr(Disposition, "dependent", 0x80000)
+"""The mark of a stream that means nothing without others: a tile of a picture."""
+
+
+class TiledPictureError(DecodeError):
+    """A picture is kept in tiles, which FFmpeg gives one by one."""
 
 
 class Choice(NamedTuple):
@@ -33,12 +40,13 @@ class _Programme(NamedTuple):
     """Positions in the container."""
 
 
-def pick_stream(container: InputContainer, source: str, options: DecodeOptions, report: DecodeReport) -> Choice:
+def pick_stream(container: InputContainer, request: Request, report: DecodeReport) -> Choice:
     """Takes the stream that is asked for; or the best, and the report names it and the others, if there are any.
 
     Raises:
         DecodeError: there is no such stream, or no decoder for it; it is text, a cover, or one tile of a picture.
     """
+    source, wanted = request.source, request.options.video_stream
     if container.format.name == "tty":  # FFmpeg plays text files as pictures of a terminal
         raise DecodeError(f"{source} is a text file; expected a video or an image")
     all_videos = list(container.streams.video)
@@ -47,8 +55,13 @@ def pick_stream(container: InputContainer, source: str, options: DecodeOptions, 
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         cover = " besides cover art" if container.streams.video else ""
         raise DecodeError(f"{source} holds no video stream{cover}, only {kinds}; expected a video or an image")
+    tiles = sum(bool(stream.disposition & _TILE) for stream in videos)
+    if tiles > 1 and "mov" in container.format.name.split(","):
+        raise TiledPictureError(
+            f"{source} is a picture in {tiles} tiles; install pillow-heif (pip install 'vidsal[heif]') to read a .heic "
+            "file, rename an AVIF file to .avif, or convert the picture to PNG or JPEG"
+        )
     programmes = _programmes(container) if len(videos) > 1 else []
-    wanted = options.video_stream
     if wanted is None:
         best = container.streams.best("video")
         stream = next((video for video in videos if best is not None and video.index == best.index), videos[0])
@@ -65,7 +78,7 @@ def pick_stream(container: InputContainer, source: str, options: DecodeOptions, 
             "convert it, for instance to H.264"
         )
     others = [video for video in videos if video.index != stream.index]
-    if others and wanted is None:
+    if others and wanted is None and request.kind != "animation":
         report.say(
             f"of {len(videos)} video streams {_described(stream, all_videos, programmes)} is read; there is also "
             f"{_listed(others, all_videos, programmes)}; video_stream=N chooses another"

@@ -64,6 +64,8 @@ class RunReport:
     """Pieces of the input that could not be decoded."""
     concealed: int
     """Frames that the decoder had to patch up."""
+    deinterlaced: int
+    """Interlaced frames that became whole pictures."""
     mended_times: int
     """Frames with an impossible time, replaced by one counted from the frame before."""
     dropped_live: int
@@ -266,6 +268,7 @@ class Job:
             cuts=self.cuts,
             skipped_corrupt=counts.skipped_corrupt,
             concealed=counts.concealed,
+            deinterlaced=counts.deinterlaced,
             mended_times=counts.mended_times,
             dropped_live=counts.dropped_live,
             truncated=counts.truncated,
