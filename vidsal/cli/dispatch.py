@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vidsal.addresses import hide_secrets
 from vidsal.cli.commands import COMMANDS
 from vidsal.cli.parser import Command, flag
 from vidsal.cli.process import describe, drop_stdout, print_error, print_out, show_traceback
@@ -84,6 +85,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _wrong_command(word: str) -> str:
     if Path(word).suffix or "://" in word or Path(word).exists():
-        return f"no command {word!r}; did you mean: vidsal run {shlex.quote(word)}"
+        shown = hide_secrets(word)
+        return f"no command {shown!r}; did you mean: vidsal run {shlex.quote(shown)}"
     near = difflib.get_close_matches(word, COMMANDS, n=1)
     return f"no command {word!r}; " + (f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidsal.addresses import hide_secrets
 from vidsal.cli.parser import as_usage, check_model, command, count, flag
 from vidsal.cli.process import (
     Stop,
@@ -91,11 +92,11 @@ class _Runs:
             while left and not self.stop():
                 self._one(left.pop(0))
         if len(inputs) > 1 and self.failed:
-            failed = f"{len(self.failed)} of {len(inputs)} inputs failed: {', '.join(self.failed)}"
+            failed = f"{len(self.failed)} of {len(inputs)} inputs failed: {', '.join(map(hide_secrets, self.failed))}"
             say(f"vidsal: {failed}", quiet=self.quiet)
         if left:
             self.stop.note_interrupt()
-            say(f"vidsal: not begun: {', '.join(left)}", quiet=self.quiet)
+            say(f"vidsal: not begun: {', '.join(map(hide_secrets, left))}", quiet=self.quiet)
         return self.stop.status or self.status
 
     def _side_by_side(self, inputs: Sequence[str], streams: int) -> list[str]:
@@ -163,7 +164,7 @@ class _Runs:
         # Some options are only understood once the source is open.
         self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
         if self.as_json:
-            print_out(json.dumps({"source": text, "error": describe(error)}))
+            print_out(json.dumps({"source": hide_secrets(text), "error": describe(error)}))
 
     def _show(self, text: str, report: RunReport) -> None:
         from vidsal.console import format_report
@@ -206,7 +207,7 @@ def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
         path = Path(text)
         target = (wanted.output or path.absolute().parent, path.name if path.is_dir() else path.stem)
         if target in seen:
-            both = f"{seen[target]} and {text} would both write {target[1]}.vidsal.*"
+            both = f"{hide_secrets(seen[target])} and {hide_secrets(text)} would both write {target[1]}.vidsal.*"
             raise UsageError(f"{both}: give each its own --output")
         seen[target] = text
     for name in (wanted.table, wanted.maps):
@@ -220,4 +221,5 @@ def _source(text: str) -> str | int:
 
 
 def _label(text: str) -> str:
-    return Path(text).name or text
+    shown = hide_secrets(text)
+    return Path(shown).name or shown

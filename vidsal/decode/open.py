@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
+from vidsal.addresses import hide_secrets
 from vidsal.decode.contract import Reader, Request, SizeRequest
 from vidsal.decode.options import DecodeOptions
 from vidsal.errors import ConfigError, DecodeError
@@ -81,11 +82,11 @@ def _open(source: str | Path | int, request: Callable[..., Request]) -> Reader:
     scheme = match[1].lower()
     if scheme == "file":
         return _open_path(Path(unquote(urlsplit(str(source)).path)), request)
+    shown = hide_secrets(source)
     if scheme not in SCHEMES:
         raise DecodeError(
-            f"{source}: addresses of the kind {scheme}:// cannot be read, only {', '.join(sorted(SCHEMES))}"
+            f"{shown}: addresses of the kind {scheme}:// cannot be read, only {', '.join(sorted(SCHEMES))}"
         )
-    shown = re.sub(r"//[^/@]*@", "//", str(source))  # a password must not reach messages and reports
     return _open_as_asked(str(source), request(source=shown, kind="stream", live=scheme in LIVE_SCHEMES))
 
 

@@ -12,6 +12,8 @@ file is read in a process of its own (`vidsal.isolated`), which does not wait fo
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "MOST_BYTES",
     "SIGNATURE",
     "PublishedNetwork",
     "PublishedWeights",
@@ -85,6 +88,11 @@ class _LayerPlan:
     """By layer name."""
     counted: dict[str, list[list[_Slot]]]
     """By kind: one entry a layer of that kind, in order."""
+
+    def slots(self) -> Iterator[_Slot]:
+        """All arrays."""
+        for slots in (*self.fixed.values(), *itertools.chain(*self.counted.values())):
+            yield from slots
 
 
 def read_published(path: Path | str) -> PublishedWeights:
@@ -385,3 +393,9 @@ def _vgg() -> _LayerPlan:
 
 
 _LAYER_PLANS: dict[PublishedNetwork, _LayerPlan] = {"sam-resnet": _resnet(), "sam-vgg": _vgg()}
+
+MOST_BYTES: dict[PublishedNetwork, int] = {
+    network: 8 * sum(math.prod(slot.shape) for slot in plan.slots()) + (16 << 20)
+    for network, plan in _LAYER_PLANS.items()
+}
+"""What the file of a network may take: every value in float64, and names and tables of HDF5 beside them."""

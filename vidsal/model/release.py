@@ -13,10 +13,18 @@ from urllib.parse import unquote, urlsplit
 
 import torch
 
+from vidsal.addresses import hide_secrets
 from vidsal.errors import CheckpointError, EncodeError
 from vidsal.model import store
 from vidsal.model.checkpoint import PRESETS, ModelCard, save_checkpoint
-from vidsal.model.keras_hdf5 import PublishedNetwork, PublishedWeights, read_published, require_h5py
+from vidsal.model.keras_hdf5 import (
+    MOST_BYTES,
+    PublishedNetwork,
+    PublishedWeights,
+    read_published,
+    require_h5py,
+    what_it_is,
+)
 from vidsal.model.sam import SaliencyAttentiveModel
 
 __all__ = ["PUBLISHED", "ImportedWeights", "Publication", "fetch_weights", "import_weights"]
@@ -36,6 +44,10 @@ class Publication:
     """The year of the release of SALICON it was trained on."""
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Scores that the authors published: set to metric to value."""
+    bytes: int | None = None
+    """Its size; None where it is not known for sure."""
+    sha256: str | None = None
+    """Of the file, in hexadecimal; None where it is not known for sure."""
 
     @property
     def url(self) -> str:
@@ -43,6 +55,10 @@ class Publication:
         return f"{_RELEASE}/{self.file}"
 
 
+# The release names neither sizes nor hashes. Those of the 2017 file are its Git LFS pointer's in a public repository
+# that took it over (MikhailStartsev/ASD_classification); the size is that of its 70,146,561 values in float64 and
+# 280 kB of HDF5. Of the other two no copy with a hash is known: they are bounded by what their layers may take, and
+# the sha256 of the first fetch is kept.
 PUBLISHED: dict[str, Publication] = {
     "sam-resnet": Publication(
         "sam-resnet",
@@ -58,6 +74,8 @@ PUBLISHED: dict[str, Publication] = {
         "sam-resnet_salicon2017_weights.pkl",
         2017,
         {"salicon-2017 test": {"nss": 1.990, "cc": 0.899, "sim": 0.793, "auc": 0.865}},
+        561_452_496,
+        "474031d08b8158d26118880a4c64a1539c522b3d126004d092e425710fa3f511",
     ),
     "sam-vgg": Publication(
         "sam-vgg",
@@ -133,17 +151,20 @@ def fetch_weights(
         on_progress: called with the bytes there are and the bytes in all, None where unknown.
 
     Raises:
-        CheckpointError: as `store.download` and `read_published`; or the file differs from that of an earlier fetch.
+        CheckpointError: as `store.download` and `read_published`; or the file differs from the published one or from
+            that of an earlier fetch.
         EncodeError: the cache cannot be written to.
     """
     # Better now than after 300 MB.
     require_h5py()
-    url = url or PUBLISHED[name].url
+    entry = PUBLISHED[name]
+    url = url or entry.url
+    expected = store.Expected(MOST_BYTES[entry.network], entry.bytes, entry.sha256, refuses=what_it_is)
     with store.claim(name):
         with suppress(CheckpointError):
             if not overwrite:
                 return ImportedWeights(name, store.verified_path(name), "it was there already")
-        file = store.download(name, url, on_progress=on_progress)
+        file = store.download(name, url, expected=expected, on_progress=on_progress)
         try:
             weights = read_published(file)
             _check_network(file, weights, name)
@@ -152,9 +173,9 @@ def fetch_weights(
             # The next try must not find it whole and take it as it is.
             store.discard_download(name)
             raise
-        path = _keep(weights, name, url, unquote(Path(urlsplit(url).path).name))
+        path = _keep(weights, name, hide_secrets(url), unquote(Path(urlsplit(url).path).name))
         store.discard_download(name)
-    return ImportedWeights(name, path, f"fetched from {url}")
+    return ImportedWeights(name, path, f"fetched from {hide_secrets(url)}")
 
 
 def _name_of(path: Path, weights: PublishedWeights) -> tuple[str, str]:
@@ -194,8 +215,8 @@ def _check_same(name: str, weights: PublishedWeights, url: str, *, overwrite: bo
     record = store.read_record(name) if not overwrite else None
     if record is not None and record.fetched and record.source_sha256 != weights.sha256:
         raise CheckpointError(
-            f"{url} is not the file that was fetched on {record.date} from {record.source}: its sha256 is "
-            f"{weights.sha256[:12]}…, then it was {record.source_sha256[:12]}…; if that is right, use --overwrite"
+            f"{hide_secrets(url)} is not the file that was fetched on {record.date} from {record.source}: its sha256 "
+            f"is {weights.sha256[:12]}…, then it was {record.source_sha256[:12]}…; if that is right, use --overwrite"
         )
 
 
@@ -207,8 +228,10 @@ def _keep(weights: PublishedWeights, name: str, source: str, file_name: str) -> 
 
 def _save(target: Path, weights: PublishedWeights, name: str, file_name: str) -> None:
     preset = PRESETS[name]
-    network = SaliencyAttentiveModel(preset.config)
-    network.load_state_dict(weights.state)
+    # Drawing random weights first would take longer than all the rest.
+    with torch.device("meta"):
+        network = SaliencyAttentiveModel(preset.config)
+    network.load_state_dict(weights.state, assign=True)
     card = _card(name, file_name, weights.sha256)
     # float32: every value is the published one.
     save_checkpoint(target, network, preprocess=preset.preprocess, card=card, dtype=torch.float32)
@@ -229,8 +252,13 @@ def _card(name: str, file_name: str, sha256: str) -> ModelCard:
             "ImageNet, for the backbone before that",
         ),
         initialisation=(
-            f"converted from {file_name}, sha256 {sha256}, taken for the authors' {entry.file} (release 1.0): its "
-            "layers fit, but nothing in the file proves where it is from"
+            f"converted from {file_name}, sha256 {sha256}, "
+            + (
+                f"which is that of the authors' {entry.file} (release 1.0)"
+                if sha256 == entry.sha256
+                else f"taken for the authors' {entry.file} (release 1.0): its layers fit, but nothing in the file "
+                "proves where it is from"
+            )
         ),
         scores=entry.scores,
         protocol="Published by the authors, of their own file and single pictures; not measured again here.",

@@ -6,7 +6,9 @@ it came from. While a download grows it is NAME.download, with NAME.download.jso
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import http.client
 import json
 import os
@@ -21,16 +23,18 @@ from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import platformdirs
 
+from vidsal.addresses import hide_secrets
 from vidsal.errors import CheckpointError
 from vidsal.files import replacing, sha256_of, try_to_lock, writing
 from vidsal.provenance import package_version
 
 __all__ = [
     "CACHE_VARIABLE",
+    "Expected",
     "Record",
     "cache_folder",
     "cached_path",
@@ -47,6 +51,8 @@ CACHE_VARIABLE = "VIDSAL_CACHE"
 
 _REMEDY = f"choose another folder ({CACHE_VARIABLE} names the cache's)"
 _CHUNK_BYTES = 1 << 18
+_BEGIN_BYTES = 512
+_HTTP_REDIRECTS = range(300, 400)
 _HTTP_PARTIAL, _HTTP_RANGE_NOT_SATISFIABLE = 206, 416
 _SCHEMES = ("http", "https", "file")
 
@@ -60,7 +66,7 @@ class Record:
     bytes: int
     """Size of the file."""
     source: str
-    """The file or the address it was made from."""
+    """The file or the address it was made from, without passwords."""
     source_sha256: str
     """Of that file, in hexadecimal."""
     date: str
@@ -74,6 +80,25 @@ class Record:
     def fetched(self) -> bool:
         """Whether the source is an address."""
         return "://" in self.source
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a file that is fetched has to be."""
+
+    most_bytes: int
+    """No more of it is taken."""
+    size: int | None = None
+    """Its bytes; None where unknown."""
+    sha256: str | None = None
+    """In hexadecimal; None where unknown."""
+    refuses: Callable[[bytes], str | None] = lambda begin: None
+    """What is wrong with a file by its first bytes, in words; None for nothing."""
+
+    @property
+    def limit(self) -> int:
+        """Bytes there may be."""
+        return self.most_bytes if self.size is None else self.size
 
 
 def cache_folder() -> Path:
@@ -191,6 +216,7 @@ def download(
     name: str,
     url: str,
     *,
+    expected: Expected,
     on_progress: Callable[[int, int | None], None] | None = None,
     timeout_seconds: float = 30.0,
 ) -> Path:
@@ -201,6 +227,7 @@ def download(
     Args:
         name: of the model; the file is called after it.
         url: http, https or file; an https address is not followed to anything but https.
+        expected: what it has to be.
         on_progress: called with the bytes there are and the bytes in all, None where unknown.
         timeout_seconds: how long to wait for the server to go on.
 
@@ -209,17 +236,27 @@ def download(
 
     Raises:
         CheckpointError: the address is of another kind, does not answer, has no such file, or the file broke off;
-            what has come is kept for the next try.
+            what has come is kept for the next try. Or it is not the file that is expected: nothing is kept.
         EncodeError: the cache cannot be written to.
     """
     if urlsplit(url).scheme not in _SCHEMES:
-        raise CheckpointError(f"cannot fetch {url}: use an address that begins with http://, https:// or file://")
-    transfer = _Transfer(name, url, on_progress or (lambda done, total: None), timeout_seconds)
+        raise CheckpointError(
+            f"cannot fetch {hide_secrets(url)}: use an address that begins with http://, https:// or file://"
+        )
+    transfer = _Transfer(name, url, expected, on_progress or (lambda done, total: None), timeout_seconds)
     try:
         transfer.run()
+        transfer.check()
+    except _Unexpected as error:
+        discard_download(name)
+        raise CheckpointError(transfer.complaint(str(error))) from error
     except HTTPError as error:
         error.close()
-        raise CheckpointError(transfer.complaint(f"the server answered {error.code} {error.reason}")) from error
+        answer = f"the server answered {error.code} {http.client.responses.get(error.code, '')}".rstrip()
+        if error.code in _HTTP_REDIRECTS:
+            # Its own reason would quote the address.
+            answer = "it is redirected to an address that is not safe to follow"
+        raise CheckpointError(transfer.complaint(answer)) from error
     except (OSError, http.client.HTTPException) as error:
         raise CheckpointError(transfer.complaint(_reason(error, timeout_seconds))) from error
     return transfer.path
@@ -235,7 +272,8 @@ def discard_download(name: str) -> None:
 class _Origin:
     """What a partial download is part of."""
 
-    url: str
+    address: str
+    """The sha256 of its address, which may hold a password."""
     total: int | None
     validator: str | None
     """ETag or Last-Modified: what has to be the same when it goes on."""
@@ -244,13 +282,25 @@ class _Origin:
     def of(cls, url: str, headers: Message, total: int | None) -> _Origin:
         tag = headers.get("ETag")
         # A weak tag does not promise the same bytes.
-        return cls(url, total, tag if tag and not tag.startswith("W/") else headers.get("Last-Modified"))
+        return cls(_fingerprint(url), total, tag if tag and not tag.startswith("W/") else headers.get("Last-Modified"))
+
+
+class _Unexpected(Exception):  # noqa: N818 (`download` says it as a `CheckpointError`)
+    """What comes is not the file that is expected; says why."""
 
 
 class _Transfer:
     """One download: network errors come out as they are, for `download` to report."""
 
-    def __init__(self, name: str, url: str, report: Callable[[int, int | None], None], timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        expected: Expected,
+        report: Callable[[int, int | None], None],
+        timeout_seconds: float,
+    ) -> None:
+        self._expected = expected
         self.path, self._note = _download_paths(name)
         self._name, self._url, self._report, self._timeout = name, url, report, timeout_seconds
         self._opener = urllib.request.build_opener(_SafeRedirects)
@@ -277,21 +327,46 @@ class _Transfer:
         with response:
             self._receive(response, origin if done else None, done)
 
+    def check(self) -> None:
+        """See that the whole file is the one that is expected.
+
+        Raises:
+            _Unexpected: it is not.
+        """
+        size = self.path.stat().st_size
+        with self.path.open("rb") as file:
+            self._check_begin(file.read(_BEGIN_BYTES))
+        if self._expected.size not in (None, size):
+            raise _Unexpected(f"it has {size} bytes, but the published file has {self._expected.size}")
+        if self._expected.sha256 is not None and (found := sha256_of(self.path)) != self._expected.sha256:
+            raise _Unexpected(
+                f"its sha256 is {found[:12]}…, but that of the published file is {self._expected.sha256[:12]}…"
+            )
+
+    def _check_begin(self, begin: bytes) -> None:
+        fault = self._expected.refuses(begin)
+        if fault is not None:
+            raise _Unexpected(f"what comes is no weight file: {fault}")
+
+    def _check_size(self, size: int) -> None:
+        if size > self._expected.limit:
+            raise _Unexpected(f"it has more than the {self._expected.limit} bytes that the published file may have")
+
     def complaint(self, reason: str) -> str:
         kept = ""
         with suppress(OSError):
             size = self.path.stat().st_size
             kept = f"{size} bytes are kept in {self.path}, the same command goes on from there; " if size else ""
         return (
-            f"cannot fetch {self._url}: {reason}; {kept}or get the file another way and run: vidsal weights import "
-            f"FILE --as {self._name}"
+            f"cannot fetch {hide_secrets(self._url)}: {reason}; {kept}or get the file another way and run: "
+            f"vidsal weights import FILE --as {self._name}"
         )
 
     def _left_over(self) -> tuple[_Origin | None, int]:
         """What an earlier try left of the same address, and how many bytes; (None, 0) where nothing can be used."""
         try:
             origin = _Origin(**json.loads(self._note.read_text(encoding="utf-8")))
-            return (origin, self.path.stat().st_size) if origin.url == self._url else (None, 0)
+            return (origin, self.path.stat().st_size) if origin.address == _fingerprint(self._url) else (None, 0)
         except (OSError, ValueError, TypeError):
             return None, 0
 
@@ -301,7 +376,13 @@ class _Transfer:
             headers["Range"] = f"bytes={done}-"
             if origin.validator:
                 headers["If-Range"] = origin.validator
-        request = urllib.request.Request(self._url, headers=headers)
+        parts = urlsplit(self._url)
+        login, _, host = parts.netloc.rpartition("@")
+        request = urllib.request.Request(parts._replace(netloc=host).geturl(), headers=headers)
+        if login:
+            # For this server only: a redirect may lead to another.
+            token = base64.b64encode(unquote_to_bytes(login)).decode()
+            request.add_unredirected_header("Authorization", f"Basic {token}")
         return self._opener.open(request, timeout=self._timeout)
 
     def _goes_on(self, response: Any, origin: _Origin | None, done: int) -> bool:
@@ -314,9 +395,11 @@ class _Transfer:
         return start == done and total == origin.total and origin.validator in (None, same.validator)
 
     def _receive(self, response: Any, origin: _Origin | None, done: int) -> None:
+        begin = b""
         if origin is None:
             length = response.headers.get("Content-Length", "")
             origin = _Origin.of(self._url, response.headers, int(length) if length.isdecimal() else None)
+            self._check_size(origin.total or 0)
             with writing(self.path, remedy=_REMEDY):
                 # Without its note a partial file counts for nothing, so the old one goes first.
                 self._note.unlink(missing_ok=True)
@@ -327,6 +410,11 @@ class _Transfer:
         with file:
             self._report(done, origin.total)
             while chunk := response.read(_CHUNK_BYTES):
+                if done == len(begin) < _BEGIN_BYTES:
+                    # Rather now than after hundreds of megabytes.
+                    begin += chunk
+                    self._check_begin(begin)
+                self._check_size(done + len(chunk))
                 with writing(self.path, remedy=_REMEDY):
                     file.write(chunk)
                 done += len(chunk)
@@ -346,8 +434,12 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         allowed = ("https",) if urlsplit(req.full_url).scheme == "https" else ("http", "https")
         if urlsplit(newurl).scheme not in allowed:
             fp.close()
-            raise URLError(f"it is redirected to {newurl}, which is not safe to follow")
+            raise URLError(f"it is redirected to {hide_secrets(newurl)}, which is not safe to follow")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _fingerprint(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _reason(error: BaseException, timeout_seconds: float) -> str:

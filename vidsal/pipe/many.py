@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
+from vidsal.addresses import hide_secrets
 from vidsal.errors import ConfigError, Setting, Stopped, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
@@ -318,6 +319,6 @@ def _progress_of(runs: Sequence[_SideRun], *, seconds: float) -> ManyProgress:
         frames=sum(run.job.frames for run in runs),
         total=sum(totals) if len(totals) == len(runs) else None,
         seconds=seconds,
-        under_way=tuple(str(run.job.source) for run in runs if run.job.is_open and not run.ended),
+        under_way=tuple(hide_secrets(run.job.source) for run in runs if run.job.is_open and not run.ended),
         ended=sum(run.ended for run in runs),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from vidsal.addresses import hide_secrets
 from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.pipe.options import OutputOptions, RunOptions
@@ -61,9 +62,8 @@ def refuse_shared_outputs(sources: Iterable[str | Path | int], options: OutputOp
         path = None if isinstance(source, int) or source == "-" or "://" in str(source) else Path(source)
         for target in planned_outputs(source, options, path=path).values():
             if (first := writers.setdefault(target.absolute(), source)) != source:
-                raise ConfigError(
-                    f"{first} and {source} would both write {target}: give each its own ", Setting("output")
-                )
+                both = f"{hide_secrets(first)} and {hide_secrets(source)}"
+                raise ConfigError(f"{both} would both write {target}: give each its own ", Setting("output"))
 
 
 def make_sinks(info: VideoInfo, options: RunOptions, device: torch.device, *, side_by_side: int) -> list[FileSink]:
@@ -132,7 +132,7 @@ def _where(source: str | Path | int, path: Path | None, output: Path | None) -> 
     if path is not None:
         path = path.absolute()
         return (output or path.parent), (path.name if path.is_dir() else path.stem)
-    name = Path(str(source).split("?")[0].rstrip("/")).stem
+    name = Path(re.split("[?#]", hide_secrets(source))[0].rstrip("/")).stem
     return (output or Path.cwd()), re.sub(r"[^\w.-]+", "-", name) or "stream"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidsal.addresses import hide_secrets
 from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
 from vidsal.errors import ConfigError, DecodeError, Stopped
 from vidsal.frames import SaliencyBatch
@@ -253,7 +254,7 @@ class Job:
         """
         reader = self._reader
         if reader is None or (self.frames == 0 and not self.interrupted):
-            raise DecodeError(f"{self.source}: not one frame could be decoded")
+            raise DecodeError(f"{hide_secrets(self.source)}: not one frame could be decoded")
         counts, written = reader.report, [s.partial_path if self.interrupted else s.path for s in self._own]
         if reader.info.kind == "stream" and self.options.output.video and self.options.video.keep_streams:
             counts.say(f"sound and subtitles are not copied: {reader.info.source} can be read only once")
