@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from made import CANVAS, make_checkpoint, make_network
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vidsal.errors import CheckpointError, ConfigError
@@ -113,3 +118,142 @@ def test_the_embedded_default_loads_and_its_card_is_whole() -> None:
         ours, centre = card.scores[name], card.scores[f"{name}/centre"]
         assert all(ours[metric] > centre[metric] for metric in ("nss", "cc", "sim", "auc_judd"))
         assert ours["kl"] < centre["kl"]
+
+
+# Headers that are made to do harm.
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A small checkpoint with another header, which `change` makes of its own."""
+    save_checkpoint(path, make_network(), preprocess=CANVAS, card=ModelCard(name="tiny"))
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["vidsal"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    text = change(header)
+    save_file(state, path, metadata={"vidsal": text if isinstance(text, str) else json.dumps(header)})
+    return path
+
+
+HUGE = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "says"),
+    [
+        ("config", "recurrent_channels", HUGE, "recurrent_channels must be from 1 to 4096, got 1000000000"),
+        ("config", "recurrent_channels", -1, "recurrent_channels must be from 1 to 4096, got -1"),
+        ("config", "recurrent_channels", 4096, "weights of another architecture"),
+        ("config", "recurrent_channels", 8.5, "recurrent_channels must be a whole number"),
+        ("config", "recurrent_channels", "8", "recurrent_channels must be a whole number"),
+        ("config", "steps", HUGE, "steps must be from 1 to 100"),
+        ("config", "priors", HUGE, "priors must be from 1 to 1024"),
+        ("config", "prior_rounds", HUGE, "prior_rounds must be from 1 to 16"),
+        ("config", "prior_rounds", 16, "weights of another architecture"),
+        ("config", "prior_dilation", HUGE, "prior_dilation must be from 1 to 64"),
+        ("config", "motion_channels", HUGE, "motion_channels must be from 0 to 4096"),
+        ("config", "motion_channels", 4096, "weights of another architecture"),
+        ("config", "dropout", float("nan"), "dropout must be from 0 to below 1"),
+        ("config", "backbone", {"a": []}, "header cannot be used"),
+        ("config", "backbone", "resnet50", "header cannot be used"),
+        ("config", "head", ["refine"], "head must be one of"),
+        ("preprocess", "height", HUGE, "height must be from 16 to 4096"),
+        ("preprocess", "width", float("inf"), "width must be a whole number"),
+        ("preprocess", "blur_pixels", 1e9, "blur_pixels must be from 0 to 1000"),
+        ("preprocess", "divisor", 0, "divisor must be above 0"),
+        ("preprocess", "mean", ["a", "b", "c"], "mean must be three finite numbers"),
+        ("preprocess", "mean", [0.5], "mean must be three finite numbers"),
+        ("preprocess", "std", [1, 1, float("inf")], "std must be three finite numbers"),
+        ("preprocess", "std", 1.0, "header cannot be used"),
+        ("card", "description", ["text"], "description of the card must be text"),
+        ("card", "description", "\x1b]0;title\x07", "description of the card must be text without control characters"),
+        ("card", "limits", "text", "limits of the card must be a list"),
+        ("card", "limits", [{}], "limits of the card must be text"),
+        ("card", "scores", {"set": 1}, "header cannot be used"),
+        ("card", "scores", {"set": {"nss": "high"}}, "scores of the card must be numbers"),
+        ("card", "scores", [], "header cannot be used"),
+        ("card", "surprise", 1, "unknown key 'surprise'"),
+    ],
+)
+def test_a_header_with_absurd_values_is_refused_before_anything_is_built(
+    part: str, name: str, value: object, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rewritten(tmp_path / "a.safetensors", lambda header: header[part].__setitem__(name, value))
+    before = read_memory_peak()
+    with pytest.raises(CheckpointError, match=says):
+        read_checkpoint(path)
+    assert read_memory_peak() < before + 200e6
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda header: "[" * 200_000, "header cannot be used"),
+        (lambda header: "[]", "header cannot be used"),
+        (lambda header: "{", "header cannot be used"),
+        (lambda header: json.dumps(header)[:-1] + ', "more": ' + "9" * 5000 + "}", "header cannot be used"),
+        (lambda header: header.update(config=[]), "SAMConfig must be a table of names and values"),
+        (lambda header: header.update(card="card"), "ModelCard must be a table of names and values"),
+        (lambda header: header.update(preprocess=None), "PreprocessOptions must be a table of names and values"),
+        (lambda header: header.pop("config"), "header cannot be used"),
+        (lambda header: header.update(base={"model": [], "sha256": []}), "header cannot be used"),
+    ],
+)
+def test_a_header_of_another_form_is_refused(
+    change: Callable[[dict[str, Any]], object], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=says):
+        read_checkpoint(rewritten(tmp_path / "a.safetensors", change))
+
+
+def test_a_header_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for length in (20 << 20, 1 << 40):
+        with path.open("wb") as file:
+            file.write(length.to_bytes(8, "little"))
+            file.truncate(21 << 20)  # takes no place on the disk
+        with pytest.raises(CheckpointError, match=r"its header takes|not a readable safetensors file"):
+            read_checkpoint(path)
+
+
+def test_tensors_that_the_header_places_beyond_the_file_or_of_a_strange_type_are_refused(tmp_path: Path) -> None:
+    path = rewritten(tmp_path / "a.safetensors", lambda header: None)
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    tensors = json.loads(content[8 : 8 + length])
+    name = "head.out.weight"
+    for change in ({"data_offsets": [0, 1 << 50]}, {"shape": [1 << 40, 1 << 40]}, {"dtype": "F4"}, {"dtype": "X"}):
+        changed = json.dumps(tensors | {name: tensors[name] | change}).encode()
+        path.write_bytes(len(changed).to_bytes(8, "little") + changed + content[8 + length :])
+        with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+            read_checkpoint(path)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    network = make_network()
+    with torch.no_grad():
+        network.head.out.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    save_checkpoint(tmp_path / "a.safetensors", network, preprocess=CANVAS, card=ModelCard(name="tiny"))
+    with pytest.raises(CheckpointError, match=r"head\.out\.bias holds values that are not finite"):
+        read_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_a_network_in_use_does_not_change_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, make_network(), preprocess=CANVAS, card=ModelCard(name="tiny"), dtype=torch.float32)
+    network, _, _ = read_checkpoint(path)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with path.open("r+b") as file:
+        size = path.stat().st_size
+        file.seek(size // 2)
+        file.write(bytes(size // 2))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def read_memory_peak() -> float:
+    """Bytes that this process has taken at most; 0 where the system does not say."""
+    with suppress(ImportError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -26,9 +27,9 @@ Colormap = Literal["turbo", "inferno", "magma", "plasma", "viridis", "cividis", 
 class PreprocessOptions(Checked):
     """How a picture becomes model input; travels inside the checkpoint."""
 
-    height: Annotated[int, Range(at_least=16)] = 240
+    height: Annotated[int, Range(at_least=16, at_most=4096)] = 240
     """Rows of the model's canvas."""
-    width: Annotated[int, Range(at_least=16)] = 320
+    width: Annotated[int, Range(at_least=16, at_most=4096)] = 320
     """Columns of the model's canvas."""
     channel_order: Literal["rgb", "bgr"] = "rgb"
     """Order of the channels the network was trained on."""
@@ -41,11 +42,14 @@ class PreprocessOptions(Checked):
     resize: Literal["area", "bilinear"] = "area"
     """How a picture is made small: "area" averages the pixels that fall on a cell; "bilinear" takes the four nearest
     pixels of the full picture, as `cv2.resize` does by default and the published networks were trained."""
-    blur_pixels: Annotated[float, Range(at_least=0)] = 0.0
+    blur_pixels: Annotated[float, Range(at_least=0, at_most=1000)] = 0.0
     """Standard deviation, in pixels of the full picture, of the Gaussian blur of the finished map; 0 for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not all(isinstance(one, int | float) and math.isfinite(one) for one in values):
+                raise ConfigError(Setting(name), f" must be three finite numbers, got {values}")
         if not min(self.std) > 0:
             raise ConfigError(Setting("std"), f" must be above 0 for every channel, got {self.std}")
 

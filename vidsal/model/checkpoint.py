@@ -8,9 +8,11 @@ A derived checkpoint holds only what differs from the embedded weights of a pres
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +53,7 @@ __all__ = [
 
 
 _FORMAT = 1
+_MOST_HEADER_BYTES = 16 << 20
 _WEIGHTS = Path(__file__).parent / "weights"
 _CAFFE = PreprocessOptions(
     channel_order="bgr",
@@ -269,41 +272,95 @@ def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, Preproces
         CheckpointError: if the file is missing, damaged, no vidsal checkpoint, or of another architecture.
     """
     path = Path(path)
+    _check_header_size(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("vidsal")
             if header is None:
                 raise CheckpointError(f"{path}: a safetensors file, but not a vidsal checkpoint (no vidsal header)")
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
+            network, preprocess, card = _from_header(path, header)
+            names = list(file.keys())
+            _check_shapes(path, network, {name: file.get_slice(name).get_shape() for name in names})
+            own = network.state_dict()
+            # Copied: the file may change while the network is in use.
+            state = {name: file.get_tensor(name).to(own[name].dtype, copy=True) for name in names}
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
-    except (SafetensorError, OSError, struct.error) as error:
+    except (SafetensorError, OSError, struct.error, AttributeError) as error:
+        # An AttributeError: of a type of numbers that torch does not have.
         raise CheckpointError(f"{path}: not a readable safetensors file ({_what_else(path) or error})") from error
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{path}: {name} holds values that are not finite; the file is damaged")
+    network.load_state_dict({**own, **state}, assign=True)
+    return network.eval(), preprocess, card
+
+
+def _check_header_size(path: Path) -> None:
+    """The header of a checkpoint takes kilobytes: one of gigabytes is not even read."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if _MOST_HEADER_BYTES < length <= path.stat().st_size:
+            raise CheckpointError(
+                f"{path}: its header takes {length} bytes, no checkpoint has more than {_MOST_HEADER_BYTES}"
+            )
+
+
+def _from_header(path: Path, header: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions, ModelCard]:
+    """The network that a header describes, with its weights where they come from a base, else without any."""
     try:
         content = json.loads(header)
         if content["format"] != _FORMAT:
             raise CheckpointError(f"{path}: format {content['format']}, this version reads {_FORMAT}")
         card = _from_dict(ModelCard, content["card"])
+        _check_card(card)
         if "base" in content:
-            network, preprocess = _read_base(path, content["base"]["model"], content["base"]["sha256"])
-            state = {**network.state_dict(), **state}
-        else:
-            config = _from_dict(SAMConfig, content["config"])
-            preprocess = _from_dict(PreprocessOptions, content["preprocess"])
-            network = SaliencyAttentiveModel(config)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+            return *_read_base(path, content["base"]["model"], content["base"]["sha256"]), card
+        config = _from_dict(SAMConfig, content["config"])
+        preprocess = _from_dict(PreprocessOptions, content["preprocess"])
+        # Nothing is allocated before the file is seen to hold it; nor are random weights drawn.
+        with torch.device("meta"):
+            return SaliencyAttentiveModel(config), preprocess, card
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ConfigError) as error:
         raise CheckpointError(f"{path}: its vidsal header cannot be used ({error})") from error
+
+
+def _check_card(card: ModelCard) -> None:
+    """See that a card is text and numbers, which a terminal may show.
+
+    Raises:
+        ValueError: it is not.
+    """
+
+    def check(name: str, text: object) -> None:
+        if not isinstance(text, str) or re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", text):
+            raise ValueError(f"{name} of the card must be text without control characters")
+
+    for field_ in dataclasses.fields(card):
+        value = getattr(card, field_.name)
+        if field_.name == "scores":
+            numbers = [one for scores in value.values() for one in scores.values()]
+            if not all(isinstance(one, int | float) for one in numbers):
+                raise ValueError("scores of the card must be numbers")
+            value = (*value, *(metric for scores in value.values() for metric in scores))
+        elif isinstance(field_.default, tuple) != isinstance(value, tuple):
+            raise ValueError(f"{field_.name} of the card must be {'a list' if field_.default == () else 'text'}")
+        for text in value if isinstance(value, tuple) else (value,):
+            check(field_.name, text)
+
+
+def _check_shapes(path: Path, network: SaliencyAttentiveModel, found: dict[str, list[int]]) -> None:
+    """See that a file holds the tensors of a network, those that come from its base excepted."""
     own = network.state_dict()
-    missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
+    missing = sorted(name for name, value in own.items() if value.is_meta and name not in found)
+    surplus = sorted(found.keys() - own.keys())
+    wrong = [name for name in own if name in found and list(own[name].shape) != list(found[name])]
     if missing or surplus or wrong:
         first = (missing + surplus + wrong)[0]
         raise CheckpointError(
             f"{path}: weights of another architecture: {len(missing)} tensors missing, {len(surplus)} left over, "
             f"{len(wrong)} of another shape; first: {first}"
         )
-    network.load_state_dict(state)
-    return network.eval(), preprocess, card
 
 
 def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions]:
@@ -478,6 +535,8 @@ _T = TypeVar("_T")
 
 def _from_dict(kind: type[_T], values: dict[str, Any]) -> _T:
     """A flat dataclass from JSON values: lists become tuples, unknown keys are errors."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{kind.__name__} must be a table of names and values")
     known = {f.name for f in dataclasses.fields(cast(Any, kind))}
     unknown = sorted(values.keys() - known)
     if unknown:

@@ -19,17 +19,17 @@ class SAMConfig(Checked):
     backbone: Annotated[BackboneName, OPEN] = "mobilenet_v2"
     """Picture to features: "resnet50" and "vgg16" as published; light are "mobilenet_v2", "efficientnet_lite0" and
     "efficientnet_lite2", whose ImageNet weights want another preprocessing (mean 127, deviation 128, divisor 1)."""
-    recurrent_channels: Annotated[int, Range(at_least=1)] = 128
+    recurrent_channels: Annotated[int, Range(at_least=1, at_most=4096)] = 128
     """Channels of the features X, of H and of C."""
-    steps: Annotated[int, Range(at_least=1)] = 3
+    steps: Annotated[int, Range(at_least=1, at_most=100)] = 3
     """T: refinement steps on a frame that starts from the zero state."""
     attention_scale: AttentionScale = "cells"
     """"none" as published; "cells" multiplies the attention by the number of cells."""
-    priors: Annotated[int, Range(at_least=1)] = 16
+    priors: Annotated[int, Range(at_least=1, at_most=1024)] = 16
     """Learned Gaussian priors in each round."""
-    prior_rounds: Annotated[int, Range(at_least=1)] = 1
+    prior_rounds: Annotated[int, Range(at_least=1, at_most=16)] = 1
     """Rounds of (join priors, 5x5 convolution); the published networks have two."""
-    prior_dilation: Annotated[int, Range(at_least=1)] = 2
+    prior_dilation: Annotated[int, Range(at_least=1, at_most=64)] = 2
     """Dilation of the 5x5 convolutions; 4 as published at stride 8."""
     head: HeadName = "refine"
     """How the map is made large: "published", 1x1, ReLU, bilinear x16; "refine", with the finer features of a light
@@ -37,7 +37,7 @@ class SAMConfig(Checked):
     convolutions, sub-pixel convolutions or interpolation alone. All but the first end in a log-softmax."""
     dropout: Annotated[float, Range(at_least=0, below=1)] = 0.0
     """Share of feature channels dropped in training."""
-    motion_channels: Annotated[int, Range(at_least=0)] = 0
+    motion_channels: Annotated[int, Range(at_least=0, at_most=4096)] = 0
     """Channels of the branch that sees what changed since the last frame; 0 leaves it out, as published."""
     stride_in: StrideIn = "first_1x1"
     """Convolution of resnet50's stage 3 that has the stride: "first_1x1" as published, "middle_3x3" as torchvision."""
