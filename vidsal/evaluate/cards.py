@@ -9,8 +9,8 @@ from pathlib import Path
 
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.evaluate.results import describe_protocol, folder_of, read_summary
+from vidsal.files import sha256_of
 from vidsal.model.checkpoint import copy_checkpoint, read_checkpoint
-from vidsal.model.store import sha256_of
 
 __all__ = ["write_scores_to_card"]
 
