@@ -132,11 +132,15 @@ def _raw_path(path: Path) -> Path:
 class _MapArrays:
     """The .npz of `MapsSink`: a raw file grows, and is zipped with its header at the end."""
 
+    _shape: tuple[int, int]
+    """(rows, columns) of the maps, known from the first."""
+    _picture: tuple[int, int]
+    """(height, width) of the picture."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._raw_path = _raw_path(path)
         self._raw: IO[bytes] | None = None
-        self._shape = self._picture = (0, 0)
         self._columns: dict[str, list[Any]] = {"index": [], "pts_seconds": [], "shot": []}
 
     def write(self, batch: SaliencyBatch) -> None:
@@ -166,4 +170,4 @@ class _MapArrays:
                 np.savez(file, log_density=maps, **columns, height=height, width=width)
             del maps  # Windows removes no file that is mapped
         finally:
-            self._raw_path.unlink(missing_ok=True)
+            self._raw_path.unlink()
