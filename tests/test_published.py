@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -140,11 +141,14 @@ class Parity:
                 published_map(case.model, wrong)  # type: ignore[arg-type]
 
     @pytest.mark.slow
-    def test_every_stage_is_the_references_at_full_size(self) -> None:
+    def test_every_stage_is_the_references_at_full_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Two steps of four: the small canvas has them all, and each costs the reference seconds here.
+        monkeypatch.setattr(reference, "STEPS", 2)
         layers = reference.random_layers(self.name, seed=8)
         picture = make_picture(301, 450, seed=9)
         expected = reference.run(self.name, layers, picture, balance=True)
         subject = Subject.make(self.name, layers, picture, rows=240, columns=320)
+        subject.network.config = dataclasses.replace(subject.network.config, steps=2)
         assert compare(subject, expected) is None
         assert expected["relevance"].shape == (480, 640)
         assert error_of(published_map(ready(subject), picture), expected["final map"]) < TOLERANCE

@@ -21,6 +21,7 @@ import cv2
 import h5py
 import hostile_readers
 import numpy as np
+import numpy.typing as npt
 import published_reference as reference
 import pytest
 import torch
@@ -68,6 +69,13 @@ class Published:
     layers: Layers
     path: Path
     read: PublishedWeights
+    picture: npt.NDArray[np.uint8]
+    stages: dict[str, reference.Array]
+    """What the reference makes of the picture on a canvas as small."""
+
+
+ROWS, COLUMNS = 64, 80
+"""Of the small canvas; test_published.py compares the networks on the published one."""
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -75,8 +83,11 @@ def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     network: NetworkName = request.param
     # From 9 on, the order of the names is not that of their numbers: "convolution2d_10" < "convolution2d_9".
     layers = reference.random_layers(network, seed=3, first_counter=9)
+    small = np.random.default_rng(5).integers(0, 256, (12, 15, 3), np.uint8)
+    picture = np.asarray(cv2.resize(small, (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC))
+    stages = reference.run(network, layers, picture, rows=ROWS, columns=COLUMNS, balance=True)
     path = write_published(tmp_path_factory.mktemp("published") / f"{network}_salicon_weights.pkl", layers)
-    return Published(network, layers, path, read_published(path))
+    return Published(network, layers, path, read_published(path), picture, stages)
 
 
 def rotated(array: Any) -> Any:
@@ -197,6 +208,42 @@ def test_an_imported_file_is_in_the_cache_bit_for_bit_with_its_card_and_record(
     assert (record.bytes, record.sha256) == (path.stat().st_size, sha256(path.read_bytes()).hexdigest())
     assert (record.source, record.source_sha256) == (str(published.path), published.read.sha256)
     assert {p.name for p in cache.iterdir()} == {path.name, f"{path.stem}.json", f"{path.stem}.lock"}
+
+
+# From the file to the map.
+
+
+def test_a_file_imported_and_run_gives_the_map_of_the_equations(
+    published: Published,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The judge convolves, in NumPy, the arrays that went into the file; the pipe only knows the file."""
+    preset = PRESETS[published.network]
+    canvas = dataclasses.replace(preset.preprocess, height=ROWS, width=COLUMNS)
+    monkeypatch.setitem(PRESETS, published.network, dataclasses.replace(preset, preprocess=canvas))
+    wanted = published.stages["final map"] / published.stages["final map"].sum()
+    cv2.imwrite(str(tmp_path / "picture.png"), published.picture[:, :, ::-1])
+
+    assert status_of("weights", "import", published.path) == 0
+    # In full precision, from the pipe that `vidsal run` uses.
+    settings = {"recurrence": RecurrenceOptions(state="reset"), "smooth": SmoothOptions(smoothing="none")}
+    model = load_model(published.network, device="cpu", precision="fp32")
+    with open_video(tmp_path / "picture.png", size=model.preprocessor.frame_size) as frames:
+        (batch,) = predict(frames, model, **settings)
+    got = batch.density[0].double().numpy()
+    assert np.abs(got - wanted).max() <= 1e-4 * wanted.max()
+    # The file of maps keeps the log in half precision: 0.4 % of the density, down to exp(-16).
+    arguments = ["--state", "reset", "--smoothing", "none", "--maps", "npz", "--no-video", "--table", "none"]
+    run = ["run", tmp_path / "picture.png", "--model", published.network, "--device", "cpu", "--precision", "fp32"]
+    capsys.readouterr()
+    assert status_of(*run, *arguments) == 0
+    (written_to,) = capsys.readouterr().out.splitlines()
+    kept = np.exp(np.load(written_to)["log_density"][0].astype(np.float64))
+    seen = got > np.exp(-15.9)
+    assert seen.mean() > 0.5 and np.abs(kept[seen] / got[seen] - 1).max() < 0.0045
 
 
 # Files that differ from the published ones, and may or may not be read. Zeros are enough for these.
@@ -1059,40 +1106,3 @@ def test_the_help_names_the_published_weights_and_does_not_wait_for_torch() -> N
         assert done.returncode == 0
         if action in ("fetch", "import"):
             assert all(name in done.stdout for name in release.PUBLISHED)
-
-
-# From the file to the map.
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_file_imported_and_run_gives_the_map_of_the_equations(
-    network: NetworkName, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The judge convolves, in NumPy, the arrays that went into the file; the pipe only knows the file."""
-    random = np.random.default_rng(5)
-    small = random.integers(0, 256, (12, 16, 3), np.uint8)
-    picture = cv2.resize(small, (320, 240), interpolation=cv2.INTER_CUBIC)
-    layers = reference.random_layers(network, seed=2, first_counter=8)
-    stages = reference.run(network, layers, picture, balance=True)
-    wanted = stages["final map"] / stages["final map"].sum()
-    file = write_published(tmp_path / "weights.pkl", layers)
-    cv2.imwrite(str(tmp_path / "picture.png"), picture[:, :, ::-1])
-
-    assert status_of("weights", "import", file) == 0
-    # In full precision, from the pipe that `vidsal run` uses.
-    settings = {"recurrence": RecurrenceOptions(state="reset"), "smooth": SmoothOptions(smoothing="none")}
-    model = load_model(network, device="cpu", precision="fp32")
-    with open_video(tmp_path / "picture.png", size=model.preprocessor.frame_size) as frames:
-        (batch,) = predict(frames, model, **settings)
-    got = batch.density[0].double().numpy()
-    assert np.abs(got - wanted).max() <= 1e-4 * wanted.max()
-    # The file of maps keeps the log in half precision: 0.4 % of the density, down to exp(-16).
-    arguments = ["--state", "reset", "--smoothing", "none", "--maps", "npz", "--no-video", "--table", "none"]
-    run = ["run", tmp_path / "picture.png", "--model", network, "--device", "cpu", "--precision", "fp32"]
-    capsys.readouterr()
-    assert status_of(*run, *arguments) == 0
-    (written_to,) = capsys.readouterr().out.splitlines()
-    kept = np.exp(np.load(written_to)["log_density"][0].astype(np.float64))
-    seen = wanted > np.exp(-15.9)
-    assert seen.mean() > 0.5 and np.abs(kept[seen] / wanted[seen] - 1).max() < 0.0045
