@@ -524,7 +524,7 @@ def test_one_tile_of_a_heic_is_never_taken_for_the_picture(tmp_path: Path, name:
         (batch,), _ = read(tmp_path / name)
         assert np.abs(quarters(batch.frames[0]) - quarters(drawn)).max() < 12
     else:
-        with pytest.raises(DecodeError, match=r"2 tiles; install pillow-heif"):
+        with pytest.raises(DecodeError, match=r"2 tiles, .* install pillow-heif"):
             read(tmp_path / name)
 
 

@@ -778,7 +778,7 @@ def test_an_ending_that_is_not_known_is_an_error_that_lists_the_known(
         ("pcm_s16le", "'pcm_s16le' is one for audio, not for video"),
         ("h264_v4l2m2m", "hardware encoder 'h264_v4l2m2m' cannot be used here"),
         ("h264_nvenc", "hardware encoder 'h264_nvenc' cannot be used here"),
-        ("prores_ks", "'prores_ks' .* cannot make a 64x48 .mp4 video"),
+        ("prores_ks", "'prores_ks' makes prores, which a .mp4 file cannot hold: take container=mov or container=mkv"),
     ],
 )
 def test_an_encoder_that_does_not_work_here_is_known_before_the_first_frame(

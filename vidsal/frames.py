@@ -30,6 +30,8 @@ class Picture:
 
     rgb: Callable[[], npt.NDArray[np.uint8]] = field(repr=False)
     """Returns a new upright (height, width, 3) uint8 RGB array; the caller owns it."""
+    deep_rgb: Callable[[], npt.NDArray[np.uint16]] | None = field(default=None, repr=False)
+    """As `rgb`, with all bits of a source that has more than 8: uint16, 65535 is white; None for other sources."""
     pts: int | None = None
     """Presentation time in units of `time_base`, exactly as the container had it; None for sources without."""
     time_base: Fraction | None = None

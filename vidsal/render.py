@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -45,6 +46,7 @@ PIXELS_AT_ONCE = 2**24
 """Pixels that `overlay_batch` draws at once, with about 40 bytes of working memory each."""
 
 _RGB = npt.NDArray[np.uint8]
+_Pixels = TypeVar("_Pixels", np.uint8, np.uint16)
 _Floats = npt.NDArray[np.float32]
 
 
@@ -99,28 +101,30 @@ class ScalePerShot:
         return scales
 
 
-def overlay(picture: _RGB, density: _Floats, *, scale: float, options: RenderOptions | None = None) -> _RGB:
+def overlay(
+    picture: npt.NDArray[_Pixels], density: _Floats, *, scale: float, options: RenderOptions | None = None
+) -> npt.NDArray[_Pixels]:
     """Draws a density over a picture; cells that are cold on the display scale leave the picture as it is.
 
     The cells cover the picture evenly, as `SaliencyBatch` says. Colours and opacity are found at the
     density's size and interpolated to the picture's, which costs a fraction of the reverse order.
 
     Args:
-        picture: (H, W, 3) uint8 RGB; not changed.
+        picture: (H, W, 3) uint8 or uint16 RGB, white 255 or 65535; not changed.
         density: (h, w) float32, sums to 1; any size.
         scale: relative density (density times cells) of the hottest colour.
         options: opacity, colour map and threshold; None takes the defaults. Its `scale` and `side_by_side`
             are not looked at.
 
     Returns:
-        A new (H, W, 3) uint8 RGB array.
+        A new (H, W, 3) RGB array of the picture's type. In one of 16 bits the colours are not rounded to 8.
 
     Raises:
         ValueError: a shape or dtype is not as above.
     """
     options = options or RenderOptions()
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise ValueError(f"picture must be (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"picture must be (H, W, 3) uint8 or uint16, got {picture.shape} {picture.dtype}")
     if density.ndim != 2:
         raise ValueError(f"density must be (h, w), got {density.shape}")
     heat: _Floats = np.clip(density * np.float32(density.size / scale), 0, 1)  # on the display scale
@@ -129,24 +133,43 @@ def overlay(picture: _RGB, density: _Floats, *, scale: float, options: RenderOpt
     alpha = (options.opacity * ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
     size = (picture.shape[1], picture.shape[0])
     # OpenCV's linear interpolation puts cell centres where SaliencyBatch has them (half-pixel centres).
+    if picture.dtype == np.uint16:
+        return _blended_deep(picture, heat, alpha, options.colormap)
     painted = np.asarray(cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), _palette(options.colormap)), np.uint8)
     colors = cv2.resize(painted, size, interpolation=cv2.INTER_LINEAR)
     alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.blendLinear(np.ascontiguousarray(picture), colors, 1 - alpha, alpha), np.uint8)
+    return np.asarray(cv2.blendLinear(np.ascontiguousarray(picture), colors, 1 - alpha, alpha), picture.dtype)
 
 
-def side_by_side(left: _RGB, right: _RGB) -> _RGB:
-    """Puts two (H, W, 3) uint8 pictures of one size beside each other: a new (H, 2W, 3) array."""
+def _blended_deep(picture: npt.NDArray[Any], heat: _Floats, alpha: _Floats, colormap: Colormap) -> npt.NDArray[Any]:
+    """The heat (h, w) over a picture of 16 bits; colours lie between those of the map, so that none shows a step."""
+    size = (picture.shape[1], picture.shape[0])
+    palette = _palette(colormap).reshape(256, 3).astype(np.float32) * 257
+    levels = np.arange(256, dtype=np.float32)
+    colors = np.stack([np.interp(heat * 255, levels, palette[:, channel]) for channel in range(3)], axis=2)
+    large: npt.NDArray[Any] = cv2.resize(colors.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    share = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
+    large -= picture
+    large *= share[..., None]
+    large += picture
+    drawn: npt.NDArray[Any] = np.rint(large, out=large).astype(np.uint16)
+    return drawn
+
+
+def side_by_side(left: npt.NDArray[_Pixels], right: npt.NDArray[_Pixels]) -> npt.NDArray[_Pixels]:
+    """Puts two (H, W, 3) pictures of one size beside each other: a new (H, 2W, 3) array."""
     if left.shape != right.shape:
         raise ValueError(f"pictures side by side must be of one size, got {left.shape} and {right.shape}")
     return np.concatenate([left, right], axis=1)
 
 
-def draw(picture: _RGB, density: _Floats, *, scale: float, options: RenderOptions) -> _RGB:
+def draw(
+    picture: npt.NDArray[_Pixels], density: _Floats, *, scale: float, options: RenderOptions
+) -> npt.NDArray[_Pixels]:
     """Draws what the options ask for: `overlay`, with the untouched picture to its left if `side_by_side`.
 
     Returns:
-        A new (H, W, 3) uint8 array, or (H, 2W, 3) side by side.
+        A new (H, W, 3) array of the picture's type, or (H, 2W, 3) side by side.
     """
     drawn = overlay(picture, density, scale=scale, options=options)
     return side_by_side(picture, drawn) if options.side_by_side else drawn

@@ -37,8 +37,8 @@ class DecodeOptions(Checked):
     """Reads the video stream of this number, counted from 0 among the file's video streams (FFmpeg's v:N); None: the
     one that FFmpeg finds best. Needs the pyav decoder."""
     deinterlace: Literal["auto", "off", "bwdif"] = "auto"
-    """Makes whole pictures of interlaced ones, a frame of a frame: auto, where a frame is marked as interlaced; bwdif,
-    all frames, for sources with wrong marks; off leaves combs. By FFmpeg's bwdif, with the pyav decoder."""
+    """Makes a whole picture of each interlaced frame, by FFmpeg's bwdif: auto, where a frame is marked as interlaced;
+    bwdif, of every frame, for sources with wrong marks; off leaves combs. Needs the pyav decoder."""
     max_pixels: Annotated[int, Range(at_least=1)] = 2**28
     """Refuses pictures of more pixels, before they are decoded where the source says their size; the default takes
     16384x16384, and 16K video."""

@@ -278,6 +278,8 @@ class PyavReader(Reader):
         super().__init__(info, request, report)
         self._small = _Converter(self.size, report)
         self._full = _Converter((height, width), report)
+        self._deep = _Converter((height, width), report, deep=True)
+        self._is_deep = any(component.bits > 8 for component in first.format.components)
 
     def _first_frame(self, seekable: bool) -> VideoFrame:
         failure: DecodeError | None = None
@@ -414,7 +416,10 @@ class PyavReader(Reader):
         def full() -> npt.NDArray[np.uint8]:
             return self._full(frame, orientation_of(frame, self.report))
 
-        picture = Picture(rgb=full, pts=ticks, time_base=self._base)
+        def deep() -> npt.NDArray[np.uint16]:
+            return self._deep(frame, orientation_of(frame, self.report))
+
+        picture = Picture(full, deep if self._is_deep else None, pts=ticks, time_base=self._base)
         return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame, was_interlaced), picture)
 
     def _convert(self, frame: VideoFrame, was_interlaced: bool) -> npt.NDArray[np.uint8]:
@@ -476,19 +481,22 @@ class PyavReader(Reader):
 
 
 class _Converter:
-    """Makes upright RGB arrays of one size; may be called from any thread, one call at a time.
+    """Makes upright RGB arrays of one size, uint16 if `deep`; may be called from any thread, one call at a time.
 
     PyAV writes colour tags into the frame while it converts, so two conversions must not overlap.
     """
 
-    def __init__(self, size: tuple[int, int], report: DecodeReport) -> None:
+    def __init__(self, size: tuple[int, int], report: DecodeReport, *, deep: bool = False) -> None:
         self._size = size
         self._report = report
+        self._format = "rgb48le" if deep else "rgb24"
+        # Into RGB of 16 bits, swscale makes noise of 4:2:0 with it.
+        self._scaling = _AREA if deep else _AREA | _FULL_CHROMA
         self._reformatter = VideoReformatter()
         self._unweaver = VideoReformatter()
         self._lock = threading.Lock()
 
-    def __call__(self, frame: VideoFrame, orientation: Orientation) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: VideoFrame, orientation: Orientation) -> npt.NDArray[Any]:
         height, width = self._size if orientation.rotation % 180 == 0 else self._size[::-1]
         scaled = (frame.height, frame.width) != (height, width)
         planar = _PLANAR.get(frame.format.name)
@@ -500,11 +508,11 @@ class _Converter:
                 source,
                 width=width,
                 height=height,
-                format="rgb24",
+                format=self._format,
                 src_colorspace=self._matrix_of(frame),
                 # PyAV 16 minds the matrix only where it differs from this one.
                 dst_colorspace=UNSPECIFIED,
-                interpolation=(_AREA | _FULL_CHROMA) if scaled else _BILINEAR,
+                interpolation=self._scaling if scaled else _BILINEAR,
                 threads=1,  # else swscale starts some for each frame
             )
             rgb: npt.NDArray[Any] = out.to_ndarray()

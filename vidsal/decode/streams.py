@@ -55,11 +55,15 @@ def pick_stream(container: InputContainer, request: Request, report: DecodeRepor
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         cover = " besides cover art" if container.streams.video else ""
         raise DecodeError(f"{source} holds no video stream{cover}, only {kinds}; expected a video or an image")
-    tiles = sum(bool(stream.disposition & _TILE) for stream in videos)
-    if tiles > 1 and "mov" in container.format.name.split(","):
+    tiles = [stream for stream in videos if stream.disposition & _TILE]
+    if len(tiles) > 1 and "mov" in container.format.name.split(","):
+        codec: Any = tiles[0].codec_context
+        instead = "give it the ending .avif"
+        if codec is not None and codec.name.startswith("hevc"):
+            instead = "install pillow-heif (pip install 'vidsal[heif]'), give it the ending .heic"
         raise TiledPictureError(
-            f"{source} is a picture in {tiles} tiles; install pillow-heif (pip install 'vidsal[heif]') to read a .heic "
-            "file, rename an AVIF file to .avif, or convert the picture to PNG or JPEG"
+            f"{source} is a picture in {len(tiles)} tiles, which FFmpeg does not put together: {instead}, or convert "
+            "it to PNG or JPEG"
         )
     programmes = _programmes(container) if len(videos) > 1 else []
     if wanted is None:

@@ -45,13 +45,14 @@ class VideoOptions(Checked):
     """How the overlaid video is encoded."""
 
     encoder: str = "libx264"
-    """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, mpeg4, ...; auto is
-    h264_nvenc where a GPU encodes with it, else libx264."""
+    """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, prores_ks, dnxhd, ...;
+    auto is h264_nvenc where a GPU encodes with it, else libx264. Sources of 10 bits keep them, but not as H.264."""
     preset: str = "fast"
     """Speed of the encoder: ultrafast, ..., fast, medium, ..., veryslow (NVENC: p1 to p7); slower gives smaller
     files."""
     crf: int = 20
-    """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source."""
+    """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source; not for
+    ProRes and DNxHD."""
     encoder_threads: Annotated[int, Range(at_least=0)] = 0
     """Threads of the encoder; 0: half of the cores with a model on the CPU, else as many as the encoder chooses."""
     keep_streams: bool = True

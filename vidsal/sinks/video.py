@@ -38,8 +38,9 @@ class VideoSink(FileSink):
     """Writes the video with the heat over it; sound, subtitles and further streams are copied from the source.
 
     Every frame is written once, at its own time in the source's time base (a .mkv rounds times to
-    milliseconds). Pixels stand upright, are 8-bit 4:2:0, and keep the source's matrix, range, primaries,
-    transfer curve and pixel shape. An .mp4 that is killed stays readable up to about the last second.
+    milliseconds). Pixels stand upright, and keep the source's matrix, range, primaries, transfer curve and pixel shape.
+    They are 8-bit 4:2:0, or 10-bit where the source has more than 8 and the encoder is one for that, which is not
+    drawn on a GPU. An .mp4 that is killed stays readable up to about the last second.
 
     Where the target cannot hold a stream that a .mkv can, the result becomes a .mkv: look at `path`.
     What is changed or left out stands in `messages`.
@@ -92,6 +93,7 @@ class VideoSink(FileSink):
                 f"the video is {self._size[1]}x{self._size[0]} instead of {width}x{info.height}: sides must be even, "
                 "so the last column or row is repeated"
             )
+        self._pix_fmt = _PIX_FMT
         self._drawer: DeviceDrawer | None = None
         if device is not None and device.type == "cuda":
             self._draw_on(device)
@@ -112,6 +114,22 @@ class VideoSink(FileSink):
         except EncodeError:
             self._close(complete=False)
             raise
+        self._note_depth()
+
+    @property
+    def _is_deep(self) -> bool:
+        """Whether more than 8 bits are written."""
+        return av.VideoFormat(self._pix_fmt).components[0].bits > 8
+
+    def _note_depth(self) -> None:
+        if self._pix_fmt != _PIX_FMT:
+            self._drawer = None  # it makes 8-bit 4:2:0
+        source, written = (
+            av.VideoFormat(name).components[0].bits for name in (self._info.pix_fmt or _PIX_FMT, self._pix_fmt)
+        )
+        if source > written:
+            more = "" if written > 8 else "; an encoder such as libx265 or prores_ks keeps 10"
+            self.messages.append(f"the {source} bits of the source's colours become {written}{more}")
 
     def _draw_on(self, device: torch.device) -> None:
         self._drawer = DeviceDrawer(
@@ -190,6 +208,14 @@ class VideoSink(FileSink):
         except (FFmpegError, ValueError, OSError) as error:
             # FFmpeg's errors carry the call and its arguments, which say nothing to a user.
             reason = getattr(error, "strerror", None) or error
+            if containers := self._better_containers(codec):
+                raise EncodeError(
+                    f"the encoder {name!r} makes {codec.canonical_name}, "
+                    f"which a {self._target.suffix} file cannot hold: take ",
+                    *containers,
+                    ", or ",
+                    *instead,
+                ) from error
             text = (
                 f"the encoder {name!r} (preset {self._video.preset!r}, crf {self._video.crf}) cannot "
                 f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {reason}; "
@@ -201,17 +227,27 @@ class VideoSink(FileSink):
                 )
             raise EncodeError(text, *instead) from error
 
+    def _better_containers(self, codec: Any) -> list[Setting | str]:
+        """The containers that hold what an encoder makes; none if this one does."""
+        holding = {}
+        for suffix, name in FORMATS.items():
+            with av.open(io.BytesIO(), "w", format=name) as out:
+                holding[suffix] = codec.canonical_name in out.supported_codecs
+        if holding[self._target.suffix.lower()]:
+            return []
+        named = [Setting("container", suffix.removeprefix(".")) for suffix, holds in holding.items() if holds]
+        return [part for setting in named for part in (" or ", setting)][1:]
+
     def _add_video(self, out: Any, time_base: Fraction) -> Any:
         if self._video.encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only; it knows no other way to be quiet
         rate = usable_rate(self._info.rate)
-        stream = out.add_stream(self._video.encoder, rate=rate, options=_encoder_options(self._video))
+        self._pix_fmt = _pixel_format(av.Codec(self._video.encoder, "w"), self._info)
+        options = _encoder_options(self._video, deep=self._is_deep)
+        stream = out.add_stream(self._video.encoder, rate=rate, options=options)
         context = stream.codec_context
-        formats = [known.name for known in context.codec.video_formats or ()]
-        if "yuv420p" not in formats and formats:
-            raise ValueError("it does not take 8-bit 4:2:0 pictures (yuv420p)")
         context.height, context.width = self._size
-        context.pix_fmt = "yuv420p"
+        context.pix_fmt = self._pix_fmt
         context.time_base = time_base
         if self._video.encoder_threads:
             # libx265 takes this for pictures at once, 16 at most; its threads are in its options.
@@ -231,7 +267,7 @@ class VideoSink(FileSink):
         # An RGB frame is converted with BT.601 whatever the stream is tagged with, unless told otherwise.
         return self._reformatter.reformat(
             frame,
-            format="yuv420p",
+            format=self._pix_fmt,
             dst_colorspace=_SWSCALE[self._matrix],
             dst_color_range=self._range,
             threads=1,  # else swscale starts some for each frame
@@ -322,11 +358,14 @@ class VideoSink(FileSink):
         """Draws the frames from the ordinal `first` on with the processor."""
         densities = batch.density.cpu().numpy()
         for i in range(first, len(batch)):
-            drawn = draw(batch.pictures[i].rgb(), densities[i], scale=float(scales[i]), options=self._render)
+            picture = batch.pictures[i]
+            pixels: npt.NDArray[Any] = picture.deep_rgb() if self._is_deep and picture.deep_rgb else picture.rgb()
+            drawn = draw(pixels, densities[i], scale=float(scales[i]), options=self._render)
             down, right = self._size[0] - drawn.shape[0], self._size[1] - drawn.shape[1]
             if down or right:
                 drawn = np.pad(drawn, ((0, down), (0, right), (0, 0)), mode="edge")
-            self._encode(self._to_yuv(av.VideoFrame.from_ndarray(drawn, format="rgb24")), batch, i)
+            name = "rgb24" if drawn.dtype == np.uint8 else "rgb48le"
+            self._encode(self._to_yuv(av.VideoFrame.from_ndarray(drawn, format=name)), batch, i)
 
     def _write_drawn_on_device(self, batch: SaliencyBatch, drawer: DeviceDrawer) -> None:
         scales = self._scales.update_on_device(batch)
@@ -465,6 +504,30 @@ def _output_color(info: VideoInfo) -> tuple[int, int]:
     return matrix, 2 if full else 1
 
 
+_PIX_FMT = "yuv420p"
+"""What every player shows: 8-bit 4:2:0."""
+
+
+def _pixel_format(codec: Any, info: VideoInfo) -> str:
+    """The pixel format that is encoded: 8-bit 4:2:0; 10 bits for a source of more than 8, where the encoder has them.
+
+    Not for H.264: few players show its 10 bits.
+
+    Raises:
+        ValueError: the encoder takes no suitable pictures.
+    """
+    known = [form.name for form in codec.video_formats or ()] or [_PIX_FMT]
+    source = av.VideoFormat(info.pix_fmt or _PIX_FMT)
+    wanted = [_PIX_FMT, "yuv422p", "yuv422p10le"]
+    if source.components[0].bits > 8 and codec.canonical_name != "h264":
+        half = source.chroma_height(2) == 1 or len(source.components) == 1  # 4:2:0, or grey
+        wanted = (["yuv420p10le", "p010le"] if half else []) + ["yuv422p10le", "yuv420p10le", "p010le", *wanted]
+    chosen = next((name for name in wanted if name in known), None)
+    if chosen is None:
+        raise ValueError("it takes neither 4:2:0 pictures of 8 bits (yuv420p) nor 4:2:2 ones")
+    return chosen
+
+
 _HARDWARE = 0x40000 | 0x80000
 """FFmpeg's marks of an encoder that always (AV_CODEC_CAP_HARDWARE) or often (..._HYBRID) runs on a device."""
 
@@ -472,9 +535,13 @@ _AUTO_HARDWARE = "h264_nvenc"
 """What `encoder="auto"` tries before libx264."""
 
 
-def _encoder_options(video: VideoOptions) -> dict[str, str]:
-    """Preset and quality in the words of the encoder."""
+def _encoder_options(video: VideoOptions, *, deep: bool = False) -> dict[str, str]:
+    """Preset and quality in the words of the encoder; `deep` where it gets more than 8 bits."""
     name, crf = video.encoder, str(video.crf)
+    if name in ("prores", "prores_aw", "prores_ks"):
+        return {"profile": "3"}  # 422 HQ, of a fixed quality
+    if name == "dnxhd":
+        return {"profile": "dnxhr_hqx" if deep else "dnxhr_hq"}  # for any size and rate, of a fixed quality
     if name.startswith("libx26"):
         pools = f":pools={video.encoder_threads}" if video.encoder_threads else ""
         further = {"x265-params": f"log-level=error{pools}"} if name == "libx265" else {}
