@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,18 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.error import FFmpegError, InvalidDataError
-from av.stream import Disposition
+from av.error import FFmpegError
 
 from vidsal.errors import EncodeError
+from vidsal.files import local_name
+from vidsal.sinks.containers import Sample, add_copy, describe, is_cover, is_refusal, is_understood, takes
+from vidsal.sinks.sound import SoundEncoder, SoundForm, forms_for
+from vidsal.sinks.tags import kept_tags, later_timecode
 
-__all__ = ["FORMATS", "MAX_COPY_FAULTS", "Copier", "Span", "add_copy", "describe", "is_chapter_track"]
-
-FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-"""FFmpeg's names of the containers that a video may go into."""
+__all__ = ["MAX_COPY_FAULTS", "Copier", "Span"]
 
 MAX_COPY_FAULTS = 1000
-"""Packets of copied streams that are skipped as unreadable or unwritable; one more ends the copying."""
+"""Packets of one copied stream that are skipped as unreadable or unwritable; one more ends the copying of it."""
+
+_SAMPLE_PACKETS = 3
+"""Packets of each stream that are written to see whether a container takes them."""
+
+_SAMPLE_BYTES = 8 << 20
+"""Bytes that are read at most to find them; they stay in memory until they are copied."""
+
+_SAMPLE_READS = 1000
+"""Packets that are read at most to find them."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +47,76 @@ class Span:
     """Packets from here on are left out; None: to the end."""
 
 
-class Copier:
-    """Copies all streams but one from a source file, a bit at a time, as the encoded video grows."""
+class _CopiedTrack:
+    """One stream of the source on its way into the file: as it is, or encoded to a `form`."""
 
-    def __init__(self, source: Path, *, skip: int | None, messages: list[str]) -> None:
+    def __init__(self, out: Any, source: Any, form: SoundForm | None) -> None:
+        self.source = source
+        self._encoder = None
+        if form is None:
+            self.stream = add_copy(out, source)
+        else:
+            self._encoder = SoundEncoder(out, source.codec_context, form)
+            self.stream = self._encoder.stream
+            self.stream.metadata.update(kept_tags(source.metadata))
+            self.stream.disposition = source.disposition.value
+        # Matroska takes two packets of one time.
+        self._least_step = 0 if out.format.name == "matroska" else 1
+        self._last: int | None = None
+        self.moved = 0
+        self.faults = 0
+
+    def convert(self, packet: Any) -> list[Any]:
+        """What a packet of the source becomes; None: there is no more."""
+        if self._encoder is not None:
+            return self._encoder.convert(packet)
+        return [] if packet is None else [packet]
+
+    def put(self, out: Any, packet: Any) -> bool:
+        """Writes a packet in the clock of the file; False where its time is too far before that of the one before."""
+        base, clock = Fraction(packet.time_base), Fraction(self.stream.time_base)
+        ratio = base / clock
+        wanted = dts = _rescale(packet.dts, ratio)
+        pts = dts if packet.pts is None else _rescale(packet.pts, ratio)
+        if self._last is not None and dts < self._last + self._least_step:
+            dts = self._last + self._least_step
+            if (dts - wanted) * clock > _LONGEST_STEP_BACK_SECONDS:
+                return False
+            self.moved += 1
+        packet.dts, packet.pts = dts, max(pts, dts)
+        if packet.duration:
+            packet.duration = max(1, _rescale(packet.duration, ratio))
+        packet.time_base = clock
+        packet.stream = self.stream
+        self._last = dts
+        out.mux(packet)
+        return True
+
+
+def _rescale(ticks: int, ratio: Fraction) -> int:
+    """In units of another clock; halves away from 0, as FFmpeg rounds."""
+    double = 2 * abs(ticks) * ratio.numerator + ratio.denominator
+    size = double // (2 * ratio.denominator)
+    return size if ticks >= 0 else -size
+
+
+class Copier:
+    """Copies all streams but one from a source file, a bit at a time, as the encoded video grows.
+
+    Args:
+        source: the file.
+        skip: position of the video stream that is encoded; None: the best one.
+        messages: gets sentences about what was changed or left out.
+        rate: frames a second of the video.
+    """
+
+    def __init__(self, source: Path, *, skip: int | None, messages: list[str], rate: Fraction) -> None:
         self._messages = messages
         self._source = source
+        self._rate = rate
         try:
             # Opened once more: the decoder reads ahead at its own pace.
-            self._container: Any = av.open(str(source), metadata_errors="replace")
+            self._container: Any = av.open(local_name(source), metadata_errors="replace")
         except (FFmpegError, OSError) as error:
             raise EncodeError(f"cannot read {source} once more to copy its sound: {error}") from error
         container = self._container
@@ -58,9 +128,11 @@ class Copier:
         self.streams: list[Any] = [
             stream for stream in container.streams if stream.index != skip and not self._is_remade(stream)
         ]
+        self.forms: dict[int, SoundForm] = {}
+        self._samples: dict[int, Sample] = {}
+        self._ahead: deque[Any] = deque()
         self._out: Any = None
-        self._copies: dict[int, Any] = {}
-        self._last_dts: dict[int, int] = {}
+        self._tracks: dict[int, _CopiedTrack] = {}
         self._due: dict[int, int] = {}
         self._moved: dict[int, int] = {}
         self._strays: dict[int, int] = {}
@@ -76,8 +148,26 @@ class Copier:
         """Whether the muxer makes a track itself, from the chapters or from the video's time code."""
         if stream.type != "data":
             return False
-        coded = self._video is not None and "timecode" in self._video.metadata and "timecode" in stream.metadata
-        return coded or (bool(self.chapters) and is_chapter_track(stream))
+        coded = getattr(stream, "name", None) is None and "timecode" in stream.metadata
+        return coded or (bool(self.chapters) and _is_chapter_track(stream))
+
+    @property
+    def timecode(self) -> str | None:
+        """Time code of the source's first picture; None without one."""
+        video = {} if self._video is None else self._video.metadata
+        tracks = [stream.metadata for stream in self._container.streams if stream.type == "data"]
+        places = [video, *tracks, self._container.metadata]
+        return next((_tag(tags, "timecode") for tags in places if _tag(tags, "timecode")), None)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of the file, as far as they are true of the result."""
+        return kept_tags(self._container.metadata)
+
+    @property
+    def copied(self) -> list[Any]:
+        """The streams of the source that are tracks of the file, in their order there, from position 1 on."""
+        return [track.source for track in self._tracks.values()]
 
     @property
     def start(self) -> Fraction | None:
@@ -101,47 +191,172 @@ class Copier:
 
     def is_late(self, stream: Any) -> bool:
         """Whether a stream begins late, or has few packets, or none."""
-        if stream.type not in ("audio", "video") or _is_cover(stream) or stream.start_time is None:
+        if stream.type not in ("audio", "video") or is_cover(stream) or stream.start_time is None:
             return True
         begin = Fraction(stream.start_time * stream.time_base)
         return begin - (self.start or 0) > _LONGEST_LAG_SECONDS
 
-    def left_out_by(self, suffix: str) -> list[Any]:
-        """The streams that a container cannot hold, found by trying."""
-        return [stream for stream in self.streams if not _can_hold(FORMATS[suffix.lower()], stream)]
+    def sample(self) -> None:
+        """Reads the first packets of every stream; they are kept for the copying."""
+        self._samples = {stream.index: Sample(stream) for stream in self.streams}
+        missing = {
+            stream.index: 1 if self.is_late(stream) else _SAMPLE_PACKETS
+            for stream in self.streams
+            if stream.type != "attachment" and self._may_begin_soon(stream)
+        }
+        size = reads = 0
+        packets = self._container.demux()
+        while missing and size < _SAMPLE_BYTES and reads < _SAMPLE_READS:
+            try:
+                packet = next(packets, None)
+            except (FFmpegError, OSError, IndexError):
+                self._faults += 1
+                return
+            if packet is None:
+                return
+            size, reads = size + packet.size, reads + 1
+            index = packet.stream.index
+            if packet.size == 0 or index not in self._samples:
+                continue
+            self._ahead.append(packet)
+            _give_dts(packet)
+            if packet.dts is None or _is_gap(packet):
+                continue
+            taken = self._samples[index].packets
+            if len(taken) < _SAMPLE_PACKETS:
+                taken.append(packet)
+            if len(taken) >= missing.get(index, 0):
+                missing.pop(index, None)
 
-    def leave_out(self, streams: list[Any]) -> None:
+    def _may_begin_soon(self, stream: Any) -> bool:
+        if stream.start_time is None:
+            return is_cover(stream) or stream.type in ("audio", "video")
+        return is_cover(stream) or not (stream.type in ("audio", "video") and self.is_late(stream))
+
+    def left_out_by(self, suffix: str, options: Callable[[bool], dict[str, str]]) -> list[Any]:
+        """The streams that a container cannot hold, or that players do not agree on there; found by trying.
+
+        Args:
+            suffix: .mp4, .mov or .mkv.
+            options: those of its muxer; True: where the whole is written at once.
+        """
+        possible = [stream for stream in self.streams if is_understood(suffix, stream)]
+        if not self._fit(suffix, possible, options):
+            held: list[Any] = []
+            for stream in possible:
+                if self._fit(suffix, [*held, stream], options):
+                    held.append(stream)
+            possible = held
+        return [stream for stream in self.streams if stream not in possible]
+
+    def encodable(self, suffix: str, left_out: Sequence[Any], options: Callable[[bool], dict[str, str]]) -> list[Any]:
+        """Finds what the sound of streams that cannot be copied can be encoded to; returns those of which it can."""
+        kept = [stream for stream in self.streams if stream not in left_out]
+        found = []
+        for stream in left_out:
+            for form in forms_for(self._samples[stream.index], suffix):
+                self.forms[stream.index] = form
+                if self._fit(suffix, [*kept, stream], options):
+                    kept.append(stream)
+                    found.append(stream)
+                    break
+                del self.forms[stream.index]
+        return found
+
+    def _fit(self, suffix: str, streams: Sequence[Any], options: Callable[[bool], dict[str, str]]) -> bool:
+        late = [] if suffix == ".mkv" else [stream for stream in streams if self.is_late(stream)]
+
+        def fits(together: Sequence[Any], *, whole: bool) -> bool:
+            return takes(
+                suffix,
+                [self._samples[stream.index] for stream in together],
+                rate=self._rate,
+                options=options(whole),
+                video_tags={} if self.timecode is None else {"timecode": self.timecode},
+                chapters=self.chapters,
+                add=self._add_sample,
+            )
+
+        early = [stream for stream in streams if stream not in late]
+        try:
+            return fits(early, whole=False) and (not late or fits(streams, whole=True))
+        finally:
+            for stream in streams:
+                if stream.index in self.forms:
+                    stream.codec_context.flush_buffers()
+
+    def _add_sample(self, out: Any, sample: Sample) -> Callable[[Any], list[Any]]:
+        if is_cover(sample.stream) and out.format.name == "matroska":
+            return lambda packet: []  # it becomes an attached file
+        track = _CopiedTrack(out, sample.stream, self.forms.get(sample.stream.index))
+
+        def convert(packet: Any) -> list[Any]:
+            packets = track.convert(packet)
+            for each in packets:
+                each.stream = track.stream
+            return packets
+
+        return convert
+
+    def leave_out(self, streams: Sequence[Any]) -> None:
         """Does not copy these."""
         gone = {stream.index for stream in streams}
         self.streams = [stream for stream in self.streams if stream.index not in gone]
 
-    def attach(self, out: Any, encoded: Any, *, window: Span) -> None:
-        """Adds the copies to `out` and names everything, its video stream `encoded` too, as the source does."""
+    def attach(self, out: Any, encoded: Any, *, window: Span, forms: Mapping[int, SoundForm] | None = None) -> None:
+        """Adds the copies to `out` and names everything, its video stream `encoded` too, as the source does.
+
+        Args:
+            out: the file; its header is written.
+            encoded: its video stream.
+            window: the part that is copied.
+            forms: what the sound of a stream is encoded to, by its position in the source; by default what `encodable`
+                found.
+        """
         self._out = out
         self._window = window
         if self._video is not None:
-            encoded.metadata.update(_kept(self._video.metadata))
+            encoded.metadata.update(kept_tags(self._video.metadata))
             encoded.disposition = self._video.disposition.value
         for stream in self.streams:
-            if _is_cover(stream) and out.format.name == "matroska":
+            if is_cover(stream) and out.format.name == "matroska":
                 self._attach_cover(out, stream)
                 continue
-            copy = add_copy(out, stream)
-            self._copies[stream.index] = copy
+            track = _CopiedTrack(out, stream, (self.forms if forms is None else forms).get(stream.index))
+            self._tracks[stream.index] = track
             if window.start is not None and stream.type == "video":
                 self._awaiting_key.add(stream.index)
-        out.metadata.update(_kept(self._container.metadata))
+        out.metadata.update(self.tags)
+        self._name_timecode(out, encoded)
         if self.chapters:
             out.set_chapters(self._shifted_chapters())
         if window.start is not None:
             # A little early, as a seek is not exact everywhere; without one the copying just reads on.
             with suppress(FFmpegError):
                 self._container.seek(int((window.start - 5) * 1_000_000))
+                self._ahead.clear()
         self._packets = self._read()
+        out.start_encoding()
+
+    def _name_timecode(self, out: Any, encoded: Any) -> None:
+        timecode = self.timecode
+        if out.format.name != "matroska":
+            # From here an mp4 would make one more track for every cover.
+            for key in [key for key in out.metadata if key.lower() == "timecode"]:
+                del out.metadata[key]
+        if timecode is not None and self._window.start is not None:
+            timecode = later_timecode(timecode, self._window.start - self.video_start, self._rate)
+            if timecode is None:
+                self._messages.append("the time code is left out: it cannot be read, so it cannot be moved to the part")
+        for tags in (encoded.metadata, *(track.stream.metadata for track in self._tracks.values())):
+            for key in [key for key in tags if key.lower() == "timecode"]:
+                del tags[key]
+        if timecode is not None:
+            encoded.metadata["timecode"] = timecode
 
     def _attach_cover(self, out: Any, stream: Any) -> None:
         """A .mkv keeps a cover as an attached file, written with the header."""
-        with av.open(str(self._source)) as container:
+        with av.open(local_name(self._source)) as container:
             packet = next((p for p in container.demux(container.streams[stream.index]) if p.size), None)
         if packet is not None:
             kind = "png" if stream.codec_context.name == "png" else "jpeg"
@@ -154,46 +369,67 @@ class Copier:
             self._waiting = None
             if packet is None:
                 self._ended = True
-                return
+                break
             time = packet.dts * Fraction(packet.time_base)
-            if seconds is not None and time - self._window.shift > seconds and not _is_cover(packet.stream):
+            if seconds is not None and time - self._window.shift > seconds and not is_cover(packet.stream):
                 self._waiting = packet
                 return
             if self._window.end is not None and time > self._window.end + _LONGEST_LAG_SECONDS:
                 self._ended = True
-                return
+                break
             self._copy(packet)
+        if self._out is not None:
+            for track in self._tracks.values():
+                self._put(track, None)
+
+    def refused(self) -> bool:
+        """Notes that the muxer refused a packet that it had been given earlier; False when there were too many."""
+        return self._fault()
 
     def close(self) -> None:
         """Closes the source; says what was lost."""
-        if self._faults:
-            lost = f"{self._faults} broken packets were left out while copying sound and further streams"
-            self._messages.append(lost)
-            self._faults = 0
+        faults = self._faults + sum(track.faults for track in self._tracks.values())
+        moved = sum(track.moved for track in self._tracks.values())
+        if faults:
+            packets = "broken packet was" if faults == 1 else "broken packets were"
+            self._messages.append(f"{faults} {packets} left out while copying sound and further streams")
+        if moved:
+            packets = "packet of sound or a further stream was" if moved == 1 else "packets of further streams were"
+            self._messages.append(f"{moved} {packets} not later than the one before: moved just after it")
+        self._faults = 0
+        self._tracks.clear()
         self._container.close()
 
     def _read(self) -> Iterator[Any]:
         """The packets in file order, with a decoding time each; bad data is skipped, counted and bounded."""
-        wanted = [stream for stream in self.streams if stream.index in self._copies and stream.type != "attachment"]
+        wanted = [stream for stream in self.streams if stream.index in self._tracks and stream.type != "attachment"]
         while wanted:
             try:
-                for packet in self._container.demux(*wanted):
+                for packet in self._demuxed(wanted):
                     if packet.size == 0 or _is_gap(packet):
                         continue
-                    if packet.dts is None:
-                        packet.dts = 0 if _is_cover(packet.stream) else packet.pts
+                    _give_dts(packet)
                     if packet.dts is not None and self._on_clock(packet):
                         yield packet
                     elif not self._fault():
                         return
                 return
+            except IndexError:
+                return  # PyAV trips at the end over streams that turned up while reading
             except (FFmpegError, OSError):
                 if not self._fault():
                     return
 
+    def _demuxed(self, wanted: list[Any]) -> Iterator[Any]:
+        while self._ahead:
+            packet = self._ahead.popleft()
+            if packet.stream.index in self._tracks:
+                yield packet
+        yield from self._container.demux(*wanted)
+
     def _on_clock(self, packet: Any) -> bool:
         """Moves a packet along where the source's clock has started anew; False for an impossible time."""
-        if _is_cover(packet.stream):
+        if is_cover(packet.stream):
             return True
         index, base, raw = packet.stream.index, Fraction(packet.time_base), packet.dts
         due = self._due.get(index)
@@ -227,9 +463,9 @@ class Copier:
         return False
 
     def _copy(self, packet: Any) -> None:
-        stream = packet.stream
+        track = self._tracks[packet.stream.index]
         base = Fraction(packet.time_base)
-        if _is_cover(stream):
+        if is_cover(packet.stream):
             packet.pts = packet.dts = 0
         else:
             if not self._wanted(packet, base):
@@ -238,17 +474,21 @@ class Copier:
             packet.dts -= ticks
             if packet.pts is not None:
                 packet.pts -= ticks
-            last = self._last_dts.get(stream.index)
-            if last is not None and packet.dts <= last:
-                packet.dts = last + 1
-                if packet.pts is not None:
-                    packet.pts = max(packet.pts, packet.dts)
-            self._last_dts[stream.index] = packet.dts
-        packet.stream = self._copies[stream.index]
+        self._put(track, packet)
+
+    def _put(self, track: _CopiedTrack, packet: Any) -> None:
+        """Writes what a packet becomes; one that is refused is left out, and a stream with too many of them ends."""
+        if track.faults > MAX_COPY_FAULTS:
+            return
         try:
-            self._out.mux(packet)
-        except InvalidDataError:  # a broken packet that a bitstream filter refuses
-            self._fault()
+            for each in track.convert(packet):
+                track.faults += not track.put(self._out, each)
+        except (FFmpegError, ValueError) as error:
+            if not is_refusal(error):
+                raise
+            track.faults += 1
+        if track.faults > MAX_COPY_FAULTS:
+            self._messages.append(f"{describe(track.source)} ends early: too many of its packets cannot be written")
 
     def _wanted(self, packet: Any, base: Fraction) -> bool:
         """Whether a packet lies in the part that is kept; a subtitle that has begun before is cut to it."""
@@ -298,27 +538,16 @@ def _follows(gap: Fraction) -> bool:
 _LONGEST_LAG_SECONDS = 10
 """How far streams of one file may run apart before a packet past the end means that all have passed it."""
 
-_COMPUTED_TAGS = (
-    "duration",
-    "bps",
-    "number_of_",
-    "_statistics",
-    "encoder",
-    "major_brand",
-    "minor_version",
-    "compatible_brands",
-    "rotate",
-    "vidsal_",
-)
-"""Beginnings of tags that describe the coded bytes of the source, not its content."""
+
+def _tag(tags: Mapping[str, str], name: str) -> str | None:
+    """A tag, whatever its upper and lower case."""
+    return next((value for key, value in tags.items() if key.lower() == name), None)
 
 
-def _kept(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if not key.lower().startswith(_COMPUTED_TAGS)}
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
+def _give_dts(packet: Any) -> None:
+    """Sets a decoding time where there is none, if there is any time."""
+    if packet.dts is None:
+        packet.dts = 0 if is_cover(packet.stream) else packet.pts
 
 
 def _is_gap(packet: Any) -> bool:
@@ -327,33 +556,13 @@ def _is_gap(packet: Any) -> bool:
     return packet.size == 2 and context is not None and context.name == "mov_text"
 
 
-def is_chapter_track(stream: Any) -> bool:
+def _is_chapter_track(stream: Any) -> bool:
     """The text track in which an mp4 keeps its chapters; they are copied as chapters."""
-    return stream.type == "data" and getattr(stream, "name", None) == "bin_data"
-
-
-def add_copy(out: Any, stream: Any) -> Any:
-    copy = out.add_stream_from_template(stream, opaque=True)
-    copy.metadata.update(_kept(stream.metadata))
-    copy.disposition = stream.disposition.value
-    return copy
-
-
-def _can_hold(format_name: str, stream: Any) -> bool:
-    """Whether a container takes a stream: only writing a header shows it."""
-    if stream.type == "data" and getattr(stream, "name", None) is None:
-        return False  # an mp4 takes the header of nameless data and fails at the end
-    try:
-        with av.open(io.BytesIO(), "w", format=format_name) as out:
-            add_copy(out, stream)
-            out.start_encoding()
-    except (FFmpegError, ValueError, OSError):
+    if getattr(stream, "name", None) != "bin_data":
         return False
-    return True
+    discard = getattr(stream, "discard", None)  # None: PyAV before 18
+    return discard is None or discard == _DISCARD_ALL
 
 
-def describe(stream: Any) -> str:
-    context = stream.codec_context
-    codec = context.name if context is not None else getattr(stream, "name", None) or "unknown codec"
-    language = stream.metadata.get("language")
-    return f"{stream.type} stream {stream.index} ({codec}{', ' + language if language else ''})"
+_DISCARD_ALL = 48
+"""FFmpeg's mark of a track that it has read itself already."""

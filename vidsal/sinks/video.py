@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import math
 import os
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,13 @@ from vidsal.errors import EncodeError, Setting
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
+from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
 from vidsal.sinks.contract import FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
-from vidsal.sinks.remux import FORMATS, Copier, Span, add_copy, describe, is_chapter_track
+from vidsal.sinks.remux import Copier, Span
+from vidsal.sinks.sound import SoundForm
+from vidsal.sinks.tags import append_keys, missing_tags
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
@@ -42,8 +47,8 @@ class VideoSink(FileSink):
     They are 8-bit 4:2:0, or 10-bit where the source has more than 8 and the encoder is one for that, which is not
     drawn on a GPU. An .mp4 that is killed stays readable up to about the last second.
 
-    Where the target cannot hold a stream that a .mkv can, the result becomes a .mkv: look at `path`.
-    What is changed or left out stands in `messages`.
+    Where an .mp4 cannot hold a stream that a .mov or a .mkv can, the result becomes one: look at `path`. Sound that
+    none of them holds is encoded. What is changed or left out stands in `messages`.
 
     Args:
         target: .mp4, .mov or .mkv.
@@ -104,7 +109,10 @@ class VideoSink(FileSink):
         self._shift = 0
         self._last_pts: int | None = None
         self._bumped = 0
+        self._packets = 0
+        self._refusal: Exception | None = None
         self._copier: Copier | None = None
+        self._forms: dict[int, SoundForm] = {}
         self._window: Span | None = None
         self._late: list[int] = []
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
@@ -137,33 +145,49 @@ class VideoSink(FileSink):
         )
 
     def _plan_copies(self, source: Path) -> Copier:
-        copier = Copier(source, skip=self._info.stream_index, messages=self.messages)
+        copier = self._copier_of(source)
         others = [stream for stream in copier.streams if stream.index in self._info.other_programmes]
         if others:
             self.messages.append(f"left out, as of other programmes: {', '.join(map(describe, others))}")
             copier.leave_out(others)
-        left_out = copier.left_out_by(self._target.suffix)
-        if left_out and self._target.suffix.lower() != ".mkv":
-            left_out_by_mkv = copier.left_out_by(".mkv")
-            if len(left_out_by_mkv) < len(left_out):
-                asked = self._target
-                self._target = asked.with_suffix(".mkv")
-                self.messages.append(
-                    f"{self._target.name} is written instead of {asked.name}: a {asked.suffix} file cannot hold "
-                    + ", ".join(describe(stream) for stream in left_out)
-                )
-                left_out = left_out_by_mkv
-                self._check_target()
+        copier.sample()
+        asked = self._target
+        best, left_out = asked.suffix.lower(), copier.streams
+        not_held: list[Any] = []
+        for suffix in CHOICES[best]:
+            without = copier.left_out_by(suffix, functools.partial(self._muxing, suffix, copier))
+            not_held = not_held or without
+            if suffix == best or len(without) < len(left_out):
+                best, left_out = suffix, without
+            if not left_out:
+                break
+        if best != asked.suffix.lower():
+            self._target = asked.with_suffix(best)
+            gained = [stream for stream in not_held if stream not in left_out]
+            self.messages.append(
+                f"{self._target.name} is written instead of {asked.name}: {_why(asked.suffix, gained)}"
+            )
+            self._check_target()
+        encoded = copier.encodable(best, left_out, functools.partial(self._muxing, best, copier))
         for stream in left_out:
-            self.messages.append(f"left out, as a {self._target.suffix} file cannot hold it: {describe(stream)}")
-        copier.leave_out(left_out)
-        if self._target.suffix.lower() != ".mkv":
+            if stream in encoded:
+                label = copier.forms[stream.index].label
+                self.messages.append(f"encoded to {label}: {_why(best, [stream])}")
+            else:
+                self.messages.append(f"left out, as a {best} file cannot hold it: {describe(stream)}")
+        copier.leave_out([stream for stream in left_out if stream not in encoded])
+        self._forms = copier.forms
+        if best != ".mkv":
             # FFmpeg's fragmented mp4 breaks on text subtitles (wrong times, even an abort), loses covers, and keeps
             # everything in memory until each stream has begun: such streams are added at the end.
             late = [stream for stream in copier.streams if copier.is_late(stream)]
             self._late = [stream.index for stream in late]
             copier.leave_out(late)
         return copier
+
+    def _copier_of(self, source: Path) -> Copier:
+        rate = usable_rate(self._info.rate)
+        return Copier(source, skip=self._info.stream_index, messages=self.messages, rate=rate)
 
     def _choose_encoder(self) -> None:
         """Settles on an encoder that works here, or raises what keeps the one that was asked for from working."""
@@ -305,18 +329,7 @@ class VideoSink(FileSink):
                 self.messages.append(f"the source's times begin at {float(start):.3f} seconds; the result begins at 0")
         with self._telling():
             suffix = self._target.suffix.lower()
-            # Written in pieces of half a second and flushed, so that a kill loses little; a sparse stream may not hold
-            # back the others for long.
-            options = {"flush_packets": "1", "max_interleave_delta": "2000000"}
-            if suffix == ".mkv":
-                options |= {"cluster_time_limit": "1000"}
-            else:
-                # Without the delay the first piece has wrong times, which shows in a killed file; AAC from a transport
-                # stream does not bear it, and FFmpeg 8.0 damages the whole file with it.
-                raw_aac = copier is not None and copier.has_raw_aac
-                delay = "+delay_moov" if _DELAY_IS_SAFE and not raw_aac else ""
-                options |= {"movflags": f"hybrid_fragmented{delay}", "frag_duration": "500000"}
-                options |= self._mp4_options(copier)
+            options = self._muxing(suffix, copier)
             self._out = av.open(local_name(self.partial_path), "w", format=FORMATS[suffix], container_options=options)
             self._stream = self._add_video(self._out, self._time_base)
             if copier is not None:
@@ -327,15 +340,27 @@ class VideoSink(FileSink):
                 )
                 copier.attach(self._out, self._stream, window=self._window)
 
-    def _mp4_options(self, copier: Copier | None) -> dict[str, str]:
+    def _muxing(self, suffix: str, copier: Copier | None, whole: bool = False) -> dict[str, str]:
+        """Options of the muxer; `whole`: where a finished file is written once more."""
+        # Written in pieces of half a second and flushed, so that a kill loses little; a sparse stream may not hold
+        # back the others for long.
+        options = {} if whole else {"flush_packets": "1", "max_interleave_delta": "2000000"}
+        if suffix == ".mkv":
+            return options if whole else options | {"cluster_time_limit": "1000"}
+        if not whole:
+            # Without the delay the first piece has wrong times, which shows in a killed file; AAC from a transport
+            # stream does not bear it, and FFmpeg 8.0 damages the whole file with it.
+            raw_aac = copier is not None and copier.has_raw_aac
+            delay = "+delay_moov" if _DELAY_IS_SAFE and not raw_aac else ""
+            options |= {"movflags": f"hybrid_fragmented{delay}", "frag_duration": "500000"}
         # Start times are kept by edit lists, whose clock must be as fine as the streams'.
         clock = self._time_base.denominator
         for stream in copier.streams if copier is not None else ():
-            if stream.type == "audio":
+            if stream.type == "audio" and stream.codec_context is not None:
                 clock = math.lcm(clock, stream.codec_context.sample_rate or 1)
         if clock > _FINEST_CLOCK:
             clock = self._time_base.denominator
-        return {"use_editlist": "1", "avoid_negative_ts": "disabled", "movie_timescale": str(clock)}
+        return options | {"use_editlist": "1", "avoid_negative_ts": "disabled", "movie_timescale": str(clock)}
 
     def _ticks(self, picture: Picture, pts_seconds: float) -> int:
         """The frame's time in units of the output, on the source's clock."""
@@ -404,7 +429,15 @@ class VideoSink(FileSink):
             if packet.dts is None or abs(packet.pts - packet.dts) > _LONGEST_GAP_TICKS:
                 packet.dts = packet.pts  # libx265 leaves it unset where it gets a single frame
             written_until = None if packet.dts is None else packet.dts * Fraction(packet.time_base)
-            self._out.mux(packet)
+            self._packets += 1
+            try:
+                self._out.mux(packet)
+            except (FFmpegError, ValueError) as error:
+                # It may be about a copied packet that waited for this one; whether all pictures are there is seen at
+                # the end.
+                if self._copier is None or not is_refusal(error) or not self._copier.refused():
+                    raise
+                self._refusal = error
             # Copies follow the encoder, which is later than the frames: neither waits in memory for the other.
             if self._copier is not None and written_until is not None:
                 self._copier.copy_until(written_until)
@@ -421,35 +454,95 @@ class VideoSink(FileSink):
     def _scratch_paths(self) -> tuple[Path, ...]:
         return (self.partial_path.with_suffix(f".2{self._target.suffix}"),)
 
-    def _add_late_streams(self) -> None:
-        """Rewrites the finished partial file with the streams of the source that had to wait."""
-        if self._info.path is None or self._window is None:
-            return
+    def _finish_copies(self) -> None:
+        """Ends the file; whatever is copied into it may be lost, but not its pictures."""
+        failure = self._refusal
+        try:
+            self._out.close()
+        except (FFmpegError, ValueError) as error:
+            if self._copier is None or not is_refusal(error):
+                raise
+            failure = error
+        copied = 0 if self._copier is None else len(self._copier.copied)
+        if failure is not None:
+            copied = self._without_the_unwritable(copied, failure)
+        if self._late and self._info.path is not None:
+            late = self._copier_of(self._info.path)
+            try:
+                late.leave_out([stream for stream in late.streams if stream.index not in self._late])
+                self._rewrite(range(1 + copied), late=late)
+            except (FFmpegError, ValueError) as error:
+                if not is_refusal(error):
+                    raise
+                lost = ", ".join(describe(stream) for stream in late.streams)
+                self.messages.append(f"left out, as writing it failed ({_reason(error)}): {lost}")
+            finally:
+                late.close()
+
+    def _without_the_unwritable(self, copied: int, failure: Exception) -> int:
+        """Rewrites a partial file that could not be ended; returns how many copied streams are left."""
+        every = range(1 + copied)
+        attempts = [every, *([i for i in every if i != gone] for gone in range(1, 1 + copied)), [0]]
+        for kept in attempts:
+            try:
+                if self._rewrite(kept) < self._packets:
+                    continue
+            except (FFmpegError, ValueError, IndexError) as error:
+                if isinstance(error, OSError):
+                    raise
+                continue
+            if len(kept) < len(every):
+                names = [] if self._copier is None else [describe(stream) for stream in self._copier.copied]
+                lost = ", ".join(name for i, name in enumerate(names, start=1) if i not in kept)
+                self.messages.append(f"left out, as writing it failed ({_reason(failure)}): {lost}")
+            return len(kept) - 1
+        raise failure
+
+    def _rewrite(self, kept: Sequence[int], *, late: Copier | None = None) -> int:
+        """Writes the partial file once more.
+
+        Args:
+            kept: positions of its streams that stay; those beyond were made by the muxer, and are made again.
+            late: copies streams of the source that had to wait.
+
+        Returns:
+            How many packets of video were written.
+        """
         (whole,) = self._scratch_paths()
         fresh(whole)
-        late = Copier(self._info.path, skip=self._info.stream_index, messages=self.messages)
+        suffix = self._target.suffix.lower()
+        pictures = 0
         try:
-            late.leave_out([stream for stream in late.streams if stream.index not in self._late])
-            options = self._mp4_options(self._copier)
             with (
                 av.open(local_name(self.partial_path)) as written,
                 av.open(
-                    local_name(whole), "w", format=FORMATS[self._target.suffix.lower()], container_options=options
+                    local_name(whole),
+                    "w",
+                    format=FORMATS[suffix],
+                    container_options=self._muxing(suffix, self._copier, True),
                 ) as out,
             ):
-                streams = [stream for stream in written.streams if not is_chapter_track(stream)]
+                streams = [written.streams[i] for i in kept]
                 copies = {stream.index: add_copy(out, stream) for stream in streams}
-                late.attach(out, copies[0], window=self._window)
+                if late is not None and self._window is not None:
+                    late.attach(out, copies[0], window=self._window, forms=self._forms)
+                else:
+                    out.metadata.update(written.metadata)
+                    out.set_chapters(written.chapters())
                 for packet in written.demux(*streams):
                     if packet.size == 0 or packet.dts is None:
                         continue
-                    late.copy_until(packet.dts * Fraction(packet.time_base))
+                    if late is not None:
+                        late.copy_until(packet.dts * Fraction(packet.time_base))
+                    pictures += packet.stream.index == 0
                     packet.stream = copies[packet.stream.index]
                     out.mux(packet)
-                late.copy_until(None)
-            put_in_place(whole, self.partial_path)
+                if late is not None:
+                    late.copy_until(None)
+            if late is not None or pictures >= self._packets:
+                put_in_place(whole, self.partial_path)
+            return pictures
         finally:
-            late.close()
             whole.unlink(missing_ok=True)
 
     def _close(self, *, complete: bool) -> None:
@@ -462,10 +555,14 @@ class VideoSink(FileSink):
                         self._mux(self._last_packets())
                         if complete and self._copier is not None:
                             self._copier.copy_until(None)
-                finally:
+                except BaseException:
                     self._out.close()
-                if complete and self._late:
-                    self._add_late_streams()
+                    raise
+                if complete and not self._broken:
+                    self._finish_copies()
+                    self._keep_tags()
+                else:
+                    self._out.close()
         finally:
             self._out = None
             if self._copier is not None:
@@ -473,6 +570,22 @@ class VideoSink(FileSink):
             if self._bumped:
                 self.messages.append(f"{self._bumped} frames were not later than the frame before: moved just after it")
                 self._bumped = 0
+
+    def _keep_tags(self) -> None:
+        """Compares the tags of the finished file with the source's, and adds or names those that are missing."""
+        copier = self._copier
+        timecode = None if copier is None else copier.timecode
+        wanted = {} if copier is None else copier.tags
+        if not wanted and timecode is None:
+            return
+        with av.open(local_name(self.partial_path), metadata_errors="replace") as result:
+            missing = missing_tags(wanted, result.metadata)
+            kept = {key.lower() for key in (*result.streams[0].metadata, *result.metadata)}
+        if timecode is not None and "timecode" not in kept:
+            self.messages.append(f"the time code {timecode} is left out: it does not fit the rate of the pictures")
+        keys = {key: value for key, value in missing.items() if key.lower() != "timecode"}
+        if keys and (self._target.suffix.lower() == ".mkv" or not append_keys(self.partial_path, keys)):
+            self.messages.append("tags that the file cannot hold are left out: " + ", ".join(keys))
 
 
 _DELAY_IS_SAFE = av.library_versions["libavformat"] >= (62, 12)
@@ -555,3 +668,18 @@ def _encoder_options(video: VideoOptions, *, deep: bool = False) -> dict[str, st
     # The classic codecs: quantiser 1 to 31, as FFmpeg's -q:v, on the same footing as crf near 20.
     quantiser = min(31, max(1, round(2 ** ((video.crf - 12) / 6) + 0.5)))
     return {"flags": "+qscale", "global_quality": str(quantiser * 118)}
+
+
+def _why(suffix: str, streams: Sequence[Any]) -> str:
+    """What keeps streams out of a container, in words."""
+    vague = [describe(stream) for stream in streams if not is_understood(suffix.lower(), stream)]
+    others = [describe(stream) for stream in streams if is_understood(suffix.lower(), stream)]
+    reasons = [f"a {suffix} file cannot hold {', '.join(others)}"] if others else []
+    if vague:
+        reasons.append(f"in a {suffix} file players do not agree on {', '.join(vague)}")
+    return "; ".join(reasons)
+
+
+def _reason(error: BaseException) -> str:
+    """FFmpeg's words without its numbers."""
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,250 @@
+"""What a container holds: streams with their first packets in, found by writing them and reading them back."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from vidsal.sinks.tags import kept_tags
+
+__all__ = [
+    "CHOICES",
+    "FORMATS",
+    "Sample",
+    "add_copy",
+    "codec_name",
+    "describe",
+    "is_cover",
+    "is_refusal",
+    "is_understood",
+    "takes",
+]
+
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""FFmpeg's names of the containers that a video may go into."""
+
+CHOICES = {".mp4": (".mp4", ".mov", ".mkv"), ".mov": (".mov", ".mkv"), ".mkv": (".mkv",)}
+"""Which containers may be written where one is asked for; the first of those that hold the most is taken."""
+
+
+@dataclass
+class Sample:
+    """The beginning of a stream of the source."""
+
+    stream: Any
+    """The stream, of the opened source."""
+    packets: list[Any] = field(default_factory=list)
+    """Its first packets, with a decoding time each; never changed, and none for a stream that begins later."""
+
+    def clones(self) -> list[Any]:
+        """Packets that may be changed."""
+        return [_clone(packet) for packet in self.packets]
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a still picture that goes with the file."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a muxer refuses what it was given, as opposed to a disk that cannot take it."""
+    return isinstance(error, (FFmpegError, ValueError)) and not isinstance(error, (OSError, MemoryError))
+
+
+def codec_name(stream: Any) -> str | None:
+    """FFmpeg's name of the codec, whatever decodes it; None where FFmpeg does not know it."""
+    context = stream.codec_context
+    if context is None:
+        name: str | None = getattr(stream, "name", None)
+        return name
+    canonical: str = context.codec.canonical_name
+    return canonical
+
+
+def describe(stream: Any) -> str:
+    """A stream in words for a person."""
+    context = stream.codec_context
+    codec = (codec_name(stream) if context is None else context.name) or "unknown codec"
+    language = stream.metadata.get("language")
+    return f"{stream.type} stream {stream.index} ({codec}{', ' + language if language not in (None, 'und') else ''})"
+
+
+_MOV_PCM = frozenset(
+    (
+        *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
+        *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"),
+    )
+)
+"""What QuickTime's own file format has had a name for since the nineties."""
+
+
+def is_understood(suffix: str, stream: Any) -> bool:
+    """Whether players agree on what a stream means in a container, however well FFmpeg writes it.
+
+    PCM in an mp4 has been standard since 2020 only (ISO 23003-5): FFmpeg before 6 plays 24 bits of it as noise, and
+    QuickTime and most editors do not play it at all. A .mov has held PCM from the beginning. ADPCM in both is a
+    Microsoft code that few programs look for; a .mkv keeps the header of a .wav with it.
+    """
+    if stream.type != "audio":
+        return True
+    name = codec_name(stream) or ""
+    if name.startswith("adpcm"):
+        return suffix == ".mkv" or (suffix == ".mov" and name == "adpcm_ima_qt")
+    if name.startswith("pcm_"):
+        return suffix == ".mkv" or (suffix == ".mov" and name in _MOV_PCM)
+    return True
+
+
+_HAS_STREAMS_WITHOUT_CODEC = int(av.__version__.split(".", maxsplit=1)[0]) >= 18
+"""Before, PyAV crashes where parameters are copied to a stream that is not coded or decoded."""
+
+
+def add_copy(out: Any, stream: Any) -> Any:
+    """Adds a stream to `out` that takes the packets of another as they are.
+
+    Raises:
+        ValueError: the container does not take it, or nothing is known of it.
+        FFmpegError: the same.
+    """
+    if stream.type == "data" and getattr(stream, "name", None) is None:
+        raise ValueError("an mp4 takes the header of nameless data and fails at the end")
+    try:
+        copy = out.add_stream_from_template(stream, opaque=True)
+    except ValueError:
+        # PyAV asks for codecs that a container has a name of its own for. Matroska holds all others as well, by the
+        # names that Windows gives them.
+        if out.format.name != "matroska" or stream.codec_context is None or not _HAS_STREAMS_WITHOUT_CODEC:
+            raise
+        copy = _add_by_parameters(out, stream)
+    if stream.type == "video" and copy.codec_context is not None and stream.average_rate:
+        copy.codec_context.framerate = stream.average_rate  # without it a time code cannot be counted
+    copy.metadata.update(kept_tags(stream.metadata))
+    copy.disposition = stream.disposition.value
+    return copy
+
+
+def _add_by_parameters(out: Any, stream: Any) -> Any:
+    # This format is written by no one, takes everything, and forgets the code that the source's container had for it.
+    with av.open(io.BytesIO(), "w", format="framecrc") as scratch:
+        template = scratch.add_stream_from_template(stream, opaque=True)
+        copy: Any = out.add_data_stream()
+        av.bitstream.BitStreamFilterContext("null", in_stream=template, out_stream=copy)
+    copy.time_base = stream.time_base
+    return copy
+
+
+def takes(
+    suffix: str,
+    samples: Sequence[Sample],
+    *,
+    rate: Fraction,
+    options: dict[str, str],
+    video_tags: dict[str, str] | None = None,
+    chapters: Sequence[Any] = (),
+    add: Callable[[Any, Sample], Callable[[Any], list[Any]]] | None = None,
+) -> bool:
+    """Whether a file of this container with all these streams beside a video can be written, and read back.
+
+    Nothing but writing packets from the header to the end shows it: some muxers refuse at the first packet, some at
+    the last. All is done in memory, on a few packets.
+
+    Args:
+        suffix: .mp4, .mov or .mkv.
+        samples: the streams.
+        rate: frames a second of the video.
+        options: of the muxer.
+        video_tags: of the video; a time code makes a track of its own.
+        chapters: as PyAV gives them; they may make a track too.
+        add: adds a stream, and returns what its packets become (None: after the last); by default it is copied.
+    """
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format=FORMATS[suffix], container_options=options) as out:
+            video, pictures = _stand_in(out, rate, video_tags or {})
+            if chapters:
+                out.set_chapters(list(chapters))
+            become = [_add_as_it_is(out, sample) if add is None else add(out, sample) for sample in samples]
+            out.start_encoding()
+            queue = [
+                (packet.dts * Fraction(packet.time_base), packet)
+                for sample, convert in zip(samples, become, strict=True)
+                for clone in [*sample.clones(), None]
+                for packet in convert(clone)
+            ]
+            queue += [(packet.dts * Fraction(packet.time_base), packet) for packet in pictures]
+            earliest = min(time for time, _ in queue)
+            for _, packet in sorted(queue, key=lambda timed: timed[0]):
+                # Where they begin does not matter, and a gap of hours would.
+                ticks = round(earliest / Fraction(packet.time_base))
+                packet.dts -= ticks
+                packet.pts = packet.dts if packet.pts is None else packet.pts - ticks
+                out.mux(packet)
+            # A track without packets is read as none.
+            copies = [stream for stream in out.streams if stream is not video]
+            by_position = copies if len(copies) == len(samples) else []
+            wanted = Counter(
+                _kind_of(copy) for copy, sample in zip(by_position, samples, strict=False) if sample.packets
+            )
+        file.seek(0)
+        with av.open(file) as back:
+            found = Counter(_kind_of(stream) for stream in back.streams)
+    except (FFmpegError, ValueError, OSError, IndexError):
+        return False
+    return not wanted - found
+
+
+def _add_as_it_is(out: Any, sample: Sample) -> Callable[[Any], list[Any]]:
+    if is_cover(sample.stream) and out.format.name == "matroska":
+        return lambda packet: []  # it becomes an attached file
+    copy = add_copy(out, sample.stream)
+
+    def convert(packet: Any) -> list[Any]:
+        if packet is None:
+            return []
+        packet.stream = copy
+        return [packet]
+
+    return convert
+
+
+_ALIKE = {"mp1": "mp3", "mp2": "mp3", "subrip": "text", "srt": "text", "ass": "ssa"}
+"""Codecs that containers have one name for; what decodes one decodes the other."""
+
+
+def _kind_of(stream: Any) -> tuple[str, str | None]:
+    name = codec_name(stream)
+    kind = stream.type if stream.type in ("video", "audio", "subtitle", "data") else "attachment"
+    return kind, None if kind == "attachment" else _ALIKE.get(name or "", name)
+
+
+def _stand_in(out: Any, rate: Fraction, tags: dict[str, str]) -> tuple[Any, list[Any]]:
+    """A video of a few grey pixels."""
+    video = out.add_stream("mpeg4", rate=rate)
+    context = video.codec_context
+    context.width = context.height = 16
+    context.pix_fmt = "yuv420p"
+    context.time_base = Fraction(1, 1000)  # this encoder does not take those of all rates
+    context.thread_count = 1
+    video.metadata.update(tags)
+    packets = []
+    for i in range(3):
+        frame = av.VideoFrame.from_ndarray(np.full((24, 16), 128, np.uint8), format="yuv420p")
+        frame.pts, frame.time_base = round(i * 1000 / rate), context.time_base
+        packets += video.encode(frame)
+    return video, packets + video.encode(None)
+
+
+def _clone(packet: Any) -> Any:
+    clone: Any = av.Packet(bytes(packet))
+    clone.pts, clone.dts, clone.duration = packet.pts, packet.dts, packet.duration
+    clone.time_base, clone.is_keyframe = packet.time_base, packet.is_keyframe
+    return clone

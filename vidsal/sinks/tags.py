@@ -1,0 +1,129 @@
+"""Tags of a file: those of the source in, those that the result keeps out, also where FFmpeg's mp4 has no place."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+__all__ = ["append_keys", "kept_tags", "later_timecode", "missing_tags"]
+
+_COMPUTED_TAGS = (
+    "duration",
+    "bps",
+    "number_of_",
+    "_statistics",
+    "encoder",
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "rotate",
+    "vidsal_",
+)
+"""Beginnings of tags that describe the coded bytes of the source, not its content."""
+
+
+def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that are as true of the result as of the source."""
+    return {key: value for key, value in tags.items() if not key.lower().startswith(_COMPUTED_TAGS)}
+
+
+_NOT_MISSED = ("language", "handler_name", "vendor_id", "creation_time", "timecode", "title", "source_id")
+"""Tags whose loss is no loss of what a person wrote: containers have their own way for them, or none."""
+
+
+def missing_tags(wanted: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
+    """The tags that did not arrive, whatever their upper and lower case."""
+    there = {key.lower() for key in found}
+    return {key: value for key, value in wanted.items() if key.lower() not in there and value}
+
+
+_TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{1,3})")
+
+
+def later_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str | None:
+    """The time code of a moment, in SMPTE 12M's counting.
+
+    Args:
+        timecode: HH:MM:SS:FF of the first frame; ";" or "." before the frames: with numbers dropped.
+        seconds: how much later the moment is.
+        rate: frames a second.
+
+    Returns:
+        The time code, within 24 hours; None where it cannot be read.
+    """
+    match = _TIMECODE.fullmatch(timecode.strip())
+    base = round(rate)
+    if match is None or base < 1:
+        return None
+    hours, minutes, whole, frames = (int(match[i]) for i in (1, 2, 3, 5))
+    mark = match[4]
+    # Two numbers (four at 60) are left out each minute but every tenth, so that 29.97 frames a second keep the hour.
+    dropped = base // 15 if mark != ":" else 0
+    minute = hours * 60 + minutes
+    count = (minute * 60 + whole) * base + frames - dropped * (minute - minute // 10)
+    count += round(seconds * rate)
+    if dropped:
+        tens, rest = divmod(count, 600 * base - 9 * dropped)
+        count += 9 * dropped * tens
+        if rest >= dropped:
+            count += dropped * ((rest - dropped) // (60 * base - dropped))
+    whole, frames = divmod(count, base)
+    return f"{whole // 3600 % 24:02}:{whole // 60 % 60:02}:{whole % 60:02}{mark}{frames:02}"
+
+
+def append_keys(path: Path, tags: Mapping[str, str]) -> bool:
+    """Writes tags of any name into a finished .mp4 or .mov, beside those that it has.
+
+    They go where phones put theirs: a table of keys (QuickTime's `mdta`) directly in the header. FFmpeg would write
+    them in place of the usual ones (title, artist, ...), which then only few programs find.
+
+    Args:
+        path: the file; its header (`moov`) is the last thing in it, as FFmpeg writes it.
+        tags: by name.
+
+    Returns:
+        False where the file is built in another way, and stays as it is.
+    """
+    keys = b"".join(_box(b"mdta", key.encode()) for key in tags)
+    values = b"".join(
+        # 1: UTF-8; 0: no country, no language.
+        _box(struct.pack(">I", i), _box(b"data", struct.pack(">II", 1, 0) + value.encode("utf-8", "replace")))
+        for i, value in enumerate(tags.values(), start=1)
+    )
+    handler = _box(b"hdlr", struct.pack(">II4s12xx", 0, 0, b"mdta"))
+    table = _box(b"keys", struct.pack(">II", 0, len(tags)) + keys)
+    meta = _box(b"meta", handler + table + _box(b"ilst", values))
+    with path.open("r+b") as file:
+        at, size = _last_box(file, b"moov")
+        if at is None or size + len(meta) >= 1 << 32:
+            return False
+        file.seek(0, 2)
+        file.write(meta)
+        file.seek(at)
+        file.write(struct.pack(">I", size + len(meta)))
+    return True
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def _last_box(file: object, kind: bytes) -> tuple[int | None, int]:
+    """Where the last box of a file begins, and its size, if it is of this kind."""
+    read, seek = file.read, file.seek  # type: ignore[attr-defined]
+    end = seek(0, 2)
+    at = 0
+    while at + 8 <= end:
+        seek(at)
+        size, found = struct.unpack(">I4s", read(8))
+        if size == 1:
+            size = struct.unpack(">Q", read(8))[0]
+        if size < 8:
+            break
+        if at + size == end:
+            return (at, size) if found == kind and size < 1 << 32 else (None, 0)
+        at += size
+    return None, 0
