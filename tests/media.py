@@ -413,3 +413,29 @@ def _crc_32_mpeg(data: bytes) -> int:
         for _ in range(8):
             crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
     return crc
+
+
+def jpeg_of(width: int, height: int) -> bytes:
+    """A grey JPEG."""
+    context: Any = av.CodecContext.create("mjpeg", "w")
+    context.width, context.height, context.pix_fmt, context.time_base = width, height, "yuvj420p", Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(np.full((height * 3 // 2, width), 128, np.uint8), format="yuvj420p")
+    frame.pts = 0
+    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+
+
+def with_captions(path: Path, target: Path) -> Path:
+    """Copies an H.264 mp4, and puts a pair of closed captions (CEA-608 in ATSC A/53) before each picture."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as out:
+        stream: Any = source.streams.video[0]
+        copy = out.add_stream_from_template(stream, opaque=True)
+        packets = [packet for packet in source.demux(stream) if packet.size]
+        for i, packet in enumerate(packets):
+            # One triplet of field 1; the second byte differs for each picture.
+            user_data = b"\xb5\x00\x31GA94\x03" + bytes([0x41, 0xFF, 0xFC, 0x14, 0x20 + i % 64, 0xFF])
+            unit = bytes([6, 4, len(user_data)]) + user_data + b"\x80"
+            changed: Any = av.Packet(struct.pack(">I", len(unit)) + unit + bytes(packet))
+            changed.pts, changed.dts, changed.duration = packet.pts, packet.dts, packet.duration
+            changed.time_base, changed.is_keyframe, changed.stream = packet.time_base, packet.is_keyframe, copy
+            out.mux(changed)
+    return target

@@ -21,10 +21,13 @@ SWSCALE_HAS_2020 = hasattr(av.video.reformatter.Colorspace, "BT2020")
     ("options", "told"),
     [
         ({"crf": 23}, {"preset": "fast", "crf": "23"}),
-        ({"encoder": "libx265", "crf": 0}, {"preset": "fast", "crf": "0", "x265-params": "log-level=error"}),
+        (
+            {"encoder": "libx265", "crf": 0},
+            {"preset": "fast", "crf": "0", "x265-params": "log-level=error", "a53cc": "1"},
+        ),
         (
             {"encoder": "libx265", "encoder_threads": 3},
-            {"preset": "fast", "crf": "20", "x265-params": "log-level=error:pools=3"},
+            {"preset": "fast", "crf": "20", "x265-params": "log-level=error:pools=3", "a53cc": "1"},
         ),
         ({"encoder": "h264_nvenc", "preset": "p4"}, {"preset": "p4", "rc": "vbr", "cq": "20"}),
         ({"encoder": "hevc_nvenc", "crf": 0}, {"preset": "fast", "rc": "vbr", "cq": "1"}),

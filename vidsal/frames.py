@@ -36,6 +36,10 @@ class Picture:
     """Presentation time in units of `time_base`, exactly as the container had it; None for sources without."""
     time_base: Fraction | None = None
     """Seconds per unit of `pts`."""
+    duration: int | None = None
+    """How long it is shown, in units of `time_base`, as the container says; None where it does not say."""
+    captions: Any = field(default=None, repr=False)
+    """A tiny frame of the decoder's that carries the picture's closed captions to the encoder; None without any."""
 
 
 class _Batch:

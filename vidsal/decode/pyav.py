@@ -19,6 +19,7 @@ from av.codec.codec import UnknownCodecError
 from av.codec.hwaccel import HWAccel, HWConfig, hwdevices_available
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -65,12 +66,15 @@ _PIPE_HINT = "an mp4 file in a pipe needs its header in front (movflags=faststar
 
 # swscale's numbers; PyAV before 18 names only the first two.
 _BILINEAR = 1 << 1
+_POINT = 1 << 4
 _AREA = 1 << 5
 _FULL_CHROMA = 1 << 13
 """Without it colours are shared by two pixels of the small frame, and all values come out 1.5 too low."""
 
 _CONVERTIBLE_COLORSPACES = frozenset({0, 1, UNSPECIFIED, 4, 5, 6, 7, 9})
 """FFmpeg's numbers of the matrices that swscale knows."""
+
+_CAPTIONS = SideDataType.A53_CC
 
 _BT709 = 1
 _BT2020 = 9
@@ -280,6 +284,7 @@ class PyavReader(Reader):
         self._full = _Converter((height, width), report)
         self._deep = _Converter((height, width), report, deep=True)
         self._is_deep = any(component.bits > 8 for component in first.format.components)
+        self._shrink = VideoReformatter()
 
     def _first_frame(self, seekable: bool) -> VideoFrame:
         failure: DecodeError | None = None
@@ -419,8 +424,29 @@ class PyavReader(Reader):
         def deep() -> npt.NDArray[np.uint16]:
             return self._deep(frame, orientation_of(frame, self.report))
 
-        picture = Picture(full, deep if self._is_deep else None, pts=ticks, time_base=self._base)
+        picture = Picture(
+            full,
+            deep if self._is_deep else None,
+            pts=ticks,
+            time_base=self._base,
+            duration=self._duration_of(frame),
+            captions=self._captions_of(frame),
+        )
         return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame, was_interlaced), picture)
+
+    def _duration_of(self, frame: VideoFrame) -> int | None:
+        # A filter counts in a clock of its own.
+        base = frame.time_base or self._base
+        return round(frame.duration * Fraction(base.numerator, base.denominator) / self._base) or None
+
+    def _captions_of(self, frame: VideoFrame) -> VideoFrame | None:
+        try:
+            if _CAPTIONS not in frame.side_data:
+                return None
+        except ValueError:  # side data that PyAV does not know
+            return None
+        # What is derived from a frame keeps its side data, and there is no other way to hand it on.
+        return self._shrink.reformat(frame, width=16, height=16, format="gray", interpolation=_POINT, threads=1)
 
     def _convert(self, frame: VideoFrame, was_interlaced: bool) -> npt.NDArray[np.uint8]:
         if frame.is_corrupt:

@@ -19,6 +19,7 @@ from vidsal.sinks.tags import kept_tags
 __all__ = [
     "CHOICES",
     "FORMATS",
+    "RisingClock",
     "Sample",
     "add_copy",
     "codec_name",
@@ -78,30 +79,34 @@ def describe(stream: Any) -> str:
     return f"{stream.type} stream {stream.index} ({codec}{', ' + language if language not in (None, 'und') else ''})"
 
 
-_MOV_PCM = frozenset(
-    (
-        *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
-        *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"),
-    )
-)
-"""What QuickTime's own file format has had a name for since the nineties."""
+_UNDERSTOOD_SOUND = {
+    ".mp4": frozenset(
+        (
+            *("aac", "mp1", "mp2", "mp3", "ac3", "eac3", "ac4", "dts", "truehd", "mpegh_3d_audio", "mp4als"),
+            *("alac", "flac", "opus", "vorbis", "amr_nb", "amr_wb", "evrc", "qcelp"),
+        )
+    ),
+    ".mov": frozenset(
+        (
+            *("aac", "mp1", "mp2", "mp3", "ac3", "eac3", "alac", "amr_nb", "amr_wb", "qcelp", "adpcm_ima_qt"),
+            *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_u8", "pcm_s8"),
+            *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw"),
+        )
+    ),
+}
+"""Sound that more programs than FFmpeg read there; a .mkv has a name for each code that it holds."""
 
 
 def is_understood(suffix: str, stream: Any) -> bool:
     """Whether players agree on what a stream means in a container, however well FFmpeg writes it.
 
     PCM in an mp4 has been standard since 2020 only (ISO 23003-5): FFmpeg before 6 plays 24 bits of it as noise, and
-    QuickTime and most editors do not play it at all. A .mov has held PCM from the beginning. ADPCM in both is a
-    Microsoft code that few programs look for; a .mkv keeps the header of a .wav with it.
+    QuickTime and most editors do not play it at all. A .mov has held PCM from the beginning. Windows' codes (ADPCM,
+    WMA) in both are read by few programs; a .mkv keeps the header of a .wav with them.
     """
-    if stream.type != "audio":
+    if stream.type != "audio" or suffix not in _UNDERSTOOD_SOUND:
         return True
-    name = codec_name(stream) or ""
-    if name.startswith("adpcm"):
-        return suffix == ".mkv" or (suffix == ".mov" and name == "adpcm_ima_qt")
-    if name.startswith("pcm_"):
-        return suffix == ".mkv" or (suffix == ".mov" and name in _MOV_PCM)
-    return True
+    return codec_name(stream) in _UNDERSTOOD_SOUND[suffix]
 
 
 _HAS_STREAMS_WITHOUT_CODEC = int(av.__version__.split(".", maxsplit=1)[0]) >= 18
@@ -140,6 +145,43 @@ def _add_by_parameters(out: Any, stream: Any) -> Any:
         av.bitstream.BitStreamFilterContext("null", in_stream=template, out_stream=copy)
     copy.time_base = stream.time_base
     return copy
+
+
+class RisingClock:
+    """Gives the packets of a stream times of the file's own clock, each later than the one before.
+
+    Two times that differ in the source's clock may be one in the file's. Its header must be written.
+    """
+
+    def __init__(self, out: Any, stream: Any) -> None:
+        # Matroska takes two packets of one time.
+        self._least_step = 0 if out.format.name == "matroska" else 1
+        self._clock = Fraction(stream.time_base)
+        self._last: int | None = None
+
+    def fit(self, packet: Any) -> Fraction:
+        """Sets the times of a packet; returns the seconds by which it had to be moved."""
+        ratio = Fraction(packet.time_base) / self._clock
+        wanted = dts = _rescale(packet.dts, ratio)
+        pts = dts if packet.pts is None else _rescale(packet.pts, ratio)
+        if self._last is not None:
+            dts = max(dts, self._last + self._least_step)
+        packet.dts, packet.pts = dts, max(pts, dts)
+        if packet.duration:
+            packet.duration = max(1, _rescale(packet.duration, ratio))
+        packet.time_base = self._clock
+        return (dts - wanted) * self._clock
+
+    def advance(self, packet: Any) -> None:
+        """Notes that a packet is written."""
+        self._last = packet.dts
+
+
+def _rescale(ticks: int, ratio: Fraction) -> int:
+    """In units of another clock; halves away from 0, as FFmpeg rounds."""
+    double = 2 * abs(ticks) * ratio.numerator + ratio.denominator
+    size = double // (2 * ratio.denominator)
+    return size if ticks >= 0 else -size
 
 
 def takes(
@@ -182,11 +224,15 @@ def takes(
             ]
             queue += [(packet.dts * Fraction(packet.time_base), packet) for packet in pictures]
             earliest = min(time for time, _ in queue)
+            clocks = {stream.index: RisingClock(out, stream) for stream in out.streams}
             for _, packet in sorted(queue, key=lambda timed: timed[0]):
-                # Where they begin does not matter, and a gap of hours would.
+                # Where they begin does not matter, and a gap of hours would; damaged times are mended later as well.
                 ticks = round(earliest / Fraction(packet.time_base))
                 packet.dts -= ticks
                 packet.pts = packet.dts if packet.pts is None else packet.pts - ticks
+                clock = clocks[packet.stream.index]
+                clock.fit(packet)
+                clock.advance(packet)
                 out.mux(packet)
             # A track without packets is read as none.
             copies = [stream for stream in out.streams if stream is not video]

@@ -16,7 +16,7 @@ from av.error import FFmpegError
 
 from vidsal.errors import EncodeError
 from vidsal.files import local_name
-from vidsal.sinks.containers import Sample, add_copy, describe, is_cover, is_refusal, is_understood, takes
+from vidsal.sinks.containers import RisingClock, Sample, add_copy, describe, is_cover, is_refusal, is_understood, takes
 from vidsal.sinks.sound import SoundEncoder, SoundForm, forms_for
 from vidsal.sinks.tags import kept_tags, later_timecode
 
@@ -60,9 +60,7 @@ class _CopiedTrack:
             self.stream = self._encoder.stream
             self.stream.metadata.update(kept_tags(source.metadata))
             self.stream.disposition = source.disposition.value
-        # Matroska takes two packets of one time.
-        self._least_step = 0 if out.format.name == "matroska" else 1
-        self._last: int | None = None
+        self._clock: RisingClock | None = None
         self.moved = 0
         self.faults = 0
 
@@ -74,30 +72,16 @@ class _CopiedTrack:
 
     def put(self, out: Any, packet: Any) -> bool:
         """Writes a packet in the clock of the file; False where its time is too far before that of the one before."""
-        base, clock = Fraction(packet.time_base), Fraction(self.stream.time_base)
-        ratio = base / clock
-        wanted = dts = _rescale(packet.dts, ratio)
-        pts = dts if packet.pts is None else _rescale(packet.pts, ratio)
-        if self._last is not None and dts < self._last + self._least_step:
-            dts = self._last + self._least_step
-            if (dts - wanted) * clock > _LONGEST_STEP_BACK_SECONDS:
-                return False
-            self.moved += 1
-        packet.dts, packet.pts = dts, max(pts, dts)
-        if packet.duration:
-            packet.duration = max(1, _rescale(packet.duration, ratio))
-        packet.time_base = clock
+        if self._clock is None:
+            self._clock = RisingClock(out, self.stream)
+        moved = self._clock.fit(packet)
+        if moved > _LONGEST_STEP_BACK_SECONDS:
+            return False
+        self.moved += moved > 0
+        self._clock.advance(packet)
         packet.stream = self.stream
-        self._last = dts
         out.mux(packet)
         return True
-
-
-def _rescale(ticks: int, ratio: Fraction) -> int:
-    """In units of another clock; halves away from 0, as FFmpeg rounds."""
-    double = 2 * abs(ticks) * ratio.numerator + ratio.denominator
-    size = double // (2 * ratio.denominator)
-    return size if ticks >= 0 else -size
 
 
 class Copier:

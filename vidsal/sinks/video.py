@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -91,6 +91,7 @@ class VideoSink(FileSink):
         self._scales = ScalePerShot(self._render.scale)
         self._matrix, self._range = _output_color(info)
         self._reformatter = VideoReformatter()
+        self._carrier = VideoReformatter()
         width = info.width * (2 if self._render.side_by_side else 1)
         self._size = (info.height + info.height % 2, width + width % 2)
         if self._size != (info.height, width):
@@ -108,6 +109,7 @@ class VideoSink(FileSink):
         self._step = 0
         self._shift = 0
         self._last_pts: int | None = None
+        self._end = 0
         self._bumped = 0
         self._packets = 0
         self._refusal: Exception | None = None
@@ -297,12 +299,38 @@ class VideoSink(FileSink):
             threads=1,  # else swscale starts some for each frame
         )
 
-    def _stamped(self, frame: av.VideoFrame, pts: int, time_base: Fraction) -> av.VideoFrame:
+    def _stamped(self, frame: av.VideoFrame, pts: int, time_base: Fraction, duration: int = 0) -> av.VideoFrame:
         frame.colorspace, frame.color_range = self._matrix, self._range
-        frame.pts, frame.time_base = pts, time_base
-        if self._step:
-            frame.duration = self._step
+        frame.pts, frame.time_base, frame.duration = pts, time_base, duration
         return frame
+
+    def _with_captions(self, frame: av.VideoFrame, carrier: Any) -> av.VideoFrame:
+        """The same pixels in a frame that is derived from the decoder's, and so has its closed captions."""
+        if not _takes_captions(self._stream.codec_context.codec):
+            lost = f"closed captions are left out: {self._video.encoder} does not write them; libx264 does"
+            if lost not in self.messages:
+                self.messages.append(lost)
+            return frame
+        height, width = self._size
+        derived: Any = self._carrier.reformat(carrier, width, height, "yuv420p", interpolation=_POINT, threads=1)
+        derived.pict_type = 0  # else the encoder would take the source's key frames
+        planes: Any = frame.planes
+        for target, plane in zip(derived.planes, planes, strict=True):
+            columns = plane.width
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, :columns]
+            np.frombuffer(target, np.uint8).reshape(-1, target.line_size)[:, :columns] = rows
+        return cast("av.VideoFrame", derived)
+
+    def _duration(self, picture: Picture, pts: int) -> int:
+        """How long a picture is shown, in units of the output: as it says, or as the rate does; 0: unknown."""
+        lasts = self._step
+        if picture.duration and picture.time_base is not None:
+            own = round(picture.duration * picture.time_base / self._time_base)
+            lasts = own if own * self._time_base <= _LONGEST_PICTURE_SECONDS else lasts
+        end = None if self._window is None else self._window.end
+        if end is not None:
+            lasts = min(lasts, max(1, math.floor((end - self._window.shift) / self._time_base) - pts))  # type: ignore[union-attr]
+        return lasts
 
     def _open(self, picture: Picture, pts_seconds: float) -> None:
         """Opens the partial file once the first frame shows where time begins."""
@@ -339,6 +367,7 @@ class VideoSink(FileSink):
                     end=None if self._end_seconds is None else origin + Fraction(self._end_seconds),
                 )
                 copier.attach(self._out, self._stream, window=self._window)
+            self._out.start_encoding()
 
     def _muxing(self, suffix: str, copier: Copier | None, whole: bool = False) -> dict[str, str]:
         """Options of the muxer; `whole`: where a finished file is written once more."""
@@ -409,7 +438,7 @@ class VideoSink(FileSink):
         if self._last_pts is not None and pts <= self._last_pts:
             pts = self._last_pts + 1
             self._bumped += 1
-        if self._last_pts is not None and pts - self._last_pts > _LONGEST_GAP_TICKS:
+        if self._last_pts is not None and self._is_too_long(pts - self._last_pts):
             gap = float((pts - self._last_pts) * self._time_base)
             raise EncodeError(
                 f"cannot write {self.partial_path}: the source's clock jumps by {gap:.0f} seconds between two frames; "
@@ -419,10 +448,20 @@ class VideoSink(FileSink):
                 Setting("end_seconds"),
                 ", or repair its times",
             )
-        self._last_pts = pts
+        picture = batch.pictures[row]
+        duration = self._duration(picture, pts)
+        self._last_pts, self._end = pts, pts + max(1, duration)
         with self._telling():
-            self._mux(self._stream.encode(self._stamped(frame, pts, self._time_base)))
+            if picture.captions is not None:
+                frame = self._with_captions(frame, picture.captions)
+            self._mux(self._stream.encode(self._stamped(frame, pts, self._time_base, duration)))
             self._frames += 1
+
+    def _is_too_long(self, ticks: int) -> bool:
+        """Whether the file cannot hold a gap between two pictures."""
+        # The muxer counts in a clock of its own, which may be finer.
+        clock = Fraction(self._stream.time_base or self._time_base)
+        return ticks * self._time_base / clock > _LONGEST_GAP_TICKS
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
@@ -447,8 +486,7 @@ class VideoSink(FileSink):
         packets: list[Any] = self._stream.encode(None)
         if packets and self._last_pts is not None:
             # An mp4 ends where its last packet does, in coding order: frames shown after it would be cut off.
-            end = self._last_pts + max(1, self._step)
-            packets[-1].duration = max(packets[-1].duration or 0, end - packets[-1].pts)
+            packets[-1].duration = max(1, self._end - packets[-1].pts)
         return packets
 
     def _scratch_paths(self) -> tuple[Path, ...]:
@@ -593,8 +631,14 @@ _DELAY_IS_SAFE = av.library_versions["libavformat"] >= (62, 12)
 _FINEST_CLOCK = 1_000_000
 """Units a second of the finest clock that is written."""
 
-_LONGEST_GAP_TICKS = 2**30
+_LONGEST_GAP_TICKS = 2**31 - 2**16
 """An mp4 has 31 bits for the time from a packet to the next, and FFmpeg aborts the process beyond."""
+
+_LONGEST_PICTURE_SECONDS = 24 * 3600
+"""A picture that is said to be shown for longer has a damaged time."""
+
+_POINT = 1 << 4
+"""swscale's number of its quickest way."""
 
 _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7} | ({9: 9} if hasattr(Colorspace, "BT2020") else {})
 """FFmpeg's number of a matrix to swscale's; PyAV before 18 has no BT.2020."""
@@ -657,7 +701,7 @@ def _encoder_options(video: VideoOptions, *, deep: bool = False) -> dict[str, st
         return {"profile": "dnxhr_hqx" if deep else "dnxhr_hq"}  # for any size and rate, of a fixed quality
     if name.startswith("libx26"):
         pools = f":pools={video.encoder_threads}" if video.encoder_threads else ""
-        further = {"x265-params": f"log-level=error{pools}"} if name == "libx265" else {}
+        further = {"x265-params": f"log-level=error{pools}", "a53cc": "1"} if name == "libx265" else {}
         return {"preset": video.preset, "crf": crf, **further}
     if name.endswith("_nvenc"):
         return {"preset": video.preset, "rc": "vbr", "cq": str(max(1, video.crf))}  # 0 would leave it to the encoder
@@ -668,6 +712,11 @@ def _encoder_options(video: VideoOptions, *, deep: bool = False) -> dict[str, st
     # The classic codecs: quantiser 1 to 31, as FFmpeg's -q:v, on the same footing as crf near 20.
     quantiser = min(31, max(1, round(2 ** ((video.crf - 12) / 6) + 0.5)))
     return {"flags": "+qscale", "global_quality": str(quantiser * 118)}
+
+
+def _takes_captions(codec: Any) -> bool:
+    """Whether an encoder writes closed captions from the side data of its frames."""
+    return codec.name in ("libx264", "libx265", "mpeg2video") or codec.name.endswith("_nvenc")
 
 
 def _why(suffix: str, streams: Sequence[Any]) -> str:
