@@ -18,6 +18,7 @@ from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, soun
 
 from vidsal.errors import EncodeError
 from vidsal.sinks import VideoOptions, VideoSink, remux, video
+from vidsal.sinks.containers import IS_PYAV_18
 from vidsal.sinks.tags import append_keys, later_timecode, missing_tags
 
 RATE = 48000
@@ -111,6 +112,8 @@ COPIED = [
 def test_sound_is_copied_into_a_container_in_which_players_agree_on_it(
     tmp_path: Path, kind: str, codec: str, form: str, suffix: str
 ) -> None:
+    if suffix == ".mkv" and not IS_PYAV_18:
+        pytest.skip("PyAV before 18 copies only what a container has a name of its own for; the rest is encoded")
     source = with_sound(tmp_path / f"in.{kind}", codec, form=form, seconds=0.5)
     sink = overlaid(source, tmp_path / "out.mp4")
     # An mp4 does not tell layer 2 from layer 3, which one decoder reads.
@@ -220,6 +223,7 @@ def is_cover_of(source: Any, copies: dict[int, Any], copy: Any) -> bool:
     return bool(source.streams[index].disposition & av.stream.Disposition.attached_pic)
 
 
+@pytest.mark.skipif(not IS_PYAV_18, reason="PyAV before 18 copies no rate, without which there is no time code")
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 @pytest.mark.parametrize("further", ["subtitles", "cover", "telemetry", "late sound", "nothing"])
 def test_a_time_code_stays_single_beside_whatever_is_added_at_the_end(
@@ -242,6 +246,7 @@ def test_a_time_code_stays_single_beside_whatever_is_added_at_the_end(
     assert shown_times(sink.path) == shown_times(source)
 
 
+@pytest.mark.skipif(not IS_PYAV_18, reason="PyAV before 18 copies no rate, without which there is no time code")
 def test_the_time_code_of_a_part_is_that_of_its_first_picture(tmp_path: Path) -> None:
     source = with_timecode(tmp_path / "in.mp4", "nothing")
     sink = overlaid(source, tmp_path / "out.mp4", start=0.5)

@@ -19,6 +19,7 @@ from vidsal.sinks.tags import kept_tags
 __all__ = [
     "CHOICES",
     "FORMATS",
+    "IS_PYAV_18",
     "RisingClock",
     "Sample",
     "add_copy",
@@ -109,8 +110,8 @@ def is_understood(suffix: str, stream: Any) -> bool:
     return codec_name(stream) in _UNDERSTOOD_SOUND[suffix]
 
 
-_HAS_STREAMS_WITHOUT_CODEC = int(av.__version__.split(".", maxsplit=1)[0]) >= 18
-"""Before, PyAV crashes where parameters are copied to a stream that is not coded or decoded."""
+IS_PYAV_18 = int(av.__version__.split(".", maxsplit=1)[0]) >= 18
+"""Before, PyAV crashes where parameters are copied to a stream that is not coded or decoded, and copies no rate."""
 
 
 def add_copy(out: Any, stream: Any) -> Any:
@@ -127,12 +128,14 @@ def add_copy(out: Any, stream: Any) -> Any:
     except ValueError:
         # PyAV asks for codecs that a container has a name of its own for. Matroska holds all others as well, by the
         # names that Windows gives them.
-        if out.format.name != "matroska" or stream.codec_context is None or not _HAS_STREAMS_WITHOUT_CODEC:
+        if out.format.name != "matroska" or stream.codec_context is None or not IS_PYAV_18:
             raise
         copy = _add_by_parameters(out, stream)
     if stream.type == "video" and copy.codec_context is not None and stream.average_rate:
         copy.codec_context.framerate = stream.average_rate  # without it a time code cannot be counted
     copy.metadata.update(kept_tags(stream.metadata))
+    if not IS_PYAV_18:
+        copy.metadata.pop("timecode", None)
     copy.disposition = stream.disposition.value
     return copy
 

@@ -16,7 +16,17 @@ from av.error import FFmpegError
 
 from vidsal.errors import EncodeError
 from vidsal.files import local_name
-from vidsal.sinks.containers import RisingClock, Sample, add_copy, describe, is_cover, is_refusal, is_understood, takes
+from vidsal.sinks.containers import (
+    IS_PYAV_18,
+    RisingClock,
+    Sample,
+    add_copy,
+    describe,
+    is_cover,
+    is_refusal,
+    is_understood,
+    takes,
+)
 from vidsal.sinks.sound import SoundEncoder, SoundForm, forms_for
 from vidsal.sinks.tags import kept_tags, later_timecode
 
@@ -287,7 +297,15 @@ class Copier:
         gone = {stream.index for stream in streams}
         self.streams = [stream for stream in self.streams if stream.index not in gone]
 
-    def attach(self, out: Any, encoded: Any, *, window: Span, forms: Mapping[int, SoundForm] | None = None) -> None:
+    def attach(
+        self,
+        out: Any,
+        encoded: Any,
+        *,
+        window: Span,
+        forms: Mapping[int, SoundForm] | None = None,
+        is_copy: bool = False,
+    ) -> None:
         """Adds the copies to `out` and names everything, its video stream `encoded` too, as the source does.
 
         Args:
@@ -296,6 +314,7 @@ class Copier:
             window: the part that is copied.
             forms: what the sound of a stream is encoded to, by its position in the source; by default what `encodable`
                 found.
+            is_copy: the video is not encoded any more.
         """
         self._out = out
         self._window = window
@@ -311,7 +330,7 @@ class Copier:
             if window.start is not None and stream.type == "video":
                 self._awaiting_key.add(stream.index)
         out.metadata.update(self.tags)
-        self._name_timecode(out, encoded)
+        self._name_timecode(out, encoded, is_copy=is_copy)
         if self.chapters:
             out.set_chapters(self._shifted_chapters())
         if window.start is not None:
@@ -322,7 +341,7 @@ class Copier:
         self._packets = self._read()
         out.start_encoding()
 
-    def _name_timecode(self, out: Any, encoded: Any) -> None:
+    def _name_timecode(self, out: Any, encoded: Any, *, is_copy: bool) -> None:
         timecode = self.timecode
         if out.format.name != "matroska":
             # From here an mp4 would make one more track for every cover.
@@ -335,7 +354,7 @@ class Copier:
         for tags in (encoded.metadata, *(track.stream.metadata for track in self._tracks.values())):
             for key in [key for key in tags if key.lower() == "timecode"]:
                 del tags[key]
-        if timecode is not None:
+        if timecode is not None and (IS_PYAV_18 or not is_copy):
             encoded.metadata["timecode"] = timecode
 
     def _attach_cover(self, out: Any, stream: Any) -> None:

@@ -110,6 +110,8 @@ class VideoSink(FileSink):
         self._shift = 0
         self._last_pts: int | None = None
         self._end = 0
+        self._first: tuple[int, int] | None = None
+        self._durations: dict[int, int] = {}
         self._bumped = 0
         self._packets = 0
         self._refusal: Exception | None = None
@@ -451,6 +453,8 @@ class VideoSink(FileSink):
         picture = batch.pictures[row]
         duration = self._duration(picture, pts)
         self._last_pts, self._end = pts, pts + max(1, duration)
+        if duration:
+            self._durations[pts] = duration
         with self._telling():
             if picture.captions is not None:
                 frame = self._with_captions(frame, picture.captions)
@@ -467,7 +471,10 @@ class VideoSink(FileSink):
         for packet in packets:
             if packet.dts is None or abs(packet.pts - packet.dts) > _LONGEST_GAP_TICKS:
                 packet.dts = packet.pts  # libx265 leaves it unset where it gets a single frame
-            written_until = None if packet.dts is None else packet.dts * Fraction(packet.time_base)
+            packet.duration = self._durations.pop(packet.pts, packet.duration)  # encoders do not pass it on
+            if self._first is None:
+                self._first = packet.pts, packet.dts
+            written_until = packet.dts * Fraction(packet.time_base)
             self._packets += 1
             try:
                 self._out.mux(packet)
@@ -478,15 +485,20 @@ class VideoSink(FileSink):
                     raise
                 self._refusal = error
             # Copies follow the encoder, which is later than the frames: neither waits in memory for the other.
-            if self._copier is not None and written_until is not None:
+            if self._copier is not None:
                 self._copier.copy_until(written_until)
 
     def _last_packets(self) -> list[Any]:
         """What the encoder still holds; the last packet lasts until the video ends."""
         packets: list[Any] = self._stream.encode(None)
         if packets and self._last_pts is not None:
-            # An mp4 ends where its last packet does, in coding order: frames shown after it would be cut off.
-            packets[-1].duration = max(1, self._end - packets[-1].pts)
+            # An mp4 lasts as long as its packets, in coding order, from the first to the last: the last of them, which
+            # need not be the last picture, lasts until all of it is shown.
+            last = packets[-1]
+            self._durations[last.pts] = self._durations.get(last.pts, 1)
+            if self._target.suffix.lower() != ".mkv" and last.dts is not None and self._first is not None:
+                rest = self._end - self._first[0] - (last.dts - self._first[1])
+                self._durations[last.pts] = max(1, min(rest, self._end - last.pts))
         return packets
 
     def _scratch_paths(self) -> tuple[Path, ...]:
@@ -563,7 +575,7 @@ class VideoSink(FileSink):
                 streams = [written.streams[i] for i in kept]
                 copies = {stream.index: add_copy(out, stream) for stream in streams}
                 if late is not None and self._window is not None:
-                    late.attach(out, copies[0], window=self._window, forms=self._forms)
+                    late.attach(out, copies[0], window=self._window, forms=self._forms, is_copy=True)
                 else:
                     out.metadata.update(written.metadata)
                     out.set_chapters(written.chapters())
