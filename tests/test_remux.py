@@ -591,3 +591,27 @@ def test_the_options_of_the_muxer_are_those_that_were_tried(tmp_path: Path) -> N
     written = sink._muxing(".mp4", None)
     assert "hybrid_fragmented" in written["movflags"] and "movflags" not in sink._muxing(".mp4", None, True)
     assert video._why(".mp4", []) == ""
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [(".mkv", True), (".mp4", False)])
+def test_tags_of_streams_that_a_container_has_no_place_for_are_named(tmp_path: Path, suffix: str, kept: bool) -> None:
+    plain = make_video(tmp_path / "plain.mkv", frames=5, audio_tracks=2)
+    with av.open(str(plain)) as source, av.open(str(tmp_path / "in.mkv"), "w") as out:
+        copies = [out.add_stream_from_template(stream, opaque=True) for stream in source.streams]
+        copies[2].metadata.update({"language": "deu", "title": "Commentary", "MICROPHONE": "M7"})
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+    sink = overlaid(tmp_path / "in.mkv", tmp_path / f"out{suffix}")
+    with av.open(str(sink.path)) as result:
+        tags = {key.lower(): value for key, value in result.streams[2].metadata.items()}
+    assert tags["language"] == "deu"
+    assert [tags.get(name) for name in (("title",) if kept else ("name", "handler_name"))] == ["Commentary"] * (
+        2 - kept
+    )
+    back = overlaid(sink.path, tmp_path / "back.mkv")
+    with av.open(str(back.path)) as result:
+        assert result.streams[2].metadata["title"] == "Commentary"
+    said = "tags that a .mp4 file cannot hold are left out: MICROPHONE of audio stream 2 (aac, deu)"
+    assert sink.messages == ([] if kept else [said])

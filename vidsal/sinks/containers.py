@@ -14,7 +14,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.stream import Disposition
 
-from vidsal.sinks.tags import kept_tags
+from vidsal.sinks.tags import kept_tags, named_as_in
 
 __all__ = [
     "CHOICES",
@@ -133,7 +133,7 @@ def add_copy(out: Any, stream: Any) -> Any:
         copy = _add_by_parameters(out, stream)
     if stream.type == "video" and copy.codec_context is not None and stream.average_rate:
         copy.codec_context.framerate = stream.average_rate  # without it a time code cannot be counted
-    copy.metadata.update(kept_tags(stream.metadata))
+    copy.metadata.update(named_as_in(out.format.name, kept_tags(stream.metadata)))
     if not IS_PYAV_18:
         copy.metadata.pop("timecode", None)
     copy.disposition = stream.disposition.value

@@ -28,7 +28,7 @@ from vidsal.sinks.containers import (
     takes,
 )
 from vidsal.sinks.sound import SoundEncoder, SoundForm, forms_for
-from vidsal.sinks.tags import kept_tags, later_timecode
+from vidsal.sinks.tags import StreamTags, kept_tags, later_timecode, named_as_in
 
 __all__ = ["MAX_COPY_FAULTS", "Copier", "Span"]
 
@@ -68,7 +68,7 @@ class _CopiedTrack:
         else:
             self._encoder = SoundEncoder(out, source.codec_context, form)
             self.stream = self._encoder.stream
-            self.stream.metadata.update(kept_tags(source.metadata))
+            self.stream.metadata.update(named_as_in(out.format.name, kept_tags(source.metadata)))
             self.stream.disposition = source.disposition.value
         self._clock: RisingClock | None = None
         self.moved = 0
@@ -157,6 +157,16 @@ class Copier:
     def tags(self) -> dict[str, str]:
         """The tags of the file, as far as they are true of the result."""
         return kept_tags(self._container.metadata)
+
+    @property
+    def stream_tags(self) -> list[StreamTags]:
+        """The tags of the streams that are copied, in their order in the file; of the video first."""
+        streams = [] if self._video is None else [self._video]
+        return [
+            StreamTags(stream.type, describe(stream), named_as_in("mp4", kept_tags(stream.metadata)))
+            for stream in [*streams, *self.copied]
+            if not is_cover(stream)
+        ]
 
     @property
     def copied(self) -> list[Any]:
@@ -319,7 +329,7 @@ class Copier:
         self._out = out
         self._window = window
         if self._video is not None:
-            encoded.metadata.update(kept_tags(self._video.metadata))
+            encoded.metadata.update(named_as_in(out.format.name, kept_tags(self._video.metadata)))
             encoded.disposition = self._video.disposition.value
         for stream in self.streams:
             if is_cover(stream) and out.format.name == "matroska":

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-__all__ = ["append_keys", "kept_tags", "later_timecode", "missing_tags"]
+__all__ = [
+    "StreamTags",
+    "append_keys",
+    "kept_tags",
+    "later_timecode",
+    "lost_stream_tags",
+    "missing_tags",
+    "named_as_in",
+]
 
 _COMPUTED_TAGS = (
     "duration",
@@ -30,14 +39,63 @@ def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if not key.lower().startswith(_COMPUTED_TAGS)}
 
 
-_NOT_MISSED = ("language", "handler_name", "vendor_id", "creation_time", "timecode", "title", "source_id")
-"""Tags whose loss is no loss of what a person wrote: containers have their own way for them, or none."""
+_UNMISSED_TAGS = frozenset(
+    ("language", "handler_name", "vendor_id", "creation_time", "timecode", "file_package_umid", "track_name", "_role")
+)
+"""Tags of streams that no person wrote, or that containers have their own way for."""
 
 
 def missing_tags(wanted: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
     """The tags that did not arrive, whatever their upper and lower case."""
     there = {key.lower() for key in found}
     return {key: value for key, value in wanted.items() if key.lower() not in there and value}
+
+
+def named_as_in(format_name: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a stream with its title where a container has it.
+
+    Matroska has a title; an mp4 has a name, and beside it the name of a handler, which is what most players show.
+
+    Args:
+        format_name: FFmpeg's name of the container.
+        tags: as another container gave them.
+    """
+    named = dict(tags)
+    if format_name == "matroska":
+        if "name" in named:
+            named.setdefault("title", named.pop("name"))
+    elif title := named.get("title", named.get("name")):
+        named["title"] = title
+        named.setdefault("handler_name", title)
+    return named
+
+
+@dataclass(frozen=True)
+class StreamTags:
+    """What is written at a stream of the source."""
+
+    kind: str
+    """video, audio, subtitle, ..."""
+    description: str
+    """The stream in words."""
+    tags: dict[str, str]
+    """By name."""
+
+
+def lost_stream_tags(wanted: Sequence[StreamTags], found: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Names the tags of streams that did not arrive.
+
+    Args:
+        wanted: those of the source, in the order of the streams in the file.
+        found: kind and tags of each stream of the file.
+    """
+    lost = []
+    for kind in ("video", "audio", "subtitle"):
+        after = [{"title": tags["name"], **tags} if "name" in tags else tags for other, tags in found if other == kind]
+        for stream, tags in zip([stream for stream in wanted if stream.kind == kind], after, strict=False):
+            names = [name for name in missing_tags(stream.tags, tags) if name.lower() not in _UNMISSED_TAGS]
+            lost += [f"{name} of {stream.description}" for name in names]
+    return lost
 
 
 _TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{1,3})")

@@ -25,13 +25,13 @@ from vidsal.errors import EncodeError, Setting
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
-from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
+from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_cover, is_refusal, is_understood
 from vidsal.sinks.contract import FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
 from vidsal.sinks.remux import Copier, Span
 from vidsal.sinks.sound import SoundForm
-from vidsal.sinks.tags import append_keys, missing_tags
+from vidsal.sinks.tags import StreamTags, append_keys, lost_stream_tags, missing_tags
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
@@ -119,6 +119,7 @@ class VideoSink(FileSink):
         self._forms: dict[int, SoundForm] = {}
         self._window: Span | None = None
         self._late: list[int] = []
+        self._late_tags: list[StreamTags] = []
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
             self._copier = self._plan_copies(info.path)
         try:
@@ -521,6 +522,7 @@ class VideoSink(FileSink):
             try:
                 late.leave_out([stream for stream in late.streams if stream.index not in self._late])
                 self._rewrite(range(1 + copied), late=late)
+                self._late_tags = late.stream_tags[1:]
             except (FFmpegError, ValueError) as error:
                 if not is_refusal(error):
                     raise
@@ -626,14 +628,18 @@ class VideoSink(FileSink):
         copier = self._copier
         timecode = None if copier is None else copier.timecode
         wanted = {} if copier is None else copier.tags
-        if not wanted and timecode is None:
+        if copier is None:
             return
         with av.open(local_name(self.partial_path), metadata_errors="replace") as result:
             missing = missing_tags(wanted, result.metadata)
             kept = {key.lower() for key in (*result.streams[0].metadata, *result.metadata)}
+            found = [(s.type, dict(s.metadata)) for s in result.streams if not is_cover(s)]
+        lost = lost_stream_tags([*copier.stream_tags, *self._late_tags], found)
         if timecode is not None and "timecode" not in kept:
             self.messages.append(f"the time code {timecode} is left out: it does not fit the rate of the pictures")
         keys = {key: value for key, value in missing.items() if key.lower() != "timecode"}
+        if lost:
+            self.messages.append(f"tags that a {self._target.suffix} file cannot hold are left out: {', '.join(lost)}")
         if keys and (self._target.suffix.lower() == ".mkv" or not append_keys(self.partial_path, keys)):
             self.messages.append("tags that the file cannot hold are left out: " + ", ".join(keys))
 
