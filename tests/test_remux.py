@@ -13,7 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from media import add_cover, concatenate, jpeg_of, make_video, stream_packets, with_captions, with_pts
+from media import add_cover, concatenate, jpeg_of, make_video, rotate_mp4, stream_packets, with_captions, with_pts
 from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, sound, times
 
 from vidsal.errors import EncodeError
@@ -503,14 +503,19 @@ def test_closed_captions_stay_with_their_pictures_or_are_said_to_be_lost(
     assert shown_times(sink.path) == shown_times(source)
 
 
-def test_pictures_with_captions_look_as_those_without(tmp_path: Path) -> None:
-    plain = make_video(tmp_path / "plain.mp4", frames=6, width=66, height=50, bframes=2)
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_pictures_with_captions_look_as_those_without(tmp_path: Path, rotation: int) -> None:
+    plain = make_video(tmp_path / "plain.mp4", frames=6, width=66, height=50, bframes=2, rotation=rotation)
     source = with_captions(plain, tmp_path / "in.mp4")
+    if rotation:
+        rotate_mp4(source, rotation)
     pictures = []
     for name, path in (("a.mp4", plain), ("b.mp4", source)):
         sink = overlaid(path, tmp_path / name)
         with av.open(str(sink.path)) as result:
-            frames = [(frame.to_ndarray(format="yuv420p"), int(frame.pict_type)) for frame in result.decode(video=0)]
+            decoded = list(result.decode(video=0))
+            frames = [(frame.to_ndarray(format="yuv420p"), int(frame.pict_type)) for frame in decoded]
+        assert {frame.rotation for frame in decoded} == {0}
         pictures.append(frames)
     for (before, kind), (after, same_kind) in zip(*pictures, strict=True):
         np.testing.assert_array_equal(before, after)

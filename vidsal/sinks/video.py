@@ -315,13 +315,13 @@ class VideoSink(FileSink):
                 self.messages.append(lost)
             return frame
         height, width = self._size
-        derived: Any = self._carrier.reformat(carrier, width, height, "yuv420p", interpolation=_POINT, threads=1)
+        derived: Any = self._carrier.reformat(carrier, width, height, self._pix_fmt, interpolation=_POINT, threads=1)
         derived.pict_type = 0  # else the encoder would take the source's key frames
         planes: Any = frame.planes
         for target, plane in zip(derived.planes, planes, strict=True):
-            columns = plane.width
-            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, :columns]
-            np.frombuffer(target, np.uint8).reshape(-1, target.line_size)[:, :columns] = rows
+            size = min(plane.line_size, target.line_size)
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, :size]
+            np.frombuffer(target, np.uint8).reshape(-1, target.line_size)[:, :size] = rows
         return cast("av.VideoFrame", derived)
 
     def _duration(self, picture: Picture, pts: int) -> int:
