@@ -686,3 +686,14 @@ def test_the_filter_stands_still_where_time_does() -> None:
 def test_an_option_of_the_filter_out_of_range_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
         TrackOptions(**{name: value})  # type: ignore[arg-type]
+
+
+def test_regions_of_one_mass_come_in_the_order_of_their_ids() -> None:
+    left, right = np.zeros((2, 18, 32))
+    left[4:7, 5:8] = 1
+    right[11:14, 22:25] = 1
+    first, both = Tracker().update(make(np.stack([right, left + right])))
+    assert first.region1_id == 1
+    assert both.region1_mass == both.region2_mass == 0.5
+    assert (both.region1_id, both.region2_id) == (1, 2)
+    assert both.region1_x == first.region1_x

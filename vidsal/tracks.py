@@ -287,7 +287,7 @@ class Tracker:
         ]
         found = {id(hill): pair for hill, pair in zip(hills, pairs, strict=True)}
         regions = [(region, found[id(hill)]) for hill, region in _measure(grid, hills, kept)]
-        seen = {id(track) for _, track in regions if track is not None}
+        seen = {id(track) for _, track in regions}
         lost = [track for track in self._tracks if id(track) not in seen]
         joined = {
             (id(region), id(track))
