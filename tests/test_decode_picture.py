@@ -321,7 +321,9 @@ def test_fields_that_are_coded_as_pictures_of_their_own_are_left_alone(tmp_path:
     path = make_video(tmp_path / "a.mp4", frames=4, codec="libx265", codec_options=options)
     with av.open(str(path)) as container:
         assert all(frame.interlaced_frame for frame in container.decode(video=0))  # so FFmpeg marks each field
-    assert read(path)[1].report.deinterlaced == 0
+    _, reader = read(path)
+    assert reader.report.deinterlaced == 0
+    assert any("single fields" in message for message in reader.report.messages)
 
 
 def test_damage_after_interlaced_frames_costs_none_of_them(tmp_path: Path) -> None:
@@ -607,3 +609,21 @@ def test_a_bomb_is_refused_without_being_decoded(tmp_path: Path, name: str, mess
     path.write_bytes(data)
     with pytest.raises(DecodeError, match=message):
         read(path)
+
+
+def test_a_chunk_that_promises_too_much_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(colour(1)).save(path)
+    data = bytearray(path.read_bytes())
+    data[33] = 0xC0  # the pixels' chunk is 3 GB long
+    path.write_bytes(data)
+    before = resident_peak()
+    with pytest.raises(DecodeError, match="cannot be read as an image"):
+        read(path)
+    assert resident_peak() - before < 2**30
+
+
+def resident_peak() -> int:
+    """Bytes that this process has held at most so far."""
+    resource = pytest.importorskip("resource")
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024

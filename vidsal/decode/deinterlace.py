@@ -53,6 +53,10 @@ class Deinterlacer:
         """Whether a frame holds two fields, by its marks or because the mode says so."""
         return self._mode == "bwdif" or (frame.interlaced_frame and not self._by_field)
 
+    def is_field(self, frame: VideoFrame) -> bool:
+        """Whether a frame is one field, which stays as it is."""
+        return frame.interlaced_frame and self._by_field and self._mode != "bwdif"
+
     def needs_the_frame_before(self, frame: VideoFrame) -> bool:
         """Whether a frame comes out otherwise if it is the first to be read."""
         return self._mode != "off" and self.is_interlaced(frame)

@@ -192,6 +192,8 @@ def _decoded(place: _Place, header: ImageHeader) -> npt.NDArray[np.uint8] | None
         if header.format in ("AVIF", "HEIF"):
             return read_with_pillow(place.file)
         data = np.fromfile(place.file, np.uint8)
+        if header.format == "PNG" and not _chunks_are_whole(data):
+            return None
         # Both turn by EXIF, drop alpha and make 8 bits.
         if place.page:
             whole, pages = cv2.imdecodemulti(data, cv2.IMREAD_COLOR, range=(place.page, place.page + 1))
@@ -201,3 +203,14 @@ def _decoded(place: _Place, header: ImageHeader) -> npt.NDArray[np.uint8] | None
     except (OSError, cv2.error):  # an empty file is an error of OpenCV's
         return None
     return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _chunks_are_whole(data: npt.NDArray[np.uint8]) -> bool:
+    """Whether the chunks of a PNG end within the file: OpenCV takes memory for as much as a broken one promises."""
+    at = 8
+    while at + 12 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4].tobytes(), "big"), data[at + 4 : at + 8].tobytes()
+        at += 12 + length
+        if kind == b"IEND":
+            break
+    return at <= len(data)

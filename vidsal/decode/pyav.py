@@ -251,6 +251,8 @@ class PyavReader(Reader):
         self._seekable = seekable and first.pts is not None
         self._clock = Clock(request.source, self._base, self._rate, report)
         self._origin = self._clock.begin(first, fallback=first.dts or 0)
+        if self._deinterlacer.is_field(first):
+            report.say("the video holds single fields: each is shown as a picture of its own, of half the lines")
         orientation = orientation_of(first, report)
         height, width = first.height, first.width
         ratio = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)
