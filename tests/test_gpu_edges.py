@@ -24,6 +24,7 @@ from media import make_video
 from test_sinks import made_batch, made_info, shown_times, sound
 
 from vidsal.decode import DecodeOptions, open_video
+from vidsal.decode import local as local_module
 from vidsal.decode import pyav as pyav_module
 from vidsal.decode.contract import MAX_CORRUPT_IN_A_ROW
 from vidsal.errors import ConfigError, DecodeError, EncodeError
@@ -89,7 +90,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
         return real_open(*arguments, **options)
 
     monkeypatch.setattr(pyav_module, "HWAccel", Accelerator)
-    monkeypatch.setattr(pyav_module, "av", SimpleNamespace(open=opened, __version__=av.__version__))
+    namespace = SimpleNamespace(open=opened, formats_available=av.formats_available)
+    monkeypatch.setattr(local_module, "av", namespace)
     monkeypatch.setattr(pyav_module, "_DEVICE_FRAMES_ARE_WHOLE", True)
     monkeypatch.setattr(pyav_module, "hwdevices_available", lambda: ["drm", "vaapi", "cuda"])
     monkeypatch.setattr(pyav_module, "_device_formats", lambda codec: {"cuda": "cuda", "vaapi": "vaapi"})
@@ -99,7 +101,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 @pytest.fixture
 def working(asked: list[str | None], monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """As `asked`, where vaapi works: frames come as a device hands them over."""
-    refusing = pyav_module.av.open  # the one of `asked`
+    refusing = local_module.av.open  # the one of `asked`
     decode = pyav_module.PyavReader._decode
     on_device: set[int] = set()
 
@@ -116,7 +118,7 @@ def working(asked: list[str | None], monkeypatch: pytest.MonkeyPatch) -> list[st
             downloaded = "p010le" if "10" in frame.format.name else "nv12"
             yield frame.reformat(format=downloaded) if id(reader.codec_context) in on_device else frame
 
-    monkeypatch.setattr(pyav_module.av, "open", opened)
+    monkeypatch.setattr(local_module.av, "open", opened)
     monkeypatch.setattr(pyav_module.PyavReader, "_decode", decoded)
     monkeypatch.setattr(pyav_module, "_in_hardware", lambda context: id(context) in on_device)
     return asked

@@ -46,6 +46,7 @@ def test_a_folder_of_pictures_keeps_its_whole_name(tmp_path: Path) -> None:
         ("-", "-"),
         ("http://host/?x", "host"),
         ("///", "stream"),
+        ("rtsp://host/con.sdp", "_con"),
     ],
 )
 def test_what_is_no_file_is_named_by_its_address_in_the_working_folder(source: str | int, stem: str) -> None:

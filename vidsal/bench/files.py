@@ -16,6 +16,8 @@ import av
 from vidsal.bench.machine import peak_bytes, reset_peaks
 from vidsal.bench.report import LongReport, VideoReport
 from vidsal.decode import open_video
+from vidsal.decode.local import open_file
+from vidsal.files import local_name
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.outputs import shared_video_options
@@ -114,7 +116,7 @@ def _rate(work: Callable[[], None], frames: int) -> float:
 
 def transcode(clip: Path, target: Path, video: VideoOptions) -> None:
     """Decode and encode with the same encoder settings, nothing in between, sound copied."""
-    with av.open(str(clip)) as reader, av.open(str(target), "w") as writer:
+    with open_file(clip) as reader, av.open(local_name(target), "w") as writer:
         stream = reader.streams.video[0]
         settings = {"preset": video.preset, "crf": str(video.crf)}
         out: Any = writer.add_stream(video.encoder, rate=stream.average_rate or 25, options=settings)
@@ -134,7 +136,7 @@ def transcode(clip: Path, target: Path, video: VideoOptions) -> None:
 
 def repeat_clip(clip: Path, target: Path, *, seconds: float) -> Path:
     """Copy the video packets again and again until about `seconds` are full; every lap holds the same pictures."""
-    with av.open(str(clip)) as reader, av.open(str(target), "w") as writer:
+    with open_file(clip) as reader, av.open(local_name(target), "w") as writer:
         stream = reader.streams.video[0]
         out = writer.add_stream_from_template(stream)
         packets: list[Any] = [packet for packet in reader.demux(stream) if packet.dts is not None]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from vidsal.files import local_name
 from vidsal.model.backbones import Bottleneck
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.preprocess import PreprocessOptions, Preprocessor
@@ -44,7 +45,7 @@ def make_pictures(count: int, *, height: int = HEIGHT, width: int = WIDTH) -> It
 
 def make_clip(path: Path, *, seconds: float, height: int = HEIGHT, width: int = WIDTH) -> Path:
     """Write `make_pictures` as H.264 of 25 frames a second; returns `path`."""
-    with av.open(str(path), "w") as container:
+    with av.open(local_name(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for picture in make_pictures(max(1, round(RATE * seconds)), height=height, width=width):

@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from vidsal.decode.contract import DecodedFrame, Reader, Request
 from vidsal.decode.images import full_size, resize
+from vidsal.decode.local import refuse_odd_name
 from vidsal.decode.orientation import Orientation
 from vidsal.decode.pyav import probe
 from vidsal.errors import ConfigError, DecodeError, Setting
+from vidsal.files import local_name
 from vidsal.frames import Picture
 
 __all__ = ["DecordReader"]
@@ -47,6 +49,7 @@ class DecordReader(Reader):
                 "only; elsewhere use the pyav decoder",
             ) from error
         facts = probe(path, request)
+        refuse_odd_name(path, "decord")
         info = facts.info
         if facts.interlaced and request.options.deinterlace != "off":
             instead = "; use ", Setting("decoder", "pyav"), ", or leave the combs with ", Setting("deinterlace", "off")
@@ -58,7 +61,7 @@ class DecordReader(Reader):
         square = {"width": side, "height": side} if info.rotation % 180 or info.width < MIN_WIDTH else {}
         threads = request.options.threads or 1
         try:
-            self._video: Any = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=threads, **square)
+            self._video: Any = decord.VideoReader(local_name(path), ctx=decord.cpu(0), num_threads=threads, **square)
         except self._errors as error:
             raise DecodeError(f"decord cannot open {path}: {_reason(error)}; try the pyav decoder") from error
         count = len(self._video)

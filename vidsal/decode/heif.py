@@ -49,7 +49,7 @@ def read_heif(file: Path, max_pixels: int) -> npt.NDArray[np.uint8] | None:
 
     options = DecodeOptions(batch_size=1, threads=1, max_pixels=max_pixels)
     try:
-        with open_pyav(f"file:{file}", Request(source=str(file), path=file, kind="video", options=options)) as reader:
+        with open_pyav(file, Request(source=str(file), path=file, kind="video", options=options)) as reader:
             picture: npt.NDArray[np.uint8] = next(iter(reader)).frames[0]
             return picture
     except TiledPictureError:

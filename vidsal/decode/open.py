@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import re
+import os
+import select
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from vidsal.addresses import hide_secrets
 from vidsal.decode.contract import Reader, Request, SizeRequest
 from vidsal.decode.options import DecodeOptions
+from vidsal.decode.source import source_of
 from vidsal.errors import ConfigError, DecodeError
+
+if TYPE_CHECKING:
+    from vidsal.decode.pyav import PyavReader
 
 __all__ = ["open_video"]
 
-LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp"})
-"""Addresses that do not wait for a slow reader."""
-
-SCHEMES = LIVE_SCHEMES | {"http", "https", "tcp"}
-"""Addresses that can be opened."""
+PIPE_TIMEOUT_SECONDS = 30.0
+"""Longest wait for the first bytes of a pipe with a name."""
 
 
 def open_video(
@@ -38,8 +39,8 @@ def open_video(
     Args:
         source: a video file; an image (PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF), which is a video if it is
             animated or has several pages; a folder of images, shown at 25 a second; a camera number (0, or
-            "0"); an address (http, https, tcp, rtsp, rtmp, rtp, srt, udp);
-            "-" for standard input.
+            "0" or "camera:0"); an address (http, https, tcp, rtsp, rtmp, rtp, srt, udp); "-" for standard
+            input. Of a text, a file or folder that is there comes first.
         options: how to read; None: the defaults.
         size: (height, width) of `FrameBatch.frames`, or a function that makes it from the upright
             (height, width); None: full size.
@@ -69,51 +70,73 @@ def open_video(
 # The backends are imported where they are used: each brings a heavy library.
 
 
-def _open(source: str | Path | int, request: Callable[..., Request]) -> Reader:
-    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
+def _open(given: str | Path | int, request: Callable[..., Request]) -> Reader:
+    source = source_of(given)
+    asked = partial(request, source=source.name, live=source.live)
+    if source.camera is not None:
         from vidsal.decode.opencv import OpencvReader
 
-        return OpencvReader(int(source), request(source=f"camera {int(source)}", kind="camera", live=True))
-    if source == "-":
-        return _open_stdin(request(source="standard input", kind="stream"))
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source) if isinstance(source, str) else None
-    if match is None:
-        return _open_path(Path(source), request)
-    scheme = match[1].lower()
-    if scheme == "file":
-        return _open_path(Path(unquote(urlsplit(str(source)).path)), request)
-    shown = hide_secrets(source)
-    if scheme not in SCHEMES:
-        raise DecodeError(
-            f"{shown}: addresses of the kind {scheme}:// cannot be read, only {', '.join(sorted(SCHEMES))}"
-        )
-    return _open_as_asked(str(source), request(source=shown, kind="stream", live=scheme in LIVE_SCHEMES))
+        return OpencvReader(source.camera, asked(kind="camera"))
+    if source.address is not None:
+        return _open_as_asked(source.address, asked(kind="stream"))
+    if source.path is not None:
+        return _open_path(source.path, asked)
+    return _open_stdin(asked(kind="stream"))
 
 
 def _open_stdin(request: Request) -> Reader:
+    if sys.stdin is None:
+        raise DecodeError("standard input is closed; pipe a video into it, or name a file")
+    if sys.stdin.isatty():
+        raise DecodeError("standard input is a terminal; pipe a video into it, or name a file")
+    return _open_pipe(sys.stdin.buffer, request)
+
+
+def _open_named_pipe(path: Path, request: Request) -> Reader:
+    """A pipe is read once, so nothing else of the run may open it by its name."""
+    # Opened as usual it would wait, without a word, for somebody to write into it.
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise DecodeError(f"{path} cannot be read: {error.strerror}; change its permissions") from error
+    file = os.fdopen(number, "rb")
+    try:
+        if not select.select([file], [], [], PIPE_TIMEOUT_SECONDS)[0]:
+            raise DecodeError(
+                f"nothing has come through the pipe {path} for {PIPE_TIMEOUT_SECONDS:g} seconds; start what writes "
+                "into it first"
+            )
+        os.set_blocking(number, True)
+        reader = _open_pipe(file, request)
+    except BaseException:
+        file.close()
+        raise
+    reader.held.append(file)
+    return reader
+
+
+def _open_pipe(file: BinaryIO, request: Request) -> PyavReader:
     from vidsal.decode.pyav import open_pyav
 
     if request.options.decoder != "pyav":
-        raise ConfigError(f"standard input needs the pyav decoder, got {request.options.decoder}")
-    if sys.stdin.isatty():
-        raise DecodeError("standard input is a terminal; pipe a video into it, or name a file")
-    head = sys.stdin.buffer.read(_HEAD_BYTES)
+        raise ConfigError(f"{request.source} needs the pyav decoder, got {request.options.decoder}")
+    head = file.read(_HEAD_BYTES)
     if not _index_is_last(head):
-        return open_pyav(cast(BinaryIO, _Pipe(head, sys.stdin.buffer)), request)
+        return open_pyav(cast(BinaryIO, _Pipe(head, file)), request)
     # FFmpeg would have to go back in the pipe: keep its content in a file.
     spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the reader)
     try:
         spool.write(head)
-        shutil.copyfileobj(sys.stdin.buffer, spool)
+        shutil.copyfileobj(file, spool)
         spool.seek(0)
         reader = open_pyav(spool, request)
     except OSError as error:
         spool.close()
-        raise DecodeError(f"standard input cannot be kept in a temporary file: {error.strerror}") from error
+        raise DecodeError(f"{request.source} cannot be kept in a temporary file: {error.strerror}") from error
     except BaseException:
         spool.close()
         raise
-    reader.spool = spool
+    reader.held.append(spool)
     return reader
 
 
@@ -155,24 +178,29 @@ def _open_path(path: Path, request: Callable[..., Request]) -> Reader:
     from vidsal.decode.images import PICTURE_SUFFIXES, open_images
 
     try:
-        found = path.stat()
+        mode = (found := path.stat()).st_mode
     except FileNotFoundError as error:
         raise DecodeError(f"there is no file or folder {path}; check the path") from error
     except (OSError, ValueError) as error:
         raise DecodeError(f"{path} cannot be opened: {error}; check the path and its permissions") from error
-    asked = partial(request, source=str(path), path=path)
-    if path.is_dir():
+    if stat.S_ISFIFO(mode):
+        return _open_named_pipe(path, request(kind="stream"))
+    asked = partial(request, path=path)
+    if stat.S_ISDIR(mode):
         return open_images(path, asked(kind="images"))
+    if not stat.S_ISREG(mode):
+        raise DecodeError(
+            f"{path} is a device or a socket; name a file, a folder, a pipe, or a camera by its number (0 or camera:0)"
+        )
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return _open_picture(path, asked)
-    if path.is_file():
-        if found.st_size == 0:
-            raise DecodeError(f"{path} is empty; expected a video or an image")
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise DecodeError(f"{path} cannot be read: {error.strerror}; change its permissions") from error
-    return _open_as_asked(str(path), asked(kind="video"))
+    if found.st_size == 0:
+        raise DecodeError(f"{path} is empty; expected a video or an image")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DecodeError(f"{path} cannot be read: {error.strerror}; change its permissions") from error
+    return _open_as_asked(path, asked(kind="video"))
 
 
 def _open_picture(path: Path, asked: Callable[..., Request]) -> Reader:
@@ -193,10 +221,10 @@ def _open_picture(path: Path, asked: Callable[..., Request]) -> Reader:
         return WebpReader(path, header, asked(kind="animation"))
     from vidsal.decode.pyav import open_pyav
 
-    return open_pyav(f"file:{path}", asked(kind="animation"))
+    return open_pyav(path, asked(kind="animation"))
 
 
-def _open_as_asked(file: str, request: Request) -> Reader:
+def _open_as_asked(file: str | Path, request: Request) -> Reader:
     """A file or an address, by the decoder that was chosen."""
     if request.options.decoder == "decord":
         if request.path is None:
@@ -210,5 +238,4 @@ def _open_as_asked(file: str, request: Request) -> Reader:
         return OpencvReader(file, request)
     from vidsal.decode.pyav import open_pyav
 
-    # The prefix keeps FFmpeg from taking "a:b.mp4" or "concat:x" for an address.
-    return open_pyav(file if request.path is None else f"file:{file}", request)
+    return open_pyav(file, request)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,9 +17,11 @@ import numpy.typing as npt
 from vidsal.decode.clock import FALLBACK_RATE, LONGEST_GAP_SECONDS
 from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo
 from vidsal.decode.images import resize
+from vidsal.decode.local import refuse_odd_name
 from vidsal.decode.orientation import Orientation
 from vidsal.decode.pyav import probe
 from vidsal.errors import DecodeError
+from vidsal.files import local_name
 from vidsal.frames import Picture
 
 __all__ = ["OpencvReader"]
@@ -38,15 +41,19 @@ class OpencvReader(Reader):
             returns memory that was never written).
     """
 
-    def __init__(self, file: str | int, request: Request) -> None:
-        facts = probe(request.path, request) if request.path is not None else None
+    def __init__(self, file: str | Path | int, request: Request) -> None:
+        facts = None
+        if request.path is not None:
+            # It refuses playlists, too.
+            facts = probe(request.path, request)
+            refuse_odd_name(request.path, "opencv")
         if facts is not None and facts.interlaced:
             raise DecodeError(f"{request.source} is interlaced, which OpenCV cannot convert; use the pyav decoder")
         is_camera = request.kind == "camera"
         self._orientation = (
             Orientation(facts.info.rotation, facts.info.mirrored) if facts is not None else Orientation()
         )
-        self._capture = cv2.VideoCapture(file) if isinstance(file, int) else cv2.VideoCapture(file, cv2.CAP_FFMPEG)
+        self._capture = _camera(file) if isinstance(file, int) else _capture(file)
         try:
             if not self._capture.isOpened():
                 remedy = "check that it is connected and not in use" if is_camera else "try the pyav decoder"
@@ -109,6 +116,20 @@ class OpencvReader(Reader):
         bgr = self._orientation.mirror(bgr)
         full = partial(_rgb, bgr, (self.info.height, self.info.width))
         return DecodedFrame(seconds, partial(_rgb, bgr, self.size), Picture(rgb=full))
+
+
+def _camera(number: int) -> cv2.VideoCapture:
+    # OpenCV prints a warning for each way in which it tries to find a camera that is not there.
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(number)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _capture(file: str | Path) -> cv2.VideoCapture:
+    return cv2.VideoCapture(local_name(file) if isinstance(file, Path) else file, cv2.CAP_FFMPEG)
 
 
 def _rgb(bgr: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

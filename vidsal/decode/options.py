@@ -28,6 +28,9 @@ class DecodeOptions(Checked):
     """Makes damage an error at the end of reading: file cut short, packets skipped, frames or times patched up."""
     threads: Annotated[int, Range(at_least=0)] = 0
     """Threads of the pyav or decord decoder; 0: one for small pictures, several from 1080p up where there are cores."""
+    allow_playlists: bool = False
+    """Lets a local playlist or script (HLS, DASH, ffconcat, SDP) open the files and addresses that it names; default:
+    such a file is refused."""
     hwaccel: str = "none"
     """Device that decodes, with the pyav decoder: none, auto (the first that works), or FFmpeg's name of one: cuda,
     vaapi, videotoolbox, d3d11va, qsv, vulkan, ...; a number or path may follow (cuda:1, vaapi:/dev/dri/renderD128).

@@ -37,6 +37,7 @@ from vidsal.decode.contract import (
     check_pixels,
 )
 from vidsal.decode.deinterlace import Deinterlacer
+from vidsal.decode.local import open_address, open_file, open_stream
 from vidsal.decode.orientation import Orientation, orientation_of
 from vidsal.decode.streams import pick_stream
 from vidsal.errors import DecodeError, Setting
@@ -91,27 +92,26 @@ _DEVICE_FRAMES_ARE_WHOLE = int(av.__version__.split(".", maxsplit=1)[0]) >= 18
 """Before, PyAV copied nothing but its time along with a frame's pixels from the device."""
 
 
-def open_pyav(file: str | BinaryIO, request: Request) -> PyavReader:
+def open_pyav(file: str | Path | BinaryIO, request: Request) -> PyavReader:
     """Opens what FFmpeg can read and decodes its first frame.
 
     Args:
-        file: address for FFmpeg, or a binary file object that is read from where it stands.
+        file: an address, a local file, or a binary file object that is read from where it stands.
         request: what and how; of the kind video, animation or stream.
 
     Raises:
         DecodeError: it cannot be opened, holds no video, or no frame of it can be decoded.
     """
     options = request.options
-    timeout = NETWORK_TIMEOUT_SECONDS if request.kind == "stream" and isinstance(file, str) else None
 
     def open_on(device: str | None) -> PyavReader:
         try:
-            container = av.open(file, "r", timeout=timeout, hwaccel=None if device is None else _accelerator(device))
+            container = _open_container(file, request, hwaccel=None if device is None else _accelerator(device))
         except (FFmpegError, OSError, ValueError) as error:
             raise DecodeError(_why_not_opened(request.source, file, error)) from error
         threads = options.threads if device is None else options.threads or 1
         try:
-            return PyavReader(container, request, seekable=isinstance(file, str), threads=threads)
+            return PyavReader(container, request, seekable=isinstance(file, (str, Path)), threads=threads)
         except BaseException:
             container.close()
             raise
@@ -123,7 +123,7 @@ def open_pyav(file: str | BinaryIO, request: Request) -> PyavReader:
     devices = [name for name in AUTO_DEVICES if name in available] if options.hwaccel == "auto" else [options.hwaccel]
     for device in devices:
         # A pipe cannot be opened a second time, so the device must show beforehand that it is there.
-        once = not isinstance(file, str)
+        once = not isinstance(file, (str, Path))
         reason = _why_no_device(device, create=once)
         if reason is None:
             try:
@@ -146,6 +146,14 @@ def open_pyav(file: str | BinaryIO, request: Request) -> PyavReader:
     reader = open_on(None)
     reader.report.say("decoded in software: " + ("; ".join(failures) or "this build of FFmpeg knows no device"))
     return reader
+
+
+def _open_container(file: str | Path | BinaryIO, request: Request, *, hwaccel: HWAccel | None) -> InputContainer:
+    if isinstance(file, Path):
+        return open_file(file, allow_playlists=request.options.allow_playlists, hwaccel=hwaccel)
+    if isinstance(file, str):
+        return open_address(file, timeout=NETWORK_TIMEOUT_SECONDS, hwaccel=hwaccel)
+    return open_stream(file, hwaccel=hwaccel)
 
 
 def _accelerator(device: str) -> HWAccel:
@@ -210,11 +218,16 @@ class FileFacts:
 def probe(path: Path, request: Request) -> FileFacts:
     """Opens a video file, decodes its first frame and closes it, for another decoder that is to read it.
 
+    Args:
+        path: the file.
+        request: what is asked of the other decoder.
+
     Raises:
         DecodeError: as `open_pyav`; or it holds several video streams, so that another decoder may take another one.
     """
-    options = DecodeOptions(threads=1, max_pixels=request.options.max_pixels)
-    with open_pyav(f"file:{path}", Request(source=str(path), path=path, kind="video", options=options)) as reader:
+    asked = request.options
+    options = DecodeOptions(threads=1, max_pixels=asked.max_pixels, allow_playlists=asked.allow_playlists)
+    with open_pyav(path, Request(source=str(path), path=path, kind="video", options=options)) as reader:
         facts = reader.facts()
     if facts.video_streams > 1:
         raise DecodeError(
@@ -227,11 +240,12 @@ def probe(path: Path, request: Request) -> FileFacts:
 class PyavReader(Reader):
     """Reads one video stream of an open container; see `open_pyav`."""
 
-    spool: BinaryIO | None = None
-    """A temporary file that holds the source and is closed with the reader."""
+    held: list[BinaryIO]
+    """Files that are read through and closed with the reader."""
 
     def __init__(self, container: InputContainer, request: Request, *, seekable: bool, threads: int) -> None:
         self._container = container
+        self.held = []
         self._source = request.source  # the first frame is decoded before the base class is set up
         self._live = request.live
         self._packets = 0
@@ -328,8 +342,8 @@ class PyavReader(Reader):
     def _release(self) -> None:
         self._decoder.close()
         self._container.close()
-        if self.spool is not None:
-            self.spool.close()
+        for file in self.held:
+            file.close()
 
     def _frames(self) -> Iterator[DecodedFrame]:
         start = self._options.start_seconds
@@ -587,10 +601,10 @@ def _strip(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _why_not_opened(source: str, file: str | BinaryIO, error: BaseException) -> str:
+def _why_not_opened(source: str, file: str | Path | BinaryIO, error: BaseException) -> str:
     if isinstance(error, PermissionError):
         return f"{source} cannot be read: {_strip(error)}; change its permissions"
-    if not isinstance(file, str):
+    if not isinstance(file, (str, Path)):
         return f"{source} is not a video that can be read from a pipe: {_strip(error)}; {_PIPE_HINT}"
     if isinstance(error, InvalidDataError):
         return (

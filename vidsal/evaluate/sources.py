@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import av
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
@@ -22,7 +21,8 @@ from av.error import FFmpegError
 from vidsal.data.layouts import LabelledFrame, LabelledSequence
 from vidsal.data.layouts.files import is_coloured, list_files, picture_size, read_density
 from vidsal.data.layouts.videos import VideoPictures, tiny
-from vidsal.errors import DatasetError
+from vidsal.decode.local import open_file
+from vidsal.errors import DatasetError, DecodeError
 from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import PredictOptions
@@ -395,7 +395,7 @@ def _read_video(path: Path, ordinals: Sequence[int], exact: int | None) -> Itera
     """The frames of a video of maps, at its own depth; grey is taken as it is coded, coloured ones are refused."""
     left, seen = deque(ordinals), 0
     try:
-        with av.open(f"file:{path}") as container:
+        with open_file(path) as container:
             if not container.streams.video:
                 raise DatasetError(f"{path} holds no video stream; expected a video of maps")
             for seen, frame in enumerate(container.decode(video=0), 1):
@@ -410,6 +410,8 @@ def _read_video(path: Path, ordinals: Sequence[int], exact: int | None) -> Itera
                     yield frame.to_ndarray(format="gray16le").astype(np.float32)
                 elif not left and exact is None:
                     return
+    except DecodeError as error:
+        raise DatasetError(f"{path} names other files; give the video of the maps itself") from error
     except (FFmpegError, OSError) as error:
         raise DatasetError(f"{path} cannot be read beyond map {seen}: {error}; make it again") from error
     if left or (exact is not None and seen != exact):

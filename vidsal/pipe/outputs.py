@@ -12,7 +12,9 @@ import torch
 
 from vidsal.addresses import hide_secrets
 from vidsal.decode import VideoInfo
-from vidsal.errors import ConfigError, EncodeError, Setting
+from vidsal.decode.source import source_of
+from vidsal.errors import ConfigError, DecodeError, EncodeError, Setting
+from vidsal.files import short_name
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.prefetch import usable_cores
 from vidsal.sinks import ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
@@ -59,7 +61,7 @@ def refuse_shared_outputs(sources: Iterable[str | Path | int], options: OutputOp
     """
     writers: dict[Path, str | Path | int] = {}
     for source in sources:
-        path = None if isinstance(source, int) or source == "-" or "://" in str(source) else Path(source)
+        path = _local_path(source)
         for target in planned_outputs(source, options, path=path).values():
             if (first := writers.setdefault(target.absolute(), source)) != source:
                 both = f"{hide_secrets(first)} and {hide_secrets(source)}"
@@ -127,13 +129,32 @@ def shared_video_options(video: VideoOptions, device: torch.device, *, side_by_s
     return dataclasses.replace(video, encoder_threads=max(1, cores // side_by_side))
 
 
+def _local_path(source: str | Path | int) -> Path | None:
+    try:
+        return source_of(source).path
+    except DecodeError:
+        return None  # it fails on its own, where it is opened
+
+
 def _where(source: str | Path | int, path: Path | None, output: Path | None) -> tuple[Path, str]:
     """The folder for the results and the first part of their names."""
     if path is not None:
-        path = path.absolute()
-        return (output or path.parent), (path.name if path.is_dir() else path.stem)
-    name = Path(re.split("[?#]", hide_secrets(source))[0].rstrip("/")).stem
-    return (output or Path.cwd()), re.sub(r"[^\w.-]+", "-", name) or "stream"
+        # Only "." and ".." are followed to what they mean: a link keeps its own name.
+        path = path.resolve() if path.name in ("", "..") else path.absolute()
+        folder, stem = output or path.parent, (path.name if path.is_dir() else path.stem) or "root"
+    else:
+        name = Path(re.split("[?#]", hide_secrets(source))[0].rstrip("/")).stem
+        folder, stem = output or Path.cwd(), re.sub(r"[^\w.-]+", "-", name) or "stream"
+        if stem.split(".")[0].upper() in _RESERVED:
+            stem = f"_{stem}"
+    return folder, short_name(stem, folder, room=_ROOM)
+
+
+_ROOM = 40
+"""Bytes that the longest ending of a result takes, with those of its partial file and its lock."""
+
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+"""No names of files on Windows, whatever follows them."""
 
 
 def _target(wanted: str | None, base: Path, kinds: tuple[str, ...], what: str) -> Path | None:

@@ -14,6 +14,7 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
+from vidsal.decode.local import open_file
 from vidsal.errors import EncodeError
 from vidsal.files import local_name
 from vidsal.sinks.containers import (
@@ -109,8 +110,8 @@ class Copier:
         self._source = source
         self._rate = rate
         try:
-            # Opened once more: the decoder reads ahead at its own pace.
-            self._container: Any = av.open(local_name(source), metadata_errors="replace")
+            # Opened once more: the decoder reads ahead at its own pace. It has refused what may not be opened.
+            self._container: Any = open_file(source, allow_playlists=True, metadata_errors="replace")
         except (FFmpegError, OSError) as error:
             raise EncodeError(f"cannot read {source} once more to copy its sound: {error}") from error
         container = self._container
@@ -369,7 +370,7 @@ class Copier:
 
     def _attach_cover(self, out: Any, stream: Any) -> None:
         """A .mkv keeps a cover as an attached file, written with the header."""
-        with av.open(local_name(self._source)) as container:
+        with open_file(self._source, allow_playlists=True) as container:
             packet = next((p for p in container.demux(container.streams[stream.index]) if p.size), None)
         if packet is not None:
             kind = "png" if stream.codec_context.name == "png" else "jpeg"

@@ -21,7 +21,7 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from vidsal.decode import VideoInfo
-from vidsal.errors import EncodeError, Setting
+from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
@@ -63,8 +63,8 @@ class VideoSink(FileSink):
             a batch must be of one size. Whatever made `log_density` must be on the calling thread's current stream.
 
     Raises:
-        ConfigError: the target's ending is none of the three.
-        EncodeError: the target exists or cannot be written, or the encoder is not available.
+        ConfigError: the target's ending is none of the three, or there is no such encoder.
+        EncodeError: the target exists or cannot be written, or the encoder does not work here.
     """
 
     suffixes = (".mp4", ".mov", ".mkv")
@@ -124,7 +124,7 @@ class VideoSink(FileSink):
             self._copier = self._plan_copies(info.path)
         try:
             self._choose_encoder()
-        except EncodeError:
+        except (ConfigError, EncodeError):
             self._close(complete=False)
             raise
         self._note_depth()
@@ -205,7 +205,7 @@ class VideoSink(FileSink):
         )
         try:
             self._probe_encoder()
-        except EncodeError as error:
+        except (ConfigError, EncodeError) as error:
             cause = error.__cause__
             reason = getattr(cause, "strerror", None) or str(cause or error)
             if isinstance(cause, UnknownCodecError):
@@ -224,9 +224,9 @@ class VideoSink(FileSink):
         try:
             codec = av.Codec(name, "w")
         except UnknownCodecError as error:
-            raise EncodeError(f"the encoder {name!r} is not in this build of FFmpeg; ", *instead) from error
+            raise ConfigError(f"the encoder {name!r} is not in this build of FFmpeg; ", *instead) from error
         if codec.type != "video":
-            raise EncodeError(f"the encoder {name!r} is one for {codec.type}, not for video; ", *instead)
+            raise ConfigError(f"the encoder {name!r} is one for {codec.type}, not for video; ", *instead)
         try:
             with av.open(io.BytesIO(), "w", format=FORMATS[self._target.suffix.lower()]) as out:
                 stream = self._add_video(out, time_base)

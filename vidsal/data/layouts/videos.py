@@ -11,7 +11,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
@@ -20,6 +19,7 @@ from vidsal.data.layouts.contract import LabelledSequence, Labels, Shown
 from vidsal.data.layouts.files import density_of
 from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.decode.contract import SizeRequest
+from vidsal.decode.local import open_file
 from vidsal.errors import DatasetError, DecodeError
 
 __all__ = ["OrderedDensities", "TimedDensities", "VideoPictures", "damage_of", "map_size", "tiny"]
@@ -212,7 +212,9 @@ class OrderedDensities(Labels[npt.NDArray[np.float32]]):
 
 def _open_maps(path: Path) -> Any:
     try:
-        container = av.open(f"file:{path}")
+        container = open_file(path)
+    except DecodeError as error:
+        raise DatasetError(f"{path} names other files; give the video of the maps itself") from error
     except (FFmpegError, OSError) as error:
         raise DatasetError(f"{path} cannot be opened as a video of maps: {error}; copy it again") from error
     if not container.streams.video:
