@@ -29,7 +29,7 @@ from vidsal.pipe import predict as predict_module
 from vidsal.pipe.downloads import Downloads
 from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
 from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
-from vidsal.pipe.predict import StageClock, predict
+from vidsal.pipe.predict import StageClock, VideoPredictor, predict
 from vidsal.pipe.run import run
 from vidsal.sinks import TableSink
 from vidsal.smooth.options import SmoothOptions
@@ -178,13 +178,49 @@ def test_a_reader_that_fails_ends_its_own_stream_only(model: SaliencyModel) -> N
         torch.testing.assert_close(joined(own).density, alone.density, atol=1e-6, rtol=1e-3)
 
 
-def test_an_error_nobody_foresaw_is_not_mistaken_for_the_end_of_a_stream(model: SaliencyModel) -> None:
-    def broken() -> Iterator[FrameBatch]:
-        raise ZeroDivisionError
-        yield
+@pytest.mark.parametrize("stage", ["open", "read", "prepare", "finish", "flush"])
+def test_an_error_nobody_foresaw_ends_its_own_stream_only_wherever_it_arises(
+    model: SaliencyModel, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    first, second, _ = three_clips()
 
+    class Broken:
+        def __iter__(self) -> Iterator[FrameBatch]:
+            if stage == "open":
+                raise ZeroDivisionError
+            return iter([second[0], second[1]] if stage != "read" else self.cut_short())
+
+        def cut_short(self) -> Iterator[FrameBatch]:
+            yield second[0]
+            raise ZeroDivisionError
+
+    if stage in ("prepare", "finish", "flush"):
+        real = getattr(VideoPredictor, stage)
+        made: list[VideoPredictor] = []
+
+        def failing(self: VideoPredictor, *arguments: Any) -> Any:
+            if self not in made:
+                made.append(self)
+            if self is made[0]:
+                raise ZeroDivisionError
+            return real(self, *arguments)
+
+        monkeypatch.setattr(VideoPredictor, stage, failing)
+    results = list(predict_streams([Broken(), first], model, side_by_side=2, smooth=RAW))
+    ends = {end.stream: type(end.error) for end in results if isinstance(end, StreamEnd)}
+    assert ends == {0: ZeroDivisionError, 1: type(None)}
+    own = joined(r.batch for r in results if isinstance(r, StreamBatch) and r.stream == 1)
+    monkeypatch.undo()
+    torch.testing.assert_close(own.density, joined(predict(first, model, smooth=RAW)).density, atol=1e-6, rtol=1e-3)
+
+
+def test_an_error_of_the_model_is_everybodys(model: SaliencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(SaliencyModel, "__call__", failing)
     with pytest.raises(ZeroDivisionError):
-        list(predict_streams([broken()], model))
+        list(predict_streams(three_clips(), model, side_by_side=2, smooth=RAW))
 
 
 def test_each_stream_has_a_clock_of_its_own_where_one_is_asked_for(model: SaliencyModel) -> None:
@@ -450,7 +486,8 @@ def test_the_command_lists_inputs_as_they_get_done_and_counts_what_failed(
     reports = [json.loads(line) for line in out.splitlines()]
     assert [Path(report["source"]).name for report in reports] == ["nowhere.mp4", "b.mp4", "a.mp4", "c.mp4"]
     assert ["error" in report for report in reports] == [True, False, False, False]
-    assert f"1 of 4 inputs failed: {inputs[1]}" in err
+    head, reason = err.splitlines()[-2:]
+    assert head == "vidsal: 1 of 4 inputs failed:" and str(inputs[1]) in reason
     assert all(f"{name}.mp4: " in err for name in "abc")
 
 
@@ -517,7 +554,9 @@ def test_running_out_of_memory_fails_all_that_is_left_and_no_more(
     assert threading.active_count() == before
     out, err = capsys.readouterr()
     assert out.splitlines() == [str(tmp_path / "b.vidsal.mp4"), str(tmp_path / "b.vidsal.csv")]
-    assert err.count("vidsal: error: out of memory") == 2 and "2 of 3 inputs failed" in err
+    errors = [line for line in err.splitlines() if line.startswith("vidsal: error: ")]
+    assert len(errors) == 2 and all("out of memory" in line for line in errors) and "2 of 3 inputs failed" in err
+    assert "a.mp4: " in errors[0] and "c.mp4: " in errors[1]
     assert not (tmp_path / "a.vidsal.mp4").exists()
 
 

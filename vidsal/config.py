@@ -267,6 +267,9 @@ def _convert(rule: Rule, value: Any, name: str) -> Any:
         if kind in (int, float, str, Path, bool):
             # PyYAML reads 1e-3 as text, and flags are text anyway.
             if (isinstance(value, str) and kind is not bool) or (kind is float and type(value) is int):
+                if kind is Path and not value:
+                    # Python takes it for the working folder.
+                    raise ConfigError(Setting(name), " must not be empty: give a path")
                 return kind(value)
         else:
             return _convert_nested(kind, yaml.load(value, _Loader) if isinstance(value, str) else value, name)

@@ -12,7 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -97,7 +97,7 @@ def make_display(label: str, *, unit: str, quiet: bool = False) -> Display:
 
 
 class _LogLines(Display):
-    """For files and pipes: a line every `LOG_EVERY_SECONDS`."""
+    """For files and pipes: a line every `LOG_EVERY_SECONDS`; that nobody reads it any more is no error of the work."""
 
     def __init__(self, label: str, unit: str) -> None:
         self._label, self._unit = label, unit
@@ -112,7 +112,8 @@ class _LogLines(Display):
         self.say(f"{self._label}: {', '.join(part for part in parts if part)}")
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 class _LiveLine(Display):
@@ -135,31 +136,35 @@ class _LiveLine(Display):
         self._task = self._progress.add_task(_shorten(label), total=None, count="", rate="", left="", detail="")
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        with suppress(OSError):
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        with suppress(OSError):
+            self._progress.stop()
 
     def update(self, *, done: int, total: int | None, seconds: float, detail: str = "") -> None:
         if time.monotonic() - self._drawn < _REDRAW_SECONDS and done != total:
             return
         self._drawn = time.monotonic()
-        self._progress.update(
-            self._task,
-            completed=done,
-            total=None if total is None else max(total, done),
-            count=f"{done}" if total is None else f"{done}/{total}",
-            rate=_rate(done, seconds, self._unit),
-            left=_time_left(done, total, seconds),
-            detail=detail,
-            refresh=True,
-        )
+        with suppress(OSError):
+            self._progress.update(
+                self._task,
+                completed=done,
+                total=None if total is None else max(total, done),
+                count=f"{done}" if total is None else f"{done}/{total}",
+                rate=_rate(done, seconds, self._unit),
+                left=_time_left(done, total, seconds),
+                detail=detail,
+                refresh=True,
+            )
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, soft_wrap=True)
+        with suppress(OSError):
+            self._progress.console.print(text, markup=False, soft_wrap=True)
 
 
 class _Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
 import signal
 import sys
@@ -11,8 +12,18 @@ from pathlib import Path
 
 from vidsal.addresses import hide_secrets
 from vidsal.cli.commands import COMMANDS
-from vidsal.cli.parser import Command, flag
-from vidsal.cli.process import describe, drop_stdout, print_error, print_out, show_traceback
+from vidsal.cli.parser import Command, flag, split_action
+from vidsal.cli.process import (
+    Terminated,
+    describe,
+    drop_stdout,
+    fill_descriptors,
+    print_error,
+    print_out,
+    settle_stderr,
+    show_traceback,
+    terminating,
+)
 from vidsal.config import UsageError
 from vidsal.errors import VidsalError
 
@@ -34,9 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: after --help, --version, bad usage and unexpected errors.
     """
+    fill_descriptors()
+    try:
+        with terminating():
+            return _main(list(sys.argv[1:] if arguments is None else arguments))
+    except Terminated as error:
+        print_error(str(error))
+        return error.status
+    finally:
+        settle_stderr()
+
+
+def _main(arguments: list[str]) -> int:
     try:
         try:
-            status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+            return _dispatch(arguments)
         except SystemExit:
             # The text of --help and --version, too, goes out while an error can still be reported.
             print_out("", end="")
@@ -45,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone, as `head` does.
         drop_stdout()
         return _SIGPIPE_STATUS
+    except Terminated:
+        raise
     except KeyboardInterrupt:
         print_error("interrupted")
         return 128 + signal.SIGINT
@@ -59,7 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show_traceback(error)
         print_error(describe(error))
         raise SystemExit(1) from error
-    return status
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -77,14 +101,14 @@ def _dispatch(arguments: list[str]) -> int:
         # The package itself stands below this file: it is not imported, but it is always there.
         print_out(f"vidsal {sys.modules['vidsal'].__version__}")
         return 0
-    given = parser.parse_args(arguments)
-    if given.action not in COMMANDS:
-        parser.error(_wrong_command(given.action))
-    return COMMANDS[given.action].run(f"vidsal {given.action}", given.arguments)
+    action, rest = split_action(parser, arguments)
+    if action not in COMMANDS:
+        parser.error(_wrong_command(action))
+    return COMMANDS[action].run(f"vidsal {action}", rest)
 
 
 def _wrong_command(word: str) -> str:
-    if Path(word).suffix or "://" in word or Path(word).exists():
+    if Path(word).suffix or "://" in word or os.path.lexists(word):
         shown = hide_secrets(word)
         return f"no command {shown!r}; did you mean: vidsal run {shlex.quote(shown)}"
     near = difflib.get_close_matches(word, COMMANDS, n=1)

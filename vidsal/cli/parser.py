@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import inspect
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from vidsal.cli.process import print_out
 from vidsal.config import UsageError, add_flags, as_key, options_of, read_file, resolve, shortened, to_yaml
 from vidsal.errors import ConfigError, Setting
 
-__all__ = ["Command", "Parser", "as_usage", "check_choice", "check_model", "command", "count", "flag"]
+__all__ = ["Command", "Parser", "as_usage", "check_choice", "check_model", "command", "count", "flag", "split_action"]
 
 _Flag = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -66,9 +67,9 @@ class Command(NamedTuple):
             if not arguments:
                 parser.print_help(sys.stderr)
                 return 2
-            given = parser.parse_args(arguments)
-            check_choice(given.action, self.actions, "action")
-            return self.actions[given.action].run(f"{prog} {given.action}", given.arguments)
+            action, rest = split_action(parser, arguments)
+            check_choice(action, self.actions, "action")
+            return self.actions[action].run(f"{prog} {action}", rest)
         try:
             return self.work(*(parser.read(arguments) if self.options else [parser.parse_args(arguments)]))
         except argparse.ArgumentError as error:
@@ -94,6 +95,8 @@ def flag(*names: str, **settings: Any) -> _Flag:
         settings: the same.
     """
     switch = names[0].startswith("-") and settings.keys() == {"help"}
+    if settings.get("type") is Path:
+        settings["type"] = _path
     return names, {"action": "store_true", **settings} if switch else settings
 
 
@@ -110,7 +113,7 @@ class Parser(argparse.ArgumentParser):
         self._kind: Any = options
         if options is not None:
             help_config = "YAML file with options by name; flags win over it"
-            self.add_argument("--config", type=Path, metavar="FILE", help=help_config)
+            self.add_argument("--config", type=_path, metavar="FILE", help=help_config)
             self.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and stop")
             add_flags(self, options)
 
@@ -154,13 +157,21 @@ class Parser(argparse.ArgumentParser):
         return given, options
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        given, unknown = self.parse_known_args(args, namespace)
-        self._refuse(unknown)
-        return given
+        return self._parse(self.parse_known_args, args, namespace)
 
     def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
-        given, unknown = self.parse_known_intermixed_args(args, namespace)
-        self._refuse(unknown)
+        return self._parse(self.parse_known_intermixed_args, args, namespace)
+
+    def _parse(self, parse: Callable[..., tuple[Any, list[str]]], args: Any, namespace: Any) -> Any:
+        # argparse forgets in its second pass what stood behind "--": it is marked as no flag.
+        words = list(sys.argv[1:] if args is None else args)
+        if "--" in words:
+            end = words.index("--")
+            words = [*words[:end], *(f"{_NO_FLAG}{word}" for word in words[end + 1 :])]
+        given, unknown = parse(words, namespace)
+        self._refuse([word.removeprefix(_NO_FLAG) for word in unknown])
+        for name, value in vars(given).items():
+            setattr(given, name, _unmarked(value))
         return given
 
     def _refuse(self, unknown: list[str]) -> None:
@@ -170,7 +181,28 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown option {flag}" + (f"; did you mean {near[0]}?" if near else ""))
 
     def error(self, message: str) -> NoReturn:
+        message = message.replace(_NO_FLAG, "")
         self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help shows what is allowed)\n")
+
+
+def split_action(parser: Parser, arguments: list[str]) -> tuple[str, list[str]]:
+    """The first word, which names a command or an action, and the rest as it is: a "--" in it is for the command."""
+    if arguments[0].startswith("-"):
+        given = parser.parse_args(arguments)
+        return given.action, given.arguments
+    return arguments[0], arguments[1:]
+
+
+_NO_FLAG = "\0"
+"""Begins no word that a process can be given."""
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unmarked(one) for one in value]
+    if isinstance(value, Path):
+        return Path(_unmarked(str(value)))
+    return value.removeprefix(_NO_FLAG) if isinstance(value, str) else value
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -196,6 +228,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def _path(text: str) -> Path:
+    if not text:
+        # Python takes it for the working folder.
+        raise argparse.ArgumentTypeError("must not be empty: give a path")
+    return Path(text)
+
+
 def check_choice(name: str, known: Iterable[str], what: str, more: str = "") -> None:
     """A word that is not known is bad usage; the nearest known one is named."""
     if name not in known:
@@ -208,5 +247,5 @@ def check_model(name: str) -> None:
     """A word that is neither a preset nor a file is bad usage; a path without a file is the reader's to report."""
     from vidsal.model.checkpoint import PRESETS
 
-    if Path(name).name == name and not Path(name).suffix and not Path(name).exists():
+    if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name):
         check_choice(name, PRESETS, "model", ", or the path of a checkpoint")

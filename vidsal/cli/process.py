@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self, TextIO
 
 from vidsal.config import as_flag
 from vidsal.errors import EncodeError, VidsalError
 
 __all__ = [
     "Stop",
+    "Terminated",
     "describe",
     "drop_stdout",
+    "fill_descriptors",
     "is_out_of_memory",
     "print_error",
     "print_out",
     "say",
+    "settle_stderr",
     "share_cores",
     "show_traceback",
+    "terminating",
 ]
 
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
+"""What ends a run cleanly: Ctrl-C, a polite kill, a terminal that is closed."""
+
+
 class Stop:
-    """True from the first Ctrl-C or SIGTERM on; the second one acts at once."""
+    """True from the first Ctrl-C, SIGTERM or SIGHUP on; the second one acts at once.
+
+    SIGHUP stays ignored where it is, as under nohup.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self.status = 0
@@ -36,15 +51,16 @@ class Stop:
         self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
+        for number in _STOPPING:
+            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def __call__(self) -> bool:
         return self._number is not None
@@ -60,7 +76,55 @@ class Stop:
             # Straight to the descriptor: a handler may run in the middle of a print. The live line is wiped first.
             wipe = "\r\x1b[2K" if sys.stderr.isatty() else ""
             again = "; Ctrl-C again to stop at once" if number == signal.SIGINT else ""
-            os.write(2, f"{wipe}vidsal: stopping after this batch{again}\n".encode())
+            # The terminal may be what has gone.
+            with contextlib.suppress(OSError):
+                os.write(2, f"{wipe}vidsal: stopping after this batch{again}\n".encode())
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which end what is under way as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.status = 128 + number
+
+
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `Terminated`, so that no half file stays behind; one that is ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated(number)
+
+    numbers = [number for number in _STOPPING[1:] if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def fill_descriptors() -> None:
+    """Put the null device where standard input, output or error is closed.
+
+    Else the next file that is opened takes its number, and messages end up in it; and `print` takes standard output for
+    a standard error that is not there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is taken.
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (as long as the process)
 
 
 def share_cores(*, left: int = 1) -> None:
@@ -86,7 +150,8 @@ def describe(error: BaseException) -> str:
     if is_out_of_memory(error):
         return "out of memory: try a smaller --batch-size, or --device cpu if it was the GPU's"
     if isinstance(error, VidsalError):
-        return error.spelled(as_flag)
+        # A name may hold anything.
+        return error.spelled(as_flag).replace("\n", "\\n")
     text = " ".join(str(error).split())
     return (
         f"unexpected {type(error).__name__}: {text} (a bug: please report it with the traceback, which "
@@ -102,7 +167,12 @@ def print_out(text: str, end: str = "\n") -> None:
         BrokenPipeError: whoever read it has gone.
     """
     try:
-        print(text, end=end, flush=True)
+        try:
+            print(text, end=end, flush=True)
+        except UnicodeEncodeError:
+            # The name of a file is bytes: as such it can be used by who reads them.
+            sys.stdout.buffer.write(os.fsencode(text + end))
+            sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -112,8 +182,20 @@ def print_out(text: str, end: str = "\n") -> None:
 
 def drop_stdout() -> None:
     """What is still buffered has to go somewhere, or the interpreter complains at its exit."""
+    _drop(sys.stdout)
+
+
+def settle_stderr() -> None:
+    """What could not be told on stderr, as its reader has gone, is no reason for another exit status."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, stream.fileno())
     os.close(null)
 
 
@@ -128,6 +210,12 @@ def print_error(text: str) -> None:
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """Print a line on stderr, unless `quiet`."""
+    """Print a line on stderr, unless `quiet`; whether anybody reads it is no matter of the work."""
     if not quiet:
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(_harmless(text), file=sys.stderr, flush=True)
+
+
+def _harmless(text: str) -> str:
+    """The name of a file may hold what terminals take for commands."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)

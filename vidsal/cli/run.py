@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,6 @@ from vidsal.cli.parser import as_usage, check_model, command, count, flag
 from vidsal.cli.process import (
     Stop,
     describe,
-    is_out_of_memory,
     print_error,
     print_out,
     say,
@@ -39,7 +40,8 @@ __all__ = ["run_command"]
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="video file, image, folder of images, camera index, address (rtsp://, http://), or - for standard input",
+        help="video file, image, folder of images, camera (0, camera:0), address (rtsp://, http://), or - for standard "
+        "input; what is there under a name comes first",
     ),
     flag("-q", "--quiet", help="no progress and no notices on stderr; errors stay"),
     flag("--json", help="one JSON report a line on stdout instead of the paths"),
@@ -81,23 +83,39 @@ class _Runs:
     quiet: bool
     as_json: bool
     failed: list[str] = field(default_factory=list)
+    """A reason for each input that failed, with its name."""
+    done: int = 0
     status: int = 0
     last: Progress | None = None
+    many: bool = False
 
     def work(self, inputs: Sequence[str], streams: int) -> int:
+        self.many = len(inputs) > 1
         if min(streams, len(inputs)) > 1:
             left = self._side_by_side(inputs, streams)
         else:
             left = list(inputs)
             while left and not self.stop():
                 self._one(left.pop(0))
-        if len(inputs) > 1 and self.failed:
-            failed = f"{len(self.failed)} of {len(inputs)} inputs failed: {', '.join(map(hide_secrets, self.failed))}"
-            say(f"vidsal: {failed}", quiet=self.quiet)
         if left:
             self.stop.note_interrupt()
-            say(f"vidsal: not begun: {', '.join(map(hide_secrets, left))}", quiet=self.quiet)
+        self._sum_up(inputs, left)
         return self.stop.status or self.status
+
+    def _sum_up(self, inputs: Sequence[str], left: Sequence[str]) -> None:
+        """What became of each input, where there are several or one was not begun."""
+        names = [hide_secrets(text) for text in left]
+        if self.as_json:
+            for name in names:
+                print_out(json.dumps({"source": name, "outcome": "not begun"}))
+        if len(inputs) > 1:
+            say(f"vidsal: {self.done} of {len(inputs)} inputs done", quiet=self.quiet)
+        if len(inputs) > 1 and self.failed:
+            say(f"vidsal: {len(self.failed)} of {len(inputs)} inputs failed:", quiet=self.quiet)
+            for reason in self.failed:
+                say(f"vidsal:   {reason}", quiet=self.quiet)
+        if names:
+            say(f"vidsal: not begun: {', '.join(names)}", quiet=self.quiet)
 
     def _side_by_side(self, inputs: Sequence[str], streams: int) -> list[str]:
         """All inputs, `streams` at once; returns those not begun when it was stopped."""
@@ -109,7 +127,7 @@ class _Runs:
             with make_display(f"{len(inputs)} inputs", unit="frames", quiet=self.quiet) as display:
                 clock = ManyClock(display)
                 outcomes = run_many(
-                    [_source(text) for text in inputs],
+                    inputs,
                     options=self.options,
                     model=self.model,
                     streams=streams,
@@ -124,10 +142,11 @@ class _Runs:
                                 self._show(text, outcome.report)
                             elif outcome.error is not None:
                                 self._fail(text, outcome.error)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            # The model's memory is that of all: none of them can go on.
+        except (VidsalError, BrokenPipeError):
+            # The options are at fault, or standard output is gone: that is everybody's end.
+            raise
+        except Exception as error:  # noqa: BLE001 - told as the end of each input
+            # The model is that of all: none of them can go on.
             for text in left.values():
                 self._fail(text, error)
             return []
@@ -146,12 +165,8 @@ class _Runs:
                     self.last = progress
                     display.update(done=progress.frames, total=progress.total, seconds=progress.seconds)
 
-                report = run(
-                    _source(text), options=self.options, model=self.model, on_progress=show, should_stop=self.stop
-                )
-        except (VidsalError, MemoryError, RuntimeError) as error:
-            if not isinstance(error, VidsalError) and not is_out_of_memory(error):
-                raise
+                report = run(text, options=self.options, model=self.model, on_progress=show, should_stop=self.stop)
+        except Exception as error:  # noqa: BLE001 - one input among many fails alone, whatever it was
             self._fail(text, error)
         else:
             self._show(text, report)
@@ -159,12 +174,13 @@ class _Runs:
     def _fail(self, text: str, error: Exception) -> None:
         """Report and count an error of one input."""
         show_traceback(error)
-        print_error(describe(error))
-        self.failed.append(text)
+        reason = describe(error)
+        print_error(_with_name(text, reason) if self.many else reason)
+        self.failed.append(_with_name(text, reason))
         # Some options are only understood once the source is open.
         self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
         if self.as_json:
-            print_out(json.dumps({"source": hide_secrets(text), "error": describe(error)}))
+            print_out(json.dumps({"source": hide_secrets(text), "outcome": "failed", "error": reason}))
 
     def _show(self, text: str, report: RunReport) -> None:
         from vidsal.console import format_report
@@ -175,9 +191,11 @@ class _Runs:
             self.stop.note_interrupt()
             _say_stopped(report, self.last)
         else:
+            self.done += 1
             say(format_report(report, label=_label(text)), quiet=self.quiet)
         if self.as_json:
-            print_out(json.dumps(report.as_dict()))
+            outcome = "interrupted" if report.interrupted else "done"
+            print_out(json.dumps({**report.as_dict(), "outcome": outcome}))
         elif not report.interrupted:
             print_out("".join(f"{path}\n" for path in report.files), end="")
 
@@ -192,7 +210,7 @@ def _say_stopped(report: RunReport, last: Progress | None) -> None:
 
 def _without_results(inputs: Sequence[str], *, quiet: bool) -> list[str]:
     """`vidsal run *.mp4` a second time means the same inputs; results named alone are meant as they are."""
-    results = [text for text in inputs if ".vidsal." in Path(text).name and Path(text).is_file()]
+    results = [text for text in inputs if ".vidsal." in Path(text).name and os.path.lexists(text)]
     if not results or len(results) == len(inputs):
         return list(inputs)
     say(f"vidsal: left out, results of an earlier run: {', '.join(results)}", quiet=quiet)
@@ -205,7 +223,10 @@ def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
     seen: dict[tuple[Path, str], str] = {}
     for text in inputs:
         path = Path(text)
-        target = (wanted.output or path.absolute().parent, path.name if path.is_dir() else path.stem)
+        target = (
+            wanted.output or path.absolute().parent,
+            path.name if os.path.lexists(text) and path.is_dir() else path.stem,
+        )
         if target in seen:
             both = f"{hide_secrets(seen[target])} and {hide_secrets(text)} would both write {target[1]}.vidsal.*"
             raise UsageError(f"{both}: give each its own --output")
@@ -215,11 +236,12 @@ def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
             raise UsageError(f"{len(inputs)} inputs cannot share {name}: give a format, not a path")
 
 
-def _source(text: str) -> str | int:
-    """Digits are a camera's index, unless there is a file of that name."""
-    return int(text) if text.isdecimal() and not Path(text).exists() else text
-
-
 def _label(text: str) -> str:
     shown = hide_secrets(text)
     return Path(shown).name or shown
+
+
+def _with_name(text: str, reason: str) -> str:
+    """A reason that says whose it is."""
+    name = hide_secrets(text)
+    return reason if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason) else f"{name}: {reason}"

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Unpack
 
 from vidsal.addresses import hide_secrets
-from vidsal.errors import ConfigError, Setting, Stopped, VidsalError
+from vidsal.errors import ConfigError, Setting, Stopped
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
 from vidsal.pipe.options import PredictOptions, RunOptions, StageOptions
 from vidsal.pipe.outputs import refuse_shared_outputs
-from vidsal.pipe.predict import Prepared, StageClock, VideoPredictor, run_model
+from vidsal.pipe.predict import Prepared, Seen, StageClock, VideoPredictor, run_model
 from vidsal.pipe.run import Job, Progress, RunReport
 from vidsal.prefetch import Prefetched, prefetch
 
@@ -42,8 +42,8 @@ class StreamEnd:
 
     stream: int
     """Which video: its ordinal among those given, from 0."""
-    error: VidsalError | None = None
-    """What its reader raised; None where the video was read to its end."""
+    error: Exception | None = None
+    """What its reader, its cuts or its smoothing raised, whatever it was; None where it was read to its end."""
 
 
 def predict_streams(
@@ -71,8 +71,8 @@ def predict_streams(
 
     Yields:
         The densities of every frame once, in order within each video, as `predict` yields them; and one `StreamEnd` a
-        video. A `VidsalError` of a video's reader ends that video only and is passed on there; what was held back
-        for smoothing is lost then, as it is in `predict`.
+        video. An error of a video's reader ends that video only and is passed on there, one that nobody foresaw too;
+        what was held back for smoothing is lost then, as it is in `predict`. An error of the model ends all.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -119,7 +119,7 @@ def predict_streams(
         seen = run_model(loaded, pieces, recurrence=options.recurrence, clocks=clocks)
         results: list[StreamBatch] = []
         for lane, piece, own_part in zip(lanes, pieces, seen, strict=True):
-            results += [StreamBatch(lane.number, batch) for batch in lane.predictor.finish(piece, own_part)]
+            results += lane.finish(piece, own_part)
         # Passed on once all copies from the device are queued: the consumer may be slow.
         yield from results
 
@@ -130,27 +130,41 @@ class _Lane:
     def __init__(self, number: int, frames: Iterable[FrameBatch], predictor: VideoPredictor) -> None:
         self.number = number
         self.predictor = predictor
-        self._error: VidsalError | None = None
+        self._error: Exception | None = None
         self._frames: Iterator[FrameBatch] = iter(())
         try:
             self._frames = iter(frames)
-        except VidsalError as error:
+        except Exception as error:  # noqa: BLE001 - one input among many fails alone
             self._error = error
 
     def prepare(self) -> Prepared | None:
         """The next frames; None at the end, whatever ended it."""
+        if self._error is not None:
+            return None
         try:
             batch = next(self._frames, None)
-        except VidsalError as error:
+            return None if batch is None else self.predictor.prepare(batch)
+        except Exception as error:  # noqa: BLE001 - one input among many fails alone
             self._error = error
-            return None
-        return None if batch is None else self.predictor.prepare(batch)
+        return None
+
+    def finish(self, piece: Prepared, seen: Seen | None) -> list[StreamBatch]:
+        """The densities of what was prepared, once the model has seen it."""
+        try:
+            return [StreamBatch(self.number, batch) for batch in self.predictor.finish(piece, seen)]
+        except Exception as error:  # noqa: BLE001 - one input among many fails alone
+            self._error = error
+        return []
 
     def leave(self) -> Iterator[StreamBatch | StreamEnd]:
         """What was held back, then the end."""
+        rest: list[SaliencyBatch] = []
         if self._error is None:
-            for batch in self.predictor.flush():
-                yield StreamBatch(self.number, batch)
+            try:
+                rest = list(self.predictor.flush())
+            except Exception as error:  # noqa: BLE001 - one input among many fails alone
+                self._error = error
+        yield from (StreamBatch(self.number, batch) for batch in rest)
         yield StreamEnd(self.number, self._error)
 
 
@@ -164,8 +178,8 @@ class RunOutcome:
     """Its source, as given."""
     report: RunReport | None
     """What was done; None where it failed."""
-    error: VidsalError | None
-    """Why it failed, else None."""
+    error: Exception | None
+    """Why it failed, else None; anything but a `VidsalError` is a bug of vidsal or of a library."""
     progress: Progress | None
     """How far it got; None where not one frame was written."""
 
@@ -209,9 +223,10 @@ def run_many(
         should_stop: asked after every batch; True ends the runs as Ctrl-C does.
 
     Yields:
-        An outcome a source, in the order in which they end. A `VidsalError` of one source ends that one only and is
-        passed on there. After Ctrl-C, which does not raise, those running are closed cleanly under partial names
-        and marked `interrupted`; live ones have simply ended; those not begun have no outcome.
+        An outcome a source, in the order in which they end. An error of one source, whatever it is, ends that one only
+        and is passed on there; an error of the model ends all. After Ctrl-C, which does not raise, those running are
+        closed cleanly under partial names and marked `interrupted`; live ones have simply ended; those not begun have
+        no outcome.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -279,21 +294,22 @@ class _SideRun:
         """Write the next frames to the sinks; the outcome where one of them fails."""
         try:
             self._progress = self.job.write(batch)
-        except VidsalError as error:
+        except Exception as error:  # noqa: BLE001 - one input among many fails alone
             return self.finish(error)
         return None
 
     def finish(self, error: Exception | None) -> RunOutcome:
         """End the run: well, or because of an error, or stopped."""
         self.ended = True
-        report, failure = None, None
+        report: RunReport | None = None
+        failure: Exception | None = None
         try:
             self.stop()
             with self.job.writing():
                 if error is not None:
                     raise error
             report = self.job.report()
-        except VidsalError as failed:
+        except Exception as failed:  # noqa: BLE001 - one input among many fails alone
             failure = failed
         return RunOutcome(self._number, self.job.source, report, failure, self._progress)
 
