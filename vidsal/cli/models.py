@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, count, flag
-from vidsal.cli.process import print_error, print_out, say
+from vidsal.cli.process import Terminated, print_error, print_out, say
 from vidsal.errors import CheckpointError
 from vidsal.stages import ExportOptions
 
@@ -113,9 +113,9 @@ def _fetch(given: Any) -> int:
         clock = DownloadClock(display)
         try:
             fetched = fetch_weights(given.model, url=given.url, overwrite=given.overwrite, on_progress=clock)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             display.say("vidsal: stopped; what has come is kept, the same command goes on from there")
-            return 128 + signal.SIGINT
+            return stop.status if isinstance(stop, Terminated) else 128 + signal.SIGINT
         display.say(f"{fetched.name}: {fetched.reason}")
     print_out(str(fetched.path))
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidsal.cli.parser import as_usage, command, flag
-from vidsal.cli.process import print_out, say, share_cores
+from vidsal.cli.process import Terminated, print_out, say, share_cores
 from vidsal.train.options import TrainConfig, saved_state
 
 __all__ = ["train_command"]
@@ -33,12 +33,12 @@ def train_command(given: Any, config: TrainConfig) -> int:
         try:
             with as_usage() if given.flags else contextlib.nullcontext():
                 path = train(config, on_progress=clock)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             next_time = "no state had been saved yet, so the same command begins again"
             if saved_state(config.output).exists():
                 next_time = f"the same command goes on from the state last saved in {config.output}"
             display.say(f"vidsal: stopped at {clock.reached}; {next_time}")
-            return 128 + signal.SIGINT
+            return stop.status if isinstance(stop, Terminated) else 128 + signal.SIGINT
     say(f"{config.card.name}: trained")
     print_out(str(path))
     return 0
