@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 import yaml
 from rich.console import Console
@@ -122,7 +122,7 @@ class _LiveLine(Display):
     def __init__(self, label: str, unit: str) -> None:
         self._unit = unit
         self._drawn = 0.0
-        console = Console(stderr=True, highlight=False)
+        console = Console(file=cast(TextIO, _Forgiving(sys.stderr)), highlight=False)
         fields = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("count", "rate", "left", "detail")]
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -136,35 +136,50 @@ class _LiveLine(Display):
         self._task = self._progress.add_task(_shorten(label), total=None, count="", rate="", left="", detail="")
 
     def __enter__(self) -> Self:
-        with suppress(OSError):
-            self._progress.start()
+        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with suppress(OSError):
-            self._progress.stop()
+        self._progress.stop()
 
     def update(self, *, done: int, total: int | None, seconds: float, detail: str = "") -> None:
         if time.monotonic() - self._drawn < _REDRAW_SECONDS and done != total:
             return
         self._drawn = time.monotonic()
-        with suppress(OSError):
-            self._progress.update(
-                self._task,
-                completed=done,
-                total=None if total is None else max(total, done),
-                count=f"{done}" if total is None else f"{done}/{total}",
-                rate=_rate(done, seconds, self._unit),
-                left=_time_left(done, total, seconds),
-                detail=detail,
-                refresh=True,
-            )
+        self._progress.update(
+            self._task,
+            completed=done,
+            total=None if total is None else max(total, done),
+            count=f"{done}" if total is None else f"{done}/{total}",
+            rate=_rate(done, seconds, self._unit),
+            left=_time_left(done, total, seconds),
+            detail=detail,
+            refresh=True,
+        )
 
     def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, soft_wrap=True)
+
+
+class _Forgiving:
+    """Standard error, whose terminal may go while the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
         with suppress(OSError):
-            self._progress.console.print(text, markup=False, soft_wrap=True)
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class _Clock:
