@@ -11,12 +11,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 from av.error import FFmpegError
 
 from vidsal.decode.local import open_file
 from vidsal.errors import EncodeError
-from vidsal.files import local_name
 from vidsal.sinks.containers import (
     IS_PYAV_18,
     RisingClock,
