@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidsal.errors import EncodeError
-from vidsal.files import local_name, put_in_place, replacing, short_name, try_to_lock, writing
+from vidsal.files import local_name, put_all_in_place, put_in_place, replacing, short_name, try_to_lock, writing
 
 OLD = b"what was there before"
 needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
@@ -434,3 +434,25 @@ def test_without_a_remedy_nothing_is_advised_but_on_a_full_disk(tmp_path: Path) 
     for number, end in ((errno.EIO, os.strerror(errno.EIO)), (errno.ENOSPC, "choose another folder")):
         with pytest.raises(EncodeError, match=rf"{end}$"), writing(tmp_path, remedy=None):
             raise OSError(number, os.strerror(number))
+
+
+# Several files at once.
+
+
+def test_files_that_belong_together_get_their_names_all_or_none(tmp_path: Path) -> None:
+    pairs = [(tmp_path / f"{name}.partial", tmp_path / name) for name in "abc"]
+    for partial, _ in pairs:
+        partial.write_text("new")
+    (tmp_path / "b").write_text("old")
+    (tmp_path / "c").mkdir()  # no file can take its name
+    (tmp_path / "c" / "kept").touch()
+    with pytest.raises(OSError, match="c"):
+        put_all_in_place(pairs)
+    assert not (tmp_path / "a").exists() and (tmp_path / "a.partial").read_text() == "new"
+    assert (tmp_path / "c.partial").read_text() == "new"
+    (tmp_path / "c" / "kept").unlink()
+    (tmp_path / "c").rmdir()
+    (tmp_path / "b.partial").write_text("newer")
+    put_all_in_place(pairs)
+    assert [(tmp_path / name).read_text() for name in "abc"] == ["new", "newer", "new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]

@@ -319,3 +319,64 @@ def test_a_run_has_the_machine_to_itself_unless_told_otherwise(
         with job.opened(), job.writing():
             job.write(random_batch(1))
     assert asked == [1, 3]
+
+
+# The results of one run belong together.
+
+BOTH = {"video": False, "table": "jsonl", "maps": "npz"}
+
+
+@pytest.mark.parametrize("fails", ["table", "maps"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_where_one_result_cannot_be_ended_none_gets_its_name_and_the_next_run_is_not_kept_from_working(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, fails: str, overwrite: bool
+) -> None:
+    output = OutputOptions(output=tmp_path, overwrite=overwrite, **BOTH)  # type: ignore[arg-type]
+    names = {"made.vidsal.jsonl", "made.vidsal.maps.npz"}
+    if overwrite:
+        for name in names:
+            (tmp_path / name).write_text("of an earlier run")
+    job = job_of(monkeypatch, model, Opened(made_info()), output=output)
+
+    with pytest.raises(EncodeError, match="no more room"), job.opened(), job.writing():
+        job.write(random_batch(2))
+        failing = next(sink for sink in job._own if sink.stage == fails)
+        close = failing._close
+
+        def broken(*, complete: bool) -> None:
+            close(complete=complete)
+            raise EncodeError("no more room")
+
+        monkeypatch.setattr(failing, "_close", broken)
+    assert {name for name in names_in(tmp_path) if ".partial." not in name} == (names if overwrite else set())
+    assert all((tmp_path / name).read_text() == "of an earlier run" for name in names if overwrite)
+    assert not [name for name in names_in(tmp_path) if name.endswith(".lock")]
+    again = job_of(monkeypatch, model, Opened(made_info()), output=output)
+    with again.opened(), again.writing():
+        again.write(random_batch(2))
+    assert names <= set(names_in(tmp_path)) and not [name for name in names_in(tmp_path) if ".partial." in name]
+    assert {path.name for path in again.report().files} == names
+
+
+def test_a_sink_of_another_kind_that_fails_at_its_end_keeps_the_files_from_their_names(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path
+) -> None:
+    class Failing(Keeping):
+        def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+            raise EncodeError("it could not be sent")
+
+    job = job_of(monkeypatch, model, Opened(made_info()), Failing(), output=OutputOptions(output=tmp_path, **BOTH))  # type: ignore[arg-type]
+    with pytest.raises(EncodeError, match="could not be sent"), job.opened(), job.writing():
+        job.write(random_batch(2))
+    assert names_in(tmp_path) == ["made.vidsal.maps.partial.npz", "made.vidsal.partial.jsonl"]
+
+
+def test_a_file_that_appears_under_one_final_name_keeps_all_results_partial(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path
+) -> None:
+    job = job_of(monkeypatch, model, Opened(made_info()), output=OutputOptions(output=tmp_path, **BOTH))  # type: ignore[arg-type]
+    with pytest.raises(EncodeError, match="has appeared"), job.opened(), job.writing():
+        job.write(random_batch(2))
+        (tmp_path / "made.vidsal.maps.npz").write_text("mine")
+    assert (tmp_path / "made.vidsal.maps.npz").read_text() == "mine"
+    assert not (tmp_path / "made.vidsal.jsonl").exists() and (tmp_path / "made.vidsal.partial.jsonl").exists()

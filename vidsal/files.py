@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ __all__ = [
     "clear",
     "fresh",
     "local_name",
+    "put_all_in_place",
     "put_in_place",
     "release",
     "replacing",
@@ -305,6 +306,32 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def put_all_in_place(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Rename several files that belong together, as `put_in_place` does one; after an error none has its target's name.
+
+    No file system does that in one step. A process that is killed in between leaves some of them renamed. After an
+    error, a target that was there before and was replaced already stays replaced.
+
+    Args:
+        pairs: partial file and target of each.
+
+    Raises:
+        OSError: one cannot be renamed.
+    """
+    renamed: list[tuple[Path, Path]] = []
+    try:
+        for partial, target in pairs:
+            is_new = not target.exists()
+            put_in_place(partial, target)
+            if is_new:
+                renamed.append((partial, target))
+    except OSError:
+        for partial, target in renamed:
+            with suppress(OSError):
+                target.replace(partial)
+        raise
 
 
 def try_to_lock(file: int) -> bool:

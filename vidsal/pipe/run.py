@@ -21,7 +21,7 @@ from vidsal.pipe.outputs import make_sinks
 from vidsal.pipe.predict import StageClock, predict
 from vidsal.prefetch import prefetch
 from vidsal.sinks import Sink
-from vidsal.sinks.contract import FileSink
+from vidsal.sinks.contract import FileSink, finish_together
 
 __all__ = ["Job", "Progress", "RunReport", "run"]
 
@@ -180,7 +180,8 @@ class Job:
         self._further = tuple(sinks)
         self._side_by_side = side_by_side
         self._own: list[FileSink] = []
-        self._entered = contextlib.ExitStack()
+        self._files_entered = contextlib.ExitStack()
+        self._others_entered = contextlib.ExitStack()
         self._reader: Reader | None = None
 
     @contextmanager
@@ -201,28 +202,31 @@ class Job:
             self._sinks = (*self._own, *self._further)
             if not self._sinks:
                 raise ConfigError("nothing to write: video, table and maps are all switched off")
-            with contextlib.ExitStack() as entered:
+            with contextlib.ExitStack() as files, contextlib.ExitStack() as others:
                 for sink in self._sinks:
-                    entered.enter_context(sink)
-                self._entered = entered.pop_all()
+                    (files if isinstance(sink, FileSink) else others).enter_context(sink)
+                self._files_entered, self._others_entered = files.pop_all(), others.pop_all()
             self.total = _expected_frames(reader.info, self.options.decode)
             self._reader = reader
             yield reader
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Leave the sinks as the block ends: whole at its end, partial with an error.
+        """Leave the sinks as the block ends: all whole at its end, all partial with an error, theirs included.
 
         `Stopped` and Ctrl-C go no further: the sinks are left partial and `interrupted` is set. A live source has no
         end of its own: stopping it is how it ends.
         """
         try:
-            with self._entered:
-                try:
-                    yield
-                except (Stopped, KeyboardInterrupt):
-                    if self._reader is None or not self._reader.info.live or not self.frames:
-                        raise
+            # Sinks of other kinds cannot take back what they have finished: the files get their names after them.
+            with self._files_entered:
+                with self._others_entered:
+                    try:
+                        yield
+                    except (Stopped, KeyboardInterrupt):
+                        if self._reader is None or not self._reader.info.live or not self.frames:
+                            raise
+                finish_together([sink for sink in self._sinks if isinstance(sink, FileSink)])
         except (Stopped, KeyboardInterrupt):
             self.interrupted = True
 

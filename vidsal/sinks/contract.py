@@ -2,6 +2,7 @@
 
 A sink writes to `NAME.partial.EXT` beside its target and renames at the end, so no half file ever
 has the final name. Left with an error, it closes the partial file cleanly and keeps it if it holds a frame.
+The sinks of one run are finished together (`finish_together`): all files are whole before the first gets its name.
 While it is entered, it holds a lock on `NAME.partial.EXT.lock`, so that no two runs write the same file.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -19,10 +20,10 @@ from typing import Protocol, Self
 from av.error import FFmpegError
 
 from vidsal.errors import ConfigError, EncodeError, Setting
-from vidsal.files import claim, clear, fresh, put_in_place, release, writing
+from vidsal.files import claim, clear, fresh, put_all_in_place, release, writing
 from vidsal.frames import SaliencyBatch
 
-__all__ = ["FileSink", "Sink"]
+__all__ = ["FileSink", "Sink", "finish_together"]
 
 
 class Sink(Protocol):
@@ -72,6 +73,8 @@ class FileSink(ABC):
         self.messages = []
         self._frames = 0
         self._broken = False
+        self._is_whole = False
+        self._is_placed = False
         self._lock: int | None = None
         self._check_target()
 
@@ -129,25 +132,40 @@ class FileSink(ABC):
         finally:
             self._release()
 
-    def _finish(self, *, failed: bool) -> None:
-        if failed:
-            # The first error is the one to report; what closing adds to it is not.
-            with suppress(EncodeError, OSError, FFmpegError):
-                self._close(complete=False)
-            if not self._frames:
-                self.partial_path.unlink(missing_ok=True)
+    def complete(self) -> None:
+        """Ends the partial file: afterwards it is whole, and only its name is left to be given.
+
+        Raises:
+            EncodeError: the end of the file cannot be written, or no frame ever came.
+        """
+        if self._broken:
+            raise EncodeError(f"{self.partial_path} could not be written earlier; it is not whole")
+        if self._is_whole:
             return
         self._close(complete=self._frames > 0)
         if not self._frames:
             self.partial_path.unlink(missing_ok=True)
             raise EncodeError(f"{self._target} was not written: no frame came; choose another time range or source")
+        self._is_whole = True
+
+    def _finish(self, *, failed: bool) -> None:
+        if not failed:
+            if not self._is_placed:
+                finish_together([self])
+            return
+        if not self._is_whole:
+            # The first error is the one to report; what closing adds to it is not.
+            with suppress(EncodeError, OSError, FFmpegError):
+                self._close(complete=False)
+        if not self._frames:
+            self.partial_path.unlink(missing_ok=True)
+
+    def _check_not_appeared(self) -> None:
         if self._target.exists() and not self._overwrite:
             raise EncodeError(
                 f"{self._target} has appeared while this run was writing; it is kept, and the whole result is "
                 f"{self.partial_path}: rename it"
             )
-        with self._telling():
-            put_in_place(self.partial_path, self._target)
 
     @abstractmethod
     def _write(self, batch: SaliencyBatch) -> None:
@@ -212,6 +230,28 @@ class FileSink(ABC):
 
 
 _LIBRARY_ERRORS = (FFmpegError, ValueError)
+
+
+def finish_together(sinks: Sequence[FileSink], *, before_naming: Callable[[], None] | None = None) -> None:
+    """Give the files of one run their names, once all of them are whole; each sink still has to be left.
+
+    Args:
+        sinks: entered, and written to for the last time.
+        before_naming: called when all files are whole, before the first gets its name.
+
+    Raises:
+        EncodeError: one of them cannot be ended or named; then none has its final name.
+    """
+    for sink in sinks:
+        sink.complete()
+    for sink in sinks:
+        sink._check_not_appeared()
+    if before_naming is not None:
+        before_naming()
+    with writing(sinks[0].path if sinks else Path(), remedy=None):
+        put_all_in_place([(sink.partial_path, sink.path) for sink in sinks])
+    for sink in sinks:
+        sink._is_placed = True
 
 
 def usable_rate(rate: Fraction | None) -> Fraction:
