@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import math
 import re
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from test_cli import Stopper, rows_of, status_of
 from test_pipe import NO_CUTS, RAW, joined, parts
 
 from vidsal import console
+from vidsal.decode import DecodeOptions
 from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
@@ -30,7 +33,7 @@ from vidsal.pipe.downloads import Downloads
 from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
 from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.predict import StageClock, VideoPredictor, predict
-from vidsal.pipe.run import run
+from vidsal.pipe.run import Job, run
 from vidsal.sinks import TableSink
 from vidsal.smooth.options import SmoothOptions
 
@@ -457,6 +460,41 @@ def test_the_progress_of_many_runs_is_their_sum(model: SaliencyModel, tmp_path: 
     assert [p.frames for p in seen] == sorted(p.frames for p in seen)
     assert seen[0].total is None, "the third is not open yet"
     assert seen[0].under_way == tuple(map(str, sources[:2]))
+
+
+def test_what_a_run_held_is_let_go_as_it_ends(
+    model: SaliencyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: dict[str, list[weakref.ref[Any]]] = {}
+    init, opened = Job.__init__, Job.opened
+
+    def watched(job: Job, source: Any, **settings: Any) -> None:
+        init(job, source, **settings)
+        held[Path(source).name] = [weakref.ref(job)]
+
+    @contextlib.contextmanager
+    def watching(job: Job) -> Iterator[Any]:
+        with opened(job) as reader:
+            held[Path(str(job.source)).name] += map(weakref.ref, [reader, *job._own])
+            yield reader
+
+    monkeypatch.setattr(Job, "__init__", watched)
+    monkeypatch.setattr(Job, "opened", watching)
+    clips = [make_video(tmp_path / f"{n}.mp4", frames=3) for n in range(4)]
+    (tmp_path / "cut.mkv").write_bytes(make_video(tmp_path / "whole.mkv", frames=30).read_bytes()[:3000])
+    strict = RunOptions(decode=DecodeOptions(strict=True), output=OutputOptions(output=tmp_path / "out"))
+    outcomes, alive = [], []
+    # The last ones are under way: what they hold is theirs.
+    for outcome in run_many([tmp_path / "cut.mkv", *clips], model=model, options=strict, streams=1):
+        outcomes.append(outcome)
+        gc.collect()
+        name = Path(str(outcome.source)).name
+        alive.append((name, [ref() for ref in held[name] if ref() is not None]))
+    assert [outcome.error is None for outcome in outcomes] == [False, True, True, True, True]
+    assert all(len(refs) == 4 for name, refs in held.items() if name != "cut.mkv"), "a job, a reader and two sinks"
+    assert [left for _, left in alive] == [[]] * 5
+    # The error of one that failed still says where it came from.
+    assert outcomes[0].error is not None and outcomes[0].error.__traceback__ is not None
 
 
 def test_more_steps_than_the_model_has_are_refused_before_anything_is_opened(

@@ -7,6 +7,7 @@ one takes its lane.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from vidsal.addresses import hide_secrets
 from vidsal.errors import ConfigError, Setting, Stopped
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
-from vidsal.pipe.options import PredictOptions, RunOptions, StageOptions
+from vidsal.pipe.options import PredictOptions, RecurrenceOptions, RunOptions, StageOptions
 from vidsal.pipe.outputs import refuse_shared_outputs
 from vidsal.pipe.predict import Prepared, Seen, StageClock, VideoPredictor, run_model
 from vidsal.pipe.run import Job, Progress, RunReport
@@ -115,13 +116,7 @@ def predict_streams(
                 pieces.append(piece)
         if not pieces:
             return
-        clocks = [lane.predictor.clock for lane in lanes]
-        seen = run_model(loaded, pieces, recurrence=options.recurrence, clocks=clocks)
-        results: list[StreamBatch] = []
-        for lane, piece, own_part in zip(lanes, pieces, seen, strict=True):
-            results += lane.finish(piece, own_part)
-        # Passed on once all copies from the device are queued: the consumer may be slow.
-        yield from results
+        yield from _predicted(loaded, lanes, pieces, recurrence=options.recurrence)
 
 
 class _Lane:
@@ -158,14 +153,27 @@ class _Lane:
 
     def leave(self) -> Iterator[StreamBatch | StreamEnd]:
         """What was held back, then the end."""
-        rest: list[SaliencyBatch] = []
-        if self._error is None:
-            try:
-                rest = list(self.predictor.flush())
-            except Exception as error:  # noqa: BLE001 - one input among many fails alone
-                self._error = error
-        yield from (StreamBatch(self.number, batch) for batch in rest)
+        yield from self._rest()
         yield StreamEnd(self.number, self._error)
+
+    def _rest(self) -> list[StreamBatch]:
+        try:
+            return [] if self._error is not None else [StreamBatch(self.number, b) for b in self.predictor.flush()]
+        except Exception as error:  # noqa: BLE001 - one input among many fails alone
+            self._error = error
+        return []
+
+
+def _predicted(
+    model: SaliencyModel, lanes: Sequence[_Lane], pieces: Sequence[Prepared], *, recurrence: RecurrenceOptions
+) -> list[StreamBatch]:
+    """What a round gives. All copies from the device are queued before any is passed on: the consumer may be slow."""
+    seen = run_model(model, pieces, recurrence=recurrence, clocks=[lane.predictor.clock for lane in lanes])
+    return [
+        result
+        for lane, piece, own_part in zip(lanes, pieces, seen, strict=True)
+        for result in lane.finish(piece, own_part)
+    ]
 
 
 @dataclass(frozen=True)
@@ -245,15 +253,16 @@ def run_many(
     ]
     begin = time.perf_counter()
     predicted = predict_streams(
-        runs, loaded, options.prediction, side_by_side=side_by_side, clock=lambda number: runs[number].job.clock
+        runs, loaded, options.prediction, side_by_side=side_by_side, clock=lambda number: runs[number].clock
     )
     try:
         with prefetch(predicted, depth=max(2, side_by_side), name="vidsal-predict") as results:
             for result in results:
                 run = runs[result.stream]
                 if run.ended:
-                    continue  # its files failed: what was predicted for it meanwhile is dropped
+                    continue
                 outcome = run.write(result.batch) if isinstance(result, StreamBatch) else run.finish(result.error)
+                del result  # not kept while the next one is waited for
                 if outcome is not None:
                     yield outcome
                 if on_progress:
@@ -264,77 +273,128 @@ def run_many(
         for run in runs:
             run.stop()
         for run in runs:
-            if run.job.is_open and not run.ended:
-                yield run.finish(Stopped())
+            if run.is_open and (outcome := run.finish(Stopped())) is not None:
+                yield outcome
     finally:
         for run in runs:
             run.abandon()
 
 
 class _SideRun:
-    """One of several sources: its frames, read ahead in a thread that also opens it, and its files."""
+    """One of several sources: its frames, read ahead in a thread that also opens it, and its files.
+
+    What it holds while it runs (reader, sinks, pictures) is let go as it ends.
+    """
 
     def __init__(self, number: int, job: Job) -> None:
-        self.job = job
-        self.ended = False
+        self.source = job.source
         self._number = number
+        self._job: Job | None = job
         self._thread = ExitStack()
         self._batches: Prefetched[FrameBatch] | None = None
         self._progress: Progress | None = None
+        self._frames = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ended, well or not."""
+        return self._job is None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its frames are coming in."""
+        return self._job is not None and self._job.is_open
+
+    @property
+    def frames(self) -> int:
+        """Frames written."""
+        return self._frames if self._job is None else self._job.frames
+
+    @property
+    def total(self) -> int | None:
+        """Frames expected, or written where it ended; None where unknown."""
+        return self._frames if self._job is None else self._job.total
+
+    @property
+    def clock(self) -> StageClock:
+        """Of its stages."""
+        return StageClock() if self._job is None else self._job.clock
 
     def __iter__(self) -> Iterator[FrameBatch]:
         self._batches = self._thread.enter_context(prefetch(self._read(), name=f"vidsal-decode-{self._number}"))
         return self._batches
 
     def _read(self) -> Iterator[FrameBatch]:
-        with self.job.opened() as reader:
-            yield from reader
+        if self._job is not None:
+            with self._job.opened() as reader:
+                yield from reader
 
     def write(self, batch: SaliencyBatch) -> RunOutcome | None:
         """Write the next frames to the sinks; the outcome where one of them fails."""
+        if self._job is None:
+            return None  # its files failed: what was predicted for it meanwhile is dropped
         try:
-            self._progress = self.job.write(batch)
+            self._progress = self._job.write(batch)
         except Exception as error:  # noqa: BLE001 - one input among many fails alone
             return self.finish(error)
         return None
 
-    def finish(self, error: Exception | None) -> RunOutcome:
-        """End the run: well, or because of an error, or stopped."""
-        self.ended = True
+    def finish(self, error: Exception | None) -> RunOutcome | None:
+        """End the run: well, or because of an error, or stopped; None where it has ended already."""
+        job = self._job
+        if job is None:
+            return None
         report: RunReport | None = None
         failure: Exception | None = None
         try:
             self.stop()
-            with self.job.writing():
+            with job.writing():
                 if error is not None:
                     raise error
-            report = self.job.report()
+            report = job.report()
         except Exception as failed:  # noqa: BLE001 - one input among many fails alone
             failure = failed
-        return RunOutcome(self._number, self.job.source, report, failure, self._progress)
+        finally:
+            self._let_go()
+            del job, error
+        if failure is not None:
+            _clear_frames(failure)
+        return RunOutcome(self._number, self.source, report, failure, self._progress)
 
     def stop(self) -> None:
         """End the reading thread."""
-        if self._batches is not None:
+        if self._job is not None and self._batches is not None:
             self._thread.close()
-            self.job.clock.seconds["decode"] = self._batches.busy_seconds
+            self._job.clock.seconds["decode"] = self._batches.busy_seconds
 
     def abandon(self) -> None:
         """Close what is still open; files keep their partial names."""
-        if not self.ended:
-            self.ended = True
+        job = self._job
+        if job is not None:
             self.stop()
-            with suppress(GeneratorExit), self.job.writing():
+            self._let_go()
+            with suppress(GeneratorExit), job.writing():
                 raise GeneratorExit
+
+    def _let_go(self) -> None:
+        if self._job is not None:
+            self._frames, self._job, self._batches = self._job.frames, None, None
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Keep where an error came from, but not what was at work there."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def _progress_of(runs: Sequence[_SideRun], *, seconds: float) -> ManyProgress:
-    known = [run.job.frames if run.ended else run.job.total for run in runs]
-    totals = [total for total in known if total is not None]
+    totals = [run.total for run in runs if run.total is not None]
     return ManyProgress(
-        frames=sum(run.job.frames for run in runs),
+        frames=sum(run.frames for run in runs),
         total=sum(totals) if len(totals) == len(runs) else None,
         seconds=seconds,
-        under_way=tuple(hide_secrets(run.job.source) for run in runs if run.job.is_open and not run.ended),
+        under_way=tuple(hide_secrets(run.source) for run in runs if run.is_open),
         ended=sum(run.ended for run in runs),
     )
