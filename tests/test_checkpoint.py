@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -125,13 +127,21 @@ def test_the_embedded_default_loads_and_its_card_is_whole() -> None:
 
 def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     """A small checkpoint with another header, which `change` makes of its own."""
-    save_checkpoint(path, make_network(), preprocess=CANVAS, card=ModelCard(name="tiny"))
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["vidsal"])
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    whole, state = small_checkpoint()
+    header = json.loads(whole)
     text = change(header)
     save_file(state, path, metadata={"vidsal": text if isinstance(text, str) else json.dumps(header)})
     return path
+
+
+@functools.cache
+def small_checkpoint() -> tuple[str, dict[str, torch.Tensor]]:
+    """Its header and its tensors."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.safetensors"
+        save_checkpoint(path, make_network(), preprocess=CANVAS, card=ModelCard(name="tiny"))
+        with safe_open(path, framework="pt") as file:
+            return file.metadata()["vidsal"], {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
 HUGE = 1_000_000_000
