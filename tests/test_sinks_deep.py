@@ -221,11 +221,19 @@ def test_heat_over_16_bits_is_the_heat_over_8_without_its_steps() -> None:
     assert deep.dtype == np.uint16
     assert np.abs(deep / 257 - overlay(plain, density, scale=6.0)).max() < 2.5
 
-    grey = np.full((96, 1280, 3), 30000, np.uint16)
-    drawn = overlay(grey, density, scale=6.0)[48].astype(int)
-    steps = np.abs(np.diff(drawn, axis=0))
-    assert np.count_nonzero(steps[320:960, 0] == 0) < 40  # each pixel its own colour: with 8 bits most are alike
-    assert steps.max() < 700
+
+@pytest.mark.parametrize("level", [100.0, 100.5, 254.75])
+def test_the_colours_of_heat_lie_between_those_of_the_map(level: float) -> None:
+    options = RenderOptions(opacity=1, threshold=0, colormap="inferno")
+    density = np.full((2, 2), 0.25, np.float32)
+
+    def color(level: float, kind: Any) -> npt.NDArray[np.float64]:
+        picture = np.zeros((4, 4, 3), kind)
+        return overlay(picture, density, scale=255 / level, options=options)[1, 1].astype(np.float64)
+
+    below, above = color(np.floor(level), np.uint8), color(np.floor(level) + 1, np.uint8)
+    expected = (below + (above - below) * (level - np.floor(level))) * 257
+    assert np.abs(color(level, np.uint16) - expected).max() <= 1
 
 
 def test_without_opacity_all_bits_stay() -> None:

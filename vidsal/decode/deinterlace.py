@@ -90,7 +90,7 @@ class Deinterlacer:
         if self._graph is None:
             self._graph = self._make_graph(frame)
             if self._before is not None:
-                yield from self._filter(self._before, None, False)
+                yield from self._filter(_marked(self._before), None, False)
                 self._before = None
         yield from self._filter(frame, ticks, interlaced)
 
@@ -116,16 +116,27 @@ class Deinterlacer:
         self._waiting.clear()
 
     def _make_graph(self, frame: VideoFrame) -> Graph:
-        graph = Graph()
-        graph.threads = 1  # else it starts some for each frame
-        source = graph.add(
-            "buffer",
-            video_size=f"{frame.width}x{frame.height}",
-            pix_fmt=frame.format.name,
-            time_base="1/90000",  # the times that count wait beside the graph
-            colorspace=str(int(frame.colorspace)),
-            range=str(int(frame.color_range)),
-        )
-        bwdif = graph.add("bwdif", mode="send_frame", deint="all" if self._mode == "bwdif" else "interlaced")
-        graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
-        return graph
+        deint = "all" if self._mode == "bwdif" else "interlaced"
+        return _graph(frame, "bwdif", mode="send_frame", deint=deint)
+
+
+def _marked(frame: VideoFrame) -> VideoFrame:
+    """The frame as an interlaced one: bwdif makes the first of these without a look at the frame before."""
+    graph = _graph(frame, "setfield", mode="tff")
+    graph.vpush(frame)
+    return graph.vpull()
+
+
+def _graph(frame: VideoFrame, name: str, **options: str) -> Graph:
+    graph = Graph()
+    graph.threads = 1  # else it starts some for each frame
+    source = graph.add(
+        "buffer",
+        video_size=f"{frame.width}x{frame.height}",
+        pix_fmt=frame.format.name,
+        time_base="1/90000",  # the times that count wait beside the graph
+        colorspace=str(int(frame.colorspace)),
+        range=str(int(frame.color_range)),
+    )
+    graph.link_nodes(source, graph.add(name, **options), graph.add("buffersink")).configure()
+    return graph

@@ -532,8 +532,6 @@ class _Converter:
         self._size = size
         self._report = report
         self._format = "rgb48le" if deep else "rgb24"
-        # Into RGB of 16 bits, swscale makes noise of 4:2:0 with it.
-        self._scaling = _AREA if deep else _AREA | _FULL_CHROMA
         self._reformatter = VideoReformatter()
         self._unweaver = VideoReformatter()
         self._lock = threading.Lock()
@@ -554,7 +552,7 @@ class _Converter:
                 src_colorspace=self._matrix_of(frame),
                 # PyAV 16 minds the matrix only where it differs from this one.
                 dst_colorspace=UNSPECIFIED,
-                interpolation=self._scaling if scaled else _BILINEAR,
+                interpolation=(_AREA | _FULL_CHROMA) if scaled else _BILINEAR,
                 threads=1,  # else swscale starts some for each frame
             )
             rgb: npt.NDArray[Any] = out.to_ndarray()
