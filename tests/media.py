@@ -297,9 +297,9 @@ def add_cover(path: Path, target: Path, jpeg: bytes) -> Path:
     return target
 
 
-def make_audio(path: Path, *, seconds: float = 1.0) -> Path:
+def make_audio(path: Path, *, seconds: float = 1.0, container_options: Mapping[str, str] | None = None) -> Path:
     """Makes a file with one tone and no picture."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=dict(container_options or {})) as container:
         stream = _add_audio(container, path, 0)
         _write_tone(container, stream, 220.0, seconds)
     return path

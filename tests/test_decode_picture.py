@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from media import add_cover, concatenate, join_programmes, make_video, set_display_matrix, stream_packets
+from media import add_cover, concatenate, join_programmes, make_audio, make_video, set_display_matrix, stream_packets
 from PIL import Image
 
 from vidsal.decode import DecodeOptions, DecodeReport, Reader, open_video
@@ -203,6 +203,16 @@ def test_the_sound_that_is_copied_is_of_the_programme_that_is_read(tmp_path: Pat
     assert any("other programmes: video stream 0" in message for message in sink.messages)
     kinds = [[stream.type for stream in av.open(str(target)).streams], [stream_packets(target, 1)[0].data]]
     assert kinds == [["video", "audio"], [stream_packets(path, 3)[0].data[7:]]]
+
+
+def test_the_sound_of_a_radio_programme_beside_is_not_copied(tmp_path: Path) -> None:
+    ids = {"mpegts_start_pid": "512", "mpegts_pmt_start_pid": "4100", "mpegts_service_id": "7"}
+    film = make_video(tmp_path / "film.ts", frames=10, audio_tracks=1)
+    radio = make_audio(tmp_path / "radio.ts", seconds=0.4, container_options=ids)
+    _, reader = read(join_programmes([film, radio], tmp_path / "a.ts"))
+    assert reader.info.other_programmes == (2,)
+    assert reader.report.messages == []
+    assert read(film)[1].info.other_programmes == ()
 
 
 def flat_density(batch: FrameBatch) -> SaliencyBatch:

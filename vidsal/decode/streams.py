@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any, NamedTuple
 
 import av.logging
@@ -65,7 +66,7 @@ def pick_stream(container: InputContainer, request: Request, report: DecodeRepor
             f"{source} is a picture in {len(tiles)} tiles, which FFmpeg does not put together: {instead}, or convert "
             "it to PNG or JPEG"
         )
-    programmes = _programmes(container) if len(videos) > 1 else []
+    programmes = _programmes(container) if len(videos) > 1 or container.format.name == "mpegts" else []
     if wanted is None:
         best = container.streams.best("video")
         stream = next((video for video in videos if best is not None and video.index == best.index), videos[0])
@@ -126,17 +127,22 @@ def _other_programmes(stream: VideoStream, programmes: list[_Programme]) -> tupl
     return tuple(sorted(frozenset().union(*(programme.streams for programme in programmes)).difference(*own)))
 
 
+_describing = threading.Lock()
+"""FFmpeg's description comes by its log, whose level is one for all threads."""
+
+
 def _programmes(container: InputContainer) -> list[_Programme]:
     """The programmes of a transport stream; empty for containers without.
 
     PyAV has no list of them. FFmpeg's own description of a file has: a line for each programme, then its streams.
     """
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    try:
-        text: str = container.dumps_format()  # type: ignore[attr-defined]
-    finally:
-        av.logging.set_level(level)
+    with _describing:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.INFO)
+        try:
+            text: str = container.dumps_format()  # type: ignore[attr-defined]
+        finally:
+            av.logging.set_level(level)
     found: list[_Programme] = []
     parts = re.split(r"^  (?=Program |No Program)", text, flags=re.MULTILINE)
     for part in parts[1:]:
