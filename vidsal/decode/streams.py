@@ -59,12 +59,14 @@ def pick_stream(container: InputContainer, request: Request, report: DecodeRepor
     tiles = [stream for stream in videos if stream.disposition & _TILE]
     if len(tiles) > 1 and "mov" in container.format.name.split(","):
         codec: Any = tiles[0].codec_context
-        instead = "give it the ending .avif"
+        ending, instead = ".avif", ""
         if codec is not None and codec.name.startswith("hevc"):
-            instead = "install pillow-heif (pip install 'vidsal[heif]'), give it the ending .heic"
+            ending, instead = ".heic", "install pillow-heif (pip install 'vidsal[heif]'), "
+        if request.path is None or request.path.suffix.lower() != ending:
+            instead += f"give it a name that ends in {ending}, "
         raise TiledPictureError(
-            f"{source} is a picture in {len(tiles)} tiles, which FFmpeg does not put together: {instead}, or convert "
-            "it to PNG or JPEG"
+            f"{source} is a picture in {len(tiles)} tiles, which FFmpeg does not put together: {instead}or "
+            "convert it to PNG or JPEG"
         )
     programmes = _programmes(container) if len(videos) > 1 or container.format.name == "mpegts" else []
     if wanted is None:
