@@ -39,8 +39,8 @@ def clips(folder: Path, *frames: int) -> list[Path]:
 
 
 def names(folder: Path) -> set[str]:
-    """Of what runs have made there."""
-    return {path.name for path in folder.iterdir() if path.suffix != ".mp4"}
+    """Of the tables that runs have made there, and of locks."""
+    return {path.name for path in folder.iterdir() if path.suffix in (".csv", ".lock")}
 
 
 def test_the_model_is_the_default_one_unless_named_or_given(
