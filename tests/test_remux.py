@@ -451,6 +451,20 @@ def test_a_last_picture_that_is_held_is_held_as_long(tmp_path: Path, suffix: str
         assert container.duration == 2_500_000
 
 
+@pytest.mark.parametrize("pts", [None, [0, 900, 5000, 5001, 40000, 41000, 90000, 180000]])
+def test_a_file_lasts_as_long_as_its_pictures_whatever_their_order(tmp_path: Path, pts: list[int] | None) -> None:
+    """The last picture is not the last in coding order, and its distance to the one before may be long or short."""
+    source = make_video(tmp_path / "in.mp4", frames=8, pts=pts)
+    sink = overlaid(source, tmp_path / "out.mp4", video=VideoOptions(preset="fast"))
+    assert shown_times(sink.path) == shown_times(source)
+    with av.open(str(source)) as given, av.open(str(sink.path)) as result:
+        before, after = given.streams.video[0], result.streams.video[0]
+        assert after.duration * after.time_base == before.duration * before.time_base
+        assert result.duration == given.duration
+        assert after.average_rate == before.average_rate
+        assert [packet.pts for packet in result.demux() if packet.size] != sorted(times(sink.path))
+
+
 @pytest.mark.parametrize(
     ("given", "lasts"),
     [(250, 250), (1, 1), (None, 40), (0, 40), (25 * 3600 * 1000, 40), (24 * 3600 * 1000, 24 * 3600 * 1000)],

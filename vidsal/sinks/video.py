@@ -493,13 +493,15 @@ class VideoSink(FileSink):
         """What the encoder still holds; the last packet lasts until the video ends."""
         packets: list[Any] = self._stream.encode(None)
         if packets and self._last_pts is not None:
-            # An mp4 lasts as long as its packets, in coding order, from the first to the last: the last of them, which
-            # need not be the last picture, lasts until all of it is shown.
+            # An mp4 lasts as long as its packets in coding order, and players show nothing after that: the last of
+            # them, which need not be the last picture, lasts until all are shown, but no picture for longer than all.
             last = packets[-1]
-            self._durations[last.pts] = self._durations.get(last.pts, 1)
-            if self._target.suffix.lower() != ".mkv" and last.dts is not None and self._first is not None:
-                rest = self._end - self._first[0] - (last.dts - self._first[1])
-                self._durations[last.pts] = max(1, min(rest, self._end - last.pts))
+            if self._target.suffix.lower() != ".mkv" and None not in (last.dts, packets[0].dts):
+                first_pts, first_dts = self._first or (packets[0].pts, packets[0].dts)
+                rest = self._end - first_pts - (last.dts - first_dts)
+                late = max(0, min(rest - (self._end - last.pts), last.pts - last.dts))
+                last.dts += late
+                self._durations[last.pts] = max(1, rest - late)
         return packets
 
     def _scratch_paths(self) -> tuple[Path, ...]:
