@@ -144,6 +144,7 @@ def test_results_go_to_the_folder_that_is_asked_for(model: str, clip: Path, tmp_
     folder = tmp_path / "new" / "folder"
     assert status_of("run", clip, "-m", model, "-o", folder, "--maps=npz", "--table=jsonl", "--container=mkv") == 0
     assert {path.name for path in folder.iterdir()} == {
+        "clip.vidsal.json",
         "clip.vidsal.mkv",
         "clip.vidsal.jsonl",
         "clip.vidsal.maps.npz",
@@ -155,7 +156,7 @@ def test_results_that_are_there_are_refused_by_name_unless_they_may_be_replaced(
 ) -> None:
     table = clip.with_name("clip.vidsal.csv")
     table.write_text("precious")
-    assert status_of("run", clip, "-m", model, "--no-video") == 1
+    assert status_of("run", clip, "-m", model, "--no-video") == 3
     out, err = capsys.readouterr()
     assert str(table) in err and "--overwrite" in err and out == ""
     assert table.read_text() == "precious"
@@ -282,8 +283,14 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
         (["run", "x.mp4", "--batch-size", "0"], "error: --batch-size must be at least 1"),
         (["run", "x.mp4", "--cut-threshold", "2"], "--no-detect-cuts"),
         (["run", "x.mp4", "--scale", "-1"], "or none to choose it per shot"),
-        (["run", "a/x.mp4", "b/x.mkv", "--output", "c"], "a/x.mp4 and b/x.mkv would both write x.vidsal.*"),
-        (["run", "x.mp4", "y.mp4", "--table", "both.csv"], "2 inputs cannot share both.csv"),
+        (
+            ["run", "a/x.mp4", "b/x.mkv", "--output", "out.mp4"],
+            "--output out.mp4 names the video of one input, and there are 2: ",
+        ),
+        (["run", "x.mp4", "y.mp4", "--table", "both.csv"], "both.csv: give --table a format such as csv"),
+        (["run", "x.mp4", "-o", "out.csv"], "--output out.csv must be a folder or name the video; for this file "),
+        (["run", "x.mp4", "--existing", "skip", "--overwrite"], "--existing skip and --overwrite exclude each other"),
+        (["run", "x.mp4", "--existing", "skip", "--no-report"], "leave out --no-report"),
         (["train", "--seed=x"], "seed"),
         (["train"], "no configuration given: vidsal train CONFIG"),
         (["train", "--output=x", "--seed=-1"], "error: --seed must be at least 0, got -1"),
@@ -307,8 +314,9 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
         (["data", "density", "dhf1k", "x", "--out=y"], "error: --sigma is missing"),
         (["bench", "--state=keep"], "error: --state must be one of carry, reset; got 'keep'"),
         (["export", "sam-lite", "-o", "x.onnx", "--opset=3"], "error: --opset must be from 18 to 23, got 3"),
-        (["run", "{clip}", "--model", "{model}", "--table", "foo.txt"], "error: --table must be "),
-        (["run", "{clip}", "--model", "{model}", "--maps", "png"], "error: --maps must be "),
+        (["run", "x.mp4", "--table", "xls"], "error: --table must be csv, parquet, jsonl, a path ending in one of"),
+        (["run", "x.mp4", "--maps", "png"], "error: --maps must be "),
+        (["run", "{clip}", "--model", "{model}", "-o", "out.png"], "--output out.png names a picture, but the input"),
         (["run", "{clip}", "--model", "{model}", "--no-video", "--table", "none"], "nothing to write"),
         (["run", "{clip}", "--model", "{model}", "--encoder", "nope"], "the encoder 'nope' is not in this build"),
         (["run", "x.mp4", "--output", ""], "error: --output must not be empty: give a path"),

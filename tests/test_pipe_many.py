@@ -24,7 +24,7 @@ from test_pipe import NO_CUTS, RAW, joined, parts
 
 from vidsal import console
 from vidsal.decode import DecodeOptions
-from vidsal.errors import ConfigError, DecodeError, EncodeError
+from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.model.recurrent import SAMState
@@ -367,7 +367,7 @@ def test_one_bad_source_keeps_no_other_from_being_done(model: SaliencyModel, tmp
     outcomes = {o.number: o for o in run_many(sources, model=model, options=options(video=False), streams=2)}
     assert sorted(outcomes) == [0, 1, 2, 3, 4]
     failed = {number: type(o.error) for number, o in outcomes.items() if o.error}
-    assert failed == {0: DecodeError, 2: DecodeError, 3: EncodeError}
+    assert failed == {0: DecodeError, 2: DecodeError, 3: ExistsError}
     assert all((o.report is None) == (o.error is not None) for o in outcomes.values())
     assert len(rows_of(tmp_path / "a.vidsal.csv")) == 30 and len(rows_of(tmp_path / "c.vidsal.csv")) == 21
     assert (tmp_path / "b.vidsal.csv").read_text() == "mine"
@@ -448,7 +448,7 @@ def test_runs_that_are_abandoned_leave_neither_threads_nor_files_that_look_whole
             next(outcomes)
     assert threading.active_count() == before
     whole = {path.name for path in tmp_path.iterdir() if ".vidsal." in path.name and ".partial." not in path.name}
-    assert whole == {"b.vidsal.mp4", "b.vidsal.csv"}
+    assert whole == {"b.vidsal.mp4", "b.vidsal.csv", "b.vidsal.json"}
     assert not list(tmp_path.glob("*.lock"))
 
 
@@ -535,7 +535,7 @@ def test_the_command_writes_side_by_side_what_it_writes_in_turn(checkpoint: str,
         folder = tmp_path / streams
         assert status_of("run", *clips, "-m", checkpoint, "-o", folder, "--maps", "npz", "--streams", streams) == 0
     names = {path.name for path in (tmp_path / "1").iterdir()}
-    assert names == {path.name for path in (tmp_path / "3").iterdir()} and len(names) == 9
+    assert names == {path.name for path in (tmp_path / "3").iterdir()} and len(names) == 12
     for name in "abc":
         one, other = (np.load(tmp_path / streams / f"{name}.vidsal.maps.npz") for streams in ("1", "3"))
         with one, other:

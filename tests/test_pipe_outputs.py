@@ -11,28 +11,35 @@ from vidsal.decode import DecodeOptions, VideoInfo
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.pipe import outputs
 from vidsal.pipe.options import OutputOptions, RunOptions
-from vidsal.pipe.outputs import make_sinks, planned_outputs, refuse_shared_outputs, shared_video_options
+from vidsal.pipe.outputs import make_sinks, shared_video_options
+from vidsal.pipe.places import distinct_key, places_of, planned_outputs
 from vidsal.sinks import ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 FILE = Path("/films/a.b.mp4")
 
 
-def planned(source: str | Path | int, path: Path | None = None, *, still: bool = False, **options: object) -> set[str]:
+def planned(source: str | Path | int, *, still: bool = False, **options: object) -> set[str]:
     wanted = OutputOptions(**options)  # type: ignore[arg-type]
-    return {str(target) for target in planned_outputs(source, wanted, path=path, still=still).values()}
+    (place,) = places_of([source], wanted)
+    return {str(target) for target in planned_outputs(place, wanted, still=still).values()}
+
+
+def placed(sources: list[str], **options: object) -> list[str]:
+    """Folder and beginning of the names of the results of each source."""
+    return [str(place.folder / place.stem) for place in places_of(sources, OutputOptions(**options))]  # type: ignore[arg-type]
 
 
 def test_results_lie_beside_the_source_or_in_the_folder_asked_for() -> None:
-    assert planned(FILE, FILE) == {"/films/a.b.vidsal.mp4", "/films/a.b.vidsal.csv"}
-    assert planned(FILE, FILE, output=Path("/new")) == {"/new/a.b.vidsal.mp4", "/new/a.b.vidsal.csv"}
-    assert planned("in.mp4", Path("in.mp4")) == {f"{Path.cwd()}/in.vidsal.mp4", f"{Path.cwd()}/in.vidsal.csv"}
+    assert planned(FILE) == {"/films/a.b.vidsal.mp4", "/films/a.b.vidsal.csv"}
+    assert planned(FILE, output=Path("/new")) == {"/new/a.b.vidsal.mp4", "/new/a.b.vidsal.csv"}
+    assert planned("in.mp4") == {f"{Path.cwd()}/in.vidsal.mp4", f"{Path.cwd()}/in.vidsal.csv"}
 
 
 def test_a_folder_of_pictures_keeps_its_whole_name(tmp_path: Path) -> None:
     folder = tmp_path / "holiday.2024"
     folder.mkdir()
-    assert planned(folder, folder, table="none") == {f"{tmp_path}/holiday.2024.vidsal.mp4"}
+    assert planned(folder, table="none") == {f"{tmp_path}/holiday.2024.vidsal.mp4"}
 
 
 @pytest.mark.parametrize(
@@ -42,11 +49,12 @@ def test_a_folder_of_pictures_keeps_its_whole_name(tmp_path: Path) -> None:
         ("http://host/a%20film (1).mp4/", "a-20film-1-"),
         ("https://host/live/", "live"),
         ("https://host/boX//", "boX"),
-        (0, "0"),
-        ("-", "-"),
+        (0, "camera-0"),
+        ("12", "camera-12"),
+        ("-", "standard-input"),
         ("http://host/?x", "host"),
-        ("///", "stream"),
         ("rtsp://host/con.sdp", "_con"),
+        ("http://me:secret@host/?x", "host"),
     ],
 )
 def test_what_is_no_file_is_named_by_its_address_in_the_working_folder(source: str | int, stem: str) -> None:
@@ -55,16 +63,18 @@ def test_what_is_no_file_is_named_by_its_address_in_the_working_folder(source: s
 
 
 def test_stages_are_planned_only_where_they_are_wanted() -> None:
-    everything = planned_outputs(FILE, OutputOptions(container="mkv", table="parquet", maps="npz"), path=FILE)
+    (place,) = places_of([FILE], OutputOptions())
+    everything = planned_outputs(place, OutputOptions(container="mkv", table="parquet", maps="npz"))
     assert {stage: target.name for stage, target in everything.items()} == {
         "video": "a.b.vidsal.mkv",
         "table": "a.b.vidsal.parquet",
         "maps": "a.b.vidsal.maps.npz",
     }
-    still = planned_outputs(FILE, OutputOptions(table="none"), path=FILE, still=True)
+    still = planned_outputs(place, OutputOptions(table="none"), still=True)
     assert {stage: target.name for stage, target in still.items()} == {"image": "a.b.vidsal.png"}
-    assert planned_outputs(FILE, OutputOptions(video=False, table="none"), path=FILE) == {}
-    assert planned(FILE, FILE, video=False, table="none", maps="none") == set()
+    assert planned_outputs(place, OutputOptions(video=False, table="none")) == {}
+    assert place.report == Path("/films/a.b.vidsal.json")
+    assert planned(FILE, video=False, table="none", maps="none") == set()
 
 
 @pytest.mark.parametrize(
@@ -78,32 +88,127 @@ def test_stages_are_planned_only_where_they_are_wanted() -> None:
     ],
 )
 def test_a_bare_name_lands_beside_the_video_and_a_path_where_it_says(wanted: str, target: str) -> None:
-    assert planned(FILE, FILE, video=False, table=wanted) == {target}
+    assert planned(FILE, video=False, table=wanted) == {target}
 
 
 @pytest.mark.parametrize("wrong", [{"table": "xlsx"}, {"table": "a.xlsx"}, {"maps": "csv"}, {"table": "csvx"}])
 def test_an_unknown_format_is_refused_with_the_known_ones(wrong: dict[str, str]) -> None:
     (what,) = wrong
     with pytest.raises(ConfigError, match=f"^{what} .*{'mkv.*npz' if what == 'maps' else 'csv.*parquet.*jsonl'}"):
-        planned(FILE, FILE, **wrong)
+        OutputOptions(**wrong)  # type: ignore[arg-type]
 
 
-def test_sources_that_would_write_one_file_are_refused_by_name() -> None:
-    beside, together = OutputOptions(), OutputOptions(output=Path("/new"))
-    sources = ["/one/a.mp4", "/two/a.mkv"]
-    refuse_shared_outputs(sources, beside)
-    with pytest.raises(ConfigError, match=r"/one/a\.mp4 and /two/a\.mkv would both write /new/a\.vidsal\.mp4"):
-        refuse_shared_outputs(sources, together)
-    for pair in (["rtsp://one/a.sdp", "rtsp://two/a.sdp"], ["http://one/-", "-"]):
-        with pytest.raises(ConfigError, match="would both write"):
-            refuse_shared_outputs(pair, beside)
-    # Told from each other by more than the address.
-    refuse_shared_outputs([0, 1, "-", "/one/a.mp4", "rtsp://one/a"], beside)
+def test_sources_of_several_folders_keep_their_folders_below_the_one_asked_for() -> None:
+    assert placed(["/in/a.mp4", "/in/b.mp4"], output="/new") == ["/new/a", "/new/b"]
+    assert placed(["/in/mon/a.mp4", "/in/tue/a.mkv", "/in/tue/b.mp4"], output="/new") == [
+        "/new/mon/a",
+        "/new/tue/a",
+        "/new/tue/b",
+    ]
+    assert placed(["/in/a.mp4", "/in/deep/er/a.mp4", "rtsp://host/x"], output="/new") == [
+        "/new/a",
+        "/new/deep/er/a",
+        "/new/x",
+    ]
+    # Beside their inputs nothing has to be told apart.
+    assert placed(["/in/mon/a.mp4", "/in/tue/a.mp4"]) == ["/in/mon/a", "/in/tue/a"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "stems"),
+    [
+        (["/in/a.mp4", "/in/a.mkv", "/in/b.mp4"], ["a.mp4", "a.mkv", "b"]),
+        (["/in/a.mp4", "/in/A.mkv"], ["a.mp4", "A.mkv"]),
+        (["/in/a.mp4", "/in/a.mkv", "/in/a.mp4.mov"], ["a.mp4", "a.mkv", "a.mp4.mov"]),
+        (["rtsp://one/a.sdp", "rtsp://me:secret@two/a.sdp?x=1"], ["one-a.sdp", "two-a.sdp"]),
+        (["/in/a.mp4", "http://host/in/a.mp4"], ["a", "a"]),  # one beside the input, one in the working folder
+    ],
+)
+def test_sources_of_one_name_keep_their_endings(sources: list[str], stems: list[str]) -> None:
+    assert [Path(place).name for place in placed(sources)] == stems
+
+
+def test_a_folder_of_pictures_and_a_video_of_one_name_have_results_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert placed([str(tmp_path / "a"), str(tmp_path / "a.mp4")]) == [f"{tmp_path}/a", f"{tmp_path}/a.mp4"]
+
+
+@pytest.mark.parametrize(
+    "pair", [["a.mp4", "./a.mp4"], ["/in/a.mp4", "/in/b/../a.mp4"], ["0", 0], ["-", "-"], ["a.mp4", Path("a.mp4")]]
+)
+def test_a_source_that_is_given_twice_is_refused(pair: list[str | Path | int]) -> None:
+    assert distinct_key(pair[0]) == distinct_key(pair[1])
+    with pytest.raises(ConfigError, match="is given twice"):
+        places_of(pair, OutputOptions())
 
 
 def test_sources_that_share_a_table_of_one_name_are_refused_however_it_is_written() -> None:
-    with pytest.raises(ConfigError, match="would both write"):
-        refuse_shared_outputs(["/one/a.mp4", "/two/b.mp4"], OutputOptions(table="./tables/all.csv"))
+    for sources, table in ((["/one/a.mp4", "/two/b.mp4"], "./tables/all.csv"), (["/in/a.mp4", "/in/b.mp4"], "all.csv")):
+        with pytest.raises(
+            ConfigError, match=r"a\.mp4 and /\w+/b\.mp4 would both write .*all\.csv: give table a format such as csv"
+        ):
+            places_of(sources, OutputOptions(table=table))
+    places_of(["/one/a.mp4", "/two/b.mp4"], OutputOptions(table="all.csv"))  # beside each
+
+
+# A name instead of a folder.
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "new/out.MKV", "/new/out.mov", "out.vidsal.mp4"])
+def test_a_video_may_be_named_and_the_rest_goes_beside_it(name: str) -> None:
+    where = str(Path(name).parent)
+    beside = "" if where == "." else f"{where}/"
+    assert planned(FILE, output=name, maps="npz") == {
+        name,
+        f"{beside}out.vidsal.csv",
+        f"{beside}out.vidsal.maps.npz",
+    }
+    (place,) = places_of([FILE], OutputOptions(output=Path(name)))
+    assert place.report == Path(name).parent / "out.vidsal.json"
+
+
+def test_a_picture_may_be_named_too_and_neither_is_taken_for_the_other() -> None:
+    assert planned("a.png", still=True, output="out.jpg", table="none") == {"out.jpg"}
+    with pytest.raises(ConfigError, match=r"^output=out\.jpg names a picture, but the input is a video"):
+        planned("a.mp4", output="out.jpg")
+    with pytest.raises(ConfigError, match=r"^output=out\.mp4 names a video, but the input is a picture"):
+        planned("a.png", still=True, output="out.mp4")
+
+
+def test_a_folder_of_such_a_name_stays_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").mkdir()
+    (tmp_path / "out.avi").mkdir()
+    assert placed(["a.mp4", "b.mp4"], output=tmp_path / "out.mp4") == [f"{tmp_path}/out.mp4/{name}" for name in "ab"]
+    assert placed(["a.mp4"], output=tmp_path / "out.avi") == [f"{tmp_path}/out.avi/a"]
+    assert placed(["a.mp4"], output="results.v2") == ["results.v2/a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"output": "out.mp4", "video": False}, "output=out.mp4 names a video, but none is written: give a folder"),
+        ({"output": "out.avi"}, "output=out.avi must be a folder, or name a video ending in one of .mp4, .mkv, .mov"),
+        ({"output": "out.csv"}, "output=out.csv must be a folder or name the video; for this file give table=out.csv"),
+        ({"output": "out.npz"}, "output=out.npz must be a folder or name the video; for this file give maps=out.npz"),
+        ({"output": "out.mkv", "container": "mov"}, "output=out.mkv and container=mov exclude each other"),
+        ({"existing": "skip", "overwrite": True}, "existing=skip and overwrite=True exclude each other"),
+        ({"existing": "skip", "report": False}, "existing=skip goes by the reports of earlier runs: leave out report="),
+        ({"existing": "keep"}, "existing must be one of refuse, skip, overwrite; got 'keep'"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_as_they_are_made(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        OutputOptions(**options)  # type: ignore[arg-type]
+    assert says in str(error.value)
+
+
+def test_one_name_for_several_videos_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^output=out\.mp4 names the video of one input, and there are 2"):
+        places_of(["a.mp4", "b.mp4"], OutputOptions(output=Path("out.mp4")))
+
+
+def test_overwriting_has_a_short_form() -> None:
+    assert OutputOptions(overwrite=True).existing == "overwrite" == OutputOptions(existing="overwrite").existing
 
 
 @pytest.mark.parametrize(("cores", "each"), [(12, (6, 3, 2, 1)), (2, (1, 1, 1, 1)), (1, (1, 1, 1, 1))])

@@ -200,7 +200,7 @@ def test_a_live_source_ends_by_being_stopped_once_there_are_frames(
         raise Stopped
     assert job.interrupted == (not frames)
     assert sink.left == [None if frames else Stopped]
-    assert names_in(tmp_path) == (["made.vidsal.jsonl"] if frames else [])
+    assert names_in(tmp_path) == (["made.vidsal.json", "made.vidsal.jsonl"] if frames else [])
     report = job.report()
     assert report.frames == frames
     assert report.files == ((tmp_path / "made.vidsal.jsonl",) if frames else ())
@@ -304,7 +304,7 @@ def test_a_run_loads_the_model_of_its_options_unless_it_is_given_one(tmp_path: P
 
 def test_a_run_without_options_takes_the_defaults(model: SaliencyModel, tmp_path: Path) -> None:
     report = run(make_video(tmp_path / "in.mp4", frames=2), model=model)
-    assert names_in(tmp_path) == ["in.mp4", "in.vidsal.csv", "in.vidsal.mp4"]
+    assert names_in(tmp_path) == ["in.mp4", "in.vidsal.csv", "in.vidsal.json", "in.vidsal.mp4"]
     assert report.options["smooth"]["smoothing"] == "motion"
 
 
@@ -312,7 +312,7 @@ def test_a_run_has_the_machine_to_itself_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch, model: SaliencyModel
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(run_module, "make_sinks", lambda *_, side_by_side: asked.append(side_by_side) or [])
+    monkeypatch.setattr(run_module, "make_sinks", lambda *_, side_by_side, **__: asked.append(side_by_side) or [])
     for shared in ({}, {"side_by_side": 3}):
         job_of(monkeypatch, model, Opened(made_info()))  # for the source
         job = Job("made", options=RunOptions(), model=model, sinks=[Keeping()], **shared)  # type: ignore[list-item]

@@ -16,7 +16,15 @@ from vidsal.lazy import lazy
 
 if TYPE_CHECKING:
     from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
-    from vidsal.errors import CheckpointError, ConfigError, DatasetError, DecodeError, EncodeError, VidsalError
+    from vidsal.errors import (
+        CheckpointError,
+        ConfigError,
+        DatasetError,
+        DecodeError,
+        EncodeError,
+        ExistsError,
+        VidsalError,
+    )
     from vidsal.frames import FrameBatch, Picture, SaliencyBatch
     from vidsal.model.checkpoint import SaliencyModel, load_model
     from vidsal.model.published import published_map
@@ -38,6 +46,7 @@ __all__ = [
     "DecodeError",
     "DecodeOptions",
     "EncodeError",
+    "ExistsError",
     "FrameBatch",
     "ManyProgress",
     "ModelOptions",

@@ -3,12 +3,13 @@
 VidsalError
 ├── DecodeError      a source cannot be opened or read
 ├── EncodeError      a result cannot be written
+│   └── ExistsError  a result is there already, and may not be replaced
 ├── CheckpointError  a model file is missing, damaged or of another architecture
 ├── ConfigError      an option or a config file is wrong
 └── DatasetError     a data set on disk is not what its layout promises
 
-The command line prints the message of a `VidsalError` as one line and exits with 1, or with 2 where the value of an
-option is at fault.
+The command line prints the message of a `VidsalError` as one line and exits with 1, with 2 where the value of an
+option is at fault, or with 3 where all that is wrong is that results are there already.
 A message says what came, what is allowed or was expected, and what to do. It names an option by a `Setting`, which
 Python, a config file and the command line each spell their own way.
 """
@@ -25,6 +26,7 @@ __all__ = [
     "DatasetError",
     "DecodeError",
     "EncodeError",
+    "ExistsError",
     "Setting",
     "Stopped",
     "VidsalError",
@@ -82,6 +84,10 @@ class DecodeError(VidsalError):
 
 class EncodeError(VidsalError):
     """A result cannot be written: path taken, folder not writable, disk full, encoder missing."""
+
+
+class ExistsError(EncodeError):
+    """A result is there already, and may not be replaced: nothing failed, nothing was done."""
 
 
 class CheckpointError(VidsalError):

@@ -1,12 +1,14 @@
-"""Which code this is: written into results and model cards."""
+"""Which code this is, written into results and model cards; and in what two records of how things were made differ."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["package_version", "source_commit"]
+__all__ = ["differences", "package_version", "source_commit"]
 
 
 def package_version() -> str:
@@ -26,6 +28,38 @@ def source_commit() -> str:
         return _git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Where two records of plain values, nested or not, differ: a phrase each, in the order of the second.
+
+    A list and a tuple of the same values are the same, as JSON has only one of them.
+
+    Example:
+        >>> differences({"smooth": {"smoothing": "motion"}, "steps": (4, 1)}, {"smooth": {"smoothing": "none"}})
+        ['smooth.smoothing was motion, is now none', 'steps was [4, 1], is now none']
+    """
+    old, new = _leaves(before), _leaves(now)
+    return [
+        f"{name} was {_short(old.get(name))}, is now {_short(new.get(name))}"
+        for name in [*new, *(name for name in old if name not in new)]
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _leaves(record: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{below}": leaf for below, leaf in _leaves(value).items()}
+        else:
+            found[name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _git(*arguments: str) -> str:

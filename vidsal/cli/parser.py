@@ -40,7 +40,7 @@ class Command(NamedTuple):
     bare: str | None = None
     """What is wrong where nothing is given; None leaves that to the parser."""
     epilog: str = ""
-    """What the --help of a group ends with."""
+    """What its --help ends with."""
     actions: Mapping[str, Command] = {}
     """The commands of a group."""
 
@@ -48,7 +48,7 @@ class Command(NamedTuple):
         """What it understands, under the name `prog`."""
         listed = "\n".join(f"  {name:<{max(map(len, self.actions))}}  {one.help}" for name, one in self.actions.items())
         word = "action" if " " in prog else "command"
-        epilog = f"{word}s:\n{listed}\n\n{self.epilog}" if listed else None
+        epilog = f"{word}s:\n{listed}\n\n{self.epilog}" if listed else self.epilog or None
         parser = Parser(prog=prog, usage=self.usage, description=self.description, epilog=epilog, options=self.options)
         for names, settings in self.flags:
             parser.add_argument(*names, **settings)

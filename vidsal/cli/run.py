@@ -23,9 +23,9 @@ from vidsal.cli.process import (
     share_cores,
     show_traceback,
 )
-from vidsal.config import UsageError
-from vidsal.errors import ConfigError, VidsalError
+from vidsal.errors import ConfigError, ExistsError, VidsalError
 from vidsal.pipe.options import RunOptions
+from vidsal.pipe.places import Place, distinct_key, places_of
 
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
@@ -54,17 +54,27 @@ __all__ = ["run_command"]
     ),
     options=RunOptions,
     usage="vidsal run [options] INPUT [INPUT ...]",
+    epilog=(
+        "exit status:\n"
+        "  0    every input is done, or was done already (--existing skip)\n"
+        "  1    an input failed; the others were run all the same\n"
+        "  2    wrong usage, or a wrong value of an option\n"
+        "  3    nothing failed, but results of an input are there already and were not replaced\n"
+        "  130  stopped by Ctrl-C; 143 by SIGTERM\n"
+    ),
 )
 def run_command(given: Any, options: RunOptions) -> int:
-    """Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound) and
-    NAME.vidsal.csv (a row of numbers a frame) beside each input. The paths written go
-    to stdout, all else to stderr.
+    """Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound),
+    NAME.vidsal.csv (a row of numbers a frame), and a report of how they were made,
+    NAME.vidsal.json, beside each input. The paths of video and table go to stdout,
+    all else to stderr.
     """
     if not given.inputs:
         need = "no input given: name a video, an image, a folder, a camera's index, an address, or -"
         raise argparse.ArgumentError(None, need)
-    inputs = _without_results(given.inputs, quiet=given.quiet)
-    _check_targets(inputs, options)
+    inputs = _without_repeats(_without_results(given.inputs, quiet=given.quiet), quiet=given.quiet)
+    with as_usage():
+        places_of(inputs, options.output)
     share_cores()
     with Stop(quiet=given.quiet) as stop:
         check_model(options.model.model)
@@ -84,7 +94,10 @@ class _Runs:
     as_json: bool
     failed: list[str] = field(default_factory=list)
     """A reason for each input that failed, with its name."""
+    refused: list[str] = field(default_factory=list)
+    """The names of those that have results already."""
     done: int = 0
+    skipped: int = 0
     status: int = 0
     last: Progress | None = None
     many: bool = False
@@ -95,12 +108,13 @@ class _Runs:
             left = self._side_by_side(inputs, streams)
         else:
             left = list(inputs)
+            places = places_of(inputs, self.options.output)
             while left and not self.stop():
-                self._one(left.pop(0))
+                self._one(left.pop(0), places.pop(0))
         if left:
             self.stop.note_interrupt()
         self._sum_up(inputs, left)
-        return self.stop.status or self.status
+        return self.stop.status or self.status or (_REFUSED if self.refused else 0)
 
     def _sum_up(self, inputs: Sequence[str], left: Sequence[str]) -> None:
         """What became of each input, where there are several or one was not begun."""
@@ -110,6 +124,11 @@ class _Runs:
                 print_out(json.dumps({"source": name, "outcome": "not begun"}))
         if len(inputs) > 1:
             say(f"vidsal: {self.done} of {len(inputs)} inputs done", quiet=self.quiet)
+        if len(inputs) > 1 and self.skipped:
+            say(f"vidsal: {self.skipped} of {len(inputs)} inputs skipped: done already", quiet=self.quiet)
+        if len(inputs) > 1 and self.refused:
+            refused = f"{len(self.refused)} of {len(inputs)} inputs have results already: {', '.join(self.refused)}"
+            say(f"vidsal: {refused}", quiet=self.quiet)
         if len(inputs) > 1 and self.failed:
             say(f"vidsal: {len(self.failed)} of {len(inputs)} inputs failed:", quiet=self.quiet)
             for reason in self.failed:
@@ -152,7 +171,7 @@ class _Runs:
             return []
         return list(left.values())
 
-    def _one(self, text: str) -> None:
+    def _one(self, text: str, place: Place) -> None:
         """One input; its errors are reported and counted, the next input is tried all the same."""
         from vidsal.console import make_display
         from vidsal.pipe.run import run
@@ -165,7 +184,14 @@ class _Runs:
                     self.last = progress
                     display.update(done=progress.frames, total=progress.total, seconds=progress.seconds)
 
-                report = run(text, options=self.options, model=self.model, on_progress=show, should_stop=self.stop)
+                report = run(
+                    text,
+                    options=self.options,
+                    model=self.model,
+                    place=place,
+                    on_progress=show,
+                    should_stop=self.stop,
+                )
         except Exception as error:  # noqa: BLE001 - one input among many fails alone, whatever it was
             self._fail(text, error)
         else:
@@ -174,13 +200,17 @@ class _Runs:
     def _fail(self, text: str, error: Exception) -> None:
         """Report and count an error of one input."""
         show_traceback(error)
-        reason = describe(error)
+        reason, outcome = describe(error), "failed"
         print_error(_with_name(text, reason) if self.many else reason)
-        self.failed.append(_with_name(text, reason))
-        # Some options are only understood once the source is open.
-        self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
+        if isinstance(error, ExistsError):
+            outcome = "refused"
+            self.refused.append(hide_secrets(text))
+        else:
+            self.failed.append(_with_name(text, reason))
+            # Some options are only understood once the source is open.
+            self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
         if self.as_json:
-            print_out(json.dumps({"source": hide_secrets(text), "outcome": "failed", "error": reason}))
+            print_out(json.dumps({"source": hide_secrets(text), "outcome": outcome, "error": reason}))
 
     def _show(self, text: str, report: RunReport) -> None:
         from vidsal.console import format_report
@@ -190,13 +220,15 @@ class _Runs:
         if report.interrupted:
             self.stop.note_interrupt()
             _say_stopped(report, self.last)
+        elif report.status == "skipped":
+            self.skipped += 1
+            say(f"{_label(text)}: skipped, done already", quiet=self.quiet)
         else:
             self.done += 1
             say(format_report(report, label=_label(text)), quiet=self.quiet)
         if self.as_json:
-            outcome = "interrupted" if report.interrupted else "done"
-            print_out(json.dumps({**report.as_dict(), "outcome": outcome}))
-        elif not report.interrupted:
+            print_out(json.dumps({**report.as_dict(), "outcome": report.status}))
+        elif report.status == "done":
             print_out("".join(f"{path}\n" for path in report.files), end="")
 
 
@@ -208,32 +240,41 @@ def _say_stopped(report: RunReport, last: Progress | None) -> None:
     say(f"vidsal: stopped at frame {report.frames}{of}{at}; {kept}")
 
 
+_REFUSED = 3
+"""Exit status where nothing failed, but results were there already."""
+
+
 def _without_results(inputs: Sequence[str], *, quiet: bool) -> list[str]:
     """`vidsal run *.mp4` a second time means the same inputs; results named alone are meant as they are."""
-    results = [text for text in inputs if ".vidsal." in Path(text).name and os.path.lexists(text)]
+    results = [text for text in inputs if _is_result(text)]
     if not results or len(results) == len(inputs):
         return list(inputs)
     say(f"vidsal: left out, results of an earlier run: {', '.join(results)}", quiet=quiet)
     return [text for text in inputs if text not in results]
 
 
-def _check_targets(inputs: Sequence[str], options: RunOptions) -> None:
-    """No two inputs may write the same file: with --overwrite, the first one's results would be lost in silence."""
-    wanted = options.output
-    seen: dict[tuple[Path, str], str] = {}
+def _is_result(text: str) -> bool:
+    """Whether a file is called as results are, or was named with --output and the report beside it says so."""
+    path = Path(text)
+    if not os.path.lexists(text) or ".vidsal." in path.name:
+        return ".vidsal." in path.name and os.path.lexists(text)
+    report = path.with_name(f"{path.stem}.vidsal.json")
+    if not os.path.lexists(report):
+        return False
+    from vidsal.pipe.record import read_records
+
+    return any(one.file == path.name for record in read_records(report) for one in record.results)
+
+
+def _without_repeats(inputs: Sequence[str], *, quiet: bool) -> list[str]:
+    """Each input once."""
+    given: dict[str, list[str]] = {}
     for text in inputs:
-        path = Path(text)
-        target = (
-            wanted.output or path.absolute().parent,
-            path.name if os.path.lexists(text) and path.is_dir() else path.stem,
-        )
-        if target in seen:
-            both = f"{hide_secrets(seen[target])} and {hide_secrets(text)} would both write {target[1]}.vidsal.*"
-            raise UsageError(f"{both}: give each its own --output")
-        seen[target] = text
-    for name in (wanted.table, wanted.maps):
-        if name is not None and Path(name).suffix and len(inputs) > 1:
-            raise UsageError(f"{len(inputs)} inputs cannot share {name}: give a format, not a path")
+        given.setdefault(distinct_key(text), []).append(text)
+    repeated = [hide_secrets(texts[0]) for texts in given.values() if len(texts) > 1]
+    if repeated:
+        say(f"vidsal: given more than once, run once: {', '.join(repeated)}", quiet=quiet)
+    return [texts[0] for texts in given.values()]
 
 
 def _label(text: str) -> str:

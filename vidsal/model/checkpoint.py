@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vidsal.errors import CheckpointError, ConfigError, Setting
-from vidsal.files import replacing
+from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import prepare_for_inference
 from vidsal.model.options import Precision, Task
@@ -144,8 +144,11 @@ class SaliencyModel:
         card: ModelCard,
         device: torch.device | str = "cpu",
         precision: Precision = "auto",
+        sha256: str | None = None,
     ) -> None:
         """Take over `network` and rewrite it in place for prediction on `device`, see `prepare_for_inference`."""
+        self.sha256 = sha256 or weights_sha256(network)
+        """Of the checkpoint file; of the weights where the model comes from no file."""
         self.device = torch.device(device)
         self.config = network.config
         self.card = card
@@ -208,8 +211,11 @@ def load_model(
         'sam-lite'
     """
     target = resolve_device(device)
-    network, preprocess, card = read_checkpoint(weights_path(for_task(model, task)))
-    return SaliencyModel(network, preprocess=preprocess, card=card, device=target, precision=precision)
+    path = weights_path(for_task(model, task))
+    network, preprocess, card = read_checkpoint(path)
+    return SaliencyModel(
+        network, preprocess=preprocess, card=card, device=target, precision=precision, sha256=sha256_of(path)
+    )
 
 
 def for_task(model: str | Path, task: Task) -> str | Path:

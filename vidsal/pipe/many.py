@@ -12,14 +12,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 
 from vidsal.addresses import hide_secrets
-from vidsal.errors import ConfigError, Setting, Stopped
+from vidsal.errors import ConfigError, ExistsError, Setting, Stopped
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
 from vidsal.pipe.options import PredictOptions, RecurrenceOptions, RunOptions, StageOptions
-from vidsal.pipe.outputs import refuse_shared_outputs
+from vidsal.pipe.places import places_of
 from vidsal.pipe.predict import Prepared, Seen, StageClock, VideoPredictor, run_model
 from vidsal.pipe.run import Job, Progress, RunReport
 from vidsal.prefetch import Prefetched, prefetch
@@ -187,9 +187,16 @@ class RunOutcome:
     report: RunReport | None
     """What was done; None where it failed."""
     error: Exception | None
-    """Why it failed, else None; anything but a `VidsalError` is a bug of vidsal or of a library."""
+    """Why it failed or was refused, else None; anything but a `VidsalError` is a bug of vidsal or of a library."""
     progress: Progress | None
     """How far it got; None where not one frame was written."""
+
+    @property
+    def status(self) -> Literal["done", "skipped", "interrupted", "refused", "failed"]:
+        """That of the report; else refused, where all that was wrong is that results are there already, or failed."""
+        if self.report is not None:
+            return self.report.status
+        return "refused" if isinstance(self.error, ExistsError) else "failed"
 
 
 @dataclass(frozen=True)
@@ -219,11 +226,13 @@ def run_many(
 ) -> Generator[RunOutcome, None, None]:
     """Run several sources through one model, up to `streams` of them side by side; the results are those of `run`.
 
+    They go where `vidsal.pipe.places.places_of` says, so that none replaces another's.
+
     Each source is decoded in a thread of its own; all are predicted in one, and written by the caller's. The slowest
     reader sets the pace, so a live source holds the others to its own.
 
     Args:
-        sources: each as for `run`; no two may have the same results.
+        sources: each as for `run`, each once.
         options: all options, the same for all sources; None takes the defaults.
         model: a model already loaded, in place of `options.model`.
         streams: most sources at once, at least 1.
@@ -238,18 +247,18 @@ def run_many(
 
     Raises:
         CheckpointError: the model cannot be loaded.
-        ConfigError: `streams` is below 1, two sources have the same results, or more refinement steps are asked for
-            than the model allows.
+        ConfigError: `streams` is below 1, two sources would have the same results, or more refinement steps are asked
+            for than the model allows.
     """
     if streams < 1:
         raise ConfigError(Setting("streams"), f" must be at least 1, got {streams}")
     options = options or RunOptions()
-    refuse_shared_outputs(sources, options.output)
+    places = places_of(sources, options.output)
     loaded = model or options.model.load()
     side_by_side = max(1, min(streams, len(sources)))
     runs = [
-        _SideRun(number, Job(source, options=options, model=loaded, side_by_side=side_by_side))
-        for number, source in enumerate(sources)
+        _SideRun(number, Job(source, options=options, model=loaded, side_by_side=side_by_side, place=place))
+        for number, (source, place) in enumerate(zip(sources, places, strict=True))
     ]
     begin = time.perf_counter()
     predicted = predict_streams(
@@ -325,7 +334,7 @@ class _SideRun:
         return self._batches
 
     def _read(self) -> Iterator[FrameBatch]:
-        if self._job is not None:
+        if self._job is not None and not self._job.is_done():
             with self._job.opened() as reader:
                 yield from reader
 

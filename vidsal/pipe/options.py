@@ -18,7 +18,19 @@ from vidsal.stages import CutOptions, RenderOptions, TrackOptions
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
 
-__all__ = ["ModelOptions", "OutputOptions", "PredictOptions", "RecurrenceOptions", "RunOptions", "StageOptions"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAPS_SUFFIXES",
+    "TABLE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "ModelOptions",
+    "OutputOptions",
+    "PredictOptions",
+    "RecurrenceOptions",
+    "RunOptions",
+    "StageOptions",
+    "check_format",
+]
 
 
 @dataclass(frozen=True)
@@ -130,12 +142,33 @@ class PredictOptions:
         return dataclasses.replace(self, **given)
 
 
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
+"""Endings of the videos that a run writes."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+"""Endings of the pictures that a run writes."""
+
+TABLE_SUFFIXES = (".csv", ".parquet", ".jsonl")
+"""Endings of tables."""
+
+MAPS_SUFFIXES = (".mkv", ".npz")
+"""Endings of raw maps."""
+
+_OTHER_VIDEOS = (
+    *(".avi", ".webm", ".m4v", ".wmv", ".flv", ".ogv", ".mxf", ".3gp", ".gif"),
+    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
+)
+"""Endings that surely mean a video, of kinds that are not written."""
+
+
 @dataclass(frozen=True)
 class OutputOptions(Checked):
     """What is written, and where."""
 
     output: Path | None = None
-    """Folder for the results; default: beside the input (the working folder for cameras, addresses and -)."""
+    """Folder for the results; default: beside the input (the working folder for cameras, addresses and -). With one
+    input, a path that ends in .mp4, .mkv or .mov and is no folder names the video itself (.png or .jpg the picture);
+    the other results go beside it."""
     video: bool = True
     """Write the picture with the heatmap over it."""
     container: Literal["mp4", "mkv", "mov"] = "mp4"
@@ -145,8 +178,68 @@ class OutputOptions(Checked):
     is put beside the video too), or none."""
     maps: str | None = None
     """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path to either."""
+    report: bool = True
+    """Write NAME.vidsal.json beside the results: how they came about, their sizes, counts and messages; skipping needs
+    it."""
+    existing: Literal["refuse", "skip", "overwrite"] = "refuse"
+    """Where results are there already: refuse (leave that input, naming the file), skip (leave it where all its results
+    are there, made from this input with these options and this model; else make them, and refuse to replace others), or
+    overwrite."""
     overwrite: bool = False
-    """Replace results that are already there; default: refuse, naming the file."""
+    """Short for existing=overwrite."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, suffixes in (("table", TABLE_SUFFIXES), ("maps", MAPS_SUFFIXES)):
+            check_format(name, getattr(self, name), suffixes)
+        if self.overwrite and self.existing == "skip":
+            skip, replace = Setting("existing", "skip"), Setting("overwrite", True)
+            raise ConfigError(skip, " and ", replace, " exclude each other: leave one of them out")
+        if self.overwrite:
+            object.__setattr__(self, "existing", "overwrite")
+        if self.existing == "skip" and not self.report:
+            skip, without = Setting("existing", "skip"), Setting("report", False)
+            raise ConfigError(skip, " goes by the reports of earlier runs: leave out ", without)
+        self._check_output()
+
+    @property
+    def named_file(self) -> Path | None:
+        """The video or picture that `output` names; None where it is a folder, or is to be one."""
+        named = self.output is not None and self.output.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
+        return self.output if named and self.output is not None and not self.output.is_dir() else None
+
+    def _check_output(self) -> None:
+        if self.output is None or self.output.is_dir():
+            return
+        output, suffix = Setting("output", self.output), self.output.suffix.lower()
+        if self.named_file is not None and not self.video:
+            raise ConfigError(output, " names a video, but none is written: give a folder, or leave out ", _NO_VIDEO)
+        if suffix in VIDEO_SUFFIXES and self.container not in ("mp4", suffix[1:]):
+            container = Setting("container", self.container)
+            raise ConfigError(output, " and ", container, " exclude each other: leave one of them out")
+        if suffix in _OTHER_VIDEOS:
+            videos = ", ".join(VIDEO_SUFFIXES)
+            raise ConfigError(output, f" must be a folder, or name a video ending in one of {videos}")
+        for name, suffixes in (("table", TABLE_SUFFIXES), ("maps", MAPS_SUFFIXES)):
+            if suffix in suffixes and suffix not in VIDEO_SUFFIXES:
+                instead = Setting(name, self.output)
+                raise ConfigError(output, " must be a folder or name the video; for this file give ", instead)
+
+
+_NO_VIDEO = Setting("video", False)
+
+
+def check_format(name: str, wanted: str | None, suffixes: tuple[str, ...]) -> None:
+    """See that a table or maps are wanted in a format that is known.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    known = [suffix[1:] for suffix in suffixes]
+    if wanted is not None and wanted not in ("none", *known) and Path(wanted).suffix.lower() not in suffixes:
+        raise ConfigError(
+            Setting(name), f" must be {', '.join(known)}, a path ending in one of these, or none; got {wanted!r}"
+        )
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,27 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vidsal.addresses import hide_secrets
-from vidsal.decode import DecodeOptions, Reader, VideoInfo, open_video
-from vidsal.errors import ConfigError, DecodeError, Stopped
+from vidsal.decode import DecodeOptions, DecodeReport, Reader, VideoInfo, open_video
+from vidsal.errors import ConfigError, DecodeError, ExistsError, Stopped
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.outputs import make_sinks
+from vidsal.pipe.places import Place, local_path, places_of
 from vidsal.pipe.predict import StageClock, predict
+from vidsal.pipe.record import (
+    InputRecord,
+    Provenance,
+    ResultRecord,
+    RunRecord,
+    Standing,
+    look_around,
+    plain_options,
+    write_record,
+)
 from vidsal.prefetch import prefetch
 from vidsal.sinks import Sink
 from vidsal.sinks.contract import FileSink, finish_together
@@ -48,14 +59,19 @@ class RunReport:
 
     source: str
     """The input."""
+    status: Literal["done", "skipped", "interrupted"]
+    """done; skipped, where all results were there already and are what would have been made (`existing="skip"`): then
+    the counts are those of the run that made them; or interrupted, ended early by Ctrl-C."""
     files: tuple[Path, ...]
-    """Files written, under their final names (partial names where `interrupted`)."""
+    """Results written, or found where it was skipped, under their final names (partial names where interrupted)."""
+    report_file: Path | None
+    """The report beside them, NAME.vidsal.json; None where none was written."""
     frames: int
     """Frames written."""
     seconds: float
-    """Wall time from the first frame to the finished files, without loading the model."""
+    """Wall time from the first frame to the finished files, without loading the model; 0 where skipped."""
     frames_per_second: float
-    """Frames over seconds."""
+    """Frames over seconds; 0 where skipped."""
     stage_frames_per_second: dict[str, float]
     """Frames over the seconds that each stage was at work: decode, cuts, preprocess, model, smooth, video (drawing
     and encoding), table, maps. The stages work side by side."""
@@ -77,8 +93,6 @@ class RunReport:
     """How much of it is missing."""
     messages: tuple[str, ...]
     """Everything a user should know about this run."""
-    interrupted: bool
-    """Ended early by Ctrl-C."""
     model: str
     """Name of the model."""
     device: str
@@ -90,10 +104,16 @@ class RunReport:
     options: dict[str, Any]
     """The resolved options, stage by stage."""
 
+    @property
+    def interrupted(self) -> bool:
+        """Ended early by Ctrl-C."""
+        return self.status == "interrupted"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        values = dataclasses.asdict(self)
+        values = dataclasses.asdict(self) | {"interrupted": self.interrupted}
         values["files"] = [str(path) for path in self.files]
+        values["report_file"] = None if self.report_file is None else str(self.report_file)
         return values
 
 
@@ -103,6 +123,7 @@ def run(
     options: RunOptions | None = None,
     model: SaliencyModel | None = None,
     sinks: Iterable[Sink] = (),
+    place: Place | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> RunReport:
@@ -113,6 +134,8 @@ def run(
         options: all options; None takes the defaults.
         model: a model already loaded, in place of `options.model` (for many runs).
         sinks: further sinks to feed, entered and left by this function.
+        place: where the results go, as `vidsal.pipe.places.places_of` gives it for one of several sources; None: where
+            the options say.
         on_progress: called after every batch, in the calling thread.
         should_stop: asked after every batch; True ends the run as Ctrl-C does.
 
@@ -121,11 +144,14 @@ def run(
         `interrupted` is set. A live source has no end of its own, so there it simply finishes the files.
 
     Raises:
+        ExistsError: a result is there already, and the options do not allow to replace it.
         DecodeError, EncodeError, CheckpointError, ConfigError: see their docstrings. Nothing is left that looks whole.
     """
     options = options or RunOptions()
     loaded = model or options.model.load()
-    job = Job(source, options=options, model=loaded, sinks=sinks)
+    job = Job(source, options=options, model=loaded, sinks=sinks, place=place)
+    if job.is_done():
+        return job.report()
     with job.opened() as reader, job.writing(), prefetch(reader, name="vidsal-decode") as batches:
         predicted = predict(batches, loaded, options.prediction, clock=job.clock)
         with prefetch(predicted, name="vidsal-predict") as results:
@@ -150,6 +176,7 @@ class Job:
         model: SaliencyModel,
         sinks: Iterable[Sink] = (),
         side_by_side: int = 1,
+        place: Place | None = None,
     ) -> None:
         """Plan a run; nothing is opened yet.
 
@@ -159,6 +186,7 @@ class Job:
             model: the loaded model.
             sinks: further sinks.
             side_by_side: runs that share the machine with this one, itself included.
+            place: where the results go; None: where the options say.
 
         Raises:
             ConfigError: more refinement steps are asked for than the model allows.
@@ -176,13 +204,40 @@ class Job:
         """Frames expected, None where unknown."""
         self.interrupted = False
         """Whether the user stopped the run."""
+        self.place = place or places_of([source], options.output)[0]
+        """Where the results go."""
         self._begin = time.perf_counter()
+        self._standing = Standing()
+        self._provenance: Provenance | None = None
+        self._record: RunRecord | None = None
         self._further = tuple(sinks)
         self._side_by_side = side_by_side
         self._own: list[FileSink] = []
         self._files_entered = contextlib.ExitStack()
         self._others_entered = contextlib.ExitStack()
         self._reader: Reader | None = None
+
+    def is_done(self) -> bool:
+        """Look at what earlier runs left; True where the results are there, and there is nothing to do.
+
+        Raises:
+            ExistsError: results are there that are not to be replaced.
+        """
+        self._standing = self._look_around()
+        return self._standing.done is not None
+
+    def _look_around(self) -> Standing:
+        try:
+            standing = look_around(self.place, self.options, self.model, local_path(self.source))
+        except OSError as error:
+            raise DecodeError(
+                f"{hide_secrets(self.source)} cannot be read: {error.strerror}; change its permissions"
+            ) from error
+        if standing.done is None or not self._further:
+            return standing
+        # Whether the results of other sinks are there is not known: all are made again.
+        there = frozenset(standing.done.paths(self.place.folder).values())
+        return dataclasses.replace(standing, done=None, replaceable=there)
 
     @contextmanager
     def opened(self) -> Iterator[Reader]:
@@ -198,13 +253,25 @@ class Job:
             size=self.model.preprocessor.frame_size,
             keep_pictures=self.options.output.video,
         ) as reader:
-            self._own = make_sinks(reader.info, self.options, self.model.device, side_by_side=self._side_by_side)
+            self._own = make_sinks(
+                reader.info,
+                self.options,
+                self.model.device,
+                side_by_side=self._side_by_side,
+                place=self.place,
+                replaceable=self._standing.replaceable,
+            )
+            self._provenance = self._made_by(reader.info)
+            for own in self._own:
+                own.provenance = self._provenance.as_text()
             self._sinks = (*self._own, *self._further)
             if not self._sinks:
                 raise ConfigError("nothing to write: video, table and maps are all switched off")
             with contextlib.ExitStack() as files, contextlib.ExitStack() as others:
                 for sink in self._sinks:
                     (files if isinstance(sink, FileSink) else others).enter_context(sink)
+                if self._standing.replaceable and self._look_around() != self._standing:
+                    raise ExistsError(f"{self.place.report}: another run has just made these results; they are kept")
                 self._files_entered, self._others_entered = files.pop_all(), others.pop_all()
             self.total = _expected_frames(reader.info, self.options.decode)
             self._reader = reader
@@ -226,9 +293,62 @@ class Job:
                     except (Stopped, KeyboardInterrupt):
                         if self._reader is None or not self._reader.info.live or not self.frames:
                             raise
-                finish_together([sink for sink in self._sinks if isinstance(sink, FileSink)])
+                self._finish()
         except (Stopped, KeyboardInterrupt):
             self.interrupted = True
+
+    def _made_by(self, info: VideoInfo) -> Provenance:
+        try:
+            source = InputRecord.of(info.source, info.path, kind=info.kind)
+        except OSError as error:
+            raise DecodeError(f"{info.source} cannot be read: {error.strerror}; change its permissions") from error
+        return Provenance.of(source, self.options, self.model)
+
+    def _finish(self) -> None:
+        """Give all files their names, the report as the last: it says that they are complete."""
+        files = [sink for sink in self._sinks if isinstance(sink, FileSink)] if self.is_open else []
+        if files:
+            finish_together(files, before_naming=self._announce)
+        if self._own and self.options.output.report:
+            self._record = self._made_record("done", [(sink.stage, sink.path, sink.path) for sink in self._own])
+            self._write_record(self._record)
+
+    def _announce(self) -> None:
+        """Say that files are about to get their names: what a killed run leaves is then known for what it is."""
+        if not self._own:
+            return
+        if self.options.output.report:
+            named = [(sink.stage, sink.path, sink.partial_path) for sink in self._own]
+            self._write_record(self._made_record("unfinished", named))
+        elif self._standing.records:
+            # The report of an earlier run says nothing of the new files.
+            staying = self._staying()
+            if staying:
+                write_record(self.place.report, staying[0], earlier=staying[1:])
+            else:
+                self.place.report.unlink(missing_ok=True)
+
+    def _made_record(self, status: Literal["done", "unfinished"], files: list[tuple[str, Path, Path]]) -> RunRecord:
+        """The report about files, each with the name that it has or gets, and the one that it has now."""
+        reader, provenance = self._reader, self._provenance
+        if reader is None or provenance is None:
+            raise RuntimeError("nothing was opened")
+        folder = self.place.folder.absolute()
+        results = tuple(
+            ResultRecord(
+                stage=stage,
+                file=name.name if name.absolute().parent == folder else str(name.absolute()),
+                bytes=there.stat().st_size,
+            )
+            for stage, name, there in files
+        )
+        return RunRecord(status, provenance, results, self._counts(reader.report), self._messages(reader))
+
+    def _write_record(self, record: RunRecord) -> None:
+        write_record(self.place.report, record, earlier=self._staying())
+
+    def _staying(self) -> list[RunRecord]:
+        return self._standing.staying(self.place.folder, [sink.path for sink in self._own])
 
     @property
     def is_open(self) -> bool:
@@ -256,35 +376,75 @@ class Job:
         Raises:
             DecodeError: not one frame came.
         """
+        if self._standing.done is not None:
+            return self._report_skipped(self._standing.done)
         reader = self._reader
         if reader is None or (self.frames == 0 and not self.interrupted):
             raise DecodeError(f"{hide_secrets(self.source)}: not one frame could be decoded")
-        counts, written = reader.report, [s.partial_path if self.interrupted else s.path for s in self._own]
-        if reader.info.kind == "stream" and self.options.output.video and self.options.video.keep_streams:
-            counts.say(f"sound and subtitles are not copied: {reader.info.source} can be read only once")
-        seconds = time.perf_counter() - self._begin
+        written = [sink.partial_path if self.interrupted else sink.path for sink in self._own]
+        counts = self._counts(reader.report) if self._record is None else self._record.counts
+        seconds = counts["seconds"]
         return RunReport(
             source=reader.info.source,
+            status="interrupted" if self.interrupted else "done",
             files=tuple(path for path in written if path.exists()),
-            frames=self.frames,
-            seconds=seconds,
+            report_file=None if self._record is None else self.place.report,
             frames_per_second=self.frames / seconds,
             stage_frames_per_second={stage: self.frames / t for stage, t in self.clock.seconds.items() if t > 0},
-            cuts=self.cuts,
-            skipped_corrupt=counts.skipped_corrupt,
-            concealed=counts.concealed,
-            deinterlaced=counts.deinterlaced,
-            mended_times=counts.mended_times,
-            dropped_live=counts.dropped_live,
-            truncated=counts.truncated,
-            missing_seconds=counts.missing_seconds,
-            messages=(*counts.messages, *self.model.notes, *(text for sink in self._own for text in sink.messages)),
-            interrupted=self.interrupted,
-            model=self.model.card.name,
+            messages=self._messages(reader) if self._record is None else self._record.messages,
             device=str(self.model.device),
-            precision=self.model.precision,
-            steps=self.options.recurrence.steps_of(self.model.config.steps),
-            options=dataclasses.asdict(self.options, dict_factory=_plain),
+            **counts,
+            **self._planned,
+        )
+
+    @property
+    def _planned(self) -> dict[str, Any]:
+        """What a report says of the model and the options."""
+        return {
+            "model": self.model.card.name,
+            "precision": self.model.precision,
+            "steps": self.options.recurrence.steps_of(self.model.config.steps),
+            "options": plain_options(self.options),
+        }
+
+    def _counts(self, counts: DecodeReport) -> dict[str, Any]:
+        return {
+            "frames": self.frames,
+            "cuts": self.cuts,
+            "seconds": time.perf_counter() - self._begin,
+            "skipped_corrupt": counts.skipped_corrupt,
+            "concealed": counts.concealed,
+            "deinterlaced": counts.deinterlaced,
+            "mended_times": counts.mended_times,
+            "dropped_live": counts.dropped_live,
+            "truncated": counts.truncated,
+            "missing_seconds": counts.missing_seconds,
+        }
+
+    def _messages(self, reader: Reader) -> tuple[str, ...]:
+        info, counts = reader.info, reader.report
+        if info.kind == "stream" and self.options.output.video and self.options.video.keep_streams:
+            counts.say(f"sound and subtitles are not copied: {info.source} can be read only once")
+        if self._provenance is not None and info.path is not None and info.path.exists():
+            before = self._provenance.input
+            if not before.is_unchanged(InputRecord.of(info.source, info.path, sampled=False)):
+                counts.say(f"{info.source} was changed while it was read: it had been {before.describe()}")
+        return (*counts.messages, *self.model.notes, *(text for sink in self._own for text in sink.messages))
+
+    def _report_skipped(self, record: RunRecord) -> RunReport:
+        counts = dict.fromkeys(self._counts(DecodeReport()), 0) | dict(record.counts)
+        kept = {name: counts[name] for name in self._counts(DecodeReport())}
+        return RunReport(
+            source=hide_secrets(self.source),
+            status="skipped",
+            files=tuple(record.paths(self.place.folder).values()),
+            report_file=self.place.report,
+            frames_per_second=0.0,
+            stage_frames_per_second={},
+            messages=(),
+            device=record.provenance.model.device,
+            **kept | {"seconds": 0.0, "truncated": bool(kept["truncated"])},
+            **self._planned,
         )
 
 
@@ -296,8 +456,3 @@ def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:
         return None
     end = min(info.duration_seconds, options.end_seconds or info.duration_seconds)
     return max(1, round((end - options.start_seconds) * info.rate))
-
-
-def _plain(options: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Options as values JSON can hold."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in options}

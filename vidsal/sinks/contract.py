@@ -19,11 +19,11 @@ from typing import Protocol, Self
 
 from av.error import FFmpegError
 
-from vidsal.errors import ConfigError, EncodeError, Setting
+from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting
 from vidsal.files import claim, clear, fresh, put_all_in_place, release, writing
 from vidsal.frames import SaliencyBatch
 
-__all__ = ["FileSink", "Sink", "finish_together"]
+__all__ = ["PROVENANCE_KEY", "FileSink", "Sink", "finish_together"]
 
 
 class Sink(Protocol):
@@ -62,6 +62,8 @@ class FileSink(ABC):
     """Its name among the stages of a run's report."""
     messages: list[str]
     """Sentences for a person about what was changed, left out or repaired."""
+    provenance: str = ""
+    """How the result comes about, as JSON, set before it is entered; goes into files that have a place for it."""
 
     def __init__(self, target: str | Path, *, overwrite: bool = False, source: Path | None = None) -> None:
         target = Path(target)
@@ -198,7 +200,7 @@ class FileSink(ABC):
             if self._source is not None and self._source.exists() and target.samefile(self._source):
                 raise EncodeError(f"{target} is the source itself; choose another name for the result")
             if not self._overwrite:
-                raise EncodeError(
+                raise ExistsError(
                     f"{target} exists already; use ",
                     Setting("overwrite", True),
                     " to replace it, or choose another name",
@@ -252,6 +254,10 @@ def finish_together(sinks: Sequence[FileSink], *, before_naming: Callable[[], No
         put_all_in_place([(sink.partial_path, sink.path) for sink in sinks])
     for sink in sinks:
         sink._is_placed = True
+
+
+PROVENANCE_KEY = "vidsal_run"
+"""The name under which a file keeps `FileSink.provenance`; tags of a source that begin with vidsal_ are not copied."""
 
 
 def usable_rate(rate: Fraction | None) -> Fraction:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -9,13 +11,15 @@ import cv2
 from vidsal.errors import EncodeError
 from vidsal.frames import SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
-from vidsal.sinks.contract import FileSink
+from vidsal.sinks.contract import PROVENANCE_KEY, FileSink
 
 __all__ = ["ImageSink"]
 
 
 class ImageSink(FileSink):
     """Writes the drawn picture of a source that is one image.
+
+    The provenance stands in a text chunk of a .png (keyword `vidsal_run`), or in a comment of a .jpg.
 
     Args:
         target: .png, .jpg or .jpeg.
@@ -52,9 +56,29 @@ class ImageSink(FileSink):
         done, coded = cv2.imencode(self._target.suffix.lower(), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         if not done:
             raise EncodeError(f"cannot encode a {drawn.shape[1]}x{drawn.shape[0]} picture as {self._target.suffix}")
+        content = coded.tobytes()
+        if self.provenance:
+            content = _with_text(content, self.provenance, png=self._target.suffix.lower() == ".png")
         with self._telling():
-            self.partial_path.write_bytes(coded.tobytes())
+            self.partial_path.write_bytes(content)
             self._frames = 1
 
     def _close(self, *, complete: bool) -> None:
         pass
+
+
+def _with_text(content: bytes, text: str, *, png: bool) -> bytes:
+    """The coded picture with a text that is not shown, in the first place where one may stand."""
+    if png:
+        # After the signature and the header chunk: an iTXt chunk, whose text is UTF-8, not compressed, in no language.
+        body = b"iTXt" + PROVENANCE_KEY.encode() + bytes(5) + text.encode()
+        chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        return content[:_PNG_HEADER_BYTES] + chunk + content[_PNG_HEADER_BYTES:]
+    comment = f"{PROVENANCE_KEY} {text}".encode()[:_LONGEST_JPEG_COMMENT]
+    # After the start marker and the JFIF segment, which has to come first.
+    begin = 4 + int.from_bytes(content[4:6], "big") if content[2:4] == b"\xff\xe0" else 2
+    return content[:begin] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + content[begin:]
+
+
+_PNG_HEADER_BYTES = 8 + 25
+_LONGEST_JPEG_COMMENT = 65533

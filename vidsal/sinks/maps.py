@@ -12,7 +12,7 @@ import numpy as np
 from vidsal.decode import VideoInfo
 from vidsal.files import fresh, local_name
 from vidsal.frames import SaliencyBatch
-from vidsal.sinks.contract import FileSink, usable_rate
+from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 
 __all__ = ["MAPS_FULL_SCALE", "MapsSink"]
 
@@ -31,6 +31,8 @@ class MapsSink(FileSink):
     `.npz` holds log_density (N, h, w) float16 (relative error of the density below 0.4 %), index (N,) int64,
     pts_seconds (N,) float64, shot (N,) int64, height and width of the picture. Memory stays flat: the maps lie
     in a raw file beside the target until the end.
+
+    Both hold the provenance, as the tag and the array `vidsal_run`.
 
     Args:
         target: .mkv or .npz.
@@ -57,7 +59,7 @@ class MapsSink(FileSink):
 
     def _write(self, batch: SaliencyBatch) -> None:
         with self._telling():
-            self._body.write(batch)
+            self._body.write(batch, provenance=self.provenance)
             self._frames += len(batch)
 
     def _close(self, *, complete: bool) -> None:
@@ -82,10 +84,10 @@ class _MapVideo:
         self._stream: Any = None
         self._last = -1
 
-    def write(self, batch: SaliencyBatch) -> None:
+    def write(self, batch: SaliencyBatch, *, provenance: str) -> None:
         h, w = batch.log_density.shape[1:]
         if self._out is None:
-            self._open(h, w, batch)
+            self._open(h, w, batch, {PROVENANCE_KEY: provenance} if provenance else {})
         units = batch.density.cpu().numpy().astype(np.float64) * (h * w * 65535 / MAPS_FULL_SCALE)
         self.clipped += int((units > 65535).sum())
         values = np.rint(units.clip(0, 65535)).astype(np.uint16)
@@ -104,7 +106,7 @@ class _MapVideo:
         finally:
             out.close()
 
-    def _open(self, h: int, w: int, batch: SaliencyBatch) -> None:
+    def _open(self, h: int, w: int, batch: SaliencyBatch, tags: dict[str, str]) -> None:
         options = {"cluster_time_limit": "1000", "flush_packets": "1"}
         self._out = av.open(local_name(self._path), "w", format="matroska", container_options=options)
         self._out.metadata.update(
@@ -112,6 +114,7 @@ class _MapVideo:
                 "vidsal_density_per_unit": repr(MAPS_FULL_SCALE / 65535 / (h * w)),
                 "vidsal_full_scale": repr(MAPS_FULL_SCALE),
                 "vidsal_picture": f"{batch.width}x{batch.height}",
+                **tags,
             }
         )
         self._stream = self._out.add_stream("ffv1", rate=self._rate, options={"level": "3"})
@@ -143,9 +146,10 @@ class _MapArrays:
         self._raw: IO[bytes] | None = None
         self._columns: dict[str, list[Any]] = {"index": [], "pts_seconds": [], "shot": []}
 
-    def write(self, batch: SaliencyBatch) -> None:
+    def write(self, batch: SaliencyBatch, *, provenance: str) -> None:
         h, w = batch.log_density.shape[1:]
         if self._raw is None:
+            self._provenance = provenance
             fresh(self._raw_path)
             self._raw = self._raw_path.open("wb")
             self._shape, self._picture = (h, w), (batch.height, batch.width)
@@ -165,9 +169,11 @@ class _MapArrays:
             columns: dict[str, Any] = {name: np.concatenate(column) for name, column in self._columns.items()}
             # Mapped, not loaded. A batch that broke off in the middle does not count.
             maps = np.memmap(self._raw_path, "<f2", "r", shape=(len(columns["index"]), *self._shape))
-            height, width = map(np.int64, self._picture)
+            columns["height"], columns["width"] = map(np.int64, self._picture)
+            if self._provenance:
+                columns[PROVENANCE_KEY] = np.array(self._provenance)
             with self._path.open("wb") as file:  # of a name, savez would change the ending
-                np.savez(file, log_density=maps, **columns, height=height, width=width)
+                np.savez(file, log_density=maps, **columns)
             del maps  # Windows removes no file that is mapped
         finally:
             self._raw_path.unlink()

@@ -13,7 +13,7 @@ import numpy as np
 
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import SaliencyBatch
-from vidsal.sinks.contract import FileSink
+from vidsal.sinks.contract import PROVENANCE_KEY, FileSink
 from vidsal.tracks import ColumnSource, Tracker, column_types
 
 __all__ = ["TableSink"]
@@ -24,7 +24,7 @@ class TableSink(FileSink):
 
     `.csv` and `.jsonl` are written out after every batch, `.parquet` (needs pyarrow) in groups of rows, each column of
     the type its field is annotated with. What is not there (a third region) is an empty field, null in .jsonl and
-    .parquet.
+    .parquet. A .parquet holds the provenance in its metadata, under `vidsal_run`.
 
     Args:
         target: .csv, .jsonl or .parquet.
@@ -68,7 +68,7 @@ class TableSink(FileSink):
             for _, *parts in zip(batch.index, *made, strict=True)
         ]
         with self._telling():
-            self._table.write(rows)
+            self._table.write(rows, provenance=self.provenance)
             self._frames += len(rows)
 
     def _close(self, *, complete: bool) -> None:
@@ -92,7 +92,7 @@ class _TextTable:
         self._names = list(types)
         self._file: IO[str] | None = None
 
-    def write(self, rows: _Rows) -> None:
+    def write(self, rows: _Rows, *, provenance: str) -> None:
         head = [self._names] if self._file is None else []
         self._file = self._file or self._path.open("w", encoding="utf-8", newline="")
         if self._path.suffix.lower() == ".csv":
@@ -134,8 +134,10 @@ class _ParquetTable:
         self._schema: Any = pyarrow.schema([(name, kinds[kind]) for name, kind in types.items()])
         self._rows: _Rows = []
 
-    def write(self, rows: _Rows) -> None:
+    def write(self, rows: _Rows, *, provenance: str) -> None:
         if self._writer is None:
+            if provenance:
+                self._schema = self._schema.with_metadata({PROVENANCE_KEY: provenance})
             # Opened here: pyarrow takes no name that is not UTF-8.
             self._file = self._path.open("wb")
             self._writer = self._pyarrow.parquet.ParquetWriter(self._file, self._schema)

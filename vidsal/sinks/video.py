@@ -26,7 +26,7 @@ from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
 from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_cover, is_refusal, is_understood
-from vidsal.sinks.contract import FileSink, usable_rate
+from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
 from vidsal.sinks.remux import Copier, Span
@@ -363,6 +363,8 @@ class VideoSink(FileSink):
             options = self._muxing(suffix, copier)
             self._out = av.open(local_name(self.partial_path), "w", format=FORMATS[suffix], container_options=options)
             self._stream = self._add_video(self._out, self._time_base)
+            if self.provenance:
+                self._out.metadata[PROVENANCE_KEY] = self.provenance
             if copier is not None:
                 self._window = Span(
                     shift=self._shift * self._time_base,
@@ -627,11 +629,12 @@ class VideoSink(FileSink):
 
     def _keep_tags(self) -> None:
         """Compares the tags of the finished file with the source's, and adds or names those that are missing."""
-        copier = self._copier
-        timecode = None if copier is None else copier.timecode
-        wanted = {} if copier is None else copier.tags
+        copier, suffix = self._copier, self._target.suffix.lower()
+        own = {PROVENANCE_KEY: self.provenance} if self.provenance and suffix != ".mkv" else {}
         if copier is None:
+            self._append(own)
             return
+        timecode, wanted = copier.timecode, copier.tags
         with av.open(local_name(self.partial_path), metadata_errors="replace") as result:
             missing = missing_tags(wanted, result.metadata)
             kept = {key.lower() for key in (*result.streams[0].metadata, *result.metadata)}
@@ -642,8 +645,12 @@ class VideoSink(FileSink):
         keys = {key: value for key, value in missing.items() if key.lower() != "timecode"}
         if lost:
             self.messages.append(f"tags that a {self._target.suffix} file cannot hold are left out: {', '.join(lost)}")
-        if keys and (self._target.suffix.lower() == ".mkv" or not append_keys(self.partial_path, keys)):
-            self.messages.append("tags that the file cannot hold are left out: " + ", ".join(keys))
+        self._append(keys | own)
+
+    def _append(self, tags: dict[str, str]) -> None:
+        """Adds tags of any name to the finished file, or names them."""
+        if tags and (self._target.suffix.lower() == ".mkv" or not append_keys(self.partial_path, tags)):
+            self.messages.append("tags that the file cannot hold are left out: " + ", ".join(tags))
 
 
 _DELAY_IS_SAFE = av.library_versions["libavformat"] >= (62, 12)

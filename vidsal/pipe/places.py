@@ -1,0 +1,222 @@
+"""Sources and options in, where the results of each go and what they are called out; no two share a file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidsal.addresses import hide_secrets
+from vidsal.decode.source import Source, source_of
+from vidsal.errors import ConfigError, DecodeError, Setting
+from vidsal.files import short_name
+from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions, check_format
+
+__all__ = ["Place", "distinct_key", "local_path", "places_of", "planned_outputs"]
+
+_Source = str | Path | int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the results of a source go."""
+
+    folder: Path
+    """Their folder, which may have to be made."""
+    stem: str
+    """What their names begin with."""
+    named: Path | None = None
+    """The video or picture itself where the options name it."""
+
+    @property
+    def report(self) -> Path:
+        """The report beside the results."""
+        return self.folder / f"{self.stem}.vidsal.json"
+
+
+def places_of(sources: Sequence[_Source], options: OutputOptions) -> list[Place]:
+    """Where the results of each source go, so that none replaces another's.
+
+    Results lie beside their source, or in the folder that the options name. Into that, sources from several folders
+    bring their folders, as they lie below the one that all have in common. Results are called after their source
+    without its ending; where that makes two alike, with it.
+
+    Raises:
+        ConfigError: a source is given twice, the options name one file for all, or two sources are alike all the same.
+
+    Example:
+        >>> two = places_of(["/in/mon/a.mp4", "/in/tue/a.mp4"], OutputOptions(output=Path("out")))
+        >>> [str(place.report) for place in two]
+        ['out/mon/a.vidsal.json', 'out/tue/a.vidsal.json']
+        >>> [place.stem for place in places_of(["/in/a.mp4", "/in/a.mov", "/in/b.mov"], OutputOptions())]
+        ['a.mp4', 'a.mov', 'b']
+    """
+    twice = [key for key, count in Counter(map(distinct_key, sources)).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{hide_secrets(twice[0])} is given twice: name each input once")
+    named = options.named_file
+    if named is not None:
+        if len(sources) > 1:
+            many = f" names the video of one input, and there are {len(sources)}: give a folder"
+            raise ConfigError(Setting("output", named), many)
+        return [Place(named.parent, named.stem.removesuffix(".vidsal"), named) for _ in sources]
+    folders = _folders(sources, options.output)
+    places = [_place(folder, _stem(source)) for folder, source in zip(folders, sources, strict=True)]
+    whole = [_place(folder, _whole_name(source)) for folder, source in zip(folders, sources, strict=True)]
+    while True:
+        # Some file systems take no account of case.
+        alike = Counter(_alike(place) for place in places)
+        changed = [w if alike[_alike(p)] > 1 else p for p, w in zip(places, whole, strict=True)]
+        if changed == places:
+            break
+        places = changed
+    _refuse_shared(sources, places, options)
+    return places
+
+
+def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False) -> dict[str, Path]:
+    """The files that a run writes, by stage: "video" or "image", "table", "maps"; the report is the place's.
+
+    Args:
+        place: where they go.
+        options: what is wanted.
+        still: whether the source is one picture.
+
+    Raises:
+        ConfigError: the options name a video, and the source is a picture, or the other way round.
+
+    Example:
+        >>> (place,) = places_of(["rtsp://host/door.sdp?a=1"], OutputOptions())
+        >>> planned = planned_outputs(place, OutputOptions(table="jsonl", container="mkv"))
+        >>> {stage: target.name for stage, target in planned.items()}
+        {'video': 'door.vidsal.mkv', 'table': 'door.vidsal.jsonl'}
+    """
+    folder, stem = place.folder, place.stem
+    drawn = place.named
+    if drawn is None:
+        drawn = folder / f"{stem}.vidsal.{'png' if still else options.container}"
+    elif still != (drawn.suffix.lower() in IMAGE_SUFFIXES):
+        what, other = ("picture", "a video") if still else ("video", "a picture")
+        raise ConfigError(Setting("output", drawn), f" names {other}, but the input is a {what}: give a folder")
+    planned = {
+        "image" if still else "video": drawn if options.video else None,
+        "table": _target("table", options.table, folder / f"{stem}.vidsal", TABLE_SUFFIXES),
+        "maps": _target("maps", options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
+    }
+    return {stage: target for stage, target in planned.items() if target is not None}
+
+
+def local_path(source: _Source) -> Path | None:
+    """The file or folder that a source is; None for cameras, addresses and standard input."""
+    known = _known(source)
+    return None if known is None else known.path
+
+
+def _known(source: _Source) -> Source | None:
+    try:
+        return source_of(source)
+    except DecodeError:
+        return None  # it fails on its own, where it is opened
+
+
+def distinct_key(source: _Source) -> str:
+    """The same for sources that are the same, however their paths are written; links count as files of their own."""
+    known = _known(source)
+    if known is None or known.path is None:
+        return str(source) if known is None or known.camera is None else known.name
+    return _normal(known.path)
+
+
+def _folders(sources: Sequence[_Source], output: Path | None) -> list[Path]:
+    """The folder for the results of each."""
+    paths = [local_path(source) for source in sources]
+    parents = [None if path is None else _absolute(path).parent for path in paths]
+    if output is None:
+        return [parent or Path.cwd() for parent in parents]
+    there = [_normal(parent) for parent in parents if parent is not None]
+    try:
+        common = os.path.commonpath(there) if there else ""
+    except ValueError:  # Windows: on several drives
+        return [output / re.sub(r"[:\\/]+", "/", str(parent or "")).strip("/") for parent in parents]
+    return [output if parent is None else output / os.path.relpath(parent, common) for parent in parents]
+
+
+def _normal(path: Path) -> str:
+    return os.path.normpath(path.absolute())
+
+
+def _absolute(path: Path) -> Path:
+    whole = path.absolute()
+    return whole.resolve() if whole.name in ("", "..") else whole
+
+
+def _stem(source: _Source) -> str:
+    """What the results of a source are called after."""
+    path = local_path(source)
+    if path is not None:
+        whole = _absolute(path)
+        # A name can be too long even to be looked for.
+        return (whole.name if os.path.lexists(path) and path.is_dir() else whole.stem) or "root"
+    return _plain(Path(_address(source)).stem)
+
+
+def _whole_name(source: _Source) -> str:
+    """What they are called after where its stem is another's too."""
+    path = local_path(source)
+    if path is not None:
+        return _absolute(path).name or "root"
+    return _plain(_address(source).rpartition("://")[2])
+
+
+def _address(source: _Source) -> str:
+    """What is no file, without its query, and without the password that may stand in it."""
+    known = _known(source)
+    name = hide_secrets(source) if known is None else known.name
+    return re.split("[?#]", name)[0].rstrip("/")
+
+
+def _plain(name: str) -> str:
+    plain = re.sub(r"[^\w.-]+", "-", name) or "stream"
+    return f"_{plain}" if plain.split(".")[0].upper() in _RESERVED else plain
+
+
+_ROOM = 40
+"""Bytes that the longest ending of a result takes, with those of its partial file and its lock."""
+
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+"""No names of files on Windows, whatever follows them."""
+
+
+def _place(folder: Path, stem: str) -> Place:
+    return Place(folder, short_name(stem, folder, room=_ROOM))
+
+
+def _alike(place: Place) -> tuple[Path, str]:
+    return place.folder, place.stem.casefold()
+
+
+def _refuse_shared(sources: Sequence[_Source], places: Sequence[Place], options: OutputOptions) -> None:
+    """One result would be lost in silence."""
+    writers: dict[str, _Source] = {}
+    for source, place in zip(sources, places, strict=True):
+        for stage, target in planned_outputs(place, options).items():
+            if (first := writers.setdefault(_normal(target), source)) != source:
+                both = f"{hide_secrets(first)} and {hide_secrets(source)} would both write {target}: "
+                if stage in ("table", "maps") and getattr(options, stage) not in (target.suffix[1:], None):
+                    raise ConfigError(both, "give ", Setting(stage), f" a format such as {target.suffix[1:]}")
+                raise ConfigError(both, "give each its own ", Setting("output"))
+
+
+def _target(name: str, wanted: str | None, base: Path, suffixes: tuple[str, ...]) -> Path | None:
+    """The path of a table or of maps, from a format's name or a path."""
+    check_format(name, wanted, suffixes)
+    if wanted is None or wanted == "none":
+        return None
+    if f".{wanted}" in suffixes:
+        return base.with_name(f"{base.name}.{wanted}")
+    path = Path(wanted)
+    # A bare name belongs beside the other results; a path is taken as it is.
+    return path if path.is_absolute() or len(path.parts) > 1 else base.with_name(path.name)

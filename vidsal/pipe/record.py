@@ -1,0 +1,407 @@
+"""A run in, the record of how its results came about out: made, written beside them, and compared by a later run.
+
+Every result holds the record's first part, the `Provenance`, where its format has a place for it. The whole lies beside
+the results as NAME.vidsal.json. It is what makes them complete: it is written as "unfinished" before the first of them
+gets its name, and as "done" after the last one has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from vidsal.decode.images import IMAGE_SUFFIXES
+from vidsal.errors import ExistsError, Setting
+from vidsal.files import replacing
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.pipe.options import RunOptions
+from vidsal.pipe.places import Place, planned_outputs
+from vidsal.provenance import differences, package_version, source_commit
+
+__all__ = [
+    "InputRecord",
+    "ModelRecord",
+    "Provenance",
+    "ResultRecord",
+    "RunRecord",
+    "Standing",
+    "look_around",
+    "plain_options",
+    "read_records",
+    "write_record",
+]
+
+_FORMAT = "vidsal-run-1"
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """What results were made from."""
+
+    name: str
+    """Of the file or folder; else the address without its password, or what it is."""
+    kind: str
+    """video, image, images, camera or stream."""
+    bytes: int | None = None
+    """Its size, that of all pictures of a folder; None for what is no file."""
+    modified: str | None = None
+    """When it was last changed, in UTC; of a folder its newest picture; None for what is no file."""
+    sample_sha256: str | None = None
+    """Of its size and of 16 pieces of 64 KiB spread over it; of a folder of the names, sizes and beginnings of its
+    pictures. None for what is no file."""
+
+    @classmethod
+    def of(cls, name: str, path: Path | None, *, kind: str = "", sampled: bool = True) -> InputRecord:
+        """The record of a source as it is now.
+
+        Args:
+            name: what it is called where it is no file.
+            path: its file or folder.
+            kind: as `VideoInfo.kind` has it.
+            sampled: False reads nothing of it.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if path is None or not path.exists():
+            return cls(name, kind)
+        files = _pictures(path) if path.is_dir() else [path]
+        found = [file.stat() for file in files]
+        newest = max((status.st_mtime for status in found), default=0.0)
+        return cls(
+            name=(path if path.name not in ("", "..") else path.resolve()).name,
+            kind=kind,
+            bytes=sum(status.st_size for status in found),
+            modified=datetime.fromtimestamp(newest, UTC).isoformat(timespec="microseconds"),
+            sample_sha256=(_sample(files) if path.is_dir() else _sample_of(path)) if sampled else None,
+        )
+
+    def is_unchanged(self, other: InputRecord) -> bool:
+        """Whether two have one name, size and time."""
+        return (self.name, self.bytes, self.modified) == (other.name, other.bytes, other.modified)
+
+    def is_content_of(self, other: InputRecord) -> bool:
+        """Whether two are of one content: unchanged, or of one size and the same sample."""
+        if self.bytes is None or self.bytes != other.bytes:
+            return False
+        same_sample = self.sample_sha256 is not None and self.sample_sha256 == other.sample_sha256
+        return same_sample or self.is_unchanged(other)
+
+    def describe(self) -> str:
+        """Name, size and time in words."""
+        known = [] if self.bytes is None else [f"{self.bytes} bytes", f"of {self.modified}"]
+        return ", ".join([self.name, *known])
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Which model made them."""
+
+    name: str
+    """From its card."""
+    sha256: str
+    """Of its checkpoint file; of its weights where it comes from no file."""
+    precision: str
+    """fp32, bf16 or fp16."""
+    device: str
+    """Where it ran."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How results came about."""
+
+    vidsal: str
+    """Version of vidsal."""
+    commit: str
+    """Commit of its code, with "+" where files differ from it; empty outside a checkout."""
+    model: ModelRecord
+    """The model."""
+    input: InputRecord
+    """The source."""
+    options: Mapping[str, Any]
+    """All options but those of the model and of where results go, stage by stage."""
+
+    @classmethod
+    def of(cls, source: InputRecord, options: RunOptions, model: SaliencyModel) -> Provenance:
+        """That of the results that are made now."""
+        made = plain_options(options)
+        kept = {stage: values for stage, values in made.items() if stage not in ("model", "output")}
+        by = ModelRecord(model.card.name, model.sha256, model.precision, str(model.device))
+        return cls(package_version(), _commit(), by, source, kept)
+
+    def as_text(self) -> str:
+        """As JSON in one line."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    def differences(self, now: Provenance, stage: str) -> list[str]:
+        """What would come out otherwise now in the result of a stage, a phrase each."""
+        found = differences(self._decisive(stage), now._decisive(stage))
+        if not self.input.is_content_of(now.input):
+            found.insert(0, f"the input was another one ({self.input.describe()}, now {now.input.describe()})")
+        return found
+
+    def _decisive(self, stage: str) -> dict[str, Any]:
+        """What the result of a stage depends on, apart from the input."""
+        drawn = {"video": ("render", "video"), "image": ("render",), "table": ("tracks",)}.get(stage, ())
+        left_out = {"render", "video", "tracks"} - {*drawn}
+        options = {
+            name: {key: value for key, value in values.items() if f"{name}.{key}" not in _INDIFFERENT}
+            for name, values in self.options.items()
+            if name not in left_out and isinstance(values, Mapping)
+        }
+        model = {"name": self.model.name, "sha256": self.model.sha256, "precision": self.model.precision}
+        return {"vidsal": self.vidsal, "model": model, **options}
+
+
+_INDIFFERENT = {"decode.batch_size", "decode.threads", "decode.strict", "video.encoder_threads"}
+"""Options that change no result that is whole."""
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """One file that was written."""
+
+    stage: str
+    """video, image, table or maps."""
+    file: str
+    """Its name; its path where it lies in another folder than the report."""
+    bytes: int
+    """Its size."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What lies beside the results of a run, as NAME.vidsal.json."""
+
+    status: Literal["done", "unfinished"]
+    """done; unfinished from just before the first result gets its name until the last one has it."""
+    provenance: Provenance
+    """How the results came about; in the file its fields stand at the top."""
+    results: tuple[ResultRecord, ...]
+    """The files."""
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    """frames, cuts, skipped_corrupt, ...: the numbers of `RunReport`."""
+    messages: tuple[str, ...] = ()
+    """Everything a user should know about the run."""
+
+    def paths(self, folder: Path) -> dict[str, Path]:
+        """The results by stage, whole paths, for a report that lies in `folder`."""
+        return {result.stage: (folder / result.file).absolute() for result in self.results}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        values = dataclasses.asdict(self)
+        return {"status": values.pop("status"), **values.pop("provenance"), **values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunRecord:
+        """The record that `as_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        if values["status"] not in ("done", "unfinished"):
+            raise ValueError(values["status"])
+        provenance = Provenance(
+            vidsal=str(values["vidsal"]),
+            commit=str(values["commit"]),
+            model=ModelRecord(**_known(ModelRecord, values["model"])),
+            input=InputRecord(**_known(InputRecord, values["input"])),
+            options=dict(values["options"]),
+        )
+        results = tuple(ResultRecord(**_known(ResultRecord, one)) for one in values["results"])
+        return cls(values["status"], provenance, results, dict(values["counts"]), tuple(values["messages"]))
+
+
+def write_record(path: Path, record: RunRecord, *, earlier: Iterable[RunRecord] = ()) -> None:
+    """Write the report of a run, whole or not at all.
+
+    Args:
+        path: as `Place.report` gives it.
+        record: the report.
+        earlier: those of earlier runs whose results stay.
+
+    Raises:
+        EncodeError: it cannot be written.
+    """
+    values = {"format": _FORMAT, **record.as_dict(), "earlier": [one.as_dict() for one in earlier]}
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_records(path: Path) -> list[RunRecord]:
+    """The reports in a file that `write_record` wrote, the last one first; none where there is no such file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != _FORMAT:
+            return []
+        return [RunRecord.from_dict(one) for one in (values, *values["earlier"])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a run finds where its results go."""
+
+    done: RunRecord | None = None
+    """The record of the results, where all that are wanted are there and are what would be made now."""
+    replaceable: frozenset[Path] = frozenset()
+    """Results that are certainly of vidsal's making, and that are made again; whole paths."""
+    records: tuple[RunRecord, ...] = ()
+    """What the report holds."""
+
+    def staying(self, folder: Path, written: Iterable[Path]) -> list[RunRecord]:
+        """The records of results that stay when others are written."""
+        gone = {path.absolute() for path in written}
+        kept = []
+        for record in self.records:
+            there = record.paths(folder)
+            results = tuple(
+                one for one in record.results if there[one.stage] not in gone and _is_whole(folder / one.file, one)
+            )
+            if record.status == "done" and results:
+                kept.append(dataclasses.replace(record, results=results))
+        return kept
+
+
+def look_around(place: Place, options: RunOptions, model: SaliencyModel, path: Path | None) -> Standing:
+    """See what earlier runs left where the results of a source go.
+
+    Args:
+        place: where they go.
+        options: of the run.
+        model: the model.
+        path: the source's file or folder; None: what is no file is never known to be the same.
+
+    Raises:
+        ExistsError: a result is there that may not be replaced, and that is not what would be made now.
+        ConfigError: as `planned_outputs`.
+        OSError: the source cannot be read.
+    """
+    existing, folder, report = options.output.existing, place.folder, place.report
+    records = tuple(read_records(report))
+    if report.exists() and not records and options.output.report and existing != "overwrite":
+        what = " exists already, and is no report of this version of vidsal; use "
+        raise ExistsError(f"{report}{what}", Setting("overwrite", True), " to replace it, or choose another name")
+    # Nobody has been told of them yet.
+    unfinished = {
+        (folder / one.file).absolute()
+        for record in records
+        if record.status == "unfinished"
+        for one in record.results
+        if _is_whole(folder / one.file, one)
+    }
+    if existing != "skip" or path is None or not path.exists():
+        return Standing(replaceable=frozenset(unfinished), records=records)
+    source = InputRecord.of(str(path), path, sampled=False)
+    if not all(record.provenance.input.is_unchanged(source) for record in records):
+        source = InputRecord.of(str(path), path)
+    now = Provenance.of(source, options, model)
+    same: dict[str, tuple[RunRecord, Path]] = {}
+    wanted = planned_outputs(place, options.output, still=_is_still(records, path))
+    for stage, target in wanted.items():
+        found = _find(records, folder, stage, target)
+        if found is None:
+            if target.exists() and target.absolute() not in unfinished:
+                what = f"{target} exists already, and no report says how it was made; use "
+                raise ExistsError(what, *_OTHERWISE)
+            continue
+        record, result = found
+        there = (folder / result.file).absolute()
+        if not there.exists():
+            continue
+        if not _is_whole(there, result):
+            raise ExistsError(f"{there} has been changed since it was made; use ", *_OTHERWISE)
+        if changed := record.provenance.differences(now, stage):
+            raise ExistsError(f"{there} was made otherwise: {'; '.join(changed)}; use ", *_OTHERWISE)
+        same[stage] = record, there
+    if wanted and same.keys() == wanted.keys():
+        return Standing(done=next(iter(same.values()))[0], records=records)
+    return Standing(replaceable=frozenset(unfinished | {there for _, there in same.values()}), records=records)
+
+
+_OTHERWISE = (Setting("existing", "overwrite"), " to replace it, or choose another ", Setting("output"))
+
+
+def _find(
+    records: Iterable[RunRecord], folder: Path, stage: str, target: Path
+) -> tuple[RunRecord, ResultRecord] | None:
+    """The record that names the target of a stage, or the .mkv that was written in its place."""
+    names = {target.absolute()} | ({target.with_suffix(".mkv").absolute()} if stage == "video" else set())
+    for record in records:
+        for result in record.results:
+            if record.status == "done" and result.stage == stage and (folder / result.file).absolute() in names:
+                return record, result
+    return None
+
+
+def _is_still(records: Iterable[RunRecord], path: Path) -> bool:
+    """Whether the source is one picture: as an earlier run found it, else as its name says."""
+    kinds = [record.provenance.input.kind for record in records]
+    return kinds[0] == "image" if kinds else path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_whole(path: Path, result: ResultRecord) -> bool:
+    return path.is_file() and path.stat().st_size == result.bytes
+
+
+def plain_options(options: RunOptions) -> dict[str, Any]:
+    """All options as values that JSON can hold, stage by stage."""
+    return dataclasses.asdict(options, dict_factory=_plain)
+
+
+def _plain(options: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in options}
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what a later version may have added."""
+    return {one.name: values[one.name] for one in dataclasses.fields(kind) if one.name in values}
+
+
+@cache
+def _commit() -> str:
+    return source_commit()
+
+
+_SAMPLES = 16
+_SAMPLE_BYTES = 65536
+
+
+def _sample_of(path: Path) -> str:
+    """The digest of a file's size and of pieces of it, evenly spread, the first and the last bytes among them."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(f"{size} ".encode())
+    with path.open("rb") as file:
+        for start in sorted({max(0, size - _SAMPLE_BYTES) * n // (_SAMPLES - 1) for n in range(_SAMPLES)}):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _sample(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name} {file.stat().st_size} ".encode(errors="surrogateescape"))
+        with file.open("rb") as stream:
+            digest.update(stream.read(4096))
+    return digest.hexdigest()
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(_iterate_pictures(folder))
+
+
+def _iterate_pictures(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.suffix.lower() in IMAGE_SUFFIXES and ".vidsal." not in path.name and path.is_file():
+            yield path
