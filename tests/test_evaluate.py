@@ -1052,8 +1052,21 @@ def test_scores_of_another_model_or_protocol_are_not_taken_up(films: Path, model
 
 def test_finished_results_of_something_else_are_not_written_over(films: Path, model: str, tmp_path: Path) -> None:
     judged("hollywood2", films, tmp_path / "out", model)
-    with pytest.raises(ConfigError, match="holds another evaluation: tiny on hollywood2"):
+    with pytest.raises(ConfigError, match="holds another evaluation: tiny on hollywood2") as error:
         judged("hollywood2", films, tmp_path / "out", model, protocol="unisal")
+    # What differs is named, and nothing else.
+    assert "protocol.name was vidsal, is now unisal" in str(error.value) and "source." not in str(error.value)
+    with pytest.raises(ConfigError, match=r"vidsal \S+: limit was none, is now 2; choose another out"):
+        judged("hollywood2", films, tmp_path / "out", model, limit_frames=2)
+    other = str(make_checkpoint(tmp_path / "other.safetensors", seed=1))
+    with pytest.raises(ConfigError, match=r": source.sha256 was \w{57}\.\.\., is now \w{57}\.\.\.; choose"):
+        judged("hollywood2", films, tmp_path / "out", other)
+    # Results of earlier versions do not say what was asked for.
+    summary = tmp_path / "out" / "summary.json"
+    values = json.loads(summary.read_text())
+    summary.write_text(json.dumps({name: one for name, one in values.items() if name != "asked"}))
+    with pytest.raises(ConfigError, match=r"under protocol vidsal, vidsal [^;:]+; choose another out"):
+        judged("hollywood2", films, tmp_path / "out", other)
     made = judged("hollywood2", films, tmp_path / "out", model, protocol="unisal", overwrite=True)
     assert read_summary(tmp_path / "out").protocol["name"] == made.summary.protocol["name"] == "unisal"
 

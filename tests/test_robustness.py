@@ -282,7 +282,7 @@ def test_killed_in_the_middle_it_leaves_a_readable_partial_file_and_the_next_run
     assert process.communicate(timeout=120)[0].split() == [str(tmp_path / f"in.vidsal.{e}") for e in ("mp4", "csv")]
     assert process.returncode == 0
     left = sorted(p.name for p in tmp_path.iterdir())
-    assert left == ["in.mp4", "in.vidsal.csv", "in.vidsal.mp4", "tiny.safetensors"]
+    assert left == ["in.mp4", "in.vidsal.csv", "in.vidsal.json", "in.vidsal.mp4", "tiny.safetensors"]
     assert len(times_of(tmp_path / "in.vidsal.mp4")) == 10
 
 

@@ -46,9 +46,7 @@ from vidsal.evaluate.score import Judge, Survey, survey
 from vidsal.evaluate.sources import FolderSource, ModelSource, Source
 from vidsal.files import try_to_lock
 from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
-from vidsal.model.checkpoint import weights_path
-from vidsal.pipe.options import PredictOptions
-from vidsal.provenance import package_version, source_commit
+from vidsal.provenance import differences, package_version, source_commit
 
 __all__ = ["EvalProgress", "Evaluation", "evaluate", "open_source", "read_scores"]
 
@@ -118,7 +116,7 @@ def evaluate(
     _refuse_data(plan.out, plan.root)
     with _own_folder(plan.out, overwrite=wanted.overwrite) as folder:
         if not wanted.overwrite:
-            _refuse_another(folder, plan.rules())
+            _refuse_another(folder, plan)
         # Before anything is read: what changes while it is scored counts as changed the next time.
         made = plan.fingerprints(dataset)
         found = survey(dataset, plan.protocol, limit_frames=wanted.limit_frames)
@@ -203,16 +201,8 @@ def open_source(options: EvalOptions) -> Source:
     """
     if options.evaluation.maps is not None:
         return FolderSource(options.evaluation.maps)
-    chosen = options.model
-    model = chosen.load()
-    with weights_path(chosen.chosen).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return ModelSource(
-        model,
-        sha256=sha256,
-        options=PredictOptions(options.recurrence, options.cuts, options.smooth),
-        batch_size=options.evaluation.batch_size,
-    )
+    model = options.model.load()
+    return ModelSource(model, sha256=model.sha256, options=options.prediction, batch_size=options.evaluation.batch_size)
 
 
 def _left_out(sequences: list[SequenceScores]) -> Counter[str]:
@@ -273,8 +263,8 @@ class _Request:
             return None, []
         return gather_means(dataset, splits=DATASETS[self.name].splits, options=self.data_options)
 
-    def rules(self) -> str:
-        """A hash of what was asked for: the data set, the protocol, the model and their options."""
+    def asked(self) -> dict[str, Any]:
+        """What was asked for: the data set, the protocol, the model and their options; plain values."""
         wanted = self.options.evaluation
         source = {key: value for key, value in self.source_facts().items() if key != "device"}
         values = {
@@ -286,8 +276,12 @@ class _Request:
             "source": source,
             "maps": None if wanted.maps is None else str(wanted.maps.resolve()),
         }
-        text = json.dumps(values, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+        made: dict[str, Any] = json.loads(json.dumps(values, default=str))
+        return made
+
+    def rules(self) -> str:
+        """A hash of what was asked for."""
+        return hashlib.sha256(json.dumps(self.asked(), sort_keys=True).encode()).hexdigest()
 
     def key(self, found: Survey, means: MeanDensities | None) -> str:
         """The rules, and a hash of what each sequence's scores take from the others, as it could be read this time."""
@@ -369,6 +363,7 @@ class _Request:
             version=package_version(),
             commit=source_commit(),
             key=key,
+            asked=self.asked(),
             dataset={
                 "name": self.name,
                 "root": str(self.root),
@@ -628,16 +623,17 @@ def _remove_results(folder: Path) -> None:
         (folder / "figures").rmdir()  # where nothing else lies in it
 
 
-def _refuse_another(folder: Path, rules: str) -> None:
+def _refuse_another(folder: Path, plan: _Request) -> None:
     """Refuses to replace a finished evaluation by other rules, of another model or of another data set."""
     if not (folder / "summary.json").is_file():
         return
     other = read_summary(folder)
-    if other.key.partition("-")[0] != rules:
+    if other.key.partition("-")[0] != plan.rules():
+        changed = differences(other.asked, plan.asked()) if other.asked else []
         raise ConfigError(
             f"{folder} holds another evaluation: {other.source['name']} on {other.dataset['name']} "
-            f"({other.dataset['split']}) under protocol {other.protocol['name']}, vidsal {other.version}; choose "
-            "another ",
+            f"({other.dataset['split']}) under protocol {other.protocol['name']}, vidsal {other.version}"
+            f"{': ' if changed else ''}{'; '.join(changed)}; choose another ",
             Setting("out"),
             ", or ",
             Setting("overwrite", True),

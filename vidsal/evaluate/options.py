@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from vidsal.options import Checked, Range
-from vidsal.pipe.options import ModelOptions, RecurrenceOptions
+from vidsal.pipe.options import ModelOptions, RecurrenceOptions, WithPrediction
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import CutOptions
 
@@ -57,7 +57,7 @@ class EvaluationOptions(Checked):
 
 
 @dataclass(frozen=True)
-class EvalOptions:
+class EvalOptions(WithPrediction):
     """All options of `evaluate`, stage by stage."""
 
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)

@@ -302,6 +302,8 @@ class Summary:
     """Sentences for a person."""
     partial: tuple[str, ...] = ()
     """Sequences that were scored only in part: frames are missing from their files."""
+    asked: dict[str, Any] = field(default_factory=dict)
+    """What was asked for, of which the key holds a hash; results of earlier versions do not have it."""
 
     def __post_init__(self) -> None:
         # A path like "." has a name only as long as the working folder is known.

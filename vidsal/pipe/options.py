@@ -29,6 +29,7 @@ __all__ = [
     "RecurrenceOptions",
     "RunOptions",
     "StageOptions",
+    "WithPrediction",
     "check_format",
 ]
 
@@ -142,6 +143,19 @@ class PredictOptions:
         return dataclasses.replace(self, **given)
 
 
+class WithPrediction:
+    """What options have in common that hold the stages of `PredictOptions` among others."""
+
+    recurrence: RecurrenceOptions
+    cuts: CutOptions
+    smooth: SmoothOptions
+
+    @property
+    def prediction(self) -> PredictOptions:
+        """Those of the stages between the frames and their densities."""
+        return PredictOptions(self.recurrence, self.cuts, self.smooth)
+
+
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
 """Endings of the videos that a run writes."""
 
@@ -243,7 +257,7 @@ def check_format(name: str, wanted: str | None, suffixes: tuple[str, ...]) -> No
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(WithPrediction):
     """All options of `run`, stage by stage."""
 
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -264,8 +278,3 @@ class RunOptions:
     """How the video is encoded."""
     output: OutputOptions = field(default_factory=OutputOptions)
     """What is written, and where."""
-
-    @property
-    def prediction(self) -> PredictOptions:
-        """Those of the stages between the frames and their densities."""
-        return PredictOptions(self.recurrence, self.cuts, self.smooth)
