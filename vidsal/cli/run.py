@@ -60,7 +60,7 @@ __all__ = ["run_command"]
         "  1    an input failed; the others were run all the same\n"
         "  2    wrong usage, or a wrong value of an option\n"
         "  3    nothing failed, but results of an input are there already and were not replaced\n"
-        "  130  stopped by Ctrl-C; 143 by SIGTERM\n"
+        "  130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP\n"
     ),
 )
 def run_command(given: Any, options: RunOptions) -> int:

@@ -161,7 +161,10 @@ class Provenance:
         return {"vidsal": self.vidsal, "model": model, **options}
 
 
-_INDIFFERENT = {"decode.batch_size", "decode.threads", "decode.strict", "video.encoder_threads"}
+_INDIFFERENT = {
+    *("decode.batch_size", "decode.threads", "decode.strict", "decode.max_pixels", "decode.allow_playlists"),
+    "video.encoder_threads",
+}
 """Options that change no result that is whole."""
 
 
@@ -300,16 +303,18 @@ def look_around(place: Place, options: RunOptions, model: SaliencyModel, path: P
         for one in record.results
         if _is_whole(folder / one.file, one)
     }
-    if existing != "skip" or path is None or not path.exists():
+    done = [record for record in records if record.status == "done"]
+    if existing != "skip" or not done or path is None or not path.exists():
         return Standing(replaceable=frozenset(unfinished), records=records)
     source = InputRecord.of(str(path), path, sampled=False)
-    if not all(record.provenance.input.is_unchanged(source) for record in records):
+    if not all(record.provenance.input.is_unchanged(source) for record in done):
         source = InputRecord.of(str(path), path)
     now = Provenance.of(source, options, model)
     same: dict[str, tuple[RunRecord, Path]] = {}
-    wanted = planned_outputs(place, options.output, still=_is_still(records, path))
+    # One picture or a film: as it was found then.
+    wanted = planned_outputs(place, options.output, still=done[0].provenance.input.kind == "image")
     for stage, target in wanted.items():
-        found = _find(records, folder, stage, target)
+        found = _find(done, folder, stage, target)
         if found is None:
             if target.exists() and target.absolute() not in unfinished:
                 what = f"{target} exists already, and no report says how it was made; use "
@@ -339,15 +344,9 @@ def _find(
     names = {target.absolute()} | ({target.with_suffix(".mkv").absolute()} if stage == "video" else set())
     for record in records:
         for result in record.results:
-            if record.status == "done" and result.stage == stage and (folder / result.file).absolute() in names:
+            if result.stage == stage and (folder / result.file).absolute() in names:
                 return record, result
     return None
-
-
-def _is_still(records: Iterable[RunRecord], path: Path) -> bool:
-    """Whether the source is one picture: as an earlier run found it, else as its name says."""
-    kinds = [record.provenance.input.kind for record in records]
-    return kinds[0] == "image" if kinds else path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _is_whole(path: Path, result: ResultRecord) -> bool:
