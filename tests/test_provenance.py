@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -37,6 +38,16 @@ def test_a_checkout_tells_its_commit_and_whether_files_differ(package: Path) -> 
     assert provenance.source_commit() == commit
     (package / "provenance.py").write_text("second")
     assert provenance.source_commit() == commit + "+"
+
+
+def test_asking_for_the_commit_writes_nothing_into_the_checkout(package: Path) -> None:
+    commit_of(package.parent, "package")
+    index = package.parent / ".git" / "index"
+    before = index.read_bytes()
+    # The same content at another time: git would note it down.
+    os.utime(package / "provenance.py", (1, 1))
+    assert not provenance.source_commit().endswith("+")
+    assert index.read_bytes() == before
 
 
 def test_the_commit_of_a_checkout_of_something_else_is_not_ours(package: Path) -> None:

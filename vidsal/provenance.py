@@ -63,5 +63,12 @@ def _short(value: Any) -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    # Without it, `git status` takes a lock to write down what it found: who works in the checkout would meet it.
+    done = subprocess.run(
+        ["git", "--no-optional-locks", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout.strip()
