@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from vidsal.pipe import many as many_module
 from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.predict import StageClock
+from vidsal.pipe.run import Job
 from vidsal.sinks import TableSink
 
 TABLES = RunOptions(output=OutputOptions(video=False))
@@ -180,3 +182,48 @@ def test_each_run_reports_the_time_of_its_own_reader(model: SaliencyModel, tmp_p
         assert outcome.report is not None
         rates = outcome.report.stage_frames_per_second
         assert {"decode", "model", "table"} <= set(rates) and all(np.isfinite(list(rates.values())))
+
+
+def test_each_run_says_how_it_ended_and_what_is_done_is_not_read_again(
+    model: SaliencyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [*clips(tmp_path, 3, 2), tmp_path / "nowhere.mp4"]
+
+    def status(**output: Any) -> dict[int, str]:
+        settings = RunOptions(output=OutputOptions(video=False, **output))
+        return {each.number: each.status for each in run_many(sources, model=model, options=settings, streams=3)}
+
+    assert status() == {0: "done", 1: "done", 2: "failed"}
+    assert status() == {0: "refused", 1: "refused", 2: "failed"}
+    real, opened = Job.opened, []
+
+    def watched(job: Job) -> Any:
+        opened.append(job.source)
+        return real(job)
+
+    monkeypatch.setattr(Job, "opened", watched)
+    assert status(existing="skip") == {0: "skipped", 1: "skipped", 2: "failed"}
+    assert opened == [sources[2]]
+
+
+def test_an_error_that_is_kept_holds_nothing_of_what_was_at_work(
+    model: SaliencyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[np.ndarray[Any, Any]]] = []
+
+    def library() -> None:
+        large = np.zeros(10)
+        held.append(weakref.ref(large))
+        raise KeyError("of a library")
+
+    def failing(sink: TableSink, batch: SaliencyBatch) -> None:
+        try:
+            library()
+        except KeyError:
+            raise EncodeError("no more room")  # noqa: B904 - as where nobody thought of it
+
+    monkeypatch.setattr(TableSink, "write", failing)
+    (outcome,) = run_many(clips(tmp_path, 3), model=model, options=TABLES)
+    assert str(outcome.error) == "no more room"
+    assert isinstance(outcome.error, EncodeError) and isinstance(outcome.error.__context__, KeyError)
+    assert [reference() for reference in held] == [None]

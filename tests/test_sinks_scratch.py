@@ -13,7 +13,7 @@ from test_sinks import names_in, random_batch
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import SaliencyBatch
 from vidsal.sinks import MapsSink, TableSink
-from vidsal.sinks.contract import FileSink, usable_rate
+from vidsal.sinks.contract import FileSink, finish_together, usable_rate
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.mkv"])
@@ -163,3 +163,25 @@ def test_nothing_is_replaced_unless_asked_for(tmp_path: Path) -> None:
     with Tally(tmp_path / "a.tally", overwrite=True) as sink:
         sink.write(random_batch(3))
     assert sink.path.read_text() == "3\n"
+
+
+def test_the_files_of_a_run_get_their_names_once_all_are_whole_and_the_last_word_is_said(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+    with Tally(tmp_path / "a.tally") as one, Tally(tmp_path / "b.tally") as other:
+        for sink in (one, other):
+            sink.write(random_batch(1))
+        finish_together(
+            [one, other], before_naming=lambda: seen.append([n for n in names_in(tmp_path) if "lock" not in n])
+        )
+        assert one.closed == other.closed == [True]
+    assert seen == [["a.partial.tally", "b.partial.tally"]]
+    assert one.closed == other.closed == [True]
+    assert names_in(tmp_path) == ["a.tally", "b.tally"]
+
+    def refuse() -> None:
+        raise EncodeError("not this time")
+
+    with pytest.raises(EncodeError, match="not this time"), Tally(tmp_path / "c.tally") as sink:
+        sink.write(random_batch(1))
+        finish_together([sink], before_naming=refuse)
+    assert names_in(tmp_path) == ["a.tally", "b.tally", "c.partial.tally"]
