@@ -13,7 +13,8 @@ from test_sinks import names_in, random_batch
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import SaliencyBatch
 from vidsal.sinks import MapsSink, TableSink
-from vidsal.sinks.contract import FileSink, finish_together, usable_rate
+from vidsal.sinks import contract as contract_module
+from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, finish_together, usable_rate
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.mkv"])
@@ -185,3 +186,48 @@ def test_the_files_of_a_run_get_their_names_once_all_are_whole_and_the_last_word
         sink.write(random_batch(1))
         finish_together([sink], before_naming=refuse)
     assert names_in(tmp_path) == ["a.tally", "b.tally", "c.partial.tally"]
+
+
+def test_a_file_is_made_whole_once_and_stays_whole_whatever_comes(tmp_path: Path) -> None:
+    sink = Tally(tmp_path / "a.tally")
+    with pytest.raises(RuntimeError, match="elsewhere"), sink:
+        sink.write(random_batch(1))
+        sink.complete()
+        sink.complete()
+        raise RuntimeError("elsewhere")
+    assert (sink.closed, sink.partial_path.read_text()) == ([True], "1\n")
+    with (
+        pytest.raises(EncodeError, match="could not be written earlier; it is not whole"),
+        Tally(tmp_path / "b.tally") as sink,
+    ):
+        sink.write(random_batch(1))
+        with pytest.raises(EncodeError), sink._telling():
+            raise OSError(5, "Input/output error")
+        sink.complete()
+    assert sink.closed == [False]
+    finish_together([])
+
+
+def test_a_file_that_has_appeared_meanwhile_is_kept_and_one_that_cannot_be_named_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        pytest.raises(EncodeError, match="has appeared while this run was writing"),
+        Tally(tmp_path / "a.tally") as sink,
+    ):
+        sink.write(random_batch(1))
+        sink.path.write_text("of another")
+    assert (sink.path.read_text(), sink.partial_path.read_text()) == ("of another", "1\n")
+
+    def full(pairs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(contract_module, "put_all_in_place", full)
+    with pytest.raises(EncodeError, match=r"b\.tally"), Tally(tmp_path / "b.tally") as sink:
+        sink.write(random_batch(1))
+    assert names_in(tmp_path) == ["a.partial.tally", "a.tally", "b.partial.tally"]
+
+
+def test_files_say_how_they_came_about_under_one_name_and_only_if_told(tmp_path: Path) -> None:
+    assert PROVENANCE_KEY == "vidsal_run"
+    assert Tally(tmp_path / "a.tally").provenance == ""
