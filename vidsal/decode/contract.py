@@ -108,6 +108,8 @@ class VideoInfo:
     """FFmpeg's number of the transfer curve; 2 not tagged."""
     colorspace: int = UNSPECIFIED
     """FFmpeg's number of the matrix; 2 not tagged."""
+    side_data: tuple[tuple[str, bytes], ...] = ()
+    """What comes with the first frame beside its pixels: FFmpeg's names and structures."""
     pix_fmt: str | None = None
     """FFmpeg's name of the coded pixel format; None where unknown."""
     live: bool = False

@@ -19,6 +19,7 @@ from av.codec.codec import UnknownCodecError
 from av.codec.hwaccel import HWAccel, HWConfig, hwdevices_available
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -290,6 +291,7 @@ class PyavReader(Reader):
             color_primaries=int(context.color_primaries),
             color_trc=int(context.color_trc),
             colorspace=int(first.colorspace),
+            side_data=_side_data(first),
             pix_fmt=first.format.name,
             live=request.live,
             stream_index=self._stream.index,
@@ -572,6 +574,14 @@ class _Converter:
         stand_in, name = (_BT2020, "BT.2020") if tagged == _BT2020_CONSTANT_LUMINANCE else (_BT709, "BT.709")
         self._report.say(f"colours are approximate: the matrix number {tagged} is converted as {name}")
         return stand_in
+
+
+def _side_data(frame: VideoFrame) -> tuple[tuple[str, bytes], ...]:
+    try:
+        # Not `frame.side_data`: see `orientation_of`.
+        return tuple((data.type.name, bytes(data)) for data in SideDataContainer(frame))  # type: ignore[call-arg]
+    except ValueError:  # of a kind that PyAV does not know
+        return ()
 
 
 def _set_threads(stream: VideoStream, threads: int) -> None:

@@ -28,6 +28,7 @@ from vidsal.render import RenderOptions, ScalePerShot, draw
 from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_cover, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
+from vidsal.sinks.marks import hdr_parameters, lost_marks
 from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
 from vidsal.sinks.remux import Copier, Span
 from vidsal.sinks.sound import SoundForm
@@ -100,6 +101,7 @@ class VideoSink(FileSink):
                 "so the last column or row is repeated"
             )
         self._pix_fmt = _PIX_FMT
+        self._marks = dict(info.side_data)
         self._drawer: DeviceDrawer | None = None
         if device is not None and device.type == "cuda":
             self._draw_on(device)
@@ -128,6 +130,8 @@ class VideoSink(FileSink):
             self._close(complete=False)
             raise
         self._note_depth()
+        if lost := lost_marks(self._video.encoder, self._marks):
+            self.messages.append(f"left out, as {self._video.encoder} does not write it: {', '.join(lost)}")
 
     @property
     def _is_deep(self) -> bool:
@@ -272,7 +276,9 @@ class VideoSink(FileSink):
             os.environ.setdefault("SVT_LOG", "1")  # errors only; it knows no other way to be quiet
         rate = usable_rate(self._info.rate)
         self._pix_fmt = _pixel_format(av.Codec(self._video.encoder, "w"), self._info)
-        options = _encoder_options(self._video, deep=self._is_deep)
+        options = _encoder_options(
+            self._video, deep=self._is_deep, marks=hdr_parameters(self._video.encoder, self._marks)
+        )
         stream = out.add_stream(self._video.encoder, rate=rate, options=options)
         context = stream.codec_context
         context.height, context.width = self._size
@@ -719,16 +725,18 @@ _AUTO_HARDWARE = "h264_nvenc"
 """What `encoder="auto"` tries before libx264."""
 
 
-def _encoder_options(video: VideoOptions, *, deep: bool = False) -> dict[str, str]:
-    """Preset and quality in the words of the encoder; `deep` where it gets more than 8 bits."""
+def _encoder_options(video: VideoOptions, *, deep: bool = False, marks: Sequence[str] = ()) -> dict[str, str]:
+    """Preset and quality in the words of the encoder; `deep` where it gets more than 8 bits, `marks` of libx26*."""
     name, crf = video.encoder, str(video.crf)
     if name in ("prores", "prores_aw", "prores_ks"):
         return {"profile": "3"}  # 422 HQ, of a fixed quality
     if name == "dnxhd":
         return {"profile": "dnxhr_hqx" if deep else "dnxhr_hq"}  # for any size and rate, of a fixed quality
     if name.startswith("libx26"):
-        pools = f":pools={video.encoder_threads}" if video.encoder_threads else ""
-        further = {"x265-params": f"log-level=error{pools}", "a53cc": "1"} if name == "libx265" else {}
+        pools = [f"pools={video.encoder_threads}"] if video.encoder_threads else []
+        further = {"x264-params": ":".join(marks)} if marks else {}
+        if name == "libx265":
+            further = {"x265-params": ":".join(["log-level=error", *pools, *marks]), "a53cc": "1"}
         return {"preset": video.preset, "crf": crf, **further}
     if name.endswith("_nvenc"):
         return {"preset": video.preset, "rc": "vbr", "cq": str(max(1, video.crf))}  # 0 would leave it to the encoder
