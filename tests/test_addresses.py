@@ -10,7 +10,7 @@ from vidsal.addresses import hide_secrets
 from vidsal.cli import main
 from vidsal.errors import DecodeError
 from vidsal.pipe.options import OutputOptions
-from vidsal.pipe.outputs import planned_outputs
+from vidsal.pipe.places import places_of, planned_outputs
 from vidsal.pipe.run import run
 
 
@@ -77,5 +77,6 @@ def test_the_command_prints_no_password(
 
 
 def test_no_file_is_named_by_a_password() -> None:
-    planned = planned_outputs("rtsp://me:hunter2@host", OutputOptions())
+    (place,) = places_of(["rtsp://me:hunter2@host"], OutputOptions())
+    planned = planned_outputs(place, OutputOptions())
     assert {path.name for path in planned.values()} == {"host.vidsal.mp4", "host.vidsal.csv"}

@@ -74,7 +74,15 @@ def test_a_failure_of_any_kind_ends_its_own_input_and_is_told_with_the_way_to_it
     out, err = capsys.readouterr()
     outcomes = {Path(line["source"]).name: line["outcome"] for line in map(json.loads, out.splitlines())}
     assert outcomes == {"a.mp4": "done", "b.mp4": "failed", "c.mp4": "done"}
-    assert names_in(clips[0].parent) == {"a.mp4", "b.mp4", "c.mp4", "a.vidsal.csv", "c.vidsal.csv"}
+    assert names_in(clips[0].parent) == {
+        "a.mp4",
+        "b.mp4",
+        "c.mp4",
+        "a.vidsal.csv",
+        "a.vidsal.json",
+        "c.vidsal.csv",
+        "c.vidsal.json",
+    }
     (told,) = [line for line in err.splitlines() if line.startswith("vidsal: error: ")]
     assert f"{clips[1]}: unexpected {type(error).__name__}: " in told and "VIDSAL_DEBUG=1" in told
     assert "vidsal: 2 of 3 inputs done\nvidsal: 1 of 3 inputs failed:\n" in err
@@ -173,7 +181,7 @@ def test_a_reader_of_the_paths_that_leaves_ends_all_cleanly(
         left = names_in(clips[0].parent)
         assert not [name for name in left if name.endswith(".lock")]
         if streams == "1":
-            assert left == {"a.mp4", "b.mp4", "c.mp4", "a.vidsal.csv"}
+            assert left == {"a.mp4", "b.mp4", "c.mp4", "a.vidsal.csv", "a.vidsal.json"}
         # The stream itself was put onto the null device.
         reading, writing = os.pipe()
         os.close(reading)

@@ -176,7 +176,7 @@ def test_a_video_of_any_name_comes_out_whole_with_its_sound(
             assert sum(1 for _ in maps.decode(video=0)) == 3
     left = {os.fsencode(path.name) for path in folder.iterdir()}
     stem = os.fsencode(report.files[1].name).removesuffix(b".parquet")
-    ends = (b".mp4", b".csv", b".parquet", b".maps.mkv")
+    ends = (b".mp4", b".csv", b".parquet", b".maps.mkv", b".json")
     assert left == {os.fsencode(name), *(stem + end for end in ends)}
 
 

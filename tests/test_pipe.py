@@ -246,7 +246,7 @@ def test_the_table_says_where_the_heat_is(tmp_path: Path) -> None:
         def __init__(self, inner: SaliencyModel) -> None:
             self.device, self.config = inner.device, inner.config
             self.card, self.preprocessor = inner.card, inner.preprocessor
-            self.precision, self.notes = inner.precision, inner.notes
+            self.precision, self.notes, self.sha256 = inner.precision, inner.notes, inner.sha256
 
         def __call__(self, frames: torch.Tensor, state: object, **_: object) -> tuple[torch.Tensor, object]:
             log_density = torch.full((1, frames.shape[1], 48, 64), -20.0)
@@ -320,7 +320,12 @@ def test_a_run_that_is_stopped_keeps_what_it_wrote_under_partial_names(model: Sa
     with open_video(tmp_path / "in.vidsal.partial.mp4") as reader:
         assert sum(len(batch) for batch in reader) == 8
     assert run(source, model=model).frames == 60
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "in.vidsal.csv", "in.vidsal.mp4"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "in.mp4",
+        "in.vidsal.csv",
+        "in.vidsal.json",
+        "in.vidsal.mp4",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["npz", "mkv"])
@@ -328,7 +333,7 @@ def test_the_raw_maps_are_the_densities(model: SaliencyModel, tmp_path: Path, ki
     source = make_video(tmp_path / "in.mp4", frames=5, width=128, height=96)
     run(source, model=model, options=options(maps=kind, video=False, table="none", output=tmp_path / "new"))
     path = tmp_path / "new" / f"in.vidsal.maps.{kind}"
-    assert [p.name for p in (tmp_path / "new").iterdir()] == [path.name]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["in.vidsal.json", path.name]
     with open_video(source, size=model.preprocessor.frame_size) as reader:
         wanted = torch.cat([batch.density for batch in predict(reader, model)]).numpy()
     if kind == "npz":
@@ -376,9 +381,12 @@ def test_nothing_to_write_and_unknown_formats_are_refused(model: SaliencyModel, 
     ):
         with pytest.raises(ConfigError, match=says):
             run(source, model=model, options=options(**wrong))
-    with pytest.raises(EncodeError, match="is a file"):
+    with pytest.raises(EncodeError, match="is the source itself"):
         run(source, model=model, options=options(output=source))
-    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+    (tmp_path / "notes").touch()
+    with pytest.raises(EncodeError, match="is a file"):
+        run(source, model=model, options=options(output=tmp_path / "notes"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "notes"]
 
 
 def test_rates_are_never_counted(tmp_path: Path, model: SaliencyModel) -> None:
@@ -392,7 +400,7 @@ def test_rates_are_never_counted(tmp_path: Path, model: SaliencyModel) -> None:
 def test_a_bare_name_of_a_table_lands_beside_the_other_results(model: SaliencyModel, tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mp4", frames=3)
     run(source, model=model, options=options(video=False, table="mine.csv", maps="mine.npz", output=tmp_path / "new"))
-    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["mine.csv", "mine.npz"]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["in.vidsal.json", "mine.csv", "mine.npz"]
     with pytest.raises(ConfigError):
         run(source, model=model, options=options(table="mine.txt", output=tmp_path / "never"))
     assert not (tmp_path / "never").exists()

@@ -168,7 +168,7 @@ def test_runs_that_are_closed_early_end_their_threads_and_give_up_their_locks(
         assert next(outcomes).number == 1
     outcomes.close()
     assert threading.active_count() == before
-    assert names(tmp_path) <= {"a.vidsal.partial.csv", "b.vidsal.csv"}
+    assert names(tmp_path) <= {"a.vidsal.partial.csv", "b.vidsal.csv", "b.vidsal.json"}
     assert ("b.vidsal.csv" in names(tmp_path)) == bool(taken)
     # Whoever comes next may write them.
     (again,) = run_many([tmp_path / "a.mp4"], model=model, options=TABLES)

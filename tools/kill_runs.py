@@ -86,7 +86,7 @@ def frames_of(path: Path) -> int:
     try:
         with open_file(path) as container:
             return sum(1 for _ in container.decode(video=0))
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         return 0
 
 

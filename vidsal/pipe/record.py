@@ -139,7 +139,7 @@ class Provenance:
 
     def as_text(self) -> str:
         """As JSON in one line."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        return json.dumps(dataclasses.asdict(self))
 
     def differences(self, now: Provenance, stage: str) -> list[str]:
         """What would come out otherwise now in the result of a stage, a phrase each."""
@@ -237,7 +237,7 @@ def write_record(path: Path, record: RunRecord, *, earlier: Iterable[RunRecord] 
     """
     values = {"format": _FORMAT, **record.as_dict(), "earlier": [one.as_dict() for one in earlier]}
     with replacing(path) as partial:
-        partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def read_records(path: Path) -> list[RunRecord]:
