@@ -61,8 +61,14 @@ def open_file(path: Path, *, allow_playlists: bool = False, **settings: Any) -> 
         options |= {"protocol_whitelist": f"file,{_NETWORK}", "safe": "0"}
     else:
         options |= {"protocol_whitelist": "file", "format_whitelist": _all_formats_but(_PLAYLISTS)}
+    open_with = functools.partial(av.open, local_name(path), "r", options=options, **settings)
     try:
-        container: InputContainer = av.open(local_name(path), "r", options=options, **settings)
+        container: InputContainer
+        try:
+            container = open_with()
+        except UnicodeDecodeError:
+            # Tags of old AVI and MP3 files: what is not UTF-8 was written on Windows.
+            container = open_with(metadata_encoding="cp1252", metadata_errors="replace")
         return container
     except FFmpegError as error:
         what = None if allow_playlists else _playlist_in(path)
@@ -85,7 +91,7 @@ def open_address(address: str, **settings: Any) -> InputContainer:
         FFmpegError, OSError: it cannot be opened.
     """
     options = {"protocol_whitelist": _NETWORK, "format_whitelist": _all_formats_but(_SCRIPTS)}
-    container: InputContainer = av.open(address, "r", options=options, **settings)
+    container: InputContainer = av.open(address, "r", options=options, metadata_errors="replace", **settings)
     return container
 
 
@@ -100,7 +106,7 @@ def open_stream(file: BinaryIO, **settings: Any) -> InputContainer:
         FFmpegError, OSError: it cannot be opened.
     """
     options = {"protocol_whitelist": "data", "format_whitelist": _all_formats_but(_PLAYLISTS), "pattern_type": "none"}
-    container: InputContainer = av.open(file, "r", options=options, **settings)
+    container: InputContainer = av.open(file, "r", options=options, metadata_errors="replace", **settings)
     return container
 
 

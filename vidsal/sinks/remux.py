@@ -109,7 +109,7 @@ class Copier:
         self._rate = rate
         try:
             # Opened once more: the decoder reads ahead at its own pace. It has refused what may not be opened.
-            self._container: Any = open_file(source, allow_playlists=True, metadata_errors="replace")
+            self._container: Any = open_file(source, allow_playlists=True)
         except (FFmpegError, OSError) as error:
             raise EncodeError(f"cannot read {source} once more to copy its sound: {error}") from error
         container = self._container
@@ -190,7 +190,7 @@ class Copier:
     def has_raw_aac(self) -> bool:
         """Whether a sound track is AAC whose settings stand in its packets, as in transport streams."""
         contexts = [stream.codec_context for stream in self.streams if stream.type == "audio"]
-        return any(context.name.startswith("aac") and not context.extradata for context in contexts)
+        return any(context and context.name.startswith("aac") and not context.extradata for context in contexts)
 
     def is_late(self, stream: Any) -> bool:
         """Whether a stream begins late, or has few packets, or none."""
@@ -371,7 +371,7 @@ class Copier:
         with open_file(self._source, allow_playlists=True) as container:
             packet = next((p for p in container.demux(container.streams[stream.index]) if p.size), None)
         if packet is not None:
-            kind = "png" if stream.codec_context.name == "png" else "jpeg"
+            kind = "png" if stream.codec_context and stream.codec_context.name == "png" else "jpeg"
             out.add_attachment(f"cover.{kind.replace('jpeg', 'jpg')}", f"image/{kind}", bytes(packet))
 
     def copy_until(self, seconds: Fraction | None) -> None:
