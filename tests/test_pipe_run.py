@@ -132,6 +132,10 @@ def test_the_report_hands_on_what_the_reader_the_model_and_the_sinks_say(
         dropped_live=4,
         truncated=True,
         missing_seconds=5.0,
+        lost_frames=6,
+        damaged_packets=7,
+        structure_faults=8,
+        skipped_at_start=9,
     )
     said.say("something of the source")
     opened = Opened(made_info(), said)
@@ -143,6 +147,8 @@ def test_the_report_hands_on_what_the_reader_the_model_and_the_sinks_say(
     report = job.report()
     numbers = (report.skipped_corrupt, report.concealed, report.mended_times, report.dropped_live)
     assert (*numbers, report.truncated, report.missing_seconds) == (1, 2, 3, 4, True, 5.0)
+    further = (report.lost_frames, report.damaged_packets, report.structure_faults, report.skipped_at_start)
+    assert further == (6, 7, 8, 9)
     assert report.messages[:2] == ("something of the source", "something of the model")
     assert "were clipped" in report.messages[2] and len(report.messages) == 3
     assert report.deinterlaced == 6

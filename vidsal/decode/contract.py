@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.decode.options import DecodeOptions
+from vidsal.decode.structure import faults_of
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.frames import FrameBatch, Picture
 from vidsal.prefetch import prefetch
@@ -136,14 +137,36 @@ class DecodeReport:
     """Interlaced frames delivered as they are, because `deinterlace` is off."""
     mended_times: int = 0
     """Frames with an impossible time, replaced by one counted from the frame before."""
+    lost_frames: int = 0
+    """Frames that the source tells of, by its packets, its index or its times, and that did not come."""
+    damaged_packets: int = 0
+    """Packets of any stream that came damaged and were decoded all the same."""
+    structure_faults: int = 0
+    """Places where the file's own structure is broken."""
+    skipped_at_start: int = 0
+    """Packets before the first frame that need a key frame from before the beginning; no damage."""
     dropped_live: int = 0
     """Frames of a live source that were left out because the consumer was slow."""
     truncated: bool = False
-    """True where the file ends well before its container promises."""
+    """True where the file ends before its container promises, or in the middle of a piece."""
     missing_seconds: float = 0.0
-    """Seconds between the end that the container promises and the last frame; 0 unless `truncated`."""
+    """Seconds between the end that the container promises and the last frame; 0 where it promises none."""
     messages: list[str] = field(default_factory=list)
     """Sentences for a person about what was skipped, repaired or assumed, each once."""
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether anything was missing, skipped or patched up; what was `dropped_live` is no damage."""
+        return self.truncated or any(
+            (
+                self.skipped_corrupt,
+                self.concealed,
+                self.mended_times,
+                self.lost_frames,
+                self.damaged_packets,
+                self.structure_faults,
+            )
+        )
 
     def say(self, message: str) -> None:
         """Adds a message unless it is there already."""
@@ -200,6 +223,9 @@ class Reader(ABC):
     @abstractmethod
     def _release(self) -> None:
         """Closes files and devices."""
+
+    def _look_back(self) -> None:  # noqa: B027 - most readers have nothing to add
+        """Completes the report, after the last frame that is wanted."""
 
     def close(self) -> None:
         """Closes the source; a second call does nothing."""
@@ -285,17 +311,18 @@ class Reader(ABC):
                 + (f"; it lasts about {lasts:.3f} seconds" if lasts is not None else "")
                 + "; choose another range"
             )
+        self._look_back()
         for number, one, several, done in (
             (report.skipped_corrupt, "corrupt packet or file", "corrupt packets or files", "skipped"),
             (report.concealed, "damaged frame", "damaged frames", "patched up by the decoder"),
             (report.deinterlaced, "interlaced frame", "interlaced frames", "deinterlaced"),
             (report.combed, "interlaced frame", "interlaced frames", "shown combed, as deinterlace=off asks"),
             (report.mended_times, "impossible time", "impossible times", "replaced, counted from the frame before"),
+            (report.damaged_packets, "packet", "packets", "damaged on the way here"),
         ):
             if number:
                 report.say(f"{number} {one if number == 1 else several} {done}")
-        damage = report.skipped_corrupt + report.concealed + report.mended_times
-        if options.strict and (report.truncated or damage):
+        if options.strict and report.is_damaged:
             raise DecodeError(
                 f"{self.info.source} is damaged ({'; '.join(report.messages)}); "
                 f"all {report.decoded} readable frames were delivered; leave out ",
@@ -316,6 +343,15 @@ class Reader(ABC):
 
     def _count_good(self) -> None:
         self._corrupt_in_a_row = 0
+
+    def _note_faults(self, path: Path | None) -> None:
+        """Adds what is broken in a file's structure, after it was read to its end; None: it is no file."""
+        for fault in [] if path is None else faults_of(path):
+            if fault.short:
+                self.report.truncated = True
+            else:
+                self.report.structure_faults += 1
+            self.report.say(f"the file is {'cut short' if fault.short else 'damaged'}: {fault.text}")
 
     def _note_missing(self, promised_seconds: float, reached_seconds: float, step_seconds: float) -> None:
         """Compares where the container promises to end with where the last frame ended; both after the first frame."""

@@ -99,8 +99,10 @@ class DecordReader(Reader):
                 picture = self._orientation.mirror(turned)
                 full = full_size(picture, (self.info.height, self.info.width))
                 yield DecodedFrame(float(self._seconds[index]), partial(resize, picture, self.size), Picture(rgb=full))
-        if self._promised_seconds is not None and stop == len(self._seconds):
-            self._note_missing(self._promised_seconds, self._end_seconds, self._end_seconds / len(self._seconds))
+        if stop == len(self._seconds):
+            self._note_faults(self.info.path)
+            if self._promised_seconds is not None:
+                self._note_missing(self._promised_seconds, self._end_seconds, self._end_seconds / len(self._seconds))
 
 
 def _reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo, check_pixels
 from vidsal.decode.headers import HEIF_SUFFIXES, ImageHeader, read_header
 from vidsal.decode.heif import is_heif, read_heif, read_with_pillow
+from vidsal.decode.structure import faults_of
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
@@ -135,6 +136,7 @@ class ImagesReader(Reader):
                 self._skip(place)
                 continue
             self._count_good()
+            self._check(place.file)
             full = full_size(picture, (self.info.height, self.info.width))
             upright = Picture(rgb=full, pts=ticks, time_base=1 / NOMINAL_RATE)
             yield DecodedFrame(seconds, partial(self._convert, picture), upright)
@@ -154,6 +156,12 @@ class ImagesReader(Reader):
     def _skip(self, place: _Place) -> None:
         self.report.say(f"{place} cannot be read as an image and is skipped")
         self._count_corrupt()
+
+    def _check(self, file: Path) -> None:
+        """Notes what is broken in a file that could be read all the same."""
+        if faults := faults_of(file):
+            self.report.concealed += 1
+            self.report.say(f"{file} is damaged: {faults[0].text}")
 
     def _convert(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if picture.shape[:2] != (self.info.height, self.info.width):

@@ -109,7 +109,9 @@ class OpencvReader(Reader):
             yield self._decoded(seconds, picture)
         if self.info.live:
             self.report.say("the live source ended")
-        elif self._promised_seconds is not None:
+            return
+        self._note_faults(self.info.path)
+        if self._promised_seconds is not None:
             self._note_missing(self._promised_seconds, seconds + self._step_seconds, self._step_seconds)
 
     def _decoded(self, seconds: float, bgr: npt.NDArray[np.uint8]) -> DecodedFrame:

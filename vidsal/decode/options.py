@@ -25,7 +25,8 @@ class DecodeOptions(Checked):
     end_seconds: Annotated[Seconds, Range(finite=False)] | None = None
     """Seconds after the first frame at which reading stops; a frame at this very time is left out; None: the end."""
     strict: bool = False
-    """Makes damage an error at the end of reading: file cut short, packets skipped, frames or times patched up."""
+    """Makes damage an error at the end of reading: file cut short or broken, frames lost, packets skipped or damaged,
+    frames or times patched up."""
     threads: Annotated[int, Range(at_least=0)] = 0
     """Threads of the pyav or decord decoder; 0: one for small pictures, several from 1080p up where there are cores."""
     allow_playlists: bool = False

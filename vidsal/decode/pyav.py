@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -19,14 +20,16 @@ from av.codec.codec import UnknownCodecError
 from av.codec.hwaccel import HWAccel, HWConfig, hwdevices_available
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
+from av.packet import Packet
 from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidsal.decode.clock import Clock
+from vidsal.decode.clock import FALLBACK_RATE, LONGEST_GAP_SECONDS, Clock
 from vidsal.decode.contract import (
     UNSPECIFIED,
     DecodedFrame,
@@ -39,6 +42,7 @@ from vidsal.decode.contract import (
 )
 from vidsal.decode.deinterlace import Deinterlacer
 from vidsal.decode.local import open_address, open_file, open_stream
+from vidsal.decode.missing import Ledger, Steps
 from vidsal.decode.orientation import Orientation, orientation_of
 from vidsal.decode.streams import pick_stream
 from vidsal.errors import DecodeError, Setting
@@ -57,6 +61,15 @@ THREADS_FROM_PIXELS = 1920 * 1080
 """Below this size more than one decoder thread costs more than it gains."""
 
 MAX_THREADS = 8
+
+CONSTANT_RATE_FORMATS = frozenset({"mpegts", "mpeg", "mxf", "dv", "gxf"})
+"""Containers of broadcasting, FFmpeg's names: there the rate is constant, and a hole in the times is a loss."""
+
+MOST_GAPS = 0.1
+"""Share of the steps that may be holes; where more are, the times vary by nature (screen captures)."""
+
+MOST_GAPS_CONSTANT_RATE = 0.3
+"""As `MOST_GAPS`, in `CONSTANT_RATE_FORMATS`."""
 
 SEEK_BACK_SECONDS = (0.0, 2.0, 10.0, 60.0)
 """Where a seek lands after its target it is tried again this much earlier; then from the beginning."""
@@ -260,6 +273,11 @@ class PyavReader(Reader):
         self._base = _fraction(self._stream.time_base) or Fraction(1, 90000)
         self._rate = _fraction(self._stream.average_rate) or _fraction(self._stream.guessed_rate)
         self._deinterlacer = Deinterlacer(request.options.deinterlace, self._stream.codec_context.name)
+        self._steps = Steps()
+        self._ledger = self._new_ledger()
+        self._ended = self._sought = False
+        self._unordered = False
+        self._doubtful: dict[int, tuple[float, int]] = {}
         self._decoder = self._decode()
         first = self._first_frame(seekable)
         self._first: VideoFrame | None = first
@@ -349,13 +367,15 @@ class PyavReader(Reader):
 
     def _frames(self) -> Iterator[DecodedFrame]:
         start = self._options.start_seconds
-        stamped = self._from(start) if start > 0 and self._seekable else self._from_beginning()
+        self._sought = start > 0 and self._seekable
+        stamped = self._from(start) if self._sought else self._from_beginning()
         yield from starmap(self._decoded, self._deinterlacer.whole(self._bounded(stamped)))
         self._compare_with_promise()
 
     def _bounded(self, stamped: Iterable[tuple[VideoFrame, int]]) -> Iterator[tuple[VideoFrame, int]]:
         for frame, ticks in stamped:
             check_pixels(self._source, frame.width, frame.height, self._max_pixels)
+            self._steps.came(ticks)
             yield frame, ticks
 
     def _from_beginning(self) -> Iterator[tuple[VideoFrame, int]]:
@@ -369,6 +389,8 @@ class PyavReader(Reader):
         """Starts at a key frame at or before `start_seconds`."""
         self._first = None
         self._decoder.close()
+        self.report.damaged_packets = 0  # those are read again, or are not wanted
+        self._doubtful.clear()
         for back in SEEK_BACK_SECONDS:
             target = max(0.0, start_seconds - back)
             try:
@@ -401,13 +423,14 @@ class PyavReader(Reader):
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yields every frame that can be decoded; skips and counts the packets that cannot."""
-        packets = self._container.demux(self._stream)
+        self._ledger = ledger = self._new_ledger()
+        packets = self._container.demux()
         while True:
             try:
                 packet = next(packets, None)
             except InvalidDataError:
                 self._count_corrupt()
-                packets = self._container.demux(self._stream)  # a generator that raised is over
+                packets = self._container.demux()  # a generator that raised is over
                 continue
             except IndexError:
                 packet = None  # PyAV trips at the end over streams that turned up while reading
@@ -418,22 +441,56 @@ class PyavReader(Reader):
                 raise DecodeError(
                     f"reading {self._source} failed: {_strip(error)}; check the disk or the connection"
                 ) from error
-            # The demuxer's note to flush, an empty packet, is left to the end.
-            if packet is not None and packet.size == 0 and packet.pts is None and packet.dts is None:
-                continue
-            self._packets += packet is not None
+            if packet is not None:
+                # The demuxer's note to flush, an empty packet, is left to the end.
+                if packet.size == 0 and packet.pts is None and packet.dts is None:
+                    continue
+                self._count_damaged(packet)
+                if packet.stream_index != self._stream.index:
+                    continue
+                self._packets += 1
+                if packet.pts is not None and packet.dts is not None:
+                    self._check_order(packet.pts - packet.dts)
+                if not _is_hidden(packet, self._stream):
+                    ledger.sent(packet)
             try:
                 frames = self._stream.decode(packet)
             except EOFError:
                 frames = []
             except FFmpegError:
                 self._count_corrupt()
+                ledger.failed(packet.pts if packet is not None else None)
                 frames = []
             for frame in frames:
                 self._count_good()
+                ledger.came(frame.pts)
                 yield frame
             if packet is None:
+                self._ended = True
                 return
+
+    def _count_damaged(self, packet: Packet[Stream]) -> None:
+        """Counts packets that the demuxer calls damaged; not those before a new clock, where files were joined."""
+        number, dts = packet.stream_index, packet.dts
+        before, left = self._doubtful.pop(number, (math.inf, 0))
+        restarts = dts is not None and dts <= before
+        if left and not restarts:
+            if packet.is_corrupt or left == 1:
+                self.report.damaged_packets += 1
+            else:
+                self._doubtful[number] = before, left - 1
+        if packet.is_corrupt:
+            self._doubtful[number] = -math.inf if dts is None else dts, 2
+
+    def _check_order(self, ahead: int) -> None:
+        """A packet is shown some frames after it is decoded, never hours."""
+        if abs(ahead * self._base) > LONGEST_GAP_SECONDS and not self._unordered:
+            self._unordered = True
+            self.report.structure_faults += 1
+            self.report.say("the times at which packets are decoded and shown are hours apart: the file is damaged")
+
+    def _new_ledger(self) -> Ledger:
+        return Ledger(max(1, round(1 / ((self._rate or FALLBACK_RATE) * self._base))))
 
     def _decoded(self, frame: VideoFrame, ticks: int, was_interlaced: bool) -> DecodedFrame:
         def full() -> npt.NDArray[np.uint8]:
@@ -496,6 +553,8 @@ class PyavReader(Reader):
         if "mov" in format_names and stream.duration:
             begin = stream.start_time if stream.start_time is not None else self._origin
             return (begin + stream.duration) * self._base - origin
+        if "mxf" in format_names and stream.duration:
+            return stream.duration * self._base
         if "avi" in format_names and stream.frames and self._rate:
             return stream.frames / self._rate
         # Sound may last longer than the picture, so the whole file's length says something only where it is alone.
@@ -515,6 +574,8 @@ class PyavReader(Reader):
 
     def _compare_with_promise(self) -> None:
         """At the end of the source: says so if the container promised more."""
+        self._note_faults(self.info.path)
+        self._compare_with_index()
         promised, last = self._promised_end(), self._clock.last
         if promised is None or last is None or self.info.live:
             return
@@ -522,6 +583,57 @@ class PyavReader(Reader):
             return  # all there: an edit list may hide some, and then the times fall short
         step = float(self._clock.step * self._base)
         self._note_missing(float(promised), self._seconds(last) + step, step)
+
+    def _compare_with_index(self) -> None:
+        """At the end of a file whose index lists every packet: counts those that did not come."""
+        names = self._container.format.name.split(",")
+        if self._sought or not {"mov", "avi"} & set(names):
+            return
+        listed = sum(entry.size > 0 for entry in self._stream.index_entries)
+        if listed > self._packets:
+            self.report.lost_frames += listed - self._packets
+            self.report.say(f"the index lists {listed} frames, {self._packets} of them could be read")
+
+    def _look_back(self) -> None:
+        ledger, report = self._ledger, self.report
+        if self._ended:
+            ledger.close()
+        report.damaged_packets += len(self._doubtful)
+        if not self._sought:
+            report.skipped_at_start = ledger.early
+        if report.skipped_at_start and not self._live:
+            report.say(
+                f"{_count(ledger.early, 'packet')} before the first frame cannot be decoded: the key frame before is "
+                "missing, as where a recording starts in the middle"
+            )
+        if ledger.lost:
+            report.lost_frames += ledger.lost
+            report.say(f"{_count(ledger.lost, 'frame')} lost: the packets gave no picture")
+        if not self._live:
+            self._look_for_gaps(explained=report.lost_frames + report.skipped_corrupt)
+
+    def _look_for_gaps(self, *, explained: int) -> None:
+        names = set(self._container.format.name.split(","))
+        if not self._times_tell(names):
+            return
+        constant = bool(names & CONSTANT_RATE_FORMATS)
+        most = MOST_GAPS_CONSTANT_RATE if constant else MOST_GAPS
+        gaps = self._steps.gaps(base=self._base, rate=self._rate, most=most)
+        if gaps is not None and gaps.frames > explained:
+            self.report.lost_frames += gaps.frames - explained
+            self.report.say(
+                f"{_count(gaps.count, 'gap')} in the times of the frames, where about {_count(gaps.frames, 'frame')} "
+                f"should be; the longest is {float(gaps.longest * self._base):.2f} seconds, after "
+                f"{self._seconds(gaps.at):.2f}"
+            )
+
+    def _times_tell(self, names: set[str]) -> bool:
+        """Whether a hole in the times may be a loss: where an index lists every frame, it is not."""
+        if "mov" in names:
+            return self._stream.frames == 0 or self._ledger.hidden > 0  # in fragments, or an edit list that hides some
+        if "avi" in names:
+            return not self._sought and len(self._stream.index_entries) < self._packets
+        return not names & {"gif", "apng", "image2"}
 
 
 class _Converter:
@@ -591,6 +703,15 @@ def _set_threads(stream: VideoStream, threads: int) -> None:
         threads = min(cores - 1, MAX_THREADS) if large and cores > 2 else 1
     stream.thread_type = "AUTO"
     stream.thread_count = threads
+
+
+def _is_hidden(packet: Packet[Stream], stream: VideoStream) -> bool:
+    """Whether a packet is only a reference for others: VP8 has such, in packets of their own."""
+    return stream.codec_context.name in ("vp8", "libvpx") and packet.size > 0 and not memoryview(packet)[0] & 0x10
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _fraction(value: Any) -> Fraction | None:

@@ -85,10 +85,18 @@ class RunReport:
     """Interlaced frames that became whole pictures."""
     mended_times: int
     """Frames with an impossible time, replaced by one counted from the frame before."""
+    lost_frames: int
+    """Frames that the input tells of, by its packets, its index or its times, and that did not come."""
+    damaged_packets: int
+    """Packets of any of its streams that came damaged and were decoded all the same."""
+    structure_faults: int
+    """Places where the structure of the file is broken."""
+    skipped_at_start: int
+    """Packets before the first frame that need a key frame from before the beginning."""
     dropped_live: int
     """Frames of a live source dropped to keep up."""
     truncated: bool
-    """The input ends before its header says."""
+    """The input ends before its header says, or in the middle of a piece."""
     missing_seconds: float
     """How much of it is missing."""
     messages: tuple[str, ...]
@@ -416,6 +424,10 @@ class Job:
             "concealed": counts.concealed,
             "deinterlaced": counts.deinterlaced,
             "mended_times": counts.mended_times,
+            "lost_frames": counts.lost_frames,
+            "damaged_packets": counts.damaged_packets,
+            "structure_faults": counts.structure_faults,
+            "skipped_at_start": counts.skipped_at_start,
             "dropped_live": counts.dropped_live,
             "truncated": counts.truncated,
             "missing_seconds": counts.missing_seconds,

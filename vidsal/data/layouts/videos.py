@@ -119,7 +119,7 @@ class VideoPictures:
                         yield float(seconds), picture
             finally:
                 report = reader.report
-                if report.truncated or report.skipped_corrupt:
+                if report.truncated or report.skipped_corrupt or report.lost_frames or report.structure_faults:
                     said = report.messages or ["what could not be decoded was skipped"]
                     # A reader that was stopped on its way may know less than another.
                     if len(said) >= len(self.damage):
