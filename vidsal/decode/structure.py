@@ -117,7 +117,7 @@ _MOOV_CHECKED = 64 * 1024 * 1024
 
 
 def _lacks_time_scale(header: bytes) -> bool:
-    """Whether times of the film or a track have no unit: FFmpeg takes one, and an edit list hides what it should show."""
+    """Whether times of the film or a track have no unit: FFmpeg takes one, and an edit list then hides too much."""
     if header.count(b"tkhd") > header.count(b"mdhd"):
         return True
     for name in (b"mvhd", b"mdhd"):
