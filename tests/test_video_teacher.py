@@ -1,0 +1,156 @@
+"""The recipe for video: what goes in comes out, windows move everything alike, and a step of it all makes a model."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from made import make_stills
+from media import make_video
+
+from vidsal.errors import DatasetError
+from vidsal.model.checkpoint import read_checkpoint
+from vidsal.preprocess import Viewport
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def teacher() -> ModuleType:
+    return importlib.import_module("video_teacher")
+
+
+@pytest.fixture(scope="module")
+def recipe() -> ModuleType:
+    return importlib.import_module("train_sam_lite_video")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three clips of six frames: two of tier A, of two sources, and one whose own licence nobody states."""
+    folder = tmp_path_factory.mktemp("clips")
+    with (folder / "SOURCES.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["file", "source", "licence", "attribution", "tier"])
+        for name, tier in (("a", "A"), ("b", "A"), ("c", "B")):
+            make_video(folder / f"{name}.mp4", frames=6, rate=10, width=64, height=48)
+            rows.writerow([f"{name}.mp4", f"example.org/{name}", "MIT", f"Maker {name}", tier])
+    return folder
+
+
+def test_only_clips_with_a_licence_of_their_own_are_found(teacher: ModuleType, clips: Path) -> None:
+    found = teacher.find_clips(clips, [])
+    assert [path.name for path in found] == ["a.mp4", "b.mp4"]
+    assert found[clips / "b.mp4"] == teacher.Credit("example.org/b", "MIT", "Maker b")
+
+
+def test_a_video_of_unknown_licence_is_refused(teacher: ModuleType, clips: Path) -> None:
+    with pytest.raises(DatasetError, match="licence is not known"):
+        teacher.find_clips(None, [clips / "c.mp4"])
+    with pytest.raises(DatasetError, match=r"SOURCES\.csv"):
+        teacher.find_clips(clips / "nowhere", [])
+
+
+def test_maps_come_back_as_they_were_to_half_a_step(teacher: ModuleType, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    logs = -random.uniform(0, 14, (3, teacher.ROWS, teacher.COLUMNS)).astype(np.float32)
+    levels = np.clip(np.round(255 + logs / 0.05), 0, 255).astype(np.uint8)
+    path = tmp_path / "taught.safetensors"
+    teacher.save_taught(path, {"a.mp4": teacher.TaughtClip(levels, (0, 2), 0.08)}, teacher="somebody")
+    read = teacher.load_taught([path])["a.mp4"]
+    assert (read.starts, read.seconds_a_frame) == ((0, 2), 0.08)
+    back = teacher.log_density(torch.from_numpy(read.levels)).numpy()
+    kept = logs > -12.7
+    assert np.abs(back - logs)[kept].max() <= 0.0251
+    assert back[~kept].max() < -12.6
+    path.write_bytes(b"torn")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        teacher.load_taught([path])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_window_moves_pixels_maps_and_points_alike(recipe: ModuleType, seed: int) -> None:
+    view = Viewport.fit(252, 448, canvas_height=240, canvas_width=320)
+    y, x = np.mgrid[:240, :320] + 0.5
+    spot = np.exp(-((y - 120.5) ** 2 + (x - 130.5) ** 2) / 72)
+    frames = torch.from_numpy((255 * spot).astype(np.uint8)).expand(1, 3, -1, -1)
+    rows, columns = np.mgrid[:60, :80] + 0.5
+    away = (rows * view.height / 60 + view.top - 120.5) ** 2 + (columns * view.width / 80 + view.left - 130.5) ** 2
+    logs = torch.from_numpy(-away / 72).float().clamp_min(-12)[None]
+    points = torch.tensor([[[130.5, 120.5], [-50.0, 3.0], [np.nan, np.nan]]])
+    shown = [recipe.Shown.draw(view, np.random.default_rng(seed), smallest=0.8, probability=1.0)]
+    inside = recipe.inside_of(shown, CPU)
+    density, counts = recipe.show_points(points, [6.0], shown, inside)
+    assert counts.sum() == 1 and density.sum() == pytest.approx(1, abs=1e-4)
+    assert counts[0].nonzero()[0].tolist() == [int(value) for value in centre(density[0])]
+    for other in (recipe.show(frames, shown, inside)[0, 0], recipe.show_maps(logs, shown, inside)[0]):
+        assert np.abs(centre(other) - centre(density[0])).max() < 0.5
+        assert not other[~inside[0]].any()
+
+
+def centre(values: torch.Tensor) -> np.ndarray:
+    """Row and column of the centre of mass, in pixels."""
+    y, x = np.mgrid[: values.shape[0], : values.shape[1]] + 0.5
+    weights = np.maximum(values.numpy() - 0.02 * float(values.max()), 0)
+    return np.array([np.average(y, weights=weights), np.average(x, weights=weights)])
+
+
+def test_the_whole_picture_is_shown_as_the_model_sees_it_at_run_time(recipe: ModuleType) -> None:
+    view = Viewport.fit(100, 320, canvas_height=240, canvas_width=320)
+    frames = torch.randint(0, 256, (1, 3, 240, 320), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    shown = [recipe.Shown.whole(view)]
+    inside = recipe.inside_of(shown, CPU)
+    assert inside.sum() == 100 * 320
+    difference = recipe.show(frames, shown, inside) - frames * inside[:, None]
+    assert difference.abs().max() < 0.05
+    unchanged = recipe.recolour(frames.float(), [recipe.Look()], torch.ones_like(inside))
+    assert (unchanged - frames).abs().max() < 0.01
+
+
+@pytest.fixture(scope="module")
+def taught(teacher: ModuleType, clips: Path) -> Path:
+    """As a teacher would look in the upper left corner."""
+    rows, columns = np.mgrid[: teacher.ROWS, : teacher.COLUMNS]
+    levels = np.maximum(255 - rows - columns, 0).astype(np.uint8)
+    made = {}
+    for clip in teacher.read_clips(list(teacher.find_clips(clips, [])), threads=1):
+        made[clip.name] = teacher.TaughtClip(np.stack([levels] * len(clip.frames)), clip.starts, clip.seconds_a_frame)
+    teacher.save_taught(clips / "taught.safetensors", made, teacher="a corner")
+    return clips / "taught.safetensors"
+
+
+def test_steps_approach_the_teacher_and_the_card_names_what_was_learnt_from(
+    recipe: ModuleType, clips: Path, taught: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stills = make_stills(tmp_path / "set", count=8)
+    data = ["--taught", str(taught), "--clips", str(clips), "--stills", str(stills), "--pictures", "2"]
+    small = ["--streams", "1", "--times", "2", "--made", "1", "--singles", "1", "--judged", "1", "--steps", "2"]
+    eager = ["--learning-rate", "1e-3", "--average-decay", "0"]
+    assert recipe.main([str(tmp_path / "out"), *data, *small, *eager]) == 0
+    printed = capsys.readouterr().out
+    start, end = (line for line in printed.splitlines() if line.startswith("KL on clips learnt from"))
+    assert float(end.split(":")[1]) < float(start.split(":")[1].split(";")[0])
+    path = tmp_path / "out" / "sam-lite-video.safetensors"
+    trained, _, card = read_checkpoint(path)
+    # example.org/a, the first of the sources, is held out.
+    assert "example.org/b (Maker b; MIT)" in card.training_data[-1]
+    assert "example.org/a" not in card.training_data[-1]
+    assert json.loads(card.training)["steps"] == 2
+    before, _, _ = read_checkpoint(recipe.weights_path("sam-lite"))
+    norms = [name for name in trained.state_dict() if "running" in name]
+    assert norms
+    for name in norms:
+        torch.testing.assert_close(trained.state_dict()[name], before.state_dict()[name].half().float())
+
+    joined, _ = recipe.join(["sam-lite", str(path)], [1, 3], 1.5)
+    for name, value in joined.head.out.named_parameters():
+        pair = [network.head.out.get_parameter(name) for network in (before, trained)]
+        torch.testing.assert_close(value, 1.5 * (pair[0] + 3 * pair[1]) / 4)
+    with pytest.raises(DatasetError, match="share"):
+        recipe.join(["sam-lite", str(path)], [1], 1.0)
