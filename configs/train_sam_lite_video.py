@@ -878,7 +878,8 @@ def main(given: Sequence[str] | None = None) -> int:
         shares = arguments.shares or [1.0] * len(arguments.join)
         result, card = join(arguments.join, shares, arguments.power)
         scores = judge(result.to(device), "joined")
-        card = dataclasses.replace(card, scores=scores, protocol=PROTOCOL)
+        shown = "" if arguments.frames is None else f"; the first {arguments.frames} frames of each clip"
+        card = dataclasses.replace(card, scores=scores, protocol=PROTOCOL + shown)
         save_checkpoint(path, result, preprocess=preprocess, card=card)
         print(f"wrote {path}", flush=True)
         return 0
