@@ -394,6 +394,7 @@ class Outcome:
     stderr: str = ""
     traceback: str = ""
     peak_bytes: int = 0
+    """The most memory that the process took; in a process that does other things too, how much more than ever before."""
     seconds: float = 0.0
 
 
@@ -425,6 +426,8 @@ def run_product(path: Path, folder: Path) -> Outcome:
     arguments = ["run", str(path), "-o", str(folder), "--json", "--device", "cpu", "--every", "8", "--smoothing"]
     arguments += ["none", "--opacity", "0.02", "--preset", "ultrafast", "--crf", "12"]
     out, errors = io.StringIO(), io.StringIO()
+    # Other tests may have taken more in this process before.
+    most_before = _most_memory()
     began = time.monotonic()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
@@ -443,8 +446,13 @@ def run_product(path: Path, folder: Path) -> Outcome:
         outcome.messages = list(report["messages"])
         outcome.noticed = bool(outcome.messages) and any(report[name] for name in DAMAGE_COUNTS)
         outcome.numbers = [number_of(picture) for picture in _pictures(Path(report["files"][0]))]
-    outcome.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    outcome.peak_bytes = _most_memory() - most_before
     return outcome
+
+
+def _most_memory() -> int:
+    """The most that this process has taken in its life, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _pictures(path: Path) -> Iterator[RGB]:
@@ -508,7 +516,9 @@ def _serve(pipe: Any) -> None:
             return
         path, folder, seed = order
         if seed is None:
-            pipe.send(asdict(run_product(Path(path), Path(folder))))
+            outcome = run_product(Path(path), Path(folder))
+            outcome.peak_bytes = _most_memory()
+            pipe.send(asdict(outcome))
         else:
             pipe.send(signs_of_loss(Path(path), seed))
 

@@ -1079,7 +1079,7 @@ def test_an_import_goes_where_it_is_told_and_replaces_nothing_unasked(
         ([], "ACTION"),
         (
             ["fecth"],
-            "no action 'fecth': use one of list, show, path, fetch, import, verify, average; did you mean fetch",
+            "no action 'fecth': use one of list, show, path, fetch, import, verify, average, score; did you mean fetch",
         ),
         (["remove"], "use one of list, show, path, fetch, import, verify, average"),
         (["fetch", "sam-lite"], "no published weights of 'sam-lite': use one of sam-resnet, sam-resnet-2017, sam-vgg"),
