@@ -394,7 +394,7 @@ class Outcome:
     stderr: str = ""
     traceback: str = ""
     peak_bytes: int = 0
-    """The most memory that the process took; in a process that does other things too, how much more than ever before."""
+    """The most memory that the process took; in one that does other things too, how much more than before."""
     seconds: float = 0.0
 
 
