@@ -19,7 +19,6 @@ _WORDS = {
     "AMBIENT_VIEWING_ENVIRONMENT": "the ambient light to watch in",
     "STEREO3D": "the mark of stereoscopic pictures",
     "SPHERICAL": "the mark of spherical video",
-    "PANSCAN": "the windows of pan and scan",
     "AFD": "the active format description",
     "ICC_PROFILE": "the colour profile",
 }
