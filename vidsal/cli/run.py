@@ -128,7 +128,8 @@ class _Runs:
             say(f"vidsal: {self.skipped} of {len(inputs)} inputs skipped: done already", quiet=self.quiet)
         if len(inputs) > 1 and self.refused:
             refused = f"{len(self.refused)} of {len(inputs)} inputs have results already: {', '.join(self.refused)}"
-            say(f"vidsal: {refused}", quiet=self.quiet)
+            hint = "" if self.options.output.existing == "skip" else " (--existing skip leaves what is done)"
+            say(f"vidsal: {refused}{hint}", quiet=self.quiet)
         if len(inputs) > 1 and self.failed:
             say(f"vidsal: {len(self.failed)} of {len(inputs)} inputs failed:", quiet=self.quiet)
             for reason in self.failed:
