@@ -465,6 +465,18 @@ def test_a_file_lasts_as_long_as_its_pictures_whatever_their_order(tmp_path: Pat
         assert [packet.pts for packet in result.demux() if packet.size] != sorted(times(sink.path))
 
 
+def test_the_last_picture_is_shown_where_decoding_times_go_beyond_it(tmp_path: Path) -> None:
+    """At an uneven rate the packets, coded in another order, may last longer than the pictures are shown."""
+    steps = np.random.default_rng(0).integers(10, 700, 14)
+    pts = [0, *(90 * np.cumsum(steps)).tolist()]
+    source = make_video(tmp_path / "in.mp4", frames=15, pts=pts)
+    sink = overlaid(source, tmp_path / "out.mp4", video=VideoOptions(preset="fast"))
+    assert shown_times(sink.path) == shown_times(source)
+    with av.open(str(source)) as given, av.open(str(sink.path)) as result:
+        before, after = given.streams.video[0], result.streams.video[0]
+        assert after.duration * after.time_base == before.duration * before.time_base > pts[-1] / 90000 + 0.03
+
+
 @pytest.mark.parametrize(
     ("given", "lasts"),
     [(250, 250), (1, 1), (None, 40), (0, 40), (25 * 3600 * 1000, 40), (24 * 3600 * 1000, 24 * 3600 * 1000)],

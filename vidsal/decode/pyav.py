@@ -516,7 +516,8 @@ class PyavReader(Reader):
 
     def _captions_of(self, frame: VideoFrame) -> VideoFrame | None:
         try:
-            if _CAPTIONS not in frame.side_data:
+            # Not `frame.side_data`: see `orientation_of`.
+            if _CAPTIONS not in SideDataContainer(frame):  # type: ignore[call-arg]
                 return None
         except ValueError:  # side data that PyAV does not know
             return None
