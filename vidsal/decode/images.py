@@ -57,7 +57,8 @@ def open_images(path: Path, request: Request, *, pages: Sequence[int] = (0,)) ->
     if not own:
         but = f" but {len(files)} results of earlier runs" if files else ""
         raise DecodeError(
-            f"the folder {path} holds no images{but}; expected files ending in {', '.join(sorted(PICTURE_SUFFIXES))}"
+            f"the folder {path} holds no images{but}; expected files ending in {', '.join(sorted(PICTURE_SUFFIXES))}; "
+            f"for its videos, name them, such as {path / '*.mp4'}"
         )
     reader = ImagesReader(path, [_Place(file) for file in own], request)
     if len(own) < len(files):

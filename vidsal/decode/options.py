@@ -21,9 +21,10 @@ class DecodeOptions(Checked):
     batch_size: Annotated[int, Range(at_least=1)] = 8
     """Frames processed at once; it changes speed and memory, never the result."""
     start_seconds: Annotated[Seconds, Range(at_least=0)] = 0.0
-    """Seconds after the first frame at which reading starts; frames before are left out."""
+    """Seconds after the first frame at which reading starts (90, 1:30 or 00:01:30.5); frames before are left out."""
     end_seconds: Annotated[Seconds, Range(finite=False)] | None = None
-    """Seconds after the first frame at which reading stops; a frame at this very time is left out; None: the end."""
+    """Seconds after the first frame at which reading stops (90, 1:30 or 00:01:30.5); a frame at this very time is left
+    out; None: the end."""
     strict: bool = False
     """Makes damage an error at the end of reading: file cut short or broken, frames lost, packets skipped or damaged,
     frames or times patched up."""

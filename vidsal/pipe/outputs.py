@@ -57,7 +57,10 @@ def make_sinks(
     except OSError as error:
         raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
-        raise EncodeError(f"cannot write into {folder}: choose another folder with ", Setting("output"))
+        raise EncodeError(
+            f"cannot write into {folder}: no permission, or a read-only disk; choose another folder with ",
+            Setting("output"),
+        )
     sinks: list[FileSink] = []
     for stage, target in planned.items():
         overwrite = wanted.existing == "overwrite" or target.absolute() in replaceable
