@@ -117,7 +117,7 @@ def test_one_bad_input_does_not_keep_the_others_from_being_done(
     assert [report["outcome"] for report in reports] == ["done", "failed", "failed", "done"]
     # The end says it all once more: what came before may have scrolled away.
     head, *reasons = err.splitlines()[-3:]
-    assert head == "vidsal: 2 of 4 inputs failed:" and "vidsal: 2 of 4 inputs done" in err
+    assert head == "vidsal: 2 of 4 inputs failed:" and "vidsal: 4 inputs: 2 done, 2 failed\n" in err
     assert str(inputs[1]) in reasons[0] and str(inputs[2]) in reasons[1]
     assert (tmp_path / "b.vidsal.csv").exists()
 

@@ -85,7 +85,7 @@ def test_a_failure_of_any_kind_ends_its_own_input_and_is_told_with_the_way_to_it
     }
     (told,) = [line for line in err.splitlines() if line.startswith("vidsal: error: ")]
     assert f"{clips[1]}: unexpected {type(error).__name__}: " in told and "VIDSAL_DEBUG=1" in told
-    assert "vidsal: 2 of 3 inputs done\nvidsal: 1 of 3 inputs failed:\n" in err
+    assert "vidsal: 3 inputs: 2 done, 1 failed\nvidsal: 1 of 3 inputs failed:\n" in err
 
 
 @pytest.mark.parametrize("streams", ["1", "2"])

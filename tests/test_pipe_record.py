@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,8 @@ from vidsal.provenance import differences
 from vidsal.sinks import TableSink
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import RenderOptions, TrackOptions
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="no such names or files there")
 
 
 @pytest.fixture(scope="module")
@@ -474,10 +477,12 @@ def test_a_batch_is_gone_on_with_by_the_same_command(
     assert status_of(*command) == 3
     out, err = capsys.readouterr()
     assert out.splitlines() == [str(tmp_path / "b.vidsal.csv")]
-    assert f"1 of 2 inputs have results already: {clips[0]}" in err and "failed" not in err
+    assert f"1 of 2 inputs have results already: {clips[0]}" in err and "inputs failed" not in err
+    assert "vidsal: 2 inputs: 1 done, 1 refused (results are there), 0 failed\n" in err
     assert status_of(*command, "--existing", "skip") == 0
     out, err = capsys.readouterr()
-    assert out == "" and "2 of 2 inputs skipped: done already" in err and "a.mp4: skipped, done already" in err
+    assert out == "" and "vidsal: 2 inputs: 0 done, 2 skipped (done already), 0 failed\n" in err
+    assert f"a.mp4: skipped, done already: {tmp_path / 'a.vidsal.csv'}\n" in err
     assert status_of(*command, tmp_path / "nowhere.mp4", "--json") == 1, "a failure counts more than a refusal"
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert sorted(one["outcome"] for one in reports) == ["failed", "refused", "refused"]
@@ -539,3 +544,174 @@ def test_the_default_options_name_a_model_whose_sha256_is_that_of_its_file(clip:
 
 def test_the_weights_have_a_sha256_before_they_are_rewritten_for_prediction() -> None:
     assert make_model().sha256 == weights_sha256(make_network())
+
+
+@needs_posix
+@pytest.mark.parametrize("streams", ["1", "2"])
+def test_an_input_with_an_odd_name_fails_alone(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], streams: str
+) -> None:
+    (tmp_path / "empty" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "empty" / "below")
+    (tmp_path / "loop").symlink_to("loop")
+    good = make_video(tmp_path / "good.mp4", frames=2)
+    deep = tmp_path / "deep.mp4"
+    deep.write_bytes(b"no video")
+    (tmp_path / "deep.vidsal.json").write_text("[" * 100_000)
+    odd = [
+        "",
+        ".",
+        "..",
+        "/",
+        "a\0.mp4",
+        "a\0/..",
+        "n" * 300,
+        f"{'n' * 300}/a.mp4",
+        f"{'n' * 300}.vidsal.mp4",
+        "\ud800.mp4",
+    ]
+    odd += [
+        str(tmp_path / "loop"),
+        f"{tmp_path}/loop/..",
+        str(deep),
+        "nowhere.vidsal.mp4",
+        "x" * 5000,
+        "ftp://a/b",
+        "camera:",
+    ]
+    command = ["run", *odd, good, "-m", checkpoint, "--no-video", "--json", "--existing", "skip", "--streams", streams]
+    assert status_of(*command) == 1
+    out, err = capsys.readouterr()
+    reports = {line["source"]: line for line in map(json.loads, out.splitlines())}
+    assert {source: line["outcome"] for source, line in reports.items()} == dict.fromkeys(odd, "failed") | {
+        str(good): "done",
+        # Nobody knows what that report is.
+        str(deep): "refused",
+    }
+    assert all(line["status"] == line["outcome"] for line in reports.values())
+    assert "unexpected" not in err
+
+
+def test_pictures_of_the_folder_that_one_is_in_are_run(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", np.zeros((48, 64, 3), np.uint8))
+    for name in (".", "./"):
+        assert status_of("run", name, "-m", checkpoint, "-o", tmp_path / "out", "--no-video", "--overwrite") == 0
+        assert capsys.readouterr().out == f"{tmp_path / 'out' / tmp_path.name}.vidsal.csv\n"
+
+
+def test_only_what_is_known_for_a_result_is_left_out_and_that_is_told(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, plain = tmp_path / "made", tmp_path / "plain"
+    made.mkdir()
+    plain.mkdir()
+    clip = make_video(made / "a.mp4", frames=2)
+    cv2.imwrite(str(made / "p.png"), np.zeros((48, 64, 3), np.uint8))
+    command = ["run", "-m", checkpoint, "-q", "--json"]
+    assert status_of(*command, clip, made / "p.png", "--maps", "mkv") == 0
+    assert status_of(*command, clip, "--container", "mkv", "--no-report", "-o", tmp_path / "unreported") == 0
+    # Without their reports.
+    moved = [shutil.copy(made / name, plain) for name in ("a.vidsal.mp4", "a.vidsal.maps.mkv", "p.vidsal.png")]
+    moved.append(tmp_path / "unreported" / "a.vidsal.mkv")
+    partial = shutil.copy(clip, plain / "c.vidsal.partial.mp4")
+    reported = [made / name for name in ("a.vidsal.mp4", "a.vidsal.csv", "a.vidsal.json")]
+    own = [Path(shutil.copy(clip, plain / name)) for name in ("b.vidsal.mp4", "d.partial.mp4")]
+    frames = plain / "e.vidsal.frames"
+    frames.mkdir()
+    shutil.copy(made / "p.png", frames)
+    capsys.readouterr()
+    results = [*moved, partial, *reported]
+    assert status_of("run", "-m", checkpoint, "--json", "--no-video", *results, *own, frames) == 0
+    out, err = capsys.readouterr()
+    outcomes = {Path(line["source"]): line["outcome"] for line in map(json.loads, out.splitlines())}
+    assert outcomes == dict.fromkeys(map(Path, results), "left out") | dict.fromkeys([*own, frames], "done")
+    assert "vidsal: 11 inputs: 3 done, 0 failed, 8 left out (results of an earlier run)\n" in err
+
+
+@pytest.mark.parametrize("streams", ["1", "2"])
+def test_what_is_done_under_the_name_of_a_smaller_batch_is_not_made_again(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], streams: str
+) -> None:
+    for name in ("mon", "tue"):
+        (tmp_path / name).mkdir()
+    a, b, c, d = (
+        make_video(tmp_path / name, frames=2) for name in ("mon/a.mp4", "tue/a.mp4", "tue/b.mp4", "tue/b.mkv")
+    )
+    b.write_bytes(a.read_bytes())
+    os.utime(b, (1, 1))
+    out = tmp_path / "out"
+
+    def outcomes(*inputs: Path, folder: Path | None = out) -> list[tuple[str, list[str]]]:
+        more = ["-m", checkpoint, "--no-video", "--json", "--existing", "skip", "--streams", streams]
+        assert status_of("run", *inputs, *more, *([] if folder is None else ["-o", folder])) == 0
+        lines = {line["source"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
+        below = folder or tmp_path
+        return [
+            (
+                lines[str(one)]["outcome"],
+                [Path(file).relative_to(below).as_posix() for file in lines[str(one)]["files"]],
+            )
+            for one in inputs
+        ]
+
+    # Folders: more of them, fewer of them.
+    assert outcomes(a) == [("done", ["a.vidsal.csv"])]
+    assert outcomes(a, c) == [("skipped", ["a.vidsal.csv"]), ("done", ["tue/b.vidsal.csv"])]
+    assert outcomes(c) == [("skipped", ["tue/b.vidsal.csv"])]
+    # Endings.
+    assert outcomes(c, folder=None) == [("done", ["tue/b.vidsal.csv"])]
+    assert outcomes(c, d, folder=None) == [("skipped", ["tue/b.vidsal.csv"]), ("done", ["tue/b.mkv.vidsal.csv"])]
+    assert outcomes(d, folder=None) == [("skipped", ["tue/b.mkv.vidsal.csv"])]
+    # What has the name but is of another input, or was made otherwise, is no reason to skip, nor to refuse.
+    other = make_video(tmp_path / "tue/a.mkv", frames=3)
+    (tmp_path / "tue/a.mp4").unlink()
+    assert outcomes(other, a)[0] == ("done", ["tue/a.vidsal.csv"])
+    assert (
+        status_of("run", a, c, "-m", checkpoint, "--no-video", "--existing", "skip", "-o", out, "--smoothing=none") == 3
+    )
+    assert (out / "mon/a.vidsal.csv").exists(), "a new set under the new name"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["-o", "x.mkv", "--maps", "x.mkv"], ["--output x.mkv", "--maps x.mkv"]),
+        (["-o", "x.mkv", "--maps", "./y/../x.mkv"], ["--output x.mkv", "--maps"]),
+        (["--container", "mkv", "--maps", "clip.vidsal.mkv"], ["--maps clip.vidsal.mkv", "file of the video"]),
+    ],
+)
+def test_two_results_of_one_input_with_one_name_are_wrong_usage(
+    checkpoint: str,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    named: list[str],
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    before = contents(clip.parent)
+    assert status_of("run", "clip.mp4", "-m", checkpoint, *options) == 2
+    err = capsys.readouterr().err
+    assert all(part in err for part in named) and contents(clip.parent) == before
+
+
+def test_inputs_whose_files_are_called_alike_are_told_apart_in_messages(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("mon", "tue"):
+        (tmp_path / name).mkdir()
+    inputs = [make_video(tmp_path / name, frames=2) for name in ("mon/s.mp4", "tue/s.mp4", "tue/t.mp4")]
+    assert status_of("run", *inputs, "-m", checkpoint, "--no-video") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if " 2 frames in " in line]
+    assert [line.split(": 2 frames")[0] for line in lines] == [str(inputs[0]), str(inputs[1]), "t.mp4"]
+
+
+def test_a_folder_of_videos_says_how_to_run_them(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_video(tmp_path / "a.mp4", frames=2)
+    assert status_of("run", tmp_path, "-m", checkpoint) == 1
+    assert f"for its videos, name them, such as {tmp_path / '*.mp4'}" in capsys.readouterr().err

@@ -23,6 +23,7 @@ __all__ = [
     "claim",
     "clear",
     "fresh",
+    "is_folder",
     "local_name",
     "put_all_in_place",
     "put_in_place",
@@ -51,6 +52,13 @@ def local_name(path: str | Path) -> str:
     return f"file:{os.fspath(path)}"
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; False, too, where the path is too long or may not be looked at."""
+    with suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
 def short_name(stem: str, folder: Path, *, room: int) -> str:
     """A stem to which so much can be added that the name still fits the file system.
 
@@ -67,7 +75,7 @@ def short_name(stem: str, folder: Path, *, room: int) -> str:
         ('clip', 200)
     """
     longest = _LONGEST_NAME
-    place = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), None)
+    place = next((place for place in (folder, *folder.absolute().parents) if is_folder(place)), None)
     if place is not None and hasattr(os, "pathconf"):
         with suppress(OSError, ValueError):
             longest = os.pathconf(place, "PC_NAME_MAX")

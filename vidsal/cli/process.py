@@ -218,4 +218,6 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 def _harmless(text: str) -> str:
     """The name of a file may hold what terminals take for commands."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    # Nor need it be text.
+    return text.encode(errors="backslashreplace").decode()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from vidsal.cli.process import (
 )
 from vidsal.errors import ConfigError, ExistsError, VidsalError
 from vidsal.pipe.options import RunOptions
-from vidsal.pipe.places import Place, distinct_key, places_of
+from vidsal.pipe.places import Place, distinct_key, local_path, places_of
 
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
@@ -72,7 +72,8 @@ def run_command(given: Any, options: RunOptions) -> int:
     if not given.inputs:
         need = "no input given: name a video, an image, a folder, a camera's index, an address, or -"
         raise argparse.ArgumentError(None, need)
-    inputs = _without_repeats(_without_results(given.inputs, quiet=given.quiet), quiet=given.quiet)
+    left_out = _results_among(given.inputs, quiet=given.quiet)
+    inputs = _without_repeats([text for text in given.inputs if text not in left_out], quiet=given.quiet)
     with as_usage():
         places_of(inputs, options.output)
     share_cores()
@@ -80,7 +81,8 @@ def run_command(given: Any, options: RunOptions) -> int:
         check_model(options.model.model)
         with as_usage():
             model = options.model.load()
-        return _Runs(options, model, stop, quiet=given.quiet, as_json=given.json).work(inputs, given.streams)
+        runs = _Runs(options, model, stop, quiet=given.quiet, as_json=given.json, left_out=left_out)
+        return runs.work(inputs, given.streams)
 
 
 @dataclass
@@ -92,6 +94,8 @@ class _Runs:
     stop: Stop
     quiet: bool
     as_json: bool
+    left_out: Sequence[str] = ()
+    """Results of earlier runs among what was given."""
     failed: list[str] = field(default_factory=list)
     """A reason for each input that failed, with its name."""
     refused: list[str] = field(default_factory=list)
@@ -100,10 +104,16 @@ class _Runs:
     skipped: int = 0
     status: int = 0
     last: Progress | None = None
+    interrupted: int = 0
     many: bool = False
+    alike: frozenset[str] = frozenset()
+    """The names of files that several inputs have in common."""
 
     def work(self, inputs: Sequence[str], streams: int) -> int:
         self.many = len(inputs) > 1
+        self.alike = frozenset(name for name, count in Counter(map(_base_name, inputs)).items() if count > 1)
+        for text in self.left_out:
+            self._tell(text, "left out")
         if min(streams, len(inputs)) > 1:
             left = self._side_by_side(inputs, streams)
         else:
@@ -119,13 +129,10 @@ class _Runs:
     def _sum_up(self, inputs: Sequence[str], left: Sequence[str]) -> None:
         """What became of each input, where there are several or one was not begun."""
         names = [hide_secrets(text) for text in left]
-        if self.as_json:
-            for name in names:
-                print_out(json.dumps({"source": name, "outcome": "not begun"}))
-        if len(inputs) > 1:
-            say(f"vidsal: {self.done} of {len(inputs)} inputs done", quiet=self.quiet)
-        if len(inputs) > 1 and self.skipped:
-            say(f"vidsal: {self.skipped} of {len(inputs)} inputs skipped: done already", quiet=self.quiet)
+        for text in left:
+            self._tell(text, "not begun")
+        if len(inputs) + len(self.left_out) > 1:
+            say(f"vidsal: {self._counted(inputs, left)}", quiet=self.quiet)
         if len(inputs) > 1 and self.refused:
             refused = f"{len(self.refused)} of {len(inputs)} inputs have results already: {', '.join(self.refused)}"
             hint = "" if self.options.output.existing == "skip" else " (--existing skip leaves what is done)"
@@ -136,6 +143,28 @@ class _Runs:
                 say(f"vidsal:   {reason}", quiet=self.quiet)
         if names:
             say(f"vidsal: not begun: {', '.join(names)}", quiet=self.quiet)
+
+    def _counted(self, inputs: Sequence[str], left: Sequence[str]) -> str:
+        counts = {
+            "done": self.done,
+            "skipped (done already)": self.skipped,
+            "refused (results are there)": len(self.refused),
+            "failed": len(self.failed),
+            "interrupted": self.interrupted,
+            "not begun": len(left),
+            "left out (results of an earlier run)": len(self.left_out),
+        }
+        told = [f"{count} {what}" for what, count in counts.items() if count or what in ("done", "failed")]
+        return f"{len(inputs) + len(self.left_out)} inputs: {', '.join(told)}"
+
+    def _tell(self, text: str, outcome: str, **more: str) -> None:
+        """The line of --json for an input without a report."""
+        if self.as_json:
+            print_out(json.dumps({"source": hide_secrets(text), "status": outcome, "outcome": outcome, **more}))
+
+    def _label(self, text: str) -> str:
+        """What progress and notices call an input."""
+        return hide_secrets(text) if _base_name(text) in self.alike else _base_name(text)
 
     def _side_by_side(self, inputs: Sequence[str], streams: int) -> list[str]:
         """All inputs, `streams` at once; returns those not begun when it was stopped."""
@@ -179,7 +208,7 @@ class _Runs:
 
         self.last = None
         try:
-            with make_display(_label(text), unit="frames", quiet=self.quiet) as display:
+            with make_display(self._label(text), unit="frames", quiet=self.quiet) as display:
 
                 def show(progress: Progress) -> None:
                     self.last = progress
@@ -210,23 +239,24 @@ class _Runs:
             self.failed.append(_with_name(text, reason))
             # Some options are only understood once the source is open.
             self.status = max(self.status, 2 if isinstance(error, ConfigError) else 1)
-        if self.as_json:
-            print_out(json.dumps({"source": hide_secrets(text), "outcome": outcome, "error": reason}))
+        self._tell(text, outcome, error=reason)
 
     def _show(self, text: str, report: RunReport) -> None:
         from vidsal.console import format_report
 
         for message in report.messages:
-            say(f"vidsal: warning: {_label(text)}: {message}", quiet=self.quiet)
+            say(f"vidsal: warning: {self._label(text)}: {message}", quiet=self.quiet)
         if report.interrupted:
+            self.interrupted += 1
             self.stop.note_interrupt()
             _say_stopped(report, self.last)
         elif report.status == "skipped":
             self.skipped += 1
-            say(f"{_label(text)}: skipped, done already", quiet=self.quiet)
+            there = ", ".join(map(str, report.files))
+            say(f"{self._label(text)}: skipped, done already: {there}", quiet=self.quiet)
         else:
             self.done += 1
-            say(format_report(report, label=_label(text)), quiet=self.quiet)
+            say(format_report(report, label=self._label(text)), quiet=self.quiet)
         if self.as_json:
             print_out(json.dumps({**report.as_dict(), "outcome": report.status}))
         elif report.status == "done":
@@ -245,26 +275,23 @@ _REFUSED = 3
 """Exit status where nothing failed, but results were there already."""
 
 
-def _without_results(inputs: Sequence[str], *, quiet: bool) -> list[str]:
+def _results_among(inputs: Sequence[str], *, quiet: bool) -> list[str]:
     """`vidsal run *.mp4` a second time means the same inputs; results named alone are meant as they are."""
     results = [text for text in inputs if _is_result(text)]
-    if not results or len(results) == len(inputs):
-        return list(inputs)
-    say(f"vidsal: left out, results of an earlier run: {', '.join(results)}", quiet=quiet)
-    return [text for text in inputs if text not in results]
+    if len(results) == len(inputs):
+        return []
+    if results:
+        say(f"vidsal: left out, results of an earlier run: {', '.join(results)}", quiet=quiet)
+    return list(dict.fromkeys(results))
 
 
 def _is_result(text: str) -> bool:
-    """Whether a file is called as results are, or was named with --output and the report beside it says so."""
-    path = Path(text)
-    if not os.path.lexists(text) or ".vidsal." in path.name:
-        return ".vidsal." in path.name and os.path.lexists(text)
-    report = path.with_name(f"{path.stem}.vidsal.json")
-    if not os.path.lexists(report):
+    path = local_path(text)
+    if path is None:
         return False
-    from vidsal.pipe.record import read_records
+    from vidsal.pipe.record import is_result
 
-    return any(one.file == path.name for record in read_records(report) for one in record.results)
+    return is_result(path)
 
 
 def _without_repeats(inputs: Sequence[str], *, quiet: bool) -> list[str]:
@@ -278,7 +305,7 @@ def _without_repeats(inputs: Sequence[str], *, quiet: bool) -> list[str]:
     return [texts[0] for texts in given.values()]
 
 
-def _label(text: str) -> str:
+def _base_name(text: str) -> str:
     shown = hide_secrets(text)
     return Path(shown).name or shown
 

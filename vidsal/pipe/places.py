@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidsal.addresses import hide_secrets
 from vidsal.decode.source import Source, source_of
 from vidsal.errors import ConfigError, DecodeError, Setting
-from vidsal.files import short_name
+from vidsal.files import is_folder, short_name
 from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions, check_format
 
-__all__ = ["Place", "distinct_key", "local_path", "places_of", "planned_outputs"]
+__all__ = ["Place", "distinct_key", "local_path", "other_places", "places_of", "planned_outputs"]
 
 _Source = str | Path | int
 
@@ -62,7 +62,9 @@ def places_of(sources: Sequence[_Source], options: OutputOptions) -> list[Place]
         if len(sources) > 1:
             many = f" names the video of one input, and there are {len(sources)}: give a folder"
             raise ConfigError(Setting("output", named), many)
-        return [Place(named.parent, named.stem.removesuffix(".vidsal"), named) for _ in sources]
+        places = [Place(named.parent, named.stem.removesuffix(".vidsal"), named) for _ in sources]
+        _refuse_shared(sources, places, options)
+        return places
     folders = _folders(sources, options.output)
     places = [_place(folder, _stem(source)) for folder, source in zip(folders, sources, strict=True)]
     whole = [_place(folder, _whole_name(source)) for folder, source in zip(folders, sources, strict=True)]
@@ -75,6 +77,27 @@ def places_of(sources: Sequence[_Source], options: OutputOptions) -> list[Place]
         places = changed
     _refuse_shared(sources, places, options)
     return places
+
+
+def other_places(source: _Source, place: Place, options: OutputOptions) -> list[Place]:
+    """Where the results of a file or a folder would go if it was run alone, or among others than now.
+
+    Example:
+        >>> options = OutputOptions(output=Path("out"))
+        >>> there, _ = places_of(["/in/mon/a.mp4", "/in/tue/b.mp4"], options)
+        >>> [str(place.report) for place in other_places("/in/mon/a.mp4", there, options)][:2]
+        ['out/a.vidsal.json', 'out/a.mp4.vidsal.json']
+    """
+    path = local_path(source)
+    if path is None or place.named is not None:
+        return []
+    parent = _absolute(path).parent
+    folders = [parent]
+    if options.output is not None:
+        below = parent.relative_to(parent.anchor).parts
+        folders = [options.output.joinpath(*below[len(below) - kept :]) for kept in range(len(below) + 1)]
+    names = dict.fromkeys((_stem(source), _whole_name(source)))
+    return [other for folder in folders for name in names if (other := _place(folder, name)) != place]
 
 
 def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False) -> dict[str, Path]:
@@ -117,8 +140,10 @@ def local_path(source: _Source) -> Path | None:
 
 def _known(source: _Source) -> Source | None:
     try:
-        return source_of(source)
-    except DecodeError:
+        known = source_of(source)
+        # Neither the null character nor what cannot be coded is in the name of a file.
+        return known if known.path is None or b"\0" not in os.fsencode(known.path) else None
+    except (DecodeError, UnicodeEncodeError):
         return None  # it fails on its own, where it is opened
 
 
@@ -150,7 +175,8 @@ def _normal(path: Path) -> str:
 
 def _absolute(path: Path) -> Path:
     whole = path.absolute()
-    return whole.resolve() if whole.name in ("", "..") else whole
+    # Unlike `Path.resolve`, it stands links that lead to themselves.
+    return Path(os.path.realpath(whole)) if whole.name in ("", "..") else whole
 
 
 def _stem(source: _Source) -> str:
@@ -158,8 +184,7 @@ def _stem(source: _Source) -> str:
     path = local_path(source)
     if path is not None:
         whole = _absolute(path)
-        # A name can be too long even to be looked for.
-        return (whole.name if os.path.lexists(path) and path.is_dir() else whole.stem) or "root"
+        return (whole.name if is_folder(path) else whole.stem) or "root"
     return _plain(Path(_address(source)).stem)
 
 
@@ -202,12 +227,29 @@ def _refuse_shared(sources: Sequence[_Source], places: Sequence[Place], options:
     """One result would be lost in silence."""
     writers: dict[str, _Source] = {}
     for source, place in zip(sources, places, strict=True):
-        for stage, target in planned_outputs(place, options).items():
+        still = place.named is not None and place.named.suffix.lower() in IMAGE_SUFFIXES
+        planned = planned_outputs(place, options, still=still)
+        _refuse_one_name(planned, options)
+        for stage, target in planned.items():
             if (first := writers.setdefault(_normal(target), source)) != source:
                 both = f"{hide_secrets(first)} and {hide_secrets(source)} would both write {target}: "
                 if stage in ("table", "maps") and getattr(options, stage) not in (target.suffix[1:], None):
                     raise ConfigError(both, "give ", Setting(stage), f" a format such as {target.suffix[1:]}")
                 raise ConfigError(both, "give each its own ", Setting("output"))
+
+
+def _refuse_one_name(planned: Mapping[str, Path], options: OutputOptions) -> None:
+    """Two results of one source in one file."""
+    stages: dict[str, str] = {}
+    for stage, target in planned.items():
+        first = stages.setdefault(_normal(target), stage)
+        if first != stage:
+            setting = Setting(stage, getattr(options, stage))
+            if first in ("video", "image") and options.named_file is None:
+                raise ConfigError(setting, f" names the file of the {first} ({target}): give it a name of its own")
+            named = options.output if first in ("video", "image") else getattr(options, first)
+            other = Setting("output" if first in ("video", "image") else first, named)
+            raise ConfigError(other, " and ", setting, " name one file: give each a name of its own")
 
 
 def _target(name: str, wanted: str | None, base: Path, suffixes: tuple[str, ...]) -> Path | None:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -18,12 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidsal.decode.images import IMAGE_SUFFIXES
-from vidsal.errors import ExistsError, Setting
+from vidsal.decode.local import open_file
+from vidsal.errors import DecodeError, ExistsError, Setting
 from vidsal.files import replacing
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.options import RunOptions
+from vidsal.pipe.options import MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, RunOptions
 from vidsal.pipe.places import Place, planned_outputs
 from vidsal.provenance import differences, package_version, source_commit
+from vidsal.sinks.contract import PROVENANCE_KEY
 
 __all__ = [
     "InputRecord",
@@ -32,6 +35,7 @@ __all__ = [
     "ResultRecord",
     "RunRecord",
     "Standing",
+    "is_result",
     "look_around",
     "plain_options",
     "read_records",
@@ -243,12 +247,58 @@ def write_record(path: Path, record: RunRecord, *, earlier: Iterable[RunRecord] 
 def read_records(path: Path) -> list[RunRecord]:
     """The reports in a file that `write_record` wrote, the last one first; none where there is no such file."""
     try:
+        if not path.is_file():
+            return []
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] != _FORMAT:
             return []
         return [RunRecord.from_dict(one) for one in (values, *values["earlier"])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is known to be the result of a run: by the report beside it, or by the record in itself.
+
+    A name like those of results, `*.vidsal.*`, says it only of what cannot be an input, and of partial files.
+    """
+    name, suffix = path.name, path.suffix.lower()
+    if not _is_file(path):
+        return False
+    own, partial = ".vidsal." in name, ".partial." in name
+    if own and (partial or suffix in _NO_INPUTS):
+        return True
+    reports = {f"{stem}.vidsal.json" for stem in (path.stem, *([name.rpartition(".vidsal.")[0]] if own else []))}
+    for report in reports:
+        if any(one.file == name for record in read_records(path.with_name(report)) for one in record.results):
+            return True
+    return (own or partial) and _holds_record(path)
+
+
+def _is_file(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+_NO_INPUTS = {*TABLE_SUFFIXES, *MAPS_SUFFIXES, ".json", ".lock"} - {*VIDEO_SUFFIXES}
+"""Endings of what a run leaves that holds no pictures."""
+
+_HEAD_BYTES = 2**17
+"""The record of a picture, and of some videos, stands within so many."""
+
+
+def _holds_record(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if PROVENANCE_KEY.encode() in file.read(_HEAD_BYTES).lower():
+                return True
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            return False
+        with open_file(path) as container:
+            return any(key.lower() == PROVENANCE_KEY for key in container.metadata)
+    except (OSError, ValueError, DecodeError):
+        return False
 
 
 @dataclass(frozen=True)

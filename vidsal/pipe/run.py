@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.outputs import make_sinks
-from vidsal.pipe.places import Place, local_path, places_of
+from vidsal.pipe.places import Place, local_path, other_places, places_of
 from vidsal.pipe.predict import StageClock, predict
 from vidsal.pipe.record import (
     InputRecord,
@@ -231,20 +232,35 @@ class Job:
         Raises:
             ExistsError: results are there that are not to be replaced.
         """
-        self._standing = self._look_around()
-        return self._standing.done is not None
-
-    def _look_around(self) -> Standing:
         try:
-            standing = look_around(self.place, self.options, self.model, local_path(self.source))
+            self._standing = self._look_around(self.place)
+        except ExistsError:
+            if not self._is_done_elsewhere():
+                raise
+        return self._standing.done is not None or self._is_done_elsewhere()
+
+    def _is_done_elsewhere(self) -> bool:
+        """Whether an earlier run, of this source alone or among others, made the same results under other names."""
+        if self.options.output.existing != "skip" or self._further:
+            return False
+        for place in other_places(self.source, self.place, self.options.output):
+            if os.path.lexists(place.report):
+                with contextlib.suppress(ExistsError):
+                    standing = self._look_around(place)
+                    if standing.done is not None:
+                        self.place, self._standing = place, standing
+                        return True
+        return False
+
+    def _look_around(self, place: Place) -> Standing:
+        try:
+            standing = look_around(place, self.options, self.model, local_path(self.source))
         except OSError as error:
-            raise DecodeError(
-                f"{hide_secrets(self.source)} cannot be read: {error.strerror}; change its permissions"
-            ) from error
+            raise _unreadable(hide_secrets(self.source), error) from error
         if standing.done is None or not self._further:
             return standing
         # Whether the results of other sinks are there is not known: all are made again.
-        there = frozenset(standing.done.paths(self.place.folder).values())
+        there = frozenset(standing.done.paths(place.folder).values())
         return dataclasses.replace(standing, done=None, replaceable=there)
 
     @contextmanager
@@ -278,7 +294,7 @@ class Job:
             with contextlib.ExitStack() as files, contextlib.ExitStack() as others:
                 for sink in self._sinks:
                     (files if isinstance(sink, FileSink) else others).enter_context(sink)
-                if self._standing.replaceable and self._look_around() != self._standing:
+                if self._standing.replaceable and self._look_around(self.place) != self._standing:
                     raise ExistsError(f"{self.place.report}: another run has just made these results; they are kept")
                 self._files_entered, self._others_entered = files.pop_all(), others.pop_all()
             self.total = _expected_frames(reader.info, self.options.decode)
@@ -309,7 +325,7 @@ class Job:
         try:
             source = InputRecord.of(info.source, info.path, kind=info.kind)
         except OSError as error:
-            raise DecodeError(f"{info.source} cannot be read: {error.strerror}; change its permissions") from error
+            raise _unreadable(info.source, error) from error
         return Provenance.of(source, self.options, self.model)
 
     def _finish(self) -> None:
@@ -458,6 +474,11 @@ class Job:
             **kept | {"seconds": 0.0, "truncated": bool(kept["truncated"])},
             **self._planned,
         )
+
+
+def _unreadable(name: str, error: OSError) -> DecodeError:
+    remedy = "; change its permissions" if isinstance(error, PermissionError) else ""
+    return DecodeError(f"{name} cannot be read: {error.strerror}{remedy}")
 
 
 def _expected_frames(info: VideoInfo, options: DecodeOptions) -> int | None:
