@@ -131,7 +131,7 @@ def test_a_second_run_over_all_files_of_a_folder_does_not_eat_the_results_of_the
     before = set(tmp_path.iterdir())
     capsys.readouterr()
     assert status_of("run", *sorted(tmp_path.glob("*.mp4")), "-m", model, "--overwrite") == 0
-    notices = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    notices = [line for line in capsys.readouterr().err.splitlines() if "left out, results" in line]
     assert len(notices) == 1 and notices[0].endswith(f"{tmp_path / 'a.vidsal.mp4'}, {tmp_path / 'b.vidsal.mp4'}")
     assert set(tmp_path.iterdir()) == before
     # Named alone, it is meant.

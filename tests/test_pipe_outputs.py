@@ -272,5 +272,5 @@ def test_a_folder_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(EncodeError, match=r"cannot make the folder .*file/below"):
         made(tmp_path / "file" / "below")
     monkeypatch.setattr(outputs.os, "access", lambda path, mode: False)
-    with pytest.raises(EncodeError, match="cannot write into"):
+    with pytest.raises(EncodeError, match=r"cannot write into .*: no permission, or a read-only disk"):
         made(tmp_path)

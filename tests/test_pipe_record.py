@@ -715,3 +715,10 @@ def test_a_folder_of_videos_says_how_to_run_them(
     make_video(tmp_path / "a.mp4", frames=2)
     assert status_of("run", tmp_path, "-m", checkpoint) == 1
     assert f"for its videos, name them, such as {tmp_path / '*.mp4'}" in capsys.readouterr().err
+
+
+def test_the_help_says_how_times_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("run", "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for option in ("--start", "--end"):
+        assert "(90, 1:30 or 00:01:30.5)" in text.split(f" {option} X")[1].split(" --")[1]
