@@ -726,6 +726,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         ({"end_seconds": float("nan")}, "end_seconds"),
         ({"batch_size": 0}, "batch_size"),
         ({"threads": -1}, "threads"),
+        ({"threads": 65}, "threads"),
         ({"decoder": "quicktime"}, "pyav, decord, opencv"),
     ],
 )

@@ -28,7 +28,7 @@ class DecodeOptions(Checked):
     strict: bool = False
     """Makes damage an error at the end of reading: file cut short or broken, frames lost, packets skipped or damaged,
     frames or times patched up."""
-    threads: Annotated[int, Range(at_least=0)] = 0
+    threads: Annotated[int, Range(at_least=0, at_most=64)] = 0
     """Threads of the pyav or decord decoder; 0: one for small pictures, several from 1080p up where there are cores."""
     allow_playlists: bool = False
     """Lets a local playlist or script (HLS, DASH, ffconcat, SDP) open the files and addresses that it names; default:
