@@ -201,7 +201,7 @@ def _top_field_first(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def _add_audio(container: Any, path: Path, track: int) -> Any:
-    codec = {".webm": "libopus", ".avi": "mp3"}.get(path.suffix, "aac")
+    codec = {".webm": "libopus", ".ogv": "libopus", ".avi": "mp3"}.get(path.suffix, "aac")
     stream = container.add_stream(codec, rate=AUDIO_RATE)
     stream.codec_context.layout = "mono"
     stream.metadata["language"] = ("eng", "deu", "fra")[track % 3]

@@ -85,11 +85,14 @@ def test_frames_missing_between_others_are_said(tmp_path: Path, name: str) -> No
     assert is_refused(path)
 
 
-@pytest.mark.parametrize("name", ["a.mxf", "a.ts", "fragmented.mp4", "a.gif", "a.mkv", "a.webm", "a.avi", "a.flv"])
+@pytest.mark.parametrize(
+    "name", ["a.mxf", "a.ts", "fragmented.mp4", "a.gif", "a.mkv", "a.webm", "a.avi", "a.flv", "a.ogv", "a.wmv", "a.y4m"]
+)
 def test_every_kind_of_file_that_is_cut_short_is_said_to_be(tmp_path: Path, name: str) -> None:
-    codec = {"a.webm": "libvpx-vp9", "a.mxf": "mpeg2video", "a.gif": "gif", "a.avi": "mpeg4"}.get(name, "libx264")
+    codecs = {"a.webm": "libvpx-vp9", "a.mxf": "mpeg2video", "a.gif": "gif", "a.avi": "mpeg4"}
+    codec = (codecs | {"a.ogv": "libvpx", "a.wmv": "wmv2", "a.y4m": "rawvideo"}).get(name, "libx264")
     settings: dict[str, Any] = {"codec": codec, "pix_fmt": "bgr8" if codec == "gif" else "yuv420p"}
-    if codec not in ("gif", "mpeg2video"):
+    if codec not in ("gif", "mpeg2video", "rawvideo"):
         settings["audio_tracks"] = 1
     if name == "fragmented.mp4":
         settings["container_options"] = {"movflags": "frag_keyframe+empty_moov"}

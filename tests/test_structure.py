@@ -28,6 +28,23 @@ WHOLE: dict[str, tuple[str, dict[str, Any]]] = {
     "mxf": (".mxf", {"codec": "mpeg2video"}),
     "ts": (".ts", {"audio_tracks": 1}),
     "flv": (".flv", {"audio_tracks": 1}),
+    "ogg": (".ogv", {"codec": "libvpx", "audio_tracks": 1}),
+    "ogg, without sound": (".ogg", {"codec": "libvpx"}),
+    "wmv": (".wmv", {"codec": "wmv2", "audio_tracks": 1}),
+    "y4m": (".y4m", {"codec": "rawvideo", "frames": 6}),
+    "y4m, odd and deep": (
+        ".y4m",
+        {
+            "codec": "rawvideo",
+            "frames": 6,
+            "width": 33,
+            "height": 25,
+            "pix_fmt": "yuv422p10le",
+            "container_options": {"strict": "-1"},
+        },
+    ),
+    "dv": (".dv", {"codec": "dvvideo", "frames": 4, "width": 720, "height": 576}),
+    "ivf": (".ivf", {"codec": "libvpx"}),
     "gif": (".gif", {"codec": "gif", "pix_fmt": "bgr8"}),
     "gif, two colours": (
         ".gif",
@@ -55,7 +72,9 @@ def test_a_whole_file_has_no_fault_and_a_cut_one_is_short(tmp_path: Path, kind: 
         assert [fault.short for fault in faults_of(path)][:1] == [True], share
 
 
-@pytest.mark.parametrize("kind", ["fragmented", "mkv", "mkv, live", "webm", "mxf", "ts", "flv", "gif"])
+@pytest.mark.parametrize(
+    "kind", ["fragmented", "mkv", "mkv, live", "webm", "mxf", "ts", "flv", "ogg", "wmv", "y4m", "dv", "ivf", "gif"]
+)
 def test_a_piece_that_is_missing_in_the_middle_is_found(tmp_path: Path, kind: str) -> None:
     path = make(tmp_path, kind)
     data = path.read_bytes()
@@ -64,7 +83,7 @@ def test_a_piece_that_is_missing_in_the_middle_is_found(tmp_path: Path, kind: st
     assert faults_of(path)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
 def test_images_that_are_cut_are_short(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
@@ -138,6 +157,44 @@ def test_lost_packets_at_the_end_of_a_transport_stream_show_in_any_of_its_counte
     assert "broken" in texts_of(path)[0]
     path.write_bytes(data[100:])
     assert "begins inside a packet" in texts_of(path)[0]
+
+
+def test_ogg_pages_between_and_at_the_end_are_missed_and_joined_streams_are_whole(tmp_path: Path) -> None:
+    path = make(tmp_path, "ogg")
+    data = path.read_bytes()
+    pages = [at for at in range(len(data)) if data[at : at + 4] == b"OggS"] + [len(data)]
+    path.write_bytes(data[: pages[-2]])
+    assert [(fault.short, "last page" in fault.text) for fault in faults_of(path)] == [(True, True)]
+    path.write_bytes(data[: pages[-4]] + data[pages[-3] :])
+    assert "missing in 1 places" in texts_of(path)[0]
+    assert faults_of(concatenate([make(tmp_path, "ogg")] * 2, tmp_path / "b.ogv")) == []
+
+
+def test_a_wmv_cut_between_two_packets_is_short_unless_it_was_sent_live(tmp_path: Path) -> None:
+    path = make(tmp_path, "wmv")
+    data = path.read_bytes()
+    packet = int.from_bytes(data[(at := data.index(bytes.fromhex("a1dcab8c47a9cf11"))) + 92 : at + 96], "little")
+    begin = int.from_bytes(data[16:24], "little") + 50
+    path.write_bytes(data[: begin + packet])
+    assert [fault.short for fault in faults_of(path)] == [True]
+    live = bytearray(data[: begin + packet])
+    live[at + 88] |= 1
+    path.write_bytes(live)
+    assert faults_of(path) == []
+
+
+@pytest.mark.parametrize("kind", ["y4m", "dv", "ivf"])
+def test_a_file_of_fewer_whole_frames_without_a_number_of_them_is_whole(tmp_path: Path, kind: str) -> None:
+    path = make(tmp_path, kind)
+    data = path.read_bytes()
+    if kind == "ivf":
+        stop = 32 + 12 + int.from_bytes(data[32:36], "little")
+    else:
+        stop = 144_000 if kind == "dv" else data.index(b"FRAME", data.index(b"FRAME") + 5)
+    path.write_bytes(data[:stop])
+    assert faults_of(path) == []
+    path.write_bytes(data[: stop - 1])
+    assert [fault.short for fault in faults_of(path)] == [True]
 
 
 def test_joined_transport_streams_and_what_writers_leave_at_the_end_are_no_damage(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ Only the headers of the pieces are read.
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -36,8 +37,8 @@ class Fault:
 def faults_of(path: Path) -> list[Fault]:
     """What is broken in the structure of a file.
 
-    Knows mp4 and mov, Matroska and WebM, AVI and WebP, MXF, MPEG transport streams, FLV, GIF, PNG and JPEG; of any
-    other file nothing is said, nor of one that cannot be read.
+    Knows mp4 and mov, Matroska and WebM, AVI and WebP, MXF, MPEG transport streams, FLV, Ogg, ASF (WMV), YUV4MPEG2,
+    raw DV, IVF, GIF, PNG, JPEG and BMP; of any other file nothing is said, nor of one that cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -58,14 +59,21 @@ def _walk_of(head: bytes) -> _Walk | None:
         return _walk_transport_stream
     if head[4:8] in (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"moof"):
         return _walk_boxes
+    if head[:3] == _DV_HEAD and head[3:4] in (b"\x3f", b"\xbf"):
+        return _walk_dv
     for begin, walk in (
         (b"\x1a\x45\xdf\xa3", _walk_matroska),
         (b"RIFF", _walk_riff),
         (_KLV, _walk_mxf),
         (b"FLV\x01", _walk_flv),
+        (b"OggS", _walk_ogg),
+        (_ASF_HEADER, _walk_asf),
+        (b"YUV4MPEG2 ", _walk_y4m),
+        (b"DKIF", _walk_ivf),
         (b"GIF8", _walk_gif),
         (b"\x89PNG\r\n\x1a\n", _walk_png),
         (b"\xff\xd8\xff", _walk_jpeg),
+        (b"BM", _walk_bmp),
     ):
         if head.startswith(begin):
             return walk
@@ -391,6 +399,164 @@ def _walk_flv(file: BinaryIO, size: int) -> Iterator[Fault]:
         yield _cut("a tag of it", at + 11, size)
 
 
+# Ogg
+
+_OGG_FIRST, _OGG_LAST = 2, 4
+"""Marks of a stream's pages."""
+
+
+def _walk_ogg(file: BinaryIO, size: int) -> Iterator[Fault]:
+    at, missing = 0, 0
+    following: dict[int, int] = {}
+    """Number of the next page of each stream that has not ended."""
+    while at < size:
+        file.seek(at)
+        head = file.read(27)
+        if head[:4] != b"OggS"[: len(head)]:
+            if following:
+                yield _broken("Ogg", at)
+            return  # what writers leave at the end of other files is no damage
+        segments = file.read(head[26]) if len(head) == 27 else b""
+        after = at + 27 + (head[26] if len(head) == 27 else 0)
+        if after <= size:
+            after += sum(segments)
+        if after > size:
+            yield _cut("a page of it", after, size)
+            return
+        flags, serial, number = head[5], *struct.unpack("<II", head[14:22])
+        if not flags & _OGG_FIRST and serial in following and number != following[serial]:
+            missing += 1
+        following[serial] = number + 1 & 0xFFFFFFFF
+        if flags & _OGG_LAST:
+            del following[serial]
+        at = after
+    if missing:
+        yield Fault(f"pages of its Ogg streams are missing in {missing} places")
+    if following:
+        yield Fault(f"the last page is missing of {len(following)} of its Ogg streams", short=True)
+
+
+# ASF: WMV
+
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_ASF_BROADCAST = 1
+
+
+def _walk_asf(file: BinaryIO, size: int) -> Iterator[Fault]:
+    file.seek(16)
+    length = int.from_bytes(file.read(8), "little")
+    if length > size:
+        yield _cut("its ASF header", length, size)
+        return
+    at, end, packet = 30, length, 0
+    while at + 24 <= end:
+        file.seek(at)
+        kind, length = struct.unpack("<16sQ", file.read(24))
+        if kind == _ASF_PROPERTIES and length >= 104:
+            whole, flags, packet = struct.unpack("<16xQ40xII", file.read(72))
+            if flags & _ASF_BROADCAST:  # what the header says of sizes is not known then
+                return
+            if whole > size:
+                yield _cut("it", whole, size)
+                return
+        if length < 24:
+            yield _broken("ASF", at)
+            return
+        at += length
+    file.seek(end)
+    head = file.read(48)
+    if len(head) == 48 and head.startswith(_ASF_DATA):
+        length, count = struct.unpack("<16xQ16xQ", head)
+        promised = end + max(length, 50 + count * packet)
+        if promised > size:
+            yield _cut("its ASF data", promised, size)
+
+
+# YUV4MPEG2
+
+_Y4M_CHROMA = {"420": (2, 2), "422": (2, 1), "444": (1, 1), "411": (4, 1), "410": (4, 4), "440": (1, 2)}
+"""Columns and rows of luma for one of chroma."""
+_Y4M_LINE = 1024
+"""Most bytes of a header that are looked into."""
+
+
+def _y4m_frame_bytes(header: str) -> int | None:
+    """Bytes of each frame behind its line; None for a layout that is not known here."""
+    fields = {field[0]: field[1:] for field in reversed(header.split()[1:]) if field}
+    try:
+        width, height = int(fields["W"]), int(fields["H"])
+    except (KeyError, ValueError):
+        return None
+    if "C" not in fields and "XYSCSS" in header:  # a way of old writers
+        return None
+    kind = fields.get("C", "420").lower()
+    deep = re.search(r"(?:p|mono)(\d+)$", kind)
+    sample = 2 if deep and int(deep[1]) > 8 else 1
+    if kind.startswith("mono"):
+        return width * height * sample
+    if kind[:3] not in _Y4M_CHROMA:
+        return None
+    across, down = _Y4M_CHROMA[kind[:3]]
+    luma = width * height * (2 if "alpha" in kind else 1)
+    return (luma + 2 * (-(-width // across) * -(-height // down))) * sample
+
+
+def _walk_y4m(file: BinaryIO, size: int) -> Iterator[Fault]:
+    header = file.readline(_Y4M_LINE)
+    length = _y4m_frame_bytes(header.decode("latin-1"))
+    at = len(header)
+    if not header.endswith(b"\n") or length is None:
+        return
+    while at < size:
+        file.seek(at)
+        line = file.readline(_Y4M_LINE)
+        if not line.startswith(b"FRAME"[: len(line)]):
+            yield _broken("YUV4MPEG2", at)
+            return
+        at += len(line) + length
+        if at > size:
+            yield _cut("a frame of it", at, size)
+
+
+# Raw DV
+
+_DV_HEAD = b"\x1f\x07\x00"
+_DV_TIMES = {0x04: 2, 0x14: 4, 0x18: 2}
+"""How many times the bytes of an ordinary frame one has, by its kind (STYPE)."""
+
+
+def _walk_dv(file: BinaryIO, size: int) -> Iterator[Fault]:
+    head = file.read(452)
+    if len(head) < 452:
+        yield _cut("its first frame", 120_000, size)
+        return
+    length = (144_000 if head[3] & 0x80 else 120_000) * _DV_TIMES.get(head[451] & 0x1F, 1)
+    for at in range(0, size, length):
+        file.seek(at)
+        begin = file.read(len(_DV_HEAD))
+        if not _DV_HEAD.startswith(begin):
+            yield _broken("DV", at)
+            return
+        if at + length > size:
+            yield _cut("a frame of it", at + length, size)
+
+
+# IVF
+
+
+def _walk_ivf(file: BinaryIO, size: int) -> Iterator[Fault]:
+    file.seek(6)
+    at = int.from_bytes(file.read(2), "little")
+    while at < size:
+        file.seek(at)
+        after = at + 12 + int.from_bytes(file.read(4), "little")
+        if after > size:
+            yield _cut("a frame of it", after, size)
+        at = after
+
+
 # GIF
 
 _GIF_CHECKED = 8 * 1024 * 1024
@@ -517,3 +683,27 @@ def _walk_jpeg(file: BinaryIO, size: int) -> Iterator[Fault]:
                 return
             break
     yield Fault("it ends before the end of its JPEG data", short=True)
+
+
+# BMP
+
+
+def _walk_bmp(file: BinaryIO, size: int) -> Iterator[Fault]:
+    head = file.read(38)
+    if len(head) < 38:
+        yield _cut("its header", 38, size)
+        return
+    pixels, kind = struct.unpack("<II", head[10:18])
+    if kind == 12:
+        width, height, bits = *struct.unpack("<HH", head[18:22]), int.from_bytes(head[24:26], "little")
+        packed, length = 0, 0
+    else:
+        width, height, bits, packed, length = struct.unpack("<ii2xHII", head[18:38])
+    if packed not in _BMP_PACKED:
+        length = (abs(width) * bits + 31) // 32 * 4 * abs(height)
+    if pixels + length > size:
+        yield _cut("its BMP data", pixels + length, size)
+
+
+_BMP_PACKED = (1, 2, 4, 5)
+"""Compressions by which the bytes of the pixels are not known from their number."""
