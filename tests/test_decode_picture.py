@@ -22,6 +22,7 @@ from PIL import Image
 from vidsal.decode import DecodeOptions, DecodeReport, Reader, open_video
 from vidsal.decode.deinterlace import Deinterlacer
 from vidsal.decode.orientation import Orientation, orientation_of
+from vidsal.decode.transparency import on_white
 from vidsal.errors import ConfigError, DecodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.sinks import VideoSink
@@ -392,6 +393,77 @@ def test_an_animation_is_a_video_with_its_own_times(tmp_path: Path, name: str, o
     assert reader.report.messages == []
     later, _ = read(path, start_seconds=0.08)
     np.testing.assert_array_equal(np.concatenate([batch.frames for batch in later]), frames[2:])
+
+
+def logo(name: str) -> tuple[Image.Image, RGB]:
+    """A picture with transparent and half transparent parts on black, and what it is on white."""
+    rgba = np.zeros((24, 32, 4), np.uint8)
+    rgba[8:16, 8:16] = (200, 10, 0, 255)
+    rgba[:4, :4, 3] = 128
+    shown = np.full((24, 32, 3), 255, np.uint8)
+    shown[8:16, 8:16] = (200, 10, 0)
+    shown[:4, :4] = 127
+    image = Image.fromarray(rgba)
+    if "palette" in name or name.endswith(".gif"):
+        shown[:4, :4] = 255
+        rgba[:4, :4, 3] = 0
+        image = Image.fromarray(rgba).quantize(8) if "palette" in name else Image.fromarray(rgba)
+    elif "grey" in name:
+        image, shown = image.convert("LA"), np.asarray(Image.fromarray(shown).convert("L").convert("RGB"))
+    return image, shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.png", "palette.png", "grey.png", "a.webp", "a.tif", "a.avif", "moving.gif", "moving.png", "moving.webp"],
+)
+def test_transparent_parts_are_on_white(tmp_path: Path, name: str) -> None:
+    image, shown = logo(name)
+    options: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"} if name == "a.avif" else {}
+    if name.endswith(".webp"):
+        options = {"lossless": True}
+    others: list[Image.Image] = []
+    if name.startswith("moving"):
+        others = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+        options |= {"save_all": True, "append_images": others, "duration": 40, "disposal": 2}
+    image.save(tmp_path / name, **options)
+    (batch,), reader = read(tmp_path / name, pictures=True)
+    for i, expected in enumerate((shown, shown[:, ::-1])[: 1 + len(others)]):
+        for seen in (batch.frames[i], batch.pictures[i].rgb()):
+            assert np.abs(seen.astype(int) - expected).max() <= (6 if name == "a.avif" else 1)
+    assert reader.report.messages == []
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_opaque_pixels_of_a_transparent_picture_keep_their_values_and_place(tmp_path: Path, orientation: int) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    alpha = np.full((24, 32, 1), 255, np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = rgb if orientation == 1 else np.rot90(rgb, -1)
+    for hole in (False, True):
+        alpha[3, 5] = 0 if hole else 255
+        Image.fromarray(np.concatenate([rgb, alpha], 2)).save(tmp_path / "a.png", exif=exif)
+        (batch,), _ = read(tmp_path / "a.png")
+        differs = (batch.frames[0] != upright).any(axis=2)
+        assert differs.sum() == hole
+
+
+def test_16_bits_on_white_keep_what_is_opaque() -> None:
+    rgba = np.array([[[1, 2, 65535, 65535], [9, 9, 9, 0], [0, 0, 0, 32768]]], np.uint16)
+    assert on_white(rgba).tolist() == [[[1, 2, 65535], [65535] * 3, [32767] * 3]]
+
+
+def test_the_alpha_of_an_animated_avif_is_not_taken_for_the_picture(tmp_path: Path) -> None:
+    frames = []
+    for i in range(2):
+        image = Image.fromarray(colour(i))
+        image.putalpha(Image.fromarray(np.full((24, 32), 90 + i, np.uint8)))
+        frames.append(image)
+    frames[0].save(tmp_path / "a.avif", save_all=True, append_images=frames[1:], duration=40)
+    (batch,), reader = read(tmp_path / "a.avif")
+    assert np.abs(batch.frames[1].astype(int) - colour(1)).max() <= 6
+    assert any("transparency" in message for message in reader.report.messages)
 
 
 def test_an_animated_webp_keeps_exact_times_and_knows_its_length(tmp_path: Path) -> None:

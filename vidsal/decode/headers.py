@@ -36,6 +36,8 @@ class ImageHeader:
     """Rows of the largest picture, as coded, in pixels."""
     pictures: tuple[int, ...]
     """Places in the file of the pictures that are shown: more than one in an animation or a TIFF of several pages."""
+    transparent: bool = False
+    """Whether one of these may have transparent parts."""
 
 
 def read_header(file: Path) -> ImageHeader | None:
@@ -70,17 +72,24 @@ FAULTS = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOF
 
 
 def _header(image: Any) -> ImageHeader:
-    sizes, pictures = [image.size], []
+    sizes, pictures, transparent = [image.size], [], bool(image.has_transparency_data)
     if image.format == "TIFF":
         for place in range(image.n_frames):
             image.seek(place)
             if not int(image.tag_v2.get(254, 0)) & _NOT_SHOWN:
                 pictures.append(place)
                 sizes.append(image.size)
+                transparent |= image.has_transparency_data
     elif image.format in ("PNG", "WEBP", "AVIF", "GIF"):
         pictures = list(range(image.n_frames))
     width, height = max(sizes, key=lambda size: size[0] * size[1])
-    return ImageHeader(format=str(image.format), width=width, height=height, pictures=tuple(pictures or [0]))
+    return ImageHeader(
+        format=str(image.format),
+        width=width,
+        height=height,
+        pictures=tuple(pictures or [0]),
+        transparent=transparent,
+    )
 
 
 def open_with_pillow(file: Path) -> Any:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from vidsal.decode.contract import DecodeOptions, Request
 from vidsal.decode.headers import FAULTS, open_with_pillow
+from vidsal.decode.transparency import pillow_rgb
 from vidsal.errors import DecodeError
 
 __all__ = ["is_heif", "read_heif", "read_with_pillow"]
@@ -27,13 +28,13 @@ def is_heif(file: Path) -> bool:
 
 
 def read_with_pillow(file: Path) -> npt.NDArray[np.uint8] | None:
-    """(H, W, 3) uint8 RGB, upright; None for what is damaged. Pillow puts tiles together."""
+    """(H, W, 3) uint8 RGB, upright, on white; None for what is damaged. Pillow puts tiles together."""
     from PIL import ImageOps
 
     try:
         with open_with_pillow(file) as image:
             upright = ImageOps.exif_transpose(image)
-            return np.array(upright.convert("RGB"), np.uint8)
+            return pillow_rgb(upright)
     except FAULTS:
         return None
 

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo, check_pixels
-from vidsal.decode.headers import HEIF_SUFFIXES, ImageHeader, read_header
+from vidsal.decode.headers import FAULTS, HEIF_SUFFIXES, ImageHeader, open_with_pillow, read_header
 from vidsal.decode.heif import is_heif, read_heif, read_with_pillow
 from vidsal.decode.structure import faults_of
+from vidsal.decode.transparency import on_white
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
@@ -36,7 +37,7 @@ def open_images(path: Path, request: Request, *, pages: Sequence[int] = (0,)) ->
     """Opens one image, or all images of a folder (not of its subfolders) in natural order: 2.png before 10.png.
 
     Results of earlier runs in a folder (`*.vidsal.*`, `*.partial.*`) are left out, and the report says so.
-    Orientation tags of cameras (EXIF) are honoured; an alpha channel is dropped; more than 8 bits become 8.
+    Orientation tags of cameras (EXIF) are honoured; transparent parts are laid on white; more than 8 bits become 8.
 
     Args:
         path: the image or the folder.
@@ -211,7 +212,26 @@ def _decoded(place: _Place, header: ImageHeader) -> npt.NDArray[np.uint8] | None
             bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except (OSError, cv2.error):  # an empty file is an error of OpenCV's
         return None
-    return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    if bgr is None:
+        return None
+    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return _laid_on_white(rgb, place) if header.transparent else rgb
+
+
+def _laid_on_white(rgb: npt.NDArray[np.uint8], place: _Place) -> npt.NDArray[np.uint8]:
+    """The picture with its transparent parts as Pillow has them: OpenCV may have multiplied colours by alpha."""
+    from PIL import ImageOps
+
+    try:
+        with open_with_pillow(place.file) as image:
+            image.seek(place.page)
+            rgba = np.array(ImageOps.exif_transpose(image).convert("RGBA"), np.uint8)
+    except FAULTS:
+        return rgb
+    laid = on_white(rgba)
+    if laid.shape != rgb.shape:
+        return laid
+    return np.where(rgba[..., 3:] == 255, rgb, laid)
 
 
 def _chunks_are_whole(data: npt.NDArray[np.uint8]) -> bool:

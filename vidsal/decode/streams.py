@@ -72,6 +72,11 @@ def pick_stream(container: InputContainer, request: Request, report: DecodeRepor
     if wanted is None:
         best = container.streams.best("video")
         stream = next((video for video in videos if best is not None and video.index == best.index), videos[0])
+        if request.kind == "animation" and len(videos) > 1:
+            # An animated AVIF holds its colours first, then their alpha; FFmpeg may find that the best.
+            stream = max(videos, key=lambda video: video.frames)
+            if sum(video.frames == stream.frames for video in videos) > 1:
+                report.say("the transparency of an animated AVIF is not read; its pictures are taken as opaque")
     elif wanted < len(all_videos) and all_videos[wanted] in videos:
         stream = all_videos[wanted]
     else:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vidsal.decode.contract import DecodedFrame, DecodeReport, Reader, Request, VideoInfo, check_pixels
 from vidsal.decode.headers import FAULTS, ImageHeader, open_with_pillow
 from vidsal.decode.images import full_size, resize
+from vidsal.decode.transparency import pillow_rgb
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
@@ -25,7 +26,7 @@ _SHORTEST, _INSTEAD = 10, 100
 
 
 class WebpReader(Reader):
-    """Reads the pictures of an animation with their own times, in milliseconds; transparency is dropped.
+    """Reads the pictures of an animation with their own times, in milliseconds, on white where they are transparent.
 
     Raises:
         DecodeError: it has more than `max_pixels`, or its first picture cannot be decoded.
@@ -65,7 +66,7 @@ class WebpReader(Reader):
         for place, begin in enumerate(self._begins[:-1]):
             try:
                 self._image.seek(place)
-                rgb: npt.NDArray[np.uint8] = np.array(self._image.convert("RGB"), np.uint8)
+                rgb: npt.NDArray[np.uint8] = pillow_rgb(self._image)
             except FAULTS as error:
                 # Each picture is drawn over the one before.
                 if place == 0:
