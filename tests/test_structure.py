@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from media import concatenate, make_video
+from PIL import Image
 
 from vidsal.decode.structure import faults_of
 
@@ -90,6 +91,18 @@ def test_images_that_are_cut_are_short(tmp_path: Path, suffix: str) -> None:
     assert faults_of(path) == []
     path.write_bytes(path.read_bytes()[:-9])
     assert [fault.short for fault in faults_of(path)] == [True]
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_tiff_with_its_directory_first_is_short_where_its_pixels_are(tmp_path: Path, compression: str | None) -> None:
+    path = tmp_path / "a.tif"
+    pictures = [Image.fromarray(np.random.default_rng(n).integers(0, 256, (40, 60, 3), np.uint8)) for n in range(3)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], compression=compression)
+    assert faults_of(path) == []
+    data = path.read_bytes()
+    for share in (0.2, 0.6, 0.95):
+        path.write_bytes(data[: int(len(data) * share)])
+        assert [fault.short for fault in faults_of(path)] == [True]
 
 
 def test_a_part_of_a_png_with_a_wrong_checksum_is_found(tmp_path: Path) -> None:
@@ -215,7 +228,21 @@ def test_packets_sent_twice_and_joints_that_are_marked_are_no_damage(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x1a\x45\xdf\xa3", b"RIFF", b"GIF89a", b"\xff\xd8\xff", b"FLV\x01", b"text" * 99]
+    "data",
+    [
+        b"",
+        b"\x1a\x45\xdf\xa3",
+        b"RIFF",
+        b"GIF89a",
+        b"\xff\xd8\xff",
+        b"FLV\x01",
+        b"text" * 99,
+        b"OggS",
+        b"II*\0",
+        b"BM",
+        b"DKIF",
+        b"YUV4MPEG2 W3",
+    ],
 )
 def test_stubs_and_other_files_raise_nothing(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)

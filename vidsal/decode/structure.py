@@ -38,7 +38,7 @@ def faults_of(path: Path) -> list[Fault]:
     """What is broken in the structure of a file.
 
     Knows mp4 and mov, Matroska and WebM, AVI and WebP, MXF, MPEG transport streams, FLV, Ogg, ASF (WMV), YUV4MPEG2,
-    raw DV, IVF, GIF, PNG, JPEG and BMP; of any other file nothing is said, nor of one that cannot be read.
+    raw DV, IVF, GIF, PNG, JPEG, BMP and TIFF; of any other file nothing is said, nor of one that cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -74,6 +74,8 @@ def _walk_of(head: bytes) -> _Walk | None:
         (b"\x89PNG\r\n\x1a\n", _walk_png),
         (b"\xff\xd8\xff", _walk_jpeg),
         (b"BM", _walk_bmp),
+        (b"II*\0", _walk_tiff),
+        (b"MM\0*", _walk_tiff),
     ):
         if head.startswith(begin):
             return walk
@@ -707,3 +709,56 @@ def _walk_bmp(file: BinaryIO, size: int) -> Iterator[Fault]:
 
 _BMP_PACKED = (1, 2, 4, 5)
 """Compressions by which the bytes of the pixels are not known from their number."""
+
+
+# TIFF
+
+_TIFF_PLACES, _TIFF_LENGTHS = (273, 324), (279, 325)
+"""Tags of the places and lengths of the strips or tiles that hold the pixels."""
+
+
+def _walk_tiff(file: BinaryIO, size: int) -> Iterator[Fault]:
+    order = "<" if file.read(4).startswith(b"I") else ">"
+    if size < 8:
+        yield _cut("its header", 8, size)
+        return
+
+    def number(length: int = 4) -> int:
+        return int(struct.unpack(order + {2: "H", 4: "I"}[length], file.read(length))[0])
+
+    def values(at: int) -> list[int]:
+        """Of the entry at a place, if they are numbers of 2 or 4 bytes."""
+        file.seek(at + 2)
+        width = {3: 2, 4: 4}.get(number(2), 0)
+        count = min(number(), _TIFF_MOST)
+        if width * count > 4:
+            file.seek(number())
+        return [number(width) for _ in range(count)] if width else []
+
+    at, seen = number(), set[int]()
+    while at and at not in seen:
+        seen.add(at)
+        found: dict[int, list[int]] = {}
+        try:
+            file.seek(at)
+            count = number(2)
+            for place in range(at + 2, at + 2 + 12 * count, 12):
+                file.seek(place)
+                tag = number(2)
+                if tag in _TIFF_PLACES + _TIFF_LENGTHS:
+                    found[tag] = values(place)
+            file.seek(at + 2 + 12 * count)
+            following = number()
+        except struct.error:
+            yield Fault("it ends before the end of its TIFF directory", short=True)
+            return
+        for places, lengths in zip(_TIFF_PLACES, _TIFF_LENGTHS, strict=True):
+            ends = map(sum, zip(found.get(places, []), found.get(lengths, []), strict=False))
+            if (end := max(ends, default=0)) > size:
+                yield _cut("its TIFF data", end, size)
+                return
+        at = following
+
+
+_TIFF_MOST = 1_000_000
+"""Strips or tiles that are looked into."""
