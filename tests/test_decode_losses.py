@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
+import numpy.typing as npt
 import pytest
 from media import concatenate, make_video, numbered_picture, read_number
 
@@ -185,9 +188,6 @@ def test_a_lost_key_frame_loses_what_follows_and_it_is_said(tmp_path: Path) -> N
 
 
 def test_a_damaged_image_that_can_be_read_is_said(tmp_path: Path) -> None:
-    import cv2
-    import numpy as np
-
     for number in range(2):
         noise = np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
         cv2.imwrite(str(tmp_path / f"{number}.bmp"), noise)
@@ -199,6 +199,52 @@ def test_a_damaged_image_that_can_be_read_is_said(tmp_path: Path) -> None:
     report = reader.report
     assert (count, report.concealed, report.skipped_corrupt) in ((3, 1, 0), (2, 0, 1))
     assert any("2.jpg" in message for message in report.messages)
+
+
+def save_noise(path: Path, *, share: float = 1.0) -> npt.NDArray[np.uint8]:
+    picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8), (160, 120))
+    cv2.imwrite(str(path), picture)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return np.asarray(picture[..., ::-1], np.uint8)
+
+
+def test_a_cut_jpeg_is_read_as_far_as_it_goes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.jpg"
+    picture = save_noise(path, share=0.6)
+    with open_video(path) as reader:
+        (batch,) = reader
+    errors = np.abs(batch.frames[0].astype(int) - picture).mean(axis=(1, 2))
+    assert errors[:40].max() < 12 < errors[-20:].min()
+    assert reader.report.concealed == 1 and any("JPEG" in message for message in reader.report.messages)
+    assert is_refused(path)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.webp", "a.avif", "a.jpg", "a.tif"])
+def test_other_cut_pictures_are_refused_as_cut_and_nothing_else_is_printed(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    save_noise(path, share=0.01 if name == "a.jpg" else 0.6)
+    with pytest.raises(DecodeError, match="cannot be read as an image: the file is cut short: "):
+        read(path)
+    assert capfd.readouterr().err == ""
+    save_noise(tmp_path / f"0{name}")
+    _, report = read(tmp_path)
+    assert any(name in message and "cut short" in message for message in report.messages)
+    assert report.skipped_corrupt == 1
+
+
+def test_a_damaged_picture_is_told_of_by_the_error_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.bmp"
+    save_noise(path)
+    data = bytearray(path.read_bytes())
+    data[30] = 1  # compressed, which it is not
+    path.write_bytes(data[:1000])
+    with pytest.raises(DecodeError, match="cannot be read"):
+        read(path)
+    assert capfd.readouterr().err == ""
 
 
 HEALTHY: dict[str, Callable[[Path], Path]] = {

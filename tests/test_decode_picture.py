@@ -641,16 +641,28 @@ def test_the_other_decoders_refuse_it_too(tmp_path: Path, decoder: str) -> None:
         read(path, decoder=decoder, max_pixels=3071)
 
 
-def test_one_too_large_picture_ends_a_folder_after_the_pictures_before(tmp_path: Path) -> None:
-    for i, width in enumerate((32, 32, 64)):
+def test_a_too_large_picture_of_a_folder_is_skipped_unless_it_is_the_first(tmp_path: Path) -> None:
+    for i, width in enumerate((32, 64, 32)):
         Image.fromarray(colour(i, width=width)).save(tmp_path / f"{i}.png")
-    seen = 0
-    with open_video(tmp_path, options=DecodeOptions(max_pixels=1000, batch_size=8)) as reader:
-        batches = iter(reader)
-        seen += len(next(batches))
-        with pytest.raises(DecodeError, match="max_pixels"):
-            next(batches)
-    assert seen == 2
+    (batch,), reader = read(tmp_path, max_pixels=1000)
+    np.testing.assert_array_equal(batch.frames[:, 0, 0], [colour(i)[0, 0] for i in (0, 2)])
+    assert reader.report.skipped_corrupt == 1
+    assert any("1.png" in message and "max_pixels=1000" in message for message in reader.report.messages)
+    with pytest.raises(DecodeError, match="max_pixels"):
+        read(tmp_path, max_pixels=1000, strict=True)
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(DecodeError, match="64x24 pixels is larger than max_pixels=1000"):
+        read(tmp_path, max_pixels=1000)
+
+
+def test_what_is_not_read_in_a_folder_is_named(tmp_path: Path) -> None:
+    for name in ("0.png", "a.gif", "b.GIF"):
+        Image.fromarray(colour(0)).save(tmp_path / name)
+    for name in ("c.mp4", "d.mkv", "0.vidsal.mp4", "notes.txt", ".e.mp4"):
+        (tmp_path / name).touch()
+    _, reader = read(tmp_path)
+    (message,) = reader.report.messages
+    assert "not read in a folder: 4 (a.gif, b.GIF, c.mp4, ...)" in message
 
 
 @pytest.mark.parametrize("kind", ["pages", "animation"])

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from vidsal.decode.images import silence_opencv
 from vidsal.errors import DatasetError
 from vidsal.files import replacing
 from vidsal.preprocess import Viewport
@@ -282,6 +283,7 @@ class _Part:
 
     def decode(self, name: str, place: int, flags: int) -> npt.NDArray[np.uint8]:
         piece = self.piece(name, place)
+        silence_opencv()
         picture = cv2.imdecode(piece, flags) if len(piece) else None
         if picture is None:
             raise DatasetError(f"{self.path}: number {place} of its {name} cannot be decoded; make the set again")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +19,11 @@ from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo, che
 from vidsal.decode.headers import FAULTS, HEIF_SUFFIXES, ImageHeader, open_with_pillow, read_header
 from vidsal.decode.heif import is_heif, read_heif, read_with_pillow
 from vidsal.decode.structure import faults_of
-from vidsal.decode.transparency import on_white
+from vidsal.decode.transparency import on_white, pillow_rgb
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
 
-__all__ = ["IMAGE_SUFFIXES", "NOMINAL_RATE", "PICTURE_SUFFIXES", "ImagesReader", "open_images"]
+__all__ = ["IMAGE_SUFFIXES", "NOMINAL_RATE", "PICTURE_SUFFIXES", "ImagesReader", "open_images", "silence_opencv"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """Endings of file names, in lower case, that data sets have for their pictures."""
@@ -45,15 +47,17 @@ def open_images(path: Path, request: Request, *, pages: Sequence[int] = (0,)) ->
         pages: places of the pictures in a single file; those of a folder give their first.
 
     Raises:
-        DecodeError: the folder holds no image, none can be read, or one has more than `max_pixels`.
+        DecodeError: the folder holds no image, none can be read, or the first one has more than `max_pixels`; later
+            ones that do are skipped.
     """
     if not path.is_dir():
         return ImagesReader(path, [_Place(path, page) for page in pages], request)
     try:
-        files = [entry for entry in path.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES and entry.is_file()]
+        entries = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
     except OSError as error:
         raise DecodeError(f"the folder {path} cannot be read: {error.strerror}; change its permissions") from error
-    files = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
+    files = sorted((file for file in entries if file.suffix.lower() in PICTURE_SUFFIXES), key=natural_order)
+    others = sorted(file.name for file in entries if _is_left_out(file))
     own = [file for file in files if ".vidsal." not in file.name and ".partial." not in file.name]
     if not own:
         but = f" but {len(files)} results of earlier runs" if files else ""
@@ -64,7 +68,58 @@ def open_images(path: Path, request: Request, *, pages: Sequence[int] = (0,)) ->
     reader = ImagesReader(path, [_Place(file) for file in own], request)
     if len(own) < len(files):
         reader.report.say(f"images left out as results of earlier runs (*.vidsal.*): {len(files) - len(own)}")
+    if others:
+        more = ", ..." if len(others) > _MOST_NAMED else ""
+        reader.report.say(
+            f"videos and pictures of other kinds that are not read in a folder: {len(others)} "
+            f"({', '.join(others[:_MOST_NAMED])}{more})"
+        )
     return reader
+
+
+_MOST_NAMED = 3
+
+_NOT_IN_FOLDERS = frozenset(
+    [
+        ".gif",
+        ".apng",
+        ".jp2",
+        ".jxl",
+        ".psd",
+        ".exr",
+        ".hdr",
+        ".tga",
+        ".ppm",
+        ".pgm",
+        ".dng",
+        ".cr2",
+        ".nef",
+        ".arw",
+        ".svg",
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".wmv",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".mxf",
+        ".flv",
+        ".ogv",
+        ".3gp",
+        ".vob",
+    ]
+)
+"""Endings of pictures and videos that a folder of images may hold, but that are not read there."""
+
+
+def _is_left_out(file: Path) -> bool:
+    return file.suffix.lower() in _NOT_IN_FOLDERS and ".vidsal." not in file.name and ".partial." not in file.name
 
 
 class _Place(NamedTuple):
@@ -90,17 +145,19 @@ class ImagesReader(Reader):
         self._places = places
         self._max_pixels = request.options.max_pixels
         self._of_several = 0
+        self._too_large: dict[_Place, str] = {}
+        self._has_first = False
         self._in_folder = path.is_dir()
         read = ((position, self._read(place)) for position, place in enumerate(places))
         self._first = next(((position, picture) for position, picture in read if picture is not None), None)
         if self._first is None:
-            several = request.kind == "images"
             what = (
                 f"none of the {len(places)} images in {path} can be read"
-                if several
-                else f"{path} cannot be read as an image"
+                if len(places) > 1
+                else f"{places[0]} cannot be read as an image{_how_cut(places[0].file)}"
             )
             raise DecodeError(f"{what}; expected whole {', '.join(sorted(PICTURE_SUFFIXES))} files")
+        self._has_first = True
         self._origin, picture = self._first
         info = VideoInfo(
             source=request.source,
@@ -147,16 +204,29 @@ class ImagesReader(Reader):
             self.report.say(f"of each file with several pictures the first is read: {self._of_several}")
 
     def _read(self, place: _Place) -> npt.NDArray[np.uint8] | None:
-        """(H, W, 3) uint8 RGB, upright; None for what is no image."""
+        """(H, W, 3) uint8 RGB, upright; None for what is no image, or too large a one among others.
+
+        Raises:
+            DecodeError: it is too large, and no other was read before it.
+        """
         header = read_header(place.file)
-        if header is None:
-            return read_heif(place.file, self._max_pixels) if is_heif(place.file) else None
-        check_pixels(str(place), header.width, header.height, self._max_pixels)
+        try:
+            if header is None:
+                return read_heif(place.file, self._max_pixels) if is_heif(place.file) else None
+            check_pixels(str(place), header.width, header.height, self._max_pixels)
+        except DecodeError as error:
+            if error.option != "max_pixels" or not self._has_first:
+                raise
+            self._too_large[place] = str(error)
+            return None
         self._of_several += self._in_folder and len(header.pictures) > 1
         return _decoded(place, header)
 
     def _skip(self, place: _Place) -> None:
-        self.report.say(f"{place} cannot be read as an image and is skipped")
+        if (too_large := self._too_large.get(place)) is not None:
+            self.report.say(f"skipped as too large: {too_large}")
+        else:
+            self.report.say(f"{place} cannot be read as an image{_how_cut(place.file)}, and is skipped")
         self._count_corrupt()
 
     def _check(self, file: Path) -> None:
@@ -201,7 +271,10 @@ def _decoded(place: _Place, header: ImageHeader) -> npt.NDArray[np.uint8] | None
     try:
         if header.format in ("AVIF", "HEIF"):
             return read_with_pillow(place.file)
+        silence_opencv()
         data = np.fromfile(place.file, np.uint8)
+        if header.format == "JPEG" and any(fault.short for fault in faults_of(place.file)):
+            return _as_far_as_it_goes(data)
         if header.format == "PNG" and not _chunks_are_whole(data):
             return None
         # Both turn by EXIF, drop alpha and make 8 bits.
@@ -216,6 +289,36 @@ def _decoded(place: _Place, header: ImageHeader) -> npt.NDArray[np.uint8] | None
         return None
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     return _laid_on_white(rgb, place) if header.transparent else rgb
+
+
+def _as_far_as_it_goes(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """A JPEG that is cut, grey where nothing is there; OpenCV takes none, and its library writes to the console."""
+    from PIL import ImageOps
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    try:
+        with JpegImageFile(io.BytesIO(data.tobytes() + _JPEG_END)) as image:
+            return pillow_rgb(ImageOps.exif_transpose(image))
+    except FAULTS:
+        return None
+
+
+_JPEG_END = b"\xff\xd9"
+
+
+def _how_cut(file: Path) -> str:
+    """What to say of an image file that ends too early, to go on with; empty for others."""
+    return next((f": the file is cut short: {fault.text}" for fault in faults_of(file) if fault.short), "")
+
+
+@cache
+def silence_opencv() -> None:
+    """Keeps OpenCV from writing to the console of damaged pictures, which the errors here tell of.
+
+    Whoever sets OPENCV_LOG_LEVEL sees its log.
+    """
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _laid_on_white(rgb: npt.NDArray[np.uint8], place: _Place) -> npt.NDArray[np.uint8]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from vidsal.data import matlab
 from vidsal.data.layouts.contract import Fixations, Labels, Shown
 from vidsal.decode.contract import SizeRequest
-from vidsal.decode.images import IMAGE_SUFFIXES, natural_order, resize
+from vidsal.decode.images import IMAGE_SUFFIXES, natural_order, resize, silence_opencv
 from vidsal.errors import DatasetError
 from vidsal.isolated import read_isolated
 
@@ -205,6 +205,7 @@ def _read(path: Path, flags: int, *, size: SizeRequest = None) -> npt.NDArray[An
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}; copy it again") from error
+    silence_opencv()
     try:
         flags |= size.flags(data) if isinstance(size, AtLeast) else 0
         values = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
