@@ -90,7 +90,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/sinks/image.py": ("test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/maps.py": ("test_sinks_scratch.py", "test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/options.py": ("test_defaults.py", "test_sinks_video.py"),
-    "vidsal/sinks/remux.py": ("test_remux.py", "test_sinks.py"),
+    "vidsal/sinks/remux.py": ("test_remux_edges.py", "test_remux.py", "test_sinks.py"),
     "vidsal/sinks/sound.py": ("test_remux.py",),
     "vidsal/sinks/tables.py": ("test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/tags.py": ("test_remux.py",),

@@ -228,8 +228,8 @@ class Copier:
             taken = self._samples[index].packets
             if len(taken) < _SAMPLE_PACKETS:
                 taken.append(packet)
-            if len(taken) >= missing.get(index, 0):
-                missing.pop(index, None)
+            if len(taken) == missing.get(index):
+                del missing[index]
 
     def _may_begin_soon(self, stream: Any) -> bool:
         if stream.start_time is None:
@@ -313,7 +313,7 @@ class Copier:
         *,
         window: Span,
         forms: Mapping[int, SoundForm] | None = None,
-        is_copy: bool = False,
+        is_copy: bool,
     ) -> None:
         """Adds the copies to `out` and names everything, its video stream `encoded` too, as the source does.
 
@@ -380,7 +380,6 @@ class Copier:
             packet = self._waiting if self._waiting is not None else next(self._packets, None)
             self._waiting = None
             if packet is None:
-                self._ended = True
                 break
             time = packet.dts * Fraction(packet.time_base)
             if seconds is not None and time - self._window.shift > seconds and not is_cover(packet.stream):

@@ -377,7 +377,7 @@ class VideoSink(FileSink):
                     start=begin * self._time_base if self._start_seconds > 0 else None,
                     end=None if self._end_seconds is None else origin + Fraction(self._end_seconds),
                 )
-                copier.attach(self._out, self._stream, window=self._window)
+                copier.attach(self._out, self._stream, window=self._window, is_copy=False)
             self._out.start_encoding()
 
     def _muxing(self, suffix: str, copier: Copier | None, whole: bool = False) -> dict[str, str]:

@@ -1,0 +1,577 @@
+"""Where copying begins, ends and gives up: packets with given times go through a `Copier` into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from media import add_cover, jpeg_of, make_video
+from test_remux import with_sound
+
+from vidsal.sinks import remux
+from vidsal.sinks.remux import Copier, Span
+
+VIDEO, SOUND, SUBTITLES, SECOND_VIDEO = range(4)
+NEXT_CLOCK = 50_000_000
+"""More milliseconds than a gap may last."""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four streams in a container whose clock counts milliseconds."""
+    folder = tmp_path_factory.mktemp("remux")
+    pictures = with_sound(folder / "sound.mkv", "pcm_s16le", layout="mono", rate=8000, seconds=0.3)
+    text = make_video(folder / "text.mkv", frames=3, codec="mpeg4", subtitles=True)
+    path = folder / "in.mkv"
+    with av.open(str(pictures)) as first, av.open(str(text)) as second, av.open(str(path), "w") as out:
+        streams = [*first.streams, *list(second.streams)[::-1]]
+        copies = [(stream, out.add_stream_from_template(stream, opaque=True)) for stream in streams]
+        for stream, copy in copies:
+            for packet in stream.container.demux(stream):
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
+            stream.container.seek(0)
+    return path
+
+
+@dataclass(frozen=True)
+class P:
+    """A packet; times in milliseconds."""
+
+    index: int
+    dts: int | None
+    duration: int = 100
+    pts: int | None = -1
+    """-1: as `dts`."""
+    key: bool = True
+    size: int = 4
+
+
+class Given:
+    """An open file that gives packets, and raises the errors between them; each once."""
+
+    def __init__(self, container: Any, items: Sequence[P | Exception]) -> None:
+        self._container = container
+        self._items = iter(enumerate(items))
+        self.given = 0
+        self.sought: list[int] = []
+        self.seeks = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        for number, item in self._items:
+            self.given += 1
+            if isinstance(item, Exception):
+                raise item
+            packet: Any = av.Packet(bytes([number, 0, 0, 1][: item.size]))
+            packet.stream = self._container.streams[item.index]
+            packet.time_base = Fraction(1, 1000)
+            packet.dts, packet.pts = item.dts, item.dts if item.pts == -1 else item.pts
+            packet.duration, packet.is_keyframe = item.duration, item.key
+            yield packet
+
+    def seek(self, microseconds: int) -> None:
+        self.sought.append(microseconds)
+        if not self.seeks:
+            raise av.error.ArgumentError(22, "Invalid argument")
+
+
+def opened(source: Path, items: Sequence[P | Exception] = (), **options: Any) -> Any:
+    """A `Copier` that gets these packets, and its messages as `told`."""
+    messages: list[str] = []
+    copier: Any = Copier(source, **({"skip": VIDEO, "messages": messages, "rate": Fraction(10)} | options))
+    copier._container = Given(copier._container, items)
+    copier.told = messages
+    return copier
+
+
+def begun(copier: Any, target: Path, *, shift: Any = 0, start: Any = None, end: Any = None) -> Any:
+    """The file, with its header."""
+    out = av.open(str(target), "w")
+    encoded: Any = out.add_stream("mpeg4", rate=10)
+    encoded.width = encoded.height = 16
+    encoded.pix_fmt = "yuv420p"
+    window = Span(Fraction(shift), *(None if time is None else Fraction(time) for time in (start, end)))
+    copier.attach(out, encoded, window=window, is_copy=False)
+    return out
+
+
+def coded_picture(stream: Any, number: int = 0) -> list[Any]:
+    """A black picture, as the only one of a stream."""
+    frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")
+    frame.pts = number
+    return [*stream.encode(frame), *stream.encode(None)]
+
+
+def read(target: Path) -> list[tuple[int, int, int]]:
+    """Number of each packet as it was given, its time and its duration in milliseconds; by number."""
+    with av.open(str(target)) as container:
+        packets = [
+            (bytes(p)[0], round(p.pts * p.time_base * 1000), round((p.duration or 0) * p.time_base * 1000))
+            for p in container.demux()
+            if p.size
+        ]
+    return sorted(packets)
+
+
+def copied(
+    source: Path, items: Sequence[P | Exception], folder: Path, *, stop: Any = None, **window: Any
+) -> tuple[dict[int, int], list[str]]:
+    """The times of the packets that arrive, by their number, and what is said."""
+    copier = opened(source, items)
+    with begun(copier, folder / "out.mkv", **window):
+        copier.copy_until(stop)
+        copier.close()
+    return {number: time for number, time, _ in read(folder / "out.mkv")}, copier.told
+
+
+def lost(count: int) -> str:
+    packets = "1 broken packet was" if count == 1 else f"{count} broken packets were"
+    return f"{packets} left out while copying sound and further streams"
+
+
+MOVED = "1 packet of sound or a further stream was not later than the one before: moved just after it"
+HOUR = 3_600_000
+CLOCKS: dict[str, tuple[list[P | Exception], dict[int, int], list[str]]] = {
+    "an hour of silence is one": ([P(SOUND, 0), P(SOUND, 100 + HOUR)], {0: 0, 1: 100 + HOUR}, []),
+    "more is a broken time": ([P(SOUND, 0), P(SOUND, 101 + HOUR)], {0: 0}, [lost(1)]),
+    "a second back is an overlap": ([P(SOUND, 0, 2000), P(SOUND, 1000)], {0: 0, 1: 1000}, []),
+    "more is a broken time too": ([P(SOUND, 0, 2000), P(SOUND, 999)], {0: 0}, [lost(1)]),
+    "no duration is none": ([P(SOUND, 2000, 0), P(SOUND, 1000)], {0: 2000, 1: 2000}, [MOVED]),
+    "subtitles overlap": ([P(SUBTITLES, 0, 5000), P(SUBTITLES, 1000)], {0: 0, 1: 1000}, []),
+    "a subtitle begins a second back": ([P(SUBTITLES, 2000), P(SUBTITLES, 1000)], {0: 2000, 1: 2000}, [MOVED]),
+    "two are moved": (
+        [P(SOUND, 500), P(SOUND, 400), P(SOUND, 300)],
+        {0: 500, 1: 500, 2: 500},
+        ["2 packets of further streams were not later than the one before: moved just after it"],
+    ),
+    "a new clock goes on where the old one ended": (
+        [P(SOUND, 0), P(SOUND, 100), *(P(SOUND, NEXT_CLOCK + i * 100) for i in range(3))],
+        {0: 0, 1: 100, 3: 300, 4: 400},
+        [lost(1)],
+    ),
+    "a clock that starts anew at 0": (
+        [P(SOUND, 70_000), *(P(SOUND, i * 100) for i in range(3))],
+        {0: 70_000, 2: 70_200, 3: 70_300},
+        [lost(1)],
+    ),
+    "two broken times apart are no clock": (
+        [P(SOUND, 0), P(SOUND, NEXT_CLOCK), P(SOUND, 100), P(SOUND, NEXT_CLOCK + 200), P(SOUND, 200)],
+        {0: 0, 2: 100, 4: 200},
+        [lost(2)],
+    ),
+    "two broken times far from each other are no clock": (
+        [P(SOUND, 0), P(SOUND, NEXT_CLOCK), P(SOUND, 3 * NEXT_CLOCK), P(SOUND, 100)],
+        {0: 0, 3: 100},
+        [lost(2)],
+    ),
+    "subtitles make no clock": (
+        [P(SUBTITLES, 0), P(SUBTITLES, NEXT_CLOCK), P(SUBTITLES, NEXT_CLOCK + 100)],
+        {0: 0},
+        [lost(2)],
+    ),
+    "pictures make one": (
+        [P(SECOND_VIDEO, 0), P(SECOND_VIDEO, NEXT_CLOCK), P(SECOND_VIDEO, NEXT_CLOCK + 100, pts=NEXT_CLOCK + 130)],
+        {0: 0, 2: 230},
+        [lost(1)],
+    ),
+    "a clock that one stream has shown holds for all": (
+        [
+            *(P(index, time) for time in (0, 100) for index in (SOUND, SUBTITLES, SECOND_VIDEO)),
+            P(SOUND, NEXT_CLOCK),
+            P(SOUND, NEXT_CLOCK + 100),
+            P(SUBTITLES, NEXT_CLOCK + 150),
+            P(SECOND_VIDEO, NEXT_CLOCK + 200),
+        ],
+        {0: 0, 1: 0, 2: 0, 3: 100, 4: 100, 5: 100, 7: 300, 8: 350, 9: 400},
+        [lost(1)],
+    ),
+    "one time will do": ([P(SOUND, 300, pts=None), P(SOUND, None, pts=400)], {0: 300, 1: 400}, []),
+    "none will not": ([P(SOUND, 300), P(SOUND, None), P(SOUND, 400)], {0: 300, 2: 400}, [lost(1)]),
+    "nothing in it": ([P(SOUND, 300, size=0), P(SOUND, 400)], {1: 400}, []),
+    "broken data between": (
+        [P(SOUND, 0), av.error.InvalidDataError(1, "bad"), OSError("bad"), P(SOUND, 100)],
+        {0: 0, 3: 100},
+        [lost(2)],
+    ),
+    "a stream that turns up while reading": ([P(SOUND, 0), IndexError(), P(SOUND, 100)], {0: 0}, []),
+}
+
+
+@pytest.mark.parametrize("case", CLOCKS)
+def test_packets_come_at_their_time_or_are_counted(tmp_path: Path, source: Path, case: str) -> None:
+    items, arrive, told = CLOCKS[case]
+    assert copied(source, items, tmp_path) == (arrive, told)
+
+
+def test_sound_in_a_part_is_what_begins_in_it(tmp_path: Path, source: Path) -> None:
+    items = [
+        *(P(SOUND, time, 1, key=False) for time in (999, 1000, 1001, 2998)),
+        P(SOUND, 2999, 1, pts=None),
+        P(SOUND, 2999, 1, pts=3000),
+        P(SOUND, 3000, 1),
+    ]
+    arrive, told = copied(source, items, tmp_path, shift=1, start=1, end=3)
+    assert (arrive, told) == ({1: 0, 2: 1, 3: 1998, 4: 1999}, [])
+
+
+@pytest.mark.parametrize(
+    ("start", "given", "becomes"),
+    [
+        ("1", P(SUBTITLES, 500, 1500), (0, 1000)),
+        ("1", P(SUBTITLES, 500, 600), (0, 100)),
+        ("1", P(SUBTITLES, 200, 800), None),
+        ("1", P(SUBTITLES, 200, 801), (0, 1)),
+        ("1", P(SUBTITLES, 1000, 300), (0, 300)),
+        # Between two ticks of the clock: it begins at the later one, and is never nothing.
+        ("1.0005", P(SUBTITLES, 500, 1000), (1, 499)),
+        ("1.0005", P(SUBTITLES, 0, 1001), (1, 1)),
+        ("1.0005", P(SUBTITLES, 1000, 0), None),
+    ],
+)
+def test_a_subtitle_that_has_begun_is_cut_to_the_part(
+    tmp_path: Path, source: Path, start: str, given: P, becomes: tuple[int, int] | None
+) -> None:
+    copier = opened(source, [given, P(SUBTITLES, 2000, 500)])
+    with begun(copier, tmp_path / "out.mkv", shift=start, start=start):
+        copier.copy_until(None)
+    assert read(tmp_path / "out.mkv") == [*([] if becomes is None else [(0, *becomes)]), (1, 1000, 500)]
+
+
+def test_a_further_video_begins_with_a_whole_picture_in_a_part_only(tmp_path: Path, source: Path) -> None:
+    items = [P(SECOND_VIDEO, time, key=time in (1200, 1400)) for time in range(1000, 1600, 100)]
+    assert copied(source, items, tmp_path, shift=1, start=1)[0] == {2: 200, 3: 300, 4: 400, 5: 500}
+    assert list(copied(source, items, tmp_path)[0]) == [0, 1, 2, 3, 4, 5]
+
+
+def test_reading_ends_when_a_stream_is_more_than_ten_seconds_past_the_end(tmp_path: Path, source: Path) -> None:
+    within = [P(SOUND, 0), P(SOUND, 13_000), P(SECOND_VIDEO, 100)]
+    assert copied(source, within, tmp_path, end=3)[0] == {0: 0, 2: 100}
+    past = [P(SOUND, 0), P(SOUND, 13_001), P(SECOND_VIDEO, 100)]
+    assert copied(source, past, tmp_path, end=3)[0] == {0: 0}
+    assert copied(source, past, tmp_path)[0] == {0: 0, 1: 13_001, 2: 100}
+
+
+def test_after_the_end_nothing_more_is_read(tmp_path: Path, source: Path) -> None:
+    copier = opened(source, [P(SOUND, 20_000), P(SOUND, 100), P(SOUND, 200)])
+    with begun(copier, tmp_path / "out.mkv", end=1):
+        for _ in range(3):
+            copier.copy_until(None)
+    assert copier._container.given == 1
+
+
+def test_copying_goes_as_far_as_asked_and_on_from_there(tmp_path: Path, source: Path) -> None:
+    copier = opened(source, [P(SOUND, time) for time in (2000, 2500, 2501, 2600, 2700)])
+    written = []
+    with begun(copier, tmp_path / "out.mkv", shift=2):
+        track = copier._tracks[SOUND]
+        put = track.put
+        track.put = lambda out, packet: written.append(bytes(packet)[0]) or put(out, packet)
+        seen = []
+        for seconds in (Fraction(1, 2), Fraction(1, 2), Fraction(6, 10), None):
+            copier.copy_until(seconds)
+            seen.append(list(written))
+    assert seen == [[0, 1], [0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    assert [time for _, time, _ in read(tmp_path / "out.mkv")] == [0, 500, 501, 600, 700]
+
+
+@pytest.mark.parametrize("bad", [P(SOUND, None), av.error.InvalidDataError(1, "bad")])
+@pytest.mark.parametrize("count", [2, 3])
+def test_too_many_faults_end_the_copying_and_that_is_said(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, bad: P | Exception, count: int
+) -> None:
+    monkeypatch.setattr(remux, "MAX_COPY_FAULTS", 2)
+    arrive, told = copied(source, [P(SOUND, 0), *[bad] * count, P(SOUND, 100)], tmp_path)
+    stopped = "in.mkv is too damaged: the copying of sound and further streams stopped"
+    assert arrive == ({0: 0, 3: 100} if count == 2 else {0: 0})
+    assert told == [*([stopped] if count == 3 else []), lost(count)]
+
+
+def test_refused_packets_are_faults_like_others(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remux, "MAX_COPY_FAULTS", 1)
+    copier = opened(source)
+    assert [copier.refused(), copier.refused()] == [True, False]
+    copier.close()
+    copier.close()
+    assert copier.told == ["in.mkv is too damaged: the copying of sound and further streams stopped", lost(2)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_cover_waits_for_no_time_and_stands_at_0(tmp_path: Path, suffix: str) -> None:
+    jpeg = jpeg_of(32, 32)
+    plain = make_video(tmp_path / "plain.mp4", frames=3)
+    copier = opened(add_cover(plain, tmp_path / "in.mp4", jpeg), [P(1, 5000)])
+    with begun(copier, tmp_path / f"out{suffix}") as out:
+        out.mux(coded_picture(out.streams[0]))
+        copier.copy_until(Fraction(1))
+        assert copier._waiting is None
+    with av.open(str(tmp_path / f"out{suffix}")) as result:
+        cover = next(s for s in result.streams if s.disposition & av.stream.Disposition.attached_pic)
+        data = next(p for p in result.demux(cover) if p.size)
+        if suffix == ".mp4":
+            assert bytes(data) == bytes([0, 0, 0, 1])
+        else:
+            assert bytes(data) == jpeg
+            assert (cover.metadata["filename"], cover.metadata["mimetype"]) == ("cover.jpg", "image/jpeg")
+
+
+def test_a_cover_that_is_a_png_is_attached_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "in.mp4"
+    with av.open(str(path), "w") as out:
+        first: Any = out.add_stream("mpeg4", rate=10)
+        cover: Any = out.add_stream("png", rate=10)
+        cover.disposition = int(av.stream.Disposition.attached_pic)
+        for stream, pix_fmt in ((first, "yuv420p"), (cover, "rgb24")):
+            stream.width = stream.height = 16
+            stream.pix_fmt = pix_fmt
+        out.mux([*coded_picture(first), *coded_picture(cover)])
+    with begun(opened(path), tmp_path / "out.mkv") as out:
+        out.mux(coded_picture(out.streams[0]))
+    with av.open(str(tmp_path / "out.mkv")) as result:
+        tags = next(s.metadata for s in result.streams if s.disposition & av.stream.Disposition.attached_pic)
+    assert (tags["filename"], tags["mimetype"]) == ("cover.png", "image/png")
+
+
+def test_samples_are_the_first_packets_and_all_that_was_read_is_copied_once(tmp_path: Path, source: Path) -> None:
+    items = [
+        P(VIDEO, 0),
+        P(SOUND, 0, size=0),
+        *(P(SOUND, i * 100) for i in range(5)),
+        *(P(SECOND_VIDEO, i * 100) for i in range(2)),
+        P(SUBTITLES, 50),
+        P(SECOND_VIDEO, None),
+        P(SECOND_VIDEO, 200),
+        P(SOUND, 500),
+    ]
+    copier = opened(source, items)
+    copier.sample()
+    assert copier._container.given == 12
+    numbers = {index: [bytes(p)[0] for p in sample.packets] for index, sample in copier._samples.items()}
+    assert numbers == {SOUND: [2, 3, 4], SUBTITLES: [9], SECOND_VIDEO: [7, 8, 11]}
+    with begun(copier, tmp_path / "out.mkv"):
+        copier.copy_until(None)
+        copier.close()
+    assert [number for number, *_ in read(tmp_path / "out.mkv")] == [2, 3, 4, 5, 6, 7, 8, 9, 11, 12]
+    assert copier.told == [lost(1)]
+
+
+def test_a_fault_ends_the_sampling_and_is_counted(tmp_path: Path, source: Path) -> None:
+    copier = opened(source, [P(SOUND, 0), av.error.InvalidDataError(1, "bad"), P(SOUND, 100)])
+    copier.sample()
+    assert copier._container.given == 2
+    with begun(copier, tmp_path / "out.mkv"):
+        copier.copy_until(None)
+        copier.close()
+    assert [number for number, *_ in read(tmp_path / "out.mkv")] == [0, 2]
+    assert copier.told == [lost(1)]
+
+
+@pytest.mark.parametrize(("name", "value", "given"), [("_SAMPLE_READS", 4, 4), ("_SAMPLE_BYTES", 9, 3)])
+def test_sampling_reads_no_more_than_it_may(
+    source: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: int, given: int
+) -> None:
+    monkeypatch.setattr(remux, name, value)
+    copier = opened(source, [P(SOUND, i * 100) for i in range(10)])
+    copier.sample()
+    assert copier._container.given == given
+
+
+@pytest.mark.parametrize("seeks", [True, False])
+def test_a_part_is_read_from_a_little_before_it(tmp_path: Path, source: Path, seeks: bool) -> None:
+    items = [
+        *(P(SOUND, 7000 + i) for i in range(3)),
+        P(SUBTITLES, 7000),
+        *(P(SECOND_VIDEO, 7000 + i) for i in range(9)),
+    ]
+    copier = opened(source, items)
+    copier._container.seeks = seeks
+    copier.sample()
+    assert copier._container.given == 7
+    with begun(copier, tmp_path / "out.mkv", shift=7, start=7):
+        copier.copy_until(None)
+    assert copier._container.sought == [2_000_000]
+    # After a jump what was read ahead comes again, so it is dropped.
+    assert [number for number, *_ in read(tmp_path / "out.mkv")] == list(range(7 if seeks else 0, 13))
+    whole = opened(source)
+    begun(whole, tmp_path / "whole.mkv").close()
+    assert whole._container.sought == []
+
+
+def test_chapters_are_moved_and_cut_to_the_part(tmp_path: Path, source: Path) -> None:
+    path = tmp_path / "in.mkv"
+    copier = opened(source)
+    base = Fraction(1, 1000)
+    spans = [(0, 1000), (500, 1500), (1500, 2000), (2500, 4000), (3000, 5000)]
+    copier.chapters = [
+        {"id": i, "start": start, "end": end, "time_base": base, "metadata": {"title": str(i)}}
+        for i, (start, end) in enumerate(spans)
+    ]
+
+    def written(**window: Any) -> list[tuple[str, int, int]]:
+        copier._tracks.clear()
+        with begun(copier, path, **window) as out:
+            out.mux(coded_picture(out.streams[0]))
+        with av.open(str(path)) as result:
+            return [
+                (c["metadata"]["title"], *(round(c[side] * c["time_base"] * 1000) for side in ("start", "end")))
+                for c in result.chapters()
+            ]
+
+    assert written() == [(str(i), *span) for i, span in enumerate(spans)]
+    assert written(shift=1, start=1, end=3) == [("1", 0, 500), ("2", 500, 1000), ("3", 1500, 2000)]
+    # Without a start nothing is cut at the beginning; no time is below 0.
+    assert written(shift=1, end=3)[:2] == [("0", 0, 0), ("1", 0, 500)]
+
+
+def tagged(path: Path, *, video: str | None = None, file: str | None = None) -> Path:
+    """A short .mkv with a time code at the video or at the file."""
+    with av.open(str(path), "w") as out:
+        stream: Any = out.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 16
+        stream.pix_fmt = "yuv420p"
+        if video:
+            stream.metadata["TIMECODE"] = video
+        if file:
+            out.metadata["Timecode"] = file
+        out.mux(coded_picture(stream, 2))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("video", "file", "code"),
+    [
+        ("01:00:00:00", None, "01:00:00:00"),
+        (None, "02:00:00:00", "02:00:00:00"),
+        ("01:00:00:00", "02:00:00:00", "01:00:00:00"),
+        (None, None, None),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_time_code_is_the_videos_before_the_files_and_stands_at_the_video(
+    tmp_path: Path, suffix: str, video: str | None, file: str | None, code: str | None
+) -> None:
+    copier = opened(tagged(tmp_path / "in.mkv", video=video, file=file))
+    assert copier.timecode == code
+    assert copier.video_start == Fraction(2, 10)
+    out = begun(copier, tmp_path / f"out{suffix}")
+    try:
+        assert [value for key, value in out.streams[0].metadata.items() if key.lower() == "timecode"] == [
+            *([] if code is None else [code])
+        ]
+        # From the file's tags an mp4 would make a track for every cover.
+        at_file = [value for key, value in out.metadata.items() if key.lower() == "timecode"]
+        assert at_file == ([] if suffix == ".mp4" or file is None else [file])
+    finally:
+        out.close()
+
+
+def test_a_time_code_is_counted_from_the_first_picture_or_left_out_with_a_word(tmp_path: Path) -> None:
+    copier = opened(tagged(tmp_path / "in.mkv", video="01:00:00:00"))
+    out = begun(copier, tmp_path / "out.mkv", shift=1, start=1)
+    assert out.streams[0].metadata["timecode"] == "01:00:00:08"
+    out.close()
+    assert copier.told == []
+    copier = opened(tagged(tmp_path / "odd.mkv", video="noon"))
+    begun(copier, tmp_path / "whole.mkv").close()
+    assert copier.told == []
+    copier = opened(tmp_path / "odd.mkv")
+    out = begun(copier, tmp_path / "part.mkv", shift=1, start=1)
+    assert not [key for key in out.streams[0].metadata if key.lower() == "timecode"]
+    out.close()
+    assert copier.told == ["the time code is left out: it cannot be read, so it cannot be moved to the part"]
+
+
+def test_a_file_without_video_is_copied_whole(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sound.mkv"
+    with av.open(str(source)) as given, av.open(str(path), "w") as out:
+        copy = out.add_stream_from_template(given.streams[SOUND], opaque=True)
+        for packet in given.demux(given.streams[SOUND]):
+            if packet.size:
+                packet.stream = copy
+                packet.pts = packet.dts = packet.dts + 300
+                out.mux(packet)
+    copier = opened(path, skip=None)
+    assert [stream.type for stream in copier.streams] == ["audio"]
+    assert (copier.timecode, copier.video_start, copier.start) == (None, 0, Fraction(3, 10))
+    best = opened(source, skip=None)
+    assert [stream.index for stream in best.streams] == [SOUND, SUBTITLES, SECOND_VIDEO]
+
+
+def stream_at(milliseconds: int | None, kind: str = "audio", *, cover: bool = False) -> Any:
+    return SimpleNamespace(
+        type=kind,
+        start_time=milliseconds,
+        time_base=Fraction(1, 1000),
+        disposition=av.stream.Disposition.attached_pic if cover else av.stream.Disposition(0),
+    )
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_stream_is_late_from_ten_seconds_on(source: Path, first: int) -> None:
+    copier = opened(source)
+    copier._container = SimpleNamespace(start_time=first * 1_000_000)
+    assert copier.start == first
+    ten = (first + 10) * 1000
+    streams = [
+        *(stream_at(ten, kind) for kind in ("audio", "video")),
+        *(stream_at(ten + 1, kind) for kind in ("audio", "video")),
+        stream_at(None),
+        stream_at(0, "subtitle"),
+        stream_at(0, "video", cover=True),
+    ]
+    assert [copier.is_late(stream) for stream in streams] == [False, False, True, True, True, True, True]
+    # Worth waiting for at the beginning: not what is known to begin later, or to hold few packets at unknown times.
+    soon = [*streams, stream_at(None, "video"), stream_at(None, "subtitle"), stream_at(None, "video", cover=True)]
+    assert [copier._may_begin_soon(stream) for stream in soon] == [
+        *(True, True, False, False, True, True, True),
+        *(True, False, True),
+    ]
+
+
+def coded(name: str | None, extradata: bytes | None = None, kind: str = "audio") -> Any:
+    context = None if name is None else SimpleNamespace(name=name, extradata=extradata)
+    return SimpleNamespace(type=kind, codec_context=context)
+
+
+@pytest.mark.parametrize(
+    ("streams", "raw"),
+    [
+        ([coded("aac")], True),
+        ([coded("aac_latm", b"")], True),
+        ([coded("mp3"), coded("aac")], True),
+        ([coded("aac", b"1")], False),
+        ([coded("mp3")], False),
+        ([coded("mp3", b"1")], False),
+        ([coded(None)], False),
+        ([coded("aac", kind="data")], False),
+        ([], False),
+    ],
+)
+def test_aac_is_raw_where_its_settings_stand_in_its_packets(source: Path, streams: list[Any], raw: bool) -> None:
+    copier = opened(source)
+    copier.streams = streams
+    assert bool(copier.has_raw_aac) is raw
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "size", "gap"),
+    [
+        ("subtitle", "mov_text", 2, True),
+        ("subtitle", "mov_text", 3, False),
+        ("subtitle", "subrip", 2, False),
+        ("subtitle", None, 2, False),
+        ("audio", "mov_text", 2, False),
+    ],
+)
+def test_only_an_empty_text_of_an_mp4_is_a_gap(kind: str, codec: str | None, size: int, gap: bool) -> None:
+    assert remux._is_gap(SimpleNamespace(size=size, stream=coded(codec, kind=kind))) is gap
