@@ -64,6 +64,7 @@ class Given:
         self.given = 0
         self.sought: list[int] = []
         self.seeks = True
+        self.closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._container, name)
@@ -79,6 +80,10 @@ class Given:
             packet.dts, packet.pts = item.dts, item.dts if item.pts == -1 else item.pts
             packet.duration, packet.is_keyframe = item.duration, item.key
             yield packet
+
+    def close(self) -> None:
+        self.closed = True
+        self._container.close()
 
     def seek(self, microseconds: int) -> None:
         self.sought.append(microseconds)
@@ -187,15 +192,31 @@ CLOCKS: dict[str, tuple[list[P | Exception], dict[int, int], list[str]]] = {
     ),
     "a clock that one stream has shown holds for all": (
         [
-            *(P(index, time) for time in (0, 100) for index in (SOUND, SUBTITLES, SECOND_VIDEO)),
+            *(P(index, HOUR + time) for time in (0, 100) for index in (SOUND, SUBTITLES, SECOND_VIDEO)),
             P(SOUND, NEXT_CLOCK),
             P(SOUND, NEXT_CLOCK + 100),
             P(SUBTITLES, NEXT_CLOCK + 150),
             P(SECOND_VIDEO, NEXT_CLOCK + 200),
         ],
-        {0: 0, 1: 0, 2: 0, 3: 100, 4: 100, 5: 100, 7: 300, 8: 350, 9: 400},
+        {i: HOUR + time for i, time in {0: 0, 1: 0, 2: 0, 3: 100, 4: 100, 5: 100, 7: 300, 8: 350, 9: 400}.items()},
         [lost(1)],
     ),
+    "each stream stays on its clock": (
+        [
+            *(P(index, 0) for index in (SOUND, SECOND_VIDEO)),
+            *(P(SOUND, NEXT_CLOCK + time) for time in (0, 100)),
+            *(P(SECOND_VIDEO, 3 * NEXT_CLOCK + time) for time in (0, 100)),
+            P(SOUND, NEXT_CLOCK + 200),
+        ],
+        {0: 0, 1: 0, 3: 200, 5: 200, 6: 300},
+        [lost(2)],
+    ),
+    "one that would be moved far is left out": (
+        [P(SOUND, time, 0) for time in (3000, 2000, 1100, 3000)],
+        {0: 3000, 1: 3000, 3: 3000},
+        [lost(1), MOVED],
+    ),
+    "a byte is enough": ([P(SOUND, 300, size=1), P(SOUND, None, size=0)], {0: 300}, []),
     "one time will do": ([P(SOUND, 300, pts=None), P(SOUND, None, pts=400)], {0: 300, 1: 400}, []),
     "none will not": ([P(SOUND, 300), P(SOUND, None), P(SOUND, 400)], {0: 300, 2: 400}, [lost(1)]),
     "nothing in it": ([P(SOUND, 300, size=0), P(SOUND, 400)], {1: 400}, []),
@@ -297,27 +318,75 @@ def test_too_many_faults_end_the_copying_and_that_is_said(
     assert told == [*([stopped] if count == 3 else []), lost(count)]
 
 
-def test_refused_packets_are_faults_like_others(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_packets_are_faults_like_others(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remux, "MAX_COPY_FAULTS", 1)
-    copier = opened(source)
-    assert [copier.refused(), copier.refused()] == [True, False]
+    copier = opened(source, [P(SOUND, 0)])
+    with begun(copier, tmp_path / "out.mkv"):
+        assert [copier.refused(), copier.refused()] == [True, False]
+        copier.copy_until(None)
+        assert copier._container.given == 0
     copier.close()
     copier.close()
+    assert copier._container.closed
     assert copier.told == ["in.mkv is too damaged: the copying of sound and further streams stopped", lost(2)]
 
 
+@pytest.mark.parametrize("error", [av.error.ArgumentError(22, "Invalid argument"), ValueError("no")])
+@pytest.mark.parametrize("count", [2, 3])
+def test_too_many_refusals_end_one_stream_and_that_is_said(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, count: int
+) -> None:
+    monkeypatch.setattr(remux, "MAX_COPY_FAULTS", 2)
+    sounds = [P(SOUND, 100 * i) for i in range(count + 2)]
+    copier = opened(source, [*sounds, P(SUBTITLES, 700)])
+    with begun(copier, tmp_path / "out.mkv"):
+        track = copier._tracks[SOUND]
+        put = track.put
+
+        def refuse(out: Any, packet: Any) -> bool:
+            if 1 <= bytes(packet)[0] <= count:
+                raise error
+            return bool(put(out, packet))
+
+        track.put = refuse
+        copier.copy_until(None)
+    copier.close()
+    copier.close()
+    ended = "audio stream 1 (pcm_s16le) ends early: too many of its packets cannot be written"
+    assert copier.told == [*([ended] if count == 3 else []), lost(count)]
+    assert [number for number, *_ in read(tmp_path / "out.mkv")] == ([0, 3, 4] if count == 2 else [0, 5])
+
+
+def test_a_disk_that_fails_is_no_refusal(tmp_path: Path, source: Path) -> None:
+    copier = opened(source, [P(SOUND, 0)])
+    with begun(copier, tmp_path / "out.mkv"):
+
+        def fail(out: Any, packet: Any) -> bool:
+            raise av.error.OSError(28, "No space left on device")
+
+        copier._tracks[SOUND].put = fail
+        with pytest.raises(OSError, match="No space"):
+            copier.copy_until(None)
+
+
+@pytest.mark.parametrize("time", [5000, None])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_cover_waits_for_no_time_and_stands_at_0(tmp_path: Path, suffix: str) -> None:
+def test_a_cover_waits_for_no_time_and_belongs_to_every_part(tmp_path: Path, suffix: str, time: int | None) -> None:
     jpeg = jpeg_of(32, 32)
-    plain = make_video(tmp_path / "plain.mp4", frames=3)
-    copier = opened(add_cover(plain, tmp_path / "in.mp4", jpeg), [P(1, 5000)])
-    with begun(copier, tmp_path / f"out{suffix}") as out:
+    plain = make_video(tmp_path / "plain.mp4", frames=3, audio_tracks=1)
+    items = [P(2, time), P(2, 3500), P(1, 0), P(1, 1500)]
+    copier = opened(add_cover(plain, tmp_path / "in.mp4", jpeg), items if suffix == ".mp4" else items[2:])
+    copier.streams.reverse()
+    with begun(copier, tmp_path / f"out{suffix}", end=3) as out:
         out.mux(coded_picture(out.streams[0]))
         copier.copy_until(Fraction(1))
-        assert copier._waiting is None
+        assert copier._faults == 0
+        assert bytes(copier._waiting)[0] == items.index(P(1, 1500)) - (0 if suffix == ".mp4" else 2)
+        copier.copy_until(None)
     with av.open(str(tmp_path / f"out{suffix}")) as result:
         cover = next(s for s in result.streams if s.disposition & av.stream.Disposition.attached_pic)
         data = next(p for p in result.demux(cover) if p.size)
+        assert sum(stream.type == "audio" for stream in result.streams) == 1
         if suffix == ".mp4":
             assert bytes(data) == bytes([0, 0, 0, 1])
         else:
@@ -350,7 +419,7 @@ def test_samples_are_the_first_packets_and_all_that_was_read_is_copied_once(tmp_
         *(P(SECOND_VIDEO, i * 100) for i in range(2)),
         P(SUBTITLES, 50),
         P(SECOND_VIDEO, None),
-        P(SECOND_VIDEO, 200),
+        P(SECOND_VIDEO, None, pts=200),
         P(SOUND, 500),
     ]
     copier = opened(source, items)
@@ -376,7 +445,7 @@ def test_a_fault_ends_the_sampling_and_is_counted(tmp_path: Path, source: Path) 
     assert copier.told == [lost(1)]
 
 
-@pytest.mark.parametrize(("name", "value", "given"), [("_SAMPLE_READS", 4, 4), ("_SAMPLE_BYTES", 9, 3)])
+@pytest.mark.parametrize(("name", "value", "given"), [("_SAMPLE_READS", 4, 4), ("_SAMPLE_BYTES", 8, 2)])
 def test_sampling_reads_no_more_than_it_may(
     source: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: int, given: int
 ) -> None:
@@ -384,6 +453,34 @@ def test_sampling_reads_no_more_than_it_may(
     copier = opened(source, [P(SOUND, i * 100) for i in range(10)])
     copier.sample()
     assert copier._container.given == given
+
+
+def test_what_was_read_of_a_stream_that_is_left_out_is_not_copied(tmp_path: Path, source: Path) -> None:
+    copier = opened(source, [P(SOUND, 0), P(SUBTITLES, 0), P(SOUND, 100)])
+    copier.sample()
+    assert copier._container.given == 3
+    copier.leave_out([stream for stream in copier.streams if stream.index == SOUND])
+    assert [stream.index for stream in copier.streams] == [SUBTITLES, SECOND_VIDEO]
+    with begun(copier, tmp_path / "out.mkv"):
+        copier.copy_until(None)
+    assert [number for number, *_ in read(tmp_path / "out.mkv")] == [1]
+    assert [stream.index for stream in copier.copied] == [SUBTITLES, SECOND_VIDEO]
+
+
+def test_an_attached_file_has_no_packets_to_wait_for(tmp_path: Path) -> None:
+    path = tmp_path / "in.mkv"
+    with av.open(str(path), "w") as out:
+        stream: Any = out.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 16
+        stream.pix_fmt = "yuv420p"
+        out.add_attachment("font.ttf", "application/x-truetype-font", b"letters")
+        out.mux(coded_picture(stream))
+    copier = opened(path, [P(0, 0)])
+    assert [stream.type for stream in copier.streams] == ["attachment"]
+    copier.sample()
+    with begun(copier, tmp_path / "out.mkv"):
+        copier.copy_until(None)
+    assert copier._container.given == 0
 
 
 @pytest.mark.parametrize("seeks", [True, False])
@@ -441,6 +538,8 @@ def tagged(path: Path, *, video: str | None = None, file: str | None = None) -> 
         stream.pix_fmt = "yuv420p"
         if video:
             stream.metadata["TIMECODE"] = video
+        stream.metadata["title"], out.metadata["title"] = "Scene", "Film"
+        stream.disposition = int(av.stream.Disposition.forced)
         if file:
             out.metadata["Timecode"] = file
         out.mux(coded_picture(stream, 2))
@@ -471,6 +570,8 @@ def test_the_time_code_is_the_videos_before_the_files_and_stands_at_the_video(
         # From the file's tags an mp4 would make a track for every cover.
         at_file = [value for key, value in out.metadata.items() if key.lower() == "timecode"]
         assert at_file == ([] if suffix == ".mp4" or file is None else [file])
+        assert (out.streams[0].metadata["title"], out.metadata["title"]) == ("Scene", "Film")
+        assert out.streams[0].disposition & av.stream.Disposition.forced
     finally:
         out.close()
 
@@ -503,8 +604,12 @@ def test_a_file_without_video_is_copied_whole(source: Path, tmp_path: Path) -> N
     copier = opened(path, skip=None)
     assert [stream.type for stream in copier.streams] == ["audio"]
     assert (copier.timecode, copier.video_start, copier.start) == (None, 0, Fraction(3, 10))
+    begun(copier, tmp_path / "out.mkv").close()
+    assert [tags.kind for tags in copier.stream_tags] == ["audio"]
     best = opened(source, skip=None)
     assert [stream.index for stream in best.streams] == [SOUND, SUBTITLES, SECOND_VIDEO]
+    other = opened(source, skip=SECOND_VIDEO)
+    assert [stream.index for stream in other.streams] == [VIDEO, SOUND, SUBTITLES]
 
 
 def stream_at(milliseconds: int | None, kind: str = "audio", *, cover: bool = False) -> Any:
@@ -521,6 +626,9 @@ def test_a_stream_is_late_from_ten_seconds_on(source: Path, first: int) -> None:
     copier = opened(source)
     copier._container = SimpleNamespace(start_time=first * 1_000_000)
     assert copier.start == first
+    copier._container.start_time = None
+    assert copier.start is None
+    copier._container.start_time = first * 1_000_000
     ten = (first + 10) * 1000
     streams = [
         *(stream_at(ten, kind) for kind in ("audio", "video")),
@@ -575,3 +683,37 @@ def test_aac_is_raw_where_its_settings_stand_in_its_packets(source: Path, stream
 )
 def test_only_an_empty_text_of_an_mp4_is_a_gap(kind: str, codec: str | None, size: int, gap: bool) -> None:
     assert remux._is_gap(SimpleNamespace(size=size, stream=coded(codec, kind=kind))) is gap
+
+
+def data_stream(kind: str = "data", name: str | None = None, *, code: bool = False, **discard: int) -> Any:
+    return SimpleNamespace(type=kind, name=name, metadata={"timecode": "01:00:00:00"} if code else {}, **discard)
+
+
+@pytest.mark.parametrize(
+    ("stream", "chapters", "remade"),
+    [
+        (data_stream(code=True), False, True),
+        (data_stream(), False, False),
+        (data_stream(name="bin_data", code=True), False, False),
+        (data_stream("audio", code=True), False, False),
+        (data_stream(name="bin_data", discard=48), True, True),
+        (data_stream(name="bin_data"), True, True),
+        (data_stream(name="bin_data", discard=0), True, False),
+        (data_stream(name="klv", discard=48), True, False),
+        (data_stream("subtitle", name="bin_data", discard=48), True, False),
+        (data_stream(name="bin_data", discard=48), False, False),
+    ],
+)
+def test_tracks_of_time_codes_and_chapters_are_left_to_the_muxer(
+    source: Path, stream: Any, chapters: bool, remade: bool
+) -> None:
+    copier = opened(source)
+    copier.chapters = [{}] if chapters else []
+    assert copier._is_remade(stream) is remade
+
+
+def test_a_time_code_of_a_data_track_counts_and_that_of_another_track_does_not(source: Path) -> None:
+    copier = opened(source)
+    other = SimpleNamespace(type="audio", metadata={"timecode": "02:00:00:00"})
+    copier._container = SimpleNamespace(streams=[other, data_stream(code=True)], metadata={"timecode": "03:00:00:00"})
+    assert copier.timecode == "01:00:00:00"

@@ -389,9 +389,8 @@ class Copier:
                 self._ended = True
                 break
             self._copy(packet)
-        if self._out is not None:
-            for track in self._tracks.values():
-                self._put(track, None)
+        for track in self._tracks.values():
+            self._put(track, None)
 
     def refused(self) -> bool:
         """Notes that the muxer refused a packet that it had been given earlier; False when there were too many."""
