@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ from media import add_cover, jpeg_of, make_video
 from test_remux import with_sound
 
 from vidsal.sinks import remux
+from vidsal.sinks.containers import Sample
 from vidsal.sinks.remux import Copier, Span
 
 VIDEO, SOUND, SUBTITLES, SECOND_VIDEO = range(4)
@@ -717,3 +718,112 @@ def test_a_time_code_of_a_data_track_counts_and_that_of_another_track_does_not(s
     other = SimpleNamespace(type="audio", metadata={"timecode": "02:00:00:00"})
     copier._container = SimpleNamespace(streams=[other, data_stream(code=True)], metadata={"timecode": "03:00:00:00"})
     assert copier.timecode == "01:00:00:00"
+
+
+class Tries:
+    """Stands in for the trying of containers: says what fits, and keeps what was asked."""
+
+    def __init__(self, fits: Callable[[set[int]], bool]) -> None:
+        self._fits = fits
+        self.asked: list[tuple[list[int], bool]] = []
+        self.video_tags: list[dict[str, str]] = []
+
+    def __call__(self, suffix: str, tried: Sequence[Sample], *, options: Any, video_tags: Any, **others: Any) -> bool:
+        indices = [sample.stream.index for sample in tried]
+        self.asked.append((indices, options["whole"]))
+        self.video_tags.append(video_tags)
+        return self._fits(set(indices))
+
+    @staticmethod
+    def options(whole: bool) -> Any:
+        return {"whole": whole}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "refused", "left_out", "tries"),
+    [
+        (".mkv", set(), [], 1),
+        # Of two that do not go together the first is kept.
+        (".mkv", {SUBTITLES, SECOND_VIDEO}, [SECOND_VIDEO], 4),
+        (".mkv", {SOUND}, [SOUND], 4),
+        # Players do not agree on PCM there, whatever fits.
+        (".mp4", set(), [SOUND], 2),
+        (".mp4", {SECOND_VIDEO}, [SOUND, SECOND_VIDEO], 4),
+    ],
+)
+def test_as_many_streams_as_fit_together_are_kept(
+    source: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, refused: set[int], left_out: list[int], tries: int
+) -> None:
+    asked = Tries(lambda indices: not refused or not refused <= indices)
+    monkeypatch.setattr(remux, "takes", asked)
+    copier = opened(source)
+    copier.sample()
+    assert [stream.index for stream in copier.left_out_by(suffix, Tries.options)] == left_out
+    assert len(asked.asked) == tries
+
+
+def test_what_comes_late_is_tried_in_the_file_that_is_written_whole(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copier = opened(source)
+    copier.sample()
+    every = [SOUND, SUBTITLES, SECOND_VIDEO]
+    early, late = ([SOUND, SECOND_VIDEO], False), (every, True)
+
+    def tried(suffix: str, fits: Callable[[set[int]], bool], streams: list[Any]) -> tuple[bool, list[Any]]:
+        tries = Tries(fits)
+        monkeypatch.setattr(remux, "takes", tries)
+        return copier._fit(suffix, streams, Tries.options), tries.asked
+
+    assert tried(".mp4", lambda _: True, copier.streams) == (True, [early, late])
+    assert tried(".mp4", lambda indices: SUBTITLES not in indices, copier.streams) == (False, [early, late])
+    assert tried(".mp4", lambda indices: SUBTITLES in indices, copier.streams) == (False, [early])
+    assert tried(".mp4", lambda _: True, [copier.streams[0]]) == (True, [([SOUND], False)])
+    # A .mkv takes late streams as they come.
+    assert tried(".mkv", lambda _: True, copier.streams) == (True, [(every, False)])
+
+
+def test_the_time_code_is_there_when_a_container_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = Tries(lambda _: True)
+    monkeypatch.setattr(remux, "takes", tries)
+    for code in ("01:00:00:00", None):
+        opened(tagged(tmp_path / "in.mkv", video=code))._fit(".mp4", [], Tries.options)
+    assert tries.video_tags == [{"timecode": "01:00:00:00"}, {}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({SOUND: "second", SECOND_VIDEO: "first"}, [SOUND, SECOND_VIDEO]),
+        ({SOUND: "first"}, [SOUND]),
+        ({SECOND_VIDEO: "second"}, [SECOND_VIDEO]),
+        ({}, []),
+    ],
+)
+def test_the_first_form_that_fits_beside_the_others_is_taken(
+    source: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[int, str], found: list[int]
+) -> None:
+    copier = opened(source)
+    copier.sample()
+    tries = Tries(lambda indices: all(wanted.get(index) == copier.forms.get(index) for index in indices - {SUBTITLES}))
+    monkeypatch.setattr(remux, "takes", tries)
+    monkeypatch.setattr(remux, "forms_for", lambda sample, suffix: iter(("first", "second")))
+    left_out = [stream for stream in copier.streams if stream.index != SUBTITLES]
+    assert [stream.index for stream in copier.encodable(".mkv", left_out, Tries.options)] == found
+    assert copier.forms == wanted
+    held = [SUBTITLES, *(index for index in found if index != SECOND_VIDEO)]
+    assert tries.asked[-1][0] == [*held, SECOND_VIDEO]
+
+
+def test_a_cover_is_no_track_of_a_mkv_when_that_is_tried(tmp_path: Path) -> None:
+    plain = make_video(tmp_path / "plain.mp4", frames=3, audio_tracks=1)
+    copier = opened(add_cover(plain, tmp_path / "in.mp4", jpeg_of(32, 32)))
+    sound, cover = (Sample(stream) for stream in copier.streams)
+    for suffix, kinds in ((".mkv", ["audio"]), (".mp4", ["audio", "video"])):
+        with av.open(str(tmp_path / f"out{suffix}"), "w") as out:
+            become = [copier._add_sample(out, sample) for sample in (sound, cover)]
+            assert [stream.type for stream in out.streams] == kinds
+            packet = av.Packet(b"1")
+            assert [become[0](packet), become[0](None)] == [[packet], []]
+            assert packet.stream.type == "audio"
+            assert become[1](packet) == ([] if suffix == ".mkv" else [packet])

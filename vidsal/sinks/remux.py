@@ -387,8 +387,8 @@ class Copier:
                 return
             if self._window.end is not None and time > self._window.end + _LONGEST_LAG_SECONDS:
                 self._ended = True
-                break
-            self._copy(packet)
+            else:
+                self._copy(packet)
         for track in self._tracks.values():
             self._put(track, None)
 
