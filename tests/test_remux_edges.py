@@ -18,6 +18,7 @@ from test_remux import with_sound
 from vidsal.sinks import remux
 from vidsal.sinks.containers import Sample
 from vidsal.sinks.remux import Copier, Span
+from vidsal.sinks.sound import forms_for
 
 VIDEO, SOUND, SUBTITLES, SECOND_VIDEO = range(4)
 NEXT_CLOCK = 50_000_000
@@ -34,6 +35,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with av.open(str(pictures)) as first, av.open(str(text)) as second, av.open(str(path), "w") as out:
         streams = [*first.streams, *list(second.streams)[::-1]]
         copies = [(stream, out.add_stream_from_template(stream, opaque=True)) for stream in streams]
+        copies[SOUND][1].metadata["title"] = "Commentary"
+        copies[SOUND][1].disposition = int(av.stream.Disposition.comment)
         for stream, copy in copies:
             for packet in stream.container.demux(stream):
                 if packet.size:
@@ -454,6 +457,46 @@ def test_sampling_reads_no_more_than_it_may(
     copier = opened(source, [P(SOUND, i * 100) for i in range(10)])
     copier.sample()
     assert copier._container.given == given
+
+
+@pytest.mark.parametrize("is_encoded", [False, True])
+def test_sound_keeps_its_title_and_role_copied_or_encoded(tmp_path: Path, source: Path, is_encoded: bool) -> None:
+    messages: list[str] = []
+    copier: Any = Copier(source, skip=VIDEO, messages=messages, rate=Fraction(10))
+    copier.sample()
+    if is_encoded:
+        copier.forms[SOUND] = next(iter(forms_for(copier._samples[SOUND], ".mp4")))
+    copier.leave_out(copier.streams[1:])
+    with begun(copier, tmp_path / "out.mkv") as out:
+        sound = out.streams[1]
+        assert sound.codec_context is None or sound.codec_context.name == ("alac" if is_encoded else "pcm_s16le")
+        assert sound.metadata["title"] == "Commentary"
+        assert sound.disposition == av.stream.Disposition.comment
+        copier.copy_until(None)
+        copier.close()
+    assert messages == []
+    with av.open(str(tmp_path / "out.mkv")) as result:
+        assert sum(frame.samples for frame in result.decode(audio=0)) == 2400
+
+
+def test_the_tags_of_streams_are_listed_in_the_order_of_the_file_without_covers(tmp_path: Path, source: Path) -> None:
+    copier = opened(source)
+    begun(copier, tmp_path / "out.mkv").close()
+    assert [tags.kind for tags in copier.stream_tags] == ["video", "audio", "subtitle", "video"]
+    assert copier.stream_tags[1].tags["handler_name"] == "Commentary"
+    plain = make_video(tmp_path / "plain.mp4", frames=3, audio_tracks=1)
+    copier = opened(add_cover(plain, tmp_path / "in.mp4", jpeg_of(32, 32)))
+    begun(copier, tmp_path / "out.mp4").close()
+    assert [tags.kind for tags in copier.stream_tags] == ["video", "audio"]
+
+
+def test_the_sound_of_a_playlist_is_read(tmp_path: Path) -> None:
+    make_video(tmp_path / "part.ts", frames=5, audio_tracks=1)
+    playlist = tmp_path / "in.m3u8"
+    playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.2,\npart.ts\n#EXT-X-ENDLIST\n")
+    copier = opened(playlist)
+    assert [stream.type for stream in copier.streams] == ["audio"]
+    copier.close()
 
 
 def test_what_was_read_of_a_stream_that_is_left_out_is_not_copied(tmp_path: Path, source: Path) -> None:
