@@ -104,14 +104,14 @@ def opened(source: Path, items: Sequence[P | Exception] = (), **options: Any) ->
     return copier
 
 
-def begun(copier: Any, target: Path, *, shift: Any = 0, start: Any = None, end: Any = None) -> Any:
+def begun(copier: Any, target: Path, *, shift: Any = 0, start: Any = None, end: Any = None, forms: Any = None) -> Any:
     """The file, with its header."""
     out = av.open(str(target), "w")
     encoded: Any = out.add_stream("mpeg4", rate=10)
     encoded.width = encoded.height = 16
     encoded.pix_fmt = "yuv420p"
     window = Span(Fraction(shift), *(None if time is None else Fraction(time) for time in (start, end)))
-    copier.attach(out, encoded, window=window, is_copy=False)
+    copier.attach(out, encoded, window=window, forms=forms, is_copy=False)
     return out
 
 
@@ -497,6 +497,24 @@ def test_the_sound_of_a_playlist_is_read(tmp_path: Path) -> None:
     copier = opened(playlist)
     assert [stream.type for stream in copier.streams] == ["audio"]
     copier.close()
+
+
+def test_forms_that_are_given_count_before_those_that_were_found(tmp_path: Path, source: Path) -> None:
+    copier: Any = Copier(source, skip=VIDEO, messages=[], rate=Fraction(10))
+    copier.sample()
+    copier.forms[SOUND] = next(iter(forms_for(copier._samples[SOUND], ".mp4")))
+    with begun(copier, tmp_path / "out.mkv", forms={}):
+        copier.copy_until(None)
+        copier.close()
+    with av.open(str(tmp_path / "out.mkv")) as result:
+        assert result.streams.audio[0].codec_context.name == "pcm_s16le"
+
+
+def test_the_header_is_written_before_the_first_packet(tmp_path: Path) -> None:
+    copier = opened(make_video(tmp_path / "in.mp4", frames=3, audio_tracks=1))
+    assert copier.streams[0].time_base != Fraction(1, 1000)
+    with begun(copier, tmp_path / "out.mkv") as out:
+        assert out.streams[1].time_base == Fraction(1, 1000)
 
 
 def test_what_was_read_of_a_stream_that_is_left_out_is_not_copied(tmp_path: Path, source: Path) -> None:
