@@ -89,12 +89,16 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/sinks/device.py": ("test_sinks_device.py", "test_cuda_order.py", "test_gpu_edges.py"),
     "vidsal/sinks/image.py": ("test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/maps.py": ("test_sinks_scratch.py", "test_sinks_small.py", "test_sinks.py"),
+    "vidsal/sinks/marks.py": ("test_video_edges.py",),
     "vidsal/sinks/options.py": ("test_defaults.py", "test_sinks_video.py"),
     "vidsal/sinks/remux.py": ("test_remux_edges.py", "test_remux.py", "test_sinks.py"),
     "vidsal/sinks/sound.py": ("test_remux.py",),
     "vidsal/sinks/tables.py": ("test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/tags.py": ("test_remux.py",),
-    "vidsal/sinks/video.py": ("test_sinks_video.py", "test_sinks.py", "test_remux.py", "test_gpu_edges.py"),
+    "vidsal/sinks/video.py": (
+        *("test_video_edges.py", "test_sinks_video.py", "test_sinks_deep.py"),
+        *("test_sinks.py", "test_remux.py", "test_gpu_edges.py"),
+    ),
 }
 """The tests that answer for a module."""
 

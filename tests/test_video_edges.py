@@ -1,0 +1,772 @@
+"""The edges of the overlaid video: clocks, gaps, durations, muxers' options, encoders that fail, streams that are lost.
+
+Most of it looks at one decision of `VideoSink` at a time, without a file or with one of a few frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import struct
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from media import make_video
+from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, sound
+
+from vidsal.decode import open_video
+from vidsal.errors import ConfigError, EncodeError
+from vidsal.frames import Picture, SaliencyBatch
+from vidsal.sinks import VideoOptions, VideoSink, video
+from vidsal.sinks.marks import hdr_parameters, lost_marks
+from vidsal.sinks.remux import Span
+from vidsal.sinks.video import _encoder_options, _pixel_format, _reason, _takes_captions, _why
+
+LIGHT = VideoOptions(preset="ultrafast", encoder_threads=1)
+"""Quick to open."""
+
+
+def made_sink(tmp_path: Path, name: str = "out.mp4", **info: Any) -> VideoSink:
+    return VideoSink(tmp_path / name, made_info(**info), video=LIGHT)
+
+
+def copier(*streams: Any, start: Fraction | None = None, video_start: int = 0, raw: bool = False) -> Any:
+    return SimpleNamespace(
+        streams=streams, start=start, video_start=Fraction(video_start), has_raw_aac=raw, close=lambda: None
+    )
+
+
+def audio(rate: int | None) -> Any:
+    return SimpleNamespace(type="audio", codec_context=SimpleNamespace(sample_rate=rate))
+
+
+# --- what the muxer is told ---
+
+
+def test_a_file_is_flushed_in_pieces_while_it_is_written_and_not_when_it_is_written_once_more(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+    pieces = {"flush_packets": "1", "max_interleave_delta": "2000000"}
+    assert sink._muxing(".mkv", None) == pieces | {"cluster_time_limit": "1000"}
+    assert sink._muxing(".mkv", None, True) == {}
+    edits = {"use_editlist": "1", "avoid_negative_ts": "disabled", "movie_timescale": "90000"}
+    delay = "+delay_moov" if av.library_versions["libavformat"] >= (62, 12) else ""
+    for suffix in (".mp4", ".mov"):
+        fragments = {"movflags": f"hybrid_fragmented{delay}", "frag_duration": "500000"}
+        assert sink._muxing(suffix, None) == pieces | fragments | edits
+        assert sink._muxing(suffix, None, True) == edits
+    for raw, flags in ((False, f"hybrid_fragmented{delay}"), (True, "hybrid_fragmented")):
+        assert sink._muxing(".mp4", copier(audio(48000), raw=raw))["movflags"] == flags
+
+
+@pytest.mark.parametrize(
+    ("streams", "clock"),
+    [
+        ([], 90000),
+        ([audio(48000)], 720_000),
+        ([audio(48000), audio(8000)], 720_000),
+        ([audio(8000), audio(48000)], 720_000),
+        ([audio(None)], 90000),
+        ([SimpleNamespace(type="audio", codec_context=None)], 90000),
+        ([SimpleNamespace(type="data", codec_context=None)], 90000),
+        ([SimpleNamespace(type="video", codec_context=SimpleNamespace(sample_rate=48000))], 90000),
+        # Finer than a microsecond: what 31 bits cannot count for long.
+        ([audio(44100)], 90000),
+        ([audio(1_000_000)], 90000),
+    ],
+)
+def test_the_clock_of_a_file_divides_those_of_its_streams_unless_that_is_too_fine(
+    tmp_path: Path, streams: list[Any], clock: int
+) -> None:
+    assert made_sink(tmp_path)._muxing(".mp4", copier(*streams))["movie_timescale"] == str(clock)
+
+
+def test_a_clock_of_a_microsecond_is_not_too_fine(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+    sink._time_base = Fraction(1, 1000)
+    assert sink._muxing(".mp4", copier(audio(1_000_000)))["movie_timescale"] == "1000000"
+
+
+# --- times ---
+
+
+def test_a_time_is_that_of_the_container_or_that_of_the_batch_after_the_start_of_the_source(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+    bare, timed = Picture(rgb=np.zeros), Picture(rgb=np.zeros, pts=7, time_base=Fraction(1, 25))
+    assert sink._ticks(timed, 1.0) == 7 * 3600
+    assert sink._ticks(bare, 1.5) == 135_000
+    assert sink._ticks(dataclasses.replace(timed, pts=None), 1.5) == 135_000
+    assert sink._ticks(dataclasses.replace(timed, time_base=None), 1.5) == 135_000
+    sink._copier = copier(video_start=2)
+    assert sink._ticks(bare, 1.5) == 315_000
+
+
+@pytest.mark.parametrize(
+    ("duration", "end", "pts", "lasts"),
+    [
+        (None, None, 0, 3600),
+        (2, None, 0, 7200),
+        (None, Fraction(1), 0, 3600),
+        # The end of the part is 1 s after the shift of 10.
+        (None, Fraction(11), 88_200, 1800),
+        (100, Fraction(11), 0, 90_000),
+        (100, Fraction(11), 45_000, 45_000),
+        (None, Fraction(11), 90_000, 1),
+        (None, Fraction(11), 99_000, 1),
+        (None, Fraction(11) + Fraction(1, 100_000), 89_999, 1),
+    ],
+)
+def test_a_picture_lasts_no_longer_than_the_part(
+    tmp_path: Path, duration: int | None, end: Fraction | None, pts: int, lasts: int
+) -> None:
+    sink = made_sink(tmp_path)
+    sink._step = 3600
+    shift = Fraction(10) if end is None or end > 10 else Fraction(0)
+    sink._window = Span(shift=shift, start=None, end=end)
+    picture = Picture(rgb=np.zeros, duration=duration, time_base=Fraction(1, 25))
+    assert sink._duration(picture, pts) == lasts
+
+
+def test_a_duration_without_a_clock_is_none(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+    assert sink._duration(Picture(rgb=np.zeros, duration=5), 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "time_base", "step"),
+    [(Fraction(25), 1000, 40), (Fraction(30), 1000, 33), (Fraction(1000), 90, 1), (None, 1000, 0)],
+)
+def test_a_rate_gives_how_long_a_picture_is_shown(
+    tmp_path: Path, rate: Fraction | None, time_base: int, step: int
+) -> None:
+    with made_sink(tmp_path, "out.mkv", rate=rate, time_base=Fraction(1, time_base)) as sink:
+        sink.write(made_batch([0.0]))
+        assert sink._step == step
+
+
+def test_frames_are_moved_only_where_they_do_not_come_later(tmp_path: Path) -> None:
+    with made_sink(tmp_path) as sink:
+        sink.write(made_batch([0.0, 0.001, 0.001, 0.0, 0.004], pts=[0, 1, 1, 0, 4]))
+    assert shown_times(sink.path) == [Fraction(i, 1000) for i in range(5)]
+    assert sink.messages == ["2 frames were not later than the frame before: moved just after it"]
+
+
+def test_a_jump_is_counted_from_the_picture_before(tmp_path: Path) -> None:
+    """Not from 0, and with what to do about it."""
+    with pytest.raises(EncodeError) as caught, made_sink(tmp_path) as sink:
+        sink.write(made_batch([50.0, 5_000_050.0], pts=[50_000, 5_000_050_000]))
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'out.partial.mp4'}: the source's clock jumps by 5000000 seconds between two frames; "
+        "choose a part of it with start_seconds and end_seconds, or repair its times"
+    )
+
+
+@pytest.mark.parametrize("clock", [Fraction(1, 1000), Fraction(1, 16000), None])
+def test_the_longest_gap_is_one_of_31_bits(tmp_path: Path, clock: Fraction | None) -> None:
+    sink = made_sink(tmp_path)
+    sink._time_base, sink._stream = Fraction(1, 1000), SimpleNamespace(time_base=clock)
+    longest = (2**31 - 2**16) // (16 if clock == Fraction(1, 16000) else 1)
+    assert not sink._is_too_long(longest)
+    assert sink._is_too_long(longest + 1)
+
+
+@pytest.mark.parametrize(
+    ("pts", "start", "shift", "said"),
+    [
+        ([100, 140], 0.0, 0, []),
+        ([100, 140], 5.0, 100, []),
+        ([-100, -60], 5.0, -100, ["the source's times begin below 0; all streams are moved to begin the video at 0"]),
+        ([-100, -60], 0.0, -100, ["the source's times begin below 0; all streams are moved to begin the video at 0"]),
+        ([61_500, 61_540], 0.0, 61_500, ["the source's times begin at 61.500 seconds; the result begins at 0"]),
+        ([61_500, 61_540], 5.0, 61_500, []),
+    ],
+)
+def test_where_time_begins_is_said_where_it_is_moved(
+    tmp_path: Path, pts: list[int], start: float, shift: int, said: list[str]
+) -> None:
+    with VideoSink(tmp_path / "out.mkv", made_info(), video=LIGHT, start_seconds=start) as sink:
+        sink.write(made_batch([0.0, 0.04], pts=pts))
+    assert sink._shift == shift
+    assert sink.messages == said
+    assert shown_times(sink.path) == [Fraction(time - shift, 1000) for time in pts]
+
+
+@pytest.mark.parametrize(("sound_begins", "moved"), [(Fraction(59), 0), (Fraction(121, 2), 60_500), (None, 61_500)])
+def test_a_result_begins_at_0_where_the_earliest_of_all_streams_begins_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound_begins: Fraction | None, moved: int
+) -> None:
+    monkeypatch.setattr(video.Copier, "start", sound_begins)
+    info = made_info(kind="video", path=make_video(tmp_path / "in.mp4", frames=2))
+    with VideoSink(tmp_path / "out.mp4", info, video=LIGHT) as sink:
+        sink.write(made_batch([0.0, 0.04], pts=[61_500, 61_540]))
+    assert shown_times(sink.path) == [Fraction(time - moved, 1000) for time in (61_500, 61_540)]
+    begin = f"the source's times begin at {moved / 1000:.3f} seconds; the result begins at 0"
+    assert sink.messages == ([begin] if moved else [])
+
+
+# --- packets ---
+
+
+def packet(pts: int, dts: int | None) -> Any:
+    return SimpleNamespace(pts=pts, dts=dts, duration=0, time_base=Fraction(1, 1000))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "last", "first", "end", "dts", "lasts"),
+    [
+        # In order: it lasts until the end.
+        (".mp4", (80, 80), (0, 0), 120, 80, 40),
+        # Coded one picture early, and shown before the last picture: no longer than until the end of all.
+        (".mp4", (80, 40), (0, -40), 160, 40, 80),
+        # Decoded 40 before it is shown, which is when all end: it moves as far as it can.
+        (".mp4", (80, 40), (0, 0), 120, 80, 40),
+        (".mp4", (80, 40), (0, 0), 100, 80, 20),
+        # Decoding goes beyond the end.
+        (".mp4", (80, 80), (40, 0), 100, 80, 1),
+        (".mkv", (80, 40), (0, 0), 120, 40, 0),
+    ],
+)
+def test_the_last_packet_lasts_until_all_pictures_are_shown(
+    tmp_path: Path, suffix: str, last: tuple[int, int], first: tuple[int, int], end: int, dts: int, lasts: int
+) -> None:
+    sink = made_sink(tmp_path, f"out{suffix}")
+    packets = [packet(*first), packet(*last)]
+    sink._stream = SimpleNamespace(encode=lambda frame: packets)
+    sink._last_pts, sink._end = 80, end
+    assert sink._last_packets() == packets
+    assert (packets[1].dts, sink._durations.get(80, 0)) == (dts, lasts)
+    assert packets[0].dts == first[1]
+
+
+def test_packets_that_wait_are_counted_from_the_first_that_was_written(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+    packets = [packet(80, 80)]
+    sink._stream = SimpleNamespace(encode=lambda frame: packets)
+    sink._first, sink._last_pts, sink._end = (0, 0), 80, 100
+    sink._durations[80] = 15
+    sink._last_packets()
+    assert (packets[0].dts, sink._durations) == (80, {80: 20})
+    for unset in ([packet(80, None)], [packet(40, None), packet(80, 80)], []):
+        packets = unset
+        sink._durations.clear()
+        sink._last_packets()
+        assert sink._durations == {}
+
+
+def test_a_packet_without_a_time_of_decoding_gets_that_of_showing(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+    written: list[tuple[int, int, int]] = []
+    until: list[Fraction | None] = []
+    sink._out = SimpleNamespace(mux=lambda one: written.append((one.pts, one.dts, one.duration)))
+    sink._copier = copier()
+    sink._copier.copy_until = until.append
+    sink._durations = {40: 7}
+    limit = 2**31 - 2**16
+    sink._mux([packet(0, None), packet(40, 20), packet(80, 80 - limit), packet(120, 119 - limit)])
+    assert written == [(0, 0, 0), (40, 20, 7), (80, 80 - limit, 0), (120, 120, 0)]
+    assert until == [0, Fraction(20, 1000), Fraction(80 - limit, 1000), Fraction(120, 1000)]
+    assert (sink._first, sink._packets, sink._durations) == ((0, 0), 4, {})
+    sink._out = None
+
+
+@pytest.mark.parametrize(("refused", "kept"), [(True, True), (False, False), (None, False)])
+def test_a_muxers_refusal_is_kept_for_the_end_where_a_copied_stream_may_be_its_cause(
+    tmp_path: Path, refused: bool | None, kept: bool
+) -> None:
+    sink = made_sink(tmp_path)
+    error = av.error.ArgumentError(22, "Invalid argument")
+    until: list[Fraction | None] = []
+
+    def mux(one: Any) -> None:
+        raise error
+
+    sink._out = SimpleNamespace(mux=mux)
+    if refused is not None:
+        sink._copier = copier()
+        sink._copier.refused, sink._copier.copy_until = lambda: refused, until.append
+    if kept:
+        sink._mux([packet(40, 40)])
+        assert sink._refusal is error
+        assert until == [Fraction(40, 1000)]
+    else:
+        with pytest.raises(av.error.ArgumentError):
+            sink._mux([packet(40, 40)])
+        assert sink._refusal is None
+    sink._out = None
+
+
+def test_a_full_disk_is_no_muxers_refusal(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+
+    def mux(one: Any) -> None:
+        raise av.error.OSError(28, "No space left on device")
+
+    sink._out, sink._copier = SimpleNamespace(mux=mux), copier()
+    sink._copier.refused = lambda: True
+    with pytest.raises(av.error.OSError):
+        sink._mux([packet(40, 40)])
+    sink._out = None
+
+
+# --- files that cannot be ended ---
+
+
+@pytest.mark.parametrize(
+    ("works", "tried", "left", "lost"),
+    [
+        ([0, 1, 2], [[0, 1, 2]], 2, None),
+        ([0, 2], [[0, 1, 2], [0, 2]], 1, "A"),
+        ([0, 1], [[0, 1, 2], [0, 2], [0, 1]], 1, "B"),
+        ([0], [[0, 1, 2], [0, 2], [0, 1], [0]], 0, "A, B"),
+    ],
+)
+@pytest.mark.parametrize("fails", [av.error.ArgumentError(22, "x"), ValueError("x"), IndexError("x"), None])
+def test_a_file_is_tried_without_one_copied_stream_after_another_and_then_without_any(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    works: list[int],
+    tried: list[list[int]],
+    left: int,
+    lost: str | None,
+    fails: Exception | None,
+) -> None:
+    sink = made_sink(tmp_path)
+    sink._packets = 5
+    sink._copier = copier()
+    sink._copier.copied = ["A", "B"]
+    monkeypatch.setattr(video, "describe", str)
+    attempts = []
+
+    def rewrite(kept: Any) -> int:
+        attempts.append(list(kept))
+        if list(kept) == works:
+            return 5
+        if fails is not None:
+            raise fails
+        return 4  # a picture is missing
+
+    monkeypatch.setattr(sink, "_rewrite", rewrite)
+    failure = av.error.ArgumentError(22, "Invalid argument")
+    assert sink._without_the_unwritable(2, failure) == left
+    assert attempts == tried
+    assert sink.messages == ([] if lost is None else [f"left out, as writing it failed (Invalid argument): {lost}"])
+    works = [9]
+    with pytest.raises(av.error.ArgumentError) as caught:
+        sink._without_the_unwritable(2, failure)
+    assert caught.value is failure
+
+
+def test_a_full_disk_ends_the_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = made_sink(tmp_path)
+    attempts = []
+
+    def rewrite(kept: Any) -> int:
+        attempts.append(kept)
+        raise av.error.OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sink, "_rewrite", rewrite)
+    with pytest.raises(OSError, match="No space"):
+        sink._without_the_unwritable(2, ValueError())
+    assert len(attempts) == 1
+
+
+def test_a_file_that_is_written_once_more_has_all_that_stays_and_no_less(tmp_path: Path) -> None:
+    given = make_video(tmp_path / "out.partial.mp4", frames=6, audio_tracks=2, metadata={"title": "T"})
+    before, first, second = given.read_bytes(), sound(given, 1), sound(given, 2)
+    sink = made_sink(tmp_path)
+    sink._packets = 7
+    assert sink._rewrite([0, 2]) == 6
+    assert given.read_bytes() == before  # a picture would be missing
+    sink._packets = 6
+    assert sink._rewrite([0, 2]) == 6
+    assert sound(given, 1) == second != first
+    with av.open(str(given)) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+        assert container.metadata["title"] == "T"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial.mp4"]
+
+
+def test_an_end_that_fails_is_an_error_where_nothing_is_copied(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+
+    def close() -> None:
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    sink._out = SimpleNamespace(close=close)
+    with pytest.raises(av.error.ArgumentError):
+        sink._finish_copies()
+    sink._out = None
+
+
+def test_a_source_is_closed_after_the_end_and_after_an_encoder_that_fails(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2, audio_tracks=1)
+    closed = []
+    with open_video(source) as reader:
+        info = reader.info
+    for name, encoder in (("a.mp4", "libx264"), ("b.mp4", "no_such")):
+        close = video.Copier.close
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(video.Copier, "close", lambda self, close=close: (closed.append(self), close(self)))
+            if encoder == "libx264":
+                with VideoSink(tmp_path / name, info, video=VideoOptions(encoder=encoder)) as sink:
+                    sink.write(made_batch([0.0], pts=[0]))
+            else:
+                with pytest.raises(ConfigError):
+                    VideoSink(tmp_path / name, info, video=VideoOptions(encoder=encoder))
+    assert len(closed) == 2
+
+
+# --- encoders ---
+
+
+def test_an_encoder_that_is_none_is_an_error_that_says_what_to_use(tmp_path: Path) -> None:
+    end = "use encoder=libx264 or another one that this machine has"
+    for encoder, error, said in (
+        ("no_such", ConfigError, f"the encoder 'no_such' is not in this build of FFmpeg; {end}"),
+        ("aac", ConfigError, f"the encoder 'aac' is one for audio, not for video; {end}"),
+        ("srt", ConfigError, f"the encoder 'srt' is one for subtitle, not for video; {end}"),
+        ("prores_ks", EncodeError, "the encoder 'prores_ks' makes prores, which a .mp4 file cannot hold: take "
+            f"container=mov or container=mkv, or {end}"),
+        ("qtrle", EncodeError, "the encoder 'qtrle' (preset 'fast', crf 20) cannot make a 64x48 .mp4 video here: "
+            f"it takes neither 4:2:0 pictures of 8 bits (yuv420p) nor 4:2:2 ones; {end}"),
+    ):  # fmt: skip
+        if encoder == "qtrle":
+            name = "out.mov"
+            said = said.replace(".mp4 video", ".mov video")
+        else:
+            name = "out.mp4"
+        with pytest.raises(error) as caught:
+            VideoSink(tmp_path / name, made_info(), video=VideoOptions(encoder=encoder))
+        assert str(caught.value) == said
+
+
+def test_a_hardware_encoder_that_fails_is_said_to_need_its_device(tmp_path: Path) -> None:
+    name = next((each for each in ("h264_v4l2m2m", "h264_nvenc", "h264_vaapi") if each in av.codecs_available), None)
+    if name is None:
+        pytest.skip("this build of FFmpeg has no hardware encoder")
+    with pytest.raises(EncodeError) as caught:  # no device takes pictures this narrow
+        VideoSink(tmp_path / "out.mp4", made_info(height=2, width=2), video=VideoOptions(encoder=name))
+    assert str(caught.value).startswith(
+        f"the hardware encoder {name!r} cannot be used here: it needs its device and driver, and a picture size that "
+        "it supports (FFmpeg says: "
+    )
+    assert "avcodec" not in str(caught.value)  # the call that failed
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (av.error.ExternalError(1, "Generic error in an external library", "avcodec_open2()"), "Generic error in an "
+            "external library"),
+        (ValueError("told by PyAV"), "told by PyAV"),
+        (None, "it failed"),
+    ],
+)  # fmt: skip
+def test_an_automatic_encoder_says_why_the_device_encodes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception | None, reason: str
+) -> None:
+    probe, tried = VideoSink._probe_encoder, []
+
+    def failing(self: VideoSink) -> None:
+        tried.append(self._video)
+        if len(tried) == 1:
+            raise EncodeError("it failed") from cause
+        probe(self)
+
+    monkeypatch.setattr(VideoSink, "_probe_encoder", failing)
+    asked = VideoOptions(encoder="auto", preset="ultrafast", crf=30)
+    sink = VideoSink(tmp_path / "out.mp4", made_info(), video=asked)
+    assert sink.messages == [f"encoded by libx264: h264_nvenc cannot be used here ({reason})"]
+    assert tried == [
+        dataclasses.replace(asked, encoder="h264_nvenc", preset="p1"),
+        dataclasses.replace(asked, encoder="libx264"),
+    ]
+
+
+def test_an_encoder_that_a_container_holds_needs_no_other(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+    assert sink._better_containers(av.Codec("mpeg4", "w")) == []
+    assert "".join(map(str, sink._better_containers(av.Codec("dnxhd", "w")))) == "container=mov"
+
+
+def test_an_encoder_is_told_all_that_the_source_says_of_its_pixels(tmp_path: Path) -> None:
+    info = {"sample_aspect_ratio": Fraction(4, 3), "colorspace": 5, "color_range": 2, "color_primaries": 5}
+    sink = VideoSink(
+        tmp_path / "out.mp4",
+        made_info(**info, color_trc=6, rate=Fraction(30)),
+        video=VideoOptions(encoder_threads=3),
+    )
+    with av.open(io.BytesIO(), "w", format="mp4") as out:
+        stream = sink._add_video(out, Fraction(1, 1234))
+        context = stream.codec_context
+        assert (context.width, context.height, context.pix_fmt) == (64, 48, "yuv420p")
+        assert (context.time_base, stream.time_base) == (Fraction(1, 1234), Fraction(1, 1234))
+        assert context.sample_aspect_ratio == Fraction(4, 3)
+        assert (context.colorspace, context.color_range, context.color_primaries, context.color_trc) == (5, 2, 5, 6)
+        assert context.thread_count == 3
+        assert context.codec_tag != "hvc1"
+
+
+@pytest.mark.skipif("libx265" not in av.codecs_available, reason="this build of FFmpeg has no libx265")
+@pytest.mark.parametrize(("threads", "at_once"), [(0, None), (3, 3), (16, 16), (40, 16)])
+def test_libx265_codes_16_pictures_at_once_at_most(tmp_path: Path, threads: int, at_once: int | None) -> None:
+    video = VideoOptions(encoder="libx265", preset="ultrafast", encoder_threads=threads)
+    sink = VideoSink(tmp_path / "out.mp4", made_info(), video=video)
+    with av.open(io.BytesIO(), "w", format="mp4") as out:
+        untouched = out.add_stream("libx265").codec_context.thread_count
+        assert sink._add_video(out, Fraction(1, 90000)).codec_context.thread_count == (at_once or untouched)
+
+
+def test_an_encoder_is_told_what_is_known_of_hdr_and_of_depth() -> None:
+    marks = ["a=1", "b=2"]
+    for name, told in (
+        ("libx264", {"preset": "fast", "crf": "20", "x264-params": "a=1:b=2"}),
+        ("libx265", {"preset": "fast", "crf": "20", "x265-params": "log-level=error:a=1:b=2", "a53cc": "1"}),
+        ("prores", {"profile": "3"}),
+        ("prores_aw", {"profile": "3"}),
+        ("dnxhd", {"profile": "dnxhr_hq"}),
+    ):
+        assert _encoder_options(VideoOptions(encoder=name), marks=marks) == told
+    assert _encoder_options(VideoOptions(encoder="libx264", encoder_threads=2)) == {"preset": "fast", "crf": "20"}
+
+
+def test_captions_go_into_the_codes_that_have_a_place_for_them() -> None:
+    taking = {
+        name for name in ("libx264", "libx265", "mpeg2video", "h264_nvenc", "hevc_nvenc", "mpeg4", "libsvtav1", "ffv1")
+        if _takes_captions(SimpleNamespace(name=name))
+    }  # fmt: skip
+    assert taking == {"libx264", "libx265", "mpeg2video", "h264_nvenc", "hevc_nvenc"}
+
+
+def codec(*formats: str, name: str = "hevc") -> Any:
+    forms = [SimpleNamespace(name=form) for form in formats]
+    return SimpleNamespace(video_formats=forms or None, canonical_name=name)
+
+
+@pytest.mark.parametrize(
+    ("formats", "source", "chosen"),
+    [
+        ([], "yuv420p10le", "yuv420p"),
+        (["p010le", "yuv420p"], "yuv420p10le", "p010le"),
+        (["p010le", "yuv420p"], "yuv422p10le", "p010le"),
+        (["p010le", "yuv422p10le"], "yuv420p10le", "p010le"),
+        (["p010le", "yuv422p10le"], "gray10le", "p010le"),
+        (["p010le", "yuv422p10le"], "yuv444p10le", "yuv422p10le"),
+        (["yuv422p10le", "yuv420p10le", "yuv420p"], "yuv420p10le", "yuv420p10le"),
+        (["yuv422p10le", "yuv420p10le", "p010le"], "yuv422p10le", "yuv422p10le"),
+        (["yuv420p10le", "p010le"], "yuv422p10le", "yuv420p10le"),
+        (["yuv422p", "yuv422p10le"], "yuv420p", "yuv422p"),
+        (["yuv422p10le"], "yuv420p", "yuv422p10le"),
+        (["yuv420p10le", "yuv422p"], "yuv420p", "yuv422p"),
+        (["yuv422p", "yuv420p"], "yuv420p9le", "yuv420p"),
+        (["yuv420p10le", "yuv420p"], "yuv420p9le", "yuv420p10le"),
+    ],
+)
+def test_the_pixel_format_is_the_nearest_that_the_encoder_has(formats: list[str], source: str, chosen: str) -> None:
+    assert _pixel_format(codec(*formats), made_info(pix_fmt=source)) == chosen
+
+
+def test_the_bits_that_are_lost_are_said_with_a_way_to_keep_them_where_there_is_one(tmp_path: Path) -> None:
+    for source, encoder, said in (
+        ("yuv420p10le", "mpeg4", ["the 10 bits of the source's colours become 8; an encoder such as libx265 or "
+            "prores_ks keeps 10"]),
+        ("yuv420p12le", "prores_ks", ["the 12 bits of the source's colours become 10"]),
+        ("yuv420p10le", "prores_ks", []),
+        ("yuv420p", "prores_ks", []),
+        ("yuv420p", "mpeg4", []),
+        (None, "mpeg4", []),
+    ):  # fmt: skip
+        info = made_info(pix_fmt=source, time_base=Fraction(1, 1000))
+        sink = VideoSink(tmp_path / "out.mov", info, video=VideoOptions(encoder=encoder))
+        assert sink.messages == said
+        assert sink._is_deep == (encoder == "prores_ks")
+
+
+# --- what a source says of its pictures ---
+
+
+def test_hdr_is_written_by_libx26_and_said_to_be_lost_by_others() -> None:
+    unit = [50000, 10000]
+    numbers = [n for value in (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450) for n in (value, unit[0])]
+    mastering = struct.pack("=22i", *numbers, 50, unit[1], 10_000_000, unit[1], 1, 1)
+    side = {"MASTERING_DISPLAY_METADATA": mastering, "CONTENT_LIGHT_LEVEL": struct.pack("=2I", 1000, 400)}
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    assert hdr_parameters("libx264", side) == [f"mastering-display={display}", "cll=1000,400"]
+    assert hdr_parameters("libx265", side) == [f"master-display={display}", "max-cll=1000,400"]
+    assert hdr_parameters("mpeg4", side) == hdr_parameters("libx264", {}) == []
+    further = side | {"DOVI_METADATA": b"", "DOVI_RPU_BUFFER": b"", "STEREO3D": b"", "A53_CC": b""}
+    assert lost_marks("libx264", further) == ["Dolby Vision", "the mark of stereoscopic pictures"]
+    both = ["the mastering display of HDR", "the light levels of HDR"]
+    assert lost_marks("mpeg4", further) == [*both, "Dolby Vision", "the mark of stereoscopic pictures"]
+    for flags in ((0, 1), (1, 0)):
+        partial = struct.pack("=22i", *numbers, 50, unit[1], 10_000_000, unit[1], *flags)
+        assert hdr_parameters("libx264", {"MASTERING_DISPLAY_METADATA": partial}) == []
+    broken = struct.pack("=22i", *numbers[:-1], 0, 50, unit[1], 10_000_000, unit[1], 1, 1)
+    assert hdr_parameters("libx264", {"MASTERING_DISPLAY_METADATA": broken}) == []
+
+
+def test_marks_that_the_encoder_does_not_write_are_said_to_be_lost(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path, side_data=(("AFD", b""), ("STEREO3D", b"")))
+    lost = "the mark of stereoscopic pictures, the active format description"
+    assert sink.messages == [f"left out, as libx264 does not write it: {lost}"]
+
+
+# --- drawing ---
+
+
+def test_an_odd_picture_repeats_its_last_row_and_column(tmp_path: Path) -> None:
+    batch = made_batch([0.0], size=(47, 63))
+    pixels = np.zeros((47, 63, 3), np.uint8)
+    pixels[-1:], pixels[:, -1:] = 200, 200
+    object.__setattr__(batch.pictures[0], "rgb", lambda: pixels.copy())
+    options = VideoOptions(encoder="ffv1")
+    density = dataclasses.replace(batch, log_density=torch.full((1, 2, 2), float(np.log(0.25))))
+    render = video.RenderOptions(opacity=0)
+    with VideoSink(tmp_path / "out.mkv", made_info(height=47, width=63), video=options, render=render) as sink:
+        sink.write(density)
+    assert sink.messages == [
+        "the video is 64x48 instead of 63x47: sides must be even, so the last column or row is repeated"
+    ]
+    with av.open(str(sink.path)) as container:
+        luma = next(container.decode(video=0)).to_ndarray()[:48]
+    assert (luma[46:, :64] > 150).all() and (luma[:, 62:64] > 150).all() and (luma[:44, :60] < 50).all()
+
+
+def test_pictures_of_16_bits_are_asked_for_only_where_more_than_8_are_written(tmp_path: Path) -> None:
+    for encoder, deep in (("mpeg4", False), ("prores_ks", True)):
+        asked = []
+
+        def plain(asked: list[str] = asked) -> Any:
+            asked.append("rgb")
+            return np.zeros((48, 64, 3), np.uint8)
+
+        def fine(asked: list[str] = asked) -> Any:
+            asked.append("deep")
+            return np.zeros((48, 64, 3), np.uint16)
+
+        batch = made_batch([0.0])
+        batch = dataclasses.replace(batch, pictures=(Picture(rgb=plain, deep_rgb=fine),))
+        info = made_info(pix_fmt="yuv422p10le", time_base=Fraction(1, 1000))
+        with VideoSink(tmp_path / f"{encoder}.mov", info, video=VideoOptions(encoder=encoder)) as sink:
+            sink.write(batch)
+        assert asked == ["deep" if deep else "rgb"]
+
+
+# --- words and tags ---
+
+
+def test_why_a_stream_is_not_held_depends_on_whether_players_agree_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "describe", str)
+    monkeypatch.setattr(video, "is_understood", lambda suffix, stream: suffix == ".mp4" and stream in "AB")
+    assert _why(".MP4", ["A", "B"]) == "a .MP4 file cannot hold A, B"
+    assert _why(".mp4", ["C", "D"]) == "in a .mp4 file players do not agree on C, D"
+    assert _why(".mp4", ["A", "C"]) == "a .mp4 file cannot hold A; in a .mp4 file players do not agree on C"
+
+
+def test_the_reason_of_an_error_is_ffmpegs_words_or_those_of_the_error() -> None:
+    assert _reason(av.error.ArgumentError(22, "Invalid argument", "x.mp4")) == "Invalid argument"
+    assert _reason(ValueError("told by PyAV")) == "told by PyAV"
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv"])
+def test_how_the_result_comes_about_stands_in_the_file(tmp_path: Path, name: str) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2)
+    for path in (source, None):
+        sink = VideoSink(tmp_path / name, made_info(path=path, kind="video"), video=LIGHT, overwrite=True)
+        sink.provenance = '{"a": 1}'
+        with sink:
+            sink.write(made_batch([0.0], pts=[0]))
+        with av.open(str(sink.path)) as container:
+            tags = {key.lower(): value for key, value in container.metadata.items()}
+        assert tags["vidsal_run"] == '{"a": 1}'
+        assert sink.messages == []
+
+
+def test_tags_that_have_no_place_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(video, "append_keys", lambda path, tags: asked.append(tags))
+    for name in ("out.mp4", "out.MKV"):
+        sink = made_sink(tmp_path, name)
+        sink._append({})
+        assert sink.messages == []
+        sink._append({"a": "1", "b": "2"})
+        assert sink.messages == ["tags that the file cannot hold are left out: a, b"]
+    assert asked == [{"a": "1", "b": "2"}]
+
+
+def test_a_time_code_that_does_not_fit_the_rate_is_said_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = make_video(tmp_path / "out.partial.mp4", frames=2, metadata={"title": "A title"})
+    result.write_bytes(result.read_bytes().replace(b"A title", b"A \xffitle"))  # no UTF-8
+    monkeypatch.setattr(video, "append_keys", lambda path, tags: tags == {"more": "1"})
+    sink = made_sink(tmp_path)
+    sink._copier = copier()
+    sink._copier.timecode, sink._copier.stream_tags = "01:00:00:00", []
+    sink._copier.tags = {"timecode": "01:00:00:00", "more": "1"}
+    sink._keep_tags()
+    assert sink.messages == ["the time code 01:00:00:00 is left out: it does not fit the rate of the pictures"]
+    sink.messages.clear()
+    sink._copier.timecode = None
+    sink._keep_tags()
+    assert sink.messages == []
+
+
+# --- other programmes, and where a source has to be read again ---
+
+
+def test_streams_of_other_programmes_are_left_out_by_name(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=5, audio_tracks=2)
+    with open_video(source, size=(12, 16), keep_pictures=True) as reader:
+        info = dataclasses.replace(reader.info, other_programmes=(2,))
+    with VideoSink(tmp_path / "out.mp4", info, video=LIGHT) as sink:
+        sink.write(made_batch([0.0, 0.04], pts=[0, 40]))
+    assert sink.messages == ["left out, as of other programmes: audio stream 2 (aac, deu)"]
+    with av.open(str(sink.path)) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+
+
+@pytest.mark.parametrize(("changed", "copied"), [({}, 1), ({"kind": "camera"}, 0), ({"path": None}, 0)])
+def test_only_streams_of_a_file_are_copied(tmp_path: Path, changed: dict[str, Any], copied: int) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2, audio_tracks=1)
+    info = made_info(**({"kind": "video", "path": source} | changed))
+    with VideoSink(tmp_path / "out.mp4", info, video=LIGHT) as sink:
+        sink.write(made_batch([0.0], pts=[0]))
+    with av.open(str(sink.path)) as container:
+        assert len(container.streams.audio) == copied
+
+
+def test_an_mp4_whose_ending_is_in_capitals_is_one_all_the_same(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=3, audio_tracks=1, subtitles=True)
+    sink = overlaid(source, tmp_path / "OUT.MP4", video=QUICK)
+    assert sink.path == tmp_path / "OUT.MP4"
+    assert sink.messages == []
+    with av.open(str(sink.path)) as container:
+        assert "mp4" in container.format.name
+        assert [stream.type for stream in container.streams] == ["video", "audio", "subtitle"]
+
+
+@pytest.mark.parametrize(("name", "once_more"), [("out.mp4", 1), ("out.mkv", 0)])
+def test_only_an_mp4_with_subtitles_is_written_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, once_more: int
+) -> None:
+    source = make_video(tmp_path / f"in{name[3:]}", frames=3, subtitles=True)
+    rewrite, calls = VideoSink._rewrite, []
+    monkeypatch.setattr(
+        VideoSink, "_rewrite", lambda self, *args, **late: (calls.append(args), rewrite(self, *args, **late))[1]
+    )
+    sink = overlaid(source, tmp_path / name, video=LIGHT)
+    assert len(calls) == once_more
+    with av.open(str(sink.path)) as container:
+        assert [stream.type for stream in container.streams] == ["video", "subtitle"]
+
+
+def test_a_batch_needs_its_pictures(tmp_path: Path) -> None:
+    batch: SaliencyBatch = dataclasses.replace(made_batch([0.0]), pictures=())
+    with pytest.raises(ValueError, match="keep_pictures=True"), made_sink(tmp_path) as sink:
+        sink.write(batch)
