@@ -17,14 +17,17 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.sidedata.sidedata import Type
 from media import make_video
 from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, sound
 
 from vidsal.decode import open_video
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import Picture, SaliencyBatch
+from vidsal.render import RenderOptions
 from vidsal.sinks import VideoOptions, VideoSink, video
-from vidsal.sinks.marks import hdr_parameters, lost_marks
+from vidsal.sinks.containers import IS_PYAV_18
+from vidsal.sinks.marks import _WORDS, hdr_parameters, lost_marks
 from vidsal.sinks.remux import Span
 from vidsal.sinks.video import _encoder_options, _pixel_format, _reason, _takes_captions, _why
 
@@ -194,6 +197,29 @@ def test_where_time_begins_is_said_where_it_is_moved(
     assert sink._shift == shift
     assert sink.messages == said
     assert shown_times(sink.path) == [Fraction(time - shift, 1000) for time in pts]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "window"),
+    [
+        (0.0, None, (0, None, None)),
+        (0.0, 2.5, (0, None, Fraction("3.501"))),
+        # 40 pictures after 0, and 10 after the source's first, which is 1.001 s after 0.
+        (0.25, None, (Fraction("40.04") / 30, Fraction("40.04") / 30, None)),
+        (0.25, 2.5, (Fraction("40.04") / 30, Fraction("40.04") / 30, Fraction("3.501"))),
+    ],
+)
+def test_a_part_is_counted_from_the_first_picture_of_the_source_on_the_clock_of_the_source(
+    tmp_path: Path, start: float, end: float | None, window: tuple[Fraction, Fraction | None, Fraction | None]
+) -> None:
+    info = made_info(kind="video", path=make_video(tmp_path / "in.mp4", frames=2))
+    sink = VideoSink(tmp_path / "out.mp4", info, video=LIGHT, start_seconds=start, end_seconds=end)
+    with sink:
+        batch = made_batch([10 * 1001 / 30000], pts=[0])
+        picture = dataclasses.replace(batch.pictures[0], pts=40, time_base=Fraction(1001, 30000))
+        sink.write(dataclasses.replace(batch, pictures=(picture,)))
+        assert sink._window is not None
+        assert (sink._window.shift, sink._window.start, sink._window.end) == window
 
 
 @pytest.mark.parametrize(("sound_begins", "moved"), [(Fraction(59), 0), (Fraction(121, 2), 60_500), (None, 61_500)])
@@ -403,22 +429,40 @@ def test_an_end_that_fails_is_an_error_where_nothing_is_copied(tmp_path: Path) -
     sink._out = None
 
 
-def test_a_source_is_closed_after_the_end_and_after_an_encoder_that_fails(tmp_path: Path) -> None:
-    source = make_video(tmp_path / "in.mp4", frames=2, audio_tracks=1)
-    closed = []
-    with open_video(source) as reader:
-        info = reader.info
-    for name, encoder in (("a.mp4", "libx264"), ("b.mp4", "no_such")):
-        close = video.Copier.close
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(video.Copier, "close", lambda self, close=close: (closed.append(self), close(self)))
-            if encoder == "libx264":
-                with VideoSink(tmp_path / name, info, video=VideoOptions(encoder=encoder)) as sink:
-                    sink.write(made_batch([0.0], pts=[0]))
-            else:
-                with pytest.raises(ConfigError):
-                    VideoSink(tmp_path / name, info, video=VideoOptions(encoder=encoder))
-    assert len(closed) == 2
+@pytest.mark.parametrize(
+    ("encoder", "subtitles", "opened"), [("libx264", False, 1), ("libx264", True, 2), ("no_such", False, 1)]
+)
+def test_a_source_that_is_opened_once_more_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, subtitles: bool, opened: int
+) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2, subtitles=subtitles)
+    make, close = video.Copier.__init__, video.Copier.close
+    made: list[Any] = []
+    closed: list[Any] = []
+    monkeypatch.setattr(
+        video.Copier, "__init__", lambda self, *some, **more: (made.append(self), make(self, *some, **more))[1]
+    )
+    monkeypatch.setattr(video.Copier, "close", lambda self: (closed.append(self), close(self))[1])
+    options = VideoOptions(encoder=encoder, preset="ultrafast")
+    if encoder == "no_such":
+        with pytest.raises(ConfigError):
+            VideoSink(tmp_path / "out.mp4", made_info(kind="video", path=source), video=options)
+    else:
+        with VideoSink(tmp_path / "out.mp4", made_info(kind="video", path=source), video=options) as sink:
+            sink.write(made_batch([0.0], pts=[0]))
+    assert len(made) == opened
+    assert set(map(id, closed)) == set(map(id, made))
+
+
+def test_a_full_disk_while_a_late_stream_is_added_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2, subtitles=True)
+
+    def full(self: VideoSink, kept: Any, *, late: Any = None) -> int:
+        raise av.error.OSError(28, "No space left on device")
+
+    monkeypatch.setattr(VideoSink, "_rewrite", full)
+    with pytest.raises(EncodeError, match="the disk is full"):
+        overlaid(source, tmp_path / "out.mp4", video=LIGHT)
 
 
 # --- encoders ---
@@ -593,9 +637,10 @@ def test_the_bits_that_are_lost_are_said_with_a_way_to_keep_them_where_there_is_
 def test_hdr_is_written_by_libx26_and_said_to_be_lost_by_others() -> None:
     unit = [50000, 10000]
     numbers = [n for value in (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450) for n in (value, unit[0])]
-    mastering = struct.pack("=22i", *numbers, 50, unit[1], 10_000_000, unit[1], 1, 1)
-    side = {"MASTERING_DISPLAY_METADATA": mastering, "CONTENT_LIGHT_LEVEL": struct.pack("=2I", 1000, 400)}
-    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    mastering = struct.pack("=22i", *numbers, 50_000, unit[1], 10_000_000, unit[1], 1, 1)
+    # FFmpeg may add to its structures at their end.
+    side = {"MASTERING_DISPLAY_METADATA": mastering + b"more", "CONTENT_LIGHT_LEVEL": struct.pack("=3I", 1000, 400, 7)}
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50000)"
     assert hdr_parameters("libx264", side) == [f"mastering-display={display}", "cll=1000,400"]
     assert hdr_parameters("libx265", side) == [f"master-display={display}", "max-cll=1000,400"]
     assert hdr_parameters("mpeg4", side) == hdr_parameters("libx264", {}) == []
@@ -608,6 +653,13 @@ def test_hdr_is_written_by_libx26_and_said_to_be_lost_by_others() -> None:
         assert hdr_parameters("libx264", {"MASTERING_DISPLAY_METADATA": partial}) == []
     broken = struct.pack("=22i", *numbers[:-1], 0, 50, unit[1], 10_000_000, unit[1], 1, 1)
     assert hdr_parameters("libx264", {"MASTERING_DISPLAY_METADATA": broken}) == []
+
+
+@pytest.mark.skipif(not IS_PYAV_18, reason="older versions of PyAV do not know all side data")
+def test_marks_have_the_names_that_ffmpeg_gives_them() -> None:
+    names = {kind.name for kind in Type}
+    assert set(_WORDS) <= names
+    assert len(lost_marks("mpeg4", dict.fromkeys(names, b""))) == len(set(_WORDS.values()))
 
 
 def test_marks_that_the_encoder_does_not_write_are_said_to_be_lost(tmp_path: Path) -> None:
@@ -626,7 +678,7 @@ def test_an_odd_picture_repeats_its_last_row_and_column(tmp_path: Path) -> None:
     object.__setattr__(batch.pictures[0], "rgb", lambda: pixels.copy())
     options = VideoOptions(encoder="ffv1")
     density = dataclasses.replace(batch, log_density=torch.full((1, 2, 2), float(np.log(0.25))))
-    render = video.RenderOptions(opacity=0)
+    render = RenderOptions(opacity=0)
     with VideoSink(tmp_path / "out.mkv", made_info(height=47, width=63), video=options, render=render) as sink:
         sink.write(density)
     assert sink.messages == [
@@ -655,6 +707,23 @@ def test_pictures_of_16_bits_are_asked_for_only_where_more_than_8_are_written(tm
         with VideoSink(tmp_path / f"{encoder}.mov", info, video=VideoOptions(encoder=encoder)) as sink:
             sink.write(batch)
         assert asked == ["deep" if deep else "rgb"]
+
+
+def test_a_cuda_device_draws_in_the_matrix_and_range_of_the_source_unless_more_than_8_bits_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[torch.device, dict[str, Any]]] = []
+    monkeypatch.setattr(video, "DeviceDrawer", lambda device, **options: made.append((device, options)) or "drawer")
+    device, render = torch.device("cuda"), RenderOptions(side_by_side=True)
+    for color_range, full in ((2, True), (1, False)):
+        made.clear()
+        info = made_info(colorspace=5, color_range=color_range, height=47)
+        sink = VideoSink(tmp_path / "out.mp4", info, video=LIGHT, render=render, device=device)
+        told = {"render": render, "size": (48, 128), "colorspace": 5, "full_range": full}
+        assert (made, sink._drawer) == ([(device, told)], "drawer")
+    deep = made_info(pix_fmt="yuv422p10le", time_base=Fraction(1, 1000))
+    sink = VideoSink(tmp_path / "out.mov", deep, video=VideoOptions(encoder="prores_ks"), device=device)
+    assert sink._drawer is None
 
 
 # --- words and tags ---

@@ -39,15 +39,15 @@ def hdr_parameters(encoder: str, side_data: Mapping[str, bytes]) -> list[str]:
     if (data := side_data.get(_MASTERING)) is not None:
         *numbers, has_primaries, has_luminance = struct.unpack("=22i", data[:88])
         if has_primaries and has_luminance and all(numbers[1::2]):
-            values = [
+            *places, least, most = (
                 numerator / denominator for numerator, denominator in zip(numbers[::2], numbers[1::2], strict=True)
-            ]
+            )
             # Units of 0.00002 and of 0.0001 cd/m2.
             red, green, blue, white = (
-                f"({round(x * 50000)},{round(y * 50000)})" for x, y in zip(values[:8:2], values[1:8:2], strict=True)
+                f"({round(x * 50000)},{round(y * 50000)})" for x, y in zip(places[::2], places[1::2], strict=True)
             )
-            least, most = (round(value * 10000) for value in values[8:])
-            found.append(f"{names[0]}=G{green}B{blue}R{red}WP{white}L({most},{least})")
+            luminance = f"({round(most * 10000)},{round(least * 10000)})"
+            found.append(f"{names[0]}=G{green}B{blue}R{red}WP{white}L{luminance}")
     if (data := side_data.get(_LIGHT)) is not None:
         found.append(f"{names[1]}={','.join(map(str, struct.unpack('=2I', data[:8])))}")
     return found
