@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -19,13 +20,14 @@ import pytest
 import torch
 from av.sidedata.sidedata import Type
 from media import make_video
+from test_remux import sound_of, with_sound
 from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, sound
 
 from vidsal.decode import open_video
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions
-from vidsal.sinks import VideoOptions, VideoSink, video
+from vidsal.sinks import VideoOptions, VideoSink, remux, video
 from vidsal.sinks.containers import IS_PYAV_18
 from vidsal.sinks.marks import _WORDS, hdr_parameters, lost_marks
 from vidsal.sinks.remux import Span
@@ -363,9 +365,6 @@ def test_a_file_is_tried_without_one_copied_stream_after_another_and_then_withou
 ) -> None:
     sink = made_sink(tmp_path)
     sink._packets = 5
-    sink._copier = copier()
-    sink._copier.copied = ["A", "B"]
-    monkeypatch.setattr(video, "describe", str)
     attempts = []
 
     def rewrite(kept: Any) -> int:
@@ -378,12 +377,12 @@ def test_a_file_is_tried_without_one_copied_stream_after_another_and_then_withou
 
     monkeypatch.setattr(sink, "_rewrite", rewrite)
     failure = av.error.ArgumentError(22, "Invalid argument")
-    assert sink._without_the_unwritable(2, failure) == left
+    assert sink._without_the_unwritable(["A", "B"], failure) == left
     assert attempts == tried
     assert sink.messages == ([] if lost is None else [f"left out, as writing it failed (Invalid argument): {lost}"])
     works = [9]
     with pytest.raises(av.error.ArgumentError) as caught:
-        sink._without_the_unwritable(2, failure)
+        sink._without_the_unwritable(["A", "B"], failure)
     assert caught.value is failure
 
 
@@ -397,24 +396,86 @@ def test_a_full_disk_ends_the_attempts(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(sink, "_rewrite", rewrite)
     with pytest.raises(OSError, match="No space"):
-        sink._without_the_unwritable(2, ValueError())
+        sink._without_the_unwritable(["A", "B"], ValueError())
     assert len(attempts) == 1
 
 
 def test_a_file_that_is_written_once_more_has_all_that_stays_and_no_less(tmp_path: Path) -> None:
-    given = make_video(tmp_path / "out.partial.mp4", frames=6, audio_tracks=2, metadata={"title": "T"})
+    plain = make_video(tmp_path / "plain.mp4", frames=6, audio_tracks=2)
+    given = tmp_path / "out.partial.mp4"
+    chapter = {"id": 1, "start": 0, "end": 100, "time_base": Fraction(1, 1000), "metadata": {"title": "C"}}
+    with av.open(str(plain)) as source, av.open(str(given), "w") as out:
+        copies = [out.add_stream_from_template(stream, opaque=True) for stream in source.streams]
+        out.metadata["title"] = "T"
+        out.set_chapters([chapter])
+        for each in source.demux():
+            if each.size:
+                each.stream = copies[each.stream.index]
+                out.mux(each)
     before, first, second = given.read_bytes(), sound(given, 1), sound(given, 2)
+    plain.rename(tmp_path / "linked")
+    (tmp_path / "out.partial.2.mp4").symlink_to(tmp_path / "linked")
+    kept = (tmp_path / "linked").read_bytes()
     sink = made_sink(tmp_path)
     sink._packets = 7
     assert sink._rewrite([0, 2]) == 6
     assert given.read_bytes() == before  # a picture would be missing
+    assert (tmp_path / "linked").read_bytes() == kept
     sink._packets = 6
     assert sink._rewrite([0, 2]) == 6
     assert sound(given, 1) == second != first
+    assert b"moof" not in given.read_bytes()  # whole, not in pieces
     with av.open(str(given)) as container:
-        assert [stream.type for stream in container.streams] == ["video", "audio"]
+        assert [stream.type for stream in container.streams][:2] == ["video", "audio"]
+        assert len(container.streams.audio) == 1
         assert container.metadata["title"] == "T"
-    assert [path.name for path in tmp_path.iterdir()] == ["out.partial.mp4"]
+        assert [each["metadata"]["title"] for each in container.chapters()] == ["C"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["linked", "out.partial.mp4"]
+
+
+def test_sound_that_is_added_at_the_end_lies_among_the_pictures_and_its_lost_tags_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = with_sound(tmp_path / "plain.mkv", "ac3", form="fltp", seconds=1, at=0.6)
+    with av.open(str(plain)) as source, av.open(str(tmp_path / "in.mkv"), "w") as out:
+        copies = [out.add_stream_from_template(stream, opaque=True) for stream in source.streams]
+        copies[1].metadata["MICROPHONE"] = "M7"
+        for each in source.demux():
+            if each.size:
+                each.stream = copies[each.stream.index]
+                out.mux(each)
+    monkeypatch.setattr(remux, "_LONGEST_LAG_SECONDS", Fraction(1, 2))
+    sink = overlaid(tmp_path / "in.mkv", tmp_path / "out.mp4", video=LIGHT)
+    assert sink._late == [1]
+    assert sink.messages == ["tags that a .mp4 file cannot hold are left out: MICROPHONE of audio stream 1 (ac3)"]
+    with av.open(str(sink.path)) as container:
+        order = [(each.pos, each.stream.index) for each in container.demux() if each.size]
+    kinds = [index for _, index in sorted(order)]
+    assert kinds[0] == 0 and kinds.index(1) < len(kinds) - 1 - kinds[::-1].index(0)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_file_is_closed_whatever_fails_at_its_end(tmp_path: Path, broken: bool) -> None:
+    sink = made_sink(tmp_path)
+    done = []
+
+    def encode(frame: Any) -> Any:
+        done.append("flush")
+        raise av.error.ExternalError(1, "Generic error")
+
+    sink._out = SimpleNamespace(close=lambda: done.append("close"))
+    sink._stream = SimpleNamespace(encode=encode)
+    sink._broken, sink._bumped = broken, 2
+    if broken:
+        sink._close(complete=True)
+        assert done == ["close"]
+    else:
+        with pytest.raises(EncodeError, match=r"cannot write .*out\.partial\.mp4: Generic error"):
+            sink._close(complete=True)
+        assert done == ["flush", "close"]
+    sink._close(complete=True)
+    assert done.count("close") == 1
+    assert sink.messages == ["2 frames were not later than the frame before: moved just after it"]
 
 
 def test_an_end_that_fails_is_an_error_where_nothing_is_copied(tmp_path: Path) -> None:
@@ -476,14 +537,12 @@ def test_an_encoder_that_is_none_is_an_error_that_says_what_to_use(tmp_path: Pat
         ("srt", ConfigError, f"the encoder 'srt' is one for subtitle, not for video; {end}"),
         ("prores_ks", EncodeError, "the encoder 'prores_ks' makes prores, which a .mp4 file cannot hold: take "
             f"container=mov or container=mkv, or {end}"),
-        ("qtrle", EncodeError, "the encoder 'qtrle' (preset 'fast', crf 20) cannot make a 64x48 .mp4 video here: "
+        ("qtrle", EncodeError, "the encoder 'qtrle' (preset 'fast', crf 20) cannot make a 64x48 .mov video here: "
             f"it takes neither 4:2:0 pictures of 8 bits (yuv420p) nor 4:2:2 ones; {end}"),
+        ("h263", EncodeError, "the encoder 'h263' (preset 'fast', crf 20) cannot make a 64x48 .mov video here: "
+            f"Invalid argument; {end}"),
     ):  # fmt: skip
-        if encoder == "qtrle":
-            name = "out.mov"
-            said = said.replace(".mp4 video", ".mov video")
-        else:
-            name = "out.mp4"
+        name = "out.mov" if ".mov video" in said else "out.mp4"
         with pytest.raises(error) as caught:
             VideoSink(tmp_path / name, made_info(), video=VideoOptions(encoder=encoder))
         assert str(caught.value) == said
@@ -530,6 +589,50 @@ def test_an_automatic_encoder_says_why_the_device_encodes_nothing(
         dataclasses.replace(asked, encoder="h264_nvenc", preset="p1"),
         dataclasses.replace(asked, encoder="libx264"),
     ]
+
+
+@pytest.mark.parametrize("fails_at", [0, 1, None])
+def test_an_encoder_is_tried_with_one_grey_picture_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int | None
+) -> None:
+    add = VideoSink._add_video
+    encoded: list[Any] = []
+
+    def encode(frame: Any) -> None:
+        if len(encoded) == fails_at:
+            raise av.error.ExternalError(1, "no device")
+        encoded.append(frame)
+
+    def adding(self: VideoSink, out: Any, time_base: Fraction) -> Any:
+        add(self, out, time_base)
+        return SimpleNamespace(encode=encode)
+
+    monkeypatch.setattr(VideoSink, "_add_video", adding)
+    if fails_at is None:
+        made_sink(tmp_path, colorspace=1, color_range=1)
+        frame, end = encoded
+        assert (end, frame.pts, frame.duration) == (None, 0, 0)
+        assert (frame.width, frame.height, frame.format.name) == (64, 48, "yuv420p")
+        assert np.unique(frame.to_ndarray()).tolist() == [126, 128]  # of 16 to 235, and no colour
+    else:
+        with pytest.raises(EncodeError, match=r"64x48 \.mp4 video here: no device;"):
+            made_sink(tmp_path)
+
+
+@pytest.mark.skipif("libsvtav1" not in av.codecs_available, reason="this build of FFmpeg has no libsvtav1")
+def test_libsvtav1_is_told_to_be_quiet_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SVT_LOG", "2")
+    video = VideoOptions(encoder="libsvtav1", preset="12")
+    sink = VideoSink(tmp_path / "out.mp4", made_info(height=64), video=video)
+    assert os.environ["SVT_LOG"] == "2"
+    monkeypatch.delenv("SVT_LOG")
+    with av.open(io.BytesIO(), "w", format="mp4") as out:
+        made_sink(tmp_path)._add_video(out, Fraction(1, 1000))
+        assert "SVT_LOG" not in os.environ
+        sink._add_video(out, Fraction(1, 1000))
+        assert os.environ["SVT_LOG"] == "1"
 
 
 def test_an_encoder_that_a_container_holds_needs_no_other(tmp_path: Path) -> None:
@@ -631,6 +734,28 @@ def test_the_bits_that_are_lost_are_said_with_a_way_to_keep_them_where_there_is_
         assert sink._is_deep == (encoder == "prores_ks")
 
 
+def test_pictures_with_captions_are_coded_as_the_encoder_likes_not_as_the_source_was(tmp_path: Path) -> None:
+    carrier = av.VideoFrame(16, 16, "yuv420p")
+    carrier.pict_type = 1
+    batch = made_batch([0.0, 0.04, 0.08], pts=[0, 40, 80])
+    pictures = tuple(dataclasses.replace(picture, captions=carrier) for picture in batch.pictures)
+    with made_sink(tmp_path) as sink:
+        sink.write(dataclasses.replace(batch, pictures=pictures))
+    with av.open(str(sink.path)) as container:
+        assert [bool(frame.key_frame) for frame in container.decode(video=0)] == [True, False, False]
+
+
+def test_captions_that_are_left_out_are_said_once(tmp_path: Path) -> None:
+    batch = made_batch([0.0, 0.04, 0.08], pts=[0, 40, 80])
+    carrier = av.VideoFrame(16, 16, "yuv420p")
+    pictures = tuple(dataclasses.replace(picture, captions=carrier) for picture in batch.pictures)
+    info = made_info(time_base=Fraction(1, 1000))
+    with VideoSink(tmp_path / "out.mp4", info, video=VideoOptions(encoder="mpeg4")) as sink:
+        sink.write(dataclasses.replace(batch, pictures=pictures))
+    assert sink.messages == ["closed captions are left out: mpeg4 does not write them; libx264 does"]
+    assert len(shown_times(sink.path)) == 3
+
+
 # --- what a source says of its pictures ---
 
 
@@ -687,6 +812,21 @@ def test_an_odd_picture_repeats_its_last_row_and_column(tmp_path: Path) -> None:
     with av.open(str(sink.path)) as container:
         luma = next(container.decode(video=0)).to_ndarray()[:48]
     assert (luma[46:, :64] > 150).all() and (luma[:, 62:64] > 150).all() and (luma[:44, :60] < 50).all()
+
+
+# Luma of pure red and blue, as ITU-R BT.709, FCC, BT.470 and BT.601, SMPTE 240M, and BT.2020 define it.
+MATRICES = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}
+MATRICES |= {9: (0.2627, 0.0593)} if hasattr(av.video.reformatter.Colorspace, "BT2020") else {}
+
+
+@pytest.mark.parametrize(("matrix", "weights"), MATRICES.items())
+def test_pictures_are_converted_with_the_matrix_that_they_are_tagged_with(
+    tmp_path: Path, matrix: int, weights: tuple[float, float]
+) -> None:
+    sink = made_sink(tmp_path, colorspace=matrix, color_range=2)
+    for color, weight in zip(((255, 0, 0), (0, 0, 255)), weights, strict=True):
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), color, np.uint8), format="rgb24")
+        assert np.abs(sink._to_yuv(frame).to_ndarray()[:48] - 255 * weight).max() < 0.6
 
 
 def test_pictures_of_16_bits_are_asked_for_only_where_more_than_8_are_written(tmp_path: Path) -> None:
@@ -808,6 +948,39 @@ def test_only_streams_of_a_file_are_copied(tmp_path: Path, changed: dict[str, An
         sink.write(made_batch([0.0], pts=[0]))
     with av.open(str(sink.path)) as container:
         assert len(container.streams.audio) == copied
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_another_container_than_was_asked_for_replaces_no_file_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    info = made_info(kind="video", path=make_video(tmp_path / "in.mp4", frames=2, audio_tracks=1))
+    left_out = video.Copier.left_out_by
+    monkeypatch.setattr(
+        video.Copier,
+        "left_out_by",
+        lambda self, suffix, options: self.streams if suffix == ".mp4" else left_out(self, suffix, options),
+    )
+    if there:
+        (tmp_path / "out.mov").write_bytes(b"kept")
+        with pytest.raises(EncodeError, match=r"out\.mov exists already"):
+            VideoSink(tmp_path / "out.mp4", info, video=LIGHT)
+        assert (tmp_path / "out.mov").read_bytes() == b"kept"
+    else:
+        sink = VideoSink(tmp_path / "out.mp4", info, video=LIGHT)
+        assert sink.path == tmp_path / "out.mov"
+        said = "out.mov is written instead of out.mp4: a .mp4 file cannot hold audio stream 1 (aac, eng)"
+        assert sink.messages == [said]
+
+
+def test_sound_that_begins_late_and_has_to_be_encoded_is_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = with_sound(tmp_path / "in.m2ts", "pcm_bluray", seconds=0.3, at=0.6)
+    monkeypatch.setattr(remux, "_LONGEST_LAG_SECONDS", Fraction(1, 2))
+    monkeypatch.setattr(video.Copier, "_may_begin_soon", lambda self, stream: True)  # as where no beginning is known
+    sink = overlaid(source, tmp_path / "out.mp4", video=LIGHT)
+    assert sound_of(sink.path) == (".mp4", "alac")
+    assert sink._late == [1]
+    assert [message.split(":")[0] for message in sink.messages] == ["encoded to ALAC (lossless)"]
 
 
 def test_an_mp4_whose_ending_is_in_capitals_is_one_all_the_same(tmp_path: Path) -> None:

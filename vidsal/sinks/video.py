@@ -284,10 +284,9 @@ class VideoSink(FileSink):
         context.height, context.width = self._size
         context.pix_fmt = self._pix_fmt
         context.time_base = time_base
-        if self._video.encoder_threads:
-            # libx265 takes this for pictures at once, 16 at most; its threads are in its options.
-            most = 16 if self._video.encoder == "libx265" else self._video.encoder_threads
-            context.thread_count = min(self._video.encoder_threads, most)
+        # libx265 takes this for pictures at once, 16 at most; its threads are in its options.
+        most = 16 if self._video.encoder == "libx265" else self._video.encoder_threads
+        context.thread_count = min(self._video.encoder_threads, most)
         context.sample_aspect_ratio = self._info.sample_aspect_ratio
         context.colorspace = self._matrix
         context.color_range = self._range
@@ -518,16 +517,19 @@ class VideoSink(FileSink):
 
     def _finish_copies(self) -> None:
         """Ends the file; whatever is copied into it may be lost, but not its pictures."""
+        if self._copier is None:
+            self._out.close()
+            return
         failure = self._refusal
         try:
             self._out.close()
         except (FFmpegError, ValueError) as error:
-            if self._copier is None or not is_refusal(error):
+            if not is_refusal(error):
                 raise
             failure = error
-        copied = 0 if self._copier is None else len(self._copier.copied)
+        copied = len(self._copier.copied)
         if failure is not None:
-            copied = self._without_the_unwritable(copied, failure)
+            copied = self._without_the_unwritable(list(map(describe, self._copier.copied)), failure)
         if self._late and self._info.path is not None:
             late = self._copier_of(self._info.path)
             try:
@@ -542,10 +544,10 @@ class VideoSink(FileSink):
             finally:
                 late.close()
 
-    def _without_the_unwritable(self, copied: int, failure: Exception) -> int:
-        """Rewrites a partial file that could not be ended; returns how many copied streams are left."""
-        every = range(1 + copied)
-        attempts = [every, *([i for i in every if i != gone] for gone in range(1, 1 + copied)), [0]]
+    def _without_the_unwritable(self, copied: Sequence[str], failure: Exception) -> int:
+        """Rewrites a partial file that could not be ended; returns how many of the `copied` streams are left."""
+        every = range(1 + len(copied))
+        attempts = [every, *([i for i in every if i != gone] for gone in every[1:]), [0]]
         for kept in attempts:
             try:
                 if self._rewrite(kept) < self._packets:
@@ -555,8 +557,7 @@ class VideoSink(FileSink):
                     raise
                 continue
             if len(kept) < len(every):
-                names = [] if self._copier is None else [describe(stream) for stream in self._copier.copied]
-                lost = ", ".join(name for i, name in enumerate(names, start=1) if i not in kept)
+                lost = ", ".join(name for i, name in enumerate(copied, start=1) if i not in kept)
                 self.messages.append(f"left out, as writing it failed ({_reason(failure)}): {lost}")
             return len(kept) - 1
         raise failure
