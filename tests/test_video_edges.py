@@ -171,6 +171,22 @@ def test_a_jump_is_counted_from_the_picture_before(tmp_path: Path) -> None:
     )
 
 
+def test_gaps_are_those_between_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gaps: list[int] = []
+    monkeypatch.setattr(VideoSink, "_is_too_long", lambda self, ticks: gaps.append(ticks))
+    with made_sink(tmp_path) as sink:
+        sink.write(made_batch([0.01, 0.04, 0.09], pts=[10, 40, 90]))
+    assert gaps == [30, 50]
+
+
+def test_a_clock_finer_than_a_microsecond_is_one_of_microseconds(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path, time_base=Fraction(1, 3_000_000))
+    with sink:
+        sink.write(made_batch([0.0, 0.04]))
+    assert (sink._time_base, sink._last_pts) == (Fraction(1, 1_000_000), 40_000)
+    assert shown_times(sink.path) == [0, Fraction(1, 25)]
+
+
 @pytest.mark.parametrize("clock", [Fraction(1, 1000), Fraction(1, 16000), None])
 def test_the_longest_gap_is_one_of_31_bits(tmp_path: Path, clock: Fraction | None) -> None:
     sink = made_sink(tmp_path)
@@ -185,6 +201,7 @@ def test_the_longest_gap_is_one_of_31_bits(tmp_path: Path, clock: Fraction | Non
     [
         ([100, 140], 0.0, 0, []),
         ([100, 140], 5.0, 100, []),
+        ([0, 40], 5.0, 0, []),
         ([-100, -60], 5.0, -100, ["the source's times begin below 0; all streams are moved to begin the video at 0"]),
         ([-100, -60], 0.0, -100, ["the source's times begin below 0; all streams are moved to begin the video at 0"]),
         ([61_500, 61_540], 0.0, 61_500, ["the source's times begin at 61.500 seconds; the result begins at 0"]),
@@ -646,7 +663,7 @@ def test_an_encoder_is_told_all_that_the_source_says_of_its_pixels(tmp_path: Pat
     sink = VideoSink(
         tmp_path / "out.mp4",
         made_info(**info, color_trc=6, rate=Fraction(30)),
-        video=VideoOptions(encoder_threads=3),
+        video=VideoOptions(encoder_threads=20),
     )
     with av.open(io.BytesIO(), "w", format="mp4") as out:
         stream = sink._add_video(out, Fraction(1, 1234))
@@ -655,7 +672,7 @@ def test_an_encoder_is_told_all_that_the_source_says_of_its_pixels(tmp_path: Pat
         assert (context.time_base, stream.time_base) == (Fraction(1, 1234), Fraction(1, 1234))
         assert context.sample_aspect_ratio == Fraction(4, 3)
         assert (context.colorspace, context.color_range, context.color_primaries, context.color_trc) == (5, 2, 5, 6)
-        assert context.thread_count == 3
+        assert context.thread_count == 20
         assert context.codec_tag != "hvc1"
 
 
@@ -679,6 +696,9 @@ def test_an_encoder_is_told_what_is_known_of_hdr_and_of_depth() -> None:
         ("dnxhd", {"profile": "dnxhr_hq"}),
     ):
         assert _encoder_options(VideoOptions(encoder=name), marks=marks) == told
+    # 25.4 times the quantiser at 12, rounded with a half added.
+    coarse = {"flags": "+qscale", "global_quality": str(26 * 118)}
+    assert _encoder_options(VideoOptions(encoder="mpeg4", crf=40)) == coarse
     assert _encoder_options(VideoOptions(encoder="libx264", encoder_threads=2)) == {"preset": "fast", "crf": "20"}
 
 
