@@ -13,12 +13,13 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.error import InvalidDataError
 from media import add_cover, concatenate, jpeg_of, make_video, rotate_mp4, stream_packets, with_captions, with_pts
 from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, sound, times
 
 from vidsal.errors import EncodeError
 from vidsal.sinks import VideoOptions, VideoSink, remux, video
-from vidsal.sinks.containers import IS_PYAV_18
+from vidsal.sinks.containers import IS_PYAV_18, Sample, takes
 from vidsal.sinks.tags import append_keys, later_timecode, missing_tags
 
 RATE = 48000
@@ -646,3 +647,23 @@ def test_tags_of_streams_that_a_container_has_no_place_for_are_named(tmp_path: P
         assert result.streams[2].metadata["title"] == "Commentary"
     said = "tags that a .mp4 file cannot hold are left out: MICROPHONE of audio stream 2 (aac, deu)"
     assert sink.messages == ([] if kept else [said])
+
+
+def test_sound_that_fails_in_the_trial_of_a_container_does_not_end_the_process(tmp_path: Path) -> None:
+    """FFmpeg crashed at the end of a fragmented .mp4 into which nothing had been written."""
+
+    def add(out: Any, sample: Any) -> Any:
+        stream = out.add_stream("aac", rate=48000)
+        stream.codec_context.layout = "mono"
+        stream.codec_context.open()
+
+        def convert(packet: Any) -> list[Any]:
+            raise InvalidDataError(1094995529, "the packet is damaged")
+
+        return convert
+
+    source = make_video(tmp_path / "in.mp4", frames=3)
+    with av.open(str(source)) as container:
+        sample = Sample(container.streams.video[0])
+        options = {"movflags": "hybrid_fragmented", "frag_duration": "500000", "flush_packets": "1"}
+        assert not takes(".mp4", [sample], rate=Fraction(25), options=options, add=add)

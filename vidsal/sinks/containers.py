@@ -211,7 +211,7 @@ def takes(
         chapters: as PyAV gives them; they may make a track too.
         add: adds a stream, and returns what its packets become (None: after the last); by default it is copied.
     """
-    file = io.BytesIO()
+    file, is_converted = io.BytesIO(), True
     try:
         with av.open(file, "w", format=FORMATS[suffix], container_options=options) as out:
             video, pictures = _stand_in(out, rate, video_tags or {})
@@ -219,12 +219,16 @@ def takes(
                 out.set_chapters(list(chapters))
             become = [_add_as_it_is(out, sample) if add is None else add(out, sample) for sample in samples]
             out.start_encoding()
-            queue = [
-                (packet.dts * Fraction(packet.time_base), packet)
-                for sample, convert in zip(samples, become, strict=True)
-                for clone in [*sample.clones(), None]
-                for packet in convert(clone)
-            ]
+            queue = []
+            try:
+                queue = [
+                    (packet.dts * Fraction(packet.time_base), packet)
+                    for sample, convert in zip(samples, become, strict=True)
+                    for clone in [*sample.clones(), None]
+                    for packet in convert(clone)
+                ]
+            except (FFmpegError, ValueError, IndexError):
+                is_converted = False  # the pictures are written all the same: FFmpeg may crash at the end of none
             queue += [(packet.dts * Fraction(packet.time_base), packet) for packet in pictures]
             earliest = min(time for time, _ in queue)
             clocks = {stream.index: RisingClock(out, stream) for stream in out.streams}
@@ -248,7 +252,7 @@ def takes(
             found = Counter(_kind_of(stream) for stream in back.streams)
     except (FFmpegError, ValueError, OSError, IndexError):
         return False
-    return not wanted - found
+    return is_converted and not wanted - found
 
 
 def _add_as_it_is(out: Any, sample: Sample) -> Callable[[Any], list[Any]]:
