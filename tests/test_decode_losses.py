@@ -326,3 +326,16 @@ def test_tags_that_are_not_utf_8_refuse_no_file(tmp_path: Path) -> None:
         assert sum(len(batch) for batch in reader) == 5
     with open_file(path) as container:
         assert container.metadata["title"].strip() == "Café"
+
+
+def test_a_picture_without_bytes_in_the_index_of_an_mp4_is_lost(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=12)
+    data = bytearray(source.read_bytes())
+    entry = data.index(b"stsz") + 16 + 4 * 5
+    assert any(data[entry : entry + 4])
+    data[entry : entry + 4] = bytes(4)
+    source.write_bytes(data)
+    with open_video(source) as reader:
+        assert sum(map(len, reader)) < 12
+    assert any("the index lists 12 frames" in message for message in reader.report.messages)
+    assert reader.report.lost_frames > 0

@@ -594,7 +594,8 @@ class PyavReader(Reader):
         names = self._container.format.name.split(",")
         if self._sought or not {"mov", "avi"} & set(names):
             return
-        listed = sum(entry.size > 0 for entry in self._stream.index_entries)
+        # An .avi repeats a picture by an empty entry; elsewhere it is one that was lost.
+        listed = sum(entry.size > 0 or "avi" not in names for entry in self._stream.index_entries)
         if listed > self._packets:
             self.report.lost_frames += listed - self._packets
             self.report.say(f"the index lists {listed} frames, {self._packets} of them could be read")
