@@ -66,5 +66,9 @@ def test_marks_that_are_incomplete_or_not_for_the_encoder_make_no_parameters() -
         part = {"MASTERING_DISPLAY_METADATA": struct.pack("=22i", *numbers, *has)}
         assert hdr_parameters("libx265", part) == []
         assert lost_marks("libx265", part) == ["the mastering display of HDR"]
+        # The other one is written, and this one is named all the same.
+        both = part | {"CONTENT_LIGHT_LEVEL": struct.pack("=2I", 1000, 400)}
+        assert hdr_parameters("libx265", both) == ["max-cll=1000,400"]
+        assert lost_marks("libx265", both) == ["the mastering display of HDR"]
     other = {"DOVI_METADATA": b"", "DOVI_RPU_BUFFER": b"", "SPHERICAL": b"", "SEI_UNREGISTERED": b""}
     assert lost_marks("libx265", whole | other) == ["Dolby Vision", "the mark of spherical video"]

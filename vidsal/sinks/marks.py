@@ -32,10 +32,21 @@ def hdr_parameters(encoder: str, side_data: Mapping[str, bytes]) -> list[str]:
         encoder: its name.
         side_data: AVMasteringDisplayMetadata and AVContentLightMetadata as FFmpeg lays them out, by name.
     """
+    return list(_written(encoder, side_data).values())
+
+
+def lost_marks(encoder: str, side_data: Mapping[str, bytes]) -> list[str]:
+    """What is not written, in words."""
+    kept = _written(encoder, side_data)
+    return list(dict.fromkeys(words for name, words in _WORDS.items() if name in side_data and name not in kept))
+
+
+def _written(encoder: str, side_data: Mapping[str, bytes]) -> dict[str, str]:
+    """The parameter of each kind of side data that the encoder writes."""
     names = {"libx264": ("mastering-display", "cll"), "libx265": ("master-display", "max-cll")}.get(encoder)
     if names is None:
-        return []
-    found = []
+        return {}
+    found = {}
     if (data := side_data.get(_MASTERING)) is not None:
         *numbers, has_primaries, has_luminance = struct.unpack("=22i", data[:88])
         if has_primaries and has_luminance and all(numbers[1::2]):
@@ -47,13 +58,7 @@ def hdr_parameters(encoder: str, side_data: Mapping[str, bytes]) -> list[str]:
                 f"({round(x * 50000)},{round(y * 50000)})" for x, y in zip(places[::2], places[1::2], strict=True)
             )
             luminance = f"({round(most * 10000)},{round(least * 10000)})"
-            found.append(f"{names[0]}=G{green}B{blue}R{red}WP{white}L{luminance}")
+            found[_MASTERING] = f"{names[0]}=G{green}B{blue}R{red}WP{white}L{luminance}"
     if (data := side_data.get(_LIGHT)) is not None:
-        found.append(f"{names[1]}={','.join(map(str, struct.unpack('=2I', data[:8])))}")
+        found[_LIGHT] = f"{names[1]}={','.join(map(str, struct.unpack('=2I', data[:8])))}"
     return found
-
-
-def lost_marks(encoder: str, side_data: Mapping[str, bytes]) -> list[str]:
-    """What is not written, in words."""
-    kept = (_MASTERING, _LIGHT) if hdr_parameters(encoder, side_data) else ()
-    return list(dict.fromkeys(words for name, words in _WORDS.items() if name in side_data and name not in kept))
