@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 
 from vidsal.decode.contract import DecodeReport
 
-__all__ = ["Orientation", "orientation_of"]
+__all__ = ["Orientation", "orientation_of", "side_data_of"]
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 
@@ -47,19 +47,25 @@ class Orientation(NamedTuple):
         return np.ascontiguousarray(turned[::-1] if self.rotation % 180 == 0 else turned[:, ::-1])
 
 
+def side_data_of(frame: VideoFrame) -> SideDataContainer | None:
+    """What comes with a frame; None where PyAV cannot list it, as some of it is of a kind that it does not know."""
+    try:
+        # Not `frame.side_data`: the frame would keep that, and that the frame, until the garbage is collected.
+        return SideDataContainer(frame)  # type: ignore[call-arg]
+    except ValueError:
+        return None
+
+
 def orientation_of(frame: VideoFrame, report: DecodeReport) -> Orientation:
     """What the frame's display matrix asks for; a matrix that is no multiple of 90 degrees is ignored, and reported."""
     rotation = int(frame.rotation) % 360
     if rotation % 90:
         report.say(f"the rotation of {rotation} degrees is ignored: only multiples of 90 can be shown")
         return Orientation()
-    try:
-        # Not `frame.side_data`: the frame would keep that, and that the frame, until the garbage is collected.
-        matrix: Any = SideDataContainer(frame).get(Type.DISPLAYMATRIX)  # type: ignore[call-arg]
-    except ValueError:  # side data of a kind that PyAV does not know: it cannot list any of them
-        if rotation:
-            report.say(f"the picture is turned by {rotation} degrees; whether it is mirrored too cannot be read")
-        return Orientation(rotation)
+    side_data = side_data_of(frame)
+    if side_data is None and rotation:
+        report.say(f"the picture is turned by {rotation} degrees; whether it is mirrored too cannot be read")
+    matrix: Any = None if side_data is None else side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
         return Orientation(rotation)
     # Rows of (a, b, u), (c, d, v), (x, y, w): the coded point (p, q) is shown at (a p + c q, b p + d q).

@@ -21,7 +21,6 @@ from av.codec.hwaccel import HWAccel, HWConfig, hwdevices_available
 from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.packet import Packet
-from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
@@ -43,7 +42,7 @@ from vidsal.decode.contract import (
 from vidsal.decode.deinterlace import Deinterlacer
 from vidsal.decode.local import open_address, open_file, open_stream
 from vidsal.decode.missing import Ledger, Steps
-from vidsal.decode.orientation import Orientation, orientation_of
+from vidsal.decode.orientation import Orientation, orientation_of, side_data_of
 from vidsal.decode.streams import pick_stream
 from vidsal.decode.transparency import on_white
 from vidsal.errors import DecodeError, Setting
@@ -519,11 +518,7 @@ class PyavReader(Reader):
         return round(frame.duration * Fraction(base.numerator, base.denominator) / self._base) or None
 
     def _captions_of(self, frame: VideoFrame) -> VideoFrame | None:
-        try:
-            # Not `frame.side_data`: see `orientation_of`.
-            if _CAPTIONS not in SideDataContainer(frame):  # type: ignore[call-arg]
-                return None
-        except ValueError:  # side data that PyAV does not know
+        if _CAPTIONS not in (side_data_of(frame) or ()):
             return None
         # What is derived from a frame keeps its side data, and there is no other way to hand it on.
         return self._shrink.reformat(frame, width=16, height=16, format="gray", interpolation=_POINT, threads=1)
@@ -703,11 +698,7 @@ class _Converter:
 
 
 def _side_data(frame: VideoFrame) -> tuple[tuple[str, bytes], ...]:
-    try:
-        # Not `frame.side_data`: see `orientation_of`.
-        return tuple((data.type.name, bytes(data)) for data in SideDataContainer(frame))  # type: ignore[call-arg]
-    except ValueError:  # of a kind that PyAV does not know
-        return ()
+    return tuple((data.type.name, bytes(data)) for data in side_data_of(frame) or ())
 
 
 def _set_threads(stream: VideoStream, threads: int) -> None:
