@@ -18,7 +18,7 @@ import numpy.typing as npt
 from vidsal.decode.contract import DecodedFrame, Reader, Request, VideoInfo, check_pixels
 from vidsal.decode.headers import FAULTS, HEIF_SUFFIXES, ImageHeader, open_with_pillow, read_header
 from vidsal.decode.heif import is_heif, read_heif, read_with_pillow
-from vidsal.decode.structure import faults_of
+from vidsal.decode.structure import Fault, faults_of
 from vidsal.decode.transparency import on_white, pillow_rgb
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
@@ -148,13 +148,14 @@ class ImagesReader(Reader):
         self._too_large: dict[_Place, str] = {}
         self._has_first = False
         self._in_folder = path.is_dir()
+        self._looked_at: tuple[Path, list[Fault]] | None = None
         read = ((position, self._read(place)) for position, place in enumerate(places))
         self._first = next(((position, picture) for position, picture in read if picture is not None), None)
         if self._first is None:
             what = (
                 f"none of the {len(places)} images in {path} can be read"
                 if len(places) > 1
-                else f"{places[0]} cannot be read as an image{_how_cut(places[0].file)}"
+                else f"{places[0]} cannot be read as an image{self._how_cut(places[0].file)}"
             )
             raise DecodeError(f"{what}; expected whole {', '.join(sorted(PICTURE_SUFFIXES))} files")
         self._has_first = True
@@ -220,20 +221,30 @@ class ImagesReader(Reader):
             self._too_large[place] = str(error)
             return None
         self._of_several += self._in_folder and len(header.pictures) > 1
-        return _decoded(place, header)
+        return _decoded(place, header, self._faults_in(place.file))
 
     def _skip(self, place: _Place) -> None:
         if (too_large := self._too_large.get(place)) is not None:
             self.report.say(f"skipped as too large: {too_large}")
         else:
-            self.report.say(f"{place} cannot be read as an image{_how_cut(place.file)}, and is skipped")
+            self.report.say(f"{place} cannot be read as an image{self._how_cut(place.file)}, and is skipped")
         self._count_corrupt()
 
     def _check(self, file: Path) -> None:
         """Notes what is broken in a file that could be read all the same."""
-        if faults := faults_of(file):
+        if faults := self._faults_in(file):
             self.report.concealed += 1
             self.report.say(f"{file} is damaged: {faults[0].text}")
+
+    def _how_cut(self, file: Path) -> str:
+        """What to say of an image file that ends too early, to go on with; empty for others."""
+        return next((f": the file is cut short: {fault.text}" for fault in self._faults_in(file) if fault.short), "")
+
+    def _faults_in(self, file: Path) -> list[Fault]:
+        """What is broken in the file that is being read; it is looked through once, whatever asks."""
+        if self._looked_at is None or self._looked_at[0] != file:
+            self._looked_at = file, faults_of(file)
+        return self._looked_at[1]
 
     def _convert(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if picture.shape[:2] != (self.info.height, self.info.width):
@@ -267,13 +278,13 @@ def resize(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)
 
 
-def _decoded(place: _Place, header: ImageHeader) -> npt.NDArray[np.uint8] | None:
+def _decoded(place: _Place, header: ImageHeader, faults: Sequence[Fault]) -> npt.NDArray[np.uint8] | None:
     try:
         if header.format in ("AVIF", "HEIF"):
             return read_with_pillow(place.file)
         silence_opencv()
         data = np.fromfile(place.file, np.uint8)
-        if header.format == "JPEG" and any(fault.short for fault in faults_of(place.file)):
+        if header.format == "JPEG" and any(fault.short for fault in faults):
             return _as_far_as_it_goes(data)
         if header.format == "PNG" and not _chunks_are_whole(data):
             return None
@@ -304,11 +315,6 @@ def _as_far_as_it_goes(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | N
 
 
 _JPEG_END = b"\xff\xd9"
-
-
-def _how_cut(file: Path) -> str:
-    """What to say of an image file that ends too early, to go on with; empty for others."""
-    return next((f": the file is cut short: {fault.text}" for fault in faults_of(file) if fault.short), "")
 
 
 @cache
