@@ -75,14 +75,14 @@ def run_command(given: Any, options: RunOptions) -> int:
     left_out = _results_among(given.inputs, quiet=given.quiet)
     inputs = _without_repeats([text for text in given.inputs if text not in left_out], quiet=given.quiet)
     with as_usage():
-        places_of(inputs, options.output)
+        places = places_of(inputs, options.output)
     share_cores()
     with Stop(quiet=given.quiet) as stop:
         check_model(options.model.model)
         with as_usage():
             model = options.model.load()
         runs = _Runs(options, model, stop, quiet=given.quiet, as_json=given.json, left_out=left_out)
-        return runs.work(inputs, given.streams)
+        return runs.work(inputs, places, given.streams)
 
 
 @dataclass
@@ -109,7 +109,7 @@ class _Runs:
     alike: frozenset[str] = frozenset()
     """The names of files that several inputs have in common."""
 
-    def work(self, inputs: Sequence[str], streams: int) -> int:
+    def work(self, inputs: Sequence[str], places: Sequence[Place], streams: int) -> int:
         self.many = len(inputs) > 1
         self.alike = frozenset(name for name, count in Counter(map(_base_name, inputs)).items() if count > 1)
         for text in self.left_out:
@@ -118,9 +118,10 @@ class _Runs:
             left = self._side_by_side(inputs, streams)
         else:
             left = list(inputs)
-            places = places_of(inputs, self.options.output)
-            while left and not self.stop():
-                self._one(left.pop(0), places.pop(0))
+            for place in places:
+                if self.stop():
+                    break
+                self._one(left.pop(0), place)
         if left:
             self.stop.note_interrupt()
         self._sum_up(inputs, left)
