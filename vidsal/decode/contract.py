@@ -121,8 +121,34 @@ class VideoInfo:
     """Positions of the streams that belong to other programmes of a transport stream than the video does."""
 
 
+class CountsDamage:
+    """What has the counts of damage of a `DecodeReport`."""
+
+    truncated: bool
+    skipped_corrupt: int
+    concealed: int
+    mended_times: int
+    lost_frames: int
+    damaged_packets: int
+    structure_faults: int
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether anything was missing, skipped or patched up; what was `dropped_live` is no damage."""
+        return self.truncated or any(
+            (
+                self.skipped_corrupt,
+                self.concealed,
+                self.mended_times,
+                self.lost_frames,
+                self.damaged_packets,
+                self.structure_faults,
+            )
+        )
+
+
 @dataclass
-class DecodeReport:
+class DecodeReport(CountsDamage):
     """Counts of what happened while reading; grows as the reader is iterated."""
 
     decoded: int = 0
@@ -153,20 +179,6 @@ class DecodeReport:
     """Seconds between the end that the container promises and the last frame; 0 where it promises none."""
     messages: list[str] = field(default_factory=list)
     """Sentences for a person about what was skipped, repaired or assumed, each once."""
-
-    @property
-    def is_damaged(self) -> bool:
-        """Whether anything was missing, skipped or patched up; what was `dropped_live` is no damage."""
-        return self.truncated or any(
-            (
-                self.skipped_corrupt,
-                self.concealed,
-                self.mended_times,
-                self.lost_frames,
-                self.damaged_packets,
-                self.structure_faults,
-            )
-        )
 
     def say(self, message: str) -> None:
         """Adds a message unless it is there already."""

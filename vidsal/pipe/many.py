@@ -1,5 +1,7 @@
 """Several videos in, side by side in one batch of the model; densities out (`predict_streams`), or files (`run_many`).
 
+`run_jobs` does what `run_many` does for jobs that are not all known at the beginning.
+
 Each video has a lane: its own cuts, state and smoothing, and the maps that it gets alone. When a video ends, the next
 one takes its lane.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from vidsal.pipe.predict import Prepared, Seen, StageClock, VideoPredictor, run_
 from vidsal.pipe.run import Job, Progress, RunReport
 from vidsal.prefetch import Prefetched, prefetch
 
-__all__ = ["ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_streams", "run_many"]
+__all__ = ["ManyProgress", "RunOutcome", "StreamBatch", "StreamEnd", "predict_streams", "run_jobs", "run_many"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,36 +258,108 @@ def run_many(
     places = places_of(sources, options.output)
     loaded = model or options.model.load()
     side_by_side = max(1, min(streams, len(sources)))
-    runs = [
-        _SideRun(number, Job(source, options=options, model=loaded, side_by_side=side_by_side, place=place))
+    runs = {
+        number: _SideRun(number, Job(source, options=options, model=loaded, side_by_side=side_by_side, place=place))
         for number, (source, place) in enumerate(zip(sources, places, strict=True))
-    ]
+    }
     begin = time.perf_counter()
-    predicted = predict_streams(
-        runs, loaded, options.prediction, side_by_side=side_by_side, clock=lambda number: runs[number].clock
+
+    def report(number: int, progress: Progress | None) -> None:
+        if on_progress:
+            on_progress(_progress_of(runs.values(), seconds=time.perf_counter() - begin))
+
+    yield from _run_lanes(
+        runs.values(),
+        runs,
+        loaded,
+        options.prediction,
+        streams=side_by_side,
+        on_batch=report,
+        should_stop=should_stop,
     )
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    model: SaliencyModel,
+    options: PredictOptions,
+    *,
+    streams: int,
+    on_batch: Callable[[int, Progress | None], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Generator[RunOutcome, None, None]:
+    """Run jobs through one model, up to `streams` of them side by side, as `run_many` runs sources.
+
+    Args:
+        jobs: each is asked for when there is a place for it. An iterator that has none at the moment may raise
+            StopIteration and give more later: it is asked again as long as others are under way.
+        model: the model of all jobs.
+        options: how all of them are predicted.
+        streams: most jobs at once, at least 1.
+        on_batch: called after every batch with the ordinal of the job and how far it is, in the calling thread.
+        should_stop: as for `run_many`.
+
+    Yields:
+        As `run_many`; `RunOutcome.number` counts the jobs in the order in which they were asked for.
+    """
+    begun = _Begun(jobs)
+    return _run_lanes(begun, begun.runs, model, options, streams=streams, on_batch=on_batch, should_stop=should_stop)
+
+
+class _Begun:
+    """Runs of jobs that come one after another; what has ended is let go."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self.runs: dict[int, _SideRun] = {}
+        self._jobs = iter(jobs)
+        self._count = 0
+
+    def __iter__(self) -> Iterator[_SideRun]:
+        return self
+
+    def __next__(self) -> _SideRun:
+        run = _SideRun(self._count, next(self._jobs))
+        for ended in [number for number, other in self.runs.items() if other.ended]:
+            del self.runs[ended]
+        self.runs[self._count] = run
+        self._count += 1
+        return run
+
+
+def _run_lanes(
+    feed: Iterable[_SideRun],
+    runs: Mapping[int, _SideRun],
+    model: SaliencyModel,
+    options: PredictOptions,
+    *,
+    streams: int,
+    on_batch: Callable[[int, Progress | None], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Generator[RunOutcome, None, None]:
+    predicted = predict_streams(feed, model, options, side_by_side=streams, clock=lambda number: runs[number].clock)
     try:
-        with prefetch(predicted, depth=max(2, side_by_side), name="vidsal-predict") as results:
+        with prefetch(predicted, depth=max(2, streams), name="vidsal-predict") as results:
             for result in results:
-                run = runs[result.stream]
-                if run.ended:
+                number = result.stream
+                run = runs.get(number)
+                if run is None or run.ended:
                     continue
                 outcome = run.write(result.batch) if isinstance(result, StreamBatch) else run.finish(result.error)
                 del result  # not kept while the next one is waited for
                 if outcome is not None:
                     yield outcome
-                if on_progress:
-                    on_progress(_progress_of(runs, seconds=time.perf_counter() - begin))
+                if on_batch:
+                    on_batch(number, run.progress)
                 if should_stop and should_stop():
                     raise Stopped
     except (Stopped, KeyboardInterrupt):
-        for run in runs:
+        for run in list(runs.values()):
             run.stop()
-        for run in runs:
+        for run in list(runs.values()):
             if run.is_open and (outcome := run.finish(Stopped())) is not None:
                 yield outcome
     finally:
-        for run in runs:
+        for run in list(runs.values()):
             run.abandon()
 
 
@@ -301,7 +375,8 @@ class _SideRun:
         self._job: Job | None = job
         self._thread = ExitStack()
         self._batches: Prefetched[FrameBatch] | None = None
-        self._progress: Progress | None = None
+        self.progress: Progress | None = None
+        """How far it is; None before the first frame is written."""
         self._frames = 0
 
     @property
@@ -343,7 +418,7 @@ class _SideRun:
         if self._job is None:
             return None  # its files failed: what was predicted for it meanwhile is dropped
         try:
-            self._progress = self._job.write(batch)
+            self.progress = self._job.write(batch)
         except Exception as error:  # noqa: BLE001 - one input among many fails alone
             return self.finish(error)
         return None
@@ -368,7 +443,7 @@ class _SideRun:
             del job, error
         if failure is not None:
             _clear_frames(failure)
-        return RunOutcome(self._number, self.source, report, failure, self._progress)
+        return RunOutcome(self._number, self.source, report, failure, self.progress)
 
     def stop(self) -> None:
         """End the reading thread."""
@@ -398,7 +473,7 @@ def _clear_frames(error: BaseException) -> None:
         link = link.__cause__ or link.__context__
 
 
-def _progress_of(runs: Sequence[_SideRun], *, seconds: float) -> ManyProgress:
+def _progress_of(runs: Collection[_SideRun], *, seconds: float) -> ManyProgress:
     totals = [run.total for run in runs if run.total is not None]
     return ManyProgress(
         frames=sum(run.frames for run in runs),

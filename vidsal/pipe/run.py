@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from vidsal.addresses import hide_secrets
 from vidsal.decode import DecodeOptions, DecodeReport, Reader, VideoInfo, open_video
+from vidsal.decode.contract import CountsDamage
 from vidsal.errors import ConfigError, DecodeError, ExistsError, Stopped
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
@@ -55,7 +56,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class RunReport:
+class RunReport(CountsDamage):
     """What a run did."""
 
     source: str
@@ -76,6 +77,8 @@ class RunReport:
     stage_frames_per_second: dict[str, float]
     """Frames over the seconds that each stage was at work: decode, cuts, preprocess, model, smooth, video (drawing
     and encoding), table, maps. The stages work side by side."""
+    video_seconds: float
+    """Length of what was written: the frames over their mean rate; 0 of a single one."""
     cuts: int
     """Cuts found."""
     skipped_corrupt: int
@@ -216,6 +219,8 @@ class Job:
         self.place = place or places_of([source], options.output)[0]
         """Where the results go."""
         self._begin = time.perf_counter()
+        self._first_seconds: float | None = None
+        self._last_seconds = 0.0
         self._standing = Standing()
         self._provenance: Provenance | None = None
         self._record: RunRecord | None = None
@@ -386,13 +391,21 @@ class Job:
                 sink.write(batch)
         self.frames += len(batch)
         self.cuts += int(batch.cut.sum())
+        if self._first_seconds is None:
+            self._first_seconds = float(batch.pts_seconds[0])
+        self._last_seconds = float(batch.pts_seconds[-1])
         return Progress(
             frames=self.frames,
             total=self.total,
-            pts_seconds=float(batch.pts_seconds[-1]),
+            pts_seconds=self._last_seconds,
             seconds=time.perf_counter() - self._begin,
             cuts=self.cuts,
         )
+
+    @property
+    def _video_seconds(self) -> float:
+        shown = self._last_seconds - (self._first_seconds or 0.0)
+        return shown * self.frames / (self.frames - 1) if self.frames > 1 else 0.0
 
     def report(self) -> RunReport:
         """What was done; `writing` has to be left before.
@@ -434,6 +447,7 @@ class Job:
     def _counts(self, counts: DecodeReport) -> dict[str, Any]:
         return {
             "frames": self.frames,
+            "video_seconds": self._video_seconds,
             "cuts": self.cuts,
             "seconds": time.perf_counter() - self._begin,
             "skipped_corrupt": counts.skipped_corrupt,
