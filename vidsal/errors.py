@@ -30,6 +30,7 @@ __all__ = [
     "Setting",
     "Stopped",
     "VidsalError",
+    "is_out_of_memory",
 ]
 
 
@@ -100,6 +101,13 @@ class ConfigError(VidsalError):
 
 class DatasetError(VidsalError):
     """A data set on disk is not what its layout promises."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, of whatever class, says that there is no memory left."""
+    # torch has a class for CUDA only; on a CPU its allocator raises a plain RuntimeError.
+    named = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and named)
 
 
 class Stopped(Exception):  # noqa: N818 (no error)

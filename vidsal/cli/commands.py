@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from vidsal.cli.batch import batch_command
 from vidsal.cli.bench import bench_command
 from vidsal.cli.data import DATA
 from vidsal.cli.evaluate import compare_command, eval_command
@@ -77,6 +78,7 @@ def _complete(action: Any, group: str) -> None:
 
 COMMANDS = {
     "run": run_command,
+    "batch": batch_command,
     "train": train_command,
     "models": models_command,
     "weights": WEIGHTS,

@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TextIO
 
 from vidsal.config import as_flag
-from vidsal.errors import EncodeError, VidsalError
+from vidsal.errors import EncodeError, VidsalError, is_out_of_memory
 
 __all__ = [
     "Stop",
@@ -23,7 +23,6 @@ __all__ = [
     "describe",
     "drop_stdout",
     "fill_descriptors",
-    "is_out_of_memory",
     "print_error",
     "print_out",
     "say",
@@ -137,12 +136,6 @@ def share_cores(*, left: int = 1) -> None:
     cv2.setNumThreads(1)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, usable_cores() - left))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    # torch has a class for CUDA only; on a CPU its allocator raises a plain RuntimeError.
-    named = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and named)
 
 
 def describe(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.files import is_folder, short_name
 from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions, check_format
 
-__all__ = ["Place", "distinct_key", "local_path", "other_places", "places_of", "planned_outputs"]
+__all__ = ["Place", "distinct_key", "local_path", "names_of", "other_places", "places_of", "planned_outputs"]
 
 _Source = str | Path | int
 
@@ -98,6 +98,16 @@ def other_places(source: _Source, place: Place, options: OutputOptions) -> list[
         folders = [options.output.joinpath(*below[len(below) - kept :]) for kept in range(len(below) + 1)]
     names = dict.fromkeys((_stem(source), _whole_name(source)))
     return [other for folder in folders for name in names if (other := _place(folder, name)) != place]
+
+
+def names_of(source: _Source) -> tuple[str, str]:
+    """What the results of a source are called after: its name without its ending, and whole for where that is taken.
+
+    Example:
+        >>> names_of(Path("/in/mon/a.mp4")), names_of("rtsp://me:secret@host/door?a=1")
+        (('a', 'a.mp4'), ('door', 'host-door'))
+    """
+    return _stem(source), _whole_name(source)
 
 
 def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False) -> dict[str, Path]:

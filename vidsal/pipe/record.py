@@ -35,6 +35,7 @@ __all__ = [
     "ResultRecord",
     "RunRecord",
     "Standing",
+    "decisive_options",
     "is_result",
     "look_around",
     "plain_options",
@@ -164,6 +165,21 @@ class Provenance:
         model = {"name": self.model.name, "sha256": self.model.sha256, "precision": self.model.precision}
         return {"vidsal": self.vidsal, "model": model, **options}
 
+
+def decisive_options(options: RunOptions) -> dict[str, Any]:
+    """All options that results depend on, and which results there are, stage by stage; those of the model left out."""
+    made = plain_options(options)
+    wanted = {name: made["output"][name] for name in made["output"] if name not in _WHERE}
+    stages = {
+        stage: {name: value for name, value in values.items() if f"{stage}.{name}" not in _INDIFFERENT}
+        for stage, values in made.items()
+        if stage not in ("model", "output", "batch")
+    }
+    return {**stages, "output": wanted}
+
+
+_WHERE = ("output", "report", "existing", "overwrite")
+"""Options of the output that say where, and what happens to what is there."""
 
 _INDIFFERENT = {
     *("decode.batch_size", "decode.threads", "decode.strict", "decode.max_pixels", "decode.allow_playlists"),

@@ -380,6 +380,11 @@ class Job:
         return self._standing.staying(self.place.folder, [sink.path for sink in self._own])
 
     @property
+    def info(self) -> VideoInfo | None:
+        """The source; None before it is open."""
+        return None if self._reader is None else self._reader.info
+
+    @property
     def is_open(self) -> bool:
         """Whether source and files could be opened; stays True once they are closed."""
         return self._reader is not None

@@ -1,0 +1,1 @@
+"""Inputs by the thousand in, the results of each and an account of all out: `vidsal batch`."""

@@ -1,0 +1,424 @@
+"""The job: every input of a batch with what became of it, in an SQLite database that outlives any kill.
+
+Only one process writes: the one that runs the batch. Any number may read meanwhile (WAL).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from vidsal.addresses import hide_secrets
+from vidsal.batch.work import Ended, Made
+from vidsal.errors import EncodeError
+from vidsal.pipe.record import InputRecord
+
+__all__ = ["JobDatabase", "Listed", "Row", "State"]
+
+State = Literal["waiting", "running", "done", "damaged", "failed", "skipped"]
+"""skipped: not there any more, or not among the inputs of the last command."""
+
+_VERSION = 1
+_BUSY_SECONDS = 60.0
+_TEXT = "CAST(? AS TEXT)"
+"""A name, given as bytes: SQLite's TEXT holds any, Python's binding takes only what is UTF-8."""
+_BETWEEN = "//"
+"""Stands in no name."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS inputs (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    place TEXT NOT NULL,
+    place_key TEXT NOT NULL UNIQUE,      -- without case: some file systems take no account of it
+    bytes INTEGER, modified TEXT,        -- as listed
+    sample_sha256 TEXT,                  -- as read, with its size
+    overrides TEXT NOT NULL DEFAULT '{}',
+    tags TEXT NOT NULL DEFAULT '{}',
+    plan TEXT NOT NULL,                  -- hash of options and model
+    state TEXT NOT NULL DEFAULT 'waiting',
+    attempts INTEGER NOT NULL DEFAULT 0, -- that count
+    deaths INTEGER NOT NULL DEFAULT 0,   -- of workers
+    not_before REAL NOT NULL DEFAULT 0,  -- Unix time
+    reason TEXT, message TEXT,
+    frames INTEGER, cuts INTEGER, video_seconds REAL, seconds REAL,
+    started REAL, ended REAL,            -- Unix time, of the last attempt
+    messages TEXT NOT NULL DEFAULT '[]',
+    run INTEGER NOT NULL DEFAULT 0       -- the last one that listed it
+);
+CREATE INDEX IF NOT EXISTS by_state ON inputs (state, not_before, id);
+CREATE TABLE IF NOT EXISTS files (
+    input INTEGER NOT NULL REFERENCES inputs (id), stage TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, PRIMARY KEY (input, file)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts (
+    input INTEGER NOT NULL, run INTEGER NOT NULL, started REAL, ended REAL, outcome TEXT NOT NULL, reason TEXT,
+    message TEXT, seconds REAL, found INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS by_input ON attempts (input);
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL, host TEXT, pid INTEGER, version TEXT, given TEXT,
+    options TEXT, models TEXT, outcome TEXT, beat REAL
+);
+CREATE TABLE IF NOT EXISTS live (input INTEGER PRIMARY KEY, frames INTEGER, total INTEGER, pts_seconds REAL, beat REAL);
+"""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An input as it was found."""
+
+    path: str
+    """Absolute path, or address."""
+    places: tuple[str, ...]
+    """What its results may be called below the folder of all results, the best first."""
+    bytes: int | None
+    """Its size; None for what is no file, or is not there."""
+    modified: str | None
+    """When it was last changed, in UTC."""
+    plan: str
+    """Hash of its options and its model."""
+    overrides: Mapping[str, Any]
+    """Options of its own."""
+    tags: Mapping[str, str]
+    """What its list says of it besides."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An input of the job."""
+
+    id: int
+    path: str
+    place: str
+    overrides: Mapping[str, Any]
+    tags: Mapping[str, str]
+    state: State
+    attempts: int
+    deaths: int
+    bytes: int | None
+    modified: str | None
+    sample_sha256: str | None
+    plan: str
+    reason: str | None
+    message: str | None
+    frames: int | None
+    cuts: int | None
+    video_seconds: float | None
+    seconds: float | None
+    started: float | None
+    ended: float | None
+    messages: Sequence[str]
+
+
+_NAMES = tuple(each.name for each in fields(Row))
+_COLUMNS = ", ".join(_NAMES)
+_AS_JSON = tuple((name, _NAMES.index(name)) for name in ("overrides", "tags", "messages"))
+
+
+class JobDatabase:
+    """The database of one job; a context manager.
+
+    Args:
+        path: its file; made where it is missing, unless it is only read.
+        read_only: for whoever only looks; a job that is being worked on may be looked at.
+
+    Raises:
+        EncodeError: the file cannot be made or read, or is none of this version's.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        try:
+            if read_only and not path.is_file():
+                raise EncodeError(f"{path.parent.parent} holds no batch: there is no {path}")
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS)
+            self._db.text_factory = os.fsdecode  # the name of a file need not be text
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA temp_store=FILE")
+            self._db.execute(f"PRAGMA query_only={int(read_only)}")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _VERSION):
+                raise EncodeError(f"{path} was made by another version of vidsal: choose another folder")
+            if not version and not read_only:
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
+        except sqlite3.Error as error:
+            raise EncodeError(f"the job database {path} cannot be opened: {error}") from error
+
+    def __enter__(self) -> JobDatabase:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """All that is changed in the block is changed at once, or not at all."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # Runs.
+
+    def begin_run(self, *, given: str, options: str, models: str, version: str, host: str) -> int:
+        """Note that a command goes to work on the job; returns the number of its run."""
+        found = self._db.execute(
+            "INSERT INTO runs (started, host, pid, version, given, options, models, beat) VALUES (?,?,?,?,?,?,?,?) "
+            "RETURNING id",
+            (time.time(), host, os.getpid(), version, given, options, models, time.time()),
+        ).fetchone()
+        return int(found[0])
+
+    def end_run(self, run: int, outcome: str) -> None:
+        """Note how it ended."""
+        with self.changing():
+            self._db.execute("UPDATE runs SET ended=?, outcome=? WHERE id=?", (time.time(), outcome, run))
+            self._db.execute("DELETE FROM live")
+
+    def last_run(self) -> dict[str, Any] | None:
+        """The last command that worked on the job."""
+        cursor = self._db.execute("SELECT * FROM runs ORDER BY id DESC LIMIT 1")
+        row = cursor.fetchone()
+        return None if row is None else dict(zip([each[0] for each in cursor.description], row, strict=True))
+
+    # Inputs.
+
+    def list_inputs(
+        self, run: int, listed: Iterable[Listed], *, mine: Callable[[str], bool] | None = None
+    ) -> dict[str, int]:
+        """Take over the inputs that a command names: new ones, changed ones, and those that are done.
+
+        What is done with the same input, options and model stays done. What a killed run was at waits again, and costs
+        no attempt. What failed stays failed until `retry`, unless it changed.
+
+        Args:
+            run: the number of the run.
+            listed: the inputs.
+            mine: which of them, by their paths, are this job's; None: all. The others count for names only: the parts
+                of a batch give the same names without knowing of each other.
+
+        Returns:
+            How many there are, by state, among those named; changed ones under "changed", new ones under "new".
+        """
+        self._db.execute("DROP TABLE IF EXISTS temp.listed")
+        self._db.execute(
+            "CREATE TEMP TABLE listed (path TEXT PRIMARY KEY, places TEXT, key TEXT, bytes INTEGER, modified TEXT, "
+            "plan TEXT, overrides TEXT, tags TEXT, mine INTEGER)"
+        )
+        counts: dict[str, int] = {}
+        with self.changing():
+            self._db.executemany(
+                f"INSERT OR IGNORE INTO temp.listed VALUES ({_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?)",
+                (
+                    (
+                        _raw(one.path), _raw(_BETWEEN.join(one.places)), _raw(one.places[0].casefold()), one.bytes,
+                        one.modified, one.plan, _json(one.overrides), _json(one.tags), mine is None or mine(one.path),
+                    )
+                    for one in listed
+                ),
+            )  # fmt: skip
+            self._db.execute("UPDATE inputs SET state='waiting' WHERE state='running'")
+            counts["changed"] = self._db.execute(
+                "UPDATE inputs SET bytes=l.bytes, modified=l.modified, plan=l.plan, overrides=l.overrides, "
+                "tags=l.tags, state='waiting', attempts=0, deaths=0, not_before=0, reason=NULL, message=NULL, run=? "
+                "FROM temp.listed l WHERE l.path=inputs.path AND (l.plan!=inputs.plan OR l.bytes IS NOT inputs.bytes "
+                "OR l.modified IS NOT inputs.modified)",
+                (run,),
+            ).rowcount
+            self._db.execute(
+                "UPDATE inputs SET run=?, tags=l.tags, not_before=0, "
+                "state=CASE WHEN state='skipped' THEN 'waiting' ELSE state END "
+                "FROM temp.listed l WHERE l.path=inputs.path AND inputs.run!=?",
+                (run, run),
+            )
+            self._db.execute(
+                "UPDATE inputs SET state='skipped', reason='not listed' WHERE state='waiting' AND run!=?", (run,)
+            )
+            counts["new"] = self._insert_new(run)
+        found = self._db.execute("SELECT state, count(*) FROM inputs WHERE run=? GROUP BY state", (run,))
+        return counts | dict(found.fetchall())
+
+    def _insert_new(self, run: int) -> int:
+        """New inputs, each with the first of its names that no other has."""
+        alike = "SELECT key FROM temp.listed GROUP BY key HAVING count(*) > 1"
+        self._db.execute("DROP TABLE IF EXISTS temp.alike")
+        self._db.execute(f"CREATE TEMP TABLE alike AS {alike}")
+        self._db.execute("CREATE UNIQUE INDEX temp.alike_key ON alike (key)")
+        new = self._db.execute(
+            "SELECT path, places, key IN (SELECT key FROM temp.alike), bytes, modified, plan, overrides, tags "
+            "FROM temp.listed l WHERE mine AND NOT EXISTS (SELECT 1 FROM inputs i WHERE i.path=l.path) ORDER BY rowid"
+        )
+        count = 0
+        for path, places, shared, *rest in new:
+            names = places.split(_BETWEEN)
+            for name in (*names[1:], names[0]) if shared and len(names) > 1 else names:
+                added = self._db.execute(
+                    "INSERT INTO inputs (path, place, place_key, bytes, modified, plan, overrides, tags, run) VALUES "
+                    f"({_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                    (_raw(path), _raw(name), _raw(name.casefold()), *rest, run),
+                ).rowcount
+                if added:
+                    break
+            count += 1
+        return count
+
+    def waiting(self, run: int, *, limit: int, now: float) -> list[Row]:
+        """Some of the inputs that may be begun, in their order."""
+        return self._rows(
+            "WHERE state='waiting' AND not_before<=? AND run=? ORDER BY not_before, id LIMIT ?", (now, run, limit)
+        )
+
+    def next_time(self, run: int) -> float | None:
+        """When the next of the inputs that wait may be begun, as Unix time; None where none waits."""
+        found = self._db.execute("SELECT min(not_before) FROM inputs WHERE state='waiting' AND run=?", (run,))
+        value = found.fetchone()[0]
+        return None if value is None else float(value)
+
+    def start(self, ids: Sequence[int]) -> None:
+        """Note that attempts begin."""
+        now = time.time()
+        with self.changing():
+            self._db.executemany("UPDATE inputs SET state='running', started=? WHERE id=?", [(now, id) for id in ids])
+
+    def files_of(self, id: int) -> list[Made]:
+        """What was written for an input."""
+        found = self._db.execute("SELECT stage, file, bytes, sha256 FROM files WHERE input=?", (id,))
+        return [Made(*row) for row in found]
+
+    def settle(
+        self, run: int, ends: Iterable[tuple[Ended, State, float]], beats: Mapping[int, Sequence[Any]] = {}
+    ) -> None:
+        """Note the ends of attempts, all at once.
+
+        Args:
+            run: the number of the run.
+            ends: of each the end, the state of its input now, and when it may be begun again, as Unix time.
+            beats: input to frames, total and pts_seconds of attempts that go on.
+        """
+        now = time.time()
+        with self.changing():
+            for end, state, not_before in ends:
+                read = end.input or InputRecord("", "")
+                charged = not end.free_of_charge
+                self._db.execute(
+                    "INSERT INTO attempts SELECT id, ?, started, ?, ?, ?, ?, ?, ? FROM inputs WHERE id=?",
+                    (run, now, end.outcome, end.reason, _clean(end.message), end.seconds, end.found, end.id),
+                )
+                self._db.execute(
+                    "UPDATE inputs SET state=?, attempts=attempts+?, deaths=deaths+?, not_before=?, reason=?, "
+                    "message=?, frames=?, cuts=?, video_seconds=?, seconds=?, ended=?, messages=?, "
+                    "sample_sha256=coalesce(?, sample_sha256) WHERE id=?",
+                    (
+                        state, charged, charged and end.reason == "worker died", not_before, end.reason,
+                        _clean(end.message) or None, end.frames, end.cuts, end.video_seconds, end.seconds, now,
+                        _json([_clean(text) for text in end.messages]), read.sample_sha256, end.id,
+                    ),
+                )  # fmt: skip
+                self._db.execute("DELETE FROM live WHERE input=?", (end.id,))
+                if end.files:
+                    self._db.execute("DELETE FROM files WHERE input=?", (end.id,))
+                    self._db.executemany(
+                        f"INSERT OR REPLACE INTO files VALUES (?,?,{_TEXT},?,?)",
+                        [(end.id, one.stage, _raw(one.file), one.bytes, one.sha256) for one in end.files],
+                    )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO live VALUES (?,?,?,?,?)", [(id, *beat, now) for id, beat in beats.items()]
+            )
+            self._db.execute("UPDATE runs SET beat=? WHERE id=?", (now, run))
+
+    def put_back(self, ids: Sequence[int]) -> None:
+        """Inputs that were to be begun, and were not, wait again."""
+        with self.changing():
+            self._db.executemany(
+                "UPDATE inputs SET state='waiting' WHERE id=? AND state='running'", [(i,) for i in ids]
+            )
+            self._db.executemany("DELETE FROM live WHERE input=?", [(i,) for i in ids])
+
+    def retry(self, states: Sequence[State], ids: Sequence[int] = ()) -> int:
+        """Let inputs of some states, or those named, be tried again; returns how many."""
+        marks = ",".join("?" * len(states))
+        where = f"state IN ({marks})" if states else f"id IN ({','.join('?' * len(ids))})"
+        with self.changing():
+            return self._db.execute(
+                "UPDATE inputs SET state='waiting', attempts=0, deaths=0, not_before=0, reason=NULL, message=NULL "
+                f"WHERE {where}",
+                (*states, *ids),
+            ).rowcount
+
+    # Questions.
+
+    def counts(self, run: int | None = None) -> dict[str, int]:
+        """How many inputs are in which state, of all or of a run."""
+        where, values = ("", ()) if run is None else (" WHERE run=?", (run,))
+        return dict(self._db.execute(f"SELECT state, count(*) FROM inputs{where} GROUP BY state", values).fetchall())
+
+    def sums(self) -> dict[str, float]:
+        """Frames, seconds of video, seconds of work and bytes written of what is done."""
+        frames, video, seconds = self._db.execute(
+            "SELECT coalesce(sum(frames),0), coalesce(sum(video_seconds),0), coalesce(sum(seconds),0) FROM inputs "
+            "WHERE state IN ('done','damaged')"
+        ).fetchone()
+        (written,) = self._db.execute("SELECT coalesce(sum(bytes),0) FROM files").fetchone()
+        return {"frames": frames, "video_seconds": video, "seconds": seconds, "bytes": written}
+
+    def reasons(self, run: int | None = None) -> list[tuple[str, str, int, str, str]]:
+        """State, reason, how many inputs, and one of them with its message, of what is not simply done."""
+        where, values = ("", ()) if run is None else (" AND run=?", (run,))
+        return [
+            (state, reason, count, hide_secrets(path), message or "")
+            for state, reason, count, path, message in self._db.execute(
+                "SELECT state, coalesce(reason,''), count(*), min(path), message FROM inputs "
+                f"WHERE state IN ('failed','damaged'){where} GROUP BY state, reason ORDER BY state DESC, 3 DESC",
+                values,
+            )
+        ]
+
+    def live(self) -> list[tuple[str, int, int | None, float, float]]:
+        """Path, frames, total, seconds of video and the time of the last word, of attempts under way."""
+        found = self._db.execute(
+            "SELECT path, l.frames, total, pts_seconds, beat FROM live l JOIN inputs ON inputs.id=l.input ORDER BY path"
+        )
+        return [(hide_secrets(path), *rest) for path, *rest in found.fetchall()]
+
+    def rows(self, states: Sequence[State] = ()) -> Iterator[Row]:
+        """All inputs in their order, or those of some states; a few at a time."""
+        marks = f" AND state IN ({','.join('?' * len(states))})" if states else ""
+        last = 0
+        while chunk := self._rows(f"WHERE id>?{marks} ORDER BY id LIMIT 1000", (last, *states)):
+            yield from chunk
+            last = chunk[-1].id
+
+    def attempts_of(self, id: int) -> int:
+        """How often an input was tried, those attempts included that do not count."""
+        return int(self._db.execute("SELECT count(*) FROM attempts WHERE input=?", (id,)).fetchone()[0])
+
+    def _rows(self, rest: str, values: Sequence[Any]) -> list[Row]:
+        found = self._db.execute(f"SELECT {_COLUMNS} FROM inputs {rest}", values)
+        return [
+            Row(**dict(zip(_NAMES, row, strict=True)) | {name: json.loads(row[n]) for name, n in _AS_JSON})
+            for row in found.fetchall()
+        ]
+
+
+def _raw(text: str) -> bytes:
+    return os.fsencode(text)
+
+
+def _clean(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value)

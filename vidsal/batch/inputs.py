@@ -1,0 +1,392 @@
+"""What a batch is given in, every input in it out: folders searched through, files, and lists with options a file."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vidsal.batch.database import Listed
+from vidsal.decode.source import source_of
+from vidsal.errors import ConfigError, DecodeError, Setting
+from vidsal.files import is_folder, short_name
+from vidsal.pipe.places import names_of
+from vidsal.pipe.record import is_result
+
+__all__ = ["VIDEO_ENDINGS", "Given", "Search", "Shard", "find_inputs", "read_list"]
+
+VIDEO_ENDINGS = frozenset(
+    {
+        *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gxf", ".h264", ".h265", ".hevc", ".ismv"),
+        *(".ivf", ".lxf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mkv", ".mod", ".mov"),
+        *(".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm"),
+        *(".rmvb", ".tod", ".trp", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m"),
+    }
+)
+"""Endings of what is taken from a folder when nothing else is said."""
+
+_ROOM = 40
+_COLUMNS_OF_A_LIST = ("path", "tags")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command names."""
+
+    inputs: tuple[str, ...] = ()
+    """Folders, files and addresses."""
+    listed: Sequence[Mapping[str, Any]] = ()
+    """Lines of a list: "path", and options by name; "tags"."""
+    include: tuple[str, ...] = ()
+    """Patterns of names to take from folders; none: `VIDEO_ENDINGS`."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of names, or of paths below the folder, to leave out."""
+    output: str = ""
+    """The folder of all results, which is not searched."""
+    list_name: str = ""
+    """The list that `listed` comes from."""
+    null: bool = False
+    """Whether its paths end in a null character."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; of a list its name."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "listed"}
+
+
+@dataclass
+class Search:
+    """What a search came upon and left."""
+
+    other_kinds: Counter[str] = field(default_factory=Counter)
+    """Files whose ending is no video's, by ending."""
+    results: int = 0
+    """Results of earlier runs."""
+    hidden: int = 0
+    """Files and folders whose name begins with a dot."""
+    excluded: int = 0
+    """Files and folders that a pattern leaves out."""
+    twice: int = 0
+    """Inputs named more than once."""
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """Folders that could not be searched, and why."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts of a batch that need not know of each other: which inputs are its own, by their paths.
+
+    Example:
+        >>> parts = [Shard(part, 3) for part in (1, 2, 3)]
+        >>> [sum(shard.has(f"/in/{n}.mp4") for shard in parts) for n in range(4)]
+        [1, 1, 1, 1]
+        >>> Shard.of("2/8").name
+        'shard-2-of-8'
+    """
+
+    number: int
+    """From 1."""
+    count: int
+    """Of all parts."""
+
+    @classmethod
+    def of(cls, text: str) -> Shard:
+        """From "I/N".
+
+        Raises:
+            ConfigError: it is none, or I is not from 1 to N.
+        """
+        number, slash, count = text.partition("/")
+        if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise ConfigError(Setting("shard"), f" must be I/N with I from 1 to N, such as 3/16, got {text!r}")
+        return cls(int(number), int(count))
+
+    @property
+    def name(self) -> str:
+        """What its files are called after."""
+        return f"shard-{self.number}-of-{self.count}"
+
+    def has(self, path: str) -> bool:
+        """Whether an input is its own."""
+        digest = hashlib.blake2b(os.fsencode(path), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.count == self.number - 1
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    path: str
+    below: str
+    """The folder of its results below that of all."""
+    bytes: int | None
+    modified: str | None
+    overrides: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
+def find_inputs(
+    given: Given,
+    plan: Callable[[Mapping[str, Any]], str],
+    search: Search,
+    *,
+    remote: Callable[[str], Iterator[Any] | None] | None = None,
+) -> Iterator[Listed]:
+    """Every input that a command names, in the order of names within each folder.
+
+    The results of what lies in a folder lie in a tree like it. Of several folders or files, those that lie below the
+    one that all have in common.
+
+    Args:
+        given: what it names.
+        plan: options of an input's own in, the hash of all its options and its model out.
+        search: is filled with what was left out.
+        remote: an address in, the files below it out; None for what is none. None: no address is one of a folder.
+
+    Raises:
+        ConfigError: nothing of that name is there, or an option of a list is wrong.
+    """
+    base = _base(given)
+    plans: dict[str, str] = {}
+    for candidate in _candidates(given, search, base, remote):
+        key = json.dumps(candidate.overrides, sort_keys=True)
+        if key not in plans:
+            plans[key] = plan(candidate.overrides)
+        yield Listed(
+            candidate.path,
+            _places(candidate),
+            candidate.bytes,
+            candidate.modified,
+            plans[key],
+            candidate.overrides,
+            candidate.tags,
+        )
+
+
+def _candidates(
+    given: Given, search: Search, base: str, remote: Callable[[str], Iterator[Any] | None] | None
+) -> Iterator[_Candidate]:
+    for text in given.inputs:
+        found = remote(text) if remote is not None else None
+        if found is not None:
+            yield from _remote(text, found, given, search)
+        elif is_folder(Path(text)):
+            yield from _in_folder(Path(os.path.abspath(text)), base, given, search)
+        else:
+            yield _single(text, base, {}, {}, required=True)
+    for line in given.listed:
+        own = {key: value for key, value in line.items() if key not in _COLUMNS_OF_A_LIST and value not in ("", None)}
+        yield _single(str(line["path"]), base, own, _tags(line.get("tags")), required=False)
+
+
+def _remote(text: str, found: Iterator[Any], given: Given, search: Search) -> Iterator[_Candidate]:
+    folder = text.rstrip("/")
+    for one in found:
+        below = one.path[len(folder) + 1 :] if one.path.startswith(f"{folder}/") else ""
+        name = one.path.rpartition("/")[2]
+        if any(part.startswith(".") for part in below.split("/")):
+            search.hidden += 1
+        elif below and _is_left_out(name, below, given, search):
+            continue
+        else:
+            yield _Candidate(one.path, below.rpartition("/")[0], one.bytes, one.modified, {}, {})
+
+
+def _in_folder(folder: Path, base: str, given: Given, search: Search) -> Iterator[_Candidate]:
+    own = os.path.abspath(given.output) if given.output else ""
+    waiting = [str(folder)]
+    seen: set[tuple[int, int]] = set()
+    while waiting:
+        here = waiting.pop()
+        try:
+            status = os.stat(here)
+            if (status.st_dev, status.st_ino) in seen:
+                continue  # a link to a folder above, or to one that was searched
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(here) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as error:
+            search.problems.append((here, error.strerror or str(error)))
+            continue
+        below = os.path.relpath(here, base)
+        inside: list[str] = []
+        for entry in entries:
+            relative = os.path.relpath(entry.path, folder)
+            if entry.path == own:
+                continue
+            if entry.name.startswith("."):
+                search.hidden += 1
+            elif _is_dir(entry):
+                if _matches(entry.name, relative, given.exclude):
+                    search.excluded += 1
+                else:
+                    inside.append(entry.path)
+            elif not _is_left_out(entry.name, relative, given, search):
+                if ".vidsal." in entry.name and is_result(Path(entry.path)):
+                    search.results += 1
+                    continue
+                found = _status(entry)
+                if found is not None:
+                    yield _Candidate(entry.path, below, *found, {}, {})
+        waiting += reversed(inside)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _status(entry: os.DirEntry[str]) -> tuple[int | None, str | None] | None:
+    """Size and time; None for a pipe or a device, which no search should wait for."""
+    try:
+        if not entry.is_file():
+            # A link that leads nowhere is a loss that should be heard of.
+            return (None, None) if entry.is_symlink() and not os.path.exists(entry.path) else None
+        found = entry.stat()
+    except OSError:
+        return None, None
+    return found.st_size, _time(found.st_mtime)
+
+
+def _is_left_out(name: str, relative: str, given: Given, search: Search) -> bool:
+    if _matches(name, relative, given.exclude):
+        search.excluded += 1
+        return True
+    if given.include:
+        taken = _matches(name, relative, given.include)
+    else:
+        taken = os.path.splitext(name)[1].lower() in VIDEO_ENDINGS
+    if not taken:
+        search.other_kinds[os.path.splitext(name)[1].lower() or name] += 1
+    return not taken
+
+
+def _matches(name: str, relative: str, patterns: Iterable[str]) -> bool:
+    """Whether a pattern is that of a name, or of a path below the folder; without regard to case."""
+    small, whole = name.lower(), relative.replace(os.sep, "/").lower()
+    return any(
+        fnmatch.fnmatchcase(small, pattern.lower()) or fnmatch.fnmatchcase(whole, pattern.lower().rstrip("/"))
+        for pattern in patterns
+    )
+
+
+def _single(
+    text: str, base: str, overrides: Mapping[str, Any], tags: Mapping[str, str], *, required: bool
+) -> _Candidate:
+    try:
+        source = source_of(text)
+    except DecodeError:
+        # Shown by the attempt, unless a command names it.
+        if required:
+            raise
+        return _Candidate(text, "", None, None, overrides, tags)
+    if source.kind == "stdin" or source.camera is not None or source.live:
+        raise ConfigError(f"{source.name} has no end: a batch takes files; use vidsal run")
+    if source.path is None:
+        return _Candidate(text, "", None, None, overrides, tags)
+    path = os.path.abspath(source.path)
+    below = os.path.relpath(os.path.dirname(path), base)
+    try:
+        found = os.stat(path)
+    except OSError:
+        if required and not os.path.lexists(path):
+            raise ConfigError(f"there is no file or folder {text}") from None
+        return _Candidate(path, below, None, None, overrides, tags)
+    size = None if is_folder(Path(path)) else found.st_size
+    return _Candidate(path, below, size, _time(found.st_mtime), overrides, tags)
+
+
+def _base(given: Given) -> str:
+    """The folder that the tree of the results mirrors."""
+    folders = []
+    for text in given.inputs:
+        if is_folder(Path(text)):
+            folders.append(os.path.abspath(text))
+        elif "://" not in text:
+            folders.append(os.path.dirname(os.path.abspath(text)))
+    for line in given.listed:
+        text = str(line["path"])
+        if "://" not in text:
+            folders.append(os.path.dirname(os.path.abspath(text)))
+    folders = list(dict.fromkeys(folders))
+    return os.path.commonpath(folders) if folders else os.getcwd()
+
+
+def _places(candidate: _Candidate) -> tuple[str, ...]:
+    """What the results may be called: after the input without its ending, with it, and with a part of its hash."""
+    below = "" if candidate.below in ("", ".") else candidate.below.replace(os.sep, "/") + "/"
+    below = below.replace("../", "")
+    stem, whole = names_of(candidate.path)
+    mark = hashlib.sha256(os.fsencode(candidate.path)).hexdigest()[:8]
+    folder = Path(candidate.below or ".")
+    names = [short_name(name, folder, room=_ROOM) for name in (stem, whole, f"{whole}-{mark}")]
+    return tuple(dict.fromkeys(f"{below}{name}" for name in names))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
+def _tags(value: Any) -> dict[str, str]:
+    """Tags as JSON, as a mapping, or as "name=value, other"."""
+    if value in (None, ""):
+        return {}
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = json.loads(value)
+    if isinstance(value, Mapping):
+        return {str(key): str(one) for key, one in value.items()}
+    parts = [part.strip() for part in str(value).replace(";", ",").split(",")]
+    return {name.strip(): one.strip() for name, _, one in (part.partition("=") for part in parts if part)}
+
+
+def read_list(name: str, *, zero: bool) -> list[dict[str, Any]]:
+    """The lines of a list.
+
+    Args:
+        name: a file; its ending says what it is: .csv, .jsonl or .parquet with a column `path`, anything else one path
+            a line. "-" is standard input, with one path a line.
+        zero: paths end in a null character, not at the end of a line.
+
+    Raises:
+        ConfigError: it cannot be read, or has no column `path`.
+    """
+    suffix = Path(name).suffix.lower() if name != "-" else ""
+    try:
+        if suffix == ".parquet":
+            return _checked(name, _read_parquet(name))
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        if zero:
+            return [{"path": os.fsdecode(path)} for path in raw.split(b"\0") if path]
+        if suffix == ".csv":
+            return _checked(name, list(csv.DictReader(os.fsdecode(raw).removeprefix("\ufeff").splitlines())))
+        if suffix in (".jsonl", ".ndjson"):
+            return _checked(name, [json.loads(line) for line in os.fsdecode(raw).splitlines() if line.strip()])
+        return [{"path": os.fsdecode(line.removesuffix(b"\r"))} for line in raw.split(b"\n") if line.strip()]
+    except OSError as error:
+        raise ConfigError(Setting("list", name), f" cannot be read: {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise ConfigError(Setting("list", name), f" is not what its ending says: {error}") from error
+
+
+def _read_parquet(name: str) -> list[dict[str, Any]]:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigError(Setting("list", name), " needs pyarrow: pip install 'vidsal[parquet]'") from error
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(name).to_pylist()
+    return rows
+
+
+def _checked(name: str, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or not row.get("path"):
+            raise ConfigError(Setting("list", name), f", entry {number}, has no `path`")
+    return list(rows)

@@ -1,0 +1,272 @@
+"""What a batch is given in, its job worked off and accounted for out: `run_batch`, and what is asked of a job later."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vidsal.batch.database import JobDatabase, Row, State
+from vidsal.batch.engines.contract import Engine
+from vidsal.batch.engines.local import LocalEngine
+from vidsal.batch.inputs import Given, Search, Shard, find_inputs
+from vidsal.batch.options import ArchiveOptions
+from vidsal.batch.schedule import BatchProgress, Scheduler
+from vidsal.batch.summary import write_summary
+from vidsal.batch.work import Ended, Work
+from vidsal.config import options_of, resolve, to_yaml
+from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting
+from vidsal.files import claim, release
+from vidsal.pipe.options import ModelOptions, RunOptions
+from vidsal.pipe.record import decisive_options
+from vidsal.provenance import package_version
+
+__all__ = ["BatchReport", "Plans", "database_path", "job_folder", "run_batch", "working_on"]
+
+JOB_FOLDER = ".vidsal-batch"
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What a batch did."""
+
+    outcome: Literal["complete", "interrupted", "failed"]
+    """complete: nothing waits any more; failed: it ended at the first failure, as `fail_fast` asks."""
+    counts: Mapping[str, int]
+    """How many of the inputs of this command are in which state."""
+    reasons: Sequence[tuple[str, str, int, str, str]]
+    """State, reason, number of inputs, one of them, and its message, of what failed or is damaged."""
+    search: Search
+    """What the search left out."""
+    changed: int
+    """Inputs that were done and changed since, or whose options did."""
+    ended: int
+    """Inputs that ended in this run."""
+    frames: int
+    """Frames written in this run."""
+    video_seconds: float
+    """Seconds of video done in this run."""
+    seconds: float
+    """What it took."""
+    files: tuple[Path, ...]
+    """batch.csv and batch.json."""
+
+    @property
+    def is_all_done(self) -> bool:
+        """Whether every input is done and whole."""
+        troubled = sum(self.counts.get(state, 0) for state in ("failed", "damaged", "waiting", "running"))
+        return not troubled and not self.search.problems
+
+
+def job_folder(output: Path) -> Path:
+    """Where a job keeps what it knows."""
+    return output / JOB_FOLDER
+
+
+def database_path(output: Path, shard: Shard | None = None) -> Path:
+    """The database of a job, or of one shard of it."""
+    return job_folder(output) / f"{'job' if shard is None else shard.name}.sqlite"
+
+
+class Plans:
+    """Options of a batch and of single inputs of it in, what each is run with out, and its hash.
+
+    Args:
+        options: those of all.
+
+    Raises:
+        CheckpointError, ConfigError: the model cannot be loaded.
+    """
+
+    def __init__(self, options: ArchiveOptions) -> None:
+        self._base = {
+            option.key: _value(options, option.path) for option in options_of(RunOptions) if option.path[0] != "batch"
+        }
+        self._made: dict[str, tuple[RunOptions, str]] = {}
+        self.models: dict[ModelOptions, dict[str, str]] = {}
+        """Name, sha256 and precision of every model that is used."""
+        self.run_options({})
+
+    def run_options(self, overrides: Mapping[str, Any]) -> RunOptions:
+        """The options of an input.
+
+        Args:
+            overrides: its own, by key.
+
+        Raises:
+            ConfigError: one of them is unknown, or has a value that is not allowed.
+        """
+        return self._plan(overrides)[0]
+
+    def hash_of(self, overrides: Mapping[str, Any]) -> str:
+        """The hash of all that the results of an input depend on, but for the input itself."""
+        return self._plan(overrides)[1]
+
+    def _plan(self, overrides: Mapping[str, Any]) -> tuple[RunOptions, str]:
+        key = json.dumps(overrides, sort_keys=True, default=str)
+        if key not in self._made:
+            options = self._resolved(overrides)
+            model = self._model(options.model)
+            decisive = {"model": model, **decisive_options(options)}
+            digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
+            self._made[key] = options, digest[:32]
+        return self._made[key]
+
+    def _resolved(self, overrides: Mapping[str, Any]) -> RunOptions:
+        own = {_SHORT.get(name, name.replace("-", "_")): value for name, value in overrides.items()}
+        for name in own:
+            if name.startswith("output.") or name in ("output", "existing", "overwrite", "report"):
+                raise ConfigError(Setting(name), " cannot be chosen for one input of a batch")
+        options = resolve(RunOptions, self._base, own)
+        existing: Literal["skip", "overwrite"] = "overwrite" if options.output.existing == "overwrite" else "skip"
+        output = dataclasses.replace(options.output, existing=existing, overwrite=False)
+        return dataclasses.replace(options, output=output)
+
+    def _model(self, options: ModelOptions) -> dict[str, str]:
+        if options not in self.models:
+            model = options.load()
+            self.models[options] = {"name": model.card.name, "sha256": model.sha256, "precision": model.precision}
+        return self.models[options]
+
+
+_SHORT = {"start": "start_seconds", "end": "end_seconds"}
+
+
+def _value(options: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        options = getattr(options, name)
+    return options
+
+
+@contextmanager
+def working_on(path: Path) -> Iterator[JobDatabase]:
+    """Hold the database of a job open for the one process that may change it.
+
+    Raises:
+        ExistsError: another process is at work on it.
+        EncodeError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = claim(path)
+    except OSError as error:
+        raise EncodeError(f"cannot write into {path.parent}: {error.strerror}") from error
+    if lock is None:
+        output = path.parent.parent
+        raise ExistsError(
+            f"another vidsal batch is at work on {output}: wait for its end, or see how far it is with: vidsal batch "
+            f"status {output}"
+        )
+    try:
+        with JobDatabase(path) as database:
+            yield database
+    finally:
+        release(path, lock)
+
+
+def run_batch(
+    given: Given,
+    options: ArchiveOptions,
+    *,
+    shard: Shard | None = None,
+    engine: Callable[[], Engine] | None = None,
+    on_listed: Callable[[BatchProgress, Search, str], None] | None = None,
+    on_event: Callable[[Ended, Row, State], None] | None = None,
+    on_progress: Callable[[BatchProgress], None] | None = None,
+    stop_requested: Callable[[], int] = lambda: 0,
+) -> BatchReport:
+    """Run every input of an archive, and keep account of it; what is done already is not done again.
+
+    Args:
+        given: the inputs; `given.output` is the folder of `options`.
+        options: of all of them, with the folder for the results.
+        shard: which part of the inputs is this process's own; None: all.
+        engine: makes the engine; None: as the options say.
+        on_listed: told once what there is to do, what the search left out, and who does it.
+        on_event: as for `Scheduler`.
+        on_progress: as for `Scheduler`.
+        stop_requested: as for `Scheduler`.
+
+    Raises:
+        ConfigError: an input is not there, an option is wrong.
+        CheckpointError: a model cannot be loaded.
+        ExistsError: another process is at work on the same job.
+        EncodeError: the folder for the results cannot be used.
+    """
+    output = options.output.output
+    if output is None:
+        raise ConfigError(Setting("output"), " is missing: name the folder for the results of the batch")
+    output = output.absolute()
+    plans = Plans(options)
+    search = Search()
+    with ExitStack() as stack:
+        database = stack.enter_context(working_on(database_path(output, shard)))
+        run = database.begin_run(
+            given=json.dumps(given.as_dict() | {"shard": shard and f"{shard.number}/{shard.count}"}),
+            options=to_yaml(options),
+            models=json.dumps(list(plans.models.values())),
+            version=package_version(),
+            host=platform.node(),
+        )
+        outcome = "failed"
+        try:
+            found = find_inputs(given, plans.hash_of, search)
+            counts = database.list_inputs(run, found, mine=shard.has if shard else None)
+            scheduler = Scheduler(
+                database,
+                run,
+                stack.enter_context(engine() if engine else _engine(options)),
+                _Maker(database, plans, output),
+                options=options.batch,
+                disk=output,
+                on_event=on_event,
+                on_progress=on_progress,
+                stop_requested=stop_requested,
+            )
+            if on_listed:
+                on_listed(scheduler.progress, search, scheduler.engine.describe())
+            outcome = scheduler.work()
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
+        finally:
+            database.end_run(run, outcome)
+            files = write_summary(output, database, run, name="batch" if shard is None else f"batch.{shard.name}")
+        progress = scheduler.progress
+        return BatchReport(
+            outcome=outcome,  # type: ignore[arg-type]
+            counts=database.counts(run),
+            reasons=database.reasons(run),
+            search=search,
+            changed=counts["changed"],
+            ended=progress.ended,
+            frames=progress.frames,
+            video_seconds=progress.video_seconds,
+            seconds=progress.seconds,
+            files=files,
+        )
+
+
+def _engine(options: ArchiveOptions) -> Engine:
+    wanted = options.batch
+    return LocalEngine.for_device(options.model.device, workers=wanted.workers, lanes=wanted.lanes)
+
+
+class _Maker:
+    """A row of the database in, what its attempt is asked out."""
+
+    def __init__(self, database: JobDatabase, plans: Plans, output: Path) -> None:
+        self._database = database
+        self._plans = plans
+        self._output = output
+
+    def __call__(self, row: Row) -> Work:
+        options = self._plans.run_options(row.overrides)
+        earlier = {made.file: made.bytes for made in self._database.files_of(row.id)}
+        return Work(row.id, row.path, row.place, str(self._output), options, earlier)

@@ -1,0 +1,64 @@
+"""How a batch is worked through: `BatchOptions`, and `ArchiveOptions`, those of a run and of its batch together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from vidsal.errors import ConfigError, Setting
+from vidsal.options import Checked, Range
+from vidsal.pipe.options import RunOptions
+
+__all__ = ["ArchiveOptions", "BatchOptions"]
+
+
+@dataclass(frozen=True)
+class BatchOptions(Checked):
+    """How a batch is worked through."""
+
+    engine: Literal["local", "ray"] = "local"
+    """What does the work: local, processes on this machine; ray, a cluster (needs vidsal[ray])."""
+    workers: Annotated[int, Range(at_least=0)] = 0
+    """Processes that work at once; 0: one a GPU, or as many on the CPU as there are cores and free memory for."""
+    lanes: Annotated[int, Range(at_least=0)] = 0
+    """Videos side by side in one process; 0: 4 on a GPU, 1 on a CPU."""
+    retries: Annotated[int, Range(at_least=0)] = 2
+    """How often a file is tried again after a failure that may pass: a lost connection, no memory, no permission to
+    write, an error that nobody foresaw. A damaged file is not tried again."""
+    retry_pause: Annotated[float, Range(at_least=0)] = 30.0
+    """Seconds before a file is tried again, twice as many each time."""
+    slower_than: Annotated[float, Range(above=0)] | None = 100.0
+    """Gives a file up when it takes this many times its own length, and 2 minutes more (--grace); None: never."""
+    grace: Annotated[float, Range(at_least=0)] = 120.0
+    """Seconds that any file may take, however short it is."""
+    fail_fast: bool = False
+    """Begins no further file once one has failed."""
+    keep_free: Annotated[float, Range(at_least=0)] = 2.0
+    """Free space in GB on the disk of the results below which no file is begun, until there is more again."""
+    dataset: bool = True
+    """Gathers the tables of all inputs in DIR/dataset at the end, as Parquet; needs pyarrow (vidsal[parquet])."""
+
+
+@dataclass(frozen=True)
+class ArchiveOptions(RunOptions):
+    """All options of `vidsal batch`: those of a run, and of the batch."""
+
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    """How the batch is worked through."""
+
+    def __post_init__(self) -> None:
+        wanted = self.output
+        if wanted.output is None:
+            raise ConfigError(Setting("output"), " is missing: name the folder for the results of the batch")
+        if wanted.named_file is not None:
+            raise ConfigError(Setting("output", wanted.output), " names one file: a batch needs a folder")
+        if not wanted.report:
+            without = Setting("report", False)
+            raise ConfigError(without, " cannot be used in a batch: the reports say what is done")
+        for name, formats in (
+            ("table", ("csv", "parquet", "jsonl", "none", None)),
+            ("maps", ("mkv", "npz", "none", None)),
+        ):
+            if getattr(wanted, name) not in formats:
+                here = Setting(name, getattr(wanted, name))
+                raise ConfigError(here, " names one file, and there are many inputs: give only its format")

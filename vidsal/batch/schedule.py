@@ -1,0 +1,321 @@
+"""A job and an engine in, every input of the job worked off: order, retries, limits, pauses and stops."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vidsal.batch.database import JobDatabase, Row, State
+from vidsal.batch.engines.contract import Engine
+from vidsal.batch.options import BatchOptions
+from vidsal.batch.work import PASSING, Died, Ended, Event, Progress, Reason, Work
+
+__all__ = ["BatchProgress", "LaneProgress", "Scheduler"]
+
+_IN_MEMORY = 256
+"""Inputs that wait in memory; all others wait in the database."""
+_DISK_SECONDS = 2.0
+_TELL_SECONDS = 2.0
+_DEATHS = 2
+"""Workers that an input may take with it."""
+_LONGEST_PAUSE_SECONDS = 3600.0
+_NAP_SECONDS = 0.2
+_GIGABYTE = 1_000_000_000
+
+
+@dataclass
+class LaneProgress:
+    """How far one attempt is."""
+
+    path: str
+    """The input."""
+    given: float
+    """When it was given to the engine, on the monotonic clock."""
+    begun: float | None = None
+    """When it was begun."""
+    frames: int = 0
+    """Frames written."""
+    total: int | None = None
+    """Frames expected, None where unknown."""
+    pts_seconds: float = 0.0
+    """Time of the last frame."""
+    length_seconds: float | None = None
+    """Length of the input, None where unknown."""
+
+
+@dataclass
+class BatchProgress:
+    """How far a batch is."""
+
+    inputs: int
+    """All inputs of this command."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many of them are in which state."""
+    ended: int = 0
+    """Inputs that ended in this run, however."""
+    frames: int = 0
+    """Frames written in this run."""
+    video_seconds: float = 0.0
+    """Seconds of video done in this run."""
+    seconds: float = 0.0
+    """Since the run began."""
+    lanes: dict[int, LaneProgress] = field(default_factory=dict)
+    """What is under way, by input."""
+    pause: str = ""
+    """Why nothing is begun at the moment; empty where it is."""
+
+
+class Scheduler:
+    """Works off what waits in a job.
+
+    Args:
+        database: the job; only this object writes to it meanwhile.
+        run: the number of the run in it.
+        engine: does the work.
+        make_work: an input in, what its attempt is asked out.
+        options: how.
+        disk: a folder on the disk that must not run full; None: none is watched.
+        on_event: is told of every end: what ended, the row of its input, and the state of the input now.
+        on_progress: is told now and then how far all is.
+        stop_requested: how often an end was asked for: at 1 nothing new is begun and what is under way is closed, at 2
+            all is ended at once.
+    """
+
+    def __init__(
+        self,
+        database: JobDatabase,
+        run: int,
+        engine: Engine,
+        make_work: Callable[[Row], Work],
+        *,
+        options: BatchOptions,
+        disk: Path | None = None,
+        on_event: Callable[[Ended, Row, State], None] | None = None,
+        on_progress: Callable[[BatchProgress], None] | None = None,
+        stop_requested: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._database = database
+        self._run = run
+        self.engine = engine
+        """Does the work."""
+        self._make_work = make_work
+        self._options = options
+        self._disk = disk
+        self._on_event = on_event
+        self._on_progress = on_progress
+        self._stop_requested = stop_requested
+        counts = database.counts(run)
+        self.progress = BatchProgress(sum(counts.values()), counts)
+        self._queue: list[Row] = []
+        self._rows: dict[int, Row] = {}
+        self._suspects: set[int] = set()
+        self._more = True
+        """Whether the database may hold more that waits."""
+        self._checked = self._told = self._beat = float("-inf")
+        self._begin = time.monotonic()
+        self._stopping = False
+        self._failed = False
+
+    def work(self) -> str:
+        """Work until nothing waits, or an end is asked for.
+
+        Returns:
+            How it ended: "complete", "interrupted" or "failed" (with `fail_fast`).
+        """
+        try:
+            while self._step():
+                pass
+        finally:
+            # What was taken from the database and not begun waits again.
+            self._database.put_back([*self._rows])
+        self._tell(force=True)
+        if self._stop_requested():
+            return "interrupted"
+        return "failed" if self._failed and self._options.fail_fast else "complete"
+
+    def _step(self) -> bool:
+        asked = self._stop_requested()
+        if asked > 1:
+            self.engine.close()
+            return False
+        if (asked or (self._failed and self._options.fail_fast)) and not self._stopping:
+            self._stopping = True
+            self.engine.stop()
+        if not self._stopping:
+            self._give()
+        if not self._rows and (self._stopping or not self._anything_waits()):
+            return False
+        events = self.engine.events(_NAP_SECONDS)
+        self._take(events)
+        self._enforce_limits()
+        self._tell()
+        return True
+
+    # Giving works.
+
+    def _give(self) -> None:
+        self._check_disk()
+        if self.progress.pause:
+            return
+        room = self.engine.room()
+        if room <= 0:
+            return
+        if len(self._queue) < room and self._more:
+            # What is under way or in the queue is in another state or known here.
+            known = {row.id for row in self._queue}
+            found = self._database.waiting(self._run, limit=_IN_MEMORY + len(known), now=time.time())
+            self._queue += [row for row in found if row.id not in known]
+            self._more = len(found) > len(known)
+        batch, self._queue = self._queue[:room], self._queue[room:]
+        if not batch:
+            return
+        self._database.start([row.id for row in batch])
+        for row in batch:
+            self._rows[row.id] = row
+            self.progress.lanes[row.id] = LaneProgress(row.path, time.monotonic())
+            self.engine.submit(
+                dataclasses.replace(self._make_work(row), alone=row.id in self._suspects or bool(row.deaths))
+            )
+
+    def _anything_waits(self) -> bool:
+        """Whether something may be begun later; asks the database now and then."""
+        if self._queue or self.progress.pause:
+            return True
+        following = self._database.next_time(self._run)
+        if following is None:
+            return False
+        self._more = following <= time.time()
+        return True
+
+    def _check_disk(self) -> None:
+        if self._disk is None or time.monotonic() - self._checked < _DISK_SECONDS:
+            return
+        self._checked = time.monotonic()
+        try:
+            free = shutil.disk_usage(self._disk).free / _GIGABYTE
+        except OSError as error:
+            self.progress.pause = f"{self._disk} cannot be reached: {error.strerror}"
+            return
+        least = self._options.keep_free
+        self.progress.pause = (
+            f"only {free:.1f} GB are free on the disk of {self._disk}, {least:g} are kept free (--keep-free); "
+            "it goes on when there is more"
+            if free < least
+            else ""
+        )
+
+    # Taking events.
+
+    def _take(self, events: Sequence[Event]) -> None:
+        ends: list[tuple[Ended, State, float]] = []
+        for event in events:
+            match event:
+                case Progress():
+                    self._note(event)
+                case Ended():
+                    ends += self._end(event)
+                case Died():
+                    for end in self._buried(event):
+                        ends += self._end(end)
+        beats = {}
+        if time.monotonic() - self._beat >= _TELL_SECONDS:
+            self._beat = time.monotonic()
+            beats = {
+                id: (lane.frames, lane.total, lane.pts_seconds)
+                for id, lane in self.progress.lanes.items()
+                if lane.begun is not None
+            }
+        if ends or beats:
+            self._database.settle(self._run, ends, beats)
+        for end, state, _ in ends:
+            row = self._rows.pop(end.id)
+            if self._on_event:
+                self._on_event(end, row, state)
+
+    def _note(self, event: Progress) -> None:
+        lane = self.progress.lanes.get(event.id)
+        if lane is None:
+            return
+        lane.begun = lane.begun or time.monotonic()
+        lane.frames, lane.total = event.frames, event.total
+        lane.pts_seconds, lane.length_seconds = event.pts_seconds, event.length_seconds
+
+    def _end(self, end: Ended) -> list[tuple[Ended, State, float]]:
+        row = self._rows.get(end.id)
+        lane = self.progress.lanes.pop(end.id, None)
+        if row is None or lane is None:
+            return []
+        self._suspects.discard(end.id)
+        state, not_before = self._state_after(end, row)
+        progress = self.progress
+        progress.counts[row.state] = progress.counts.get(row.state, 0) - 1
+        progress.counts[state] = progress.counts.get(state, 0) + 1
+        progress.ended += state != "waiting"
+        if not end.found:
+            progress.frames += end.frames
+        progress.video_seconds += end.video_seconds
+        self._failed |= state == "failed"
+        self._more |= state == "waiting"
+        return [(end, state, not_before)]
+
+    def _state_after(self, end: Ended, row: Row) -> tuple[State, float]:
+        match end.outcome:
+            case "done" | "damaged":
+                return end.outcome, 0.0
+            case "interrupted":
+                return "waiting", 0.0
+        if end.free_of_charge:
+            return "waiting", time.time() + self._options.retry_pause
+        if end.reason == "gone":
+            return "skipped", 0.0
+        if end.reason == "worker died":
+            return ("failed", 0.0) if row.deaths + 1 >= _DEATHS else ("waiting", 0.0)
+        if end.reason in PASSING and row.attempts + 1 <= self._options.retries:
+            pause = min(self._options.retry_pause * 2**row.attempts, _LONGEST_PAUSE_SECONDS)
+            return "waiting", time.time() + pause
+        return "failed", 0.0
+
+    def _buried(self, died: Died) -> list[Ended]:
+        """What the end of a worker means for what it was at: only the one at fault is charged."""
+        now = time.monotonic()
+        ends = []
+        for id in died.ids:
+            lane = self.progress.lanes.get(id)
+            seconds = 0.0 if lane is None else now - (lane.begun or lane.given)
+            reason: Reason = "worker died"
+            if died.killed == id:
+                reason, message = "too slow", f"given up after {seconds:.0f} s (--slower-than, --grace)"
+                ends.append(Ended(id, "failed", reason, message, seconds=seconds))
+            elif died.killed is not None:
+                ends.append(Ended(id, "interrupted", message="its neighbour was ended", free_of_charge=True))
+            elif len(died.ids) > 1:
+                # Nobody knows which it was: each is tried by itself.
+                self._suspects.add(id)
+                message = f"{died.message}; it was at {len(died.ids)} inputs"
+                ends.append(Ended(id, "interrupted", reason, message, seconds=seconds, free_of_charge=True))
+            else:
+                ends.append(Ended(id, "failed", reason, died.message, seconds=seconds))
+        return ends
+
+    # Limits.
+
+    def _enforce_limits(self) -> None:
+        slower = self._options.slower_than
+        if slower is None or self._stopping:
+            return
+        now = time.monotonic()
+        for id, lane in self.progress.lanes.items():
+            if lane.begun is not None:
+                length = max(lane.length_seconds or 0.0, lane.pts_seconds)
+                if now - lane.begun > self._options.grace + slower * length:
+                    self.engine.kill(id)
+
+    def _tell(self, *, force: bool = False) -> None:
+        if self._on_progress and (force or time.monotonic() - self._told >= _NAP_SECONDS):
+            self._told = time.monotonic()
+            self.progress.seconds = time.monotonic() - self._begin
+            self._on_progress(self.progress)

@@ -1,0 +1,87 @@
+"""The database of a job in, batch.csv and batch.json out: what became of every input, and of all together."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vidsal.addresses import hide_secrets
+from vidsal.batch.database import JobDatabase, Row
+from vidsal.files import replacing
+
+__all__ = ["write_summary"]
+
+_FORMAT = "vidsal-batch-1"
+_UTF8, _ANY = "utf-8", "backslashreplace"  # the name of a file need not be text
+_COLUMNS = (
+    "path", "place", "state", "reason", "message", "attempts", "frames", "cuts", "video_seconds", "seconds", "bytes",
+    "modified", "sample_sha256", "ended", "plan", "files", "messages", "tags",
+)  # fmt: skip
+
+
+def write_summary(output: Path, database: JobDatabase, run: int | None, *, name: str = "batch") -> tuple[Path, ...]:
+    """Write NAME.csv, a line an input, and NAME.json, the whole in numbers; returns their paths.
+
+    Args:
+        output: the folder for both.
+        database: the job.
+        run: the run that it is about; None: the last one.
+        name: what they are called.
+
+    Raises:
+        EncodeError: one cannot be written.
+    """
+    table, total = output / f"{name}.csv", output / f"{name}.json"
+    with (
+        replacing(table) as partial,
+        partial.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for row in database.rows():
+            writer.writerow(_line(row, database))
+    last = database.last_run() or {}
+    sums = database.sums()
+    values = {
+        "format": _FORMAT,
+        "outcome": last.get("outcome"),
+        "started": _utc(last.get("started")),
+        "ended": _utc(last.get("ended") or time.time()),
+        "vidsal": last.get("version"),
+        "models": json.loads(last.get("models") or "[]"),
+        "options": last.get("options"),
+        "given": json.loads(last.get("given") or "{}"),
+        "inputs": database.counts(run),
+        "all_inputs": database.counts(),
+        "video_seconds": sums["video_seconds"],
+        "frames": sums["frames"],
+        "seconds": sums["seconds"],
+        "bytes_written": sums["bytes"],
+        "reasons": [
+            {"state": state, "reason": reason, "inputs": count, "example": path, "message": message}
+            for state, reason, count, path, message in database.reasons(run)
+        ],
+    }
+    with replacing(total) as partial:
+        partial.write_text(json.dumps(values, indent=1) + "\n", encoding=_UTF8, errors=_ANY)
+    return table, total
+
+
+def _line(row: Row, database: JobDatabase) -> list[Any]:
+    values = {
+        **{name: getattr(row, name, None) for name in _COLUMNS},
+        "path": hide_secrets(row.path),
+        "ended": _utc(row.ended),
+        "files": "; ".join(made.file for made in database.files_of(row.id)),
+        "messages": "; ".join(row.messages),
+        "tags": "; ".join(f"{name}={value}" for name, value in row.tags.items()),
+    }
+    return ["" if values[name] is None else values[name] for name in _COLUMNS]
+
+
+def _utc(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
