@@ -412,3 +412,36 @@ def test_an_option_is_spelled_for_python_for_flags_and_for_files(
 def test_the_training_files_of_the_project_can_be_read(file: Path) -> None:
     config = read(TrainConfig, str(file), "--schedule.passes=3")
     assert config.schedule.passes == 3 and (config.datasets or config.stills or config.videos)
+
+
+@dataclass(frozen=True)
+class Picnic(Checked):
+    packed: tuple[Literal["bread", "cheese"], ...] = ()
+    """What is in the basket."""
+
+
+@pytest.mark.parametrize(
+    ("text", "packed"),
+    [("bread", ("bread",)), ("cheese, bread", ("cheese", "bread")), ("[cheese]", ("cheese",)), ("[]", ())],
+)
+def test_several_choices_have_commas_between(tmp_path: Path, text: str, packed: tuple[str, ...]) -> None:
+    file = tmp_path / "picnic.yaml"
+    file.write_text(f"packed: {text}\n")
+    assert read(Picnic, str(file)) == read(Picnic, "--packed", text) == Picnic(packed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "says"), [
+    ("wine", "packed must be one of bread, cheese; got 'wine'"),
+    ("bread,", "packed must be one of bread, cheese; got ''"),
+    ("2", "packed must be a list such as"),
+])  # fmt: skip
+def test_each_of_several_choices_is_checked(given: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(Picnic, "--packed", given)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["bread", ["bread"], ("bread", "wine")])
+def test_several_choices_from_python_are_a_tuple_of_those_allowed(given: Any) -> None:
+    with pytest.raises(ConfigError, match="packed must be "):
+        Picnic(given)

@@ -103,9 +103,10 @@ def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
         if option.rule.kind is bool:
             settings["action"] = argparse.BooleanOptionalAction
         else:
-            words = [*map(str, option.rule.choices), *(["none"] if option.rule.optional else [])]
+            choices = option.rule.choices or (option.rule.items.choices if option.rule.items else ())
+            words = [*map(str, choices), *(["none"] if option.rule.optional else [])]
             plain = _METAVARS.get(option.rule.kind, option.path[-1].upper())
-            settings["metavar"] = "{" + ",".join(words) + "}" if option.rule.choices else plain
+            settings["metavar"] = "{" + ",".join(words) + "}" if choices else plain
         names = {_flag(option.key), ALIASES.get(option.key, _flag(option.key))}
         groups[option.title].add_argument(*sorted(names, key=len), **settings)
 
@@ -272,7 +273,10 @@ def _convert(rule: Rule, value: Any, name: str) -> Any:
                     raise ConfigError(Setting(name), " must not be empty: give a path")
                 return kind(value)
         else:
-            return _convert_nested(kind, yaml.load(value, _Loader) if isinstance(value, str) else value, name)
+            loaded = yaml.load(value, _Loader) if isinstance(value, str) else value
+            if isinstance(loaded, str) and rule.items is not None and rule.items.choices:
+                loaded = [word.strip() for word in loaded.split(",")]
+            return _convert_nested(kind, loaded, name)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(Setting(name), f" must be {rule.expected}, got {value!r}") from error
     raise ConfigError(Setting(name), f" must be {rule.expected}, got {value!r}")

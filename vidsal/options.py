@@ -104,6 +104,8 @@ class Rule:
     """The allowed numbers."""
     is_time: bool
     """True for seconds of a video."""
+    items: Rule | None = None
+    """That of each item of a tuple of any length."""
 
     @classmethod
     def of(cls, hint: Any) -> Rule:
@@ -114,12 +116,14 @@ class Rule:
             raise TypeError(f"an option cannot be of the type {hint}")
         kind, *extras = get_args(one) if get_origin(one) is Annotated else (one,)
         choices = get_args(kind) if get_origin(kind) is Literal else ()
+        inner = get_args(kind) if get_origin(kind) is tuple else ()
         return cls(
             type(choices[0]) if choices else kind,
             types.NoneType in members,
             () if OPEN in extras else choices,
             next((extra for extra in extras if isinstance(extra, Range)), None),
             _TIME in extras,
+            cls.of(inner[0]) if len(inner) == 2 and inner[1] is Ellipsis else None,
         )
 
     @property
@@ -152,6 +156,11 @@ class Rule:
             if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in self.choices):
                 words = ", ".join(map(str, self.choices))
                 raise ConfigError(Setting(name), f" must be one of {words}; got {value!r}")
+        elif self.items is not None and self.items.choices:
+            if not isinstance(value, tuple):
+                raise ConfigError(Setting(name), f" must be a tuple, got {value!r}")
+            for item in value:
+                self.items.check(name, item)
         elif self.kind is Path and not isinstance(value, Path):
             raise ConfigError(Setting(name), f" must be {_EXPECTED[Path]}, got {value!r}")
         elif self.kind in (int, float):
