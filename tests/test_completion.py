@@ -55,6 +55,7 @@ def completed(script: Path, folder: Path, *words: str) -> list[str]:
         (["run", "--no-det"], ["--no-detect-cuts"]),
         (["run", "--smoothing", ""], ["none", "exponential", "motion", "gaussian"]),
         (["run", "clip.mp4", "--peak-filter", "one"], ["one-euro"]),
+        (["run", "clip.mp4", "--export", "sh"], ["shots"]),
         (["train", "--optim"], ["--optimizer"]),
         (["train", "--optimizer", "rms"], ["rmsprop"]),
         (["eval", "dhf"], ["dhf1k"]),

@@ -29,6 +29,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "container": "mp4",
         "table": "csv",
         "maps": None,
+        "export": (),
         "overwrite": False,
     },
 }

@@ -28,9 +28,10 @@ def snippets(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_page_of_columns_is_the_one_the_code_makes() -> None:
+@pytest.mark.parametrize("name", ["table.md", "shots.md"])
+def test_the_page_of_columns_is_the_one_the_code_makes(name: str) -> None:
     module = importlib.import_module("write_table_docs")
-    assert (DOCS / "reference" / "table.md").read_text() == module.render()
+    assert (DOCS / "reference" / name).read_text() == module.render()[name]
 
 
 def test_the_scores_in_the_report_are_those_of_the_card() -> None:

@@ -64,11 +64,12 @@ def test_what_is_no_file_is_named_by_its_address_in_the_working_folder(source: s
 
 def test_stages_are_planned_only_where_they_are_wanted() -> None:
     (place,) = places_of([FILE], OutputOptions())
-    everything = planned_outputs(place, OutputOptions(container="mkv", table="parquet", maps="npz"))
+    everything = planned_outputs(place, OutputOptions(container="mkv", table="parquet", maps="npz", export=("shots",)))
     assert {stage: target.name for stage, target in everything.items()} == {
         "video": "a.b.vidsal.mkv",
         "table": "a.b.vidsal.parquet",
         "maps": "a.b.vidsal.maps.npz",
+        "shots": "a.b.vidsal.shots.csv",
     }
     still = planned_outputs(place, OutputOptions(table="none"), still=True)
     assert {stage: target.name for stage, target in still.items()} == {"image": "a.b.vidsal.png"}

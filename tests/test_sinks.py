@@ -29,7 +29,17 @@ from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.frames import FrameBatch, Picture, SaliencyBatch
 from vidsal.render import RenderOptions
-from vidsal.sinks import MAPS_FULL_SCALE, FileSink, ImageSink, MapsSink, Sink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks import (
+    MAPS_FULL_SCALE,
+    FileSink,
+    ImageSink,
+    MapsSink,
+    ShotsSink,
+    Sink,
+    TableSink,
+    VideoOptions,
+    VideoSink,
+)
 from vidsal.tracks import FrameNumbers, Tracker
 
 QUICK = VideoOptions(preset="ultrafast", crf=12)
@@ -626,10 +636,11 @@ def sinks_for(folder: Path, *, overwrite: bool = False) -> list[Sink]:
         TableSink(folder / "e.csv", overwrite=overwrite),
         TableSink(folder / "f.jsonl", overwrite=overwrite),
         TableSink(folder / "g.parquet", overwrite=overwrite),
+        ShotsSink(folder / "h.csv", overwrite=overwrite),
     ]
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_without_a_frame_no_file_is_left(tmp_path: Path, number: int) -> None:
     with pytest.raises(RuntimeError, match="early"), sinks_for(tmp_path)[number]:
         raise RuntimeError("early")
@@ -639,7 +650,7 @@ def test_without_a_frame_no_file_is_left(tmp_path: Path, number: int) -> None:
     assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_the_final_name_appears_only_at_the_end(tmp_path: Path, number: int) -> None:
     with sinks_for(tmp_path)[number] as sink:
         sink.write(made_batch([0.0]))
@@ -658,7 +669,7 @@ def test_an_existing_target_is_refused_by_name_before_anything_is_done(tmp_path:
     assert len(times(tmp_path / "out.mp4")) == 1
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_second_run_on_the_same_target_is_refused_and_the_first_is_whole(
     tmp_path: Path, number: int, overwrite: bool
@@ -724,7 +735,7 @@ def test_a_file_that_appears_under_the_final_name_meanwhile_is_kept_and_so_is_th
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_a_result_that_is_replaced_keeps_its_mode(tmp_path: Path, number: int) -> None:
     for mode in (None, 0o600, 0o640):
         sink = sinks_for(tmp_path, overwrite=True)[number]
@@ -737,7 +748,7 @@ def test_a_result_that_is_replaced_keeps_its_mode(tmp_path: Path, number: int) -
 
 def test_every_sink_says_which_stage_of_a_report_it_is(tmp_path: Path) -> None:
     stages = [sink.stage for sink in sinks_for(tmp_path) if isinstance(sink, FileSink)]
-    assert stages == ["video", "image", "maps", "maps", "table", "table", "table"]
+    assert stages == ["video", "image", "maps", "maps", "table", "table", "table", "shots"]
 
 
 def test_the_source_is_never_replaced(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
-"""Writes docs/reference/table.md, the columns of the table with their units, from the code that makes them.
+"""Writes docs/reference/table.md and shots.md, the columns of the table and of the shot list, from the code.
 
 python tools/write_table_docs.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from vidsal.tracks import COLUMNS
+from vidsal.exports.shots import SHOT_COLUMNS
+from vidsal.tracks import COLUMNS, Column
 
-TARGET = Path(__file__).parents[1] / "docs" / "reference" / "table.md"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
 HEAD = """# The table
 
@@ -40,12 +42,58 @@ absolute, the same for all frames and files; it is written into the container's 
 """
 
 
-def render() -> str:
-    """The whole page."""
-    rows = [f"| `{name}` | {column.unit or '-'} | {column.meaning} |\n" for name, column in COLUMNS.items()]
-    return HEAD + "".join(rows) + FOOT
+SHOTS_HEAD = """# The shot list
+
+`vidsal run --export shots` writes `NAME.vidsal.shots.csv`: one row a shot, in order, made of the rows of
+[the table](table.md). Pixels are those of the upright picture at full size, as there. `vidsal.exports.ShotList` makes
+the same rows from Python.
+
+| column | unit | meaning |
+|---|---|---|
+"""
+
+SHOTS_FOOT = """
+**Means** are over time. A frame counts for as long as it is shown, so a variable frame rate needs no care. The last
+frame of a source is taken to be shown as long as the others are on average, so the lengths of all shots add up to the
+`video_seconds` of [the report](results.md#the-report).
+
+**The key frame** is the one that stands for where people look in the shot. Each frame has a centroid and a spread, and
+so have the medians of these over the shot. The distance between two of them is sqrt(dx² + dy² + dsx² + dsy²) in
+pixels, where d is the difference, x and y are the centroid and sx and sy the spread: the 2-Wasserstein distance of the
+Gaussians that have them. The frame at the smallest distance is taken; of several (a still shot), the one nearest to the
+middle of the shot. In a shot of more than 8192 frames, at least 4096 of them, evenly spread, are looked at.
+
+**The salient region's box** is that of the mean of the shot's maps over time: from one standard deviation before the
+centroid to one after it, in columns and in rows, cut at the picture's border. For a Gaussian it holds 47 % of the mass.
+It is in whole pixels: `picture[box_y : box_y + box_height, box_x : box_x + box_width]` cuts it out.
+
+**Attention strength** ranks shots by how strongly they hold the eyes in one place:
+
+    attention_strength = mean over time of (log2(cells) - entropy_bits)
+
+It is the Kullback-Leibler divergence of a map from a flat one, in bits: 0 where nothing stands out, and one more for
+each halving of the part of the picture that is looked at. At 3 bits, the map is as narrow as one that is flat on an
+eighth of the picture and zero elsewhere. As a mean over time it depends neither on the length of the shot nor on the
+frame rate. It says nothing about how often people look away from the screen.
+
+A run that is stopped early leaves `NAME.vidsal.shots.partial.csv`; its last row is about the frames until then.
+"""
+
+
+def rows(columns: Mapping[str, Column]) -> str:
+    """The rows of a table of columns."""
+    return "".join(f"| `{name}` | {column.unit or '-'} | {column.meaning} |\n" for name, column in columns.items())
+
+
+def render() -> dict[str, str]:
+    """The pages by name, whole."""
+    return {
+        "table.md": HEAD + rows(COLUMNS) + FOOT,
+        "shots.md": SHOTS_HEAD + rows(SHOT_COLUMNS) + SHOTS_FOOT,
+    }
 
 
 if __name__ == "__main__":
-    TARGET.write_text(render())
-    print(TARGET)
+    for name, page in render().items():
+        (REFERENCE / name).write_text(page)
+        print(REFERENCE / name)

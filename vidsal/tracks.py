@@ -13,6 +13,7 @@ rises with the speed, so that a peak at rest does not jitter and one that moves 
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType, NoneType, UnionType
@@ -25,7 +26,7 @@ from vidsal.frames import SaliencyBatch
 from vidsal.smooth.exponential import first_order_hold
 from vidsal.stages import TrackOptions
 
-__all__ = ["COLUMNS", "Column", "ColumnSource", "FrameNumbers", "TrackOptions", "Tracker", "column_types"]
+__all__ = ["COLUMNS", "Column", "ColumnSource", "FrameNumbers", "Shared", "TrackOptions", "Tracker", "column_types"]
 
 _Floats = npt.NDArray[np.float64]
 _Integers = npt.NDArray[np.int64]
@@ -317,6 +318,28 @@ class Tracker:
             for name in ("x", "y", "mass"):
                 row[f"region{place + 1}_{name}"] = getattr(shown, name, None)
         return row
+
+
+class Shared:
+    """A `ColumnSource` for several sinks that are given the same batches one after the other: it measures each once.
+
+    Args:
+        source: what measures.
+    """
+
+    def __init__(self, source: ColumnSource) -> None:
+        self._source = source
+        self.row = source.row
+        self._rows: Sequence[Any] = ()
+        # Not the batch itself, which may hold pictures.
+        self._batch: weakref.ref[SaliencyBatch] | None = None
+
+    def update(self, batch: SaliencyBatch) -> Sequence[Any]:
+        """The rows of a batch: measured where it is another one than the last, else those from before."""
+        if self._batch is None or self._batch() is not batch:
+            self._rows = self._source.update(batch)
+            self._batch = weakref.ref(batch)
+        return self._rows
 
 
 class _PeakFilter:

@@ -192,6 +192,8 @@ class OutputOptions(Checked):
     is put beside the video too), or none."""
     maps: str | None = None
     """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path to either."""
+    export: tuple[Literal["shots"], ...] = ()
+    """Also write for other programs, several with commas between: shots (NAME.vidsal.shots.csv, a row a shot)."""
     report: bool = True
     """Write NAME.vidsal.json beside the results: how they came about, their sizes, counts and messages; skipping needs
     it."""

@@ -14,9 +14,9 @@ from vidsal.errors import EncodeError, Setting
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
-from vidsal.sinks import ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks import ImageSink, MapsSink, ShotsSink, TableSink, VideoOptions, VideoSink
 from vidsal.sinks.contract import FileSink
-from vidsal.tracks import Tracker
+from vidsal.tracks import Shared, Tracker
 
 __all__ = ["make_sinks", "shared_video_options"]
 
@@ -62,6 +62,7 @@ def make_sinks(
             Setting("output"),
         )
     sinks: list[FileSink] = []
+    tracker = Shared(Tracker(options.tracks))
     for stage, target in planned.items():
         overwrite = wanted.existing == "overwrite" or target.absolute() in replaceable
         match stage:
@@ -79,7 +80,9 @@ def make_sinks(
                     device=device,
                 )
             case "table":
-                sink = TableSink(target, Tracker(options.tracks), overwrite=overwrite)
+                sink = TableSink(target, tracker, overwrite=overwrite)
+            case "shots":
+                sink = ShotsSink(target, tracker, overwrite=overwrite)
             case _:
                 sink = MapsSink(target, info, overwrite=overwrite)
         sinks.append(sink)

@@ -111,7 +111,7 @@ def names_of(source: _Source) -> tuple[str, str]:
 
 
 def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False) -> dict[str, Path]:
-    """The files that a run writes, by stage: "video" or "image", "table", "maps"; the report is the place's.
+    """The files that a run writes, by stage: "video" or "image", "table", "maps", exports; the report is the place's.
 
     Args:
         place: where they go.
@@ -138,6 +138,7 @@ def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False
         "image" if still else "video": drawn if options.video else None,
         "table": _target("table", options.table, folder / f"{stem}.vidsal", TABLE_SUFFIXES),
         "maps": _target("maps", options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
+        "shots": folder / f"{stem}.vidsal.shots.csv" if "shots" in options.export else None,
     }
     return {stage: target for stage, target in planned.items() if target is not None}
 
@@ -254,6 +255,9 @@ def _refuse_one_name(planned: Mapping[str, Path], options: OutputOptions) -> Non
     for stage, target in planned.items():
         first = stages.setdefault(_normal(target), stage)
         if first != stage:
+            if stage not in ("table", "maps"):
+                taken = Setting(first, getattr(options, first))
+                raise ConfigError(taken, f" names the file of the {stage} ({target}): give it a name of its own")
             setting = Setting(stage, getattr(options, stage))
             if first in ("video", "image") and options.named_file is None:
                 raise ConfigError(setting, f" names the file of the {first} ({target}): give it a name of its own")

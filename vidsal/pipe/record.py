@@ -61,6 +61,10 @@ class InputRecord:
     sample_sha256: str | None = None
     """Of its size and of 16 pieces of 64 KiB spread over it; of a folder of the names, sizes and beginnings of its
     pictures. None for what is no file."""
+    height: int | None = None
+    """Rows of its upright picture at full size; None before it is opened."""
+    width: int | None = None
+    """Columns of it."""
 
     @classmethod
     def of(cls, name: str, path: Path | None, *, kind: str = "", sampled: bool = True) -> InputRecord:
@@ -155,7 +159,9 @@ class Provenance:
 
     def _decisive(self, stage: str) -> dict[str, Any]:
         """What the result of a stage depends on, apart from the input."""
-        drawn = {"video": ("render", "video"), "image": ("render",), "table": ("tracks",)}.get(stage, ())
+        drawn = {"video": ("render", "video"), "image": ("render",), "table": ("tracks",), "shots": ("tracks",)}.get(
+            stage, ()
+        )
         left_out = {"render", "video", "tracks"} - {*drawn}
         options = {
             name: {key: value for key, value in values.items() if f"{name}.{key}" not in _INDIFFERENT}
@@ -193,7 +199,7 @@ class ResultRecord:
     """One file that was written."""
 
     stage: str
-    """video, image, table or maps."""
+    """video, image, table, maps or shots."""
     file: str
     """Its name; its path where it lies in another folder than the report."""
     bytes: int

@@ -76,7 +76,7 @@ class RunReport(CountsDamage):
     """Frames over seconds; 0 where skipped."""
     stage_frames_per_second: dict[str, float]
     """Frames over the seconds that each stage was at work: decode, cuts, preprocess, model, smooth, video (drawing
-    and encoding), table, maps. The stages work side by side."""
+    and encoding), table, maps, shots. The stages work side by side."""
     video_seconds: float
     """Length of what was written: the frames over their mean rate; 0 of a single one."""
     cuts: int
@@ -295,7 +295,7 @@ class Job:
                 own.provenance = self._provenance.as_text()
             self._sinks = (*self._own, *self._further)
             if not self._sinks:
-                raise ConfigError("nothing to write: video, table and maps are all switched off")
+                raise ConfigError("nothing to write: video, table, maps and exports are all switched off")
             with contextlib.ExitStack() as files, contextlib.ExitStack() as others:
                 for sink in self._sinks:
                     (files if isinstance(sink, FileSink) else others).enter_context(sink)
@@ -331,6 +331,7 @@ class Job:
             source = InputRecord.of(info.source, info.path, kind=info.kind)
         except OSError as error:
             raise _unreadable(info.source, error) from error
+        source = dataclasses.replace(source, height=info.height, width=info.width)
         return Provenance.of(source, self.options, self.model)
 
     def _finish(self) -> None:

@@ -1,4 +1,4 @@
-"""`SaliencyBatch`es come in, files go out: the overlaid video, the maps, the table, a picture."""
+"""`SaliencyBatch`es come in, files go out: the overlaid video, the maps, the table, the shot list, a picture."""
 
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,20 @@ if TYPE_CHECKING:
     from vidsal.sinks.image import ImageSink
     from vidsal.sinks.maps import MAPS_FULL_SCALE, MapsSink
     from vidsal.sinks.options import VideoOptions
+    from vidsal.sinks.shots import ShotsSink
     from vidsal.sinks.tables import TableSink
     from vidsal.sinks.video import VideoSink
 
-__all__ = ["MAPS_FULL_SCALE", "FileSink", "ImageSink", "MapsSink", "Sink", "TableSink", "VideoOptions", "VideoSink"]
+__all__ = [
+    "MAPS_FULL_SCALE",
+    "FileSink",
+    "ImageSink",
+    "MapsSink",
+    "ShotsSink",
+    "Sink",
+    "TableSink",
+    "VideoOptions",
+    "VideoSink",
+]
 
-__getattr__, __dir__ = lazy(__name__, __all__, "options", "contract", "image", "maps", "tables", "video")
+__getattr__, __dir__ = lazy(__name__, __all__, "options", "contract", "image", "maps", "shots", "tables", "video")

@@ -16,7 +16,7 @@ from vidsal.frames import SaliencyBatch
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink
 from vidsal.tracks import ColumnSource, Tracker, column_types
 
-__all__ = ["TableSink"]
+__all__ = ["TableSink", "TextTable"]
 
 
 class TableSink(FileSink):
@@ -58,7 +58,7 @@ class TableSink(FileSink):
                 if name in types:
                     raise ConfigError(f"two columns of {target} are called {name}; give one of them another name")
                 types[name] = kind
-        kind_of_table = _ParquetTable if self._target.suffix.lower() == ".parquet" else _TextTable
+        kind_of_table = _ParquetTable if self._target.suffix.lower() == ".parquet" else TextTable
         self._table = kind_of_table(self.partial_path, types)
 
     def _write(self, batch: SaliencyBatch) -> None:
@@ -84,15 +84,21 @@ def _of_python(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-class _TextTable:
-    """The .csv, which begins with the names of the columns, or the .jsonl."""
+class TextTable:
+    """The .csv, which begins with the names of the columns, or the .jsonl; the file is written out after every call.
+
+    Args:
+        path: .csv or .jsonl.
+        types: names of the columns to the types of their values.
+    """
 
     def __init__(self, path: Path, types: Mapping[str, type]) -> None:
         self._path = path
         self._names = list(types)
         self._file: IO[str] | None = None
 
-    def write(self, rows: _Rows, *, provenance: str) -> None:
+    def write(self, rows: _Rows, *, provenance: str = "") -> None:
+        """Adds rows; the first call makes the file, without rows too. The provenance has no place in it."""
         head = [self._names] if self._file is None else []
         self._file = self._file or self._path.open("w", encoding="utf-8", newline="")
         if self._path.suffix.lower() == ".csv":
@@ -104,6 +110,7 @@ class _TextTable:
         self._file.flush()
 
     def close(self) -> None:
+        """Ends the file."""
         if self._file is not None:
             self._file.close()
 
