@@ -404,6 +404,10 @@ class JobDatabase:
         """How often an input was tried, those attempts included that do not count."""
         return int(self._db.execute("SELECT count(*) FROM attempts WHERE input=?", (id,)).fetchone()[0])
 
+    def query(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """The answer to any question in SQL, for reports and tests."""
+        yield from self._db.execute(sql)
+
     def _rows(self, rest: str, values: Sequence[Any]) -> list[Row]:
         found = self._db.execute(f"SELECT {_COLUMNS} FROM inputs {rest}", values)
         return [

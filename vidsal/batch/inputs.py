@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,9 @@ VIDEO_ENDINGS = frozenset(
 """Endings of what is taken from a folder when nothing else is said."""
 
 _ROOM = 40
+"""Bytes that the longest ending of a result takes, with those of its partial file and its lock."""
+_SHORT_NAME = 100
+"""Bytes that fit every file system together with them."""
 _COLUMNS_OF_A_LIST = ("path", "tags")
 
 
@@ -154,16 +157,17 @@ def find_inputs(
     """
     base = _base(given)
     plans: dict[str, str] = {}
+    common = plan({})
     for candidate in _candidates(given, search, base, remote):
-        key = json.dumps(candidate.overrides, sort_keys=True)
-        if key not in plans:
+        key = json.dumps(candidate.overrides, sort_keys=True) if candidate.overrides else ""
+        if key and key not in plans:
             plans[key] = plan(candidate.overrides)
         yield Listed(
             candidate.path,
             _places(candidate),
             candidate.bytes,
             candidate.modified,
-            plans[key],
+            plans[key] if key else common,
             candidate.overrides,
             candidate.tags,
         )
@@ -215,9 +219,10 @@ def _in_folder(folder: Path, base: str, given: Given, search: Search) -> Iterato
             search.problems.append((here, error.strerror or str(error)))
             continue
         below = os.path.relpath(here, base)
+        inner = "" if here == str(folder) else f"{os.path.relpath(here, folder)}{os.sep}"
         inside: list[str] = []
         for entry in entries:
-            relative = os.path.relpath(entry.path, folder)
+            relative = inner + entry.name
             if entry.path == own:
                 continue
             if entry.name.startswith("."):
@@ -269,8 +274,10 @@ def _is_left_out(name: str, relative: str, given: Given, search: Search) -> bool
     return not taken
 
 
-def _matches(name: str, relative: str, patterns: Iterable[str]) -> bool:
+def _matches(name: str, relative: str, patterns: Sequence[str]) -> bool:
     """Whether a pattern is that of a name, or of a path below the folder; without regard to case."""
+    if not patterns:
+        return False
     small, whole = name.lower(), relative.replace(os.sep, "/").lower()
     return any(
         fnmatch.fnmatchcase(small, pattern.lower()) or fnmatch.fnmatchcase(whole, pattern.lower().rstrip("/"))
@@ -324,10 +331,15 @@ def _places(candidate: _Candidate) -> tuple[str, ...]:
     """What the results may be called: after the input without its ending, with it, and with a part of its hash."""
     below = "" if candidate.below in ("", ".") else candidate.below.replace(os.sep, "/") + "/"
     below = below.replace("../", "")
-    stem, whole = names_of(candidate.path)
+    if "://" in candidate.path:
+        stem, whole = names_of(candidate.path)
+    else:
+        whole = os.path.basename(candidate.path)
+        stem = whole if candidate.bytes is None and is_folder(Path(candidate.path)) else os.path.splitext(whole)[0]
     mark = hashlib.sha256(os.fsencode(candidate.path)).hexdigest()[:8]
-    folder = Path(candidate.below or ".")
-    names = [short_name(name, folder, room=_ROOM) for name in (stem, whole, f"{whole}-{mark}")]
+    names = [stem, whole, f"{whole}-{mark}"]
+    if len(os.fsencode(names[-1])) > _SHORT_NAME:
+        names = [short_name(name, Path(), room=_ROOM) for name in names]
     return tuple(dict.fromkeys(f"{below}{name}" for name in names))
 
 

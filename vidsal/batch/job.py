@@ -269,4 +269,4 @@ class _Maker:
     def __call__(self, row: Row) -> Work:
         options = self._plans.run_options(row.overrides)
         earlier = {made.file: made.bytes for made in self._database.files_of(row.id)}
-        return Work(row.id, row.path, row.place, str(self._output), options, earlier)
+        return Work(row.id, row.path, row.place, str(self._output), options, row.attempts, earlier)

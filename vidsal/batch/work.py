@@ -47,6 +47,8 @@ class Work:
     """The folder of all results, a path or an address."""
     options: RunOptions
     """How it is run."""
+    attempt: int = 0
+    """How many attempts went before that count."""
     earlier: Mapping[str, int] = field(default_factory=dict)
     """Results of earlier attempts by this batch, which may be replaced: names below the folder, and their sizes."""
     alone: bool = False
