@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,8 +28,6 @@ class SoundForm:
     """FFmpeg's name of the channel layout."""
     rate: int
     """Samples a second."""
-    source_rate: int
-    """Samples a second of what is decoded."""
 
     @property
     def label(self) -> str:
@@ -68,7 +66,7 @@ def forms_for(sample: Sample, suffix: str) -> Iterator[SoundForm]:
     if context.codec.lossless:
         wide = kind not in ("u8", "s16")
         if suffix == ".mp4":
-            yield SoundForm("alac", "s32p" if wide else "s16p", usual, rate, rate)
+            yield SoundForm("alac", "s32p" if wide else "s16p", usual, rate)
         else:
             codec, form = {
                 "flt": ("pcm_f32le", "flt"),
@@ -77,10 +75,10 @@ def forms_for(sample: Sample, suffix: str) -> Iterator[SoundForm]:
                 "s64": ("pcm_s32le", "s32"),
             }.get(kind, ("pcm_s16le", "s16"))
             for one in dict.fromkeys((layout, usual)):
-                yield SoundForm(codec, form, one, rate, rate)
-    rates = av.Codec("aac", "w").audio_rates or [48000]
+                yield SoundForm(codec, form, one, rate)
+    rates = av.Codec("aac", "w").audio_rates or ()
     for one in dict.fromkeys((usual, "stereo")):
-        yield SoundForm("aac", "fltp", one, rate if rate in rates else 48000, rate)
+        yield SoundForm("aac", "fltp", one, rate if rate in rates else 48000)
 
 
 class SoundEncoder:
@@ -98,16 +96,11 @@ class SoundEncoder:
 
     def __init__(self, out: Any, context: Any, form: SoundForm) -> None:
         self._context = context
-        self._form = form
         self.stream: Any = out.add_stream(form.codec, rate=form.rate)
         coder = self.stream.codec_context
         coder.layout, coder.format = form.layout, form.format
         if form.codec == "aac":
             coder.bit_rate = _AAC_BITS_PER_CHANNEL * coder.layout.nb_channels
-        coder.open()  # only now it is known how many samples it takes at once
-        self._resampler = av.AudioResampler(
-            format=form.format, layout=form.layout, rate=form.rate, frame_size=coder.frame_size or None
-        )
         self._due: int | None = None
         self._ended = False
 
@@ -120,30 +113,24 @@ class SoundEncoder:
         if self._ended:
             return []
         if packet is not None:
-            frames = self._context.decode(packet)
-            return [ready for frame in frames for ready in self._encode(self._on_time(frame))]
+            return self._encode(self._context.decode(packet))
         self._ended = True
         frames = []
         with suppress(FFmpegError):
             frames = self._context.decode(None)
-        packets = [ready for frame in frames for ready in self._encode(self._on_time(frame))]
-        if self._due is not None:
-            packets += self._encode(None)
-            packets += self.stream.encode(None)
-        return packets
+        return [*self._encode(frames), *self.stream.encode(None)]
+
+    def _encode(self, frames: Sequence[Any]) -> list[Any]:
+        # PyAV brings each frame into the encoder's form, and into pieces of its size.
+        return [packet for frame in frames for packet in self.stream.encode(self._on_time(frame))]
 
     def _on_time(self, frame: Any) -> Any:
-        rate = frame.sample_rate or self._form.source_rate
-        at = self._due
+        rate = frame.sample_rate
+        at = self._due or 0
         if frame.pts is not None and frame.time_base:
-            at = round(frame.pts * Fraction(frame.time_base) * rate)
-        if at is None:
-            at = 0
+            at = round(frame.pts * frame.time_base * rate)
         if self._due is not None and at - self._due < _LONGEST_JITTER_SECONDS * rate:
             at = self._due
         frame.pts, frame.time_base = at, Fraction(1, rate)
         self._due = at + frame.samples
         return frame
-
-    def _encode(self, frame: Any) -> list[Any]:
-        return [packet for piece in self._resampler.resample(frame) for packet in self.stream.encode(piece)]
