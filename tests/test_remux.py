@@ -267,6 +267,11 @@ def test_the_time_code_of_a_part_is_that_of_its_first_picture(tmp_path: Path) ->
         ("00:09:59;29", Fraction(1001, 30000), Fraction(30000, 1001), "00:10:00;00"),
         ("00:00:00;00", 3600, Fraction(30000, 1001), "01:00:00;00"),
         ("00:00:59;59", Fraction(1001, 60000), Fraction(60000, 1001), "00:01:00;04"),
+        ("00:10:59;29", 0, Fraction(30000, 1001), "00:10:59;29"),
+        # There is nothing to drop at other rates, whatever the mark.
+        ("00:00:59;24", Fraction(1, 25), 25, "00:01:00;00"),
+        ("00:00:59:00", 1, 1, "00:01:00:00"),
+        ("00:00:00:00", 1, Fraction(1, 3), None),
         ("00:00:59:29", Fraction(1001, 30000), Fraction(30000, 1001), "00:01:00:00"),
         ("nonsense", 1, 25, None),
     ],

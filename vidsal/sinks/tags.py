@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = [
     "StreamTags",
@@ -119,15 +120,12 @@ def later_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str | No
     hours, minutes, whole, frames = (int(match[i]) for i in (1, 2, 3, 5))
     mark = match[4]
     # Two numbers (four at 60) are left out each minute but every tenth, so that 29.97 frames a second keep the hour.
-    dropped = base // 15 if mark != ":" else 0
+    dropped = base // 15 if mark != ":" and base % 30 == 0 else 0
     minute = hours * 60 + minutes
     count = (minute * 60 + whole) * base + frames - dropped * (minute - minute // 10)
     count += round(seconds * rate)
-    if dropped:
-        tens, rest = divmod(count, 600 * base - 9 * dropped)
-        count += 9 * dropped * tens
-        if rest >= dropped:
-            count += dropped * ((rest - dropped) // (60 * base - dropped))
+    tens, rest = divmod(count, 600 * base - 9 * dropped)
+    count += dropped * (9 * tens + max(0, (rest - dropped) // (60 * base - dropped)))
     whole, frames = divmod(count, base)
     return f"{whole // 3600 % 24:02}:{whole // 60 % 60:02}:{whole % 60:02}{mark}{frames:02}"
 
@@ -155,9 +153,10 @@ def append_keys(path: Path, tags: Mapping[str, str]) -> bool:
     table = _box(b"keys", struct.pack(">II", 0, len(tags)) + keys)
     meta = _box(b"meta", handler + table + _box(b"ilst", values))
     with path.open("r+b") as file:
-        at, size = _last_box(file, b"moov")
-        if at is None or size + len(meta) >= 1 << 32:
+        header = _last_box(file, b"moov")
+        if header is None or header[1] + len(meta) >= 1 << 32:
             return False
+        at, size = header
         file.seek(0, 2)
         file.write(meta)
         file.seek(at)
@@ -169,19 +168,18 @@ def _box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", len(content) + 8, kind) + content
 
 
-def _last_box(file: object, kind: bytes) -> tuple[int | None, int]:
-    """Where the last box of a file begins, and its size, if it is of this kind."""
-    read, seek = file.read, file.seek  # type: ignore[attr-defined]
-    end = seek(0, 2)
+def _last_box(file: BinaryIO, kind: bytes) -> tuple[int, int] | None:
+    """Where the last box of a file begins, and its size, if it is of this kind and has a size of 4 bytes."""
+    end = file.seek(0, 2)
     at = 0
     while at + 8 <= end:
-        seek(at)
-        size, found = struct.unpack(">I4s", read(8))
+        file.seek(at)
+        size, found = struct.unpack(">I4s", file.read(8))
+        if at + size == end:
+            return (at, size) if found == kind else None
         if size == 1:
-            size = struct.unpack(">Q", read(8))[0]
+            (size,) = struct.unpack(">Q", file.read(8))
         if size < 8:
             break
-        if at + size == end:
-            return (at, size) if found == kind and size < 1 << 32 else (None, 0)
         at += size
-    return None, 0
+    return None
