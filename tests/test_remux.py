@@ -671,4 +671,4 @@ def test_sound_that_fails_in_the_trial_of_a_container_does_not_end_the_process(t
     with av.open(str(source)) as container:
         sample = Sample(container.streams.video[0])
         options = {"movflags": "hybrid_fragmented", "frag_duration": "500000", "flush_packets": "1"}
-        assert not takes(".mp4", [sample], rate=Fraction(25), options=options, add=add)
+        assert not takes(".mp4", [sample], rate=Fraction(25), options=options, video_tags={}, chapters=[], add=add)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ def is_understood(suffix: str, stream: Any) -> bool:
     return codec_name(stream) in _UNDERSTOOD_SOUND[suffix]
 
 
-IS_PYAV_18 = int(av.__version__.split(".", maxsplit=1)[0]) >= 18
+IS_PYAV_18 = int(av.__version__.partition(".")[0]) >= 18
 """Before, PyAV crashes where parameters are copied to a stream that is not coded or decoded, and copies no rate."""
 
 
@@ -182,9 +183,7 @@ class RisingClock:
 
 def _rescale(ticks: int, ratio: Fraction) -> int:
     """In units of another clock; halves away from 0, as FFmpeg rounds."""
-    double = 2 * abs(ticks) * ratio.numerator + ratio.denominator
-    size = double // (2 * ratio.denominator)
-    return size if ticks >= 0 else -size
+    return -_rescale(-ticks, ratio) if ticks < 0 else math.floor(ticks * ratio + Fraction(1, 2))
 
 
 def takes(
@@ -193,9 +192,9 @@ def takes(
     *,
     rate: Fraction,
     options: dict[str, str],
-    video_tags: dict[str, str] | None = None,
-    chapters: Sequence[Any] = (),
-    add: Callable[[Any, Sample], Callable[[Any], list[Any]]] | None = None,
+    video_tags: dict[str, str],
+    chapters: Sequence[Any],
+    add: Callable[[Any, Sample], Callable[[Any], list[Any]]],
 ) -> bool:
     """Whether a file of this container with all these streams beside a video can be written, and read back.
 
@@ -209,44 +208,39 @@ def takes(
         options: of the muxer.
         video_tags: of the video; a time code makes a track of its own.
         chapters: as PyAV gives them; they may make a track too.
-        add: adds a stream, and returns what its packets become (None: after the last); by default it is copied.
+        add: adds a stream, and returns what its packets become (None: after the last).
     """
     file, is_converted = io.BytesIO(), True
     try:
         with av.open(file, "w", format=FORMATS[suffix], container_options=options) as out:
-            video, pictures = _stand_in(out, rate, video_tags or {})
-            if chapters:
-                out.set_chapters(list(chapters))
-            become = [_add_as_it_is(out, sample) if add is None else add(out, sample) for sample in samples]
+            pictures = _stand_in(out, rate, video_tags)
+            out.set_chapters(list(chapters))
+            become = [add(out, sample) for sample in samples]
             out.start_encoding()
-            queue = []
+            packets: list[Any] = []
             try:
-                queue = [
-                    (packet.dts * Fraction(packet.time_base), packet)
-                    for sample, convert in zip(samples, become, strict=True)
-                    for clone in [*sample.clones(), None]
-                    for packet in convert(clone)
-                ]
+                for sample, convert in zip(samples, become, strict=True):
+                    for clone in [*sample.clones(), None]:
+                        packets += convert(clone)
             except (FFmpegError, ValueError, IndexError):
                 is_converted = False  # the pictures are written all the same: FFmpeg may crash at the end of none
-            queue += [(packet.dts * Fraction(packet.time_base), packet) for packet in pictures]
-            earliest = min(time for time, _ in queue)
-            clocks = {stream.index: RisingClock(out, stream) for stream in out.streams}
-            for _, packet in sorted(queue, key=lambda timed: timed[0]):
-                # Where they begin does not matter, and a gap of hours would; damaged times are mended later as well.
+            # Where they begin does not matter, and a gap of hours would.
+            earliest = min((_seconds(packet) for packet in packets), default=Fraction(0))
+            for packet in packets:
                 ticks = round(earliest / Fraction(packet.time_base))
                 packet.dts -= ticks
-                packet.pts = packet.dts if packet.pts is None else packet.pts - ticks
+                if packet.pts is not None:
+                    packet.pts -= ticks
+            clocks = {stream.index: RisingClock(out, stream) for stream in out.streams}
+            packets += pictures
+            for packet in sorted(packets, key=_seconds):
                 clock = clocks[packet.stream.index]
-                clock.fit(packet)
+                clock.fit(packet)  # damaged times are mended later as well
                 clock.advance(packet)
                 out.mux(packet)
             # A track without packets is read as none.
-            copies = [stream for stream in out.streams if stream is not video]
-            by_position = copies if len(copies) == len(samples) else []
-            wanted = Counter(
-                _kind_of(copy) for copy, sample in zip(by_position, samples, strict=False) if sample.packets
-            )
+            begun = {packet.stream.index for packet in packets}
+            wanted = Counter(_kind_of(stream) for stream in out.streams if stream.index in begun)
         file.seek(0)
         with av.open(file) as back:
             found = Counter(_kind_of(stream) for stream in back.streams)
@@ -255,45 +249,34 @@ def takes(
     return is_converted and not wanted - found
 
 
-def _add_as_it_is(out: Any, sample: Sample) -> Callable[[Any], list[Any]]:
-    if is_cover(sample.stream) and out.format.name == "matroska":
-        return lambda packet: []  # it becomes an attached file
-    copy = add_copy(out, sample.stream)
-
-    def convert(packet: Any) -> list[Any]:
-        if packet is None:
-            return []
-        packet.stream = copy
-        return [packet]
-
-    return convert
+def _seconds(packet: Any) -> Fraction:
+    return Fraction(packet.dts * packet.time_base)
 
 
-_ALIKE = {"mp1": "mp3", "mp2": "mp3", "subrip": "text", "srt": "text", "ass": "ssa"}
+_ALIKE: dict[str | None, str] = {"mp1": "mp3", "mp2": "mp3", "subrip": "text", "srt": "text", "ass": "ssa"}
 """Codecs that containers have one name for; what decodes one decodes the other."""
 
 
 def _kind_of(stream: Any) -> tuple[str, str | None]:
     name = codec_name(stream)
     kind = stream.type if stream.type in ("video", "audio", "subtitle", "data") else "attachment"
-    return kind, None if kind == "attachment" else _ALIKE.get(name or "", name)
+    return kind, None if kind == "attachment" else _ALIKE.get(name, name)
 
 
-def _stand_in(out: Any, rate: Fraction, tags: dict[str, str]) -> tuple[Any, list[Any]]:
-    """A video of a few grey pixels."""
+def _stand_in(out: Any, rate: Fraction, tags: dict[str, str]) -> list[Any]:
+    """Adds a video, and returns its packets: a few grey pixels."""
     video = out.add_stream("mpeg4", rate=rate)
     context = video.codec_context
     context.width = context.height = 16
-    context.pix_fmt = "yuv420p"
     context.time_base = Fraction(1, 1000)  # this encoder does not take those of all rates
     context.thread_count = 1
     video.metadata.update(tags)
-    packets = []
+    packets: list[Any] = []
     for i in range(3):
         frame = av.VideoFrame.from_ndarray(np.full((24, 16), 128, np.uint8), format="yuv420p")
-        frame.pts, frame.time_base = round(i * 1000 / rate), context.time_base
+        frame.pts, frame.time_base = round(i / rate / context.time_base), context.time_base
         packets += video.encode(frame)
-    return video, packets + video.encode(None)
+    return [*packets, *video.encode(None)]
 
 
 def _clone(packet: Any) -> Any:

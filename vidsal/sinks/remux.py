@@ -340,8 +340,7 @@ class Copier:
                 self._awaiting_key.add(stream.index)
         out.metadata.update(self.tags)
         self._name_timecode(out, encoded, is_copy=is_copy)
-        if self.chapters:
-            out.set_chapters(self._shifted_chapters())
+        out.set_chapters(self._shifted_chapters())
         if window.start is not None:
             # A little early, as a seek is not exact everywhere; without one the copying just reads on.
             with suppress(FFmpegError):
