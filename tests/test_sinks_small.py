@@ -80,10 +80,13 @@ def test_a_parquet_table_is_written_in_groups_of_rows_and_whole(tmp_path: Path) 
         rows = file.read().to_pylist()
         assert [row["number"] for row in rows] == list(range(12_000))
         assert rows[7] == {"number": 7, "half": 7 / 3, "odd": True, "name": None}
+        assert b"vidsal_run" not in file.metadata.metadata
         file.close()
     with TableSink(tmp_path / "full.parquet", source) as sink:
+        sink.provenance = "made so"
         sink.write(many(5_000, 0))  # nothing is left for the end
-    assert parquet.read_metadata(str(sink.path)).num_rows == 5_000
+    made = parquet.read_metadata(str(sink.path))
+    assert (made.num_rows, made.metadata[b"vidsal_run"]) == (5_000, b"made so")
 
 
 def test_what_json_has_no_word_for_is_an_error(tmp_path: Path) -> None:
