@@ -523,10 +523,10 @@ class _Inside(_Quiet):
         return SURVIVED
 
 
-def _run_afresh(module: Module, mutant: Mutant, tests: list[str]) -> str:
+def _run_afresh(module: Module, mutant: Mutant, tests: list[str], base: str) -> str:
     sys.meta_path.insert(0, _Changed(module, mutant))
     quiet = _Quiet()
-    code = pytest.main([*OPTIONS, "-x", *tests], plugins=[quiet])
+    code = pytest.main([*OPTIONS, base, "-x", *tests], plugins=[quiet])
     return SURVIVED if code == 0 else f"killed by {quiet.failed}"
 
 
@@ -577,7 +577,7 @@ def try_module(path: str, tests: Sequence[str], folder: Path, only: str, every: 
         before = len(results.names())
         with tempfile.TemporaryDirectory() as scratch:
             os.environ["MUTATE_CLEAN"] = f"{scratch}/clean.json"
-            base = f"--basetemp={scratch}/inside"
+            base = f"--basetemp={scratch}/tests"  # the usual place is emptied by whoever runs tests beside this
             files = [f"tests/{name}" for name in tests]
             answer = in_fork(
                 lambda: pytest.main([*OPTIONS, base, *files], plugins=[_Inside(module, todo, keep)]),
@@ -590,7 +590,7 @@ def try_module(path: str, tests: Sequence[str], folder: Path, only: str, every: 
             for mutant in todo:
                 if mutant.name not in done:
                     names = clean.of(mutant)
-                    work = lambda m=mutant, n=names: _run_afresh(module, m, n)  # noqa: E731
+                    work = lambda m=mutant, n=names: _run_afresh(module, m, n, base)  # noqa: E731
                     limits = clean.limits(names)
                     limits["cpu_seconds"] += 10  # for the imports
                     keep(mutant, in_fork(work, **limits))
