@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +25,7 @@ from vidsal.errors import EncodeError
 from vidsal.frames import SaliencyBatch
 from vidsal.render import RenderOptions
 from vidsal.sinks import MAPS_FULL_SCALE, ImageSink, MapsSink, TableSink, VideoSink
+from vidsal.sinks.image import _with_text
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,50 @@ def test_another_file_is_not_the_source_and_the_source_under_another_name_is(tmp
         ImageSink(tmp_path / "link.png", overwrite=True, source=source)
     with pytest.raises(EncodeError, match="exists already"):
         ImageSink(other, source=source)
+
+
+def parts_of(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Kind and content of the chunks of a PNG, or of the segments of a JPEG before its coded pixels."""
+    parts, at = [], 8 if content.startswith(b"\x89PNG") else 2
+    while at < len(content) and not (parts and parts[-1][0] == b"\xff\xda"):
+        if content.startswith(b"\x89PNG"):
+            (size,), kind, body = struct.unpack_from(">I", content, at), content[at + 4 : at + 8], at + 8
+            assert zlib.crc32(content[at + 4 : body + size]) == struct.unpack_from(">I", content, body + size)[0]
+            following = body + size + 4
+        else:
+            kind, body = content[at : at + 2], at + 4
+            size = struct.unpack_from(">H", content, at + 2)[0] - 2
+            following = body + size
+        parts.append((kind, content[body : body + size]))
+        at = following
+    return parts
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "a.jpg"])
+def test_how_an_image_came_about_stands_where_no_viewer_shows_it(tmp_path: Path, name: str) -> None:
+    contents = []
+    for text in ("", "made s\N{LATIN SMALL LETTER O WITH DIAERESIS}", "long" * 20_000):
+        with ImageSink(tmp_path / name, overwrite=True) as sink:
+            sink.provenance = text
+            sink.write(made_batch([0.0]))
+        contents.append(sink.path.read_bytes())
+    plain, short, long = (parts_of(content) for content in contents)
+    text = "made s\N{LATIN SMALL LETTER O WITH DIAERESIS}".encode()
+    if name == "a.PNG":
+        # No compression, no language, no translated name.
+        added = (b"iTXt", b"vidsal_run" + bytes(5) + text)
+        assert len(long[1][1]) == 80_015
+    else:
+        added = (b"\xff\xfe", b"vidsal_run " + text)
+        # All that the 2 bytes of a segment's size can say.
+        assert len(long[1][1]) == 65_533
+    assert short == [plain[0], added, *plain[1:]]
+    assert [long[0], *long[2:]] == plain
+
+
+def test_a_comment_comes_first_in_a_jpeg_that_is_no_jfif() -> None:
+    bare = b"\xff\xd8" + b"\xff\xdb\0\2"
+    assert _with_text(bare, "x", png=False) == b"\xff\xd8" + b"\xff\xfe\0\x0evidsal_run x" + b"\xff\xdb\0\2"
 
 
 def test_a_picture_that_cannot_be_encoded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
