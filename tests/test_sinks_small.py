@@ -321,9 +321,10 @@ def test_how_an_image_came_about_stands_where_no_viewer_shows_it(tmp_path: Path,
     assert [long[0], *long[2:]] == plain
 
 
-def test_a_comment_comes_first_in_a_jpeg_that_is_no_jfif() -> None:
-    bare = b"\xff\xd8" + b"\xff\xdb\0\2"
-    assert _with_text(bare, "x", png=False) == b"\xff\xd8" + b"\xff\xfe\0\x0evidsal_run x" + b"\xff\xdb\0\2"
+@pytest.mark.parametrize("first", [b"", b"\xff\xe0\1\2" + bytes(256)], ids=["none", "jfif"])
+def test_a_comment_comes_first_in_a_jpeg_but_for_the_segment_of_jfif(first: bytes) -> None:
+    start, rest, comment = b"\xff\xd8" + first, b"\xff\xdb\0\2", b"\xff\xfe\0\x0evidsal_run x"
+    assert _with_text(start + rest, "x", png=False) == start + comment + rest
 
 
 def test_a_picture_that_cannot_be_encoded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
