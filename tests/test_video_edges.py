@@ -95,6 +95,8 @@ def test_a_clock_of_a_microsecond_is_not_too_fine(tmp_path: Path) -> None:
     sink = made_sink(tmp_path)
     sink._time_base = Fraction(1, 1000)
     assert sink._muxing(".mp4", copier(audio(1_000_000)))["movie_timescale"] == "1000000"
+    sink._time_base = Fraction(1, 25)
+    assert sink._muxing(".mp4", copier(audio(None)))["movie_timescale"] == "25"
 
 
 # --- times ---
@@ -636,6 +638,29 @@ def test_an_encoder_is_tried_with_one_grey_picture_to_its_end(
             made_sink(tmp_path)
 
 
+def test_an_encoder_is_tried_with_the_header_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def __init__(self, out: Any) -> None:
+            self._out = out
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._out, name)
+
+        def __enter__(self) -> Refusing:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._out.close()
+
+        def start_encoding(self) -> None:
+            raise ValueError("no header")
+
+    opened = {"open": lambda *args, real=av.open, **options: Refusing(real(*args, **options))}
+    monkeypatch.setattr(video, "av", SimpleNamespace(**vars(av) | opened))
+    with pytest.raises(EncodeError, match="video here: no header;"):
+        made_sink(tmp_path)
+
+
 @pytest.mark.skipif("libsvtav1" not in av.codecs_available, reason="this build of FFmpeg has no libsvtav1")
 def test_libsvtav1_is_told_to_be_quiet_unless_the_user_says_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -747,6 +772,7 @@ def test_the_bits_that_are_lost_are_said_with_a_way_to_keep_them_where_there_is_
         ("yuv420p", "prores_ks", []),
         ("yuv420p", "mpeg4", []),
         (None, "mpeg4", []),
+        ("gray", "mpeg4", []),
     ):  # fmt: skip
         info = made_info(pix_fmt=source, time_base=Fraction(1, 1000))
         sink = VideoSink(tmp_path / "out.mov", info, video=VideoOptions(encoder=encoder))
@@ -816,22 +842,20 @@ def test_marks_that_the_encoder_does_not_write_are_said_to_be_lost(tmp_path: Pat
 # --- drawing ---
 
 
-def test_an_odd_picture_repeats_its_last_row_and_column(tmp_path: Path) -> None:
-    batch = made_batch([0.0], size=(47, 63))
-    pixels = np.zeros((47, 63, 3), np.uint8)
-    pixels[-1:], pixels[:, -1:] = 200, 200
-    object.__setattr__(batch.pictures[0], "rgb", lambda: pixels.copy())
-    options = VideoOptions(encoder="ffv1")
-    density = dataclasses.replace(batch, log_density=torch.full((1, 2, 2), float(np.log(0.25))))
-    render = RenderOptions(opacity=0)
-    with VideoSink(tmp_path / "out.mkv", made_info(height=47, width=63), video=options, render=render) as sink:
-        sink.write(density)
-    assert sink.messages == [
-        "the video is 64x48 instead of 63x47: sides must be even, so the last column or row is repeated"
-    ]
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (47, 64), (48, 63), (47, 63)])
+def test_an_odd_picture_repeats_its_last_row_or_column(tmp_path: Path, height: int, width: int) -> None:
+    batch = made_batch([0.0], size=(height, width))
+    grey = np.random.default_rng(0).integers(0, 255, (height, width, 1), np.uint8)
+    object.__setattr__(batch.pictures[0], "rgb", lambda: np.repeat(grey, 3, axis=2))
+    options, render = VideoOptions(encoder="ffv1"), RenderOptions(opacity=0)
+    with VideoSink(tmp_path / "out.mkv", made_info(height=height, width=width), video=options, render=render) as sink:
+        sink.write(batch)
+    said = f"the video is 64x48 instead of {width}x{height}: sides must be even, so the last column or row is repeated"
+    assert sink.messages == ([] if (height, width) == (48, 64) else [said])
     with av.open(str(sink.path)) as container:
         luma = next(container.decode(video=0)).to_ndarray()[:48]
-    assert (luma[46:, :64] > 150).all() and (luma[:, 62:64] > 150).all() and (luma[:44, :60] < 50).all()
+    whole = np.pad(grey[..., 0], ((0, 48 - height), (0, 64 - width)), mode="edge")
+    assert np.abs(luma - (16 + whole * (219 / 255))).max() < 2
 
 
 # Luma of pure red and blue, as ITU-R BT.709, FCC, BT.470 and BT.601, SMPTE 240M, and BT.2020 define it.
@@ -905,14 +929,14 @@ def test_the_reason_of_an_error_is_ffmpegs_words_or_those_of_the_error() -> None
 @pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv"])
 def test_how_the_result_comes_about_stands_in_the_file(tmp_path: Path, name: str) -> None:
     source = make_video(tmp_path / "in.mp4", frames=2)
-    for path in (source, None):
+    for path, text in ((source, '{"a": 1}'), (None, '{"a": 1}'), (None, "")):
         sink = VideoSink(tmp_path / name, made_info(path=path, kind="video"), video=LIGHT, overwrite=True)
-        sink.provenance = '{"a": 1}'
+        sink.provenance = text
         with sink:
             sink.write(made_batch([0.0], pts=[0]))
         with av.open(str(sink.path)) as container:
             tags = {key.lower(): value for key, value in container.metadata.items()}
-        assert tags["vidsal_run"] == '{"a": 1}'
+        assert tags.get("vidsal_run") == (text or None)
         assert sink.messages == []
 
 
@@ -991,6 +1015,38 @@ def test_another_container_than_was_asked_for_replaces_no_file_either(
         assert sink.path == tmp_path / "out.mov"
         said = "out.mov is written instead of out.mp4: a .mp4 file cannot hold audio stream 1 (aac, eng)"
         assert sink.messages == [said]
+
+
+@pytest.mark.parametrize(
+    ("not_held", "name", "said"),
+    [
+        (
+            {".mp4": {1, 2}, ".mov": {2}, ".mkv": {2}},
+            "out.mov",
+            [
+                "out.mov is written instead of out.mp4: a .mp4 file cannot hold audio stream 1 (aac, eng)",
+                "left out, as a .mov file cannot hold it: audio stream 2 (aac, deu)",
+            ],
+        ),
+        (
+            {".mp4": {1}, ".mov": {2}, ".mkv": {1, 2}},
+            "out.mp4",
+            ["left out, as a .mp4 file cannot hold it: audio stream 1 (aac, eng)"],
+        ),
+    ],
+)
+def test_the_first_container_that_leaves_out_the_least_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, not_held: dict[str, set[int]], name: str, said: list[str]
+) -> None:
+    monkeypatch.setattr(
+        video.Copier,
+        "left_out_by",
+        lambda self, suffix, options: [stream for stream in self.streams if stream.index in not_held[suffix]],
+    )
+    monkeypatch.setattr(video.Copier, "encodable", lambda *_: [])
+    info = made_info(kind="video", path=make_video(tmp_path / "in.mp4", frames=2, audio_tracks=2))
+    sink = VideoSink(tmp_path / "out.mp4", info, video=LIGHT)
+    assert (sink.path.name, sink.messages) == (name, said)
 
 
 def test_sound_that_begins_late_and_has_to_be_encoded_is_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

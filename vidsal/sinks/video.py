@@ -292,8 +292,8 @@ class VideoSink(FileSink):
         context.color_range = self._range
         context.color_primaries = self._info.color_primaries
         context.color_trc = self._info.color_trc
-        if context.codec.canonical_name == "hevc" and self._target.suffix.lower() != ".mkv":
-            context.codec_tag = "hvc1"  # Apple's players open no other
+        if context.codec.canonical_name == "hevc":
+            context.codec_tag = "hvc1"  # Apple's players open no other; a .mkv has none
         stream.time_base = time_base
         return stream
 
@@ -684,8 +684,9 @@ def _output_color(info: VideoInfo) -> tuple[int, int]:
 
     The source's, where YUV 4:2:0 has it; else what players assume: BT.709 from 720 coded lines up, or BT.601.
     """
-    rgb = info.colorspace == 0 or any(name in (info.pix_fmt or "") for name in ("rgb", "bgr", "gbr", "pal8"))
-    full = not rgb and (info.color_range == 2 or (info.pix_fmt or "").startswith("yuvj"))
+    form = info.pix_fmt or _PIX_FMT
+    rgb = info.colorspace == 0 or any(name in form for name in ("rgb", "bgr", "gbr", "pal8"))
+    full = not rgb and (info.color_range == 2 or form.startswith("yuvj"))
     if info.colorspace in _SWSCALE:
         matrix = info.colorspace
     elif info.colorspace == 10 and 9 in _SWSCALE:  # BT.2020 with constant luminance: the usual one is the nearest
