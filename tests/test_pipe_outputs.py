@@ -9,10 +9,10 @@ import torch
 
 from vidsal.decode import DecodeOptions, VideoInfo
 from vidsal.errors import ConfigError, EncodeError
-from vidsal.pipe import outputs
+from vidsal.pipe import outputs, places
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.outputs import make_sinks, shared_video_options
-from vidsal.pipe.places import distinct_key, places_of, planned_outputs
+from vidsal.pipe.places import distinct_key, local_path, other_places, places_of, planned_outputs
 from vidsal.sinks import ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -53,8 +53,11 @@ def test_a_folder_of_pictures_keeps_its_whole_name(tmp_path: Path) -> None:
         ("12", "camera-12"),
         ("-", "standard-input"),
         ("http://host/?x", "host"),
-        ("rtsp://host/con.sdp", "_con"),
+        ("rtsp://host/con.x.sdp", "_con.x"),
+        *((f"rtsp://host/{name}.sdp", f"_{name}") for name in ("CON", "prn", "aux", "nul", "com1", "lpt9")),
+        *((f"rtsp://host/{name}.sdp", name) for name in ("com0", "com10")),
         ("http://me:secret@host/?x", "host"),
+        ("", "stream"),
     ],
 )
 def test_what_is_no_file_is_named_by_its_address_in_the_working_folder(source: str | int, stem: str) -> None:
@@ -129,18 +132,60 @@ def test_sources_of_one_name_keep_their_endings(sources: list[str], stems: list[
     assert [Path(place).name for place in placed(sources)] == stems
 
 
+def test_sources_on_several_drives_bring_their_whole_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    def several_drives(paths: list[str]) -> str:
+        raise ValueError(paths)
+
+    monkeypatch.setattr(places.os.path, "commonpath", several_drives)
+    assert placed(["/X:\\films\\mon/a.mp4", "/in/a.mp4", "rtsp://host/x"], output="/new") == [
+        "/new/X/films/mon/a",
+        "/new/in/a",
+        "/new/x",
+    ]
+
+
+def test_a_link_keeps_its_own_name_and_what_has_none_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    link = tmp_path / "deep" / "link.mp4"
+    link.symlink_to(tmp_path / "a.mp4")
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    assert placed(["../link.mp4", ".."]) == [f"{tmp_path}/deep/er/../link", f"{tmp_path}/deep"]
+    assert placed(["/", "/root.mp4"]) == ["/root", "/root.mp4"]
+
+
+def test_other_batches_may_have_had_each_name_and_each_folder_of_a_source() -> None:
+    def others(source: str, *more: str, **options: object) -> list[str]:
+        wanted = OutputOptions(**options)  # type: ignore[arg-type]
+        there = places_of([source, *more], wanted)[0]
+        return [str(place.folder / place.stem) for place in other_places(source, there, wanted)]
+
+    assert others("/in/mon/a.mp4", "/in/tue/b.mp4", output="out") == [
+        *("out/a", "out/a.mp4"),
+        "out/mon/a.mp4",
+        *("out/in/mon/a", "out/in/mon/a.mp4"),
+    ]
+    assert others("/in/mon/a.mp4") == ["/in/mon/a.mp4"]
+    assert others("/in/mon/a.mp4", output="out.mp4") == others("rtsp://host/a.sdp") == []
+
+
 def test_a_folder_of_pictures_and_a_video_of_one_name_have_results_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert placed([str(tmp_path / "a"), str(tmp_path / "a.mp4")]) == [f"{tmp_path}/a", f"{tmp_path}/a.mp4"]
 
 
 @pytest.mark.parametrize(
-    "pair", [["a.mp4", "./a.mp4"], ["/in/a.mp4", "/in/b/../a.mp4"], ["0", 0], ["-", "-"], ["a.mp4", Path("a.mp4")]]
+    "pair",
+    [["a.mp4", "./a.mp4"], ["/in/a.mp4", "/in/b/../a.mp4"], ["camera:0", 0], ["-", "-"], ["a.mp4", Path("a.mp4")]],
 )
 def test_a_source_that_is_given_twice_is_refused(pair: list[str | Path | int]) -> None:
     assert distinct_key(pair[0]) == distinct_key(pair[1])
     with pytest.raises(ConfigError, match="is given twice"):
         places_of(pair, OutputOptions())
+
+
+def test_sources_that_only_look_alike_are_two() -> None:
+    assert distinct_key("rtsp://host/a?x=1") != distinct_key("rtsp://host/a?x=2")
+    assert local_path("a\0.mp4") is None and local_path("a.mp4") == Path("a.mp4")
 
 
 def test_sources_that_share_a_table_of_one_name_are_refused_however_it_is_written() -> None:
@@ -150,6 +195,28 @@ def test_sources_that_share_a_table_of_one_name_are_refused_however_it_is_writte
         ):
             places_of(sources, OutputOptions(table=table))
     places_of(["/one/a.mp4", "/two/b.mp4"], OutputOptions(table="all.csv"))  # beside each
+    with pytest.raises(ConfigError, match=r"both write .*all\.npz: give maps a format such as npz"):
+        places_of(["/in/a.mp4", "/in/b.mp4"], OutputOptions(maps="all.npz"))
+    for video in (True, False):
+        with pytest.raises(ConfigError, match=r"both write .*: give each its own output"):
+            places_of(["rtsp://host/a?x=1", "rtsp://host/a?x=2"], OutputOptions(video=video))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"output": "x.mkv", "maps": "./y/../x.mkv"}, "output=x.mkv and maps=./y/../x.mkv name one file"),
+        ({"container": "mkv", "maps": "a.vidsal.mkv"}, "maps=a.vidsal.mkv names the file of the video (/in/a.vidsal"),
+    ],
+)
+def test_two_results_of_one_source_with_one_name_are_refused(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        placed(["/in/a.mp4"], **options)
+    assert says in str(error.value)
+    for changed in ({"maps": "y.mkv"}, {"maps": None}, {"video": False, "output": "/in"}):
+        assert len(planned("/in/a.mp4", **options | {"table": "none"} | changed)) == 1 + (
+            changed.get("maps") is not None
+        )
 
 
 # A name instead of a folder.
@@ -170,9 +237,9 @@ def test_a_video_may_be_named_and_the_rest_goes_beside_it(name: str) -> None:
 
 def test_a_picture_may_be_named_too_and_neither_is_taken_for_the_other() -> None:
     assert planned("a.png", still=True, output="out.jpg", table="none") == {"out.jpg"}
-    with pytest.raises(ConfigError, match=r"^output=out\.jpg names a picture, but the input is a video"):
+    with pytest.raises(ConfigError, match=r"^output=out\.jpg names a picture, but the input is a video: give a folder"):
         planned("a.mp4", output="out.jpg")
-    with pytest.raises(ConfigError, match=r"^output=out\.mp4 names a video, but the input is a picture"):
+    with pytest.raises(ConfigError, match=r"^output=out\.mp4 names a video, but the input is a picture: give a folder"):
         planned("a.png", still=True, output="out.mp4")
 
 

@@ -679,7 +679,6 @@ def test_what_is_done_under_the_name_of_a_smaller_batch_is_not_made_again(
     ("options", "named"),
     [
         (["-o", "x.mkv", "--maps", "x.mkv"], ["--output x.mkv", "--maps x.mkv"]),
-        (["-o", "x.mkv", "--maps", "./y/../x.mkv"], ["--output x.mkv", "--maps"]),
         (["--container", "mkv", "--maps", "clip.vidsal.mkv"], ["--maps clip.vidsal.mkv", "file of the video"]),
     ],
 )

@@ -13,7 +13,7 @@ from vidsal.addresses import hide_secrets
 from vidsal.decode.source import Source, source_of
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.files import is_folder, short_name
-from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions, check_format
+from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions
 
 __all__ = ["Place", "distinct_key", "local_path", "names_of", "other_places", "places_of", "planned_outputs"]
 
@@ -136,8 +136,8 @@ def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False
         raise ConfigError(Setting("output", drawn), f" names {other}, but the input is a {what}: give a folder")
     planned = {
         "image" if still else "video": drawn if options.video else None,
-        "table": _target("table", options.table, folder / f"{stem}.vidsal", TABLE_SUFFIXES),
-        "maps": _target("maps", options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
+        "table": _target(options.table, folder / f"{stem}.vidsal", TABLE_SUFFIXES),
+        "maps": _target(options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
         "shots": folder / f"{stem}.vidsal.shots.csv" if "shots" in options.export else None,
     }
     return {stage: target for stage, target in planned.items() if target is not None}
@@ -174,8 +174,8 @@ def _folders(sources: Sequence[_Source], output: Path | None) -> list[Path]:
         return [parent or Path.cwd() for parent in parents]
     there = [_normal(parent) for parent in parents if parent is not None]
     try:
-        common = os.path.commonpath(there) if there else ""
-    except ValueError:  # Windows: on several drives
+        common = os.path.commonpath(there)
+    except ValueError:  # no file among them; Windows: on several drives
         return [output / re.sub(r"[:\\/]+", "/", str(parent or "")).strip("/") for parent in parents]
     return [output if parent is None else output / os.path.relpath(parent, common) for parent in parents]
 
@@ -187,7 +187,7 @@ def _normal(path: Path) -> str:
 def _absolute(path: Path) -> Path:
     whole = path.absolute()
     # Unlike `Path.resolve`, it stands links that lead to themselves.
-    return Path(os.path.realpath(whole)) if whole.name in ("", "..") else whole
+    return Path(os.path.realpath(whole)) if whole.name == ".." else whole
 
 
 def _stem(source: _Source) -> str:
@@ -244,31 +244,24 @@ def _refuse_shared(sources: Sequence[_Source], places: Sequence[Place], options:
         for stage, target in planned.items():
             if (first := writers.setdefault(_normal(target), source)) != source:
                 both = f"{hide_secrets(first)} and {hide_secrets(source)} would both write {target}: "
-                if stage in ("table", "maps") and getattr(options, stage) not in (target.suffix[1:], None):
+                if stage in ("table", "maps") and getattr(options, stage) != target.suffix[1:]:
                     raise ConfigError(both, "give ", Setting(stage), f" a format such as {target.suffix[1:]}")
                 raise ConfigError(both, "give each its own ", Setting("output"))
 
 
 def _refuse_one_name(planned: Mapping[str, Path], options: OutputOptions) -> None:
-    """Two results of one source in one file."""
-    stages: dict[str, str] = {}
-    for stage, target in planned.items():
-        first = stages.setdefault(_normal(target), stage)
-        if first != stage:
-            if stage not in ("table", "maps"):
-                taken = Setting(first, getattr(options, first))
-                raise ConfigError(taken, f" names the file of the {stage} ({target}): give it a name of its own")
-            setting = Setting(stage, getattr(options, stage))
-            if first in ("video", "image") and options.named_file is None:
-                raise ConfigError(setting, f" names the file of the {first} ({target}): give it a name of its own")
-            named = options.output if first in ("video", "image") else getattr(options, first)
-            other = Setting("output" if first in ("video", "image") else first, named)
-            raise ConfigError(other, " and ", setting, " name one file: give each a name of its own")
+    """Two results of one source in one file: no others end alike."""
+    for named, other in (("maps", "video"), ("table", "shots")):
+        if {named, other} <= planned.keys() and _normal(planned[named]) == _normal(planned[other]):
+            setting = Setting(named, getattr(options, named))
+            if other == "video" and options.named_file is not None:
+                output = Setting("output", options.output)
+                raise ConfigError(output, " and ", setting, " name one file: give each a name of its own")
+            raise ConfigError(setting, f" names the file of the {other} ({planned[named]}): give it a name of its own")
 
 
-def _target(name: str, wanted: str | None, base: Path, suffixes: tuple[str, ...]) -> Path | None:
+def _target(wanted: str | None, base: Path, suffixes: tuple[str, ...]) -> Path | None:
     """The path of a table or of maps, from a format's name or a path."""
-    check_format(name, wanted, suffixes)
     if wanted is None or wanted == "none":
         return None
     if f".{wanted}" in suffixes:

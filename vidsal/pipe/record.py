@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from av.error import FFmpegError
+
 from vidsal.decode.images import IMAGE_SUFFIXES
 from vidsal.decode.local import open_file
 from vidsal.errors import DecodeError, ExistsError, Setting
@@ -290,7 +292,7 @@ def is_result(path: Path) -> bool:
     own, partial = ".vidsal." in name, ".partial." in name
     if own and (partial or suffix in _NO_INPUTS):
         return True
-    reports = {f"{stem}.vidsal.json" for stem in (path.stem, *([name.rpartition(".vidsal.")[0]] if own else []))}
+    reports = {f"{stem}.vidsal.json" for stem in (path.stem, name.rpartition(".vidsal.")[0])}
     for report in reports:
         if any(one.file == name for record in read_records(path.with_name(report)) for one in record.results):
             return True
@@ -315,11 +317,9 @@ def _holds_record(path: Path) -> bool:
         with path.open("rb") as file:
             if PROVENANCE_KEY.encode() in file.read(_HEAD_BYTES).lower():
                 return True
-        if path.suffix.lower() not in VIDEO_SUFFIXES:
-            return False
         with open_file(path) as container:
             return any(key.lower() == PROVENANCE_KEY for key in container.metadata)
-    except (OSError, ValueError, DecodeError):
+    except (OSError, ValueError, FFmpegError, DecodeError):
         return False
 
 
