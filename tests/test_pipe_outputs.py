@@ -328,6 +328,26 @@ def test_what_is_there_already_is_refused_unless_it_may_be_replaced(tmp_path: Pa
     assert make_sinks(info(), replacing, CPU, side_by_side=1)
 
 
+def test_results_that_may_be_replaced_are_and_a_video_only_where_none_of_its_names_is_another_file(
+    tmp_path: Path,
+) -> None:
+    names = ("made.vidsal.mp4", "made.vidsal.mov", "made.vidsal.csv")
+    video, other, table = (tmp_path / name for name in names)
+    options = RunOptions(output=OutputOptions(output=tmp_path))
+
+    def overwrites(*replaceable: Path) -> list[bool]:
+        return [sink._overwrite for sink in make_sinks(info(), options, CPU, side_by_side=1, replaceable=replaceable)]
+
+    assert overwrites(video, table) == [False, False], "nothing is there"
+    other.touch()
+    assert overwrites(other) == [True, False]
+    table.touch()
+    assert overwrites(other, table) == [True, True]
+    assert overwrites(video, table) == [False, True], "the video may need the name of the other file"
+    with pytest.raises(EncodeError, match=r"csv exists already"):
+        overwrites(other)
+
+
 def test_a_folder_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
 

@@ -124,9 +124,10 @@ def test_a_file_that_no_report_names_is_not_replaced(clip: Path, theirs: str) ->
     assert look(clip, wanted()).replaceable == {*paths.values()}
 
 
-def test_the_mkv_that_stands_in_for_a_video_counts_as_it_and_no_other_mkv_does(clip: Path) -> None:
+@pytest.mark.parametrize("suffix", ["mov", "mkv"])
+def test_what_was_written_in_place_of_an_mp4_counts_as_it_and_other_maps_do_not(clip: Path, suffix: str) -> None:
     record = made(clip, "video", "maps")
-    instead = clip.with_name("clip.vidsal.mkv")
+    instead = clip.with_name(f"clip.vidsal.{suffix}")
     clip.with_name("clip.vidsal.mp4").rename(instead)
     clip.with_name("m.mkv").write_bytes(bytes(10))
     files = zip(record.results, (instead.name, "m.mkv"), strict=True)

@@ -186,7 +186,7 @@ class OutputOptions(Checked):
     video: bool = True
     """Write the picture with the heatmap over it."""
     container: Literal["mp4", "mkv", "mov"] = "mp4"
-    """Container of the written video; mkv is taken where the chosen one cannot hold a stream of the input."""
+    """Container of the written video; another is taken where the chosen one cannot hold a stream of the input."""
     table: str | None = "csv"
     """Table of numbers a frame: csv, parquet or jsonl beside the video, a path ending in one of these (a bare name
     is put beside the video too), or none."""

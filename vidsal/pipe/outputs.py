@@ -15,10 +15,11 @@ from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
 from vidsal.sinks import ImageSink, MapsSink, ShotsSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks.containers import CHOICES
 from vidsal.sinks.contract import FileSink
 from vidsal.tracks import Shared, Tracker
 
-__all__ = ["make_sinks", "shared_video_options"]
+__all__ = ["make_sinks", "possible_files", "shared_video_options"]
 
 
 def make_sinks(
@@ -64,7 +65,8 @@ def make_sinks(
     sinks: list[FileSink] = []
     tracker = Shared(Tracker(options.tracks))
     for stage, target in planned.items():
-        overwrite = wanted.existing == "overwrite" or target.absolute() in replaceable
+        there = {path for path in possible_files(stage, target) if path.exists()}
+        overwrite = wanted.existing == "overwrite" or (bool(there) and there <= {*replaceable})
         match stage:
             case "image":
                 sink: FileSink = ImageSink(target, render=options.render, overwrite=overwrite, source=info.path)
@@ -74,7 +76,7 @@ def make_sinks(
                     info,
                     video=shared_video_options(options.video, device, side_by_side=side_by_side),
                     render=options.render,
-                    overwrite=overwrite or _may_replace(target, replaceable),
+                    overwrite=overwrite,
                     start_seconds=options.decode.start_seconds,
                     end_seconds=options.decode.end_seconds,
                     device=device,
@@ -89,6 +91,17 @@ def make_sinks(
     return sinks
 
 
+def possible_files(stage: str, target: Path) -> set[Path]:
+    """The whole paths that a planned result may end up with: a video whose container cannot hold all takes another.
+
+    Example:
+        >>> sorted(path.name for path in possible_files("video", Path("a.vidsal.mov")))
+        ['a.vidsal.mkv', 'a.vidsal.mov']
+    """
+    suffixes = CHOICES[target.suffix.lower()] if stage == "video" else ()
+    return {path.absolute() for path in (target, *map(target.with_suffix, suffixes))}
+
+
 def shared_video_options(video: VideoOptions, device: torch.device, *, side_by_side: int = 1) -> VideoOptions:
     """The options as `run` passes them to each of `side_by_side` encoders.
 
@@ -99,9 +112,3 @@ def shared_video_options(video: VideoOptions, device: torch.device, *, side_by_s
         return video
     cores = usable_cores() if device.type != "cpu" else usable_cores() // 2
     return dataclasses.replace(video, encoder_threads=max(1, cores // side_by_side))
-
-
-def _may_replace(video: Path, replaceable: Collection[Path]) -> bool:
-    """Whether a video may be replaced under its own name and as the .mkv that it may become."""
-    there = [path for path in {video, video.with_suffix(".mkv")} if path.exists()]
-    return bool(there) and all(path.absolute() in replaceable for path in there)

@@ -26,6 +26,7 @@ from vidsal.errors import DecodeError, ExistsError, Setting
 from vidsal.files import replacing
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, RunOptions
+from vidsal.pipe.outputs import possible_files
 from vidsal.pipe.places import Place, planned_outputs
 from vidsal.provenance import differences, package_version, source_commit
 from vidsal.sinks.contract import PROVENANCE_KEY
@@ -412,8 +413,8 @@ _OTHERWISE = (Setting("existing", "overwrite"), " to replace it, or choose anoth
 def _find(
     records: Iterable[RunRecord], folder: Path, stage: str, target: Path
 ) -> tuple[RunRecord, ResultRecord] | None:
-    """The record that names the target of a stage, or the .mkv that was written in its place."""
-    names = {target.absolute()} | ({target.with_suffix(".mkv").absolute()} if stage == "video" else set())
+    """The record that names the target of a stage, or what was written in its place."""
+    names = possible_files(stage, target)
     for record in records:
         for result in record.results:
             if result.stage == stage and (folder / result.file).absolute() in names:
