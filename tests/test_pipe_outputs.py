@@ -254,13 +254,19 @@ def test_a_folder_of_such_a_name_stays_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"output": "out.mp4", "video": False}, "output=out.mp4 names a video, but none is written: give a folder"),
+        (
+            {"output": "out.mp4", "video": False},
+            "output=out.mp4 names a video, but none is written: give a folder, or leave out video=False",
+        ),
         ({"output": "out.avi"}, "output=out.avi must be a folder, or name a video ending in one of .mp4, .mkv, .mov"),
         ({"output": "out.csv"}, "output=out.csv must be a folder or name the video; for this file give table=out.csv"),
         ({"output": "out.npz"}, "output=out.npz must be a folder or name the video; for this file give maps=out.npz"),
         ({"output": "out.mkv", "container": "mov"}, "output=out.mkv and container=mov exclude each other"),
         ({"existing": "skip", "overwrite": True}, "existing=skip and overwrite=True exclude each other"),
-        ({"existing": "skip", "report": False}, "existing=skip goes by the reports of earlier runs: leave out report="),
+        (
+            {"existing": "skip", "report": False},
+            "existing=skip goes by the reports of earlier runs: leave out report=False",
+        ),
         ({"existing": "keep"}, "existing must be one of refuse, skip, overwrite; got 'keep'"),
     ],
 )
@@ -273,6 +279,17 @@ def test_options_that_cannot_be_meant_are_refused_as_they_are_made(options: dict
 def test_one_name_for_several_videos_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^output=out\.mp4 names the video of one input, and there are 2"):
         places_of(["a.mp4", "b.mp4"], OutputOptions(output=Path("out.mp4")))
+
+
+def test_the_name_of_a_video_that_is_not_written_is_no_folder() -> None:
+    for suffix in ("avi", "webm", "m4v", "wmv", "flv", "ogv", "mxf", "3gp", "gif", "mpg", "mpeg", "ts", "mts", "m2ts"):
+        with pytest.raises(ConfigError, match=r"must be a folder, or name a video ending in one of \.mp4, "):
+            OutputOptions(output=Path(f"out.{suffix}"))
+
+
+def test_options_that_can_be_meant_are_taken() -> None:
+    assert OutputOptions(existing="skip").report and not OutputOptions(report=False).report
+    assert OutputOptions(output=Path("out.mkv"), container="mkv").named_file == Path("out.mkv")
 
 
 def test_overwriting_has_a_short_form() -> None:

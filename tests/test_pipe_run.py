@@ -19,12 +19,17 @@ from media import make_video
 from test_sinks import made_info, names_in, random_batch
 
 from vidsal.decode import DecodeOptions, DecodeReport, VideoInfo
-from vidsal.errors import ConfigError, DecodeError, EncodeError, Stopped
+from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError, Stopped
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
+from vidsal.pipe import record as record_module
 from vidsal.pipe import run as run_module
 from vidsal.pipe.options import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions
-from vidsal.pipe.run import Job, Progress, run
+from vidsal.pipe.places import Place
+from vidsal.pipe.record import InputRecord, RunRecord, read_records, write_record
+from vidsal.pipe.run import Job, Progress, RunReport, run
+from vidsal.sinks import Sink, TableSink
+from vidsal.smooth.options import SmoothOptions
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +65,14 @@ class Opened:
     asked: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def job_of(
-    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, opened: Opened, *sinks: Keeping, **stages: Any
-) -> Job:
+def job_of(monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, opened: Opened, *sinks: Sink, **stages: Any) -> Job:
     @contextmanager
     def open_made(source: object, **asked: Any) -> Iterator[Opened]:
         opened.asked = {"source": source, **asked}
         yield opened
 
     monkeypatch.setattr(run_module, "open_video", open_made)
-    return Job("made", options=RunOptions(**stages), model=model, sinks=sinks)  # type: ignore[arg-type]
+    return Job(opened.info.path or "made", options=RunOptions(**stages), model=model, sinks=sinks)
 
 
 NOTHING = OutputOptions(video=False, table="none")
@@ -386,3 +389,235 @@ def test_a_file_that_appears_under_one_final_name_keeps_all_results_partial(
         (tmp_path / "made.vidsal.maps.npz").write_text("mine")
     assert (tmp_path / "made.vidsal.maps.npz").read_text() == "mine"
     assert not (tmp_path / "made.vidsal.jsonl").exists() and (tmp_path / "made.vidsal.partial.jsonl").exists()
+
+
+# The report, and what earlier runs left.
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Opened:
+    """A file that is never read."""
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "a.mp4"
+    path.write_bytes(bytes(100))
+    return Opened(made_info(source=str(path), path=path, kind="video"))
+
+
+def done(job: Job, frames: int = 2) -> RunReport:
+    with job.opened(), job.writing():
+        job.write(random_batch(frames))
+    return job.report()
+
+
+def in_out(tmp_path: Path, existing: Any = "skip", **output: Any) -> OutputOptions:
+    return OutputOptions(
+        **{"output": tmp_path / "out", "video": False, "table": "jsonl", "existing": existing} | output
+    )
+
+
+def test_the_report_is_unfinished_before_the_files_get_their_names_and_says_in_the_end_what_the_run_says(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
+) -> None:
+    folder, written = tmp_path / "out", []
+
+    def write(path: Path, record: RunRecord, **more: Any) -> None:
+        written.append((record.status, names_in(folder)))
+        write_record(path, record, **more)
+
+    monkeypatch.setattr(run_module, "write_record", write)
+    job = job_of(monkeypatch, model, source, output=in_out(tmp_path, maps=str(tmp_path / "m.npz")))
+    provenance = []
+    with job.opened(), job.writing():
+        provenance = [sink.provenance for sink in job._own]
+        job.write(random_batch(2))
+        source.report.say("a word")
+    report = job.report()
+    partial = ["a.vidsal.jsonl", "a.vidsal.json"]
+    assert [status for status, _ in written] == ["unfinished", "done"]
+    assert not {*partial} & {*written[0][1]} and {*partial} <= {*written[1][1]}
+    (record,) = read_records(folder / "a.vidsal.json")
+    assert (report.status, report.report_file) == ("done", folder / "a.vidsal.json")
+    assert [(one.stage, one.file) for one in record.results] == [
+        ("table", "a.vidsal.jsonl"),
+        ("maps", str(tmp_path / "m.npz")),
+    ]
+    assert record.counts == {name: getattr(report, name) for name in record.counts} and record.counts["frames"] == 2
+    assert record.messages == report.messages and "a word" in report.messages
+    assert provenance == [record.provenance.as_text()] * 2
+    assert record.provenance.input == InputRecord.of("", source.info.path, kind="video")
+    plain = report.as_dict()
+    assert (plain["status"], plain["interrupted"], plain["report_file"]) == ("done", False, str(report.report_file))
+
+
+def test_without_a_report_the_one_that_is_there_vouches_only_for_what_stays(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
+) -> None:
+    report = tmp_path / "out" / "a.vidsal.json"
+
+    def go(existing: str = "overwrite", **output: Any) -> RunReport:
+        job = job_of(monkeypatch, model, source, output=in_out(tmp_path, existing, **output))
+        assert not job.is_done()
+        return done(job)
+
+    def vouches() -> list[str]:
+        return [one.file for record in read_records(report) for one in record.results]
+
+    quiet = go("refuse", report=False)
+    assert quiet.report_file is quiet.as_dict()["report_file"] is None and not report.exists()
+    report.write_text("{}")
+    go(report=False)
+    assert report.read_text() == "{}", "it is somebody else's"
+    for made in ({}, {"table": "none", "maps": "npz"}, {"table": "none", "maps": "m.npz"}):
+        go(**made)
+    names = ["m.npz", "a.vidsal.maps.npz", "a.vidsal.jsonl"]
+    assert vouches() == names
+    for again in ({"table": "none", "maps": "m.npz"}, {"table": "none", "maps": "npz"}):
+        go(report=False, **again)
+        names.pop(0)
+        assert vouches() == names
+    go(report=False)
+    assert not report.exists()
+    # Somebody removes it while the run goes on.
+    go()
+    job = job_of(monkeypatch, model, source, output=in_out(tmp_path, "overwrite", report=False))
+    assert not job.is_done()
+    report.unlink()
+    assert done(job).report_file is None
+
+
+def test_a_sink_of_ones_own_leaves_no_report(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
+) -> None:
+    sink = TableSink(tmp_path / "mine.csv")
+    report = done(job_of(monkeypatch, model, source, sink, output=NOTHING))
+    assert report.report_file is None and names_in(tmp_path / "in") == ["a.mp4"]
+    assert (tmp_path / "mine.csv").exists() and not report.files
+
+
+def test_what_is_done_is_reported_as_the_run_that_made_it_counted(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
+) -> None:
+    first = job_of(monkeypatch, model, source, output=in_out(tmp_path))
+    assert not first.is_done()
+    source.report.concealed, source.report.truncated = 3, True
+    made = done(first)
+    job = job_of(monkeypatch, model, source, output=in_out(tmp_path))
+    assert job.is_done() and not job.is_open
+    with job.writing():
+        pass
+    report = job.report()
+    assert report == dataclasses.replace(
+        made, status="skipped", seconds=0.0, frames_per_second=0.0, stage_frames_per_second={}, messages=()
+    )
+    assert (report.frames, report.concealed, report.truncated, report.cuts) == (2, 3, True, 0)
+    again = run(source.info.path or "", options=RunOptions(output=in_out(tmp_path)), model=model)
+    assert again == report
+    # An earlier version counted fewer things.
+    (record,) = read_records(made.report_file or tmp_path)
+    write_record(made.report_file or tmp_path, dataclasses.replace(record, counts={"frames": 2, "more": 1}))
+    job = job_of(monkeypatch, model, source, output=in_out(tmp_path))
+    assert job.is_done()
+    assert (job.report().frames, job.report().concealed, job.report().truncated) == (2, 0, False)
+
+
+def test_with_a_sink_of_ones_own_what_is_done_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
+) -> None:
+    done(job_of(monkeypatch, model, source, output=in_out(tmp_path)))
+    job = job_of(monkeypatch, model, source, sink := Keeping(), output=in_out(tmp_path))
+    assert not job.is_done()
+    assert done(job).status == "done" and sink.indices == [0, 1]
+
+
+def test_what_is_done_under_another_name_is_found_where_skipping_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
+) -> None:
+    made = done(job_of(monkeypatch, model, source, output=in_out(tmp_path)))
+    below = Place(tmp_path / "out" / "in", "a")
+
+    def elsewhere(existing: str = "skip", *sinks: Keeping, **stages: Any) -> Job:
+        job = job_of(monkeypatch, model, source, *sinks, output=in_out(tmp_path, existing), **stages)
+        job.place = below
+        return job
+
+    assert not elsewhere(smooth=SmoothOptions(smoothing="none")).is_done()
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "other_places", lambda *_: pytest.fail("it is looked for"))
+        assert not elsewhere("refuse").is_done() and not elsewhere("skip", Keeping()).is_done()
+    job = elsewhere()
+    assert job.is_done() and job.place == Place(tmp_path / "out", "a") and job.report().files == made.files
+    # Also where a file of somebody else has the name now.
+    below.folder.mkdir()
+    (below.folder / "a.vidsal.json").write_text("{}")
+    assert elsewhere().is_done()
+    for other in (elsewhere("refuse"), elsewhere(smooth=SmoothOptions(smoothing="none"))):
+        with pytest.raises(ExistsError, match=r"in.a\.vidsal\.json exists already"):
+            other.is_done()
+    # Nor where a part of it is missing; a place without a report costs no more than that look.
+    (below.folder / "a.vidsal.json").unlink()
+    made.files[0].unlink()
+    looked, look_around = [], run_module.look_around
+    monkeypatch.setattr(
+        run_module, "look_around", lambda place, *more: looked.append(place) or look_around(place, *more)
+    )
+    job = elsewhere()
+    assert not job.is_done() and job.place == below and looked == [below, Place(tmp_path / "out", "a")]
+
+
+def test_what_another_run_has_made_meanwhile_is_kept(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
+) -> None:
+    report = done(job_of(monkeypatch, model, source, output=in_out(tmp_path))).report_file or tmp_path
+    (record,) = read_records(report)
+    write_record(report, dataclasses.replace(record, status="unfinished"))
+    first, second = (job_of(monkeypatch, model, source, output=in_out(tmp_path, "refuse")) for _ in range(2))
+    assert not first.is_done() and not second.is_done()
+    assert done(second).status == "done"
+    with pytest.raises(ExistsError, match="another run has just made these results"), first.opened():
+        pass
+    assert read_records(report)[0].status == "done"
+
+
+@pytest.mark.parametrize("change", ["none", "longer", "gone", "afterwards"])
+def test_an_input_that_changes_while_it_is_read_is_told_without_reading_it_again(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened, change: str
+) -> None:
+    path = source.info.path or tmp_path
+    job = job_of(monkeypatch, model, source, output=in_out(tmp_path))
+    with job.opened(), job.writing():
+        monkeypatch.setattr(record_module, "_sample_of", lambda _: pytest.fail("it is read again"))
+        job.write(random_batch(1))
+        if change == "longer":
+            path.write_bytes(bytes(101))
+        if change == "gone":
+            path.unlink()
+    if change == "afterwards":
+        path.write_bytes(bytes(101))
+    messages = job.report().messages
+    assert len(messages) == (change == "longer")
+    assert all("was changed while it was read: it had been a.mp4, 100 bytes, of " in text for text in messages)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            PermissionError(13, "Permission denied"),
+            r"a\.mp4 cannot be read: Permission denied; change its permissions$",
+        ),
+        (OSError(5, "Input/output error"), r"a\.mp4 cannot be read: Input/output error$"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened, error: OSError, says: str
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    job = job_of(monkeypatch, model, source, output=in_out(tmp_path))
+    monkeypatch.setattr(run_module, "look_around", failing)
+    with pytest.raises(DecodeError, match=says):
+        job.is_done()
+    monkeypatch.setattr(run_module.InputRecord, "of", failing)
+    with pytest.raises(DecodeError, match=says), job.opened():
+        pass

@@ -81,7 +81,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/pipe/between.py": ("test_pipe_between.py",),
     "vidsal/pipe/downloads.py": ("test_pipe_downloads.py", "test_cuda_order.py", "test_pipe_many.py"),
     "vidsal/pipe/many.py": ("test_pipe_many_ends.py", "test_pipe_many.py"),
-    "vidsal/pipe/options.py": ("test_defaults.py", "test_pipe_outputs.py", "test_pipe.py", "test_config.py"),
+    "vidsal/pipe/options.py": ("test_defaults.py", "test_pipe_outputs.py", "test_config.py"),
     "vidsal/pipe/outputs.py": ("test_pipe_outputs.py",),
     "vidsal/pipe/places.py": ("test_pipe_outputs.py", "test_addresses.py"),
     "vidsal/pipe/predict.py": ("test_pipe_predict.py", "test_pipe_every.py"),

@@ -227,6 +227,7 @@ class Job:
         self._further = tuple(sinks)
         self._side_by_side = side_by_side
         self._own: list[FileSink] = []
+        self._sinks: tuple[Sink, ...] = ()
         self._files_entered = contextlib.ExitStack()
         self._others_entered = contextlib.ExitStack()
         self._reader: Reader | None = None
@@ -336,9 +337,8 @@ class Job:
 
     def _finish(self) -> None:
         """Give all files their names, the report as the last: it says that they are complete."""
-        files = [sink for sink in self._sinks if isinstance(sink, FileSink)] if self.is_open else []
-        if files:
-            finish_together(files, before_naming=self._announce)
+        files = [sink for sink in self._sinks if isinstance(sink, FileSink)]
+        finish_together(files, before_naming=self._announce)
         if self._own and self.options.output.report:
             self._record = self._made_record("done", [(sink.stage, sink.path, sink.path) for sink in self._own])
             self._write_record(self._record)
