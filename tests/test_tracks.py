@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -270,6 +271,39 @@ def test_two_blobs_that_cross_upright_keep_their_ids(speed: float) -> None:
     assert {number for row in rows for number in regions(row)} == {first, second}
 
 
+@pytest.mark.parametrize(
+    ("rate", "courses"),  # peak, width, first and last place of each
+    [
+        (50, [(0.9, 18, (256, 257), (404, 158)), (0.73, 23, (334, 278), (405, 89))]),
+        (
+            10,
+            [
+                (0.99, 33, (450, 200), (195, 236)),
+                (0.73, 22, (295, 231), (409, 90)),
+                (0.67, 39, (252, 99), (409, 231)),
+            ],
+        ),
+        (
+            25,
+            [
+                (0.67, 29, (340, 165), (339, 343)),
+                (0.72, 25, (359, 262), (301, 169)),
+                (0.87, 20, (423, 130), (288, 269)),
+            ],
+        ),
+    ],
+)
+def test_blobs_that_run_into_one_and_apart_again_go_on_as_before(rate: float, courses: list[Any]) -> None:
+    paths = [np.linspace(first, last, 30) for _, _, first, last in courses]
+    maps = [
+        sum(peak * blob(*path[frame], sigma) for (peak, sigma, *_), path in zip(courses, paths, strict=True)) + 1e-6
+        for frame in range(30)
+    ]
+    rows = Tracker().update(make(maps, [frame / rate for frame in range(30)]))
+    before, after = ([nearest(rows[frame], *path[frame]) for path in paths] for frame in (2, -1))
+    assert before == after and len({*before}) == len(paths)
+
+
 def test_a_region_that_stops_while_nobody_looks_is_still_the_same() -> None:
     places = [60 + 20 * i for i in range(11)]  # 500 pixels a second
     times = [i / 25 for i in range(11)]
@@ -314,6 +348,31 @@ def test_a_region_gone_for_longer_than_the_memory_comes_back_as_another() -> Non
         rows = Tracker().update(make([both] * 5 + [alone] * gap + [both]))
         assert nearest(rows[-1], 480, 180) == expected
         assert nearest(rows[-1], 150, 180) == 1
+
+
+def test_a_region_is_gone_only_since_it_was_last_seen() -> None:
+    both, alone = blob(150, 180) + 0.8 * blob(480, 180), blob(150, 180) + 1e-4
+    rows = Tracker().update(make(([both] + [alone] * 8) * 3 + [both]))
+    assert {nearest(row, 480, 180) for row in rows[::9]} == {2}
+
+
+def test_hills_around_a_basin_are_one_region() -> None:
+    # Each meets the two others on a pass that is too high for a region of its own.
+    hills = blob(300, 150, 30) + 0.98 * blob(384, 150, 30) + 0.96 * blob(342, 223, 30)
+    assert len(regions(one(hills + 0.05 * blob(342, 174, 200)))) == 1
+
+
+def test_of_a_nearly_flat_map_only_what_was_there_before_is_a_region() -> None:
+    before = blob(150, 180) + 1e-3
+    after = 3 + 0.9 * blob(150, 180) + blob(480, 180)
+    alone, first, second = one(after), *Tracker().update(make([before, after]))
+    assert regions(alone) == {} and [*regions(first)] == [*regions(second)] == [1]
+    assert nearest(second, 150, 180) == 1
+
+
+def test_the_highest_hill_is_a_region_however_high_one_has_to_be() -> None:
+    tracker = Tracker(TrackOptions(region_min_peak=1.0))
+    assert len(regions(tracker.update(make([blob(150, 180) + 0.9 * blob(480, 180)]))[0])) == 1
 
 
 def test_a_region_that_jumps_across_the_picture_is_another() -> None:

@@ -188,7 +188,7 @@ def column_types(row: type[Any]) -> dict[str, type]:
     for each in fields(row):
         hint = hints[each.name]
         kinds = {*get_args(hint)} - {NoneType} if get_origin(hint) in (Union, UnionType) else {hint}
-        if len(kinds) != 1 or not kinds <= {bool, int, float, str}:
+        if len(kinds) != 1 or kinds.isdisjoint({bool, int, float, str}):
             raise TypeError(
                 f"the column {each.name} of {row.__name__} is annotated {hint}; a table takes bool, int, float or str, "
                 "or one of these with None"
@@ -234,7 +234,7 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._next_id = 1
         self._shot: int | None = None
-        self._seconds = 0.0
+        self._seconds: float  # of the last frame; the first one begins a shot, which sets it
         self._peak = _PeakFilter(self.options)
 
     def update(self, batch: SaliencyBatch) -> list[FrameNumbers]:
@@ -279,12 +279,11 @@ class Tracker:
         grown = self.options.region_reach + _REACH_PER_SECOND * step
         reach = diagonal * min(grown, max(_REACH_LIMIT, self.options.region_reach))
         pairs = _best_pairs(hills, self._tracks, reach)
-        highest = max((hill.peak for hill in hills), default=0.0)
-        least = self.options.region_min_peak * highest
         kept = [
             hill
             for hill, pair in zip(hills, pairs, strict=True)
-            if pair is not None or (hill.pass_share <= _PASS_NEW and hill.peak >= least)
+            if pair is not None
+            or (hill.pass_share <= _PASS_NEW and hill.peak >= self.options.region_min_peak * hills[0].peak)
         ]
         found = {id(hill): pair for hill, pair in zip(hills, pairs, strict=True)}
         regions = [(region, found[id(hill)]) for hill, region in _measure(grid, hills, kept)]
@@ -453,7 +452,7 @@ def _coverage(flat: _Maps, mass: _Floats) -> _Floats:
         descending = np.sort(values)[::-1]
         half = mass[i] / 2
         held = np.cumsum(np.add.reduceat(descending, starts, dtype=np.float64))
-        run = min(int(np.searchsorted(held, half)), len(starts) - 1)
+        run = int(np.searchsorted(held, half))
         before = float(held[run - 1]) if run else 0.0
         cells = descending[run * _RUN : (run + 1) * _RUN]
         held = before + np.cumsum(cells, dtype=np.float64)
