@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import math
 import re
 import signal
 import threading
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from test_cli import Stopper, rows_of, status_of
 from test_pipe import NO_CUTS, RAW, joined, parts
 
 from vidsal import console
-from vidsal.decode import DecodeOptions
 from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
@@ -32,8 +29,8 @@ from vidsal.pipe import predict as predict_module
 from vidsal.pipe.downloads import Downloads
 from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
 from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
-from vidsal.pipe.predict import StageClock, VideoPredictor, predict
-from vidsal.pipe.run import Job, run
+from vidsal.pipe.predict import StageClock, predict
+from vidsal.pipe.run import run
 from vidsal.sinks import TableSink
 from vidsal.smooth.options import SmoothOptions
 
@@ -181,42 +178,6 @@ def test_a_reader_that_fails_ends_its_own_stream_only(model: SaliencyModel) -> N
         torch.testing.assert_close(joined(own).density, alone.density, atol=1e-6, rtol=1e-3)
 
 
-@pytest.mark.parametrize("stage", ["open", "read", "prepare", "finish", "flush"])
-def test_an_error_nobody_foresaw_ends_its_own_stream_only_wherever_it_arises(
-    model: SaliencyModel, monkeypatch: pytest.MonkeyPatch, stage: str
-) -> None:
-    first, second, _ = three_clips()
-
-    class Broken:
-        def __iter__(self) -> Iterator[FrameBatch]:
-            if stage == "open":
-                raise ZeroDivisionError
-            return iter([second[0], second[1]] if stage != "read" else self.cut_short())
-
-        def cut_short(self) -> Iterator[FrameBatch]:
-            yield second[0]
-            raise ZeroDivisionError
-
-    if stage in ("prepare", "finish", "flush"):
-        real = getattr(VideoPredictor, stage)
-        made: list[VideoPredictor] = []
-
-        def failing(self: VideoPredictor, *arguments: Any) -> Any:
-            if self not in made:
-                made.append(self)
-            if self is made[0]:
-                raise ZeroDivisionError
-            return real(self, *arguments)
-
-        monkeypatch.setattr(VideoPredictor, stage, failing)
-    results = list(predict_streams([Broken(), first], model, side_by_side=2, smooth=RAW))
-    ends = {end.stream: type(end.error) for end in results if isinstance(end, StreamEnd)}
-    assert ends == {0: ZeroDivisionError, 1: type(None)}
-    own = joined(r.batch for r in results if isinstance(r, StreamBatch) and r.stream == 1)
-    monkeypatch.undo()
-    torch.testing.assert_close(own.density, joined(predict(first, model, smooth=RAW)).density, atol=1e-6, rtol=1e-3)
-
-
 def test_an_error_of_the_model_is_everybodys(model: SaliencyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
@@ -233,14 +194,6 @@ def test_each_stream_has_a_clock_of_its_own_where_one_is_asked_for(model: Salien
     # Seconds are shared by frames: the longer a stream, the more of them are its own.
     model_seconds = [clock.seconds["model"] for clock in clocks]
     assert model_seconds[0] > model_seconds[1]
-
-
-def test_no_streams_give_nothing_and_a_number_below_one_is_refused(model: SaliencyModel) -> None:
-    assert list(predict_streams([], model)) == []
-    with pytest.raises(ConfigError, match="at least 1, got 0"):
-        list(predict_streams([], model, side_by_side=0))
-    with pytest.raises(ConfigError, match="at least 1, got 0"):
-        list(run_many([], model=model, streams=0))
 
 
 # What waits for a device.
@@ -460,41 +413,6 @@ def test_the_progress_of_many_runs_is_their_sum(model: SaliencyModel, tmp_path: 
     assert [p.frames for p in seen] == sorted(p.frames for p in seen)
     assert seen[0].total is None, "the third is not open yet"
     assert seen[0].under_way == tuple(map(str, sources[:2]))
-
-
-def test_what_a_run_held_is_let_go_as_it_ends(
-    model: SaliencyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: dict[str, list[weakref.ref[Any]]] = {}
-    init, opened = Job.__init__, Job.opened
-
-    def watched(job: Job, source: Any, **settings: Any) -> None:
-        init(job, source, **settings)
-        held[Path(source).name] = [weakref.ref(job)]
-
-    @contextlib.contextmanager
-    def watching(job: Job) -> Iterator[Any]:
-        with opened(job) as reader:
-            held[Path(str(job.source)).name] += map(weakref.ref, [reader, *job._own])
-            yield reader
-
-    monkeypatch.setattr(Job, "__init__", watched)
-    monkeypatch.setattr(Job, "opened", watching)
-    clips = [make_video(tmp_path / f"{n}.mp4", frames=3) for n in range(4)]
-    (tmp_path / "cut.mkv").write_bytes(make_video(tmp_path / "whole.mkv", frames=30).read_bytes()[:3000])
-    strict = RunOptions(decode=DecodeOptions(strict=True), output=OutputOptions(output=tmp_path / "out"))
-    outcomes, alive = [], []
-    # The last ones are under way: what they hold is theirs.
-    for outcome in run_many([tmp_path / "cut.mkv", *clips], model=model, options=strict, streams=1):
-        outcomes.append(outcome)
-        gc.collect()
-        name = Path(str(outcome.source)).name
-        alive.append((name, [ref() for ref in held[name] if ref() is not None]))
-    assert [outcome.error is None for outcome in outcomes] == [False, True, True, True, True]
-    assert all(len(refs) == 4 for name, refs in held.items() if name != "cut.mkv"), "a job, a reader and two sinks"
-    assert [left for _, left in alive] == [[]] * 5
-    # The error of one that failed still says where it came from.
-    assert outcomes[0].error is not None and outcomes[0].error.__traceback__ is not None
 
 
 def test_more_steps_than_the_model_has_are_refused_before_anything_is_opened(

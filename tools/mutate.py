@@ -80,7 +80,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/exports/shots.py": ("test_exports_shots.py",),
     "vidsal/pipe/between.py": ("test_pipe_between.py",),
     "vidsal/pipe/downloads.py": ("test_pipe_downloads.py", "test_cuda_order.py", "test_pipe_many.py"),
-    "vidsal/pipe/many.py": ("test_pipe_many_ends.py", "test_pipe_many.py"),
+    "vidsal/pipe/many.py": ("test_pipe_many_ends.py",),
     "vidsal/pipe/options.py": ("test_defaults.py", "test_pipe_outputs.py", "test_config.py"),
     "vidsal/pipe/outputs.py": ("test_pipe_outputs.py",),
     "vidsal/pipe/places.py": ("test_pipe_outputs.py", "test_addresses.py"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Unpack
@@ -99,15 +99,14 @@ def predict_streams(
         raise ConfigError(Setting("side_by_side"), f" must be at least 1, got {side_by_side}")
     loaded = load_model(model) if isinstance(model, (str, Path)) else model
     options = (options or PredictOptions()).but(**stages)
-    one_clock = clock if isinstance(clock, StageClock) else StageClock()
     waiting = enumerate(streams)
     lanes: list[_Lane] = []
     while True:
         # The first lanes, one a piece, are the round.
         pieces: list[Prepared] = []
-        while len(pieces) < side_by_side:
+        while True:
             while len(lanes) < side_by_side and (following := next(waiting, None)) is not None:
-                own = clock(following[0]) if clock is not None and not isinstance(clock, StageClock) else one_clock
+                own = clock if clock is None or isinstance(clock, StageClock) else clock(following[0])
                 lanes.append(_Lane(*following, VideoPredictor(loaded, options, clock=own)))
             if len(pieces) == len(lanes):
                 break
@@ -129,28 +128,28 @@ class _Lane:
         self.predictor = predictor
         self._error: Exception | None = None
         self._frames: Iterator[FrameBatch] = iter(())
-        try:
+        with self._failing_alone():
             self._frames = iter(frames)
+
+    @contextmanager
+    def _failing_alone(self) -> Iterator[None]:
+        """Any error ends this video and no other."""
+        try:
+            yield
         except Exception as error:  # noqa: BLE001 - one input among many fails alone
             self._error = error
 
     def prepare(self) -> Prepared | None:
         """The next frames; None at the end, whatever ended it."""
-        if self._error is not None:
-            return None
-        try:
-            batch = next(self._frames, None)
-            return None if batch is None else self.predictor.prepare(batch)
-        except Exception as error:  # noqa: BLE001 - one input among many fails alone
-            self._error = error
+        with self._failing_alone():
+            if self._error is None and (batch := next(self._frames, None)) is not None:
+                return self.predictor.prepare(batch)
         return None
 
     def finish(self, piece: Prepared, seen: Seen | None) -> list[StreamBatch]:
         """The densities of what was prepared, once the model has seen it."""
-        try:
+        with self._failing_alone():
             return [StreamBatch(self.number, batch) for batch in self.predictor.finish(piece, seen)]
-        except Exception as error:  # noqa: BLE001 - one input among many fails alone
-            self._error = error
         return []
 
     def leave(self) -> Iterator[StreamBatch | StreamEnd]:
@@ -159,10 +158,9 @@ class _Lane:
         yield StreamEnd(self.number, self._error)
 
     def _rest(self) -> list[StreamBatch]:
-        try:
-            return [] if self._error is not None else [StreamBatch(self.number, b) for b in self.predictor.flush()]
-        except Exception as error:  # noqa: BLE001 - one input among many fails alone
-            self._error = error
+        with self._failing_alone():
+            if self._error is None:
+                return [StreamBatch(self.number, batch) for batch in self.predictor.flush()]
         return []
 
 
@@ -439,10 +437,9 @@ class _SideRun:
         except Exception as failed:  # noqa: BLE001 - one input among many fails alone
             failure = failed
         finally:
-            self._let_go()
+            self._frames, self._job, self._batches = job.frames, None, None
             del job, error
-        if failure is not None:
-            _clear_frames(failure)
+        _clear_frames(failure)
         return RunOutcome(self._number, self.source, report, failure, self.progress)
 
     def stop(self) -> None:
@@ -456,18 +453,13 @@ class _SideRun:
         job = self._job
         if job is not None:
             self.stop()
-            self._let_go()
             with suppress(GeneratorExit), job.writing():
                 raise GeneratorExit
 
-    def _let_go(self) -> None:
-        if self._job is not None:
-            self._frames, self._job, self._batches = self._job.frames, None, None
 
-
-def _clear_frames(error: BaseException) -> None:
+def _clear_frames(error: BaseException | None) -> None:
     """Keep where an error came from, but not what was at work there."""
-    link: BaseException | None = error
+    link = error
     while link is not None:
         traceback.clear_frames(link.__traceback__)
         link = link.__cause__ or link.__context__
