@@ -203,20 +203,33 @@ def test_sources_that_share_a_table_of_one_name_are_refused_however_it_is_writte
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "says", "mended"),
     [
-        ({"output": "x.mkv", "maps": "./y/../x.mkv"}, "output=x.mkv and maps=./y/../x.mkv name one file"),
-        ({"container": "mkv", "maps": "a.vidsal.mkv"}, "maps=a.vidsal.mkv names the file of the video (/in/a.vidsal"),
+        (
+            {"output": "x.mkv", "maps": "./y/../x.mkv"},
+            "output=x.mkv and maps=./y/../x.mkv name one file",
+            [{"maps": "y.mkv"}, {"maps": None}, {"video": False, "output": "/in"}],
+        ),
+        (
+            {"container": "mkv", "maps": "a.vidsal.mkv"},
+            "maps=a.vidsal.mkv names the file of the video (/in/a.vidsal.mkv): give it a name of its own",
+            [{"maps": "y.mkv"}, {"maps": None}, {"video": False}],
+        ),
+        (
+            {"table": "/in/a.vidsal.shots.csv", "export": ("shots",)},
+            "table=/in/a.vidsal.shots.csv names the file of the shots (/in/a.vidsal.shots.csv): give it a name of its",
+            [{"table": "csv"}, {"table": "none"}, {"export": ()}],
+        ),
     ],
 )
-def test_two_results_of_one_source_with_one_name_are_refused(options: dict[str, object], says: str) -> None:
+def test_two_results_of_one_source_with_one_name_are_refused(
+    options: dict[str, object], says: str, mended: list[dict[str, object]]
+) -> None:
     with pytest.raises(ConfigError) as error:
         placed(["/in/a.mp4"], **options)
     assert says in str(error.value)
-    for changed in ({"maps": "y.mkv"}, {"maps": None}, {"video": False, "output": "/in"}):
-        assert len(planned("/in/a.mp4", **options | {"table": "none"} | changed)) == 1 + (
-            changed.get("maps") is not None
-        )
+    for change in mended:
+        assert planned("/in/a.mp4", **options | change)
 
 
 # A name instead of a folder.

@@ -90,11 +90,11 @@ def test_progress_counts_frames_cuts_and_seconds_from_the_first_frame_asked_for(
     sink, opened = Keeping(), Opened(made_info(frame_count=12))
     seconds_that_tick(monkeypatch)
     job = job_of(monkeypatch, model, opened, sink, output=NOTHING)
-    assert (job.is_open, job.total) == (False, None)
+    assert (job.is_open, job.total, job.info) == (False, None, None)
     run_module.time.perf_counter()  # what passes before the source is opened does not count
     job.clock.add("idle", 0.0)
     with job.opened(), job.writing():
-        assert (job.is_open, job.total) == (True, 12)
+        assert (job.is_open, job.total, job.info) == (True, 12, opened.info)
         first, second = job.write(random_batch(7)), job.write(random_batch(5, first=7))
     # A cut every five frames: 5; 10.
     assert (first.frames, first.cuts, first.total) == (7, 1, 12)
@@ -106,6 +106,7 @@ def test_progress_counts_frames_cuts_and_seconds_from_the_first_frame_asked_for(
     report = job.report()
     assert (report.frames, report.cuts, report.interrupted, report.files) == (12, 2, False, ())
     assert (report.seconds, report.frames_per_second) == (7, pytest.approx(12 / 7))
+    assert report.video_seconds == pytest.approx(12 * 0.0417083)
     assert report.stage_frames_per_second == {"keeping": 12 / 2}
 
 
@@ -444,7 +445,8 @@ def test_the_report_is_unfinished_before_the_files_get_their_names_and_says_in_t
     assert record.counts == {name: getattr(report, name) for name in record.counts} and record.counts["frames"] == 2
     assert record.messages == report.messages and "a word" in report.messages
     assert provenance == [record.provenance.as_text()] * 2
-    assert record.provenance.input == InputRecord.of("", source.info.path, kind="video")
+    read = InputRecord.of("", source.info.path, kind="video")
+    assert record.provenance.input == dataclasses.replace(read, height=48, width=64)
     plain = report.as_dict()
     assert (plain["status"], plain["interrupted"], plain["report_file"]) == ("done", False, str(report.report_file))
 

@@ -19,7 +19,7 @@ from vidsal.decode import DecodeOptions
 from vidsal.errors import ExistsError
 from vidsal.model.checkpoint import ModelCard, SaliencyModel
 from vidsal.pipe import record as record_module
-from vidsal.pipe.options import OutputOptions, RunOptions
+from vidsal.pipe.options import ModelOptions, OutputOptions, RunOptions
 from vidsal.pipe.places import places_of, planned_outputs
 from vidsal.pipe.record import (
     InputRecord,
@@ -28,6 +28,7 @@ from vidsal.pipe.record import (
     ResultRecord,
     RunRecord,
     Standing,
+    decisive_options,
     is_result,
     look_around,
     plain_options,
@@ -214,7 +215,7 @@ def test_records_stay_whose_results_are_there_whole_and_are_not_written_again(cl
 
 # What makes a difference.
 
-ALL = {"video", "image", "table", "maps"}
+ALL = {"video", "image", "table", "maps", "shots"}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ ALL = {"video", "image", "table", "maps"}
         ({"decode": DecodeOptions(start_seconds=1)}, ALL),
         ({"render": RenderOptions(opacity=0.1)}, {"video", "image"}),
         ({"video": VideoOptions(crf=7)}, {"video"}),
-        ({"tracks": TrackOptions(region_reach=0.5)}, {"table"}),
+        ({"tracks": TrackOptions(region_reach=0.5)}, {"table", "shots"}),
         ({"decode": DecodeOptions(batch_size=1, threads=1, strict=True, max_pixels=9, allow_playlists=True)}, set()),
         ({"video": VideoOptions(encoder_threads=3)}, set()),
     ],
@@ -261,6 +262,13 @@ def test_options_are_recorded_as_plain_values_without_the_model_and_the_places(c
     assert Provenance.of(InputRecord("", ""), options, MODEL).options == {
         stage: values for stage, values in plain.items() if stage not in ("model", "output")
     }
+    # Two runs whose decisive options are the same write the same, wherever it goes and whatever is there.
+    elsewhere = OutputOptions(output=Path("other"), report=False, overwrite=True)
+    same = RunOptions(output=elsewhere, decode=DecodeOptions(batch_size=1), model=ModelOptions(device="cuda"))
+    assert decisive_options(options) == decisive_options(same)
+    for other in (OutputOptions(maps="npz"), OutputOptions(video=False), OutputOptions(container="mkv")):
+        assert decisive_options(RunOptions(output=other)) != decisive_options(options)
+    assert decisive_options(RunOptions(tracks=TrackOptions(region_reach=0.5))) != decisive_options(options)
 
 
 # The input.
