@@ -102,8 +102,7 @@ def to_state(network: NetworkName, layers: Layers) -> dict[str, torch.Tensor]:
 
 def build(network: NetworkName, layers: Layers) -> SaliencyAttentiveModel:
     """Our network with these layers, in evaluation mode."""
-    with torch.device("meta"):  # drawing seventy million orthogonal numbers first would take longer than the test
-        made = SaliencyAttentiveModel(PRESETS[network].config)
+    made = SaliencyAttentiveModel.without_weights(PRESETS[network].config)
     made.load_state_dict(to_state(network, layers), assign=True)
     return made.eval().requires_grad_(False)
 

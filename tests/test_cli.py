@@ -560,6 +560,8 @@ def test_a_run_imports_the_stages_that_it_goes_through_and_no_other(model: str, 
     }
     # Of what is installed, neither what trains and scores, nor what only an option asks for.
     assert not loaded & {"torchvision", "scipy", "pyarrow", "decord", "h5py", "onnx", "matplotlib", "shtab", "kornia"}
+    # Nor torch's compiler, which many a function of torch imports by itself and which takes as long as torch.
+    assert not loaded & {"torch._dynamo", "torch._inductor", "sympy"}
 
 
 def test_the_package_is_imported_without_torch_and_still_has_all_its_names() -> None:

@@ -324,9 +324,8 @@ def _from_header(path: Path, header: str) -> tuple[SaliencyAttentiveModel, Prepr
             return *_read_base(path, content["base"]["model"], content["base"]["sha256"]), card
         config = _from_dict(SAMConfig, content["config"])
         preprocess = _from_dict(PreprocessOptions, content["preprocess"])
-        # Nothing is allocated before the file is seen to hold it; nor are random weights drawn.
-        with torch.device("meta"):
-            return SaliencyAttentiveModel(config), preprocess, card
+        # Nothing is allocated before the file is seen to hold it.
+        return SaliencyAttentiveModel.without_weights(config), preprocess, card
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ConfigError) as error:
         raise CheckpointError(f"{path}: its vidsal header cannot be used ({error})") from error
 

@@ -24,10 +24,11 @@ class LearnedPriors(nn.Module):
     def __init__(self, count: int) -> None:
         """Make `count` priors, drawn uniformly: mu in [.3, .7], sigma in [.05, .3]."""
         super().__init__()
-        means = torch.empty(2 * count).uniform_(0.3, 0.7)
-        sigmas = torch.empty(2 * count).uniform_(0.05, 0.3)
         # One vector [mu_x, mu_y, sigma_x, sigma_y], each `count` long, as in the published files.
-        self.parameters_vector = nn.Parameter(torch.cat([means, sigmas]))
+        self.parameters_vector = nn.Parameter(torch.empty(4 * count))
+        means, sigmas = self.parameters_vector.detach().chunk(2)
+        nn.init.uniform_(means, 0.3, 0.7)
+        nn.init.uniform_(sigmas, 0.05, 0.3)
         self.count = count
 
     def forward(self, height: int, width: int) -> torch.Tensor:

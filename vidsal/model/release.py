@@ -228,9 +228,7 @@ def _keep(weights: PublishedWeights, name: str, source: str, file_name: str) -> 
 
 def _save(target: Path, weights: PublishedWeights, name: str, file_name: str) -> None:
     preset = PRESETS[name]
-    # Drawing random weights first would take longer than all the rest.
-    with torch.device("meta"):
-        network = SaliencyAttentiveModel(preset.config)
+    network = SaliencyAttentiveModel.without_weights(preset.config)
     network.load_state_dict(weights.state, assign=True)
     card = _card(name, file_name, weights.sha256)
     # float32: every value is the published one.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from vidsal.model.backbones import BackboneFeatures, build_backbone
 from vidsal.model.config import SAMConfig
@@ -53,6 +55,12 @@ class SaliencyAttentiveModel(nn.Module):
         self.motion: MotionBranch | None = None
         if config.motion_channels:
             self.motion = MotionBranch(self.backbone.skip_channels[0], config.motion_channels, channels)
+
+    @classmethod
+    def without_weights(cls, config: SAMConfig) -> SaliencyAttentiveModel:
+        """The network on torch's device "meta", where tensors have shapes and no values: weights are assigned to it."""
+        with _NothingDrawn(), torch.device("meta"):
+            return cls(config)
 
     def forward(
         self, frames: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll | None = None
@@ -152,6 +160,22 @@ class SaliencyAttentiveModel(nn.Module):
             maps = priors(*x.shape[-2:]).to(x.dtype).expand(x.shape[0], -1, -1, -1)
             x = F.relu(convolution(torch.cat([x, maps], 1)))
         return x
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves normal numbers undrawn. On "meta", to draw them imports torch's compiler, which takes as long as torch."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.Tensor.normal_:
+            return args[0]
+        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **kwargs)
 
 
 class MotionBranch(nn.Module):
