@@ -67,6 +67,7 @@ from vidsal.evaluate.references import gather_means, left_out_viewers, partner_o
 from vidsal.evaluate.results import SequenceScores, read_sequence, sequence_path, write_sequence
 from vidsal.evaluate.score import Judge, quantise, resize_map
 from vidsal.files import try_to_lock
+from vidsal.model import store
 from vidsal.model.checkpoint import load_model
 from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RunOptions
 from vidsal.pipe.run import run
@@ -1137,6 +1138,16 @@ def test_workers_give_the_same_scores_and_report_what_is_corrupt(broken: Path, m
     assert beside.summary.scores == alone.summary.scores and beside.summary.skipped == alone.summary.skipped
     assert (tmp_path / "a" / "frames.csv").read_bytes() == (tmp_path / "b" / "frames.csv").read_bytes()
     assert not multiprocessing.active_children()
+
+
+def test_workers_have_the_environment_of_now(
+    films: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = judged("hollywood2", films, tmp_path / "before", model, workers=2)
+    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    store.keep("sam-vgg", lambda target: target.write_bytes(Path(model).read_bytes()), source="", source_sha256="")
+    after = judged("hollywood2", films, tmp_path / "after", "sam-vgg", workers=2)
+    assert after.summary.scores["model"] == before.summary.scores["model"]
 
 
 @pytest.mark.slow

@@ -13,12 +13,14 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -468,13 +470,14 @@ def _score_here(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
 
 def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
     """Several processes, each with a sequence at a time; one that dies fails only the sequence it was at."""
-    context = multiprocessing.get_context("spawn")
+    context = _worker_context()
+    environment = dict(os.environ)
     waiting = list(reversed(names))
     workers: dict[Any, tuple[Any, str]] = {}
 
     def start() -> None:
         here, there = context.Pipe()
-        process = context.Process(target=_work, args=(there, shared), daemon=True, name="vidsal-eval")
+        process = context.Process(target=_work, args=(there, shared, environment), daemon=True, name="vidsal-eval")
         process.start()
         there.close()
         workers[here] = process, ""
@@ -523,8 +526,23 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
             connection.close()
 
 
-def _work(connection: Connection, shared: _Shared) -> None:
+def _worker_context() -> ForkServerContext | SpawnContext:
+    """How workers are started: on Linux forked off one process that has imported this file, which takes a second.
+
+    Libraries of other systems do not bear a fork after they are imported.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _work(connection: Connection, shared: _Shared, environment: dict[str, str]) -> None:
     """The life of a worker: names in, outcomes out."""
+    # The process that workers are forked off has the environment of the first evaluation.
+    os.environ.clear()
+    os.environ.update(environment)
     # Ctrl-C reaches the whole group; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
