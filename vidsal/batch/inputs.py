@@ -7,13 +7,16 @@ import fnmatch
 import hashlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from vidsal.batch.database import Listed
 from vidsal.decode.source import source_of
@@ -22,7 +25,7 @@ from vidsal.files import is_folder, short_name
 from vidsal.pipe.places import names_of
 from vidsal.pipe.record import is_result
 
-__all__ = ["VIDEO_ENDINGS", "Given", "Search", "Shard", "find_inputs", "read_list"]
+__all__ = ["VIDEO_ENDINGS", "Given", "ListedInputs", "Search", "Shard", "find_inputs", "read_list"]
 
 VIDEO_ENDINGS = frozenset(
     {
@@ -47,8 +50,8 @@ class Given:
 
     inputs: tuple[str, ...] = ()
     """Folders, files and addresses."""
-    listed: Sequence[Mapping[str, Any]] = ()
-    """Lines of a list: "path", and options by name; "tags"."""
+    listed: Iterable[Mapping[str, Any]] = ()
+    """Lines of a list: "path", and options by name; "tags". They are gone through twice."""
     include: tuple[str, ...] = ()
     """Patterns of names to take from folders; none: `VIDEO_ENDINGS`."""
     exclude: tuple[str, ...] = ()
@@ -313,17 +316,16 @@ def _single(
 
 def _base(given: Given) -> str:
     """The folder that the tree of the results mirrors."""
-    folders = []
+    folders: dict[str, None] = {}
     for text in given.inputs:
         if is_folder(Path(text)):
-            folders.append(os.path.abspath(text))
+            folders[os.path.abspath(text)] = None
         elif "://" not in text:
-            folders.append(os.path.dirname(os.path.abspath(text)))
+            folders[os.path.dirname(os.path.abspath(text))] = None
     for line in given.listed:
         text = str(line["path"])
         if "://" not in text:
-            folders.append(os.path.dirname(os.path.abspath(text)))
-    folders = list(dict.fromkeys(folders))
+            folders[os.path.dirname(os.path.abspath(text))] = None
     return os.path.commonpath(folders) if folders else os.getcwd()
 
 
@@ -359,7 +361,58 @@ def _tags(value: Any) -> dict[str, str]:
     return {name.strip(): one.strip() for name, _, one in (part.partition("=") for part in parts if part)}
 
 
-def read_list(name: str, *, zero: bool) -> list[dict[str, Any]]:
+class ListedInputs:
+    """The lines of a list, read anew each time they are gone through: a list may hold a million."""
+
+    def __init__(self, name: str, *, zero: bool) -> None:
+        """See `read_list`."""
+        self._name = name
+        self._zero = zero
+        self._suffix = "" if name == "-" else Path(name).suffix.lower()
+        self._spooled: IO[bytes] | None = None
+        if name == "-":
+            self._spooled = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the list)
+            shutil.copyfileobj(sys.stdin.buffer, self._spooled)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        """Each line as a mapping, with "path" and whatever else it says.
+
+        Raises:
+            ConfigError: as `read_list`.
+        """
+        here = Setting("list", self._name)
+        try:
+            for number, row in enumerate(self._rows(), 1):
+                if not isinstance(row, dict) or not row.get("path"):
+                    raise ConfigError(here, f", entry {number}, has no `path`")
+                yield row
+        except OSError as error:
+            raise ConfigError(here, f" cannot be read: {error.strerror}") from error
+        except (ValueError, csv.Error) as error:
+            raise ConfigError(here, f" is not what its ending says: {error}") from error
+
+    def _rows(self) -> Iterator[Any]:
+        if self._suffix == ".parquet" and not self._zero:
+            yield from _parquet_rows(self._name)
+        elif self._suffix == ".csv" and not self._zero:
+            with Path(self._name).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+                yield from csv.DictReader(text)
+        else:
+            with self._open() as file:
+                for line in _split(file, b"\0" if self._zero else b"\n"):
+                    if self._suffix in (".jsonl", ".ndjson") and not self._zero:
+                        yield json.loads(line)
+                    else:
+                        yield {"path": os.fsdecode(line if self._zero else line.removesuffix(b"\r"))}
+
+    def _open(self) -> AbstractContextManager[IO[bytes]]:
+        if self._spooled is None:
+            return Path(self._name).open("rb")
+        self._spooled.seek(0)
+        return nullcontext(self._spooled)
+
+
+def read_list(name: str, *, zero: bool) -> ListedInputs:
     """The lines of a list.
 
     Args:
@@ -368,37 +421,28 @@ def read_list(name: str, *, zero: bool) -> list[dict[str, Any]]:
         zero: paths end in a null character, not at the end of a line.
 
     Raises:
-        ConfigError: it cannot be read, or has no column `path`.
+        ConfigError: it cannot be read, or has no column `path`; also while it is gone through.
     """
-    suffix = Path(name).suffix.lower() if name != "-" else ""
-    try:
-        if suffix == ".parquet":
-            return _checked(name, _read_parquet(name))
-        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        if zero:
-            return [{"path": os.fsdecode(path)} for path in raw.split(b"\0") if path]
-        if suffix == ".csv":
-            return _checked(name, list(csv.DictReader(os.fsdecode(raw).removeprefix("\ufeff").splitlines())))
-        if suffix in (".jsonl", ".ndjson"):
-            return _checked(name, [json.loads(line) for line in os.fsdecode(raw).splitlines() if line.strip()])
-        return [{"path": os.fsdecode(line.removesuffix(b"\r"))} for line in raw.split(b"\n") if line.strip()]
-    except OSError as error:
-        raise ConfigError(Setting("list", name), f" cannot be read: {error.strerror}") from error
-    except (ValueError, csv.Error) as error:
-        raise ConfigError(Setting("list", name), f" is not what its ending says: {error}") from error
+    listed = ListedInputs(name, zero=zero)
+    next(iter(listed), None)
+    return listed
 
 
-def _read_parquet(name: str) -> list[dict[str, Any]]:
+def _split(file: IO[bytes], end: bytes) -> Iterator[bytes]:
+    """The lines of a file that are not empty."""
+    left = b""
+    while piece := file.read(1 << 16):
+        *whole, left = (left + piece).split(end)
+        yield from (line for line in whole if line.strip())
+    if left.strip():
+        yield left
+
+
+def _parquet_rows(name: str) -> Iterator[Any]:
     try:
         import pyarrow.parquet
     except ImportError as error:
         raise ConfigError(Setting("list", name), " needs pyarrow: pip install 'vidsal[parquet]'") from error
-    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(name).to_pylist()
-    return rows
-
-
-def _checked(name: str, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not row.get("path"):
-            raise ConfigError(Setting("list", name), f", entry {number}, has no `path`")
-    return list(rows)
+    with pyarrow.parquet.ParquetFile(name) as file:
+        for batch in file.iter_batches(batch_size=10_000):
+            yield from batch.to_pylist()

@@ -35,7 +35,7 @@ def batch_command(given: Any, options: ArchiveOptions) -> int:
         raise argparse.ArgumentError(None, "no input given: name a folder, a video, or a list with --list")
     with as_usage():
         shard = Shard.of(given.shard) if given.shard else None
-        listed = read_list(str(given.list), zero=given.null) if given.list is not None else []
+        listed = read_list(str(given.list), zero=given.null) if given.list is not None else ()
         named = Given(
             tuple(given.inputs), listed, tuple(given.include), tuple(given.exclude), str(options.output.output)
         )
