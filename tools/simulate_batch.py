@@ -153,7 +153,7 @@ def drive(output: Path, count: int, sleep_seconds: float) -> None:
             database.end_run(run, outcome)
             say(begin, listed, engine, ended[0], outcome)
         before = time.monotonic()
-        write_summary(output, database, run)
+        write_summary(output, database)
         print(json.dumps({"summary_seconds": time.monotonic() - before}), flush=True)
 
 

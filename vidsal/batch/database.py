@@ -23,10 +23,12 @@ from vidsal.pipe.record import InputRecord
 __all__ = ["JobDatabase", "Listed", "Row", "State"]
 
 State = Literal["waiting", "running", "done", "damaged", "failed", "skipped"]
-"""skipped: not there any more, or not among the inputs of the last command."""
+"""skipped: not there any more."""
 
 _VERSION = 1
 _BUSY_SECONDS = 60.0
+_MOST_WAL_BYTES = 64 << 20
+_CACHE_KIB = 64 << 10
 _TEXT = "CAST(? AS TEXT)"
 """A name, given as bytes: SQLite's TEXT holds any, Python's binding takes only what is UTF-8."""
 _BETWEEN = "//"
@@ -51,9 +53,9 @@ CREATE TABLE IF NOT EXISTS inputs (
     frames INTEGER, cuts INTEGER, video_seconds REAL, seconds REAL,
     started REAL, ended REAL,            -- Unix time, of the last attempt
     messages TEXT NOT NULL DEFAULT '[]',
-    run INTEGER NOT NULL DEFAULT 0       -- the last one that listed it
+    listed INTEGER NOT NULL DEFAULT 1    -- whether the last command names it
 );
-CREATE INDEX IF NOT EXISTS by_state ON inputs (state, not_before, id);
+CREATE INDEX IF NOT EXISTS by_state ON inputs (state, not_before, id) WHERE listed;
 CREATE TABLE IF NOT EXISTS files (
     input INTEGER NOT NULL REFERENCES inputs (id), stage TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
     sha256 TEXT NOT NULL, PRIMARY KEY (input, file)
@@ -144,6 +146,8 @@ class JobDatabase:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA temp_store=FILE")
+            self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            self._db.execute(f"PRAGMA journal_size_limit={_MOST_WAL_BYTES}")
             self._db.execute(f"PRAGMA query_only={int(read_only)}")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _VERSION):
@@ -212,15 +216,15 @@ class JobDatabase:
         Returns:
             How many there are, by state, among those named; changed ones under "changed", new ones under "new".
         """
-        self._db.execute("DROP TABLE IF EXISTS temp.listed")
+        self._db.execute("DROP TABLE IF EXISTS temp.named")
         self._db.execute(
-            "CREATE TEMP TABLE listed (path TEXT PRIMARY KEY, places TEXT, key TEXT, bytes INTEGER, modified TEXT, "
+            "CREATE TEMP TABLE named (path TEXT PRIMARY KEY, places TEXT, key TEXT, bytes INTEGER, modified TEXT, "
             "plan TEXT, overrides TEXT, tags TEXT, mine INTEGER)"
         )
         counts: dict[str, int] = {}
         with self.changing():
             self._db.executemany(
-                f"INSERT OR IGNORE INTO temp.listed VALUES ({_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?)",
+                f"INSERT OR IGNORE INTO temp.named VALUES ({_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?)",
                 (
                     (
                         _raw(one.path), _raw(_BETWEEN.join(one.places)), _raw(one.places[0].casefold()), one.bytes,
@@ -229,60 +233,63 @@ class JobDatabase:
                     for one in listed
                 ),
             )  # fmt: skip
+            # Only what differs is written: most of a million inputs are as they were.
             self._db.execute("UPDATE inputs SET state='waiting' WHERE state='running'")
+            self._db.execute(
+                "UPDATE inputs SET listed=0 WHERE listed AND NOT EXISTS "
+                "(SELECT 1 FROM temp.named n WHERE n.path=inputs.path AND mine)"
+            )
+            self._db.execute(
+                "UPDATE inputs SET listed=1 WHERE NOT listed AND path IN (SELECT path FROM temp.named WHERE mine)"
+            )
+            self._db.execute("UPDATE inputs SET not_before=0 WHERE state='waiting' AND not_before>0")
+            self._db.execute("UPDATE inputs SET state='waiting' WHERE state='skipped' AND listed")
+            self._db.execute(
+                "UPDATE inputs SET tags=n.tags FROM temp.named n WHERE n.path=inputs.path AND n.tags!=inputs.tags"
+            )
             counts["changed"] = self._db.execute(
-                "UPDATE inputs SET bytes=l.bytes, modified=l.modified, plan=l.plan, overrides=l.overrides, "
-                "tags=l.tags, state='waiting', attempts=0, deaths=0, not_before=0, reason=NULL, message=NULL, run=? "
-                "FROM temp.listed l WHERE l.path=inputs.path AND (l.plan!=inputs.plan OR l.bytes IS NOT inputs.bytes "
-                "OR l.modified IS NOT inputs.modified)",
-                (run,),
+                "UPDATE inputs SET bytes=n.bytes, modified=n.modified, plan=n.plan, overrides=n.overrides, "
+                "state='waiting', attempts=0, deaths=0, not_before=0, reason=NULL, message=NULL "
+                "FROM temp.named n WHERE n.path=inputs.path AND mine AND (n.plan!=inputs.plan "
+                "OR n.bytes IS NOT inputs.bytes OR n.modified IS NOT inputs.modified)",
             ).rowcount
-            self._db.execute(
-                "UPDATE inputs SET run=?, tags=l.tags, not_before=0, "
-                "state=CASE WHEN state='skipped' THEN 'waiting' ELSE state END "
-                "FROM temp.listed l WHERE l.path=inputs.path AND inputs.run!=?",
-                (run, run),
-            )
-            self._db.execute(
-                "UPDATE inputs SET state='skipped', reason='not listed' WHERE state='waiting' AND run!=?", (run,)
-            )
-            counts["new"] = self._insert_new(run)
-        found = self._db.execute("SELECT state, count(*) FROM inputs WHERE run=? GROUP BY state", (run,))
-        return counts | dict(found.fetchall())
+            counts["new"] = self._insert_new()
+        self._db.execute("DROP TABLE temp.named")
+        return counts | self.counts(listed=True)
 
-    def _insert_new(self, run: int) -> int:
+    def _insert_new(self) -> int:
         """New inputs, each with the first of its names that no other has."""
-        alike = "SELECT key FROM temp.listed GROUP BY key HAVING count(*) > 1"
+        alike = "SELECT key FROM temp.named GROUP BY key HAVING count(*) > 1"
         self._db.execute("DROP TABLE IF EXISTS temp.alike")
         self._db.execute(f"CREATE TEMP TABLE alike AS {alike}")
         self._db.execute("CREATE UNIQUE INDEX temp.alike_key ON alike (key)")
         new = self._db.execute(
             "SELECT path, places, key IN (SELECT key FROM temp.alike), bytes, modified, plan, overrides, tags "
-            "FROM temp.listed l WHERE mine AND NOT EXISTS (SELECT 1 FROM inputs i WHERE i.path=l.path) ORDER BY rowid"
+            "FROM temp.named l WHERE mine AND NOT EXISTS (SELECT 1 FROM inputs i WHERE i.path=l.path) ORDER BY rowid"
         )
         count = 0
         for path, places, shared, *rest in new:
             names = places.split(_BETWEEN)
             for name in (*names[1:], names[0]) if shared and len(names) > 1 else names:
                 added = self._db.execute(
-                    "INSERT INTO inputs (path, place, place_key, bytes, modified, plan, overrides, tags, run) VALUES "
-                    f"({_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-                    (_raw(path), _raw(name), _raw(name.casefold()), *rest, run),
+                    "INSERT INTO inputs (path, place, place_key, bytes, modified, plan, overrides, tags) VALUES "
+                    f"({_TEXT},{_TEXT},{_TEXT},?,?,?,?,?) ON CONFLICT DO NOTHING",
+                    (_raw(path), _raw(name), _raw(name.casefold()), *rest),
                 ).rowcount
                 if added:
                     break
             count += 1
         return count
 
-    def waiting(self, run: int, *, limit: int, now: float) -> list[Row]:
+    def waiting(self, *, limit: int, now: float) -> list[Row]:
         """Some of the inputs that may be begun, in their order."""
         return self._rows(
-            "WHERE state='waiting' AND not_before<=? AND run=? ORDER BY not_before, id LIMIT ?", (now, run, limit)
+            "WHERE state='waiting' AND not_before<=? AND listed ORDER BY not_before, id LIMIT ?", (now, limit)
         )
 
-    def next_time(self, run: int) -> float | None:
+    def next_time(self) -> float | None:
         """When the next of the inputs that wait may be begun, as Unix time; None where none waits."""
-        found = self._db.execute("SELECT min(not_before) FROM inputs WHERE state='waiting' AND run=?", (run,))
+        found = self._db.execute("SELECT min(not_before) FROM inputs WHERE state='waiting' AND listed")
         value = found.fetchone()[0]
         return None if value is None else float(value)
 
@@ -359,10 +366,10 @@ class JobDatabase:
 
     # Questions.
 
-    def counts(self, run: int | None = None) -> dict[str, int]:
-        """How many inputs are in which state, of all or of a run."""
-        where, values = ("", ()) if run is None else (" WHERE run=?", (run,))
-        return dict(self._db.execute(f"SELECT state, count(*) FROM inputs{where} GROUP BY state", values).fetchall())
+    def counts(self, *, listed: bool = False) -> dict[str, int]:
+        """How many inputs are in which state, of all or of those that the last command names."""
+        where = " WHERE listed" if listed else ""
+        return dict(self._db.execute(f"SELECT state, count(*) FROM inputs{where} GROUP BY state").fetchall())
 
     def sums(self) -> dict[str, float]:
         """Frames, seconds of video, seconds of work and bytes written of what is done."""
@@ -373,15 +380,14 @@ class JobDatabase:
         (written,) = self._db.execute("SELECT coalesce(sum(bytes),0) FROM files").fetchone()
         return {"frames": frames, "video_seconds": video, "seconds": seconds, "bytes": written}
 
-    def reasons(self, run: int | None = None) -> list[tuple[str, str, int, str, str]]:
+    def reasons(self, *, listed: bool = False) -> list[tuple[str, str, int, str, str]]:
         """State, reason, how many inputs, and one of them with its message, of what is not simply done."""
-        where, values = ("", ()) if run is None else (" AND run=?", (run,))
+        where = " AND listed" if listed else ""
         return [
             (state, reason, count, hide_secrets(path), message or "")
             for state, reason, count, path, message in self._db.execute(
                 "SELECT state, coalesce(reason,''), count(*), min(path), message FROM inputs "
-                f"WHERE state IN ('failed','damaged'){where} GROUP BY state, reason ORDER BY state DESC, 3 DESC",
-                values,
+                f"WHERE state IN ('failed','damaged'){where} GROUP BY state, reason ORDER BY state DESC, 3 DESC"
             )
         ]
 
@@ -425,4 +431,4 @@ def _clean(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value)
+    return json.dumps(value) if value else "[]" if isinstance(value, list) else "{}"

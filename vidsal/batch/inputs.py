@@ -85,6 +85,18 @@ class Search:
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Folders that could not be searched, and why."""
 
+    def left_out(self) -> str:
+        """What was left out, in words with a colon before them; empty where nothing was."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.other_kinds.most_common(5))
+        parts = {
+            f"of other kinds ({kinds}; --include takes them)": self.other_kinds.total(),
+            "results of earlier runs": self.results,
+            "hidden": self.hidden,
+            "excluded": self.excluded,
+        }
+        told = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+        return f": left out {told}" if told else ""
+
 
 @dataclass(frozen=True)
 class Shard:

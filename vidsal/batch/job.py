@@ -218,6 +218,8 @@ def run_batch(
         try:
             found = find_inputs(given, plans.hash_of, search)
             counts = database.list_inputs(run, found, mine=shard.has if shard else None)
+            if not database.counts():
+                raise ConfigError(f"no video is among what was given{search.left_out()}")
             scheduler = Scheduler(
                 database,
                 run,
@@ -237,12 +239,12 @@ def run_batch(
             raise
         finally:
             database.end_run(run, outcome)
-            files = write_summary(output, database, run, name="batch" if shard is None else f"batch.{shard.name}")
+            files = write_summary(output, database, name="batch" if shard is None else f"batch.{shard.name}")
         progress = scheduler.progress
         return BatchReport(
             outcome=outcome,  # type: ignore[arg-type]
-            counts=database.counts(run),
-            reasons=database.reasons(run),
+            counts=database.counts(listed=True),
+            reasons=database.reasons(listed=True),
             search=search,
             changed=counts["changed"],
             ended=progress.ended,

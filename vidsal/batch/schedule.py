@@ -108,7 +108,7 @@ class Scheduler:
         self._on_event = on_event
         self._on_progress = on_progress
         self._stop_requested = stop_requested
-        counts = database.counts(run)
+        counts = database.counts(listed=True)
         self.progress = BatchProgress(sum(counts.values()), counts)
         self._queue: list[Row] = []
         self._rows: dict[int, Row] = {}
@@ -167,7 +167,7 @@ class Scheduler:
         if len(self._queue) < room and self._more:
             # What is under way or in the queue is in another state or known here.
             known = {row.id for row in self._queue}
-            found = self._database.waiting(self._run, limit=_IN_MEMORY + len(known), now=time.time())
+            found = self._database.waiting(limit=_IN_MEMORY + len(known), now=time.time())
             self._queue += [row for row in found if row.id not in known]
             self._more = len(found) > len(known)
         batch, self._queue = self._queue[:room], self._queue[room:]
@@ -185,7 +185,7 @@ class Scheduler:
         """Whether something may be begun later; asks the database now and then."""
         if self._queue or self.progress.pause:
             return True
-        following = self._database.next_time(self._run)
+        following = self._database.next_time()
         if following is None:
             return False
         self._more = following <= time.time()

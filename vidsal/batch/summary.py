@@ -23,13 +23,12 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write_summary(output: Path, database: JobDatabase, run: int | None, *, name: str = "batch") -> tuple[Path, ...]:
+def write_summary(output: Path, database: JobDatabase, *, name: str = "batch") -> tuple[Path, ...]:
     """Write NAME.csv, a line an input, and NAME.json, the whole in numbers; returns their paths.
 
     Args:
         output: the folder for both.
         database: the job.
-        run: the run that it is about; None: the last one.
         name: what they are called.
 
     Raises:
@@ -55,7 +54,7 @@ def write_summary(output: Path, database: JobDatabase, run: int | None, *, name:
         "models": json.loads(last.get("models") or "[]"),
         "options": last.get("options"),
         "given": json.loads(last.get("given") or "{}"),
-        "inputs": database.counts(run),
+        "inputs": database.counts(listed=True),
         "all_inputs": database.counts(),
         "video_seconds": sums["video_seconds"],
         "frames": sums["frames"],
@@ -63,7 +62,7 @@ def write_summary(output: Path, database: JobDatabase, run: int | None, *, name:
         "bytes_written": sums["bytes"],
         "reasons": [
             {"state": state, "reason": reason, "inputs": count, "example": path, "message": message}
-            for state, reason, count, path, message in database.reasons(run)
+            for state, reason, count, path, message in database.reasons(listed=True)
         ],
     }
     with replacing(total) as partial:
