@@ -68,8 +68,9 @@ class MadeEngine(Engine):
         self._sleep_seconds = sleep_seconds
         self._done = bytearray(count + 1)
         if done.exists():
-            for line in done.read_bytes().split(b"\n")[:-1]:
-                self._done[int(line)] = 1
+            with done.open("rb") as lines:
+                for line in lines:
+                    self._done[int(line)] = 1
         self._file = done.open("ab", buffering=0)
         self._under_way: list[tuple[float, Work, int]] = []
         self.first: float | None = None

@@ -410,16 +410,24 @@ class JobDatabase:
         """How often an input was tried, those attempts included that do not count."""
         return int(self._db.execute("SELECT count(*) FROM attempts WHERE input=?", (id,)).fetchone()[0])
 
+    def lines(self) -> Iterator[tuple[Row, str]]:
+        """All inputs in their order, each with the names of its files, with "; " between them."""
+        files = "(SELECT group_concat(file, '; ') FROM files WHERE input=inputs.id)"
+        found = self._db.execute(f"SELECT {_COLUMNS}, coalesce({files}, '') FROM inputs ORDER BY id")
+        for *row, names in found:
+            yield _row(row), names
+
     def query(self, sql: str) -> Iterator[tuple[Any, ...]]:
         """The answer to any question in SQL, for reports and tests."""
         yield from self._db.execute(sql)
 
     def _rows(self, rest: str, values: Sequence[Any]) -> list[Row]:
         found = self._db.execute(f"SELECT {_COLUMNS} FROM inputs {rest}", values)
-        return [
-            Row(**dict(zip(_NAMES, row, strict=True)) | {name: json.loads(row[n]) for name, n in _AS_JSON})
-            for row in found.fetchall()
-        ]
+        return [_row(row) for row in found.fetchall()]
+
+
+def _row(values: Sequence[Any]) -> Row:
+    return Row(**dict(zip(_NAMES, values, strict=True)) | {name: json.loads(values[n]) for name, n in _AS_JSON})
 
 
 def _raw(text: str) -> bytes:

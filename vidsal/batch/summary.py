@@ -41,8 +41,7 @@ def write_summary(output: Path, database: JobDatabase, *, name: str = "batch") -
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for row in database.rows():
-            writer.writerow(_line(row, database))
+        writer.writerows(_line(row, files) for row, files in database.lines())
     last = database.last_run() or {}
     sums = database.sums()
     values = {
@@ -70,12 +69,12 @@ def write_summary(output: Path, database: JobDatabase, *, name: str = "batch") -
     return table, total
 
 
-def _line(row: Row, database: JobDatabase) -> list[Any]:
+def _line(row: Row, files: str) -> list[Any]:
     values = {
         **{name: getattr(row, name, None) for name in _COLUMNS},
         "path": hide_secrets(row.path),
         "ended": _utc(row.ended),
-        "files": "; ".join(made.file for made in database.files_of(row.id)),
+        "files": files,
         "messages": "; ".join(row.messages),
         "tags": "; ".join(f"{name}={value}" for name, value in row.tags.items()),
     }
