@@ -188,6 +188,20 @@ def test_arrays_of_a_run_that_failed_leave_no_raw_file(tmp_path: Path) -> None:
         assert len(arrays["log_density"]) == 2
 
 
+@pytest.mark.parametrize("text", ["", "made so"])
+def test_maps_keep_how_they_came_about(tmp_path: Path, text: str) -> None:
+    found: dict[str, Any] = {}
+    for name in ("maps.mkv", "maps.npz"):
+        with MapsSink(tmp_path / name) as sink:
+            sink.provenance = text
+            sink.write(made_batch([0.0]))
+    with av.open(str(tmp_path / "maps.mkv")) as container:
+        found["mkv"] = {key.lower(): value for key, value in container.metadata.items()}
+    with np.load(tmp_path / "maps.npz") as arrays:
+        found["npz"] = {name: str(arrays[name]) for name in arrays}
+    assert [tags.get("vidsal_run") for tags in found.values()] == [text or None] * 2
+
+
 def test_the_source_of_maps_and_of_an_image_is_never_replaced(tmp_path: Path) -> None:
     for name, sink in (("a.mkv", MapsSink), ("a.png", ImageSink)):
         source = tmp_path / name

@@ -440,6 +440,7 @@ def test_a_file_that_is_written_once_more_has_all_that_stays_and_no_less(tmp_pat
     assert sink._rewrite([0, 2]) == 6
     assert given.read_bytes() == before  # a picture would be missing
     assert (tmp_path / "linked").read_bytes() == kept
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["linked", "out.partial.mp4"]
     sink._packets = 6
     assert sink._rewrite([0, 2]) == 6
     assert sound(given, 1) == second != first
@@ -449,7 +450,11 @@ def test_a_file_that_is_written_once_more_has_all_that_stays_and_no_less(tmp_pat
         assert len(container.streams.audio) == 1
         assert container.metadata["title"] == "T"
         assert [each["metadata"]["title"] for each in container.chapters()] == ["C"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["linked", "out.partial.mp4"]
+    # What comes late goes in beside the pictures, and then the rest of it.
+    sink._window, asked = Span(Fraction(0), None, None), []
+    late: Any = SimpleNamespace(attach=lambda *_, **__: None, copy_until=asked.append)
+    assert sink._rewrite([0], late=late) == 6
+    assert asked == [*(Fraction(i, 25) for i in range(6)), None]
 
 
 def test_sound_that_is_added_at_the_end_lies_among_the_pictures_and_its_lost_tags_are_named(
@@ -505,6 +510,18 @@ def test_an_end_that_fails_is_an_error_where_nothing_is_copied(tmp_path: Path) -
 
     sink._out = SimpleNamespace(close=close)
     with pytest.raises(av.error.ArgumentError):
+        sink._finish_copies()
+    sink._out = None
+
+
+def test_a_full_disk_at_the_end_is_no_stream_that_cannot_be_written(tmp_path: Path) -> None:
+    sink = made_sink(tmp_path)
+
+    def close() -> None:
+        raise av.error.OSError(28, "No space left on device")
+
+    sink._out, sink._copier = SimpleNamespace(close=close), copier()
+    with pytest.raises(OSError, match="No space"):
         sink._finish_copies()
     sink._out = None
 
