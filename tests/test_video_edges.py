@@ -502,6 +502,21 @@ def test_a_file_is_closed_whatever_fails_at_its_end(tmp_path: Path, broken: bool
     assert sink.messages == ["2 frames were not later than the frame before: moved just after it"]
 
 
+@pytest.mark.parametrize(("complete", "broken"), [(True, False), (True, True), (False, False)])
+def test_only_a_whole_file_gets_what_comes_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: bool, broken: bool
+) -> None:
+    sink, done = made_sink(tmp_path), []
+    sink._out = SimpleNamespace(close=lambda: done.append("closed"))
+    sink._stream = SimpleNamespace(encode=lambda frame: [])
+    sink._copier, sink._broken = copier(), broken
+    sink._copier.copy_until = lambda seconds: done.append("copied")
+    monkeypatch.setattr(VideoSink, "_finish_copies", lambda self: done.append("finished"))
+    monkeypatch.setattr(VideoSink, "_keep_tags", lambda self: done.append("tags kept"))
+    sink._close(complete=complete)
+    assert done == (["copied", "finished", "tags kept"] if complete and not broken else ["closed"])
+
+
 def test_an_end_that_fails_is_an_error_where_nothing_is_copied(tmp_path: Path) -> None:
     sink = made_sink(tmp_path)
 
