@@ -118,6 +118,9 @@ def test_a_time_is_that_of_the_container_or_that_of_the_batch_after_the_start_of
     [
         (None, None, 0, 3600),
         (2, None, 0, 7200),
+        # A day is possible, more is a damaged time.
+        (25 * 86_400, None, 0, 90_000 * 86_400),
+        (25 * 86_400 + 1, None, 0, 3600),
         (None, Fraction(1), 0, 3600),
         # The end of the part is 1 s after the shift of 10.
         (None, Fraction(11), 88_200, 1800),
