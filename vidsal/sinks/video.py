@@ -16,7 +16,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import torch
-from av.codec.codec import UnknownCodecError
+from av.codec.codec import Capabilities, UnknownCodecError
 from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
 
@@ -721,8 +721,8 @@ def _pixel_format(codec: Any, info: VideoInfo) -> str:
     return chosen
 
 
-_HARDWARE = 0x40000 | 0x80000
-"""FFmpeg's marks of an encoder that always (AV_CODEC_CAP_HARDWARE) or often (..._HYBRID) runs on a device."""
+_HARDWARE = Capabilities.hardware | Capabilities.hybrid
+"""The marks of an encoder that always or often runs on a device."""
 
 _AUTO_HARDWARE = "h264_nvenc"
 """What `encoder="auto"` tries before libx264."""
