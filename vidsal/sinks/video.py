@@ -25,7 +25,7 @@ from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
-from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_cover, is_refusal, is_understood
+from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.marks import hdr_parameters, lost_marks
@@ -646,7 +646,7 @@ class VideoSink(FileSink):
         with av.open(local_name(self.partial_path), metadata_errors="replace") as result:
             missing = missing_tags(wanted, result.metadata)
             kept = {key.lower() for key in (*result.streams[0].metadata, *result.metadata)}
-            found = [(s.type, dict(s.metadata)) for s in result.streams if not is_cover(s)]
+            found = [(s.type, dict(s.metadata)) for s in result.streams]  # covers come last in all containers
         lost = lost_stream_tags([*copier.stream_tags, *self._late_tags], found)
         if timecode is not None and "timecode" not in kept:
             self.messages.append(f"the time code {timecode} is left out: it does not fit the rate of the pictures")
