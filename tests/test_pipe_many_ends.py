@@ -25,7 +25,7 @@ from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe import many as many_module
 from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_jobs, run_many
-from vidsal.pipe.options import OutputOptions, RunOptions
+from vidsal.pipe.options import ModelOptions, OutputOptions, RunOptions
 from vidsal.pipe.predict import StageClock, VideoPredictor, predict
 from vidsal.pipe.run import Job
 from vidsal.sinks import TableSink
@@ -61,6 +61,16 @@ def test_the_model_is_the_default_one_unless_named_or_given(
     list(predict_streams([], Path("a.safetensors")))
     list(predict_streams([], model))
     assert asked == ["sam-lite", "other", Path("a.safetensors")]
+
+
+def test_several_runs_take_the_model_of_their_options_unless_it_is_given(
+    model: SaliencyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, loaded = clips(tmp_path, 1), []
+    monkeypatch.setattr(ModelOptions, "load", lambda options: loaded.append(options.model) or model)
+    for given in ({}, {"model": model}):
+        (outcome,) = run_many(sources, options=RunOptions(output=OutputOptions(video=False, overwrite=True)), **given)
+        assert outcome.status == "done" and loaded == ["sam-lite"]
 
 
 def test_eight_videos_run_side_by_side_unless_told_otherwise(model: SaliencyModel, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from vidsal.pipe import outputs, places
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.outputs import make_sinks, shared_video_options
 from vidsal.pipe.places import distinct_key, local_path, other_places, places_of, planned_outputs
-from vidsal.sinks import ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks import ImageSink, MapsSink, ShotsSink, TableSink, VideoOptions, VideoSink
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 FILE = Path("/films/a.b.mp4")
@@ -216,7 +216,7 @@ def test_sources_that_share_a_table_of_one_name_are_refused_however_it_is_writte
             [{"maps": "y.mkv"}, {"maps": None}, {"video": False}],
         ),
         (
-            {"table": "/in/a.vidsal.shots.csv", "export": ("shots",)},
+            {"table": "/in/a.vidsal.shots.csv", "export": ("shots",), "video": False},
             "table=/in/a.vidsal.shots.csv names the file of the shots (/in/a.vidsal.shots.csv): give it a name of its",
             [{"table": "csv"}, {"table": "none"}, {"export": ()}],
         ),
@@ -334,13 +334,14 @@ def info(**changed: object) -> VideoInfo:
 
 def test_each_file_gets_its_sink_and_missing_folders_are_made(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "new"
-    options = RunOptions(output=OutputOptions(output=folder, maps="npz", table="jsonl"))
+    options = RunOptions(output=OutputOptions(output=folder, maps="npz", table="jsonl", export=("shots",)))
     sinks = make_sinks(info(), options, CPU, side_by_side=1)
     assert folder.is_dir()
     assert [(type(sink), sink.path.name) for sink in sinks] == [
         (VideoSink, "made.vidsal.mp4"),
         (TableSink, "made.vidsal.jsonl"),
         (MapsSink, "made.vidsal.maps.npz"),
+        (ShotsSink, "made.vidsal.shots.csv"),
     ]
     (image,) = make_sinks(
         info(kind="image"), RunOptions(output=OutputOptions(output=folder, table="none")), CPU, side_by_side=1

@@ -147,8 +147,9 @@ def test_the_report_hands_on_what_the_reader_the_model_and_the_sinks_say(
     output = OutputOptions(video=False, table="none", maps="mkv", output=tmp_path)
     job = job_of(monkeypatch, model, opened, output=output)
     with job.opened(), job.writing():
-        job.write(random_batch(2, sharpness=2000.0))  # some cells lie above the scale
+        job.write(random_batch(2, first=3, sharpness=2000.0))  # some cells lie above the scale
     report = job.report()
+    assert report.video_seconds == pytest.approx(2 * 0.0417083)
     numbers = (report.skipped_corrupt, report.concealed, report.mended_times, report.dropped_live)
     assert (*numbers, report.truncated, report.missing_seconds) == (1, 2, 3, 4, True, 5.0)
     further = (report.lost_frames, report.damaged_packets, report.structure_faults, report.skipped_at_start)
@@ -595,6 +596,7 @@ def test_an_input_that_changes_while_it_is_read_is_told_without_reading_it_again
             path.unlink()
     if change == "afterwards":
         path.write_bytes(bytes(101))
+    assert job.report().video_seconds == 0, "of one frame"
     messages = job.report().messages
     assert len(messages) == (change == "longer")
     assert all("was changed while it was read: it had been a.mp4, 100 bytes, of " in text for text in messages)

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 from media import make_video
 
+from vidsal.batch.options import ArchiveOptions, BatchOptions
 from vidsal.decode import DecodeOptions
 from vidsal.errors import ExistsError
 from vidsal.model.checkpoint import ModelCard, SaliencyModel
@@ -266,6 +267,9 @@ def test_options_are_recorded_as_plain_values_without_the_model_and_the_places(c
     elsewhere = OutputOptions(output=Path("other"), report=False, overwrite=True)
     same = RunOptions(output=elsewhere, decode=DecodeOptions(batch_size=1), model=ModelOptions(device="cuda"))
     assert decisive_options(options) == decisive_options(same)
+    many = ArchiveOptions(output=OutputOptions(output=Path("out")), batch=BatchOptions(lanes=3))
+    assert decisive_options(many) == decisive_options(ArchiveOptions(output=OutputOptions(output=Path("out"))))
+    assert "batch" not in decisive_options(many) and decisive_options(options)["output"]["maps"] is None
     for other in (OutputOptions(maps="npz"), OutputOptions(video=False), OutputOptions(container="mkv")):
         assert decisive_options(RunOptions(output=other)) != decisive_options(options)
     assert decisive_options(RunOptions(tracks=TrackOptions(region_reach=0.5))) != decisive_options(options)

@@ -182,7 +182,7 @@ def decisive_options(options: RunOptions) -> dict[str, Any]:
     stages = {
         stage: {name: value for name, value in values.items() if f"{stage}.{name}" not in _INDIFFERENT}
         for stage, values in made.items()
-        if stage not in ("model", "output", "batch")
+        if stage not in ("model", "batch")
     }
     return {**stages, "output": wanted}
 
