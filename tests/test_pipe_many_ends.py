@@ -73,7 +73,9 @@ def test_several_runs_take_the_model_of_their_options_unless_it_is_given(
         assert outcome.status == "done" and loaded == ["sam-lite"]
 
 
-def test_eight_videos_run_side_by_side_unless_told_otherwise(model: SaliencyModel, tmp_path: Path) -> None:
+def test_eight_videos_run_side_by_side_unless_told_otherwise(
+    model: SaliencyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[int] = []
 
     def twelve() -> Iterator[list[FrameBatch]]:
@@ -85,6 +87,9 @@ def test_eight_videos_run_side_by_side_unless_told_otherwise(model: SaliencyMode
     next(results)
     assert len(begun) == 8
     results.close()  # type: ignore[attr-defined]
+    asked: list[int] = []
+    monkeypatch.setattr(many_module, "predict_streams", lambda *_, side_by_side, **__: asked.append(side_by_side) or ())
+    assert list(run_many([f"{number}.mp4" for number in range(12)], model=model)) == [] and asked == [8]
 
 
 @pytest.mark.parametrize(("streams", "count", "ahead"), [(1, 1, 2), (2, 1, 2), (3, 3, 3), (8, 3, 3), (2, 3, 2)])

@@ -303,6 +303,8 @@ def test_the_name_of_a_video_that_is_not_written_is_no_folder() -> None:
 def test_options_that_can_be_meant_are_taken() -> None:
     assert OutputOptions(existing="skip").report and not OutputOptions(report=False).report
     assert OutputOptions(output=Path("out.mkv"), container="mkv").named_file == Path("out.mkv")
+    for suffix in ("mp4", "MOV", "png", "jpg", "jpeg"):
+        assert OutputOptions(output=Path(f"out.{suffix}")).named_file == Path(f"out.{suffix}")
 
 
 def test_overwriting_has_a_short_form() -> None:
