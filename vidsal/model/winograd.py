@@ -24,6 +24,8 @@ _POINTS = 16
 _LEAST_CHANNELS = 256
 # Pictures are taken in groups of at most about so many tiles: more no longer speeds up the products.
 _MOST_TILES = 640
+# Pairs of channels whose taps are transformed together.
+_PAIRS_AT_ONCE = 1 << 15
 
 
 def suits_winograd(convolution: nn.Conv2d) -> bool:
@@ -71,10 +73,15 @@ class WinogradKernel:
             dilation: of the kernel; the padding equals it.
             workspace: where buffers come from; may be shared by all kernels.
         """
-        g = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
+        rows = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
+        transform = torch.kron(rows, rows)  # (16, 9)
         outputs, inputs = weight.shape[:2]
-        points = torch.einsum("ab,oibc,dc->adio", g, weight.double(), g)
-        self.points = points.reshape(_POINTS, inputs, outputs).to(dtype).contiguous()
+        taps = weight.permute(2, 3, 1, 0).reshape(9, inputs * outputs)
+        points = torch.empty(_POINTS, inputs * outputs, dtype=dtype)
+        # Part by part: in float64 the whole would not fit into a cache.
+        for some, target in zip(taps.split(_PAIRS_AT_ONCE, 1), points.split(_PAIRS_AT_ONCE, 1), strict=True):
+            target.copy_(transform @ some.double())
+        self.points = points.view(_POINTS, inputs, outputs)
         self.dtype = dtype
         self.outputs = outputs
         self.dilation = dilation
