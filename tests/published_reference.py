@@ -38,6 +38,8 @@ CHANNELS = 512
 GAUSSIANS = 16
 EPSILON = 1e-7  # Keras
 NORM_EPSILON = 1e-5
+SUMS: type[np.floating] = np.float64
+"""What convolutions are summed in."""
 RESNET_STAGES = ((2, 64, "abc"), (3, 128, "abcd"), (4, 256, "abcdef"), (5, 512, "abc"))
 RESNET_DILATIONS = {2: 1, 3: 1, 4: 2, 5: 4}
 VGG_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -148,11 +150,11 @@ def convolve(
     """True convolution of (in, rows, columns) with (out, in, k, k); zeros around, 'same' unless padding is given."""
     size = kernel.shape[-1]
     padding = dilation * (size - 1) // 2 if padding is None else padding
-    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
+    x = np.pad(x.astype(SUMS), ((0, 0), (padding, padding), (padding, padding)))
     reach = dilation * (size - 1)
     rows, columns = ((length - reach - 1) // stride + 1 for length in x.shape[1:])
-    flipped = kernel[:, :, ::-1, ::-1].transpose(2, 3, 0, 1).astype(np.float64, order="C")
-    y = np.zeros((kernel.shape[0], rows * columns))
+    flipped = kernel[:, :, ::-1, ::-1].transpose(2, 3, 0, 1).astype(SUMS, order="C")
+    y = np.zeros((kernel.shape[0], rows * columns), SUMS)
     for row in range(size):
         for column in range(size):
             top, left = row * dilation, column * dilation
@@ -306,9 +308,10 @@ def recurrence(arrays: list[Array], features: Array, steps: int) -> list[Array]:
 
     hidden = np.zeros((len(own["W_i"][0]), *features.shape[1:]))
     cell = np.zeros_like(hidden)
+    looked_at = apply("U_a", features)
     reached = []
     for _ in range(steps):
-        score = apply("V_a", np.tanh(apply("W_a", hidden) + apply("U_a", features)))
+        score = apply("V_a", np.tanh(apply("W_a", hidden) + looked_at))
         attended = features * scipy.special.softmax(score)
         gate = {name: apply(f"W_{name}", attended) + apply(f"U_{name}", hidden) for name in "ifco"}
         cell = scipy.special.expit(gate["f"]) * cell + scipy.special.expit(gate["i"]) * np.tanh(gate["c"])

@@ -144,6 +144,8 @@ class Parity:
     def test_every_stage_is_the_references_at_full_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # Two steps of four: the small canvas has them all, and each costs the reference seconds here.
         monkeypatch.setattr(reference, "STEPS", 2)
+        # Half the time, and still far below the tolerance.
+        monkeypatch.setattr(reference, "SUMS", np.float32)
         layers = reference.random_layers(self.name, seed=8)
         picture = make_picture(301, 450, seed=9)
         expected = reference.run(self.name, layers, picture, balance=True)
