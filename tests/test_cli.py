@@ -544,10 +544,30 @@ def imported_by(*words: str) -> set[str]:
     return set(in_a_process(code).stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("command", ["", "--help", "--version", "walk", "run --print-config", "run --steps x", *HELPS])
-def test_help_and_mistakes_import_nothing_heavy(command: str) -> None:
-    # torch alone takes more than a second; the options of all commands are declared beside it, not in it.
-    assert not imported_by(*command.split()) & {"torch", "cv2", "av", "rich", "numpy", "scipy"}
+LIGHT = ["", "--help", "--version", "walk", "run --print-config", "run --steps x", *HELPS]
+# torch alone takes more than a second; the options of all commands are declared beside it, not in it.
+HEAVY = {"torch", "cv2", "av", "rich", "numpy", "scipy"}
+
+
+@pytest.fixture(scope="module")
+def imported_after() -> dict[str, list[str]]:
+    """What is imported after each light command, all of them in one process, one after the other."""
+    code = (
+        "import contextlib, json, sys\n"
+        "from vidsal.cli import main\n"
+        "found = {}\n"
+        f"for command in {LIGHT!r}:\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr): main(command.split())\n"
+        f"    found[command] = sorted({HEAVY!r} & sys.modules.keys())\n"
+        "print(json.dumps(found))"
+    )
+    found: dict[str, list[str]] = json.loads(in_a_process(code).stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("command", LIGHT)
+def test_help_and_mistakes_import_nothing_heavy(command: str, imported_after: dict[str, list[str]]) -> None:
+    assert imported_after[command] == []
 
 
 def test_a_run_imports_the_stages_that_it_goes_through_and_no_other(model: str, clip: Path) -> None:
