@@ -22,6 +22,7 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+import processes
 import pytest
 from media import (
     add_cover,
@@ -893,15 +894,9 @@ def pipe(data: bytes) -> subprocess.CompletedProcess[str]:
         "except DecodeError as error:\n"
         "    print('DecodeError', error)\n"
     )
-    done = subprocess.run(  # the package is found from wherever the tests run
-        [sys.executable, "-c", script],
-        input=data,
-        capture_output=True,
-        timeout=60,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(contract.__file__).parents[2])},
-    )
-    return subprocess.CompletedProcess(done.args, 0, done.stdout.decode(), done.stderr.decode())
+    done = processes.run(script, data=data)
+    assert done.returncode == 0
+    return done
 
 
 def test_a_video_may_come_through_standard_input(tmp_path: Path) -> None:

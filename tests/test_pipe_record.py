@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import processes
 import pytest
 from made import make_checkpoint, make_model, make_network
 from media import make_video
@@ -300,10 +300,7 @@ def test_a_run_that_is_killed_while_files_get_their_names_is_known_for_it(
     clip: Path, model: SaliencyModel, before: int
 ) -> None:
     """Killed before the unfinished report, the table, the maps, or the finished report gets its name."""
-    tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}
-    command = [sys.executable, "-c", KILLED, str(clip), str(before), "refuse"]
-    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    assert processes.run(KILLED, clip, str(before), "refuse").returncode == -signal.SIGKILL
     there = {name for name in contents(clip.parent) if ".partial" not in name and not name.endswith(".lock")}
     named = ["clip.vidsal.json", "clip.vidsal.csv", "clip.vidsal.maps.npz"]
     assert there == {*named[:before]}

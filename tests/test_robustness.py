@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 from made import make_checkpoint, make_model
 from media import corrupt, make_audio, make_video, stream_packets, truncate
+from processes import COMMAND, Child
 
 from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import DecodeError, EncodeError, VidsalError
@@ -232,9 +232,8 @@ def test_results_are_not_written_below_a_file(model: SaliencyModel, tmp_path: Pa
         run(source, model=model, options=RunOptions(output=OutputOptions(output=source / "deep")))
 
 
-def start(source: Path, checkpoint: Path, *more: str, **settings: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "vidsal", "run", str(source), "--model", str(checkpoint), "--device", "cpu", *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)  # type: ignore[call-overload, no-any-return]
+def start(source: Path, checkpoint: Path, *more: str, before: str = "") -> Child:
+    return Child(before + COMMAND, "run", source, "--model", checkpoint, "--device", "cpu", *more)
 
 
 def wait_for_rows(path: Path, count: int) -> None:
@@ -269,8 +268,8 @@ def test_killed_in_the_middle_it_leaves_a_readable_partial_file_and_the_next_run
     checkpoint = make_checkpoint(tmp_path / "tiny.safetensors")
     process = start(long_video, checkpoint, "--preset", "ultrafast")
     wait_for_rows(tmp_path / "in.vidsal.partial.csv", 60)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.send(signal.SIGKILL)
+    assert process.wait().returncode == -signal.SIGKILL
     done = (tmp_path / "in.vidsal.partial.csv").read_text().count("\n") - 1
     assert 60 <= done < LONG_FRAMES
     assert not (tmp_path / "in.vidsal.mp4").exists() and not (tmp_path / "in.vidsal.csv").exists()
@@ -278,9 +277,9 @@ def test_killed_in_the_middle_it_leaves_a_readable_partial_file_and_the_next_run
         readable = sum(len(batch) for batch in reader)
     assert readable >= 0.5 * done > 0
     part = ("--end", "0.4", "--preset", "ultrafast")
-    process = start(long_video, checkpoint, *part)
-    assert process.communicate(timeout=120)[0].split() == [str(tmp_path / f"in.vidsal.{e}") for e in ("mp4", "csv")]
-    assert process.returncode == 0
+    ended = start(long_video, checkpoint, *part).wait()
+    assert ended.stdout.split() == [str(tmp_path / f"in.vidsal.{e}") for e in ("mp4", "csv")]
+    assert ended.returncode == 0
     left = sorted(p.name for p in tmp_path.iterdir())
     assert left == ["in.mp4", "in.vidsal.csv", "in.vidsal.json", "in.vidsal.mp4", "tiny.safetensors"]
     assert len(times_of(tmp_path / "in.vidsal.mp4")) == 10
@@ -290,9 +289,9 @@ def test_killed_in_the_middle_it_leaves_a_readable_partial_file_and_the_next_run
 def test_ctrl_c_closes_what_was_written_and_says_how_far_it_got(tmp_path: Path, long_video: Path) -> None:
     process = start(long_video, make_checkpoint(tmp_path / "tiny.safetensors"), "--preset", "ultrafast")
     wait_for_rows(tmp_path / "in.vidsal.partial.csv", 30)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and f"of {LONG_FRAMES}" in errors
+    process.send(signal.SIGINT)
+    ended = process.wait()
+    assert ended.returncode == 130 and f"of {LONG_FRAMES}" in ended.stderr
     rows = (tmp_path / "in.vidsal.partial.csv").read_text().count("\n") - 1
     assert len(times_of(tmp_path / "in.vidsal.partial.mp4")) == rows >= 30
     assert not (tmp_path / "in.vidsal.mp4").exists()
@@ -300,21 +299,15 @@ def test_ctrl_c_closes_what_was_written_and_says_how_far_it_got(tmp_path: Path, 
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_clear_error(tmp_path: Path, long_video: Path) -> None:
-    def small_files() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-    process = start(
-        long_video,
-        make_checkpoint(tmp_path / "tiny.safetensors"),
-        "--quiet",
-        "--preset",
-        "ultrafast",
-        preexec_fn=small_files,
-    )
-    out, errors = process.communicate(timeout=120)
-    assert process.returncode == 1 and out == ""
-    assert errors.count("\n") == 1 and "vidsal: error:" in errors
+    small_files = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+"""
+    checkpoint = make_checkpoint(tmp_path / "tiny.safetensors")
+    ended = start(long_video, checkpoint, "--quiet", "--preset", "ultrafast", before=small_files).wait()
+    assert ended.returncode == 1 and ended.stdout == ""
+    assert ended.stderr.count("\n") == 1 and "vidsal: error:" in ended.stderr
     assert not (tmp_path / "in.vidsal.mp4").exists() and not (tmp_path / "in.vidsal.csv").exists()
 
 

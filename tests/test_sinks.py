@@ -20,6 +20,7 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+import processes
 import pytest
 import torch
 from av.video.reformatter import Colorspace
@@ -530,16 +531,7 @@ def test_the_heat_is_where_people_look(tmp_path: Path) -> None:
 
 
 def run_in_child(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python code that finds the repository's tests and package."""
-    tests = Path(__file__).parent
-    prelude = f"import sys; sys.path[:0] = [{str(tests)!r}, {str(tests.parent)!r}]\n"
-    return subprocess.run(
-        [sys.executable, "-c", prelude + textwrap.dedent(code), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return processes.run("import sys\n" + textwrap.dedent(code), *arguments)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
