@@ -79,8 +79,9 @@ class WinogradKernel:
         taps = weight.permute(2, 3, 1, 0).reshape(9, inputs * outputs)
         points = torch.empty(_POINTS, inputs * outputs, dtype=dtype)
         # Part by part: in float64 the whole would not fit into a cache.
-        for some, target in zip(taps.split(_PAIRS_AT_ONCE, 1), points.split(_PAIRS_AT_ONCE, 1), strict=True):
-            target.copy_(transform @ some.double())
+        parts = zip(torch.split(taps, _PAIRS_AT_ONCE, 1), torch.split(points, _PAIRS_AT_ONCE, 1), strict=True)
+        for part, target in parts:
+            target.copy_(transform @ part.double())
         self.points = points.view(_POINTS, inputs, outputs)
         self.dtype = dtype
         self.outputs = outputs
