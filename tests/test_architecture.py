@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import functools
 import importlib
 import re
 from collections.abc import Iterator
@@ -34,6 +35,17 @@ each_module = pytest.mark.parametrize("path", MODULES, ids=by_path)
 # Reading the code.
 
 
+@functools.cache
+def parse(source: str) -> ast.Module:
+    """The tree of a source, which nobody changes: a dozen tests read each file."""
+    return ast.parse(source)
+
+
+@functools.cache
+def nodes_of(source: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(parse(source)))
+
+
 def module_name(path: Path) -> str:
     """`vidsal.decode` for vidsal/decode/__init__.py."""
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -54,7 +66,7 @@ def is_submodule(module: str) -> bool:
 def imports(source: str, module: str, *, is_package: bool = False) -> set[str]:
     """Full names of all modules a source imports, also inside functions and under TYPE_CHECKING."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -104,16 +116,13 @@ def moves_of_files(source: str) -> list[int]:
     A text's `replace` takes two values, and those of dataclasses and times take names; a path's takes one value. Where
     `replace` is handed on without a call, nobody can tell, so that counts.
     """
-    tree = ast.parse(source)
+    nodes = nodes_of(source)
     modules = {
-        alias.asname or alias.name: alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
+        alias.asname or alias.name: alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
     }
-    calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    calls = {id(node.func): node for node in nodes if isinstance(node, ast.Call)}
     lines = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             found = bool(MOVERS.get(node.module or "", set()) & {alias.name for alias in node.names})
         elif isinstance(node, ast.Attribute):
@@ -139,7 +148,7 @@ def opens_by_a_bare_name(source: str) -> list[int]:
     """
     calls = [
         node
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
     ]
     lines = []
@@ -185,7 +194,7 @@ def fields_without_docstring(tree: ast.Module) -> list[str]:
 
 
 def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return parse(path.read_text(encoding="utf-8"))
 
 
 # The rules.
@@ -340,13 +349,13 @@ def test_an_import_from_below_is_seen() -> None:
     ],
 )
 def test_a_handler_that_swallows_everything_is_seen(source: str, broken: bool) -> None:
-    (handler,) = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ExceptHandler)]
+    (handler,) = [node for node in nodes_of(source) if isinstance(node, ast.ExceptHandler)]
     assert swallows_everything(handler) is broken
 
 
 @pytest.mark.parametrize("source", ["threading.Thread(f)", "from threading import Timer", "executor(ThreadPool)"])
 def test_a_thread_is_seen(source: str) -> None:
-    assert THREAD_MAKERS & set(names_used(ast.parse(source)))
+    assert THREAD_MAKERS & set(names_used(parse(source)))
 
 
 @pytest.mark.parametrize(
@@ -402,7 +411,7 @@ class Options:
     untold: int = 2
     _private: int = 3
 """
-    assert fields_without_docstring(ast.parse(source)) == ["Options.untold"]
+    assert fields_without_docstring(parse(source)) == ["Options.untold"]
 
 
 def test_the_table_is_read_in_its_order() -> None:
