@@ -6,9 +6,12 @@ import dataclasses
 import errno
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,16 +26,16 @@ from vidsal.errors import (
     VidsalError,
     is_out_of_memory,
 )
-from vidsal.files import sha256_of
+from vidsal.files import claim, release, sha256_of
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe import run as pipe_run
 from vidsal.pipe.many import RunOutcome, run_jobs
-from vidsal.pipe.options import ModelOptions
+from vidsal.pipe.options import ModelOptions, RunOptions
 from vidsal.pipe.places import Place, local_path, planned_outputs
 from vidsal.pipe.record import read_records
 from vidsal.pipe.run import Job
 
-__all__ = ["Feed", "Worker", "reason_of"]
+__all__ = ["Feed", "Worker", "clear_partials", "reason_of"]
 
 _TELL_SECONDS = 1.0
 _MODELS = 2
@@ -55,9 +58,13 @@ class Worker:
 
     Args:
         feed: where works come from.
-        send: takes events.
+        send: takes events; it is called from two threads.
         should_stop: asked after every batch of frames; True ends what is under way, which is then `interrupted`.
+        should_retire: asked before each attempt; True takes no more works, and lets `run` return once all have ended.
         lanes: most attempts side by side.
+        side_by_side: attempts that share the machine with one, itself included; None: the lanes.
+        device: where models run whose options leave the choice; None: where they say.
+        single_thread: whether decoders take one thread each, unless their options say otherwise.
         before: called before each attempt: for tests.
     """
 
@@ -67,117 +74,211 @@ class Worker:
         send: Callable[[Event], None],
         *,
         should_stop: Callable[[], bool],
+        should_retire: Callable[[], bool] = lambda: False,
         lanes: int = 1,
+        side_by_side: int | None = None,
+        device: str | None = None,
+        single_thread: bool = False,
         before: Callable[[Work], None] | None = None,
     ) -> None:
-        self._before = before
+        self.lanes = lanes
+        """Most attempts side by side."""
+        self.side_by_side = side_by_side or lanes
+        """Attempts that share the machine with one, itself included."""
+        self.send = send
+        """Takes events."""
+        self.should_stop = should_stop
+        """Whether to end what is under way."""
+        self.before = before
+        """Called before each attempt."""
         self._feed = feed
-        self._send = send
-        self._should_stop = should_stop
-        self._lanes = lanes
+        self._should_retire = should_retire
+        self._device = device
+        self._single_thread = single_thread
         self._models: dict[ModelOptions, SaliencyModel] = {}
+        self._lock = threading.Lock()  # the model's thread takes works, the main one puts some back
         self._kept: deque[Work] = deque()
         """Works that are to come next."""
+        self._spoilt = False
+        """Whether nothing can be computed in this process any more."""
 
     def run(self) -> None:
-        """Work until there is nothing more to come, or until it is stopped."""
-        while not self._should_stop():
-            work = self._kept.popleft() if self._kept else self._feed.wait()
+        """Work until there is nothing more to come, or until it is stopped or retires."""
+        while not self._is_ending():
+            work = self.take()
+            if work is None and not self._should_retire():
+                work = self._feed.wait()
             if work is None:
                 return
             try:
                 model = self._model(work.options.model)
             except Exception as error:  # noqa: BLE001 - told as the end of the attempt
-                self._send(_failed(work, error, 0.0))
+                self.send(_failed(work, error, 0.0))
                 continue
-            self._kept.appendleft(work)
-            round = _Round(self, model, work)
-            for outcome in run_jobs(
-                round,
-                model,
-                work.options.prediction,
-                streams=self._lanes,
-                on_batch=round.tell,
-                should_stop=self._should_stop,
-            ):
-                round.end(outcome)
+            self.put_first(work)
+            self._spoilt |= _Round(self, model, work).run()
 
     def left(self) -> list[Work]:
         """What was taken from the feed and not begun."""
-        return list(self._kept)
+        with self._lock:
+            return list(self._kept)
 
-    def following(self) -> Work | None:
-        """The work that comes next, if one is there."""
-        if not self._kept:
-            work = self._feed.poll()
-            if work is None:
-                return None
-            self._kept.append(work)
-        return self._kept[0]
+    def give_back(self, id: int) -> bool:
+        """Forget a work that was taken from the feed and not begun; False where there is no such."""
+        with self._lock:
+            there = len(self._kept)
+            self._kept = deque(work for work in self._kept if work.id != id)
+            return len(self._kept) < there
+
+    def put_first(self, work: Work) -> None:
+        """Let a work come next."""
+        with self._lock:
+            self._kept.appendleft(work)
+
+    def take(self, kind: Any = None) -> Work | None:
+        """The next work, if one is there and is of that kind."""
+        if self._is_ending():
+            return None
+        with self._lock:
+            if not self._kept:
+                work = None if self._should_retire() else self._feed.poll()
+                if work is None:
+                    return None
+                self._kept.append(work)
+            return self._kept.popleft() if kind is None or _kind(self._kept[0]) == kind else None
+
+    def options_of(self, work: Work) -> RunOptions:
+        """The options of a work, with what this machine has for it where they leave the choice."""
+        options = work.options
+        if self._single_thread and options.decode.threads == 0:
+            options = dataclasses.replace(options, decode=dataclasses.replace(options.decode, threads=1))
+        return options
+
+    def _is_ending(self) -> bool:
+        return self._spoilt or self.should_stop()
 
     def _model(self, options: ModelOptions) -> SaliencyModel:
         if options not in self._models:
             while len(self._models) >= _MODELS:
                 del self._models[next(iter(self._models))]
-            self._models[options] = options.load()
+            chosen = options.device in ("auto", "cuda") and self._device
+            self._models[options] = (dataclasses.replace(options, device=chosen) if chosen else options).load()
         return self._models[options]
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    work: Work
+    job: Job
+    begin: float
+
+
 class _Round:
-    """The jobs of works that may run side by side: of one model, predicted in one way."""
+    """The jobs of works that may run side by side: of one model, predicted in one way; a work that is alone is one."""
 
     def __init__(self, worker: Worker, model: SaliencyModel, first: Work) -> None:
         self._worker = worker
         self._model = model
-        self._kind = _kind(first)
-        self._begun: list[tuple[Work, Job, float]] = []
+        self._first = first
+        self._under_way: dict[int, _Attempt] = {}
+        self._count = 0
         self._told: dict[int, float] = {}
-        self._under_way = 0
+
+    def run(self) -> bool:
+        """Run all; True where the model's device can compute nothing any more."""
+        try:
+            for outcome in run_jobs(
+                self,
+                self._model,
+                self._first.options.prediction,
+                streams=self._worker.lanes,
+                on_batch=self._tell,
+                should_stop=self._worker.should_stop,
+            ):
+                self._end(outcome)
+        except Exception as error:  # noqa: BLE001 - told as the end of the attempt
+            return self._fail(error)
+        # Those that were stopped before they were open have no outcome.
+        for attempt in reversed(self._under_way.values()):
+            self._worker.put_first(attempt.work)
+        return False
 
     def __iter__(self) -> Iterator[Job]:
         return self
 
     def __next__(self) -> Job:
-        work = None if self._worker._should_stop() else self._worker.following()
-        if work is None or _kind(work) != self._kind or (work.alone and self._under_way):
-            raise StopIteration  # for now, or for this round
-        self._worker._kept.popleft()
-        self._worker._send(Progress(work.id, 0, None, 0.0, None))
-        if self._worker._before is not None:
-            self._worker._before(work)
-        job = Job(
-            local_path(work.source) or work.source,
-            options=work.options,
-            model=self._model,
-            side_by_side=self._worker._lanes,
-            place=_place(work),
-        )
-        self._begun.append((work, job, time.monotonic()))
-        self._under_way += 1
-        return job
+        """The next job; StopIteration where there is none now, or none more in this round."""
+        while (work := self._worker.take(_kind(self._first))) is not None:
+            self._worker.send(Progress(work.id, 0, None, 0.0, None))
+            begin = time.monotonic()
+            try:
+                job = self._job(work)
+            except Exception as error:  # noqa: BLE001 - told as the end of the attempt
+                self._worker.send(_failed(work, error, 0.0))
+                continue
+            self._under_way[self._count] = _Attempt(work, job, begin)
+            self._count += 1
+            return job
+        raise StopIteration
 
-    def tell(self, number: int, progress: pipe_run.Progress | None) -> None:
+    def _job(self, work: Work) -> Job:
+        if self._worker.before is not None:
+            self._worker.before(work)
+        return Job(
+            local_path(work.source) or work.source,
+            options=self._worker.options_of(work),
+            model=self._model,
+            side_by_side=self._worker.side_by_side,
+            place=_place(work),
+            only_there=True,
+        )
+
+    def _tell(self, number: int, progress: pipe_run.Progress | None) -> None:
         """Say how far an attempt is, now and then."""
         now = time.monotonic()
-        if progress is None or now - self._told.get(number, 0.0) < _TELL_SECONDS:
+        attempt = self._under_way.get(number)
+        if progress is None or attempt is None or now - self._told.get(number, 0.0) < _TELL_SECONDS:
             return
         self._told[number] = now
-        work, job, _ = self._begun[number]
-        length = None if job.info is None else job.info.duration_seconds
-        self._worker._send(Progress(work.id, progress.frames, progress.total, progress.pts_seconds, length))
+        length = None if attempt.job.info is None else attempt.job.info.duration_seconds
+        told = Progress(attempt.work.id, progress.frames, progress.total, progress.pts_seconds, length)
+        self._worker.send(told)
 
-    def end(self, outcome: RunOutcome) -> None:
+    def _end(self, outcome: RunOutcome) -> None:
         """Say how an attempt ended, or begin another where it may replace what is there."""
-        work, _, begin = self._begun[outcome.number]
-        self._under_way -= 1
+        attempt = self._under_way.pop(outcome.number)
         self._told.pop(outcome.number, None)
-        if isinstance(outcome.error, ExistsError) and _may_replace(work):
-            output = dataclasses.replace(work.options.output, existing="overwrite")
-            self._worker._kept.appendleft(
-                dataclasses.replace(work, options=dataclasses.replace(work.options, output=output))
-            )
-            return
-        self._worker._send(_ended(work, outcome, time.monotonic() - begin))
+        work, seconds = attempt.work, time.monotonic() - attempt.begin
+        try:
+            if isinstance(outcome.error, ExistsError) and _may_replace(work):
+                output = dataclasses.replace(work.options.output, existing="overwrite")
+                options = dataclasses.replace(work.options, output=output)
+                self._worker.put_first(dataclasses.replace(work, options=options))
+                return
+            end = _ended(work, outcome, seconds)
+        except Exception as error:  # noqa: BLE001 - told as the end of the attempt
+            end = _failed(work, error, seconds)
+        # What is found whole may be that of an attempt that was killed right after.
+        if end.outcome in ("failed", "interrupted") or (end.found and _has_locks(work)):
+            clear_partials(work)
+        self._worker.send(end)
+
+    def _fail(self, error: Exception) -> bool:
+        """The model failed: that ends the only attempt, and of several each is tried by itself."""
+        attempts, self._under_way = list(self._under_way.values()), {}
+        # After an error on a GPU all that follows may fail as well.
+        spoilt = self._model.device.type == "cuda" and not is_out_of_memory(error)
+        if spoilt and len(attempts) > 1:
+            raise error
+        for attempt in reversed(attempts):
+            clear_partials(attempt.work)
+            if len(attempts) > 1:
+                self._worker.put_first(dataclasses.replace(attempt.work, alone=True))
+            else:
+                self._worker.send(_failed(attempt.work, error, time.monotonic() - attempt.begin))
+        if not attempts:
+            raise error
+        return spoilt
 
 
 def _kind(work: Work) -> Any:
@@ -189,18 +290,56 @@ def _place(work: Work) -> Place:
     return Place(Path(work.output, below), stem)
 
 
+def _targets(work: Work) -> set[Path]:
+    """All files that an attempt may write but for its report: the input may be a picture, and not every mp4 can be."""
+    place = _place(work)
+    planned = (planned_outputs(place, work.options.output, still=still).values() for still in (False, True))
+    targets = {target for each in planned for target in each}
+    return targets | {target.with_suffix(".mkv") for target in targets}
+
+
 def _may_replace(work: Work) -> bool:
     """Whether all that stands in the way is of this batch's making and as it was."""
     if work.options.output.existing != "skip":
         return False
-    place = _place(work)
-    targets = {
-        target
-        for still in (False, True)
-        for target in planned_outputs(place, work.options.output, still=still).values()
+    place, records = _place(work), read_records(_place(work).report)
+    known = {Path(work.output, file): size for file, size in work.earlier.items()}
+    # Those of an attempt that was killed, which nobody has been told of.
+    unfinished = {
+        place.folder / result.file: result.bytes
+        for record in records
+        if record.status == "unfinished"
+        for result in record.results
     }
-    there = [path for target in targets for path in {target, target.with_suffix(".mkv")} if os.path.lexists(path)]
-    return all(work.earlier.get(path.relative_to(work.output).as_posix()) == path.lstat().st_size for path in there)
+    there = [path for path in (*_targets(work), *([] if records else [place.report])) if os.path.lexists(path)]
+    return all(path.lstat().st_size in (known.get(path), unfinished.get(path)) for path in there)
+
+
+def _below(work: Work, path: Path) -> str:
+    return path.relative_to(work.output).as_posix()
+
+
+def _has_locks(work: Work) -> bool:
+    report = _place(work).report
+    partials = [target.with_name(f"{target.stem}.partial{target.suffix}") for target in _targets(work)]
+    return any(os.path.lexists(f"{path}.lock") for path in (*partials, report.with_name(f"{report.name}.partial")))
+
+
+def clear_partials(work: Work) -> None:
+    """Remove the partial files of an attempt that has ended, unless somebody else is at them."""
+    place = _place(work)
+    stems = {f"{target.stem}.partial." for target in _targets(work)} | {f"{place.report.name}.partial"}
+    with suppress(OSError):
+        left = [path.name for path in place.folder.iterdir() if any(path.name.startswith(stem) for stem in stems)]
+        # The file itself before what is only there beside it, which has no lock of its own.
+        for name in sorted({name.removesuffix(".lock") for name in left}, key=lambda name: (len(name), name)):
+            lock = claim(place.folder / name)
+            if lock is None:
+                return
+            try:
+                (place.folder / name).unlink(missing_ok=True)
+            finally:
+                release(place.folder / name, lock)
 
 
 def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
@@ -210,17 +349,13 @@ def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
     if report is None:
         raise RuntimeError("an outcome has a report or an error")
     if report.interrupted:
-        for partial in report.files:
-            partial.unlink(missing_ok=True)
         return Ended(work.id, "interrupted", message="stopped", seconds=seconds, free_of_charge=True)
     record = next(iter(read_records(report.report_file)), None) if report.report_file is not None else None
     if record is None or report.report_file is None:
         raise RuntimeError("a run of a batch has a report")
-    stages = {path: result.stage for result in record.results for path in [(report.report_file.parent / result.file)]}
-    try:
-        files = [_made(work, stages.get(path, "report"), path) for path in (*report.files, report.report_file)]
-    except OSError as error:
-        return _failed(work, error, seconds)
+    folder = report.report_file.parent
+    stages = {folder / result.file: result.stage for result in record.results}
+    files = [_made(work, stages.get(path, "report"), path) for path in (*report.files, report.report_file)]
     return Ended(
         work.id,
         "damaged" if report.is_damaged else "done",
@@ -239,7 +374,7 @@ def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
 
 
 def _made(work: Work, stage: str, path: Path) -> Made:
-    return Made(stage, path.relative_to(work.output).as_posix(), path.stat().st_size, sha256_of(path))
+    return Made(stage, _below(work, path), path.stat().st_size, sha256_of(path))
 
 
 def _failed(work: Work, error: BaseException, seconds: float) -> Ended:

@@ -189,6 +189,7 @@ class Job:
         sinks: Iterable[Sink] = (),
         side_by_side: int = 1,
         place: Place | None = None,
+        only_there: bool = False,
     ) -> None:
         """Plan a run; nothing is opened yet.
 
@@ -199,6 +200,7 @@ class Job:
             sinks: further sinks.
             side_by_side: runs that share the machine with this one, itself included.
             place: where the results go; None: where the options say.
+            only_there: whether the same results under another name, of an earlier run, count for nothing.
 
         Raises:
             ConfigError: more refinement steps are asked for than the model allows.
@@ -225,6 +227,7 @@ class Job:
         self._provenance: Provenance | None = None
         self._record: RunRecord | None = None
         self._further = tuple(sinks)
+        self._only_there = only_there
         self._side_by_side = side_by_side
         self._own: list[FileSink] = []
         self._sinks: tuple[Sink, ...] = ()
@@ -247,7 +250,7 @@ class Job:
 
     def _is_done_elsewhere(self) -> bool:
         """Whether an earlier run, of this source alone or among others, made the same results under other names."""
-        if self.options.output.existing != "skip" or self._further:
+        if self.options.output.existing != "skip" or self._further or self._only_there:
             return False
         for place in other_places(self.source, self.place, self.options.output):
             if os.path.lexists(place.report):
