@@ -10,17 +10,18 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from pathlib import Path
 
 import psutil
 
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.work import Died, Ended, Event, Progress, Work
+from vidsal.errors import VidsalError
 from vidsal.prefetch import usable_cores
 
 __all__ = ["LocalEngine", "free_bytes"]
@@ -31,18 +32,49 @@ _SPARE = 1.25
 _MOST_ON_A_GPU = 4
 _IN_HAND = 1
 """Works that a worker has beside those it is at, so that it need not wait for the next."""
+_GROWTH_BYTES = 2 << 30
+"""By so much a worker may grow for each of its lanes before another takes its place."""
+_FIRST_ATTEMPTS = 4
+"""Attempts by whose end a worker has its usual size."""
+_FAILED_STARTS = 3
+"""Workers, one after another, that may end before they are ready."""
+_REST_SECONDS = 30.0
+"""No worker is started in the place of one that could not, as long as others work."""
+_LOOK_SECONDS = 1.0
+_JOIN_SECONDS = 10.0
 
 
-def free_bytes() -> int:
-    """Memory that may still be taken: of the machine, and of the control group where there is one."""
+def free_bytes(root: Path = Path("/")) -> int:
+    """Memory that may still be taken: of the machine, and of the control groups that this process is in.
+
+    Args:
+        root: where the system's files are.
+    """
     free = int(psutil.virtual_memory().available)
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
+    for folder, limit, used, cache in _control_groups(root):
         with suppress(OSError, ValueError):
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            left = int((folder / limit).read_text()) - int((folder / used).read_text())
+            # What was read from files and not lately used is given up for whoever needs it.
+            numbers = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            free = min(free, left + int(numbers.get(cache, 0)))
     return max(0, free)
+
+
+def _control_groups(root: Path) -> Iterator[tuple[Path, str, str, str]]:
+    """Folders of control groups that may limit memory, with their names for the limit, the use and the cache."""
+    base, own = root / "sys/fs/cgroup", []
+    with suppress(OSError):
+        own = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    for _, kinds, path in own or [["0", "", "/"]]:
+        if kinds == "" or "memory" in kinds.split(","):
+            top = base / kinds if kinds else base
+            names = (
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+                if kinds
+                else ("memory.max", "memory.current", "inactive_file")
+            )
+            inner = top / path.strip("/")
+            yield from ((folder, *names) for folder in (inner, *inner.parents) if folder.is_relative_to(top))
 
 
 @dataclass(frozen=True)
@@ -54,32 +86,63 @@ class WorkerSettings:
     lanes: int
     """Videos side by side."""
     threads: int
-    """Threads of torch and of OpenCV."""
+    """Threads of torch."""
+    side_by_side: int
+    """Videos side by side in all workers."""
+    environment: Mapping[str, str]
+    """That of the batch."""
     before: Callable[[Work], None] | None = None
     """Called before each attempt: for tests."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A worker can take works."""
+
+
+@dataclass(frozen=True)
+class _Recall:
+    """A work is wanted back, if it is not begun."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class _Returned:
+    """It was not, and is not begun here any more."""
+
+    id: int
 
 
 @dataclass
 class _Process:
     """One worker."""
 
-    process: SpawnProcess
+    process: SpawnProcess | ForkServerProcess
     connection: Connection
+    ready: bool = False
+    """Whether it has come up."""
     works: dict[int, Work] = field(default_factory=dict)
     """What it was given and has not ended, in the order in which it was given."""
     begun: set[int] = field(default_factory=set)
     """Those of them that it has begun."""
+    recalled: set[int] = field(default_factory=set)
+    """Those of them that are wanted back."""
     killed: int | None = None
     """The input for which it was killed."""
-    peak_bytes: int = 0
-    """The most memory that it has taken, as it last said."""
+
+    def forget(self, id: int) -> Work | None:
+        """A work that is no longer its own."""
+        self.begun.discard(id)
+        self.recalled.discard(id)
+        return self.works.pop(id, None)
 
 
 class LocalEngine(Engine):
     """Processes of this machine.
 
-    On a CPU each has one thread: two of those do more than one with two. They are started one after another, as long as
-    there is memory for one more like those that run. A process that ends by itself is replaced.
+    On a CPU each has one thread: two of those do more than one with two. They are started as long as there is memory
+    for one more like those that run. A process that ends by itself is replaced, and so is one that has grown too large.
 
     Args:
         devices: where the models run, one process each; the same may stand several times.
@@ -100,8 +163,15 @@ class LocalEngine(Engine):
         self._lanes = lanes
         self._threads = threads
         self._before = before
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _worker_context()
         self._workers: list[_Process | None] = [None] * len(devices)
+        self._rest_until = [float("-inf")] * len(devices)
+        self._failed_starts = 0
+        self._peak_bytes = 0
+        """The most memory that a worker has taken."""
+        self._looked = float("-inf")
+        self._startable = 0
+        """How many more workers there was memory for when that was looked at last."""
         self._queue: deque[Work] = deque()
         self._stopping = False
         self._waiting: deque[Event] = deque()
@@ -145,8 +215,9 @@ class LocalEngine(Engine):
     def room(self) -> int:
         if self._stopping:
             return 0
-        places = sum(worker is not None or self._may_start(n) for n, worker in enumerate(self._workers))
-        taken = sum(len(worker.works) for worker in self._workers if worker is not None) + len(self._queue)
+        running = self._running()
+        places = len(running) + self._may_start()
+        taken = sum(len(worker.works) for worker in running) + len(self._queue)
         return max(0, places * (self._lanes + _IN_HAND) - taken)
 
     def submit(self, work: Work) -> None:
@@ -169,82 +240,156 @@ class LocalEngine(Engine):
                 continue
             try:
                 while True:
-                    event = worker.connection.recv()
-                    if isinstance(event, Progress):
-                        worker.begun.add(event.id)
-                    elif isinstance(event, Ended):
-                        worker.works.pop(event.id, None)
-                        worker.begun.discard(event.id)
-                        worker.peak_bytes = max(worker.peak_bytes, event.peak_bytes)
-                    found.append(event)
+                    found += self._heard(worker, worker.connection.recv())
                     if not worker.connection.poll():
                         break
             except (EOFError, OSError):
                 found += self._bury(number, worker)
         self._hand_out()
+        self._recall()
         return found
+
+    def _heard(self, worker: _Process, said: Event | _Ready | _Returned) -> list[Event]:
+        match said:
+            case _Ready():
+                worker.ready, self._failed_starts = True, 0
+                return []
+            case _Returned():
+                work = worker.forget(said.id)
+                if work is None:
+                    return []
+                if self._stopping:
+                    return [_not_begun(work)]
+                self._queue.append(work)
+                return []
+            case Progress():
+                worker.begun.add(said.id)
+            case Ended():
+                worker.forget(said.id)
+                self._peak_bytes = max(self._peak_bytes, said.peak_bytes)
+        return [said]
 
     def _bury(self, number: int, worker: _Process) -> list[Event]:
         """What a worker that ended was at; what it had in hand besides goes back."""
-        worker.process.join()
-        worker.connection.close()
+        _end(worker)
         self._workers[number] = None
-        # One that died before it began anything was loading a model for the first.
-        begun = [id for id in worker.works if id in worker.begun] or list(worker.works)[:1]
+        self._looked = float("-inf")
+        status = worker.process.exitcode or 0
+        begun = [id for id in worker.works if id in worker.begun]
+        if status and not begun and worker.ready and worker.killed is None:
+            begun = list(worker.works)[:1]  # it was loading a model for it
+        found: list[Event] = []
         for id, work in reversed(worker.works.items()):
             if id not in begun:
-                self._queue.appendleft(work)
-        if not begun:
-            return []
-        status = worker.process.exitcode or 0
-        how = f"signal {-status} ({_signal_name(-status)})" if status < 0 else f"status {status}"
-        return [Died(tuple(begun), f"the process that was at it ended with {how}", worker.killed)]
+                if self._stopping:
+                    found.append(_not_begun(work))
+                else:
+                    self._queue.appendleft(work)
+        how = _how_it_ended(status)
+        if begun:
+            found.append(Died(tuple(begun), f"the process that was at it ended with {how}", worker.killed))
+        if status and not worker.ready and not self._stopping:
+            self._note_failed_start(number, how)
+        return found
 
-    def _may_start(self, number: int) -> bool:
-        """Whether one more worker may be started: there is memory for it, and one has shown how much it takes."""
-        running = [worker for worker in self._workers if worker is not None]
-        if not running:
-            return True
-        if self._devices[number] != "cpu":
-            return True
-        measured = max((worker.peak_bytes for worker in running), default=0)
-        return (measured or _FIRST_BYTES) * _SPARE < free_bytes()
+    def _note_failed_start(self, number: int, how: str) -> None:
+        self._failed_starts += 1
+        if any(worker.ready for worker in self._running()):
+            self._rest_until[number] = time.monotonic() + _REST_SECONDS
+        elif self._failed_starts >= _FAILED_STARTS:
+            raise VidsalError(
+                f"the processes of the batch cannot start: {self._failed_starts} ended before they were ready, the "
+                f"last one with {how}; see what they print above, and that there is memory for them. A script of "
+                'your own has to begin under: if __name__ == "__main__"'
+            )
+
+    def _running(self) -> list[_Process]:
+        return [worker for worker in self._workers if worker is not None]
+
+    def _may_start(self) -> int:
+        """How many more workers may be started: there is memory for each."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_SECONDS:
+            self._looked = now
+            self._startable = self._count_startable(now)
+        return self._startable
+
+    def _count_startable(self, now: float) -> int:
+        free = [n for n, worker in enumerate(self._workers) if worker is None and self._rest_until[n] <= now]
+        running = self._running()
+        if not free or self._devices[0] != "cpu":
+            return len(free)
+        each = self._peak_bytes or _FIRST_BYTES
+        # Those that run have not all taken yet what they will.
+        coming = sum(max(0, each - _resident_bytes(worker)) for worker in running)
+        fitting = int((free_bytes() - coming) // (each * _SPARE))
+        return max(0 if running else 1, min(len(free), fitting))
 
     def _hand_out(self) -> None:
         """Give works to workers that have room, and start workers for the rest."""
         while self._queue:
-            running = [worker for worker in self._workers if worker is not None and worker.killed is None]
+            alive = [worker for worker in self._running() if worker.killed is None]
             # First the ones that have nothing to do.
-            worker = min(running, key=lambda one: len(one.works), default=None)
+            worker = min(alive, key=lambda one: len(one.works), default=None)
             if worker is None or len(worker.works) >= self._lanes:
-                started = self._start()
-                worker = started or worker
+                worker = self._start() or worker
             if worker is None or len(worker.works) >= self._lanes + _IN_HAND:
                 return
             work = self._queue.popleft()
             worker.works[work.id] = work
-            with suppress(OSError):  # that it died is found out when its events are asked for
-                worker.connection.send(work)
+            _tell(worker, work)
+
+    def _recall(self) -> None:
+        """Ask works back that wait behind others while a worker has nothing to do."""
+        alive = [worker for worker in self._running() if worker.ready and worker.killed is None]
+        idle = sum(not worker.works for worker in alive)
+        if self._queue or self._stopping or not idle:
+            return
+        for worker in alive:
+            # One that has begun nothing is about to begin the first.
+            behind = [id for id in worker.works if id not in worker.begun][0 if worker.begun else 1 :]
+            if idle and behind and not worker.recalled:
+                worker.recalled.add(behind[-1])
+                _tell(worker, _Recall(behind[-1]))
+                idle -= 1
 
     def _start(self) -> _Process | None:
-        for number, worker in enumerate(self._workers):
-            if worker is None and self._may_start(number):
-                settings = WorkerSettings(self._devices[number], self._lanes, self._threads, self._before)
-                here, there = self._context.Pipe()
-                process = self._context.Process(
-                    target=_work, args=(there, settings), daemon=True, name=f"vidsal-batch-{number}"
-                )
-                process.start()
-                there.close()
-                started = self._workers[number] = _Process(process, here)
-                return started
-        return None
+        if self._may_start() < 1:
+            return None
+        now = time.monotonic()
+        number = next((n for n, w in enumerate(self._workers) if w is None and self._rest_until[n] <= now), None)
+        if number is None:
+            return None
+        self._startable -= 1
+        settings = WorkerSettings(
+            self._devices[number],
+            self._lanes,
+            self._threads,
+            self._lanes * len(self._devices),
+            dict(os.environ),
+            self._before,
+        )
+        here, there = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(there, settings), daemon=True, name=f"vidsal-batch-{number}"
+        )
+        with there:
+            try:
+                with _signals_held():
+                    process.start()
+            except (OSError, EOFError) as error:
+                here.close()
+                self._note_failed_start(number, str(error) or "no word")
+                return None
+        started = self._workers[number] = _Process(process, here)
+        return started
 
     def kill(self, id: int) -> None:
-        for worker in self._workers:
-            if worker is not None and id in worker.works:
-                worker.killed = id
-                worker.process.kill()
+        for worker in self._running():
+            if id in worker.works:
+                if worker.killed is None:
+                    worker.killed = id
+                    worker.process.kill()
                 return
         for work in list(self._queue):
             if work.id == id:
@@ -253,27 +398,81 @@ class LocalEngine(Engine):
 
     def stop(self) -> None:
         self._stopping = True
-        for work in self._queue:
-            self._waiting.append(Ended(work.id, "interrupted", message="not begun", free_of_charge=True))
+        self._waiting.extend(_not_begun(work) for work in self._queue)
         self._queue.clear()
-        for worker in self._workers:
-            if worker is not None:
-                with suppress(OSError):
-                    worker.connection.send(None)
+        for worker in self._running():
+            _tell(worker, None)
 
     def close(self) -> None:
-        for worker in self._workers:
-            if worker is not None:
-                worker.process.kill()
-                worker.process.join()
-                worker.connection.close()
+        for worker in self._running():
+            worker.process.kill()
+        for worker in self._running():
+            _end(worker)
         self._workers = [None] * len(self._devices)
 
 
-def _signal_name(number: int) -> str:
+def _not_begun(work: Work) -> Ended:
+    return Ended(work.id, "interrupted", message="not begun", free_of_charge=True)
+
+
+def _tell(worker: _Process, what: Work | _Recall | None) -> None:
+    with suppress(OSError):  # that it died is found out when its events are asked for
+        worker.connection.send(what)
+
+
+def _end(worker: _Process) -> None:
+    """Let the process of a worker end; one that has closed its connection has nothing more to do."""
+    worker.process.join(_JOIN_SECONDS)
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join(_JOIN_SECONDS)  # what waits for a dead disk cannot even be killed
+    worker.connection.close()
+
+
+def _resident_bytes(worker: _Process) -> int:
+    with suppress(psutil.Error):
+        return int(psutil.Process(worker.process.pid).memory_info().rss)
+    return 0
+
+
+def _worker_context() -> ForkServerContext | SpawnContext:
+    """How workers are started: on Linux forked off one process that has imported what they need, which takes seconds.
+
+    Libraries of other systems do not bear a fork after they are imported.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "vidsal.batch.task"])
+    return context
+
+
+def _for_all() -> set[signal.Signals]:
+    """Signals that a terminal or a queueing system sends to the whole group."""
+    return {getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM") if hasattr(signal, name)}
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """What is sent to the whole group waits until the block is left; a process started in it goes on holding it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _for_all())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _how_it_ended(status: int) -> str:
+    if status >= 0:
+        return f"status {status}"
+    name = "unknown"
     with suppress(ValueError):
-        return signal.Signals(number).name
-    return "unknown"
+        name = signal.Signals(-status).name
+    hint = "; the system ends processes so when memory runs out" if name == "SIGKILL" else ""
+    return f"signal {-status} ({name}){hint}"
 
 
 # The other side.
@@ -286,52 +485,92 @@ class _Pipe:
         self._connection = connection
         self._lock = threading.Lock()  # the model's thread asks for works, the main one whether to stop
         self._works: deque[Work] = deque()
+        self._recalled: deque[int] = deque()
         self.stopped = False
 
     def wait(self) -> Work | None:
         while not self.stopped:
-            with self._lock:
-                if self._works:
-                    return self._works.popleft()
-            try:
+            if (work := self.poll()) is not None:
+                return work
+            with suppress(OSError):
                 wait([self._connection], 5)
-                self._read()
-            except EOFError:
-                self.stopped = True
         return None
 
     def poll(self) -> Work | None:
-        self._read()
+        self.read()
         with self._lock:
             return self._works.popleft() if self._works and not self.stopped else None
-
-    def should_stop(self) -> bool:
-        self._read()
-        return self.stopped
 
     def left(self) -> list[Work]:
         """What was not begun."""
         with self._lock:
             return list(self._works)
 
-    def _read(self) -> None:
+    def recalled(self) -> int | None:
+        """A work that is wanted back; None where there is no other."""
+        with self._lock:
+            return self._recalled.popleft() if self._recalled else None
+
+    def give_back(self, id: int) -> bool:
+        """Forget a work; False where there is no such."""
+        with self._lock:
+            there = len(self._works)
+            self._works = deque(work for work in self._works if work.id != id)
+            return len(self._works) < there
+
+    def read(self) -> None:
+        """Take what has come."""
         with self._lock:
             try:
                 while self._connection.poll():
-                    work = self._connection.recv()
-                    if work is None:
-                        self.stopped = True
-                    else:
-                        self._works.append(work)
+                    match self._connection.recv():
+                        case None:
+                            self.stopped = True
+                        case _Recall(id):
+                            self._recalled.append(id)
+                        case work:
+                            self._works.append(work)
             except (EOFError, OSError):
                 self.stopped = True
 
 
+class _Size:
+    """Whether a process has grown too large since its first attempts."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._process = psutil.Process()
+        self._most_bytes = most_bytes
+        self._ended = 0
+        self._first_bytes = 0
+
+    def note_end(self) -> None:
+        """An attempt has ended."""
+        self._ended += 1
+        if self._ended <= _FIRST_ATTEMPTS:
+            self._first_bytes = max(self._first_bytes, self._bytes())
+
+    def __call__(self) -> bool:
+        return self._ended > _FIRST_ATTEMPTS and self._bytes() - self._first_bytes > self._most_bytes
+
+    def _bytes(self) -> int:
+        with suppress(psutil.Error):
+            return int(self._process.memory_info().rss)
+        return 0
+
+
 def _work(connection: Connection, settings: WorkerSettings) -> None:
     """The life of a worker's process."""
-    # Ctrl-C reaches the whole group; the batch ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe = _Pipe(connection)
+    # Ctrl-C and the end of a terminal reach the whole group; the batch ends its workers.
+    for number in _for_all():
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(pipe, "stopped", True))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _for_all())
     _die_with_parent()
+    # The process that workers are forked off has that of the first batch.
+    os.environ.clear()
+    os.environ.update(settings.environment)
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
     import cv2
     import torch
@@ -340,28 +579,49 @@ def _work(connection: Connection, settings: WorkerSettings) -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(settings.threads)
-    pipe = _Pipe(connection)
-    signal.signal(signal.SIGTERM, lambda *_: setattr(pipe, "stopped", True))
-
     sending = threading.Lock()
+    size = _Size(_GROWTH_BYTES * settings.lanes)
 
-    def send(event: Event) -> None:
+    def send(event: Event | _Ready | _Returned) -> None:
         try:
             with sending:
                 connection.send(event)
         except OSError:
             os._exit(1)  # the batch has gone: nobody would note what is done here
+        if isinstance(event, Ended):
+            size.note_end()
 
-    worker = Worker(pipe, send, should_stop=pipe.should_stop, lanes=settings.lanes, before=settings.before)
+    def should_stop() -> bool:
+        pipe.read()
+        while (id := pipe.recalled()) is not None:
+            if worker.give_back(id) or pipe.give_back(id):
+                send(_Returned(id))
+        return pipe.stopped
+
+    worker = Worker(
+        pipe,
+        send,
+        should_stop=should_stop,
+        should_retire=size,
+        lanes=settings.lanes,
+        side_by_side=settings.side_by_side,
+        device=settings.device,
+        single_thread=settings.device == "cpu" and settings.threads == 1,
+        before=settings.before,
+    )
+    send(_Ready())
     worker.run()
-    for work in (*worker.left(), *pipe.left()):
-        send(Ended(work.id, "interrupted", message="not begun", free_of_charge=True))
+    if pipe.stopped:
+        for work in (*worker.left(), *pipe.left()):
+            send(_not_begun(work))
 
 
 def _die_with_parent() -> None:
-    """On Linux a worker is killed when the batch is."""
+    """On Linux a worker is killed when the batch is; elsewhere it ends when it next says something."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
+            # What it was forked off ends with the batch, and it with that.
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        if os.getppid() == 1:
+        parent = multiprocessing.parent_process()
+        if parent is None or not parent.is_alive():
             os._exit(1)  # it was killed before that
