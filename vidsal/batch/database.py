@@ -23,7 +23,7 @@ from vidsal.pipe.record import InputRecord
 __all__ = ["JobDatabase", "Listed", "Row", "State"]
 
 State = Literal["waiting", "running", "done", "damaged", "failed", "skipped"]
-"""skipped: not there any more."""
+"""skipped: not among the inputs of the last command."""
 
 _VERSION = 1
 _BUSY_SECONDS = 60.0
@@ -169,10 +169,14 @@ class JobDatabase:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            # After some errors, such as a full disk, SQLite has done that itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise EncodeError(f"the job database {self.path} cannot be written: {error}") from error
             raise
-        self._db.execute("COMMIT")
 
     # Runs.
 
@@ -205,7 +209,7 @@ class JobDatabase:
         """Take over the inputs that a command names: new ones, changed ones, and those that are done.
 
         What is done with the same input, options and model stays done. What a killed run was at waits again, and costs
-        no attempt. What failed stays failed until `retry`, unless it changed.
+        no attempt. What failed stays failed until `retry`, unless it changed, or was gone and is back.
 
         Args:
             run: the number of the run.
@@ -253,6 +257,13 @@ class JobDatabase:
                 "FROM temp.named n WHERE n.path=inputs.path AND mine AND (n.plan!=inputs.plan "
                 "OR n.bytes IS NOT inputs.bytes OR n.modified IS NOT inputs.modified)",
             ).rowcount
+            self._db.execute(
+                "UPDATE inputs SET state='waiting' WHERE state='failed' AND reason='gone' AND path IN "
+                "(SELECT path FROM temp.named WHERE mine AND modified IS NOT NULL)"
+            )
+            self._db.execute(
+                "UPDATE inputs SET state='skipped', reason='not listed' WHERE state='waiting' AND NOT listed"
+            )
             counts["new"] = self._insert_new()
         self._db.execute("DROP TABLE temp.named")
         return counts | self.counts(listed=True)
@@ -289,9 +300,11 @@ class JobDatabase:
 
     def next_time(self) -> float | None:
         """When the next of the inputs that wait may be begun, as Unix time; None where none waits."""
-        found = self._db.execute("SELECT min(not_before) FROM inputs WHERE state='waiting' AND listed")
-        value = found.fetchone()[0]
-        return None if value is None else float(value)
+        found = self._db.execute(
+            "SELECT not_before FROM inputs WHERE state='waiting' AND listed ORDER BY not_before, id LIMIT 1"
+        )
+        row = found.fetchone()
+        return None if row is None else float(row[0])
 
     def start(self, ids: Sequence[int]) -> None:
         """Note that attempts begin."""

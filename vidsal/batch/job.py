@@ -19,6 +19,7 @@ from vidsal.batch.inputs import Given, Search, Shard, find_inputs
 from vidsal.batch.options import ArchiveOptions
 from vidsal.batch.schedule import BatchProgress, Scheduler
 from vidsal.batch.summary import write_summary
+from vidsal.batch.task import clear_partials
 from vidsal.batch.work import Ended, Work
 from vidsal.config import options_of, resolve, to_yaml
 from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting
@@ -220,14 +221,22 @@ def run_batch(
             counts = database.list_inputs(run, found, mine=shard.has if shard else None)
             if not database.counts():
                 raise ConfigError(f"no video is among what was given{search.left_out()}")
+            make_work = _Maker(database, plans, output)
+
+            def note(end: Ended, row: Row, state: State) -> None:
+                if end.outcome == "interrupted" or end.reason in ("worker died", "too slow"):
+                    clear_partials(make_work(row))  # a worker that was killed could not
+                if on_event:
+                    on_event(end, row, state)
+
             scheduler = Scheduler(
                 database,
                 run,
                 stack.enter_context(engine() if engine else _engine(options)),
-                _Maker(database, plans, output),
+                make_work,
                 options=options.batch,
                 disk=output,
-                on_event=on_event,
+                on_event=note,
                 on_progress=on_progress,
                 stop_requested=stop_requested,
             )

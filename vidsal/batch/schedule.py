@@ -23,7 +23,12 @@ _TELL_SECONDS = 2.0
 _DEATHS = 2
 """Workers that an input may take with it."""
 _LONGEST_PAUSE_SECONDS = 3600.0
+_MOST_DOUBLINGS = 20
 _NAP_SECONDS = 0.2
+_GAP_SECONDS = 10.0
+"""A step that takes longer was held up (Ctrl-Z, a disk that hangs): that is no fault of what is under way."""
+_CLOSING_SECONDS = 60.0
+"""What is under way has so long to close once an end is asked for."""
 _GIGABYTE = 1_000_000_000
 
 
@@ -113,11 +118,15 @@ class Scheduler:
         self._queue: list[Row] = []
         self._rows: dict[int, Row] = {}
         self._suspects: set[int] = set()
-        self._more = True
-        """Whether the database may hold more that waits."""
+        self._ask_again = float("-inf")
+        """When the database may next hold more that waits, as Unix time."""
         self._checked = self._told = self._beat = float("-inf")
-        self._begin = time.monotonic()
-        self._stopping = False
+        self._begin = self._stepped = time.monotonic()
+        self._full_until = float("-inf")
+        """So long nothing is begun, as the disk was full."""
+        self._full = ""
+        self._stopped: float | None = None
+        """When an end was first asked for, on the monotonic clock."""
         self._failed = False
 
     def work(self) -> str:
@@ -132,25 +141,27 @@ class Scheduler:
         finally:
             # What was taken from the database and not begun waits again.
             self._database.put_back([*self._rows])
+        self._rows.clear()
+        self.progress.lanes.clear()
         self._tell(force=True)
         if self._stop_requested():
             return "interrupted"
         return "failed" if self._failed and self._options.fail_fast else "complete"
 
     def _step(self) -> bool:
+        now = time.monotonic()
         asked = self._stop_requested()
-        if asked > 1:
+        if (asked or (self._failed and self._options.fail_fast)) and self._stopped is None:
+            self._stopped = now
+            self.engine.stop()
+        if asked > 1 or (self._stopped is not None and now - self._stopped > _CLOSING_SECONDS):
             self.engine.close()
             return False
-        if (asked or (self._failed and self._options.fail_fast)) and not self._stopping:
-            self._stopping = True
-            self.engine.stop()
-        if not self._stopping:
+        if self._stopped is None:
             self._give()
-        if not self._rows and (self._stopping or not self._anything_waits()):
+        if not self._rows and (self._stopped is not None or not self._anything_waits()):
             return False
-        events = self.engine.events(_NAP_SECONDS)
-        self._take(events)
+        self._take(self.engine.events(_NAP_SECONDS))
         self._enforce_limits()
         self._tell()
         return True
@@ -159,17 +170,11 @@ class Scheduler:
 
     def _give(self) -> None:
         self._check_disk()
-        if self.progress.pause:
-            return
-        room = self.engine.room()
+        room = 0 if self.progress.pause else self.engine.room()
         if room <= 0:
             return
-        if len(self._queue) < room and self._more:
-            # What is under way or in the queue is in another state or known here.
-            known = {row.id for row in self._queue}
-            found = self._database.waiting(limit=_IN_MEMORY + len(known), now=time.time())
-            self._queue += [row for row in found if row.id not in known]
-            self._more = len(found) > len(known)
+        if len(self._queue) < room and time.time() >= self._ask_again:
+            self._refill()
         batch, self._queue = self._queue[:room], self._queue[room:]
         if not batch:
             return
@@ -177,24 +182,39 @@ class Scheduler:
         for row in batch:
             self._rows[row.id] = row
             self.progress.lanes[row.id] = LaneProgress(row.path, time.monotonic())
-            self.engine.submit(
-                dataclasses.replace(self._make_work(row), alone=row.id in self._suspects or bool(row.deaths))
-            )
+            alone = row.id in self._suspects or bool(row.deaths)
+            self.engine.submit(dataclasses.replace(self._make_work(row), alone=alone))
+
+    def _refill(self) -> None:
+        """Take more that waits from the database."""
+        # What is in the queue waits there too; what is under way does not.
+        known = {row.id for row in self._queue}
+        found = self._database.waiting(limit=_IN_MEMORY + len(known), now=time.time())
+        self._queue += [row for row in found if row.id not in known]
+        if not self._queue:
+            self._ask_again = self._next_time()
+
+    def _next_time(self) -> float:
+        following = self._database.next_time()
+        return float("inf") if following is None else following
 
     def _anything_waits(self) -> bool:
-        """Whether something may be begun later; asks the database now and then."""
-        if self._queue or self.progress.pause:
+        """Whether something may be begun later."""
+        if self._queue:
             return True
-        following = self._database.next_time()
-        if following is None:
-            return False
-        self._more = following <= time.time()
-        return True
+        self._ask_again = self._next_time()
+        return self._ask_again < float("inf")
 
     def _check_disk(self) -> None:
-        if self._disk is None or time.monotonic() - self._checked < _DISK_SECONDS:
+        now = time.monotonic()
+        if self._full:
+            self.progress.pause = self._full
+            if now < self._full_until:
+                return
+            self.progress.pause, self._full, self._checked = "", "", float("-inf")
+        if self._disk is None or now - self._checked < _DISK_SECONDS:
             return
-        self._checked = time.monotonic()
+        self._checked = now
         try:
             free = shutil.disk_usage(self._disk).free / _GIGABYTE
         except OSError as error:
@@ -249,7 +269,8 @@ class Scheduler:
         lane = self.progress.lanes.pop(end.id, None)
         if row is None or lane is None:
             return []
-        self._suspects.discard(end.id)
+        if end.outcome != "interrupted":
+            self._suspects.discard(end.id)
         state, not_before = self._state_after(end, row)
         progress = self.progress
         progress.counts[row.state] = progress.counts.get(row.state, 0) - 1
@@ -257,9 +278,10 @@ class Scheduler:
         progress.ended += state != "waiting"
         if not end.found:
             progress.frames += end.frames
-        progress.video_seconds += end.video_seconds
+            progress.video_seconds += end.video_seconds
         self._failed |= state == "failed"
-        self._more |= state == "waiting"
+        if state == "waiting":
+            self._ask_again = min(self._ask_again, not_before)
         return [(end, state, not_before)]
 
     def _state_after(self, end: Ended, row: Row) -> tuple[State, float]:
@@ -269,13 +291,15 @@ class Scheduler:
             case "interrupted":
                 return "waiting", 0.0
         if end.free_of_charge:
+            # Whatever else is begun meets the same.
+            self._full_until = time.monotonic() + self._options.retry_pause
+            self._full = f"{end.message}; tried again after {self._options.retry_pause:g} s"
             return "waiting", time.time() + self._options.retry_pause
-        if end.reason == "gone":
-            return "skipped", 0.0
         if end.reason == "worker died":
             return ("failed", 0.0) if row.deaths + 1 >= _DEATHS else ("waiting", 0.0)
         if end.reason in PASSING and row.attempts + 1 <= self._options.retries:
-            pause = min(self._options.retry_pause * 2**row.attempts, _LONGEST_PAUSE_SECONDS)
+            doublings = min(row.attempts, _MOST_DOUBLINGS)
+            pause = min(self._options.retry_pause * 2**doublings, _LONGEST_PAUSE_SECONDS)
             return "waiting", time.time() + pause
         return "failed", 0.0
 
@@ -293,7 +317,7 @@ class Scheduler:
             elif died.killed is not None:
                 ends.append(Ended(id, "interrupted", message="its neighbour was ended", free_of_charge=True))
             elif len(died.ids) > 1:
-                # Nobody knows which it was: each is tried by itself.
+                # Nobody knows which of them it was: each is tried by itself.
                 self._suspects.add(id)
                 message = f"{died.message}; it was at {len(died.ids)} inputs"
                 ends.append(Ended(id, "interrupted", reason, message, seconds=seconds, free_of_charge=True))
@@ -304,15 +328,23 @@ class Scheduler:
     # Limits.
 
     def _enforce_limits(self) -> None:
-        slower = self._options.slower_than
-        if slower is None or self._stopping:
-            return
         now = time.monotonic()
+        self._forgive(now)
+        slower = self._options.slower_than
+        if slower is None:
+            return
         for id, lane in self.progress.lanes.items():
             if lane.begun is not None:
                 length = max(lane.length_seconds or 0.0, lane.pts_seconds)
                 if now - lane.begun > self._options.grace + slower * length:
                     self.engine.kill(id)
+
+    def _forgive(self, now: float) -> None:
+        """Time in which this process did not run does not count."""
+        gap, self._stepped = now - self._stepped, now
+        if gap > _GAP_SECONDS:
+            for lane in self.progress.lanes.values():
+                lane.begun = None if lane.begun is None else min(now, lane.begun + gap)
 
     def _tell(self, *, force: bool = False) -> None:
         if self._on_progress and (force or time.monotonic() - self._told >= _NAP_SECONDS):
