@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 from made import make_checkpoint
 from media import make_video
+from test_batch_dataset import make_results
+from test_exports_shots import frame
 
 from vidsal import load_model, open_video, predict
+from vidsal.batch.dataset import write_dataset
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -29,7 +33,12 @@ def run_example(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str | Pa
 
 def test_every_example_is_short_and_tested_here() -> None:
     scripts = sorted(EXAMPLES.glob("*.py"))
-    assert [script.name for script in scripts] == ["own_sink.py", "score_a_picture.py", "stream_a_file.py"]
+    assert [script.name for script in scripts] == [
+        "own_sink.py",
+        "query_dataset.py",
+        "score_a_picture.py",
+        "stream_a_file.py",
+    ]
     assert all(len(script.read_text().splitlines()) <= 40 for script in scripts)
 
 
@@ -66,6 +75,29 @@ def test_an_own_sink_gets_every_frame_of_the_run(
             maps = np.concatenate([batch.density.numpy() for batch in predict(reader, model)])
         np.testing.assert_allclose(shots["shot0"], maps.mean(axis=0), atol=1e-6)
     assert len((tmp_path / "clip.vidsal.csv").read_text().splitlines()) == 12
+
+
+def test_the_query_finds_the_narrow_shots_of_the_last_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = datetime.now(UTC)
+    rows = {"today": (0.03, 1.5), "wide": (0.05, 3.0), "old": (0.01, 2.0), "undated": (0.02, 2.0), "best": (0.04, 2.5)}
+    inputs = []
+    for name, (coverage, bits) in rows.items():
+        modified = None if name == "undated" else (now - timedelta(days=30 if name == "old" else 1)).isoformat()
+        frames = [
+            frame(n, n / 25, coverage=coverage, entropy_bits=3 - bits, entropy_share=1 - bits / 3) for n in (0, 1)
+        ]
+        inputs.append(make_results(tmp_path, name, frames, modified=modified))
+    write_dataset(tmp_path / "dataset", inputs)
+    run_example("query_dataset.py", monkeypatch, tmp_path / "dataset")
+    assert capsys.readouterr().out.splitlines() == [
+        "/films/best.mp4  0.00-0.08 s  key 0.04 s  coverage 0.040  strength 2.50 bit",
+        "/films/today.mp4  0.00-0.08 s  key 0.04 s  coverage 0.030  strength 1.50 bit",
+        "2 shots",
+    ]
+    run_example("query_dataset.py", monkeypatch, tmp_path / "dataset", 60)
+    assert "/films/old.mp4" in capsys.readouterr().out
 
 
 def test_scoring_prefers_fixations_where_the_model_expects_them(
