@@ -430,6 +430,17 @@ class JobDatabase:
         for *row, names in found:
             yield _row(row), names
 
+    def finished(self) -> Iterator[tuple[str, str, dict[str, str], str | None, str | None]]:
+        """Path, place, tags, and the names of table and report, of what is done, whole or damaged."""
+        files = ", ".join(
+            f"(SELECT file FROM files WHERE input=id AND stage='{stage}')" for stage in ("table", "report")
+        )
+        found = self._db.execute(
+            f"SELECT path, place, tags, {files} FROM inputs WHERE state IN ('done','damaged') ORDER BY id"
+        )
+        for path, place, tags, table, report in found:
+            yield path, place, json.loads(tags), table, report
+
     def query(self, sql: str) -> Iterator[tuple[Any, ...]]:
         """The answer to any question in SQL, for reports and tests."""
         yield from self._db.execute(sql)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase, Row, State
+from vidsal.batch.dataset import DatasetProgress, DatasetReport, Finished, write_dataset
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.engines.local import LocalEngine
 from vidsal.batch.inputs import Given, Search, Shard, find_inputs
@@ -22,13 +24,13 @@ from vidsal.batch.summary import write_summary
 from vidsal.batch.task import clear_partials
 from vidsal.batch.work import Ended, Work
 from vidsal.config import options_of, resolve, to_yaml
-from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting
+from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting, Stopped, VidsalError
 from vidsal.files import claim, release
 from vidsal.pipe.options import ModelOptions, RunOptions
 from vidsal.pipe.record import decisive_options
 from vidsal.provenance import package_version
 
-__all__ = ["BatchReport", "Plans", "database_path", "job_folder", "run_batch", "working_on"]
+__all__ = ["BatchReport", "Plans", "database_path", "gather", "job_folder", "run_batch", "working_on"]
 
 JOB_FOLDER = ".vidsal-batch"
 
@@ -57,6 +59,10 @@ class BatchReport:
     """What it took."""
     files: tuple[Path, ...]
     """batch.csv and batch.json."""
+    dataset: DatasetReport | None = None
+    """The data set of all inputs; None where none was gathered."""
+    notes: tuple[str, ...] = ()
+    """What else a user should know."""
 
     @property
     def is_all_done(self) -> bool:
@@ -180,6 +186,7 @@ def run_batch(
     on_listed: Callable[[BatchProgress, Search, str], None] | None = None,
     on_event: Callable[[Ended, Row, State], None] | None = None,
     on_progress: Callable[[BatchProgress], None] | None = None,
+    on_gathered: Callable[[DatasetProgress], None] | None = None,
     stop_requested: Callable[[], int] = lambda: 0,
 ) -> BatchReport:
     """Run every input of an archive, and keep account of it; what is done already is not done again.
@@ -192,6 +199,7 @@ def run_batch(
         on_listed: told once what there is to do, what the search left out, and who does it.
         on_event: as for `Scheduler`.
         on_progress: as for `Scheduler`.
+        on_gathered: is told how far the data set is.
         stop_requested: as for `Scheduler`.
 
     Raises:
@@ -249,6 +257,10 @@ def run_batch(
         finally:
             database.end_run(run, outcome)
             files = write_summary(output, database, name="batch" if shard is None else f"batch.{shard.name}")
+        dataset: DatasetReport | None = None
+        notes: tuple[str, ...] = ()
+        if shard is None and outcome == "complete" and options.batch.dataset:
+            dataset, notes = gather(output, database, on_progress=on_gathered, should_stop=lambda: stop_requested() > 0)
         progress = scheduler.progress
         return BatchReport(
             outcome=outcome,  # type: ignore[arg-type]
@@ -261,7 +273,41 @@ def run_batch(
             video_seconds=progress.video_seconds,
             seconds=progress.seconds,
             files=files,
+            dataset=dataset,
+            notes=notes,
         )
+
+
+def gather(
+    output: Path,
+    database: JobDatabase,
+    *,
+    on_progress: Callable[[DatasetProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[DatasetReport | None, tuple[str, ...]]:
+    """Bring the data set of a job, DIR/dataset, up to date with what is done.
+
+    Args:
+        output: DIR.
+        database: the job.
+        on_progress: is told how far it is.
+        should_stop: asked now and then; True leaves the data set as it was.
+
+    Returns:
+        What was done, None where nothing could be; and what a user should know of it.
+    """
+    finished = (
+        Finished(hide_secrets(path), place, output / table, output / report, tags)
+        for path, place, tags, table, report in database.finished()
+        if table is not None and report is not None
+    )
+    try:
+        made = write_dataset(output / "dataset", finished, on_progress=on_progress, should_stop=should_stop)
+    except Stopped:
+        return None, ("the data set was not brought up to date; the next run does that",)
+    except VidsalError as error:
+        return None, (f"the data set was not brought up to date: {error}",)
+    return made, tuple(f"not in the data set: {failure.input}: {failure.reason}" for failure in made.failures)
 
 
 def _engine(options: ArchiveOptions) -> Engine:
