@@ -95,6 +95,7 @@ class Plans:
         self._base = {
             option.key: _value(options, option.path) for option in options_of(RunOptions) if option.path[0] != "batch"
         }
+        self._shot_lists = options.batch.shot_lists
         self._made: dict[str, tuple[RunOptions, str]] = {}
         self.models: dict[ModelOptions, dict[str, str]] = {}
         """Name, sha256 and precision of every model that is used."""
@@ -132,7 +133,10 @@ class Plans:
                 raise ConfigError(Setting(name), " cannot be chosen for one input of a batch")
         options = resolve(RunOptions, self._base, own)
         existing: Literal["skip", "overwrite"] = "overwrite" if options.output.existing == "overwrite" else "skip"
-        output = dataclasses.replace(options.output, existing=existing, overwrite=False)
+        export = options.output.export
+        if self._shot_lists and "shots" not in export:
+            export = (*export, "shots")
+        output = dataclasses.replace(options.output, existing=existing, overwrite=False, export=export)
         return dataclasses.replace(options, output=output)
 
     def _model(self, options: ModelOptions) -> dict[str, str]:

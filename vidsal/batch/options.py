@@ -36,6 +36,8 @@ class BatchOptions(Checked):
     """Begins no further file once one has failed."""
     keep_free: Annotated[float, Range(at_least=0)] = 2.0
     """Free space in GB on the disk of the results below which no file is begun, until there is more again."""
+    shot_lists: bool = True
+    """Also writes the shot list of each input, NAME.vidsal.shots.csv, as --export shots does."""
     dataset: bool = True
     """Gathers the tables of all inputs in DIR/dataset at the end, as Parquet; needs pyarrow (vidsal[parquet])."""
 
