@@ -1,10 +1,10 @@
-"""An address in, the same without passwords out: what messages, results and records may show of it."""
+"""An address or a name in, what messages, results and records may show of it out: no passwords, no commands."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["hide_secrets"]
+__all__ = ["harmless", "hide_secrets"]
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//(?P<rest>.*)", re.DOTALL)
 _NO_SECRET = re.compile(r"[^=]*=\d{1,3}")
@@ -37,6 +37,18 @@ def hide_secrets(source: object) -> str:
         return f"{begin}…@{(rest + mark + query + hash_sign + fragment).rpartition('@')[2].partition('?')[0]}"
     shown = "&".join(_shown(part) for part in query.split("&"))
     return f"{begin}{authority}{slash}{path}{mark}{shown}{hash_sign}{'…' if fragment else ''}"
+
+
+def harmless(text: str) -> str:
+    """A text that a terminal can be given: the name of a file may hold what terminals take for commands.
+
+    Example:
+        >>> harmless("a" + chr(27) + "[2J.mp4") == "a" + chr(92) + "x1b[2J.mp4"
+        True
+    """
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    # Nor need it be text.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _shown(part: str) -> str:

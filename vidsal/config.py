@@ -36,6 +36,7 @@ __all__ = [
     "add_flags",
     "as_flag",
     "as_key",
+    "from_yaml",
     "options_of",
     "read_file",
     "resolve",
@@ -210,6 +211,15 @@ def resolve(kind: type[_T], *layers: Mapping[str, Any]) -> _T:
 def to_yaml(options: Any) -> str:
     """Option dataclasses as YAML, stage by stage, that `read_file` reads back."""
     return yaml.safe_dump(_plain(dataclasses.asdict(options)), sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str, kind: type) -> dict[str, Any]:
+    """What `to_yaml` gave, by key, for `resolve`.
+
+    Raises:
+        ConfigError: it holds an option that is not known here.
+    """
+    return _flat(kind, yaml.load(text, _Loader) or {})
 
 
 def _walk(kind: Any, path: tuple[str, ...], title: str) -> Iterator[Option]:

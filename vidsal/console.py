@@ -11,17 +11,28 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 import yaml
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from vidsal.addresses import harmless, hide_secrets
 
 if TYPE_CHECKING:
+    from vidsal.batch.clean import CleanReport
+    from vidsal.batch.dry_run import DryRun
+    from vidsal.batch.job import BatchReport
+    from vidsal.batch.schedule import BatchProgress, LaneProgress
+    from vidsal.batch.status import JobStatus, PartStatus
     from vidsal.model.checkpoint import ModelCard, WeightsPlace
     from vidsal.model.sam import SAMConfig
     from vidsal.model.store import Record
@@ -31,17 +42,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOG_EVERY_SECONDS",
+    "BatchDisplay",
     "Display",
     "DownloadClock",
     "ManyClock",
     "TrainClock",
+    "format_batch",
     "format_card",
+    "format_clean",
+    "format_dry_run",
     "format_duration",
     "format_record",
     "format_report",
     "format_scores",
     "format_size",
+    "format_status",
     "format_weights",
+    "make_batch_display",
     "make_display",
 ]
 
@@ -113,7 +130,7 @@ class _LogLines(Display):
 
     def say(self, text: str) -> None:
         with suppress(OSError):
-            print(text, file=sys.stderr, flush=True)
+            print(harmless(text), file=sys.stderr, flush=True)
 
 
 class _LiveLine(Display):
@@ -160,7 +177,7 @@ class _LiveLine(Display):
         )
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, soft_wrap=True)
+        self._progress.console.print(harmless(text), markup=False, soft_wrap=True)
 
 
 class _Forgiving:
@@ -253,10 +270,336 @@ class DownloadClock(_Clock):
 
 def _shorten(label: str) -> str:
     """A label that leaves room for the bar: its middle is left out where it is long."""
+    label = harmless(label)
     if len(label) <= _LONGEST_LABEL:
         return label
     tail = _LONGEST_LABEL // 2
     return f"{label[: _LONGEST_LABEL - tail - 1]}…{label[-tail:]}"
+
+
+class BatchDisplay:
+    """Shows how far a batch is, between entering and leaving; this one shows nothing but what went wrong."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take what is live away."""
+
+    def update(self, progress: BatchProgress) -> None:
+        """Show a state of the batch."""
+
+    def tell(self, text: str) -> None:
+        """Show what comes after it."""
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+
+    def complain(self, text: str) -> None:
+        """Print a line that stays, also where it is to be quiet."""
+        with suppress(OSError):
+            print(harmless(text), file=sys.stderr, flush=True)
+
+
+def make_batch_display(*, quiet: bool = False) -> BatchDisplay:
+    """A bar and a line a worker on a terminal, else a log line now and then; nothing where `quiet`."""
+    if quiet:
+        return BatchDisplay()
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        return _LiveBatch()
+    return _BatchLines()
+
+
+class _BatchLines(BatchDisplay):
+    """For files and pipes."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._pause = ""
+
+    def update(self, progress: BatchProgress) -> None:
+        if progress.pause.partition(" ")[0] != self._pause.partition(" ")[0]:
+            self.say(f"paused: {progress.pause}" if progress.pause else "it goes on")
+        self._pause = progress.pause
+        if time.monotonic() - self._last < LOG_EVERY_SECONDS:
+            return
+        self._last = time.monotonic()
+        begun = [lane for lane in progress.lanes.values() if lane.begun is not None]
+        at = ", ".join(f"{_tail(lane.path, 40)} {_share(lane)}".strip() for lane in begun[:_LANES_IN_A_LINE])
+        more = f" +{len(begun) - _LANES_IN_A_LINE}" if len(begun) > _LANES_IN_A_LINE else ""
+        self.say(", ".join(_batch_facts(progress)) + (f"; at {at}{more}" if at else ""))
+
+    def tell(self, text: str) -> None:
+        if time.monotonic() - self._last >= LOG_EVERY_SECONDS:
+            self._last = time.monotonic()
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        self.complain(text)
+
+
+class _LiveBatch(BatchDisplay):
+    """For terminals: drawn again by the caller's thread, so a signal cannot tear it."""
+
+    def __init__(self) -> None:
+        self._drawn = float("-inf")
+        self._console = Console(file=cast(TextIO, _Forgiving(sys.stderr)), highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, progress: BatchProgress) -> None:
+        if time.monotonic() - self._drawn < _REDRAW_SECONDS:
+            return
+        self._drawn = time.monotonic()
+        self._live.update(self._drawing(progress), refresh=True)
+
+    def say(self, text: str) -> None:
+        self._console.print(harmless(text), markup=False, soft_wrap=True)
+
+    def tell(self, text: str) -> None:
+        self._live.update(_plain(text), refresh=True)
+
+    def complain(self, text: str) -> None:
+        self.say(text)
+
+    def _drawing(self, progress: BatchProgress) -> Group:
+        # The lines stay short of the edge, or the terminal's echo of ^C would wrap them.
+        width = self._console.width - 4
+        facts = "  ".join(_batch_facts(progress))
+        bar = min(40, width - len(facts) - 2)
+        done = sum(progress.counts.get(state, 0) for state in _SETTLED)
+        shown = done + sum(lane.share for lane in progress.lanes.values())
+        head = Table.grid(padding=(0, 2, 0, 0))
+        if bar >= _LEAST_BAR:
+            head.add_row(ProgressBar(max(1, progress.inputs), min(shown, progress.inputs), width=bar), _plain(facts))
+        else:
+            head.add_row(_plain(facts[:width]))
+        lines = [_plain(line) for line in self._lanes(progress, width)]
+        if progress.pause:
+            lines.append(_plain(f"  paused: {progress.pause}"))
+        return Group(head, *lines)
+
+    def _lanes(self, progress: BatchProgress, width: int) -> Iterator[str]:
+        begun = [lane for lane in progress.lanes.values() if lane.begun is not None]
+        most = max(1, min(_MOST_LANES, self._console.height - 5))
+        shown = begun if len(begun) <= most else begun[: most - 1]
+        counts = [f"{lane.frames}/{lane.total} frames" if lane.total else f"{lane.frames} frames" for lane in shown]
+        longest = max(map(len, counts), default=0)
+        names = [_tail(lane.path, width - longest - 11) for lane in shown]
+        room = max(map(len, names), default=0)
+        for lane, name, count in zip(shown, names, counts, strict=True):
+            yield f"  {name:<{room}}  {count:>{longest}}  {_share(lane):>5}"
+        if len(shown) < len(begun):
+            yield f"  and {len(begun) - len(shown)} more"
+        if progress.begun_seconds is None and progress.lanes:
+            yield "  starting"
+
+
+_SETTLED = ("done", "damaged", "failed", "skipped")
+_LANES_IN_A_LINE = 4
+_MOST_LANES = 16
+_LEAST_BAR = 8
+
+
+def _batch_facts(progress: BatchProgress) -> list[str]:
+    """Files, hours, speed and time left, a few words each."""
+    counts = progress.counts
+    done = sum(counts.get(state, 0) for state in _SETTLED)
+    facts = [f"{done}/{progress.inputs} files"]
+    facts += [f"{counts[state]} {state}" for state in ("failed", "damaged") if counts.get(state)]
+    video_seconds = progress.video_seconds_so_far
+    facts.append(f"{_hours(video_seconds)} of video")
+    if progress.seconds > 0 and video_seconds:
+        facts.append(f"{video_seconds / progress.seconds:.1f}x real time")
+    left = progress.seconds_left
+    if left is not None and done < progress.inputs:
+        facts.append(f"{_long(left)} left")
+    return facts
+
+
+def _plain(text: str) -> Text:
+    return Text(harmless(text).replace("\n", "\\n"), no_wrap=True, overflow="ellipsis")
+
+
+def _share(lane: LaneProgress) -> str:
+    return f"{100 * lane.share:.0f} %" if lane.share else ""
+
+
+def _tail(path: str, room: int) -> str:
+    """The end of a path or address: as many of its names as there is room for."""
+    shown = harmless(hide_secrets(path)).replace("\n", "\\n")
+    if len(shown) <= room:
+        return shown
+    parts = shown.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        tail = "…/" + "/".join(parts[-count:])
+        if len(tail) <= room:
+            return tail
+    half = max(1, room // 2)
+    return f"{parts[-1][: max(1, room - half - 1)]}…{parts[-1][-half:]}"
+
+
+def _hours(seconds: float) -> str:
+    """A length of video: 0:35, 1:20:00, and from ten hours on 12.3 h.
+
+    Example:
+        >>> _hours(35), _hours(4800), _hours(360000)
+        ('0:35', '1:20:00', '100.0 h')
+    """
+    return f"{seconds / 3600:,.1f} h" if seconds >= 36000 else format_duration(seconds)
+
+
+def _long(seconds: float) -> str:
+    """A time to wait: 0:35, 1:20:00, and from two days on 3 d 4 h.
+
+    Example:
+        >>> _long(4800), _long(3 * 86400 + 4 * 3600)
+        ('1:20:00', '3 d 4 h')
+    """
+    days, rest = divmod(round(seconds / 3600), 24)
+    return f"{days} d {rest} h" if days >= 2 else format_duration(seconds)
+
+
+def format_batch(report: BatchReport) -> str:
+    """What a batch did, with a table of what went wrong."""
+    head = f"{_states(report.counts)}; {_hours(report.video_seconds)} of video in {_long(report.seconds)}"
+    if report.seconds > 0 and report.video_seconds:
+        head += f" ({report.video_seconds / report.seconds:.1f} times real time)"
+    return "\n".join([head, *_reason_lines(report.reasons)])
+
+
+def _states(counts: Mapping[str, int]) -> str:
+    told = [f"{counts[state]:,} {state}" for state in ("done", "damaged", "failed", "skipped") if counts.get(state)]
+    waiting = counts.get("waiting", 0) + counts.get("running", 0)
+    told += [f"{waiting:,} waiting"] if waiting else []
+    return f"{_counted(sum(counts.values()), 'input')}: {', '.join(told) or 'none'}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _reason_lines(reasons: Sequence[tuple[str, str, int, str, str]]) -> list[str]:
+    """A line a reason: state, reason, how many, and one of them."""
+    if not reasons:
+        return []
+    widths = [max(len(f"{row[n]}") for row in reasons) for n in range(3)]
+    return [
+        f"  {state:<{widths[0]}}  {reason:<{widths[1]}}  {count:>{widths[2]}}  {_with_message(path, message)}"
+        for state, reason, count, path, message in reasons
+    ]
+
+
+def _with_message(path: str, message: str) -> str:
+    # Most messages name the file.
+    return message if path in message else f"{path}: {message}" if message else path
+
+
+def format_status(status: JobStatus) -> str:
+    """How far a job is, with what is under way and what went wrong."""
+    lines = [_states(status.counts)]
+    facts = [
+        f"{_hours(status.video_seconds)} of video done",
+        f"{status.frames:,} frames",
+        f"{format_size(status.bytes_written)} written",
+    ]
+    if status.times_real_time:
+        facts.append(f"{status.times_real_time:.1f} times real time")
+    left = status.seconds_left
+    if left is not None and status.is_running:
+        facts.append(f"about {_long(left)} left")
+    lines.append(", ".join(facts))
+    for part in status.parts:
+        lines.append(_part_line(part, many=len(status.parts) > 1))
+        if part.pause:
+            lines.append(f"  paused: {part.pause}")
+        rows = [
+            (
+                each.path,
+                f"{each.frames}/{each.total} frames" if each.total else f"{each.frames} frames",
+                f"{100 * min(1.0, each.frames / each.total):.0f} %"
+                if each.total
+                else format_duration(each.pts_seconds),
+            )
+            for each in part.under_way
+        ]
+        widths = [max((len(row[n]) for row in rows), default=0) for n in range(3)]
+        lines += [f"  {row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows]
+    lines += _reason_lines(status.reasons)
+    if status.older:
+        lines.append(f"not counted, as newer ones tell of the same: {', '.join(status.older)}")
+    return harmless("\n".join(lines))
+
+
+def _part_line(part: PartStatus, *, many: bool) -> str:
+    name = f"{part.name} ({_states(part.counts)}): " if many else ""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(part.started))
+    where = f"process {part.pid} on {part.host}"
+    if part.state == "running":
+        said = f", last heard of {_long(part.silent_seconds)} ago" if part.silent_seconds > _LATE_SECONDS else ""
+        return f"{name}running since {when}, {where}{said}"
+    if part.state == "killed":
+        return f"{name}not running: {where}, begun {when}, was killed; the same command goes on"
+    ended = "" if part.ended is None else time.strftime(" %Y-%m-%d %H:%M", time.localtime(part.ended))
+    how = {"complete": "ended", "interrupted": "interrupted", "merged": "merged"}.get(
+        part.state, "ended with a failure"
+    )
+    return f"{name}not running: {how}{ended}"
+
+
+_LATE_SECONDS = 30.0
+
+
+def format_dry_run(plan: DryRun) -> str:
+    """What a batch would take."""
+    settled = f", {plan.settled:,} failed or damaged earlier (vidsal batch retry)" if plan.settled else ""
+    lines = [
+        f"{_counted(plan.inputs, 'input')}: {plan.done:,} done already, {plan.waiting:,} to run{settled}"
+        f"{plan.search.left_out().replace(':', ';', 1)}"
+    ]
+    about = "about " if plan.opened < plan.waiting else ""
+    lines.append(
+        f"to run: {about}{_hours(plan.video_seconds)} of video, {about}{plan.frames:,} frames, "
+        f"{format_size(plan.input_bytes)}"
+    )
+    if about:
+        lines.append(f"  {plan.opened:,} of them were opened, the others estimated by their size")
+    for reason, count in plan.unreadable.items():
+        path, message = plan.examples[reason]
+        lines.append(f"  {reason}: {count}, such as {_with_message(path, message)}")
+    for one in plan.samples:
+        speed = f"{one.frames / one.seconds:.1f} frames/s" if one.seconds else ""
+        lines.append(f"measured: {one.width}x{one.height}, {one.frames} frames at {speed} in one process ({one.path})")
+    if plan.seconds is None or plan.bytes is None:
+        lines.append("nothing could be measured: no time and no size can be told")
+    elif plan.waiting:
+        processes = f"{plan.workers} process{'es' if plan.workers > 1 else ''}"
+        lines.append(f"time: about {_long(plan.seconds)} with {processes}")
+        keep = f", {format_size(plan.keep_free_bytes)} of which are kept free" if plan.keep_free_bytes else ""
+        enough = "enough" if plan.fits else "NOT ENOUGH"
+        lines.append(
+            f"results: about {format_size(plan.bytes)}; {format_size(plan.free_bytes)} are free on the disk of "
+            f"{plan.output}{keep}: {enough}"
+        )
+    return harmless("\n".join(lines))
+
+
+def format_clean(report: CleanReport, *, dry_run: bool) -> str:
+    """What was removed, in a line."""
+    what = "would be removed" if dry_run else "removed"
+    kept = f"; {_counted(len(report.kept), 'file')} in use kept" if report.kept else ""
+    return f"{_counted(len(report.removed), 'file')} {what} ({format_size(report.bytes)}){kept}"
 
 
 def format_duration(seconds: float) -> str:
@@ -282,10 +625,15 @@ def format_size(count: int) -> str:
     """Bytes in units of 1000.
 
     Example:
-        >>> format_size(980), format_size(7_640_000), format_size(280_586_456)
-        ('980 bytes', '7.6 MB', '280.6 MB')
+        >>> format_size(980), format_size(7_640_000), format_size(280_586_456), format_size(39_364_243_456)
+        ('980 bytes', '7.6 MB', '280.6 MB', '39.4 GB')
     """
-    return f"{count} bytes" if count < _MEGABYTE // 10 else f"{count / _MEGABYTE:.1f} MB"
+    if count < _MEGABYTE // 10:
+        return f"{count} bytes"
+    for unit, size in (("TB", _MEGABYTE**2), ("GB", 1000 * _MEGABYTE)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / _MEGABYTE:.1f} MB"
 
 
 def format_weights(places: Mapping[str, WeightsPlace]) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "claim",
     "clear",
     "fresh",
+    "is_claimed",
     "is_folder",
     "local_name",
     "put_all_in_place",
@@ -276,6 +277,22 @@ def release(path: Path, claimed: int) -> None:
         os.close(claimed)
 
 
+def is_claimed(path: Path) -> bool | None:
+    """Whether a living process holds the claim to a file; None on a file system without locks.
+
+    Nothing is made or changed. A `claim` at the same moment may be refused.
+    """
+    try:
+        file = os.open(_lock_of(path), os.O_RDWR if sys.platform == "win32" else os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        free = _lock(file, shared=True)
+        return None if free is None else not free
+    finally:
+        os.close(file)
+
+
 def _lock_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
@@ -354,13 +371,13 @@ def try_to_lock(file: int) -> bool:
     return _lock(file) is not False
 
 
-def _lock(file: int) -> bool | None:
+def _lock(file: int, *, shared: bool = False) -> bool | None:
     """As `try_to_lock`; None where there are no locks."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         # Any other error is a file system without locks: one process at a time works there as well.
         return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK) else None

@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS attempts (
 CREATE INDEX IF NOT EXISTS by_input ON attempts (input);
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL, host TEXT, pid INTEGER, version TEXT, given TEXT,
-    options TEXT, models TEXT, outcome TEXT, beat REAL
+    options TEXT, models TEXT, outcome TEXT, beat REAL, note TEXT
 );
 CREATE TABLE IF NOT EXISTS live (input INTEGER PRIMARY KEY, frames INTEGER, total INTEGER, pts_seconds REAL, beat REAL);
 """
@@ -120,6 +120,19 @@ class Row:
     messages: Sequence[str]
 
 
+_INPUT_NAMES = (
+    *("path", "place", "place_key", "bytes", "modified", "sample_sha256", "overrides", "tags", "plan", "state"),
+    *("attempts", "deaths", "not_before", "reason", "message", "frames", "cuts", "video_seconds", "seconds"),
+    *("started", "ended", "messages"),
+)
+_INPUT = ", ".join(_INPUT_NAMES)
+_ODD = ("path", "place", "place_key")
+"""What need not be text."""
+_INPUT_MARKS = ",".join(_TEXT if name in _ODD else "?" for name in _INPUT_NAMES)
+_ATTEMPT = "started, ended, outcome, reason, message, seconds, found"
+_RUN = "started, host, pid, ended, version, given, options, models, outcome, beat, note"
+_WORTH: Mapping[str, int] = {"done": 4, "damaged": 3, "failed": 2, "waiting": 1, "running": 1, "skipped": 0}
+
 _NAMES = tuple(each.name for each in fields(Row))
 _COLUMNS = ", ".join(_NAMES)
 _AS_JSON = tuple((name, _NAMES.index(name)) for name in ("overrides", "tags", "messages"))
@@ -139,12 +152,13 @@ class JobDatabase:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         try:
-            if read_only and not path.is_file():
-                raise EncodeError(f"{path.parent.parent} holds no batch: there is no {path}")
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS)
+            if read_only:
+                self._db = _open_to_read(path)
+            else:
+                self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.text_factory = os.fsdecode  # the name of a file need not be text
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA temp_store=FILE")
             self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             self._db.execute(f"PRAGMA journal_size_limit={_MOST_WAL_BYTES}")
@@ -162,6 +176,15 @@ class JobDatabase:
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All that is asked in the block is answered as of one moment."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -318,7 +341,11 @@ class JobDatabase:
         return [Made(*row) for row in found]
 
     def settle(
-        self, run: int, ends: Iterable[tuple[Ended, State, float]], beats: Mapping[int, Sequence[Any]] = {}
+        self,
+        run: int,
+        ends: Iterable[tuple[Ended, State, float]],
+        beats: Mapping[int, Sequence[Any]] = {},
+        note: str = "",
     ) -> None:
         """Note the ends of attempts, all at once.
 
@@ -326,6 +353,7 @@ class JobDatabase:
             run: the number of the run.
             ends: of each the end, the state of its input now, and when it may be begun again, as Unix time.
             beats: input to frames, total and pts_seconds of attempts that go on.
+            note: why nothing is begun at the moment.
         """
         now = time.time()
         with self.changing():
@@ -356,7 +384,7 @@ class JobDatabase:
             self._db.executemany(
                 "INSERT OR REPLACE INTO live VALUES (?,?,?,?,?)", [(id, *beat, now) for id, beat in beats.items()]
             )
-            self._db.execute("UPDATE runs SET beat=? WHERE id=?", (now, run))
+            self._db.execute("UPDATE runs SET beat=?, note=? WHERE id=?", (now, note, run))
 
     def put_back(self, ids: Sequence[int]) -> None:
         """Inputs that were to be begun, and were not, wait again."""
@@ -377,12 +405,146 @@ class JobDatabase:
                 (*states, *ids),
             ).rowcount
 
+    def own(self, id: int, sizes: Mapping[str, int]) -> None:
+        """Take the results of an input as they are now for the batch's own, which it may replace.
+
+        Args:
+            id: of the input.
+            sizes: of its results, by their names below the folder of all results.
+        """
+        with self.changing():
+            self._db.executemany(
+                f"UPDATE files SET bytes=? WHERE input=? AND file={_TEXT}",
+                [(size, id, _raw(file)) for file, size in sizes.items()],
+            )
+
+    def absorb(self, others: Sequence[JobDatabase]) -> int:
+        """Take over what other databases know; of an input that several know, what the best of them says.
+
+        A run of its own then stands for the newest of their commands, without its shard.
+
+        Returns:
+            How many inputs are new or say something else now.
+
+        Raises:
+            EncodeError: two inputs have results of one name. Nothing is changed then.
+        """
+        before = self.last_run()
+        lasts = [run for run in (before, *(one.last_run() for one in others)) if run is not None]
+        # What was merged before stands for others.
+        newest = max([run for run in lasts if run["outcome"] != "merged"] or lasts, key=lambda run: run["started"])
+        changed = 0
+        with self.changing():
+            self._note_merge(before, newest)
+            for other in others:
+                try:
+                    changed += self._absorb_one(other)
+                except sqlite3.IntegrityError as error:
+                    raise EncodeError(
+                        f"{other.path} cannot be merged: results of an input in it have the name of those of another "
+                        "one; they are no parts of one batch"
+                    ) from error
+        return changed
+
+    def _note_merge(self, before: Mapping[str, Any] | None, newest: Mapping[str, Any]) -> None:
+        given = _json(json.loads(newest["given"] or "{}") | {"shard": None})
+        values = {name: newest[name] for name in ("host", "pid", "version", "options", "models")} | {"given": given}
+        values |= {"started": newest["started"], "ended": time.time(), "outcome": "merged", "beat": time.time()}
+        if before is not None and before["outcome"] == "merged":
+            sets = ", ".join(f"{name}=?" for name in values)
+            self._db.execute(f"UPDATE runs SET {sets} WHERE id=?", (*values.values(), before["id"]))
+            return
+        marks = ",".join("?" * len(values))
+        self._db.execute(f"INSERT INTO runs ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+
+    def _absorb_one(self, other: JobDatabase) -> int:
+        told = other.query(f"SELECT id, {_RUN} FROM runs WHERE outcome IS NOT 'merged'")
+        runs = {int(id): self._absorb_run(rest) for id, *rest in told}
+        changed = 0
+        for id, listed, *values in other.query(f"SELECT id, listed, {_INPUT} FROM inputs"):
+            theirs = dict(zip(_INPUT_NAMES, values, strict=True))
+            theirs["state"] = "waiting" if theirs["state"] == "running" else theirs["state"]
+            stored = [_raw(value) if name in _ODD else value for name, value in theirs.items()]
+            mine = self._db.execute(f"SELECT id, state, ended FROM inputs WHERE path={_TEXT}", stored[:1]).fetchone()
+            if mine is None:
+                found = self._db.execute(
+                    f"INSERT INTO inputs (listed, {_INPUT}) VALUES (?,{_INPUT_MARKS}) RETURNING id", (listed, *stored)
+                )
+                own = int(found.fetchone()[0])
+            else:
+                own = int(mine[0])
+            better = mine is None or _worth(theirs["state"], theirs["ended"]) > _worth(*mine[1:])
+            if better and mine is not None:
+                self._db.execute(f"UPDATE inputs SET ({_INPUT}) = ({_INPUT_MARKS}) WHERE id=?", (*stored, own))
+            if better:
+                changed += 1
+                self._db.execute("DELETE FROM files WHERE input=?", (own,))
+                self._db.executemany(
+                    f"INSERT INTO files VALUES (?,?,{_TEXT},?,?)",
+                    [(own, one.stage, _raw(one.file), one.bytes, one.sha256) for one in other.files_of(id)],
+                )
+            for their_run, *attempt in other._db.execute(f"SELECT run, {_ATTEMPT} FROM attempts WHERE input=?", (id,)):
+                known = self._db.execute(
+                    f"SELECT 1 FROM attempts WHERE input=? AND ({_ATTEMPT}) IS (?,?,?,?,?,?,?)", (own, *attempt)
+                )
+                if known.fetchone() is None:
+                    self._db.execute(
+                        f"INSERT INTO attempts (input, run, {_ATTEMPT}) VALUES (?,?,?,?,?,?,?,?,?)",
+                        (own, runs.get(their_run, 0), *attempt),
+                    )
+            if listed:
+                self._db.execute("UPDATE inputs SET listed=1 WHERE id=? AND NOT listed", (own,))
+        return changed
+
+    def _absorb_run(self, values: Sequence[Any]) -> int:
+        """The number here of a run of another database."""
+        found = self._db.execute(
+            "SELECT id FROM runs WHERE started IS ? AND host IS ? AND pid IS ? AND outcome IS NOT 'merged'", values[:3]
+        ).fetchone()
+        if found is None:
+            # Before all others: the last one is that of the merge.
+            number = self._db.execute("SELECT min(0, min(id)) - 1 FROM runs").fetchone()[0]
+            marks = ",".join("?" * (len(values) + 1))
+            self._db.execute(f"INSERT INTO runs (id, {_RUN}) VALUES ({marks})", (number, *values))
+            return int(number)
+        return int(found[0])
+
     # Questions.
 
     def counts(self, *, listed: bool = False) -> dict[str, int]:
         """How many inputs are in which state, of all or of those that the last command names."""
         where = " WHERE listed" if listed else ""
         return dict(self._db.execute(f"SELECT state, count(*) FROM inputs{where} GROUP BY state").fetchall())
+
+    def bytes_left(self) -> int:
+        """Size of the inputs that wait or are under way."""
+        found = self._db.execute(
+            "SELECT coalesce(sum(bytes),0) FROM inputs WHERE listed AND state IN ('waiting','running')"
+        )
+        return int(found.fetchone()[0])
+
+    def worked(self, run: int) -> tuple[int, int, float, int]:
+        """How many inputs a run has made the results of, their bytes, seconds of video and frames."""
+        found = self._db.execute(
+            "SELECT count(*), coalesce(sum(i.bytes),0), coalesce(sum(i.video_seconds),0), coalesce(sum(i.frames),0) "
+            "FROM attempts a JOIN inputs i ON i.id=a.input "
+            "WHERE a.run=? AND a.outcome IN ('done','damaged') AND NOT a.found",
+            (run,),
+        )
+        count, size, video_seconds, frames = found.fetchone()
+        return count, size, video_seconds, frames
+
+    def standing(self, path: str) -> tuple[State, str, int | None, str | None] | None:
+        """State, plan, size and time of the input of a path; None where there is none."""
+        found = self._db.execute(f"SELECT state, plan, bytes, modified FROM inputs WHERE path={_TEXT}", (_raw(path),))
+        row = found.fetchone()
+        return None if row is None else tuple(row)
+
+    def at(self, place: str) -> tuple[int, State] | None:
+        """Number and state of the input whose results are called so; None where there is none."""
+        found = self._db.execute(f"SELECT id, state FROM inputs WHERE place_key={_TEXT}", (_raw(place.casefold()),))
+        row = found.fetchone()
+        return None if row is None else tuple(row)
 
     def sums(self) -> dict[str, float]:
         """Frames, seconds of video, seconds of work and bytes written of what is done."""
@@ -452,6 +614,27 @@ class JobDatabase:
 
 def _row(values: Sequence[Any]) -> Row:
     return Row(**dict(zip(_NAMES, values, strict=True)) | {name: json.loads(values[n]) for name, n in _AS_JSON})
+
+
+def _worth(state: str, ended: float | None) -> tuple[int, float]:
+    """What is to be preferred of two words on one input: the better state, then the later one."""
+    return _WORTH[state], ended or 0.0
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a database without changing anything in its folder that matters."""
+    if not path.is_file():
+        raise EncodeError(f"{path.parent.parent} holds no batch: there is no {path}")
+    address = path.absolute().as_uri()
+    try:
+        database = sqlite3.connect(f"{address}?mode=ro", uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+        database.execute("PRAGMA user_version")
+    except sqlite3.OperationalError:
+        if path.with_name(f"{path.name}-wal").exists():
+            raise
+        # The folder may not be written to, and nobody does.
+        database = sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+    return database
 
 
 def _raw(text: str) -> bytes:

@@ -25,7 +25,7 @@ from vidsal.files import is_folder, short_name
 from vidsal.pipe.places import names_of
 from vidsal.pipe.record import is_result
 
-__all__ = ["VIDEO_ENDINGS", "Given", "ListedInputs", "Search", "Shard", "find_inputs", "read_list"]
+__all__ = ["VIDEO_ENDINGS", "Given", "ListedInputs", "Search", "Shard", "check_inputs", "find_inputs", "read_list"]
 
 VIDEO_ENDINGS = frozenset(
     {
@@ -97,6 +97,10 @@ class Search:
         told = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
         return f": left out {told}" if told else ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**vars(self), "other_kinds": dict(self.other_kinds)}
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -147,6 +151,32 @@ class _Candidate:
     modified: str | None
     overrides: Mapping[str, Any]
     tags: Mapping[str, str]
+
+
+def check_inputs(given: Given, plan: Callable[[Mapping[str, Any]], str]) -> None:
+    """See that what a command names is there, and that the options of its list are known.
+
+    Raises:
+        ConfigError, DecodeError: it is not.
+    """
+    for text in given.inputs:
+        if "://" not in text and not is_folder(Path(text)):
+            _single(text, os.getcwd(), {}, {}, required=True)
+    known = set[str]()
+    for line in given.listed:
+        overrides = _own(line)
+        key = json.dumps(overrides, sort_keys=True) if overrides else ""
+        if key not in known:
+            known.add(key)
+            try:
+                plan(overrides)
+            except ConfigError as error:
+                raise ConfigError(Setting("list", given.list_name), f", {line['path']}: ", *error.args) from error
+
+
+def _own(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in a line of a list."""
+    return {key: value for key, value in line.items() if key not in _COLUMNS_OF_A_LIST and value not in ("", None)}
 
 
 def find_inputs(
@@ -200,8 +230,7 @@ def _candidates(
         else:
             yield _single(text, base, {}, {}, required=True)
     for line in given.listed:
-        own = {key: value for key, value in line.items() if key not in _COLUMNS_OF_A_LIST and value not in ("", None)}
-        yield _single(str(line["path"]), base, own, _tags(line.get("tags")), required=False)
+        yield _single(str(line["path"]), base, _own(line), _tags(line.get("tags")), required=False)
 
 
 def _remote(text: str, found: Iterator[Any], given: Given, search: Search) -> Iterator[_Candidate]:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidsal.addresses import hide_secrets
-from vidsal.batch.database import JobDatabase, Row, State
+from vidsal.batch.database import JobDatabase, Listed, Row, State
 from vidsal.batch.dataset import DatasetProgress, DatasetReport, Finished, write_dataset
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.engines.local import LocalEngine
-from vidsal.batch.inputs import Given, Search, Shard, find_inputs
+from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
 from vidsal.batch.options import ArchiveOptions
 from vidsal.batch.schedule import BatchProgress, Scheduler
 from vidsal.batch.summary import write_summary
@@ -30,9 +31,20 @@ from vidsal.pipe.options import ModelOptions, RunOptions
 from vidsal.pipe.record import decisive_options
 from vidsal.provenance import package_version
 
-__all__ = ["BatchReport", "Plans", "database_path", "gather", "job_folder", "run_batch", "working_on"]
+__all__ = [
+    "BatchReport",
+    "Plans",
+    "current_databases",
+    "database_path",
+    "databases",
+    "gather",
+    "job_folder",
+    "run_batch",
+    "working_on",
+]
 
 JOB_FOLDER = ".vidsal-batch"
+_MOMENT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,19 @@ class BatchReport:
     @property
     def is_all_done(self) -> bool:
         """Whether every input is done and whole."""
-        troubled = sum(self.counts.get(state, 0) for state in ("failed", "damaged", "waiting", "running"))
-        return not troubled and not self.search.problems
+        done = self.counts.get("done", 0)
+        return done == sum(self.counts.values()) and not self.search.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        reasons = [
+            {"state": state, "reason": reason, "inputs": count, "example": path, "message": message}
+            for state, reason, count, path, message in self.reasons
+        ]
+        files = [str(path) for path in self.files]
+        shown = {"search": self.search.as_dict(), "reasons": reasons, "files": files, "is_all_done": self.is_all_done}
+        dataset = None if self.dataset is None else dataclasses.asdict(self.dataset)
+        return vars(self) | {"counts": dict(self.counts), "dataset": dataset} | shown
 
 
 def job_folder(output: Path) -> Path:
@@ -79,6 +102,31 @@ def job_folder(output: Path) -> Path:
 def database_path(output: Path, shard: Shard | None = None) -> Path:
     """The database of a job, or of one shard of it."""
     return job_folder(output) / f"{'job' if shard is None else shard.name}.sqlite"
+
+
+def databases(output: Path) -> list[Path]:
+    """All databases that lie in a folder of results: of the job, and of shards."""
+    job = database_path(output)
+    return [path for path in (job, *sorted(job_folder(output).glob("shard-*-of-*.sqlite"))) if path.is_file()]
+
+
+def current_databases(output: Path) -> list[Path]:
+    """Those of them that tell how things are: shards, or the job that they were merged into or that ran after them.
+
+    Raises:
+        EncodeError: there is none, or one cannot be read.
+    """
+    found = databases(output)
+    if not found:
+        raise EncodeError(f"{output} holds no batch: name the folder that was its --output")
+    latest: dict[Path, float] = {}
+    for path in found:
+        with JobDatabase(path, read_only=True) as database:
+            run = database.last_run()
+        latest[path] = 0.0 if run is None else float(run["ended"] or run["beat"] or run["started"])
+    job = database_path(output)
+    newest = max(found, key=latest.__getitem__)
+    return [path for path in found if (path == job) == (newest == job)]
 
 
 class Plans:
@@ -166,6 +214,10 @@ def working_on(path: Path) -> Iterator[JobDatabase]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = claim(path)
+        if lock is None:
+            # Who asks whether it is held holds it for a moment.
+            time.sleep(_MOMENT_SECONDS)
+            lock = claim(path)
     except OSError as error:
         raise EncodeError(f"cannot write into {path.parent}: {error.strerror}") from error
     if lock is None:
@@ -207,7 +259,8 @@ def run_batch(
         stop_requested: as for `Scheduler`.
 
     Raises:
-        ConfigError: an input is not there, an option is wrong.
+        ConfigError: an input is not there, an option is wrong; nothing is made then.
+        KeyboardInterrupt: an end was asked for while inputs were searched.
         CheckpointError: a model cannot be loaded.
         ExistsError: another process is at work on the same job.
         EncodeError: the folder for the results cannot be used.
@@ -217,11 +270,14 @@ def run_batch(
         raise ConfigError(Setting("output"), " is missing: name the folder for the results of the batch")
     output = output.absolute()
     plans = Plans(options)
+    check_inputs(given, plans.hash_of)
     search = Search()
     with ExitStack() as stack:
         database = stack.enter_context(working_on(database_path(output, shard)))
         run = database.begin_run(
-            given=json.dumps(given.as_dict() | {"shard": shard and f"{shard.number}/{shard.count}"}),
+            given=json.dumps(
+                given.as_dict() | {"shard": shard and f"{shard.number}/{shard.count}", "folder": str(Path.cwd())}
+            ),
             options=to_yaml(options),
             models=json.dumps(list(plans.models.values())),
             version=package_version(),
@@ -229,7 +285,7 @@ def run_batch(
         )
         outcome = "failed"
         try:
-            found = find_inputs(given, plans.hash_of, search)
+            found = _until_stopped(find_inputs(given, plans.hash_of, search), stop_requested)
             counts = database.list_inputs(run, found, mine=shard.has if shard else None)
             if not database.counts():
                 raise ConfigError(f"no video is among what was given{search.left_out()}")
@@ -312,6 +368,13 @@ def gather(
     except VidsalError as error:
         return None, (f"the data set was not brought up to date: {error}",)
     return made, tuple(f"not in the data set: {failure.input}: {failure.reason}" for failure in made.failures)
+
+
+def _until_stopped(found: Iterator[Listed], stop_requested: Callable[[], int]) -> Iterator[Listed]:
+    for one in found:
+        if stop_requested():
+            raise KeyboardInterrupt
+        yield one
 
 
 def _engine(options: ArchiveOptions) -> Engine:

@@ -14,7 +14,7 @@ from vidsal.batch.engines.contract import Engine
 from vidsal.batch.options import BatchOptions
 from vidsal.batch.work import PASSING, Died, Ended, Event, Progress, Reason, Work
 
-__all__ = ["BatchProgress", "LaneProgress", "Scheduler"]
+__all__ = ["BatchProgress", "LaneProgress", "Scheduler", "time_left"]
 
 _IN_MEMORY = 256
 """Inputs that wait in memory; all others wait in the database."""
@@ -50,6 +50,14 @@ class LaneProgress:
     """Time of the last frame."""
     length_seconds: float | None = None
     """Length of the input, None where unknown."""
+    bytes: int = 0
+    """Its size, 0 where unknown."""
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, from 0 to 1; 0 where nobody knows."""
+        done, all_of_it = (self.frames, self.total) if self.total else (self.pts_seconds, self.length_seconds)
+        return min(1.0, done / all_of_it) if all_of_it else 0.0
 
 
 @dataclass
@@ -72,6 +80,34 @@ class BatchProgress:
     """What is under way, by input."""
     pause: str = ""
     """Why nothing is begun at the moment; empty where it is."""
+    begun_seconds: float | None = None
+    """When the first attempt began, since the run did: workers take a while to start."""
+    bytes_left: int = 0
+    """Size of the inputs that have not ended."""
+    bytes_worked: int = 0
+    """Size of those whose results were made in this run."""
+
+    @property
+    def video_seconds_so_far(self) -> float:
+        """Seconds of video done in this run, with those of what is under way."""
+        return self.video_seconds + sum(lane.pts_seconds for lane in self.lanes.values())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will take if it goes on as fast, by the bytes of the inputs; None where nobody knows."""
+        under_way = sum(lane.share * lane.bytes for lane in self.lanes.values())
+        seconds = self.seconds - (self.begun_seconds or 0.0)
+        return time_left(seconds, self.bytes_worked + under_way, self.bytes_left - under_way)
+
+
+def time_left(seconds: float, done: float, left: float) -> float | None:
+    """What `left` units take where `done` of them took so many seconds; None where nobody knows.
+
+    Example:
+        >>> time_left(10.0, 5, 20), time_left(10.0, 0, 20)
+        (40.0, None)
+    """
+    return seconds * max(0.0, left) / done if done > 0 else None
 
 
 class Scheduler:
@@ -114,7 +150,7 @@ class Scheduler:
         self._on_progress = on_progress
         self._stop_requested = stop_requested
         counts = database.counts(listed=True)
-        self.progress = BatchProgress(sum(counts.values()), counts)
+        self.progress = BatchProgress(sum(counts.values()), counts, bytes_left=database.bytes_left())
         self._queue: list[Row] = []
         self._rows: dict[int, Row] = {}
         self._suspects: set[int] = set()
@@ -181,7 +217,7 @@ class Scheduler:
         self._database.start([row.id for row in batch])
         for row in batch:
             self._rows[row.id] = row
-            self.progress.lanes[row.id] = LaneProgress(row.path, time.monotonic())
+            self.progress.lanes[row.id] = LaneProgress(row.path, time.monotonic(), bytes=row.bytes or 0)
             alone = row.id in self._suspects or bool(row.deaths)
             self.engine.submit(dataclasses.replace(self._make_work(row), alone=alone))
 
@@ -242,15 +278,16 @@ class Scheduler:
                     for end in self._buried(event):
                         ends += self._end(end)
         beats = {}
-        if time.monotonic() - self._beat >= _TELL_SECONDS:
+        due = time.monotonic() - self._beat >= _TELL_SECONDS
+        if due:
             self._beat = time.monotonic()
             beats = {
                 id: (lane.frames, lane.total, lane.pts_seconds)
                 for id, lane in self.progress.lanes.items()
                 if lane.begun is not None
             }
-        if ends or beats:
-            self._database.settle(self._run, ends, beats)
+        if ends or due:
+            self._database.settle(self._run, ends, beats, self.progress.pause)
         for end, state, _ in ends:
             row = self._rows.pop(end.id)
             if self._on_event:
@@ -261,6 +298,8 @@ class Scheduler:
         if lane is None:
             return
         lane.begun = lane.begun or time.monotonic()
+        if self.progress.begun_seconds is None:
+            self.progress.begun_seconds = time.monotonic() - self._begin
         lane.frames, lane.total = event.frames, event.total
         lane.pts_seconds, lane.length_seconds = event.pts_seconds, event.length_seconds
 
@@ -275,10 +314,13 @@ class Scheduler:
         progress = self.progress
         progress.counts[row.state] = progress.counts.get(row.state, 0) - 1
         progress.counts[state] = progress.counts.get(state, 0) + 1
-        progress.ended += state != "waiting"
+        if state != "waiting":
+            progress.ended += 1
+            progress.bytes_left -= row.bytes or 0
         if not end.found:
             progress.frames += end.frames
             progress.video_seconds += end.video_seconds
+            progress.bytes_worked += (row.bytes or 0) * (end.outcome in ("done", "damaged"))
         self._failed |= state == "failed"
         if state == "waiting":
             self._ask_again = min(self._ask_again, not_before)

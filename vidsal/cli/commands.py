@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from vidsal.cli.batch import batch_command
@@ -45,12 +45,14 @@ def _add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Comman
     """Gives a parser the parsers of its commands, and these what their words complete to."""
     added = parser.add_subparsers()
     for name, one in commands.items():
-        made = [] if one.actions else [one.parser(f"vidsal {name}")]
+        made = [] if one.work is None else [one.parser(f"vidsal {name}")]
         here = added.add_parser(name, help=one.help, parents=made, add_help=False)
         if one.actions:
             _add_commands(here, one.actions, name)
         for action in here._actions:
             _complete(action, above)
+        if one.actions and one.work is not None:
+            _complete_words_and_files(next(action for action in here._actions if action.dest == "inputs"), one.actions)
 
 
 def _complete(action: Any, group: str) -> None:
@@ -67,13 +69,19 @@ def _complete(action: Any, group: str) -> None:
     elif metavar == "MODEL" and group == "weights":
         action.choices = tuple(PRESETS)
     elif metavar == "MODEL":
-        names = f'compgen -W "{" ".join(PRESETS)}" -- $1'
-        script = f"_vidsal_models() {{\n  {names}\n  compgen -f -- $1\n}}"
-        action.complete = {**shtab.FILE, "bash": "_vidsal_models", "preamble": {"bash": script}}
+        _complete_words_and_files(action, PRESETS)
     elif metavar in _FILES and (metavar or action.dest == "CONFIG"):
         action.complete = shtab.FILE
     elif metavar in _FOLDERS:
         action.complete = shtab.DIRECTORY
+
+
+def _complete_words_and_files(action: Any, words: Iterable[str]) -> None:
+    import shtab
+
+    name = f"_vidsal_{action.dest}"
+    script = f'{name}() {{\n  compgen -W "{" ".join(words)}" -- $1\n  compgen -f -- $1\n}}'
+    action.complete = {**shtab.FILE, "bash": name, "preamble": {"bash": script}}
 
 
 COMMANDS = {

@@ -30,7 +30,7 @@ class Command(NamedTuple):
     description: str
     """What its --help says first."""
     work: Callable[..., int] | None = None
-    """What was given in, and the options where it has some; the exit status out. None for a group."""
+    """What was given in, and the options where it has some; the exit status out. None for a mere group."""
     flags: tuple[_Flag, ...] = ()
     """What it takes beside options, each as `flag` makes it."""
     options: type | None = None
@@ -42,17 +42,18 @@ class Command(NamedTuple):
     epilog: str = ""
     """What its --help ends with."""
     actions: Mapping[str, Command] = {}
-    """The commands of a group."""
+    """The commands of a group; where it has work of its own too, its first word may be one of them."""
 
     def parser(self, prog: str) -> Parser:
         """What it understands, under the name `prog`."""
         listed = "\n".join(f"  {name:<{max(map(len, self.actions))}}  {one.help}" for name, one in self.actions.items())
         word = "action" if " " in prog else "command"
-        epilog = f"{word}s:\n{listed}\n\n{self.epilog}" if listed else self.epilog or None
+        then = f", each with a --help of its own ({prog} {word.upper()} --help)" if self.work is not None else ""
+        epilog = f"{word}s{then}:\n{listed}\n\n{self.epilog}" if listed else self.epilog or None
         parser = Parser(prog=prog, usage=self.usage, description=self.description, epilog=epilog, options=self.options)
         for names, settings in self.flags:
             parser.add_argument(*names, **settings)
-        if listed:
+        if listed and self.work is None:
             parser.add_argument("action", metavar=word.upper(), help=", ".join(self.actions))
             help_rest = f"of the {word}: {prog} {word.upper()} --help"
             parser.add_argument("arguments", nargs=argparse.REMAINDER, help=help_rest)
@@ -70,10 +71,21 @@ class Command(NamedTuple):
             action, rest = split_action(parser, arguments)
             check_choice(action, self.actions, "action")
             return self.actions[action].run(f"{prog} {action}", rest)
+        if arguments and arguments[0] in self.actions:
+            return self.actions[arguments[0]].run(f"{prog} {arguments[0]}", arguments[1:])
+        self._refuse_misspelt(arguments[:1])
         try:
             return self.work(*(parser.read(arguments) if self.options else [parser.parse_args(arguments)]))
         except argparse.ArgumentError as error:
             parser.error(error.message)
+
+    def _refuse_misspelt(self, words: Sequence[str]) -> None:
+        """A first word that is no file, and nearly an action, is bad usage."""
+        near = difflib.get_close_matches(words[0], self.actions, n=1) if words else []
+        if near and not os.path.lexists(words[0]):
+            raise UsageError(
+                f"there is no file or folder {words[0]}, and no action of that name; did you mean {near[0]}?"
+            )
 
 
 def command(help: str, *flags: _Flag, **settings: Any) -> Callable[[Callable[..., int]], Command]:

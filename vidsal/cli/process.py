@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TextIO
 
+from vidsal.addresses import harmless
 from vidsal.config import as_flag
 from vidsal.errors import EncodeError, VidsalError, is_out_of_memory
 
@@ -41,12 +41,18 @@ class Stop:
     """True from the first Ctrl-C, SIGTERM or SIGHUP on; the second one acts at once.
 
     SIGHUP stays ignored where it is, as under nohup.
+
+    Args:
+        quiet: say nothing.
+        doing: what is told when it comes.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, doing: str = "stopping after this batch") -> None:
         self.status = 0
+        self.quiet = quiet
+        """Whether nothing is told, for instance as a display does that."""
         self._number: int | None = None
-        self._quiet = quiet
+        self._doing = doing
         self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
     def __enter__(self) -> Self:
@@ -64,6 +70,11 @@ class Stop:
     def __call__(self) -> bool:
         return self._number is not None
 
+    @property
+    def name(self) -> str:
+        """The signal that came, for people."""
+        return signal.Signals(self._number or signal.SIGINT).name
+
     def note_interrupt(self) -> None:
         """A run was cut short: that is the exit status, whatever the other inputs did."""
         self.status = 128 + (self._number or signal.SIGINT)
@@ -71,13 +82,13 @@ class Stop:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._number = number
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        if not self._quiet:
+        if not self.quiet:
             # Straight to the descriptor: a handler may run in the middle of a print. The live line is wiped first.
             wipe = "\r\x1b[2K" if sys.stderr.isatty() else ""
             again = "; Ctrl-C again to stop at once" if number == signal.SIGINT else ""
             # The terminal may be what has gone.
             with contextlib.suppress(OSError):
-                os.write(2, f"{wipe}vidsal: stopping after this batch{again}\n".encode())
+                os.write(2, f"{wipe}vidsal: {self._doing}{again}\n".encode())
 
 
 class Terminated(KeyboardInterrupt):
@@ -206,11 +217,4 @@ def say(text: str, *, quiet: bool = False) -> None:
     """Print a line on stderr, unless `quiet`; whether anybody reads it is no matter of the work."""
     if not quiet:
         with contextlib.suppress(OSError):
-            print(_harmless(text), file=sys.stderr, flush=True)
-
-
-def _harmless(text: str) -> str:
-    """The name of a file may hold what terminals take for commands."""
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
-    # Nor need it be text.
-    return text.encode(errors="backslashreplace").decode()
+            print(harmless(text), file=sys.stderr, flush=True)

@@ -205,6 +205,11 @@ class LocalEngine(Engine):
         spread = [devices[n % len(devices)] for n in range(count)]
         return cls(spread, lanes=lanes or 4, threads=max(1, usable_cores() // count), before=before)
 
+    @property
+    def processes(self) -> int:
+        """The most that it starts."""
+        return len(self._devices)
+
     def describe(self) -> str:
         kinds = sorted(set(self._devices))
         count = len(self._devices)

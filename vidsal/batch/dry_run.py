@@ -1,0 +1,325 @@
+"""What a batch is given in, what it would take out: files, hours, frames, bytes, time and room. Nothing is changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidsal.addresses import hide_secrets
+from vidsal.batch.database import JobDatabase, Listed
+from vidsal.batch.engines.local import LocalEngine
+from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
+from vidsal.batch.job import Plans, database_path
+from vidsal.batch.options import ArchiveOptions
+from vidsal.batch.task import reason_of
+from vidsal.batch.work import Reason
+from vidsal.decode import open_video
+from vidsal.errors import ConfigError, Setting, VidsalError
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.pipe.options import ModelOptions, RunOptions
+from vidsal.pipe.places import Place
+from vidsal.pipe.run import run
+from vidsal.prefetch import usable_cores
+
+__all__ = ["DryRun", "DryRunProgress", "Sample", "dry_run"]
+
+_MOST_OPENED = 2000
+"""Of more inputs than that so many are opened, spread evenly, and stand for all by their bytes."""
+_SAMPLES = 3
+_SAMPLE_VIDEO_SECONDS = 10.0
+_SAMPLE_SECONDS = 6.0
+
+
+@dataclass(frozen=True)
+class DryRunProgress:
+    """How far a dry run is."""
+
+    listed: int
+    """Inputs found."""
+    opened: int
+    """Inputs opened."""
+    to_open: int | None
+    """How many will be; None while inputs are searched."""
+    measuring: str = ""
+    """The input whose speed is measured."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some seconds of an input, run to measure how fast that is."""
+
+    path: str
+    """The input."""
+    height: int
+    """Rows of its picture."""
+    width: int
+    """Columns of it."""
+    frames: int
+    """Frames that were run."""
+    seconds: float
+    """What they took in one process."""
+    cpu_seconds: float
+    """How long cores were busy with them."""
+    bytes: int
+    """Size of their results."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a batch would take."""
+
+    output: Path
+    """The folder of all results."""
+    inputs: int
+    """All inputs."""
+    done: int
+    """Those that are done already with this input, these options and this model."""
+    settled: int
+    """Those that failed or were damaged, and are not tried again without `vidsal batch retry`."""
+    waiting: int
+    """Those that would be run."""
+    opened: int
+    """How many of them were opened; the others are estimated from these."""
+    input_bytes: int
+    """Size of those that would be run."""
+    unreadable: Mapping[str, int]
+    """How many of those opened cannot be read, by reason."""
+    examples: Mapping[str, tuple[str, str]]
+    """Of each reason one input, and its message."""
+    video_seconds: float
+    """Length of those that would be run; what is not known is left out."""
+    frames: int
+    """Frames of them."""
+    samples: tuple[Sample, ...]
+    """What was measured."""
+    workers: int
+    """Processes at once."""
+    bytes: int | None
+    """Size of the results; None where nothing could be measured."""
+    seconds: float | None
+    """How long the batch would take; None where nothing could be measured."""
+    free_bytes: int
+    """Free on the disk of the results."""
+    search: Search = field(default_factory=Search)
+    """What the search left out."""
+    keep_free_bytes: int = 0
+    """What is to be kept free."""
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the disk has room for the results; None where their size is not known."""
+        return None if self.bytes is None else self.bytes + self.keep_free_bytes <= self.free_bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        samples = [dataclasses.asdict(one) for one in self.samples]
+        shown = {"output": str(self.output), "search": self.search.as_dict(), "samples": samples, "fits": self.fits}
+        return vars(self) | shown
+
+
+@dataclass(frozen=True, eq=False)
+class _Header:
+    """What is known of an input before it is run."""
+
+    path: str
+    bytes: int
+    overrides: Mapping[str, Any]
+    height: int
+    width: int
+    frames: int | None
+    seconds: float | None
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+
+def dry_run(
+    given: Given,
+    options: ArchiveOptions,
+    *,
+    shard: Shard | None = None,
+    on_progress: Callable[[DryRunProgress], None] | None = None,
+) -> DryRun:
+    """Say what a batch would take: inputs are opened, and some seconds of a few are run into a temporary folder.
+
+    Args:
+        given: as for `run_batch`.
+        options: the same.
+        shard: the same.
+        on_progress: told how far it is.
+
+    Raises:
+        ConfigError, CheckpointError, EncodeError: as `run_batch`.
+    """
+    output = options.output.output
+    if output is None:
+        raise ConfigError(Setting("output"), " is missing: name the folder for the results of the batch")
+    output = output.absolute()
+    tell = on_progress or (lambda progress: None)
+    plans = Plans(options)
+    check_inputs(given, plans.hash_of)
+    search = Search()
+    waiting: list[tuple[str, int, Mapping[str, Any]]] = []
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        path = database_path(output, shard)
+        known = stack.enter_context(JobDatabase(path, read_only=True)) if path.is_file() else None
+        for one in _distinct(find_inputs(given, plans.hash_of, search)):
+            if shard is not None and not shard.has(one.path):
+                continue
+            state = _state_of(one, known)
+            counts[state] += 1
+            if state == "waiting":
+                waiting.append((one.path, one.bytes or 0, one.overrides))
+            if not sum(counts.values()) % 1000:
+                tell(DryRunProgress(sum(counts.values()), 0, None))
+    chosen = waiting[:: max(1, -(-len(waiting) // _MOST_OPENED))]
+    headers: list[_Header] = []
+    unreadable: Counter[str] = Counter()
+    examples: dict[str, tuple[str, str]] = {}
+    for number, (path_, size, overrides) in enumerate(chosen):
+        tell(DryRunProgress(sum(counts.values()), number, len(chosen)))
+        found = _opened(path_, size, overrides, plans.run_options(overrides))
+        if isinstance(found, _Header):
+            headers.append(found)
+        else:
+            reason, message = found
+            unreadable[reason] += 1
+            examples.setdefault(reason, (hide_secrets(path_), message))
+    workers = _workers(options)
+    samples = []
+    models: dict[ModelOptions, SaliencyModel] = {}
+    torch.set_num_threads(max(1, usable_cores() // workers))
+    for header in _to_measure(headers):
+        tell(DryRunProgress(sum(counts.values()), len(chosen), len(chosen), hide_secrets(header.path)))
+        own = plans.run_options(header.overrides)
+        if own.model not in models:
+            models[own.model] = own.model.load()
+        sample = _measured(header, own, models[own.model])
+        if sample is not None:
+            samples.append(sample)
+    all_bytes, opened_bytes = (sum(one[1] for one in ones) for ones in (waiting, chosen))
+    more = all_bytes / opened_bytes if opened_bytes else len(waiting) / max(1, len(chosen))
+    frames = sum(map(_frames, headers))
+    near = [(one, _nearest(one, samples)) for one in headers] if samples else []
+    seconds = math.fsum(_frames(one) * sample.seconds / sample.frames for one, sample in near)
+    cpu_seconds = math.fsum(_frames(one) * sample.cpu_seconds / sample.frames for one, sample in near)
+    size_expected = math.fsum(_frames(one) * sample.bytes / sample.frames for one, sample in near)
+    there = next(folder for folder in (output, *output.parents) if folder.is_dir())
+    return DryRun(
+        output=output,
+        inputs=sum(counts.values()),
+        done=counts["done"],
+        settled=counts["failed"] + counts["damaged"],
+        waiting=len(waiting),
+        opened=len(chosen),
+        input_bytes=all_bytes,
+        unreadable=dict(unreadable),
+        examples=examples,
+        video_seconds=more * sum(one.seconds or 0.0 for one in headers),
+        frames=round(more * frames),
+        samples=tuple(samples),
+        workers=workers,
+        bytes=round(more * size_expected) if near or not waiting else None,
+        # Processes that share the cores are no faster than these.
+        seconds=more * max(seconds / workers, cpu_seconds / usable_cores()) if near or not waiting else None,
+        free_bytes=shutil.disk_usage(there).free,
+        search=search,
+        keep_free_bytes=round(options.batch.keep_free * 1e9),
+    )
+
+
+def _distinct(found: Iterator[Listed]) -> Iterator[Listed]:
+    seen: set[str] = set()
+    for one in found:
+        if one.path not in seen:
+            seen.add(one.path)
+            yield one
+
+
+def _state_of(one: Listed, known: JobDatabase | None) -> str:
+    """What its state would be when the batch begins."""
+    found = known.standing(one.path) if known is not None else None
+    if found is None or found[1:] != (one.plan, one.bytes, one.modified):
+        return "waiting"
+    return found[0] if found[0] in ("done", "damaged", "failed") else "waiting"
+
+
+def _opened(path: str, size: int, overrides: Mapping[str, Any], options: RunOptions) -> _Header | tuple[Reason, str]:
+    try:
+        whole = dataclasses.replace(options.decode, start_seconds=0.0, end_seconds=None)
+        with open_video(path, options=whole) as reader:
+            info = reader.info
+    except (VidsalError, OSError, ValueError) as error:
+        return reason_of(error, path), " ".join(str(error).split())
+    decode, length = options.decode, info.duration_seconds
+    frames = info.frame_count or (round(length * info.rate) if length and info.rate else None)
+    if info.kind == "image":
+        frames, length = 1, 0.0
+    if length and (decode.start_seconds or decode.end_seconds is not None):
+        wanted = max(0.0, min(length, decode.end_seconds or length) - decode.start_seconds)
+        frames = None if frames is None else round(frames * wanted / length)
+        length = wanted
+    return _Header(path, size, overrides, info.height, info.width, frames, length)
+
+
+def _frames(header: _Header) -> int:
+    """Frames expected; of a length that nobody knows it takes any."""
+    return header.frames or 1
+
+
+def _to_measure(headers: Sequence[_Header]) -> list[_Header]:
+    """A few inputs, of small, middling and large pictures; of each the longest of its neighbours."""
+    ordered = sorted(headers, key=lambda one: one.pixels)
+    count = min(_SAMPLES, len({one.pixels for one in ordered}))
+    parts = [ordered[len(ordered) * n // count : len(ordered) * (n + 1) // count] for n in range(count)]
+    middle = [[one for one in part if one.pixels == part[len(part) // 2].pixels] for part in parts]
+    return [max(part, key=_frames) for part in middle]
+
+
+def _measured(header: _Header, options: RunOptions, model: SaliencyModel) -> Sample | None:
+    """Some seconds of an input, run as the batch would."""
+    begin = options.decode.start_seconds
+    end = min(options.decode.end_seconds or float("inf"), begin + _SAMPLE_VIDEO_SECONDS)
+    decode = dataclasses.replace(options.decode, end_seconds=end)
+    with tempfile.TemporaryDirectory(prefix="vidsal-") as folder:
+        place = Place(Path(folder), "sample")
+        output = dataclasses.replace(options.output, output=Path(folder), existing="overwrite")
+        until, busy = time.monotonic() + _SAMPLE_SECONDS, time.process_time()
+        try:
+            report = run(
+                header.path,
+                options=dataclasses.replace(options, decode=decode, output=output),
+                model=model,
+                place=place,
+                should_stop=lambda: time.monotonic() > until,
+            )
+        except (VidsalError, OSError, ValueError):
+            return None
+        busy = time.process_time() - busy
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+    if not report.frames:
+        return None
+    shown = hide_secrets(header.path)
+    return Sample(shown, header.height, header.width, report.frames, report.seconds, busy, size)
+
+
+def _nearest(header: _Header, samples: Sequence[Sample]) -> Sample:
+    return min(samples, key=lambda one: abs(one.height * one.width - header.pixels))
+
+
+def _workers(options: ArchiveOptions) -> int:
+    wanted = options.batch
+    return LocalEngine.for_device(options.model.device, workers=wanted.workers, lanes=wanted.lanes).processes
