@@ -232,7 +232,9 @@ def test_only_prefetch_makes_threads(path: Path) -> None:
 @each_module
 def test_only_files_puts_a_file_under_another_name(path: Path) -> None:
     if path.name != "files.py":
-        assert not moves_of_files(path.read_text(encoding="utf-8")), "use vidsal.files.replacing"
+        # What these rename lies on a server.
+        allowed = {"batch/stores.py": 1}.get(by_path(path), 0)
+        assert len(moves_of_files(path.read_text(encoding="utf-8"))) <= allowed, "use vidsal.files.replacing"
 
 
 @each_module

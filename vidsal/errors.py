@@ -6,7 +6,8 @@ VidsalError
 │   └── ExistsError  a result is there already, and may not be replaced
 ├── CheckpointError  a model file is missing, damaged or of another architecture
 ├── ConfigError      an option or a config file is wrong
-└── DatasetError     a data set on disk is not what its layout promises
+├── DatasetError     a data set on disk is not what its layout promises
+└── TransferError    a file elsewhere cannot be fetched or put there, for a reason that may pass
 
 The command line prints the message of a `VidsalError` as one line and exits with 1, with 2 where the value of an
 option is at fault, or with 3 where all that is wrong is that results are there already.
@@ -29,6 +30,7 @@ __all__ = [
     "ExistsError",
     "Setting",
     "Stopped",
+    "TransferError",
     "VidsalError",
     "is_out_of_memory",
 ]
@@ -101,6 +103,10 @@ class ConfigError(VidsalError):
 
 class DatasetError(VidsalError):
     """A data set on disk is not what its layout promises."""
+
+
+class TransferError(VidsalError):
+    """A file elsewhere cannot be fetched or put there for now: a connection breaks, a server is busy or errs."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
