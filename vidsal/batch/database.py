@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS inputs (
 CREATE INDEX IF NOT EXISTS by_state ON inputs (state, not_before, id) WHERE listed;
 CREATE TABLE IF NOT EXISTS files (
     input INTEGER NOT NULL REFERENCES inputs (id), stage TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, PRIMARY KEY (input, file)
+    sha256 TEXT NOT NULL, address TEXT, PRIMARY KEY (input, file)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts (
     input INTEGER NOT NULL, run INTEGER NOT NULL, started REAL, ended REAL, outcome TEXT NOT NULL, reason TEXT,
@@ -337,7 +337,7 @@ class JobDatabase:
 
     def files_of(self, id: int) -> list[Made]:
         """What was written for an input."""
-        found = self._db.execute("SELECT stage, file, bytes, sha256 FROM files WHERE input=?", (id,))
+        found = self._db.execute("SELECT stage, file, bytes, sha256, address FROM files WHERE input=?", (id,))
         return [Made(*row) for row in found]
 
     def settle(
@@ -378,8 +378,8 @@ class JobDatabase:
                 if end.files:
                     self._db.execute("DELETE FROM files WHERE input=?", (end.id,))
                     self._db.executemany(
-                        f"INSERT OR REPLACE INTO files VALUES (?,?,{_TEXT},?,?)",
-                        [(end.id, one.stage, _raw(one.file), one.bytes, one.sha256) for one in end.files],
+                        f"INSERT OR REPLACE INTO files VALUES (?,?,{_TEXT},?,?,?)",
+                        [(end.id, one.stage, _raw(one.file), one.bytes, one.sha256, one.address) for one in end.files],
                     )
             self._db.executemany(
                 "INSERT OR REPLACE INTO live VALUES (?,?,?,?,?)", [(id, *beat, now) for id, beat in beats.items()]
@@ -480,8 +480,11 @@ class JobDatabase:
                 changed += 1
                 self._db.execute("DELETE FROM files WHERE input=?", (own,))
                 self._db.executemany(
-                    f"INSERT INTO files VALUES (?,?,{_TEXT},?,?)",
-                    [(own, one.stage, _raw(one.file), one.bytes, one.sha256) for one in other.files_of(id)],
+                    f"INSERT INTO files VALUES (?,?,{_TEXT},?,?,?)",
+                    [
+                        (own, one.stage, _raw(one.file), one.bytes, one.sha256, one.address)
+                        for one in other.files_of(id)
+                    ],
                 )
             for their_run, *attempt in other._db.execute(f"SELECT run, {_ATTEMPT} FROM attempts WHERE input=?", (id,)):
                 known = self._db.execute(

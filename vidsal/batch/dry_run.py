@@ -20,7 +20,7 @@ from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase, Listed
 from vidsal.batch.engines.local import LocalEngine
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
-from vidsal.batch.job import Plans, database_path
+from vidsal.batch.job import Plans, database_path, find_remote
 from vidsal.batch.options import ArchiveOptions
 from vidsal.batch.task import reason_of
 from vidsal.batch.work import Reason
@@ -176,7 +176,7 @@ def dry_run(
     with ExitStack() as stack:
         path = database_path(output, shard)
         known = stack.enter_context(JobDatabase(path, read_only=True)) if path.is_file() else None
-        for one in _distinct(find_inputs(given, plans.hash_of, search)):
+        for one in _distinct(find_inputs(given, plans.hash_of, search, remote=find_remote)):
             if shard is not None and not shard.has(one.path):
                 continue
             state = _state_of(one, known)

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from vidsal.batch.address import names_below
 from vidsal.batch.database import Listed
 from vidsal.decode.source import source_of
 from vidsal.errors import ConfigError, DecodeError, Setting
@@ -151,6 +152,8 @@ class _Candidate:
     modified: str | None
     overrides: Mapping[str, Any]
     tags: Mapping[str, str]
+    name: str = ""
+    """Of a file that lies elsewhere."""
 
 
 def check_inputs(given: Given, plan: Callable[[Mapping[str, Any]], str]) -> None:
@@ -234,16 +237,16 @@ def _candidates(
 
 
 def _remote(text: str, found: Iterator[Any], given: Given, search: Search) -> Iterator[_Candidate]:
-    folder = text.rstrip("/")
     for one in found:
-        below = one.path[len(folder) + 1 :] if one.path.startswith(f"{folder}/") else ""
-        name = one.path.rpartition("/")[2]
-        if any(part.startswith(".") for part in below.split("/")):
+        names = names_below(one.path, text)
+        below = "/".join(names)
+        if any(part.startswith(".") for part in names):
             search.hidden += 1
-        elif below and _is_left_out(name, below, given, search):
-            continue
+        elif len(names) > 1 or one.path.rstrip("/") != text.rstrip("/"):
+            if not _is_left_out(names[-1], below, given, search):
+                yield _Candidate(one.path, below.rpartition("/")[0], one.bytes, one.modified, {}, {}, names[-1])
         else:
-            yield _Candidate(one.path, below.rpartition("/")[0], one.bytes, one.modified, {}, {})
+            yield _Candidate(one.path, "", one.bytes, one.modified, {}, {}, names[-1] if names else "")
 
 
 def _in_folder(folder: Path, base: str, given: Given, search: Search) -> Iterator[_Candidate]:
@@ -374,7 +377,9 @@ def _places(candidate: _Candidate) -> tuple[str, ...]:
     """What the results may be called: after the input without its ending, with it, and with a part of its hash."""
     below = "" if candidate.below in ("", ".") else candidate.below.replace(os.sep, "/") + "/"
     below = below.replace("../", "")
-    if "://" in candidate.path:
+    if candidate.name:
+        stem, whole = os.path.splitext(candidate.name)[0], candidate.name
+    elif "://" in candidate.path:
         stem, whole = names_of(candidate.path)
     else:
         whole = os.path.basename(candidate.path)

@@ -19,8 +19,9 @@ from vidsal.batch.dataset import DatasetProgress, DatasetReport, Finished, write
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.engines.local import LocalEngine
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
-from vidsal.batch.options import ArchiveOptions
+from vidsal.batch.options import ArchiveOptions, BatchOptions
 from vidsal.batch.schedule import BatchProgress, Scheduler
+from vidsal.batch.storage import find, is_remote
 from vidsal.batch.summary import write_summary
 from vidsal.batch.task import clear_partials
 from vidsal.batch.work import Ended, Work
@@ -285,11 +286,11 @@ def run_batch(
         )
         outcome = "failed"
         try:
-            found = _until_stopped(find_inputs(given, plans.hash_of, search), stop_requested)
+            found = _until_stopped(find_inputs(given, plans.hash_of, search, remote=find_remote), stop_requested)
             counts = database.list_inputs(run, found, mine=shard.has if shard else None)
             if not database.counts():
                 raise ConfigError(f"no video is among what was given{search.left_out()}")
-            make_work = _Maker(database, plans, output)
+            make_work = _Maker(database, plans, output, options.batch)
 
             def note(end: Ended, row: Row, state: State) -> None:
                 if end.outcome == "interrupted" or end.reason in ("worker died", "too slow"):
@@ -385,12 +386,24 @@ def _engine(options: ArchiveOptions) -> Engine:
 class _Maker:
     """A row of the database in, what its attempt is asked out."""
 
-    def __init__(self, database: JobDatabase, plans: Plans, output: Path) -> None:
+    def __init__(self, database: JobDatabase, plans: Plans, output: Path, batch: BatchOptions) -> None:
         self._database = database
         self._plans = plans
         self._output = output
+        limit = batch.scratch_limit
+        self._elsewhere: dict[str, Any] = {
+            "upload": batch.upload,
+            "scratch": None if batch.scratch is None else str(batch.scratch.absolute()),
+            "scratch_bytes": None if limit is None else round(limit * 1e9),
+        }
 
     def __call__(self, row: Row) -> Work:
         options = self._plans.run_options(row.overrides)
         earlier = {made.file: made.bytes for made in self._database.files_of(row.id)}
-        return Work(row.id, row.path, row.place, str(self._output), options, row.attempts, earlier)
+        attempt = row.attempts
+        return Work(row.id, row.path, row.place, str(self._output), options, attempt, earlier, **self._elsewhere)
+
+
+def find_remote(text: str) -> Iterator[Any] | None:
+    """The files below an address of a storage; None for what is none."""
+    return find(text) if is_remote(text) else None

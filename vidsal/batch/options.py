@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 from vidsal.errors import ConfigError, Setting
@@ -36,6 +38,13 @@ class BatchOptions(Checked):
     """Begins no further file once one has failed."""
     keep_free: Annotated[float, Range(at_least=0)] = 2.0
     """Free space in GB on the disk of the results below which no file is begun, until there is more again."""
+    upload: str | None = None
+    """Address of a folder elsewhere for the results (s3://, sftp://; needs vidsal[storage]): each is put there whole
+    and verified. The account, the tables and the reports stay in --output too; videos and maps do not."""
+    scratch: Path | None = None
+    """Folder for copies of inputs that lie elsewhere; None: the system's for temporary files."""
+    scratch_limit: Annotated[float, Range(above=0)] | None = None
+    """Most space in GB that these copies may take together; None: what the disk has."""
     shot_lists: bool = True
     """Also writes the shot list of each input, NAME.vidsal.shots.csv, as --export shots does."""
     dataset: bool = True
@@ -53,6 +62,10 @@ class ArchiveOptions(RunOptions):
         wanted = self.output
         if wanted.output is None:
             raise ConfigError(Setting("output"), " is missing: name the folder for the results of the batch")
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(wanted.output)):
+            upload = Setting("upload", re.sub(":/+", "://", str(wanted.output)))
+            what = " is to be a folder here, which keeps the account of the batch; for results elsewhere add "
+            raise ConfigError(Setting("output"), what, upload)
         if wanted.named_file is not None:
             raise ConfigError(Setting("output", wanted.output), " names one file: a batch needs a folder")
         if not wanted.report:

@@ -6,15 +6,18 @@ import dataclasses
 import errno
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from vidsal.addresses import hide_secrets
+from vidsal.batch.storage import NoRoom, Scratch, exists, is_remote, join, put, remove
 from vidsal.batch.work import Ended, Event, Made, Progress, Reason, Work
 from vidsal.config import as_flag
 from vidsal.errors import (
@@ -23,6 +26,8 @@ from vidsal.errors import (
     DecodeError,
     EncodeError,
     ExistsError,
+    Stopped,
+    TransferError,
     VidsalError,
     is_out_of_memory,
 )
@@ -171,6 +176,8 @@ class _Attempt:
     work: Work
     job: Job
     begin: float
+    copies: ExitStack
+    """What is to be let go at its end."""
 
 
 class _Round:
@@ -200,6 +207,7 @@ class _Round:
             return self._fail(error)
         # Those that were stopped before they were open have no outcome.
         for attempt in reversed(self._under_way.values()):
+            attempt.copies.close()
             self._worker.put_first(attempt.work)
         return False
 
@@ -209,23 +217,38 @@ class _Round:
     def __next__(self) -> Job:
         """The next job; StopIteration where there is none now, or none more in this round."""
         while (work := self._worker.take(_kind(self._first))) is not None:
-            self._worker.send(Progress(work.id, 0, None, 0.0, None))
             begin = time.monotonic()
-            try:
-                job = self._job(work)
-            except Exception as error:  # noqa: BLE001 - told as the end of the attempt
-                self._worker.send(_failed(work, error, 0.0))
-                continue
-            self._under_way[self._count] = _Attempt(work, job, begin)
+            with ExitStack() as copies:
+                try:
+                    source = self._fetched(work, copies)
+                    # What is fetched has its own limits: the time of the attempt begins here.
+                    self._worker.send(Progress(work.id, 0, None, 0.0, None))
+                    job = self._job(work, source)
+                except (Stopped, NoRoom):
+                    self._worker.put_first(work)
+                    break
+                except Exception as error:  # noqa: BLE001 - told as the end of the attempt
+                    self._worker.send(_failed(work, error, time.monotonic() - begin))
+                    continue
+                self._under_way[self._count] = _Attempt(work, job, begin, copies.pop_all())
             self._count += 1
             return job
         raise StopIteration
 
-    def _job(self, work: Work) -> Job:
+    def _fetched(self, work: Work, copies: ExitStack) -> str | Path:
+        """What is to be opened: the input, or a copy of one that lies elsewhere."""
+        if not is_remote(work.source):
+            return local_path(work.source) or work.source
+        scratch = Scratch(Path(work.scratch or tempfile.gettempdir(), "vidsal-scratch"), work.scratch_bytes)
+        # Who holds a copy must not wait for room: it may be the one that has to make it.
+        wait = not self._under_way
+        return copies.enter_context(scratch.fetched(work.source, wait=wait, should_stop=self._worker.should_stop))
+
+    def _job(self, work: Work, source: str | Path) -> Job:
         if self._worker.before is not None:
             self._worker.before(work)
         return Job(
-            local_path(work.source) or work.source,
+            source,
             options=self._worker.options_of(work),
             model=self._model,
             side_by_side=self._worker.side_by_side,
@@ -249,6 +272,7 @@ class _Round:
         attempt = self._under_way.pop(outcome.number)
         self._told.pop(outcome.number, None)
         work, seconds = attempt.work, time.monotonic() - attempt.begin
+        copy = str(attempt.job.source) if is_remote(work.source) else ""
         try:
             if isinstance(outcome.error, ExistsError) and _may_replace(work):
                 output = dataclasses.replace(work.options.output, existing="overwrite")
@@ -256,11 +280,23 @@ class _Round:
                 self._worker.put_first(dataclasses.replace(work, options=options))
                 return
             end = _ended(work, outcome, seconds)
+            if work.upload is not None and end.files:
+                files = _upload(work, end.files, should_stop=self._worker.should_stop)
+                end = dataclasses.replace(end, files=files, seconds=time.monotonic() - attempt.begin)
+        except Stopped:
+            end = Ended(work.id, "interrupted", message="stopped", seconds=seconds, free_of_charge=True)
         except Exception as error:  # noqa: BLE001 - told as the end of the attempt
             end = _failed(work, error, seconds)
+        finally:
+            attempt.copies.close()
         # What is found whole may be that of an attempt that was killed right after.
         if end.outcome in ("failed", "interrupted") or (end.found and _has_locks(work)):
             clear_partials(work)
+        if copy:
+            # Nobody knows the copy, which is gone now.
+            shown = hide_secrets(work.source)
+            messages = tuple(text.replace(copy, shown) for text in end.messages)
+            end = dataclasses.replace(end, message=end.message.replace(copy, shown), messages=messages)
         self._worker.send(end)
 
     def _fail(self, error: Exception) -> bool:
@@ -271,6 +307,7 @@ class _Round:
         if spoilt and len(attempts) > 1:
             raise error
         for attempt in reversed(attempts):
+            attempt.copies.close()
             clear_partials(attempt.work)
             if len(attempts) > 1:
                 self._worker.put_first(dataclasses.replace(attempt.work, alone=True))
@@ -373,6 +410,34 @@ def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
     )
 
 
+_KEPT_HERE = ("table", "shots", "report")
+"""Results that stay on this machine when they are put elsewhere: the account and the data set need them."""
+
+
+def _upload(work: Work, files: Sequence[Made], *, should_stop: Callable[[], bool]) -> tuple[Made, ...]:
+    """Put results elsewhere, then let go of what is large here.
+
+    The report is the last: it says that they are complete.
+    """
+    if work.upload is None:
+        return tuple(files)
+    *results, report = sorted(files, key=lambda made: made.stage == "report")
+    old = join(work.upload, *report.file.split("/"))
+    if exists(old, should_stop=should_stop):
+        remove(old, should_stop=should_stop)
+    moved = []
+    for made in (*results, report):
+        address = join(work.upload, *made.file.split("/"))
+        stored = put(Path(work.output, made.file), address, should_stop=should_stop)
+        if (stored.bytes, stored.sha256) != (made.bytes, made.sha256):
+            raise TransferError(f"{made.file} changed while it was put elsewhere")
+        moved.append(made if made.stage in _KEPT_HERE else dataclasses.replace(made, address=address))
+    for made in moved:
+        if made.address is not None:
+            Path(work.output, made.file).unlink()
+    return tuple(moved)
+
+
 def _made(work: Work, stage: str, path: Path) -> Made:
     return Made(stage, _below(work, path), path.stat().st_size, sha256_of(path))
 
@@ -408,6 +473,8 @@ def reason_of(error: BaseException, source: str) -> Reason:
             return "results exist"
         case EncodeError():
             return "not writable"
+        case TransferError():
+            return "transfer"
         case CheckpointError():
             return "model"
         case ConfigError():

@@ -19,6 +19,7 @@ from av.error import FFmpegError
 from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase, Row
 from vidsal.batch.job import current_databases, job_folder, working_on
+from vidsal.batch.storage import exists, sha256
 from vidsal.batch.work import Made
 from vidsal.decode import open_video
 from vidsal.decode.local import open_file
@@ -146,6 +147,8 @@ def _finding(output: Path, row: Row, made: Made) -> Finding | None:
     path = output / made.file
     shown = hide_secrets(row.path)
     try:
+        if made.address is not None:
+            return _finding_elsewhere(made, made.address, shown)
         if not path.is_file():
             return Finding("missing", made.file, shown, "it is not there")
         size = path.stat().st_size
@@ -158,6 +161,14 @@ def _finding(output: Path, row: Row, made: Made) -> Finding | None:
         reason = getattr(e, "strerror", None) or " ".join(str(e).split()) or type(e).__name__
         return Finding("unreadable", made.file, shown, reason)
     return Finding("unreadable", made.file, shown, fault) if fault else None
+
+
+def _finding_elsewhere(made: Made, address: str, shown: str) -> Finding | None:
+    """What is wrong with a result that was put elsewhere: it is read there, and not opened."""
+    if not exists(address):
+        return Finding("missing", hide_secrets(address), shown, "it is not there")
+    changed = sha256(address) != made.sha256
+    return Finding("changed", hide_secrets(address), shown, "it has another content") if changed else None
 
 
 def _fault(path: Path, stage: str, row: Row) -> str:

@@ -53,8 +53,10 @@ class Work:
     """Results of earlier attempts by this batch, which may be replaced: names below the folder, and their sizes."""
     alone: bool = False
     """Whether nothing else may run beside it in one process: it may be what killed the last one."""
+    upload: str | None = None
+    """Address of a folder elsewhere that results are put into; None: they stay where they are."""
     scratch: str | None = None
-    """Folder for copies of what lies elsewhere; None: the system's."""
+    """Folder for copies of inputs that lie elsewhere; None: the system's."""
     scratch_bytes: int | None = None
     """How much may lie there; None: what the disk holds."""
 
@@ -71,6 +73,8 @@ class Made:
     """Its size."""
     sha256: str
     """Of its content."""
+    address: str | None = None
+    """Where it was put, where that is not below this folder."""
 
 
 @dataclass(frozen=True)
