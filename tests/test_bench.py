@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import json
 import time
@@ -31,6 +32,7 @@ from vidsal.bench import (
     random_network,
 )
 from vidsal.bench import clock as clock_module
+from vidsal.bench import measure as measure_module
 from vidsal.bench.clock import Clock, PartTimes
 from vidsal.bench.files import repeat_clip
 from vidsal.bench.report import BenchReport
@@ -52,9 +54,10 @@ def tool() -> ModuleType:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_peak() -> Iterator[None]:
-    """Small matrices, for a short time."""
+def small_work() -> Iterator[None]:
+    """Small matrices, for a short time, and small clips."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure_module, "make_clip", functools.partial(make_clip, height=180, width=320))
         patch.setitem(clock_module._PEAK_SIDES, "cpu", (256,))
         patch.setattr(clock_module, "_PEAK_SECONDS", 0.05)
         yield

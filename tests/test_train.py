@@ -52,7 +52,7 @@ def config(stills: Path, output: Path, **changes: object) -> TrainConfig:
         "freeze_backbone_statistics": False,
         "schedule": SCHEDULE,
         "device": "cpu",
-        "checkpoint_every_steps": 2,
+        "checkpoint_every_steps": 100,
         "card": CardText(name="tiny", licence="MIT"),
     }
     return TrainConfig(**(values | changes))  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def test_training_lowers_the_loss_and_writes_a_whole_checkpoint(stills: Path, tm
 
 def test_a_run_that_was_killed_and_resumed_ends_as_an_unbroken_one(stills: Path, tmp_path: Path) -> None:
     whole = train(config(stills, tmp_path / "whole"))
-    broken = config(stills, tmp_path / "broken")
+    broken = config(stills, tmp_path / "broken", checkpoint_every_steps=2)
     assert train(broken, stop_after_steps=3).name == "state.pt"
     # Killed after the state was saved but with log lines of steps that are lost.
     with (tmp_path / "broken" / "log.jsonl").open("a") as stream:

@@ -9,6 +9,7 @@ import re
 import socket
 import sys
 import threading
+import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -94,10 +95,8 @@ def rotated(array: Any) -> Any:
     return array[:, :, ::-1, ::-1] if array.ndim == 4 else array
 
 
-def prints_of(arrays: list[Any]) -> list[str]:
-    return sorted(
-        sha256(np.ascontiguousarray(array).tobytes() + str(array.shape).encode()).hexdigest() for array in arrays
-    )
+def prints_of(arrays: list[Any]) -> list[tuple[tuple[int, ...], int]]:
+    return sorted((array.shape, zlib.crc32(np.ascontiguousarray(array))) for array in arrays)
 
 
 def test_every_array_is_taken_once_and_nothing_else(published: Published) -> None:
