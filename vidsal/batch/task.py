@@ -485,7 +485,9 @@ def reason_of(error: BaseException, source: str) -> Reason:
             path = local_path(source)
             if path is not None and not os.path.lexists(path):
                 return "gone"
-            if numbers & {errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ELOOP, errno.ENOENT}:
+            if numbers & {errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.EHOSTDOWN}:
+                return "transfer"
+            if numbers & {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENOENT}:
                 return "not readable"
             return "not decodable" if isinstance(error, DecodeError) else "unexpected"
     return "unexpected"

@@ -22,7 +22,7 @@ import psutil
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.work import Died, Ended, Event, Progress, Work
 from vidsal.errors import VidsalError
-from vidsal.prefetch import usable_cores
+from vidsal.prefetch import prefetch, usable_cores
 
 __all__ = ["LocalEngine", "free_bytes"]
 
@@ -41,6 +41,8 @@ _FAILED_STARTS = 3
 _REST_SECONDS = 30.0
 """No worker is started in the place of one that could not, as long as others work."""
 _LOOK_SECONDS = 1.0
+_STOP_SECONDS = 1.0
+"""After so long a worker that waits sees that it is to stop."""
 _JOIN_SECONDS = 10.0
 
 
@@ -483,60 +485,56 @@ def _how_it_ended(status: int) -> str:
 # The other side.
 
 
-class _Pipe:
+class _Received:
     """The works that come through a connection; None is the word to stop."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._lock = threading.Lock()  # the model's thread asks for works, the main one whether to stop
+        self._changed = threading.Condition()
         self._works: deque[Work] = deque()
-        self._recalled: deque[int] = deque()
         self.stopped = False
 
+    def listen(self, recall: Callable[[int], None]) -> Iterator[None]:
+        """Take what comes, in a thread of its own: all others may be at steps that take long."""
+        while True:
+            try:
+                said = self._connection.recv()
+            except (EOFError, OSError):
+                os._exit(1)  # the batch has gone: nobody would note what is done here
+            match said:
+                case None:
+                    with self._changed:
+                        self.stopped = True
+                        self._changed.notify_all()
+                case _Recall(id):
+                    recall(id)
+                case work:
+                    with self._changed:
+                        self._works.append(work)
+                        self._changed.notify_all()
+            yield
+
     def wait(self) -> Work | None:
-        while not self.stopped:
-            if (work := self.poll()) is not None:
-                return work
-            with suppress(OSError):
-                wait([self._connection], 5)
-        return None
+        with self._changed:
+            while not (self._works or self.stopped):
+                self._changed.wait(_STOP_SECONDS)
+        return self.poll()
 
     def poll(self) -> Work | None:
-        self.read()
-        with self._lock:
+        with self._changed:
             return self._works.popleft() if self._works and not self.stopped else None
 
     def left(self) -> list[Work]:
         """What was not begun."""
-        with self._lock:
+        with self._changed:
             return list(self._works)
-
-    def recalled(self) -> int | None:
-        """A work that is wanted back; None where there is no other."""
-        with self._lock:
-            return self._recalled.popleft() if self._recalled else None
 
     def give_back(self, id: int) -> bool:
         """Forget a work; False where there is no such."""
-        with self._lock:
+        with self._changed:
             there = len(self._works)
             self._works = deque(work for work in self._works if work.id != id)
             return len(self._works) < there
-
-    def read(self) -> None:
-        """Take what has come."""
-        with self._lock:
-            try:
-                while self._connection.poll():
-                    match self._connection.recv():
-                        case None:
-                            self.stopped = True
-                        case _Recall(id):
-                            self._recalled.append(id)
-                        case work:
-                            self._works.append(work)
-            except (EOFError, OSError):
-                self.stopped = True
 
 
 class _Size:
@@ -565,7 +563,7 @@ class _Size:
 
 def _work(connection: Connection, settings: WorkerSettings) -> None:
     """The life of a worker's process."""
-    pipe = _Pipe(connection)
+    pipe = _Received(connection)
     # Ctrl-C and the end of a terminal reach the whole group; the batch ends its workers.
     for number in _for_all():
         signal.signal(number, signal.SIG_IGN)
@@ -596,17 +594,14 @@ def _work(connection: Connection, settings: WorkerSettings) -> None:
         if isinstance(event, Ended):
             size.note_end()
 
-    def should_stop() -> bool:
-        pipe.read()
-        while (id := pipe.recalled()) is not None:
-            if worker.give_back(id) or pipe.give_back(id):
-                send(_Returned(id))
-        return pipe.stopped
+    def recall(id: int) -> None:
+        if worker.give_back(id) or pipe.give_back(id):
+            send(_Returned(id))
 
     worker = Worker(
         pipe,
         send,
-        should_stop=should_stop,
+        should_stop=lambda: pipe.stopped,
         should_retire=size,
         lanes=settings.lanes,
         side_by_side=settings.side_by_side,
@@ -614,15 +609,17 @@ def _work(connection: Connection, settings: WorkerSettings) -> None:
         single_thread=settings.device == "cpu" and settings.threads == 1,
         before=settings.before,
     )
-    send(_Ready())
-    worker.run()
-    if pipe.stopped:
-        for work in (*worker.left(), *pipe.left()):
-            send(_not_begun(work))
+    with prefetch(pipe.listen(recall), drop_oldest=True, name="vidsal-batch-listen"):
+        send(_Ready())
+        worker.run()
+        if pipe.stopped:
+            for work in (*worker.left(), *pipe.left()):
+                send(_not_begun(work))
+        os._exit(0)  # the thread listens as long as the batch lives
 
 
 def _die_with_parent() -> None:
-    """On Linux a worker is killed when the batch is; elsewhere it ends when it next says something."""
+    """On Linux a worker is killed when the batch is; elsewhere it sees that nobody talks to it any more."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             # What it was forked off ends with the batch, and it with that.
