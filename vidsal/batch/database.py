@@ -98,26 +98,47 @@ class Row:
     """An input of the job."""
 
     id: int
+    """Its number."""
     path: str
+    """Absolute path, or address."""
     place: str
+    """What its results are called, without an ending, below the folder of all results."""
     overrides: Mapping[str, Any]
+    """Options of its own."""
     tags: Mapping[str, str]
+    """What its list says of it besides."""
     state: State
+    """What has become of it."""
     attempts: int
+    """Attempts that count."""
     deaths: int
+    """Workers that ended over it."""
     bytes: int | None
+    """Its size as listed; None for what is no file."""
     modified: str | None
+    """When it was last changed, in UTC, as listed."""
     sample_sha256: str | None
+    """As `InputRecord.sample_sha256`, as it was read."""
     plan: str
+    """Hash of its options and its model."""
     reason: str | None
+    """Why it is not simply done."""
     message: str | None
+    """The same in a sentence."""
     frames: int | None
+    """Frames written."""
     cuts: int | None
+    """Cuts found."""
     video_seconds: float | None
+    """Its length."""
     seconds: float | None
+    """What the last attempt took."""
     started: float | None
+    """When the last attempt began, as Unix time."""
     ended: float | None
+    """When it ended."""
     messages: Sequence[str]
+    """What a user should know about it."""
 
 
 _INPUT_NAMES = (
@@ -625,19 +646,23 @@ def _worth(state: str, ended: float | None) -> tuple[int, float]:
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a database without changing anything in its folder that matters."""
+    """Open a database that is there, also where nothing may be written."""
     if not path.is_file():
         raise EncodeError(f"{path.parent.parent} holds no batch: there is no {path}")
-    address = path.absolute().as_uri()
-    try:
-        database = sqlite3.connect(f"{address}?mode=ro", uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
-        database.execute("PRAGMA user_version")
-    except sqlite3.OperationalError:
-        if path.with_name(f"{path.name}-wal").exists():
-            raise
-        # The folder may not be written to, and nobody does.
-        database = sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
-    return database
+    # Who may write takes away what SQLite puts beside the file. Where there is nothing beside it, nobody is at work.
+    ways = ["mode=rw", "mode=ro", *([] if path.with_name(f"{path.name}-wal").exists() else ["immutable=1"])]
+    for way in ways:
+        try:
+            database = sqlite3.connect(
+                f"{path.absolute().as_uri()}?{way}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
+            )
+            database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            if way == ways[-1]:
+                raise
+        else:
+            return database
+    raise RuntimeError("there is a last way")
 
 
 def _raw(text: str) -> bytes:

@@ -290,7 +290,7 @@ def run_batch(
             counts = database.list_inputs(run, found, mine=shard.has if shard else None)
             if not database.counts():
                 raise ConfigError(f"no video is among what was given{search.left_out()}")
-            make_work = _Maker(database, plans, output, options.batch)
+            make_work = _WorkMaker(database, plans, output, options.batch)
 
             def note(end: Ended, row: Row, state: State) -> None:
                 if end.outcome == "interrupted" or end.reason in ("worker died", "too slow"):
@@ -383,7 +383,7 @@ def _engine(options: ArchiveOptions) -> Engine:
     return LocalEngine.for_device(options.model.device, workers=wanted.workers, lanes=wanted.lanes)
 
 
-class _Maker:
+class _WorkMaker:
     """A row of the database in, what its attempt is asked out."""
 
     def __init__(self, database: JobDatabase, plans: Plans, output: Path, batch: BatchOptions) -> None:

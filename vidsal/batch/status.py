@@ -174,9 +174,8 @@ class _Look:
             state = _state(run, held, now - beat)
             until = now if state == "running" else float(run["ended"] or beat)
             counts = database.counts(listed=True)
-            if state != "running":
-                waiting = counts.pop("running", 0)
-                counts["waiting"] = counts.get("waiting", 0) + waiting
+            if state != "running" and "running" in counts:
+                counts["waiting"] = counts.get("waiting", 0) + counts.pop("running")
             _, size, video_seconds, _ = database.worked(run["id"])
             left = database.bytes_left()
             under_way = [
