@@ -32,7 +32,6 @@ from vidsal.batch.storage import (
     names_below,
     put,
     remove,
-    results_folder,
     sha256,
 )
 from vidsal.errors import ConfigError, DecodeError, EncodeError, Stopped, TransferError
@@ -852,24 +851,12 @@ def memory() -> Iterator[str]:
     fsspec.filesystem("memory").store.clear()
 
 
-def test_results_count_and_do_not_wait(memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidsal.batch.storage._POLL_SECONDS", 0.005)
-    put(made(tmp_path / "clip", 600), f"{memory}/clip")
-    scratch = Scratch(tmp_path / "scratch", limit_bytes=1000)
-    with scratch.fetched(f"{memory}/clip"), results_folder(f"{memory}/out", "", scratch) as results:
-        made(results.folder / "video.mp4", 500)
-        with pytest.raises(Stopped):
-            scratch.fetched(f"{memory}/clip", should_stop=stop_after(20)).__enter__()
-    with scratch.fetched(f"{memory}/clip"):
-        pass
-
-
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from vidsal.batch.storage import Scratch
 scratch = Scratch(Path(sys.argv[1]), 1000)
-for kind in ("fetch", "results", "wait"):
+for kind in ("fetch", "wait"):
     (scratch._make(kind, 900).path / "half.mp4").write_bytes(b"x" * 10)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -880,7 +867,7 @@ def test_what_a_killed_process_left_is_cleared(memory: str, tmp_path: Path) -> N
     scratch = Scratch(tmp_path / "scratch", limit_bytes=1000)
     made(scratch.folder / "notes.txt")
     done = subprocess.run([sys.executable, "-c", KILLED, str(scratch.folder)], check=False, timeout=120)
-    assert done.returncode == -signal.SIGKILL and len(list(scratch.folder.iterdir())) == 7
+    assert done.returncode == -signal.SIGKILL and len(list(scratch.folder.iterdir())) == 5
     with scratch.fetched(f"{memory}/clip") as path:
         assert {one.name for one in scratch.folder.iterdir() if one.is_dir()} == {path.parent.name}
     assert [path.name for path in scratch.folder.iterdir()] == ["notes.txt"], "what is not its own stays"
@@ -916,52 +903,3 @@ def test_fifty_files_by_two_processes(sftp: SftpServer, tmp_path: Path) -> None:
     there = below(sftp.root)
     assert all(there[f"out/deep/{number}.mp4"] == there[f"in/{number}.mp4"] for number in range(50))
     assert len(there) == 100 and not list((tmp_path / "scratch").iterdir())
-
-
-# Results.
-
-
-def test_results_are_published_with_their_report_last(
-    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order: list[str] = []
-    whole = remote.put
-    monkeypatch.setattr(
-        "vidsal.batch.storage.put", lambda path, *a, **k: order.append(path.name) or whole(path, *a, **k)
-    )
-    scratch = Scratch(tmp_path / "scratch")
-    told: list[tuple[int, int]] = []
-    with results_folder(join(place, "out"), "mon/take 2", scratch) as results:
-        for name, size in (("clip.vidsal.json", 10), ("clip.vidsal.mp4", 300), ("clip.vidsal.csv", 20), ("sub/z", 5)):
-            made(results.folder / name, size)
-        published = results.publish(progress=lambda *now: told.append(now))
-        expected = [
-            (f"mon/take 2/{name}", (results.folder / name).stat().st_size, sha256_of(results.folder / name))
-            for name in ("clip.vidsal.csv", "clip.vidsal.mp4", "sub/z", "clip.vidsal.json")
-        ]
-    assert [(one.name, one.bytes, one.sha256) for one in published] == expected
-    assert order[-1] == "clip.vidsal.json" and told[-1] == (335, 335) and told == sorted(told)
-    assert {names_below(one.path, place): one.bytes for one in find(place)} == {
-        ("out", *name.split("/")): size for name, size, _ in expected
-    }
-    assert not list(scratch.folder.iterdir())
-
-
-def test_no_report_stands_beside_results_that_are_not_its_own(memory: str, tmp_path: Path) -> None:
-    put(made(tmp_path / "old"), f"{memory}/clip.vidsal.json")
-    put(made(tmp_path / "old"), f"{memory}/clip.vidsal.csv")
-    with results_folder(memory, "", Scratch(tmp_path / "scratch")) as results:
-        made(results.folder / "clip.vidsal.json", 10)
-        made(results.folder / "clip.vidsal.csv", 20)
-        with pytest.raises(Stopped):
-            results.publish(should_stop=lambda: not exists(f"{memory}/clip.vidsal.json"))
-        assert not exists(f"{memory}/clip.vidsal.json")
-        results.publish()
-    assert [(one.name, one.bytes) for one in find(memory)] == [("clip.vidsal.csv", 20), ("clip.vidsal.json", 10)]
-
-
-@pytest.mark.parametrize("folder", ["/absolute", "a/../b", ".."])
-def test_results_go_nowhere_but_below_the_output(tmp_path: Path, folder: str) -> None:
-    scratch = Scratch(tmp_path / "scratch")
-    with pytest.raises(ConfigError, match="cannot be the name"), results_folder("s3://bucket/out", folder, scratch):
-        pytest.fail("it was made")

@@ -10,7 +10,7 @@ import shutil
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from vidsal.batch import task
 from vidsal.batch.task import Worker, clear_partials, reason_of
 from vidsal.batch.work import Ended, Event, Progress, Reason, Work
 from vidsal.decode.options import DecodeOptions
-from vidsal.errors import CheckpointError, ConfigError, DecodeError, EncodeError, ExistsError, Setting
+from vidsal.errors import CheckpointError, ConfigError, DecodeError, EncodeError, ExistsError, Setting, TransferError
 from vidsal.files import claim, release
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions
@@ -538,3 +538,66 @@ def test_events_come_from_a_hook_that_fails(work: Callable[..., Work]) -> None:
         (1, "failed", "unexpected ValueError: hooked"),
         (2, "done", ""),
     ]
+
+
+# Elsewhere.
+
+
+@pytest.fixture
+def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Files that lie in the memory of this process, as fsspec serves them: no batch would take them for remote ones."""
+    monkeypatch.setattr(task, "is_remote", lambda text: text.startswith("memory://"))
+    files = pytest.importorskip("fsspec").filesystem("memory")
+    files.pipe("/archive/mon/a #1.mp4", (folder / "a.mp4").read_bytes())
+    yield files
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+def test_inputs_and_results_may_lie_elsewhere(
+    work: Callable[..., Work], elsewhere: Any, options: RunOptions, tmp_path: Path
+) -> None:
+    drawn = dataclasses.replace(options, output=dataclasses.replace(options.output, video=True))
+    one = work(
+        source="memory://archive/mon/a%20%231.mp4", place="mon/a #1", options=drawn, upload="memory://results/x",
+        scratch=str(tmp_path / "scratch"),
+    )  # fmt: skip
+    alone = work("a", place="alone", options=drawn)
+    end, other = [event for event in run(one, alone) if isinstance(event, Ended)]
+    assert (end.outcome, end.frames) == ("done", 5)
+    assert {made.stage: made.address for made in end.files} == {
+        "video": "memory://results/x/mon/a%20%231.vidsal.mp4", "table": None, "report": None,
+    }  # fmt: skip
+    names = sorted(path.rpartition("/")[2] for path in elsewhere.find("/results"))
+    assert names == ["a #1.vidsal.csv", "a #1.vidsal.json", "a #1.vidsal.mp4"]
+    here = sorted(path.name for path in (tmp_path / "out" / "mon").iterdir())
+    assert here == ["a #1.vidsal.csv", "a #1.vidsal.json"], "what is large is not kept here"
+    tables = [elsewhere.cat("/results/x/mon/a #1.vidsal.csv"), (tmp_path / "out/alone.vidsal.csv").read_bytes()]
+    assert tables[0] == tables[1] and other.outcome == "done"
+    assert not any((tmp_path / "scratch" / "vidsal-scratch").iterdir())
+
+
+def test_a_file_elsewhere_that_fails_is_called_by_its_address(
+    work: Callable[..., Work], elsewhere: Any, tmp_path: Path
+) -> None:
+    elsewhere.pipe("/archive/bad.mp4", b"no video")
+    works = [work(source=f"memory://archive/{name}", scratch=str(tmp_path / "s")) for name in ("bad.mp4", "gone.mp4")]
+    bad, gone = sorted((event for event in run(*works) if isinstance(event, Ended)), key=lambda end: end.id)
+    assert bad.reason == "not decodable" and bad.message.startswith("memory://archive/bad.mp4 is not a video")
+    assert gone.outcome == "failed" and gone.reason == "gone" and "memory://archive/gone.mp4" in gone.message
+
+
+def test_results_that_cannot_be_put_elsewhere_are_tried_again_later(
+    work: Callable[..., Work], elsewhere: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def put(path: Path, address: str, **_: Any) -> None:
+        raise TransferError(f"{address}: the connection broke")
+
+    one = work(upload="memory://results")
+    with monkeypatch.context() as broken:
+        broken.setattr(task, "put", put)
+        (first,) = [event for event in run(one) if isinstance(event, Ended)]
+    assert (first.outcome, first.reason) == ("failed", "transfer")
+    (second,) = [event for event in run(one) if isinstance(event, Ended)]
+    assert second.outcome == "done" and second.found, "nothing is computed again"
+    assert elsewhere.exists(f"/results/{one.place}.vidsal.json")

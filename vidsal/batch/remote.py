@@ -118,7 +118,7 @@ def describe(address: str, *, should_stop: ShouldStop | None = None, tries: Trie
         if not at.path or at.path.endswith("/"):
             raise DecodeError(f"{at.shown} is the address of a folder; name a file")
         hint = " (in an address, %XX is the code of a character; %25 is a percent sign)" if "%" in address else ""
-        raise DecodeError(f"{at.shown}: there is no such file{hint}")
+        raise DecodeError(f"{at.shown}: there is no such file{hint}") from FileNotFoundError(at.shown)
     return found
 
 

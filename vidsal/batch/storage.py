@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vidsal.addresses import hide_secrets
 from vidsal.batch.address import Found, is_remote, join, names_below
@@ -40,8 +40,6 @@ __all__ = [
     "Found",
     "NoRoom",
     "Progress",
-    "Published",
-    "Results",
     "Scratch",
     "ShouldStop",
     "Stored",
@@ -55,7 +53,6 @@ __all__ = [
     "names_below",
     "put",
     "remove",
-    "results_folder",
     "sha256",
 ]
 
@@ -63,7 +60,7 @@ _TRIES = Tries()
 _REPORT = ".vidsal.json"
 _REMEDY = "choose another scratch folder"
 _POLL_SECONDS = 0.2
-_OWN_NAME = re.compile(r"(?P<kind>wait|fetch|results)-(?P<number>[0-9]+)-[0-9a-f]+")
+_OWN_NAME = re.compile(r"(?P<kind>wait|fetch)-(?P<number>[0-9]+)-[0-9a-f]+")
 
 
 class NoRoom(Exception):  # noqa: N818 (no error: there may be room in a moment)
@@ -249,99 +246,3 @@ def _size_of(folder: Path) -> int:
             with suppress(OSError):
                 total += Path(above, name).lstat().st_size
     return total
-
-
-# Results.
-
-
-@dataclass(frozen=True)
-class Published:
-    """A result that lies where it belongs, verified."""
-
-    name: str
-    """Below the output's address: names with slashes between them."""
-    bytes: int
-    """Its size."""
-    sha256: str
-    """Of its content, in hexadecimal."""
-
-
-@dataclass(frozen=True)
-class Results:
-    """The results of one input, here until they are published."""
-
-    folder: Path
-    """Where they are to be written."""
-    output: str
-    """The address below which they go."""
-    names: tuple[str, ...]
-    """The names of the folders that lead there from the output."""
-
-    def publish(
-        self,
-        *,
-        progress: Progress | None = None,
-        should_stop: ShouldStop | None = None,
-        tries: Tries = _TRIES,
-    ) -> list[Published]:
-        """Put all files of the folder where they belong, and verify each.
-
-        The report, NAME.vidsal.json, is what says that results are complete. One that is there is removed first, and
-        the new one is put there as the last file: whatever happens in between, no report stands beside results that
-        are not its own.
-
-        Args:
-            progress: called with the bytes of all files so far, and of all.
-            should_stop: asked before each piece.
-            tries: how often each is tried again.
-
-        Returns:
-            What is there now, the report last.
-
-        Raises:
-            EncodeError: one of them may not be put there.
-            TransferError: one of them cannot be put there for now, or does not arrive as it is.
-            ConfigError: the address is wrong, or a package is missing.
-            Stopped: `should_stop` asked for it.
-        """
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        files.sort(key=lambda path: path.name.endswith(_REPORT))
-        places = {path: (*self.names, *path.relative_to(self.folder).parts) for path in files}
-        for path in files:
-            address = join(self.output, *places[path])
-            if path.name.endswith(_REPORT) and exists(address, should_stop=should_stop, tries=tries):
-                remove(address, should_stop=should_stop, tries=tries)
-        total, before = sum(path.stat().st_size for path in files), 0
-        published = []
-        for path in files:
-            counted = _from(before, total, progress)
-            stored = put(path, join(self.output, *places[path]), progress=counted, should_stop=should_stop, tries=tries)
-            before += stored.bytes
-            published.append(Published("/".join(places[path]), stored.bytes, stored.sha256))
-        return published
-
-
-@contextmanager
-def results_folder(output: str, place_folder: str, scratch: Scratch) -> Iterator[Results]:
-    """A folder on this machine for the results of one input, for as long as the block lasts.
-
-    It never waits for room: a process that has fetched an input gets on with it. What lies in it counts for those that
-    want to fetch one.
-
-    Args:
-        output: the address below which results go.
-        place_folder: the folder below it, with slashes between its names; empty for none.
-        scratch: where the folder is made.
-
-    Raises:
-        ConfigError: a part of `place_folder` is no name.
-        EncodeError: it cannot be made.
-    """
-    names = PurePosixPath(place_folder).parts
-    join(output, *names)
-    with scratch._own("results", time.time_ns()) as own:
-        yield Results(own.path, output, names)
-
-
-def _from(before: int, total: int, progress: Progress | None) -> Progress | None:
-    return None if progress is None else lambda done, _: progress(before + done, total)

@@ -483,7 +483,7 @@ def reason_of(error: BaseException, source: str) -> Reason:
             return "damaged"
         case DecodeError() | OSError():
             path = local_path(source)
-            if path is not None and not os.path.lexists(path):
+            if (errno.ENOENT in numbers) if path is None else not os.path.lexists(path):
                 return "gone"
             if numbers & {errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.EHOSTDOWN}:
                 return "transfer"
@@ -500,6 +500,8 @@ def _numbers(error: BaseException | None) -> Iterator[int]:
         number = getattr(error, "errno", None)
         if isinstance(number, int):
             yield number
+        elif isinstance(error, FileNotFoundError):  # of a library, which gives no number
+            yield errno.ENOENT
         error, seen = error.__cause__ or error.__context__, seen + 1
 
 
