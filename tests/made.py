@@ -10,12 +10,43 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import nn
 
+from vidsal.model.backbones import BACKBONES, Backbone, BackboneFeatures
 from vidsal.model.checkpoint import ModelCard, SaliencyModel, save_checkpoint
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.preprocess import PreprocessOptions
 
-TINY = SAMConfig(recurrent_channels=8, priors=2, steps=2)
+
+class FourConvolutions(Backbone):
+    """As deep as the tests need that ask nothing of a backbone: MobileNet's fifty layers take most of the time."""
+
+    stride = 16
+    skip_channels = (16, 8)
+    exact_layers = (("quarter.0", "quarter.1"),)
+    new_layers = ("project",)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+        def convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+            layer = nn.Conv2d(inputs, outputs, 3 if stride < 4 else 5, stride, padding=1, bias=False)
+            return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
+
+        self.quarter, self.eighth = convolution(3, 8, 4), convolution(8, 16, 2)
+        self.deep, self.project = convolution(16, 32, 2), convolution(32, channels, 1)
+
+    def forward(self, pixels: torch.Tensor) -> BackboneFeatures:
+        quarter = self.quarter(pixels)
+        eighth = self.eighth(quarter)
+        return BackboneFeatures(self.project(self.deep(eighth)), (eighth, quarter))
+
+
+BACKBONES["four_convolutions"] = FourConvolutions
+TINY = SAMConfig("four_convolutions", recurrent_channels=8, priors=2, steps=2)  # type: ignore[arg-type]
+LIGHT = SAMConfig(recurrent_channels=8, priors=2, steps=2)
+"""As tiny behind a real backbone: for what only such a one has, and for processes that do not know `TINY`'s."""
 CANVAS = PreprocessOptions(height=48, width=64)
 
 
@@ -48,9 +79,9 @@ def make_model(seed: int = 0, canvas: PreprocessOptions = CANVAS) -> SaliencyMod
     return SaliencyModel(make_network(seed), preprocess=canvas, card=ModelCard(name="tiny"))
 
 
-def make_checkpoint(path: Path, seed: int = 0) -> Path:
+def make_checkpoint(path: Path, seed: int = 0, config: SAMConfig = TINY) -> Path:
     """`make_network` as a checkpoint file."""
-    save_checkpoint(path, make_network(seed), preprocess=CANVAS, card=ModelCard(name="tiny", licence="MIT"))
+    save_checkpoint(path, make_network(seed, config), preprocess=CANVAS, card=ModelCard(name="tiny", licence="MIT"))
     return path
 
 

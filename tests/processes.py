@@ -17,7 +17,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-COMMAND = "import sys\nfrom vidsal.cli import main\nsys.exit(main(sys.argv[1:]))"
+COMMAND = "import made, sys\nfrom vidsal.cli import main\nsys.exit(main(sys.argv[1:]))"
 """The command line of vidsal, as code."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from made import CANVAS, make_checkpoint, make_network
+from made import CANVAS, LIGHT, make_checkpoint, make_network
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -23,7 +23,7 @@ from vidsal.model.checkpoint import PRESETS, ModelCard, load_model, read_checkpo
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    network = make_network()
+    network = make_network(config=LIGHT)
     card = ModelCard(name="tiny", limits=("a", "b"), scores={"osie": {"nss": 1.5}})
     save_checkpoint(tmp_path / "a.safetensors", network, preprocess=CANVAS, card=card, dtype=torch.float32)
     again, preprocess, read = read_checkpoint(tmp_path / "a.safetensors")
@@ -34,7 +34,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 
 def test_half_precision_weights_give_nearly_the_same_map(tmp_path: Path) -> None:
-    network = make_network()
+    network = make_network(config=LIGHT)
     path = make_checkpoint(tmp_path / "half.safetensors")
     assert path.stat().st_size < 0.6 * sum(p.numel() * 4 for p in network.parameters())
     frames = torch.randn(1, 2, 3, 48, 64)
@@ -139,7 +139,7 @@ def small_checkpoint() -> tuple[str, dict[str, torch.Tensor]]:
     """Its header and its tensors."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.safetensors"
-        save_checkpoint(path, make_network(), preprocess=CANVAS, card=ModelCard(name="tiny"))
+        save_checkpoint(path, make_network(config=LIGHT), preprocess=CANVAS, card=ModelCard(name="tiny"))
         with safe_open(path, framework="pt") as file:
             return file.metadata()["vidsal"], {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
@@ -239,7 +239,7 @@ def test_tensors_that_the_header_places_beyond_the_file_or_of_a_strange_type_are
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    network = make_network()
+    network = make_network(config=LIGHT)
     with torch.no_grad():
         network.head.out.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
     save_checkpoint(tmp_path / "a.safetensors", network, preprocess=CANVAS, card=ModelCard(name="tiny"))
@@ -249,7 +249,9 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 def test_a_network_in_use_does_not_change_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    save_checkpoint(path, make_network(), preprocess=CANVAS, card=ModelCard(name="tiny"), dtype=torch.float32)
+    save_checkpoint(
+        path, make_network(config=LIGHT), preprocess=CANVAS, card=ModelCard(name="tiny"), dtype=torch.float32
+    )
     network, _, _ = read_checkpoint(path)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with path.open("r+b") as file:

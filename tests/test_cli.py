@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from made import make_checkpoint, make_stills
+from made import LIGHT, make_checkpoint, make_stills
 from media import make_audio, make_video
 
 from vidsal import console
@@ -35,6 +35,12 @@ FRAMES = 20
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that a new process knows, too."""
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "light.safetensors", config=LIGHT))
 
 
 @pytest.fixture
@@ -508,8 +514,8 @@ def test_a_reader_of_stdout_that_leaves_ends_the_command_without_a_traceback() -
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("command", ["--version", "--help", "run --print-config", "run CLIP -q --no-video -m MODEL"])
-def test_a_full_disk_behind_stdout_is_told_in_one_line(command: str, clip: Path, model: str) -> None:
-    words = [{"CLIP": str(clip), "MODEL": model}.get(word, word) for word in command.split()]
+def test_a_full_disk_behind_stdout_is_told_in_one_line(command: str, clip: Path, light: str) -> None:
+    words = [{"CLIP": str(clip), "MODEL": light}.get(word, word) for word in command.split()]
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "vidsal", *words],
@@ -544,19 +550,19 @@ def imported_by(*words: str) -> set[str]:
     return set(in_a_process(code).stdout.splitlines()[-1].split())
 
 
-LIGHT = ["", "--help", "--version", "walk", "run --print-config", "run --steps x", *HELPS]
+QUICK = ["", "--help", "--version", "walk", "run --print-config", "run --steps x", *HELPS]
 # torch alone takes more than a second; the options of all commands are declared beside it, not in it.
 HEAVY = {"torch", "cv2", "av", "rich", "numpy", "scipy"}
 
 
 @pytest.fixture(scope="module")
 def imported_after() -> dict[str, list[str]]:
-    """What is imported after each light command, all of them in one process, one after the other."""
+    """What is imported after each quick command, all of them in one process, one after the other."""
     code = (
         "import contextlib, json, sys\n"
         "from vidsal.cli import main\n"
         "found = {}\n"
-        f"for command in {LIGHT!r}:\n"
+        f"for command in {QUICK!r}:\n"
         "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr): main(command.split())\n"
         f"    found[command] = sorted({HEAVY!r} & sys.modules.keys())\n"
         "print(json.dumps(found))"
@@ -565,14 +571,14 @@ def imported_after() -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("command", LIGHT)
+@pytest.mark.parametrize("command", QUICK)
 def test_help_and_mistakes_import_nothing_heavy(command: str, imported_after: dict[str, list[str]]) -> None:
     assert imported_after[command] == []
 
 
-def test_a_run_imports_the_stages_that_it_goes_through_and_no_other(model: str, clip: Path) -> None:
+def test_a_run_imports_the_stages_that_it_goes_through_and_no_other(light: str, clip: Path) -> None:
     # Beside what the command line itself needs: the options of every stage, which are light.
-    loaded = imported_by("run", str(clip), "--model", model, "--quiet") - imported_by("--help")
+    loaded = imported_by("run", str(clip), "--model", light, "--quiet") - imported_by("--help")
     stages = {name.split(".")[1] for name in loaded if name.startswith("vidsal.")}
     assert stages == {
         *("console", "decode", "frames", "model", "pipe", "prefetch", "preprocess", "provenance"),

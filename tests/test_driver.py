@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from made import CANVAS, TINY, make_network, make_stills
+from made import CANVAS, LIGHT, make_network, make_stills
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -38,9 +38,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small network as the embedded sam-lite."""
     path = tmp_path / "sam-lite.safetensors"
-    save_checkpoint(path, make_network(), preprocess=CANVAS, card=ModelCard("sam-lite"), dtype=torch.float16)
-    monkeypatch.setitem(PRESETS, "sam-lite", Preset(TINY, CANVAS, path))
-    monkeypatch.setitem(PRESETS, "sam-lite-driver", Preset(TINY, CANVAS, tmp_path / "sam-lite-driver.safetensors"))
+    network = make_network(config=LIGHT)
+    save_checkpoint(path, network, preprocess=CANVAS, card=ModelCard("sam-lite"), dtype=torch.float16)
+    monkeypatch.setitem(PRESETS, "sam-lite", Preset(LIGHT, CANVAS, path))
+    monkeypatch.setitem(PRESETS, "sam-lite-driver", Preset(LIGHT, CANVAS, tmp_path / "sam-lite-driver.safetensors"))
     return path
 
 
@@ -114,7 +115,7 @@ def test_tensors_of_another_network_and_damaged_files_are_refused(derived: Path)
 
 
 def test_only_a_network_of_the_bases_architecture_is_written(base: Path, tmp_path: Path) -> None:
-    other = make_network(config=dataclasses.replace(TINY, steps=3))
+    other = make_network(config=dataclasses.replace(LIGHT, steps=3))
     with pytest.raises(CheckpointError, match="not of the architecture of sam-lite"):
         save_derived_checkpoint(tmp_path / "a.safetensors", other, base="sam-lite", card=ModelCard("a"))
     with pytest.raises(CheckpointError, match="no embedded weights"):

@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 import pytest
-from made import make_checkpoint
+from made import LIGHT, make_checkpoint
 from media import make_video
 from test_cli import REPOSITORY, send, status_of
 
@@ -32,6 +32,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="other signals a
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that a new process knows, too."""
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "light.safetensors", config=LIGHT))
 
 
 @pytest.fixture
@@ -222,8 +228,8 @@ def test_a_signal_while_the_terminal_is_gone_is_still_heard(deaf: Any, monkeypat
         os.close(kept)
 
 
-def test_streams_that_are_closed_from_the_start_get_into_no_file(model: str, clips: list[Path]) -> None:
-    command = [sys.executable, "-m", "vidsal", "run", str(clips[0]), "-m", model, "--device", "cpu"]
+def test_streams_that_are_closed_from_the_start_get_into_no_file(light: str, clips: list[Path]) -> None:
+    command = [sys.executable, "-m", "vidsal", "run", str(clips[0]), "-m", light, "--device", "cpu"]
     closed = 'exec "$@" <&- 2>&-'
     ended = subprocess.run(
         ["sh", "-c", closed, "sh", *command], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False
@@ -236,9 +242,9 @@ def test_streams_that_are_closed_from_the_start_get_into_no_file(model: str, cli
 # Kills.
 
 
-def test_kills_at_random_moments_leave_nothing_false_and_the_next_run_is_right(model: str) -> None:
+def test_kills_at_random_moments_leave_nothing_false_and_the_next_run_is_right(light: str) -> None:
     """The short form of tools/kill_runs.py, as a process of its own: it forks, which threads do not bear."""
-    command = [sys.executable, "tools/kill_runs.py", "--kills", "2", "--seconds", "0.3", "--model", model]
+    command = [sys.executable, "tools/kill_runs.py", "--kills", "2", "--seconds", "0.3", "--model", light]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     ended = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=900

@@ -42,7 +42,7 @@ from layout_fixtures import (
     spot,
     write,
 )
-from made import make_checkpoint, make_stills
+from made import LIGHT, make_checkpoint, make_stills
 from media import make_video
 
 from vidsal import metrics
@@ -79,6 +79,12 @@ FAST = ("nss", "cc", "kl", "auc_judd")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that workers know, too."""
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "light.safetensors", config=LIGHT))
 
 
 @pytest.fixture(scope="module")
@@ -720,12 +726,12 @@ def test_strict_has_nothing_against_a_whole_set(films: Path, model: str, tmp_pat
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_video_cut_short_is_told_and_no_whole_set_for_strict(
-    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: str
+    known: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: str
 ) -> None:
     root = make_simple(tmp_path / "set")
     whole = make_video(tmp_path / "whole.mkv", frames=60, width=WIDTH, height=HEIGHT, rate=25)
     (root / "videos" / "one.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    arguments = ["eval", "simple", str(root), "-m", model, "--out", str(tmp_path / "out"), "--baselines", "none"]
+    arguments = ["eval", "simple", str(root), "-m", known, "--out", str(tmp_path / "out"), "--baselines", "none"]
     arguments += ["--split", "all", "--metrics", "nss", "--device", "cpu", "--workers", workers]
     for flags, status in ((), 0), (("--strict",), 1):
         assert main([*arguments, *flags]) == status
@@ -857,17 +863,17 @@ def rewritten(path: Path) -> None:
     ("kind", "workers"), [("images", 1), ("maps", 1), ("fixation", 1), pytest.param("maps", 2, marks=pytest.mark.slow)]
 )
 def test_a_sequence_of_which_a_file_has_changed_is_scored_again(
-    model: str, tmp_path: Path, kind: str, workers: int
+    known: str, tmp_path: Path, kind: str, workers: int
 ) -> None:
     root, out = make_hollywood(tmp_path / "set"), tmp_path / "out"
-    before = judged("hollywood2", root, out, model)
+    before = judged("hollywood2", root, out, known)
     told: list[EvalProgress] = []
     for shot, count in ("actioncliptest00001_2", 1), ("actioncliptest00002_1", 2):
         for path in sorted((root / "testing" / shot / kind).iterdir())[:count]:
             rewritten(path)
-    again = judged("hollywood2", root, out, model, workers=workers, on_progress=told.append)
+    again = judged("hollywood2", root, out, known, workers=workers, on_progress=told.append)
     assert {each.name for each in told} == {"actioncliptest00001_2", "actioncliptest00002_1"} and again.resumed == 2
-    fresh = judged("hollywood2", root, tmp_path / "fresh", model)
+    fresh = judged("hollywood2", root, tmp_path / "fresh", known)
     assert (out / "frames.csv").read_bytes() == (tmp_path / "fresh" / "frames.csv").read_bytes()
     assert again.summary.scores == fresh.summary.scores != before.summary.scores
     assert again.summary.key == fresh.summary.key != before.summary.key
@@ -1132,26 +1138,26 @@ def test_two_evaluations_cannot_share_a_folder_at_once(films: Path, model: str, 
 
 
 @pytest.mark.slow
-def test_workers_give_the_same_scores_and_report_what_is_corrupt(broken: Path, model: str, tmp_path: Path) -> None:
-    alone = judged("hollywood2", broken, tmp_path / "a", model)
-    beside = judged("hollywood2", broken, tmp_path / "b", model, workers=2)
+def test_workers_give_the_same_scores_and_report_what_is_corrupt(broken: Path, known: str, tmp_path: Path) -> None:
+    alone = judged("hollywood2", broken, tmp_path / "a", known)
+    beside = judged("hollywood2", broken, tmp_path / "b", known, workers=2)
     assert beside.summary.scores == alone.summary.scores and beside.summary.skipped == alone.summary.skipped
     assert (tmp_path / "a" / "frames.csv").read_bytes() == (tmp_path / "b" / "frames.csv").read_bytes()
     assert not multiprocessing.active_children()
 
 
 def test_workers_have_the_environment_of_now(
-    films: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    films: Path, known: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = judged("hollywood2", films, tmp_path / "before", model, workers=2)
+    before = judged("hollywood2", films, tmp_path / "before", known, workers=2)
     monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
-    store.keep("sam-vgg", lambda target: target.write_bytes(Path(model).read_bytes()), source="", source_sha256="")
+    store.keep("sam-vgg", lambda target: target.write_bytes(Path(known).read_bytes()), source="", source_sha256="")
     after = judged("hollywood2", films, tmp_path / "after", "sam-vgg", workers=2)
     assert after.summary.scores["model"] == before.summary.scores["model"]
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_costs_the_sequence_it_was_at(tmp_path: Path, model: str) -> None:
+def test_a_worker_that_dies_costs_the_sequence_it_was_at(tmp_path: Path, known: str) -> None:
     # While one worker is at the long shot the other one is done with something.
     shots = {"actioncliptest00001_1": (1, 150), "actioncliptest00002_1": (3, 1), "actioncliptest00003_1": (3, 1)}
     films = make_hollywood(tmp_path / "set", shots={**shots, "actioncliptest00004_1": (3, 2)})
@@ -1163,12 +1169,12 @@ def test_a_worker_that_dies_costs_the_sequence_it_was_at(tmp_path: Path, model: 
             for process in multiprocessing.active_children():
                 process.kill()
 
-    made = judged("hollywood2", films, tmp_path / "out", model, workers=2, on_progress=kill_all_at_the_first)
+    made = judged("hollywood2", films, tmp_path / "out", known, workers=2, on_progress=kill_all_at_the_first)
     assert made.summary.skipped and made.summary.sequences >= 1
     assert all("ended with status -9" in reason for reason in made.summary.skipped.values())
     assert made.summary.sequences + len(made.summary.skipped) == len(told) == 4
     # What was lost is made up for by the same call.
-    again = judged("hollywood2", films, tmp_path / "out", model)
+    again = judged("hollywood2", films, tmp_path / "out", known)
     assert again.summary.sequences == 4 and again.resumed == made.summary.sequences
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from made import CANVAS, TINY, make_checkpoint, make_network
+from made import CANVAS, LIGHT, TINY, make_checkpoint, make_network
 from media import make_video
 from torch import nn
 
@@ -26,7 +26,7 @@ from vidsal.cli import main
 from vidsal.errors import CheckpointError, ConfigError, EncodeError
 from vidsal.export import LARGEST_DIFFERENCE, ExportOptions, ExportReport, export_model, export_network
 from vidsal.model.checkpoint import ModelCard, read_checkpoint
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, Unroll
+from vidsal.model.sam import Unroll
 from vidsal.preprocess import Preprocessor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -45,28 +45,11 @@ needs_runtime = pytest.mark.skipif(
 )
 
 
-def make_shallow(seed: int = 0, config: SAMConfig = TINY) -> SaliencyAttentiveModel:
-    """`make_network` with four convolutions for its backbone's fifty layers: tracing these takes most of an export."""
-    network = make_network(seed, config)
-    torch.manual_seed(seed)
-    for first, inputs, outputs, stride in ((0, 3, 24, 4), (4, 24, 32, 2), (7, 32, 96, 2), (14, 96, 320, 1)):
-        convolution = nn.Conv2d(inputs, outputs, stride, stride=stride)
-        network.backbone.features[first] = nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))  # type: ignore[index, operator]
-    for at in {*range(18)} - {0, 4, 7, 14}:
-        network.backbone.features[at] = nn.Identity()  # type: ignore[index, operator]
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        network.train()(torch.randn(1, 8, 3, 64, 64))
-    return network.eval()
-
-
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
     """A file of any number of streams that carries the state; exporting is slow, so there is one for all tests."""
     path = tmp_path_factory.mktemp("carried") / "tiny.onnx"
-    return export_network(make_shallow(), path, preprocess=CANVAS, card=CARD)
+    return export_network(make_network(), path, preprocess=CANVAS, card=CARD)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +100,7 @@ def loop(run: Callable[[Arrays], Arrays], pixels: torch.Tensor, fresh: list[list
 def test_a_loop_over_the_file_gives_the_maps_of_the_network(run: Callable[[Arrays], Arrays]) -> None:
     pixels, fresh = pictures(2, 4), [[True, False, False, False], [True, False, True, False]]
     with torch.no_grad():
-        wanted, _ = make_shallow()(pixels, unroll=Unroll.of(fresh, fresh_steps=2))
+        wanted, _ = make_network()(pixels, unroll=Unroll.of(fresh, fresh_steps=2))
     got = loop(run, pixels, fresh)
     np.testing.assert_allclose(np.exp(got), wanted.exp(), atol=1e-4 * float(wanted.exp().max()))
     # The flags matter: the same pictures without the cut give other maps, from the cut on.
@@ -152,7 +135,7 @@ def test_a_fresh_stream_does_not_look_at_the_state_it_is_given(run: Callable[[Ar
 def test_the_command_writes_a_checkpoint_with_the_state_reset_and_prints_its_path(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint, target = make_checkpoint(tmp_path / "tiny.safetensors"), tmp_path / "reset.onnx"
+    checkpoint, target = make_checkpoint(tmp_path / "tiny.safetensors", config=LIGHT), tmp_path / "reset.onnx"
     assert main(["export", str(checkpoint), "-o", str(target), "--state=reset", "--steps=1", "--batch", "1"]) == 0
     out, err = capfd.readouterr()
     assert out == f"{target}\n"
@@ -186,7 +169,7 @@ def test_the_example_of_the_page_gives_the_maps_of_the_network_over_the_picture(
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     preprocess = Preprocessor(CANVAS)
     with torch.no_grad():
-        log_density, _ = make_shallow()(preprocess(frames)[None])
+        log_density, _ = make_network()(preprocess(frames)[None])
     wanted = preprocess.viewport(64, 128).crop(log_density[0]).exp()
     assert [seconds for seconds, _ in made] == pytest.approx([0, 0.04, 0.08, 0.12])
     np.testing.assert_allclose(np.stack([density for _, density in made]), wanted, atol=1e-4 * float(wanted.max()))
@@ -221,7 +204,7 @@ def test_the_report_describes_the_inputs_and_outputs_that_the_file_has(carried: 
 
 @needs_exporter
 def test_the_weights_are_held_once(carried: ExportReport) -> None:
-    weights = sum(value.numel() * value.element_size() for value in make_shallow().state_dict().values())
+    weights = sum(value.numel() * value.element_size() for value in make_network().state_dict().values())
     assert weights * 0.9 < carried.path.stat().st_size < weights * 1.1
 
 
@@ -238,7 +221,7 @@ def test_exporting_leaves_the_network_as_it_was(
     carried: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_proto_of(carried.path, monkeypatch)
-    network = make_shallow()
+    network = make_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     export_network(network, tmp_path / "again.onnx", preprocess=CANVAS, card=CARD)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -259,14 +242,14 @@ def test_the_check_passes_on_the_right_network_and_tells_another_apart(
 ) -> None:
     use_proto_of(carried.path, monkeypatch)
     target = tmp_path / "checked.onnx"
-    report = export_network(make_shallow(), target, preprocess=CANVAS, card=CARD, options=ExportOptions(check=True))
+    report = export_network(make_network(), target, preprocess=CANVAS, card=CARD, options=ExportOptions(check=True))
     assert report.difference is not None and report.difference <= LARGEST_DIFFERENCE
     assert "agrees with the network" in str(report)
     # One weight of the recurrence, a little off; then a graph of too few steps on fresh frames.
-    nearly = make_shallow()
+    nearly = make_network()
     with torch.no_grad():
         nearly.recurrence.gates_hidden.weight[0, 0, 1, 1] += 0.05
-    other = make_shallow(config=dataclasses.replace(TINY, steps=3))
+    other = make_network(config=dataclasses.replace(TINY, steps=3))
     for number, network in enumerate((nearly, other)):
         missed = tmp_path / f"missed{number}.onnx"
         with pytest.raises(EncodeError, match="differs from the network"):
@@ -280,7 +263,7 @@ def test_without_the_check_it_is_said_that_nothing_was_compared(
 ) -> None:
     use_proto_of(carried.path, monkeypatch)
     options = ExportOptions(check=False)
-    report = export_network(make_shallow(1), tmp_path / "m.onnx", preprocess=CANVAS, card=CARD, options=options)
+    report = export_network(make_network(1), tmp_path / "m.onnx", preprocess=CANVAS, card=CARD, options=options)
     assert report.difference is None and "not compared" in str(report)
 
 
@@ -304,7 +287,7 @@ def test_where_the_disk_is_full_nothing_is_left_and_what_was_there_stays(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(EncodeError, match="No space left"):
-        export_network(make_shallow(), target, preprocess=CANVAS, card=CARD, options=ExportOptions(overwrite=True))
+        export_network(make_network(), target, preprocess=CANVAS, card=CARD, options=ExportOptions(overwrite=True))
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("there.onnx", b"what was there")]
 
 
@@ -341,7 +324,7 @@ def test_an_option_that_is_not_allowed_is_refused_by_its_name(values: dict[str, 
 @needs_exporter
 def test_a_network_in_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="evaluation mode"):
-        export_network(make_shallow().train(), tmp_path / "m.onnx", preprocess=CANVAS, card=CARD)
+        export_network(make_network().train(), tmp_path / "m.onnx", preprocess=CANVAS, card=CARD)
 
 
 @needs_exporter
@@ -374,7 +357,7 @@ def test_a_wrong_command_line_ends_with_its_status_and_a_line(
 
 @needs_runtime
 def test_a_network_that_compares_frames_takes_and_gives_what_it_saw(tmp_path: Path) -> None:
-    network = make_shallow(config=dataclasses.replace(TINY, motion_channels=4))
+    network = make_network(config=dataclasses.replace(TINY, motion_channels=4))
     assert network.motion is not None
     nn.init.normal_(network.motion.out.weight, std=1.0)
     # The comparison with the network runs two frames of two streams: a difference to the last frame would show.

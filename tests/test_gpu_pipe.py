@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made import CANVAS, make_network
+from made import CANVAS, LIGHT, make_network
 from test_pipe import RAW, joined, made_frames, parts
 from test_pipe_many import by_stream, made_clip, three_clips
 
@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def on_device(device: str, precision: Precision = "auto") -> SaliencyModel:
     card = ModelCard(name="tiny")
-    return SaliencyModel(make_network(), preprocess=CANVAS, card=card, device=device, precision=precision)
+    return SaliencyModel(make_network(config=LIGHT), preprocess=CANVAS, card=card, device=device, precision=precision)
 
 
 def long_clip() -> list[FrameBatch]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from made import make_model, make_network
+from made import LIGHT, make_model, make_network
 
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.sam import SaliencyAttentiveModel, Unroll
@@ -31,7 +31,7 @@ class FakeCapture:
 
 @pytest.fixture
 def network() -> SaliencyAttentiveModel:
-    return make_network()
+    return make_network(config=LIGHT)
 
 
 def clip(seed: int, times: int = 2) -> torch.Tensor:

@@ -20,7 +20,7 @@ from vidsal.model.inference import prepare_for_inference
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 
 READOUTS = [name for name in get_args(HeadName) if name.startswith("readout_")]
-LIGHT = [name for name, backbone in BACKBONES.items() if backbone.has_skips]
+LIGHT = [name for name in get_args(BackboneName) if BACKBONES[name].has_skips]
 SIZE = (48, 64)
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import torch
 import torch.nn.functional as F
-from made import make_network
+from made import LIGHT, make_network
 from torch import nn
 
 from vidsal.model.inference import FusedConv2d, Rewrites, prepare_for_inference
@@ -186,7 +186,7 @@ def test_sums_and_activations_are_joined_in_the_right_order(activation: str, rew
 @torch.no_grad()
 @pytest.mark.parametrize("at_once", [1, 2, 3, 100])
 def test_frames_go_through_the_backbone_in_portions_with_the_same_maps(at_once: int) -> None:
-    network = prepare_for_inference(make_network())
+    network = prepare_for_inference(make_network(config=LIGHT))
     frames = torch.randn(1, 5, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     seen: list[int] = []
     network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))

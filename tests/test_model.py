@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from made import make_network as tiny
+from made import LIGHT, make_network
 
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.model.backbones import DilatedResNet50, DilatedVGG16, LightMobileNetV2, _pool_same_top_left
@@ -31,7 +31,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 @torch.no_grad()
 def test_a_light_model_gives_a_log_density_of_the_canvas() -> None:
-    log_density, state = tiny()(frames(3, streams=2))
+    log_density, state = make_network(config=LIGHT)(frames(3, streams=2))
     assert log_density.shape == (2, 3, 64, 64) and log_density.dtype == torch.float32
     torch.testing.assert_close(log_density.exp().sum((-1, -2)), torch.ones(2, 3))
     assert state.hidden.shape == state.cell.shape == (2, 8, 4, 4)
@@ -86,7 +86,7 @@ def test_a_step_is_the_published_equations(scale: str) -> None:
 
 @torch.no_grad()
 def test_a_clip_cut_anywhere_gives_the_maps_of_the_whole() -> None:
-    model, clip = tiny(), frames(5)
+    model, clip = make_network(config=LIGHT), frames(5)
     whole, end = model(clip)
     for cut in range(1, 5):
         head, state = model(clip[:, :cut])
@@ -97,7 +97,7 @@ def test_a_clip_cut_anywhere_gives_the_maps_of_the_whole() -> None:
 
 @torch.no_grad()
 def test_a_dropped_state_shows() -> None:
-    model, clip = tiny(), frames(4)
+    model, clip = make_network(config=LIGHT), frames(4)
     whole, _ = model(clip)
     tail, _ = model(clip[:, 2:])
     assert not close(tail, whole[:, 2:])
@@ -105,7 +105,7 @@ def test_a_dropped_state_shows() -> None:
 
 @torch.no_grad()
 def test_a_fresh_frame_forgets_what_came_before() -> None:
-    model, clip = tiny(), frames(4)
+    model, clip = make_network(config=LIGHT), frames(4)
     marked, _ = model(clip, unroll=Unroll.of([[True, False, True, False]], fresh_steps=2))
     alone, _ = model(clip[:, 2:])
     assert close(marked[:, 2:], alone)
@@ -114,7 +114,7 @@ def test_a_fresh_frame_forgets_what_came_before() -> None:
 
 @torch.no_grad()
 def test_streams_in_one_batch_do_not_disturb_each_other() -> None:
-    model, clips = tiny(), frames(4, streams=3)
+    model, clips = make_network(config=LIGHT), frames(4, streams=3)
     flags = [[True, False, False, True], [True, True, False, False], [True, False, False, False]]
     together, state = model(clips, unroll=Unroll.of(flags, fresh_steps=2))
     for stream in range(3):
@@ -126,7 +126,7 @@ def test_streams_in_one_batch_do_not_disturb_each_other() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("carry_steps", [1, 2])
 def test_streams_of_different_lengths_share_a_batch(carry_steps: int) -> None:
-    model, clips = tiny(), frames(4, streams=4)
+    model, clips = make_network(config=LIGHT), frames(4, streams=4)
     _, before = model(frames(1, streams=4, seed=2))
     flags = [[False] * 4, [False, True, False, True], [True] * 4, [False] * 4]
     lengths = [4, 3, 2, 0]
@@ -152,7 +152,7 @@ def test_streams_of_different_lengths_share_a_batch(carry_steps: int) -> None:
 
 @torch.no_grad()
 def test_frames_that_all_start_afresh_go_through_the_steps_together() -> None:
-    model, clips = tiny(), frames(3, streams=2)
+    model, clips = make_network(config=LIGHT), frames(3, streams=2)
     sizes = []
     step = model.recurrence.step
     model.recurrence.step = lambda x, *rest: sizes.append(len(x)) or step(x, *rest)  # type: ignore[method-assign, func-returns-value]
@@ -166,7 +166,7 @@ def test_frames_that_all_start_afresh_go_through_the_steps_together() -> None:
 
 @torch.no_grad()
 def test_a_step_from_zero_without_a_state_is_a_step_from_a_state_of_zeros() -> None:
-    recurrence, features = tiny().recurrence, torch.randn(2, 8, 4, 4)
+    recurrence, features = make_network(config=LIGHT).recurrence, torch.randn(2, 8, 4, 4)
     for convolution in (recurrence.attention_hidden, recurrence.gates_hidden):
         torch.nn.init.normal_(convolution.bias)  # type: ignore[arg-type]
     attended = recurrence.precompute(features)
@@ -202,7 +202,7 @@ def test_equal_ways_to_unroll_are_one_key() -> None:
 
 @torch.no_grad()
 def test_the_number_of_steps_counts() -> None:
-    model, clip = tiny(), frames(2)
+    model, clip = make_network(config=LIGHT), frames(2)
     one, first, later = (Unroll.of([[True, False]], fresh_steps=n, carry_steps=m) for n, m in ((2, 1), (3, 1), (2, 2)))
     assert close(model(clip)[0], model(clip, unroll=one)[0])
     assert not close(model(clip)[0][:, 0], model(clip, unroll=first)[0][:, 0])
@@ -211,7 +211,7 @@ def test_the_number_of_steps_counts() -> None:
 
 @torch.no_grad()
 def test_gradients_reach_the_first_frame_through_the_state() -> None:
-    model, clip = tiny(), frames(2).requires_grad_()
+    model, clip = make_network(config=LIGHT), frames(2).requires_grad_()
     with torch.enable_grad():
         log_density, _ = model(clip)
         log_density[:, 1].square().sum().backward()
@@ -219,7 +219,7 @@ def test_gradients_reach_the_first_frame_through_the_state() -> None:
 
 
 def test_wrong_shapes_are_refused() -> None:
-    model = tiny()
+    model = make_network(config=LIGHT)
     with pytest.raises(ValueError, match="multiples of 16"):
         model(torch.zeros(1, 1, 3, 60, 64))
     with pytest.raises(ValueError, match=r"\(B, T, 3, H, W\)"):

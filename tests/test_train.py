@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from made import CANVAS, TINY, make_checkpoint, make_stills
+from made import CANVAS, LIGHT, TINY, make_checkpoint, make_stills
 from torchvision_models import import_torchvision_models
 
 from vidsal.config import read_file, resolve
@@ -412,11 +412,12 @@ def test_a_configuration_that_makes_no_sense_is_refused(
 
 def test_backbone_weights_of_another_network_are_refused(stills: Path, tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(2)}, tmp_path / "w.pth")
+    run = config(stills, tmp_path / "run", model=LIGHT, imagenet_weights=tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="not MobileNetV2"):
-        train(config(stills, tmp_path / "run", imagenet_weights=tmp_path / "w.pth"))
+        train(run)
     (tmp_path / "w.pth").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="not a state dict"):
-        train(config(stills, tmp_path / "run", imagenet_weights=tmp_path / "w.pth"))
+        train(run)
 
 
 def test_a_card_claims_only_what_the_run_had(stills: Path, tmp_path: Path) -> None:
@@ -425,21 +426,22 @@ def test_a_card_claims_only_what_the_run_had(stills: Path, tmp_path: Path) -> No
     values = import_torchvision_models().mobilenet_v2(weights=None).state_dict()
     torch.save(values, tmp_path / "imagenet.pth")
     seen: list[TrainProgress] = []
-    bare = train(config(stills, tmp_path / "bare", card=words, schedule=once), on_progress=seen.append)
+    given = {"model": LIGHT, "card": words, "schedule": once}
+    bare = train(config(stills, tmp_path / "bare", **given), on_progress=seen.append)
     card = read_checkpoint(bare)[2]
     assert card.training_data == ("stills",) and card.initialisation == seen[0].notes[0]
     assert "random weights" in card.initialisation and not any(
         "random" in note for one in seen[1:] for note in one.notes
     )
     teacher = make_teacher_set(tmp_path / "teacher.zip")
-    given = {"card": words, "schedule": once, "teacher_set": teacher, "imagenet_weights": tmp_path / "imagenet.pth"}
+    given |= {"teacher_set": teacher, "imagenet_weights": tmp_path / "imagenet.pth"}
     taught = train(config(stills, tmp_path / "taught", **given), on_progress=seen.append)
     card = read_checkpoint(taught)[2]
     assert card.training_data == ("stills", "a disc") and card.initialisation.startswith("pictures of cats.")
     assert "random weights" not in card.initialisation
     # A run that goes on from there has been taught, too, without a teacher of its own.
     later = CardText(name="tiny", training_data=("more stills", "stills"), teacher=("nobody",))
-    after = train(config(stills, tmp_path / "after", card=later, schedule=once, start_from=taught))
+    after = train(config(stills, tmp_path / "after", model=LIGHT, card=later, schedule=once, start_from=taught))
     card = read_checkpoint(after)[2]
     assert card.training_data == ("more stills", "stills", "a disc") and card.initialisation == ""
 
