@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from media import make_video
 
 from vidsal.batch import job
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.task import Worker
 from vidsal.batch.work import Ended, Event, Progress, Work
 from vidsal.cli import main
+
+FRAMES = 4
+
+
+def make_archive(folder: Path) -> Path:
+    """Three clips, one file that is none, and what is to be left out."""
+    clip = make_video(folder / "clip.mp4", frames=FRAMES, width=32, height=32)
+    for name in ("mon/a.mp4", "mon/b.mp4", "tue/a.mp4"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(clip, folder / name)
+    clip.unlink()
+    (folder / "tue" / "broken.mp4").write_bytes(b"no video" * 20)
+    for name in ("notes.txt", "tue/more.txt", ".hidden.mp4"):
+        (folder / name).write_text("x")
+    return folder
+
+
+def states(output: Path, database: str = "job") -> dict[str, str]:
+    """Place and state of every input of a job."""
+    opened = sqlite3.connect(output / ".vidsal-batch" / f"{database}.sqlite")
+    found = opened.execute("SELECT place, state FROM inputs ORDER BY place").fetchall()
+    opened.close()
+    return dict(found)
+
+
+def change(output: Path, statement: str, *values: object) -> None:
+    """Change the database of a job."""
+    opened = sqlite3.connect(output / ".vidsal-batch" / "job.sqlite")
+    with opened:
+        opened.execute(statement, values)
+    opened.close()
 
 
 class InlineEngine(Engine):

@@ -9,20 +9,16 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batches import InlineEngine, batch, work_here
+from batches import FRAMES, InlineEngine, batch, change, make_archive, states, work_here
 from made import make_checkpoint
-from media import make_video
 
 from vidsal import console
 from vidsal.batch import dry_run
 from vidsal.batch.work import Ended, Work
-
-FRAMES = 4
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +27,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=FRAMES, width=32, height=32)
-
-
-@pytest.fixture(scope="module")
-def archive(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three clips, one file that is none, and what is to be left out."""
-    folder = tmp_path_factory.mktemp("archive")
-    for name in ("mon/a.mp4", "mon/b.mp4", "tue/a.mp4"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(clip, folder / name)
-    (folder / "tue" / "broken.mp4").write_bytes(b"no video" * 20)
-    for name in ("notes.txt", "tue/more.txt", ".hidden.mp4"):
-        (folder / name).write_text("x")
-    return folder
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("archive"))
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +45,6 @@ def finished(archive: Path, model: str, tmp_path_factory: pytest.TempPathFactory
 def done(finished: Path, tmp_path: Path) -> Path:
     """A copy of them."""
     return Path(shutil.copytree(finished, tmp_path / "done"))
-
-
-def states(output: Path, database: str = "job") -> dict[str, str]:
-    with (
-        sqlite3.connect(output / ".vidsal-batch" / f"{database}.sqlite") as opened,
-    ):
-        found = opened.execute("SELECT place, state FROM inputs ORDER BY place").fetchall()
-    opened.close()
-    return dict(found)
-
-
-def change(output: Path, statement: str, *values: object) -> None:
-    opened = sqlite3.connect(output / ".vidsal-batch" / "job.sqlite")
-    with opened:
-        opened.execute(statement, values)
-    opened.close()
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -171,11 +138,11 @@ def test_a_folder_that_cannot_be_searched_is_told_and_counts(
 
 
 def test_a_folder_that_is_called_like_an_action_is_an_input(
-    clip: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = work_here(monkeypatch, InlineEngine(lambda work: Ended(work.id, "done")))
     (tmp_path / "status").mkdir()
-    shutil.copyfile(clip, tmp_path / "status" / "a.mp4")
+    shutil.copyfile(archive / "mon" / "a.mp4", tmp_path / "status" / "a.mp4")
     monkeypatch.chdir(tmp_path)
     assert batch("./status", "-o", "out", "-m", model, "--no-dataset") == 0
     assert engine.given == ["a.mp4"]

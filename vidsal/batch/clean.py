@@ -20,7 +20,7 @@ from vidsal.files import claim, is_claimed, release
 __all__ = ["CleanReport", "clean"]
 
 _PARTIAL = re.compile(
-    r"(?P<target>(?P<stem>.+)\.vidsal\.(?:[^/]*\.)?partial\.(?P<ending>\w+)|(?P<report>.+)\.vidsal\.json\.partial)"
+    r"(?P<target>(?P<stem>.+)\.vidsal\.(?:[^/]*\.)?partial\.(?!lock)\w+|(?P<report>.+)\.vidsal\.json\.partial)"
     r"(?P<lock>\.lock)?"
 )
 """What a sink writes to, or the report; and its lock."""

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -418,6 +419,7 @@ class ListedInputs:
         self._spooled: IO[bytes] | None = None
         if name == "-":
             self._spooled = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the list)
+            weakref.finalize(self, self._spooled.close)
             shutil.copyfileobj(sys.stdin.buffer, self._spooled)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
