@@ -9,8 +9,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from batches import FRAMES, InlineEngine, batch, change, make_archive, states, work_here
@@ -18,7 +20,8 @@ from made import make_checkpoint
 
 from vidsal import console
 from vidsal.batch import dry_run
-from vidsal.batch.work import Ended, Work
+from vidsal.batch.work import Ended, Reason, Work
+from vidsal.cli.commands import COMMANDS
 
 
 @pytest.fixture(scope="module")
@@ -394,3 +397,49 @@ def test_a_folder_without_a_batch_is_told(action: str, tmp_path: Path, capsys: p
     assert batch(action, tmp_path) == 1
     assert f"{tmp_path} holds no batch" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+# The page about it.
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "guide" / "archive.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_column_reason_and_action(finished: Path) -> None:
+    with (finished / "batch.csv").open(newline="") as file:
+        columns = next(csv.reader(file))
+    part = PAGE.split("### batch.csv")[1].split("### batch.json")[0]
+    named = [name for row in part.splitlines() if row.startswith("| `") for name in row.split("|")[1].split(",")]
+    assert [name.strip(" `") for name in named] == columns
+    assert not [reason for reason in get_args(Reason) if f"`{reason}`" not in part]
+    summary = json.loads((finished / "batch.json").read_text())
+    assert not [key for key in summary if f"`{key}`" not in PAGE and key != "format"]
+    assert not [action for action in COMMANDS["batch"].actions if f"vidsal batch {action} /results" not in PAGE]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(("status", "ends"), [(0, 0), (3, 0), (143, 0), (1, 1)])
+def test_the_example_for_slurm_runs_a_shard_and_begins_again_when_its_time_is_over(
+    status: int, ends: int, tmp_path: Path
+) -> None:
+    """The script with stand-ins for SLURM's commands, which note what they were given."""
+    for name in ("srun", "scontrol"):
+        (tmp_path / name).write_text(f'#!/bin/bash\nprintf "%s\\n" {name} "$@" >> "$NOTES"\nexit {status}\n')
+        (tmp_path / name).chmod(0o755)
+    notes = tmp_path / "notes"
+    given = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "16", "SLURM_CPUS_PER_TASK": "8"}
+    ended = subprocess.run(
+        ["bash", str(ROOT / "examples" / "batch_array.sbatch"), "/in", str(tmp_path / "out")],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "NOTES": str(notes), "SLURM_ARRAY_JOB_ID": "77", **given},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    srun, vidsal, *words = notes.read_text().splitlines()
+    assert (ended.returncode, ended.stderr, srun, vidsal, words[0]) == (ends, "", "srun", "vidsal", "batch")
+    if status == 143:
+        *words, scontrol, requeue, task = words
+        assert (scontrol, requeue, task) == ("scontrol", "requeue", "77_3")
+    parsed, options = COMMANDS["batch"].parser("vidsal batch").read(words[1:])
+    assert parsed.shard == "3/16" and parsed.inputs == ["/in"] and options.batch.workers == 8
+    assert parsed.log.parent.is_dir()

@@ -575,6 +575,8 @@ def format_dry_run(plan: DryRun) -> str:
     )
     if about:
         lines.append(f"  {plan.opened:,} of them were opened, the others estimated by their size")
+    if plan.elsewhere:
+        lines.append(f"  {plan.elsewhere:,} of them lie on other machines and were not opened")
     for reason, count in plan.unreadable.items():
         path, message = plan.examples[reason]
         lines.append(f"  {reason}: {count}, such as {_with_message(path, message)}")

@@ -22,6 +22,7 @@ from vidsal.batch.engines.local import LocalEngine
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
 from vidsal.batch.job import Plans, database_path, find_remote
 from vidsal.batch.options import ArchiveOptions
+from vidsal.batch.storage import is_remote
 from vidsal.batch.task import reason_of
 from vidsal.batch.work import Reason
 from vidsal.decode import open_video
@@ -91,6 +92,8 @@ class DryRun:
     """Those that would be run."""
     opened: int
     """How many of them were opened; the others are estimated from these."""
+    elsewhere: int
+    """How many of them lie on other machines, and are not opened."""
     input_bytes: int
     """Size of those that would be run."""
     unreadable: Mapping[str, int]
@@ -185,7 +188,9 @@ def dry_run(
                 waiting.append((one.path, one.bytes or 0, one.overrides))
             if not sum(counts.values()) % 1000:
                 tell(DryRunProgress(sum(counts.values()), 0, None))
-    chosen = waiting[:: max(1, -(-len(waiting) // _MOST_OPENED))]
+    # What lies elsewhere would have to be fetched.
+    here = [one for one in waiting if not is_remote(one[0])]
+    chosen = here[:: max(1, -(-len(here) // _MOST_OPENED))]
     headers: list[_Header] = []
     unreadable: Counter[str] = Counter()
     examples: dict[str, tuple[str, str]] = {}
@@ -212,6 +217,7 @@ def dry_run(
             samples.append(sample)
     all_bytes, opened_bytes = (sum(one[1] for one in ones) for ones in (waiting, chosen))
     more = all_bytes / opened_bytes if opened_bytes else len(waiting) / max(1, len(chosen))
+    elsewhere = len(waiting) - len(here)
     frames = sum(map(_frames, headers))
     near = [(one, _nearest(one, samples)) for one in headers] if samples else []
     seconds = math.fsum(_frames(one) * sample.seconds / sample.frames for one, sample in near)
@@ -225,6 +231,7 @@ def dry_run(
         settled=counts["failed"] + counts["damaged"],
         waiting=len(waiting),
         opened=len(chosen),
+        elsewhere=elsewhere,
         input_bytes=all_bytes,
         unreadable=dict(unreadable),
         examples=examples,
