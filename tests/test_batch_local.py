@@ -25,7 +25,7 @@ from vidsal.errors import VidsalError
 from vidsal.pipe.options import ModelOptions, OutputOptions, RunOptions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 240.0
 """Only what hangs takes so long."""
 
 
