@@ -249,6 +249,19 @@ def test_only_the_parts_of_what_changed_or_went_are_written_again(
     assert len(changed) == 2 * report.parts_written == 8 and before.keys() <= files_of(folder).keys()
 
 
+def test_an_input_goes_into_another_part_only_when_it_is_out_of_its_own(
+    archive: Callable[..., Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_parts(monkeypatch, 20)
+    old = [archive(f"a{n}") for n in range(4)]
+    write_dataset(tmp_path / "dataset", old)
+    # There is room in the first part now, and one of the second has changed.
+    inputs = [*old[1:3], archive("a3", shift=0.1)]
+    report = write_dataset(tmp_path / "dataset", inputs)
+    assert (report.inputs, report.written, report.removed, report.parts_written) == (3, 1, 1, 2)
+    assert contents(tmp_path / "dataset") == fresh(tmp_path / "other", inputs)
+
+
 def test_what_comes_later_goes_into_a_part_that_is_small_and_an_empty_one_goes(
     archive: Callable[..., Finished], tmp_path: Path
 ) -> None:
@@ -439,6 +452,14 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, point: str, number: int) -> None:
         monkeypatch.setattr(dataset_module, "put_all_in_place", named)
 
 
+def alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files have one size, so that it tells nothing of what is in them."""
+    finish = dataset_module._PartFile.finish
+    monkeypatch.setattr(dataset_module._PartFile, "finish", lambda self: (finish(self), 1)[1])
+    monkeypatch.setattr(dataset_module, "_size", lambda path: 1 if path.exists() else None)
+
+
+@pytest.mark.parametrize("sizes", ["own", "alike"])
 @pytest.mark.parametrize(
     ("point", "number"),
     [
@@ -447,18 +468,25 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, point: str, number: int) -> None:
     ],
 )
 def test_a_killed_update_leaves_a_data_set_that_can_be_read_and_the_next_one_repairs_it(
-    archive: Callable[..., Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, number: int
+    archive: Callable[..., Finished],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+    number: int,
+    sizes: str,
 ) -> None:
     small_parts(monkeypatch, 30)
+    if sizes == "alike":
+        alike(monkeypatch)
     folder = tmp_path / "dataset"
     old = [archive(f"a{n}", frames=5, date=f"2026-11-1{n % 2}") for n in range(10)]
     old_rows = fresh(folder, old)
-    # Some change, in their rows only, so that sizes may be the same; one moves, one goes, three are new.
-    new = [
-        archive(f"a{n}", frames=5, date="2026-11-11" if n == 2 else f"2026-11-1{n % 2}", shift=0.05 if n < 4 else 0.0)
-        for n in range(13)
-        if n != 7
+    # Some change, one moves, one goes, three are new.
+    changed = [
+        archive(f"a{n}", frames=5, date="2026-11-11" if n == 2 else f"2026-11-1{n % 2}", shift=0.05) for n in range(4)
     ]
+    added = [archive(f"a{n}", frames=5, date=f"2026-11-1{n % 2}") for n in (10, 11, 12)]
+    new = [*changed, *old[4:7], *old[8:], *added]
     new_rows = fresh(tmp_path / "new", new)
     with monkeypatch.context() as patch:
         kill_at(patch, point, number)
@@ -474,8 +502,33 @@ def test_a_killed_update_leaves_a_data_set_that_can_be_read_and_the_next_one_rep
         assert {tuple(sorted((name, str(value)) for name, value in row.items())) for row in rows} <= known
     report = write_dataset(folder, new)
     assert contents(folder) == new_rows and report.inputs == 12
+    if "nam" in point:
+        # What the killed update had finished is not made again: of seven, those of the parts before and of this one.
+        assert report.written < 7
     assert not [path for path in folder.rglob("*") if "partial" in path.name]
     assert write_dataset(folder, new).parts_written == 0
+
+
+@pytest.mark.parametrize("sizes", ["own", "alike"])
+def test_a_part_that_could_not_get_its_name_gets_it_next_time(
+    archive: Callable[..., Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: str
+) -> None:
+    if sizes == "alike":
+        alike(monkeypatch)
+    folder, inputs = tmp_path / "dataset", [archive("a"), archive("b", shift=0.1)]
+    old = fresh(folder, inputs[:1])
+
+    def refused(pairs: Sequence[tuple[Path, Path]]) -> None:
+        if pairs:
+            raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_module, "put_all_in_place", refused)
+        with pytest.raises(EncodeError, match="Permission denied"):
+            write_dataset(folder, inputs)
+    assert contents(folder) == old
+    assert write_dataset(folder, inputs).written == 0
+    assert contents(folder) == fresh(tmp_path / "other", inputs)
 
 
 @pytest.mark.parametrize("loss", ["index", "noise", "part", "cut", "stray", "columns"])
