@@ -26,7 +26,7 @@ from vidsal.batch.summary import write_summary
 from vidsal.batch.task import clear_partials
 from vidsal.batch.work import Ended, Work
 from vidsal.config import options_of, resolve, to_yaml
-from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting, Stopped, VidsalError
+from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting, VidsalError
 from vidsal.files import claim, release
 from vidsal.pipe.options import ModelOptions, RunOptions
 from vidsal.pipe.record import decisive_options
@@ -364,11 +364,12 @@ def gather(
     )
     try:
         made = write_dataset(output / "dataset", finished, on_progress=on_progress, should_stop=should_stop)
-    except Stopped:
-        return None, ("the data set was not brought up to date; the next run does that",)
     except VidsalError as error:
         return None, (f"the data set was not brought up to date: {error}",)
-    return made, tuple(f"not in the data set: {failure.input}: {failure.reason}" for failure in made.failures)
+    notes = [f"not in the data set: {failure.input}: {failure.reason}" for failure in made.failures]
+    if made.stopped:
+        notes.append("the data set is not complete yet: the next run goes on with it")
+    return made, tuple(notes)
 
 
 def _until_stopped(found: Iterator[Listed], stop_requested: Callable[[], int]) -> Iterator[Listed]:
