@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -22,6 +23,8 @@ from vidsal import console
 from vidsal.batch import dry_run
 from vidsal.batch.work import Ended, Reason, Work
 from vidsal.cli.commands import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -392,6 +395,13 @@ def test_status_of_a_batch_elsewhere_goes_by_its_last_word(done: Path, capsys: p
         assert json.loads(capsys.readouterr().out)["parts"][0]["state"] == state
 
 
+def test_status_does_not_wait_for_torch() -> None:
+    modules = "sorted({'torch', 'cv2', 'av'} & sys.modules.keys())"
+    code = f"import sys, vidsal.batch.clean, vidsal.batch.status; print({modules})"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("action", ["status", "retry", "verify", "clean", "merge"])
 def test_a_folder_without_a_batch_is_told(action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert batch(action, tmp_path) == 1
@@ -401,7 +411,6 @@ def test_a_folder_without_a_batch_is_told(action: str, tmp_path: Path, capsys: p
 
 # The page about it.
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "guide" / "archive.md").read_text(encoding="utf-8")
 
 

@@ -44,7 +44,7 @@ import numpy as np
 
 from vidsal.batch import job
 from vidsal.batch.engines.local import LocalEngine
-from vidsal.batch.job import database_path
+from vidsal.batch.folder import database_path
 from vidsal.batch.work import Work
 from vidsal.bench.made import random_network
 from vidsal.cli import main as vidsal

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from vidsal.batch.database import JobDatabase, Listed, Row, State
 from vidsal.batch.engines.contract import Engine
+from vidsal.batch.folder import database_path, working_on
 from vidsal.batch.inputs import Given, Search, find_inputs
-from vidsal.batch.job import database_path, working_on
 from vidsal.batch.options import BatchOptions
 from vidsal.batch.schedule import Scheduler
 from vidsal.batch.summary import write_summary

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidsal.batch.database import JobDatabase
-from vidsal.batch.job import databases, job_folder
+from vidsal.batch.folder import databases, job_folder
 from vidsal.errors import EncodeError
 from vidsal.files import claim, is_claimed, release
 

@@ -18,7 +18,6 @@ from typing import Any, Literal
 from vidsal.addresses import hide_secrets
 from vidsal.batch.work import Ended, Made
 from vidsal.errors import EncodeError
-from vidsal.pipe.record import InputRecord
 
 __all__ = ["JobDatabase", "Listed", "Row", "State"]
 
@@ -379,7 +378,7 @@ class JobDatabase:
         now = time.time()
         with self.changing():
             for end, state, not_before in ends:
-                read = end.input or InputRecord("", "")
+                sample = None if end.input is None else end.input.sample_sha256
                 charged = not end.free_of_charge
                 self._db.execute(
                     "INSERT INTO attempts SELECT id, ?, started, ?, ?, ?, ?, ?, ? FROM inputs WHERE id=?",
@@ -392,7 +391,7 @@ class JobDatabase:
                     (
                         state, charged, charged and end.reason == "worker died", not_before, end.reason,
                         _clean(end.message) or None, end.frames, end.cuts, end.video_seconds, end.seconds, now,
-                        _json([_clean(text) for text in end.messages]), read.sample_sha256, end.id,
+                        _json([_clean(text) for text in end.messages]), sample, end.id,
                     ),
                 )  # fmt: skip
                 self._db.execute("DELETE FROM live WHERE input=?", (end.id,))

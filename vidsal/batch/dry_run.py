@@ -19,8 +19,9 @@ import torch
 from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase, Listed
 from vidsal.batch.engines.local import LocalEngine
+from vidsal.batch.folder import database_path
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
-from vidsal.batch.job import Plans, database_path, find_remote
+from vidsal.batch.job import Plans, find_remote
 from vidsal.batch.options import ArchiveOptions
 from vidsal.batch.storage import is_remote
 from vidsal.batch.task import reason_of

@@ -6,9 +6,8 @@ import dataclasses
 import hashlib
 import json
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from vidsal.batch.database import JobDatabase, Listed, Row, State
 from vidsal.batch.dataset import DatasetProgress, DatasetReport, Finished, write_dataset
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.engines.local import LocalEngine
+from vidsal.batch.folder import database_path, working_on
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
 from vidsal.batch.options import ArchiveOptions, BatchOptions
 from vidsal.batch.schedule import BatchProgress, Scheduler
@@ -26,26 +26,12 @@ from vidsal.batch.summary import write_summary
 from vidsal.batch.task import clear_partials
 from vidsal.batch.work import Ended, Work
 from vidsal.config import options_of, resolve, to_yaml
-from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting, VidsalError
-from vidsal.files import claim, release
+from vidsal.errors import ConfigError, Setting, VidsalError
 from vidsal.pipe.options import ModelOptions, RunOptions
 from vidsal.pipe.record import decisive_options
 from vidsal.provenance import package_version
 
-__all__ = [
-    "BatchReport",
-    "Plans",
-    "current_databases",
-    "database_path",
-    "databases",
-    "gather",
-    "job_folder",
-    "run_batch",
-    "working_on",
-]
-
-JOB_FOLDER = ".vidsal-batch"
-_MOMENT_SECONDS = 0.2
+__all__ = ["BatchReport", "Plans", "gather", "run_batch"]
 
 
 @dataclass(frozen=True)
@@ -93,41 +79,6 @@ class BatchReport:
         shown = {"search": self.search.as_dict(), "reasons": reasons, "files": files, "is_all_done": self.is_all_done}
         dataset = None if self.dataset is None else dataclasses.asdict(self.dataset)
         return vars(self) | {"counts": dict(self.counts), "dataset": dataset} | shown
-
-
-def job_folder(output: Path) -> Path:
-    """Where a job keeps what it knows."""
-    return output / JOB_FOLDER
-
-
-def database_path(output: Path, shard: Shard | None = None) -> Path:
-    """The database of a job, or of one shard of it."""
-    return job_folder(output) / f"{'job' if shard is None else shard.name}.sqlite"
-
-
-def databases(output: Path) -> list[Path]:
-    """All databases that lie in a folder of results: of the job, and of shards."""
-    job = database_path(output)
-    return [path for path in (job, *sorted(job_folder(output).glob("shard-*-of-*.sqlite"))) if path.is_file()]
-
-
-def current_databases(output: Path) -> list[Path]:
-    """Those of them that tell how things are: shards, or the job that they were merged into or that ran after them.
-
-    Raises:
-        EncodeError: there is none, or one cannot be read.
-    """
-    found = databases(output)
-    if not found:
-        raise EncodeError(f"{output} holds no batch: name the folder that was its --output")
-    latest: dict[Path, float] = {}
-    for path in found:
-        with JobDatabase(path, read_only=True) as database:
-            run = database.last_run()
-        latest[path] = 0.0 if run is None else float(run["ended"] or run["beat"] or run["started"])
-    job = database_path(output)
-    newest = max(found, key=latest.__getitem__)
-    return [path for path in found if (path == job) == (newest == job)]
 
 
 class Plans:
@@ -202,36 +153,6 @@ def _value(options: Any, path: Sequence[str]) -> Any:
     for name in path:
         options = getattr(options, name)
     return options
-
-
-@contextmanager
-def working_on(path: Path) -> Iterator[JobDatabase]:
-    """Hold the database of a job open for the one process that may change it.
-
-    Raises:
-        ExistsError: another process is at work on it.
-        EncodeError: it cannot be made.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = claim(path)
-        if lock is None:
-            # Who asks whether it is held holds it for a moment.
-            time.sleep(_MOMENT_SECONDS)
-            lock = claim(path)
-    except OSError as error:
-        raise EncodeError(f"cannot write into {path.parent}: {error.strerror}") from error
-    if lock is None:
-        output = path.parent.parent
-        raise ExistsError(
-            f"another vidsal batch is at work on {output}: wait for its end, or see how far it is with: vidsal batch "
-            f"status {output}"
-        )
-    try:
-        with JobDatabase(path) as database:
-            yield database
-    finally:
-        release(path, lock)
 
 
 def run_batch(

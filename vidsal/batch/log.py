@@ -74,9 +74,8 @@ class EventLog:
             self.write("begun", id=end.id, path=hide_secrets(row.path))
         self._begun.discard(end.id)
         values = dataclasses.asdict(end)
-        self.write(
-            "ended", path=hide_secrets(row.path), place=row.place, state=state, attempts=row.attempts + 1, **values
-        )
+        attempts = row.attempts + (not end.free_of_charge)
+        self.write("ended", path=hide_secrets(row.path), place=row.place, state=state, attempts=attempts, **values)
 
     def write(self, event: str, **values: Any) -> None:
         """Write an event."""

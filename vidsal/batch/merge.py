@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidsal.batch.job import database_path, databases, gather, job_folder, working_on
+from vidsal.batch.folder import database_path, databases, job_folder, working_on
+from vidsal.batch.job import gather
 from vidsal.batch.retry import stored_options
 from vidsal.batch.summary import write_summary
 from vidsal.errors import EncodeError

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vidsal.batch.database import JobDatabase
+from vidsal.batch.folder import database_path, databases, working_on
 from vidsal.batch.inputs import Given, ListedInputs, Shard
-from vidsal.batch.job import database_path, databases, working_on
 from vidsal.batch.options import ArchiveOptions
 from vidsal.config import from_yaml, resolve
 from vidsal.errors import EncodeError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidsal.batch.database import JobDatabase
-from vidsal.batch.job import current_databases, databases
+from vidsal.batch.folder import current_databases, databases
 from vidsal.batch.schedule import time_left
 from vidsal.errors import EncodeError
 from vidsal.files import is_claimed

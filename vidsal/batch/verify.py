@@ -18,7 +18,7 @@ from av.error import FFmpegError
 
 from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase, Row
-from vidsal.batch.job import current_databases, job_folder, working_on
+from vidsal.batch.folder import current_databases, job_folder, working_on
 from vidsal.batch.storage import exists, sha256
 from vidsal.batch.work import Made
 from vidsal.decode import open_video

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from vidsal.pipe.options import RunOptions
-from vidsal.pipe.record import InputRecord
+if TYPE_CHECKING:
+    from vidsal.pipe.options import RunOptions
+    from vidsal.pipe.record import InputRecord
 
 __all__ = ["Died", "Ended", "Event", "Made", "Progress", "Reason", "Work"]
 

@@ -258,8 +258,9 @@ def _work(named: Given, options: ArchiveOptions, shard: Shard | None, given: Any
                     for folder, reason in search.problems:
                         print_error(f"{folder} cannot be searched: {reason}")
                     settled = progress.inputs - progress.counts.get("waiting", 0)
-                    found = f"{progress.inputs} inputs, {settled} of them done or failed earlier{search.left_out()}"
-                    say(f"vidsal: {found}", quiet=given.quiet)
+                    found = f"{progress.inputs} inputs, {settled} of them done or failed earlier"
+                    left_out = search.left_out().replace(":", ";", 1)
+                    say(f"vidsal: {found}{left_out}", quiet=given.quiet)
                     say(f"vidsal: {who}", quiet=given.quiet)
                     log.begin(progress, search, who)
                     live.enter_context(display)
