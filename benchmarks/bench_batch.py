@@ -146,6 +146,10 @@ def compare(clips: Sequence[Path], folder: Path, *, workers: int, rounds: int, o
     run, batch = took["run"], took["batch"]
     ratios = [a.wall / b.wall for a, b in zip(run, batch, strict=True)]
     print(f"\nrate of a batch by that of a run: {statistics.median(ratios):.2f} (median of {len(ratios)} pairs)")
+    cores = min(workers, os.cpu_count() or 1)
+    busy = statistics.median(a.cpu / a.wall for a in run)
+    most = cores / busy * sum(a.cpu for a in run) / sum(b.cpu for b in batch)
+    print(f"it cannot be above {most:.2f}: a run has threads, and kept {busy:.2f} of the cores busy itself")
     print(f"CPU of a batch by that of a run: {sum(b.cpu for b in batch) / sum(a.cpu for a in run):.3f}")
     print(f"bookkeeping, of the CPU of all: {statistics.median(b.driver_cpu / b.cpu for b in batch):.2%}")
     starts = statistics.median(b.wall - b.working for b in batch)
