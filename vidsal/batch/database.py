@@ -265,17 +265,18 @@ class JobDatabase:
         """
         self._db.execute("DROP TABLE IF EXISTS temp.named")
         self._db.execute(
-            "CREATE TEMP TABLE named (path TEXT PRIMARY KEY, places TEXT, key TEXT, bytes INTEGER, modified TEXT, "
-            "plan TEXT, overrides TEXT, tags TEXT, mine INTEGER)"
+            "CREATE TEMP TABLE named (path TEXT PRIMARY KEY, places TEXT, key TEXT, key2 TEXT, bytes INTEGER, "
+            "modified TEXT, plan TEXT, overrides TEXT, tags TEXT, mine INTEGER)"
         )
         counts: dict[str, int] = {}
         with self.changing():
             self._db.executemany(
-                f"INSERT OR IGNORE INTO temp.named VALUES ({_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?)",
+                f"INSERT OR IGNORE INTO temp.named VALUES ({_TEXT},{_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?)",
                 (
                     (
-                        _raw(one.path), _raw(_BETWEEN.join(one.places)), _raw(one.places[0].casefold()), one.bytes,
-                        one.modified, one.plan, _json(one.overrides), _json(one.tags), mine is None or mine(one.path),
+                        _raw(one.path), _raw(_BETWEEN.join(one.places)), *_keys(one.places),
+                        one.bytes, one.modified, one.plan, _json(one.overrides), _json(one.tags),
+                        mine is None or mine(one.path),
                     )
                     for one in listed
                 ),
@@ -312,27 +313,38 @@ class JobDatabase:
         return counts | self.counts(listed=True)
 
     def _insert_new(self) -> int:
-        """New inputs, each with the first of its names that no other has."""
-        alike = "SELECT key FROM temp.named GROUP BY key HAVING count(*) > 1"
+        """New inputs, each with the first of its names that no other might have: shards do not ask each other."""
+        new = "mine AND NOT EXISTS (SELECT 1 FROM inputs i WHERE i.path=n.path)"
+        if self._db.execute(f"SELECT 1 FROM temp.named n WHERE {new} LIMIT 1").fetchone() is None:
+            return 0
         self._db.execute("DROP TABLE IF EXISTS temp.alike")
-        self._db.execute(f"CREATE TEMP TABLE alike AS {alike}")
+        self._db.execute(
+            "CREATE TEMP TABLE alike AS SELECT key FROM "
+            "(SELECT key FROM temp.named UNION ALL SELECT key2 FROM temp.named WHERE key2 IS NOT NULL) "
+            "GROUP BY key HAVING count(*) > 1"
+        )
         self._db.execute("CREATE UNIQUE INDEX temp.alike_key ON alike (key)")
-        new = self._db.execute(
-            "SELECT path, places, key IN (SELECT key FROM temp.alike), bytes, modified, plan, overrides, tags "
-            "FROM temp.named l WHERE mine AND NOT EXISTS (SELECT 1 FROM inputs i WHERE i.path=l.path) ORDER BY rowid"
+        found = self._db.execute(
+            "SELECT path, places, (key IN (SELECT key FROM temp.alike)) + "
+            "(key IN (SELECT key FROM temp.alike) AND coalesce(key2 IN (SELECT key FROM temp.alike), 0)), "
+            f"bytes, modified, plan, overrides, tags FROM temp.named n WHERE {new} ORDER BY rowid"
         )
         count = 0
-        for path, places, shared, *rest in new:
+        for path, places, taken, *rest in found:
             names = places.split(_BETWEEN)
-            for name in (*names[1:], names[0]) if shared and len(names) > 1 else names:
+            # Whatever else is taken is so by an input of an earlier command.
+            for name in (*names[taken:], *names):
                 added = self._db.execute(
                     "INSERT INTO inputs (path, place, place_key, bytes, modified, plan, overrides, tags) VALUES "
                     f"({_TEXT},{_TEXT},{_TEXT},?,?,?,?,?) ON CONFLICT DO NOTHING",
-                    (_raw(path), _raw(name), _raw(name.casefold()), *rest),
+                    (_raw(path), _raw(name), _key(name), *rest),
                 ).rowcount
                 if added:
                     break
+            else:
+                raise EncodeError(f"no name is left for the results of {path}: rename it")
             count += 1
+        self._db.execute("DROP TABLE temp.alike")
         return count
 
     def waiting(self, *, limit: int, now: float) -> list[Row]:
@@ -666,6 +678,16 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
 def _raw(text: str) -> bytes:
     return os.fsencode(text)
+
+
+def _key(name: str) -> bytes:
+    """The same for names that some file systems take for one."""
+    return _raw(name.casefold())
+
+
+def _keys(names: Sequence[str]) -> tuple[bytes, bytes | None]:
+    """Those of the first two names; the further ones are nobody else's."""
+    return _key(names[0]), _key(names[1]) if len(names) > 1 else None
 
 
 def _clean(text: str) -> str:

@@ -11,9 +11,9 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -254,8 +254,15 @@ def _in_folder(folder: Path, base: str, given: Given, search: Search) -> Iterato
     own = os.path.abspath(given.output) if given.output else ""
     waiting = [str(folder)]
     seen: set[tuple[int, int]] = set()
-    while waiting:
-        here = waiting.pop()
+    with suppress(OSError):
+        # Also where a link leads there.
+        if own and not os.path.samefile(own, folder):
+            status = os.stat(own)
+            seen.add((status.st_dev, status.st_ino))
+    # Links to folders come last, so that what they lead to has its own name where that is found too.
+    links: deque[str] = deque()
+    while waiting or links:
+        here = waiting.pop() if waiting else links.popleft()
         try:
             status = os.stat(here)
             if (status.st_dev, status.st_ino) in seen:
@@ -271,15 +278,13 @@ def _in_folder(folder: Path, base: str, given: Given, search: Search) -> Iterato
         inside: list[str] = []
         for entry in entries:
             relative = inner + entry.name
-            if entry.path == own:
-                continue
             if entry.name.startswith("."):
                 search.hidden += 1
             elif _is_dir(entry):
                 if _matches(entry.name, relative, given.exclude):
                     search.excluded += 1
                 else:
-                    inside.append(entry.path)
+                    (links if entry.is_symlink() else inside).append(entry.path)
             elif not _is_left_out(entry.name, relative, given, search):
                 if ".vidsal." in entry.name and is_result(Path(entry.path)):
                     search.results += 1
