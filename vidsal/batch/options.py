@@ -21,8 +21,7 @@ class BatchOptions(Checked):
     engine: Literal["local", "ray"] = "local"
     """What does the work: local, processes on this machine; ray, a cluster (needs vidsal[ray])."""
     workers: Annotated[int, Range(at_least=0)] = 0
-    """Processes that work at once; 0: as many on the CPU as there are cores and free memory for; with GPUs one for
-    every 4 cores, at least one and at most 4 a GPU."""
+    """Processes that work at once; 0: as many on the CPU as there are cores and free memory for, or one a GPU."""
     lanes: Annotated[int, Range(at_least=0)] = 0
     """Videos side by side in one process; 0: 4 on a GPU, 1 on a CPU."""
     retries: Annotated[int, Range(at_least=0)] = 2

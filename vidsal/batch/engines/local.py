@@ -29,7 +29,6 @@ __all__ = ["LocalEngine", "free_bytes"]
 _FIRST_BYTES = 1 << 30
 """What a worker is taken to need before one has been measured."""
 _SPARE = 1.25
-_MOST_ON_A_GPU = 4
 _IN_HAND = 1
 """Works that a worker has beside those it is at, so that it need not wait for the next."""
 _GROWTH_BYTES = 2 << 30
@@ -186,8 +185,7 @@ class LocalEngine(Engine):
 
         Args:
             device: as `ModelOptions.device` has it.
-            workers: processes; 0: one a core, or one for every 4 cores and at most 4 a GPU, since Python is busier
-                there than the GPU is.
+            workers: processes; 0: one a core, or one a GPU.
             lanes: videos side by side in each; 0: 4 on a GPU, 1 on a CPU.
             before: as for the class.
         """
@@ -203,7 +201,7 @@ class LocalEngine(Engine):
             devices = [f"cuda:{n}" for n in range(torch.cuda.device_count())]
         else:
             devices = [str(kind)]
-        count = workers or len(devices) * max(1, min(_MOST_ON_A_GPU, usable_cores() // (4 * len(devices))))
+        count = workers or len(devices)
         spread = [devices[n % len(devices)] for n in range(count)]
         return cls(spread, lanes=lanes or 4, threads=max(1, usable_cores() // count), before=before)
 
