@@ -1,4 +1,4 @@
-"""What a large archive takes, reckoned from a batch that was run: files, frames, core hours, storage, cost, bottlenecks.
+"""What a large archive takes, reckoned from a batch that was run: files, frames, core hours, storage and cost.
 
     vidsal batch SAMPLE --output SAMPLED
     python studies/scale.py SAMPLED --hours 4000 --hours 1000000
