@@ -35,7 +35,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 def test_half_precision_weights_give_nearly_the_same_map(tmp_path: Path) -> None:
     network = make_network(config=LIGHT)
-    path = make_checkpoint(tmp_path / "half.safetensors")
+    path = make_checkpoint(tmp_path / "half.safetensors", config=LIGHT)
     assert path.stat().st_size < 0.6 * sum(p.numel() * 4 for p in network.parameters())
     frames = torch.randn(1, 2, 3, 48, 64)
     with torch.no_grad():

@@ -205,7 +205,8 @@ def test_the_report_describes_the_inputs_and_outputs_that_the_file_has(carried: 
 @needs_exporter
 def test_the_weights_are_held_once(carried: ExportReport) -> None:
     weights = sum(value.numel() * value.element_size() for value in make_network().state_dict().values())
-    assert weights * 0.9 < carried.path.stat().st_size < weights * 1.1
+    # The graph itself takes some 20 kB.
+    assert weights * 0.9 < carried.path.stat().st_size < weights * 1.5
 
 
 @needs_exporter
@@ -364,7 +365,7 @@ def test_a_network_that_compares_frames_takes_and_gives_what_it_saw(tmp_path: Pa
     report = export_network(network, tmp_path / "moving.onnx", preprocess=CANVAS, card=CARD)
     assert report.difference is not None and report.difference < LARGEST_DIFFERENCE
     rows, columns = 2 * CELLS[1], 2 * CELLS[2]
-    assert report.inputs["seen"] == report.outputs["next_seen"] == f"float32 (batch, 32, {rows}, {columns})"
+    assert report.inputs["seen"] == report.outputs["next_seen"] == f"float32 (batch, 16, {rows}, {columns})"
     run = runner(tmp_path / "moving.onnx")
     pixels = np.random.default_rng(1).normal(size=(1, 3, CANVAS.height, CANVAS.width)).astype(np.float32)
     state = {"hidden": np.zeros((1, *CELLS), np.float32), "cell": np.zeros((1, *CELLS), np.float32)}
@@ -374,7 +375,7 @@ def test_a_network_that_compares_frames_takes_and_gives_what_it_saw(tmp_path: Pa
                 "pixels": pixels,
                 "fresh": np.array([False]),
                 **state,
-                "seen": np.full((1, 32, rows, columns), value, "f4"),
+                "seen": np.full((1, 16, rows, columns), value, "f4"),
             }
         )
         for value in (0.0, 3.0)
