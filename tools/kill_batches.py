@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import hashlib
 import os
 import random
 import shutil
@@ -208,12 +209,11 @@ def result_names(output: Path) -> Iterator[Path]:
 
 def frames_digest(path: Path) -> str:
     """Of all decoded frames and their times."""
-    digest = ""
+    digest = hashlib.sha256()
     with av.open(local_name(path)) as container:
         for frame in container.decode(video=0):
-            data = frame.to_ndarray(format="rgb24").tobytes()
-            digest = f"{hash((digest, frame.pts, data))}"
-    return digest
+            digest.update(f"{frame.pts} ".encode() + frame.to_ndarray(format="rgb24").tobytes())
+    return digest.hexdigest()
 
 
 class Trial:
