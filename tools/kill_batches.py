@@ -45,7 +45,7 @@ import numpy as np
 
 from vidsal.batch import job
 from vidsal.batch.engines.local import LocalEngine
-from vidsal.batch.folder import database_path
+from vidsal.batch.folder import database_path, job_folder
 from vidsal.batch.work import Work
 from vidsal.bench.made import random_network
 from vidsal.cli import main as vidsal
@@ -203,7 +203,7 @@ def rows(output: Path, question: str) -> list[tuple[Any, ...]]:
 def result_names(output: Path) -> Iterator[Path]:
     """All files below a folder of results, but for the job's own."""
     for path in sorted(output.rglob("*")):
-        if path.is_file() and job.JOB_FOLDER not in path.parts and not path.name.startswith("batch."):
+        if path.is_file() and job_folder(output) not in path.parents and not path.name.startswith("batch."):
             yield path
 
 
