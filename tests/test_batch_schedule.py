@@ -246,6 +246,25 @@ def test_a_worker_that_dies_twice_over_an_input_fails_it_and_no_other(batch: Cal
     assert [work.alone for work in one.engine.given if work.id == 2] == [False, True]
 
 
+def test_a_machine_that_is_lost_costs_no_attempt_until_it_may_be_the_inputs_fault(batch: Callable[..., Batch]) -> None:
+    """Input 1 takes down every machine, and input 2 is at its side on some of them."""
+
+    def script(work: Work, attempt: int) -> Sequence[Event]:
+        begun = [Progress(work.id, 0, None, 0.0, None)]
+        if work.id == 1:
+            others = (2,) if one.engine.hanging.pop(2, None) else ()
+            return [*begun, Died((1, *others), "host-a ended", lost=True)]
+        beside = work.id == 2 and attempt <= 3 and 0 < one.engine.tries[1] < 5
+        return begun if beside else [*begun, *done(work)]
+
+    one = batch(3, script, room=2)
+    rows = one.work()
+    assert [row.state for row in rows.values()] == ["failed", "done", "done"]
+    assert [(row.attempts, row.deaths) for row in rows.values()] == [(2, 2), (1, 0), (1, 0)]
+    assert (one.database.attempts_of(1), one.database.attempts_of(2)) == (5, 3)
+    assert rows[1].message == "host-a ended: its machine is lost, as 3 or more others were that were at it"
+
+
 def test_of_several_that_a_worker_died_over_each_is_tried_by_itself(batch: Callable[..., Batch]) -> None:
     """Input 2 kills any worker; 1 and 3 were at its side the first time. Without an end this would go on for ever."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ _DISK_SECONDS = 2.0
 _TELL_SECONDS = 2.0
 _DEATHS = 2
 """Workers that an input may take with it."""
+_LOSSES = 3
+"""Machines that may go while they are at an input before that is laid to the input: it may be what takes them down."""
 _LONGEST_PAUSE_SECONDS = 3600.0
 _MOST_DOUBLINGS = 20
 _NAP_SECONDS = 0.2
@@ -154,6 +157,7 @@ class Scheduler:
         self._queue: list[Row] = []
         self._rows: dict[int, Row] = {}
         self._suspects: set[int] = set()
+        self._losses: Counter[int] = Counter()
         self._ask_again = float("-inf")
         """When the database may next hold more that waits, as Unix time."""
         self._checked = self._told = self._beat = float("-inf")
@@ -358,6 +362,13 @@ class Scheduler:
                 ends.append(Ended(id, "failed", reason, message, seconds=seconds))
             elif died.killed is not None:
                 ends.append(Ended(id, "interrupted", message="its neighbour was ended", free_of_charge=True))
+            elif died.lost and self._losses[id] < _LOSSES:
+                self._losses[id] += 1
+                message = f"{died.message}: its machine is lost"
+                ends.append(Ended(id, "interrupted", reason, message, seconds=seconds, free_of_charge=True))
+            elif died.lost:
+                message = f"{died.message}: its machine is lost, as {_LOSSES} or more others were that were at it"
+                ends.append(Ended(id, "failed", reason, message, seconds=seconds))
             elif len(died.ids) > 1:
                 # Nobody knows which of them it was: each is tried by itself.
                 self._suspects.add(id)

@@ -138,6 +138,8 @@ class Died:
     """How it ended."""
     killed: int | None = None
     """The input for which the batch itself killed it; None where it died by itself."""
+    lost: bool = False
+    """Whether the machine that it ran on went, or cannot be reached any more."""
 
 
 Event = Progress | Ended | Died
