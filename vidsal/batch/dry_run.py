@@ -330,4 +330,9 @@ def _nearest(header: _Header, samples: Sequence[Sample]) -> Sample:
 
 def _workers(options: ArchiveOptions) -> int:
     wanted = options.batch
+    if wanted.engine == "ray":
+        from vidsal.batch.engines.ray import RayEngine
+
+        with RayEngine.for_options(wanted, device=options.model.device) as engine:
+            return max(1, engine.processes)
     return LocalEngine.for_device(options.model.device, workers=wanted.workers, lanes=wanted.lanes).processes

@@ -17,7 +17,7 @@ from vidsal.batch.database import JobDatabase, Listed, Row, State
 from vidsal.batch.dataset import DatasetProgress, DatasetReport, Finished, write_dataset
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.engines.local import LocalEngine
-from vidsal.batch.folder import database_path, working_on
+from vidsal.batch.folder import database_path, job_folder, working_on
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
 from vidsal.batch.options import ArchiveOptions, BatchOptions
 from vidsal.batch.schedule import BatchProgress, Scheduler
@@ -302,6 +302,12 @@ def _until_stopped(found: Iterator[Listed], stop_requested: Callable[[], int]) -
 
 def _engine(options: ArchiveOptions) -> Engine:
     wanted = options.batch
+    if wanted.engine == "ray":
+        # Here, and not above: it is not needed by those who have one machine.
+        from vidsal.batch.engines.ray import RayEngine
+
+        folder = None if options.output.output is None else job_folder(options.output.output.absolute())
+        return RayEngine.for_options(wanted, device=options.model.device, folder=folder)
     return LocalEngine.for_device(options.model.device, workers=wanted.workers, lanes=wanted.lanes)
 
 

@@ -21,9 +21,19 @@ class BatchOptions(Checked):
     engine: Literal["local", "ray"] = "local"
     """What does the work: local, processes on this machine; ray, a cluster (needs vidsal[ray])."""
     workers: Annotated[int, Range(at_least=0)] = 0
-    """Processes that work at once; 0: as many on the CPU as there are cores and free memory for, or one a GPU."""
+    """Processes that work at once; 0: as many on the CPU as there are cores and free memory for, or one a GPU. With
+    --engine ray, at most as many on the whole cluster; 0: as many as it has room for."""
     lanes: Annotated[int, Range(at_least=0)] = 0
     """Videos side by side in one process; 0: 4 on a GPU, 1 on a CPU."""
+    ray_address: str | None = None
+    """The Ray cluster, as HOST:PORT; auto: the one of this machine; local: one that ends with the batch; None: that of
+    RAY_ADDRESS or of this machine, or else a local one. Only with --engine ray, as the next three."""
+    worker_cpus: Annotated[float, Range(above=0)] | None = None
+    """Cores that Ray keeps for one process; None: 1, or with a GPU its share of the cores of its node."""
+    worker_gpus: Annotated[float, Range(at_least=0)] | None = None
+    """GPUs that Ray keeps for one process, also a part of one, such as 0.5; None: 1 where nodes have some."""
+    worker_memory: Annotated[float, Range(at_least=0)] | None = None
+    """Memory in GB that Ray keeps for one process; None: 1.5 for each video side by side."""
     retries: Annotated[int, Range(at_least=0)] = 2
     """How often a file is tried again after a failure that may pass: a lost connection, no memory, no permission to
     write, an error that nobody foresaw. A damaged file is not tried again."""

@@ -106,6 +106,8 @@ class Worker:
         """Works that are to come next."""
         self._spoilt = False
         """Whether nothing can be computed in this process any more."""
+        self.looked_again: set[int] = set()
+        """Works whose results were looked at twice, as another run had just made some."""
 
     def run(self) -> None:
         """Work until there is nothing more to come, or until it is stopped or retires."""
@@ -279,6 +281,12 @@ class _Round:
                 options = dataclasses.replace(work.options, output=output)
                 self._worker.put_first(dataclasses.replace(work, options=options))
                 return
+            if isinstance(outcome.error, ExistsError) and work.id not in self._worker.looked_again:
+                # Another writer may have ended at this moment: then a second look finds what is wanted.
+                self._worker.looked_again.add(work.id)
+                self._worker.put_first(work)
+                return
+            self._worker.looked_again.discard(work.id)
             end = _ended(work, outcome, seconds)
             if work.upload is not None and end.files:
                 files = _upload(work, end.files, should_stop=self._worker.should_stop)

@@ -24,14 +24,14 @@ from vidsal.batch.work import Died, Ended, Event, Progress, Work
 from vidsal.errors import VidsalError
 from vidsal.prefetch import prefetch, usable_cores
 
-__all__ = ["LocalEngine", "free_bytes"]
+__all__ = ["GROWTH_BYTES", "LocalEngine", "Size", "free_bytes"]
 
 _FIRST_BYTES = 1 << 30
 """What a worker is taken to need before one has been measured."""
 _SPARE = 1.25
 _IN_HAND = 1
 """Works that a worker has beside those it is at, so that it need not wait for the next."""
-_GROWTH_BYTES = 2 << 30
+GROWTH_BYTES = 2 << 30
 """By so much a worker may grow for each of its lanes before another takes its place."""
 _FIRST_ATTEMPTS = 4
 """Attempts by whose end a worker has its usual size."""
@@ -535,7 +535,7 @@ class _Received:
             return len(self._works) < there
 
 
-class _Size:
+class Size:
     """Whether a process has grown too large since its first attempts."""
 
     def __init__(self, most_bytes: int) -> None:
@@ -581,7 +581,7 @@ def _work(connection: Connection, settings: WorkerSettings) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(settings.threads)
     sending = threading.Lock()
-    size = _Size(_GROWTH_BYTES * settings.lanes)
+    size = Size(GROWTH_BYTES * settings.lanes)
 
     def send(event: Event | _Ready | _Returned) -> None:
         try:
