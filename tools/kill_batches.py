@@ -80,8 +80,8 @@ def make_model(path: Path) -> Path:
     return path
 
 
-def make_variant(path: Path, codec: str, number: int) -> Path:
-    """A few frames that no other number has."""
+def make_variant(path: Path, codec: str, number: int, frames: int) -> Path:
+    """So many frames, or a few more, that no other number has."""
     height, width = 48, 64
     random = np.random.default_rng(number)
     still = cv2.resize(random.integers(0, 200, (6, 8, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
@@ -90,15 +90,15 @@ def make_variant(path: Path, codec: str, number: int) -> Path:
         stream: Any = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
-        for frame in range(4 + number % 5):
+        for frame in range(frames + number % 5):
             picture = np.ascontiguousarray(still)
-            cv2.circle(picture, (8 + 6 * frame + number % 9, 10 + number % 30), 6, (255, 240, 230), -1)
+            cv2.circle(picture, ((8 + 6 * frame + number % 9) % width, 10 + number % 30), 6, (255, 240, 230), -1)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return path
 
 
-def make_clips(folder: Path, count: int) -> list[Path]:
+def make_clips(folder: Path, count: int, frames: int) -> list[Path]:
     """That many clips in a tree of folders."""
     folder.mkdir(parents=True)
     variants = folder.with_name(f"{folder.name}-variants")
@@ -106,7 +106,7 @@ def make_clips(folder: Path, count: int) -> list[Path]:
     made = []
     for number in range(min(count, VARIANTS)):
         suffix, codec = KINDS[number % len(KINDS)]
-        made.append(make_variant(variants / f"{number}{suffix}", codec, number))
+        made.append(make_variant(variants / f"{number}{suffix}", codec, number, frames))
     clips = []
     for number in range(count):
         source = made[number % len(made)]
@@ -219,11 +219,11 @@ def frames_digest(path: Path) -> str:
 class Trial:
     """A folder with clips, and what a batch of them is to give."""
 
-    def __init__(self, folder: Path, clips: int, workers: int) -> None:
+    def __init__(self, folder: Path, clips: int, workers: int, *, frames: int = 4) -> None:
         cv2.setNumThreads(1)  # its pool of threads does not survive a fork either
         self.folder = folder
         self.inputs = folder / "in"
-        self.clips = make_clips(self.inputs, clips)
+        self.clips = make_clips(self.inputs, clips, frames)
         self.model = make_model(folder / "tiny.safetensors")
         self.workers = workers
         self.output, self.whole = folder / "out", folder / "whole"
@@ -266,8 +266,11 @@ class Trial:
 
     def faults(self) -> list[str]:
         """What is wrong once a last command has come to its end."""
+        return self.faults_after(finish(start(self.arguments(self.output), self.log), self.log))
+
+    def faults_after(self, status: int) -> list[str]:
+        """What is wrong after a last command that ended with this exit status."""
         faults = []
-        status = finish(start(self.arguments(self.output), self.log), self.log)
         if status:
             faults.append(f"the last command: exit status {status}: {self.log.read_text()[-1000:]}")
         if (broken := rows(self.output, "PRAGMA integrity_check")) != [("ok",)]:
