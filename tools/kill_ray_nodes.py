@@ -118,7 +118,7 @@ def run_trial(trial: RayTrial, nodes: Nodes, kills: int, seed: int) -> list[str]
     for number in range(1, kills + 1):
         wanted = int(0.9 * len(trial.clips) * number / kills)
         if not wait_until(lambda wanted=wanted: nodes.workers() and trial.count_done() >= wanted, batch):
-            faults.append(f"the batch ended by itself before kill {number}, with {batch.returncode}")
+            faults.append(f"the batch ended before kill {number}, with {batch.returncode}: more --frames keep it busy")
             break
         time.sleep(moments.uniform(0, MOMENT_SECONDS))
         too = number % 2 == 0
@@ -157,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Kill nodes and batches, print a table; returns 1 where anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=200, help="inputs (default: 200)")
-    parser.add_argument("--frames", type=int, default=300, help="frames of each, at least (default: 300)")
+    parser.add_argument("--frames", type=int, default=600, help="frames of each, at least (default: 600)")
     parser.add_argument("--kills", type=int, default=20, help="nodes to kill (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     given = parser.parse_args(arguments)
