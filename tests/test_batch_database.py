@@ -14,7 +14,7 @@ import pytest
 from vidsal.batch.database import JobDatabase, Listed, Row
 from vidsal.batch.inputs import Shard, _Candidate, _places
 from vidsal.batch.work import Ended, Made
-from vidsal.errors import EncodeError
+from vidsal.errors import ConfigError, EncodeError
 from vidsal.pipe.record import InputRecord
 
 
@@ -262,3 +262,29 @@ def test_rows_come_a_few_at_a_time_and_all(job: Job) -> None:
     assert [row.path for row in itertools.islice(job.database.rows(), 3)] == [f"/in/{n:05}.mp4" for n in range(3)]
     assert len(list(job.database.rows())) == 2500
     assert len(list(job.database.rows(["done"]))) == 0
+
+
+def test_an_input_given_twice_with_different_options_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+    with JobDatabase(tmp_path / "job.sqlite") as database:
+        database.list_inputs(1, [Listed("/in/a.mp4", ("a",), 1, "t", "plan", {}, {})])
+        once = Listed("/in/b.mp4", ("b",), 1, "t", "plan", {"end": "1"}, {})
+        for other in (dataclasses.replace(once, plan="other"), dataclasses.replace(once, tags={"week": "2"})):
+            with pytest.raises(ConfigError, match=r"/in/b\.mp4 is given twice with different options"):
+                database.list_inputs(2, [once, once, other])
+        with pytest.raises(ConfigError, match="no video is among what was given"):
+            database.list_inputs(2, [])
+        assert database.counts(listed=True) == {"waiting": 1}
+        database.list_inputs(2, [once, once])
+        assert database.counts() == {"waiting": 1, "skipped": 1}
+
+
+def test_only_what_the_last_command_names_is_in_the_data_set(tmp_path: Path) -> None:
+    with JobDatabase(tmp_path / "job.sqlite") as database:
+        both = [Listed(f"/in/{name}.mp4", (name,), 1, "t", "plan", {}, {}) for name in "ab"]
+        run = database.begin_run(given="{}", options="", models="[]", version="1", host="here")
+        database.list_inputs(run, both)
+        database.start([1, 2])
+        database.settle(run, [(Ended(id, "done"), "done", 0.0) for id in (1, 2)])
+        assert [path for path, *_ in database.finished()] == ["/in/a.mp4", "/in/b.mp4"]
+        database.list_inputs(run, both[1:])
+        assert [path for path, *_ in database.finished()] == ["/in/b.mp4"]

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from vidsal.addresses import hide_secrets
 from vidsal.batch.work import Ended, Made
-from vidsal.errors import EncodeError
+from vidsal.errors import ConfigError, EncodeError
 
 __all__ = ["JobDatabase", "Listed", "Row", "State"]
 
@@ -262,16 +262,20 @@ class JobDatabase:
 
         Returns:
             How many there are, by state, among those named; changed ones under "changed", new ones under "new".
+
+        Raises:
+            ConfigError: there is none, or one is named twice with different options; nothing is changed then.
         """
         self._db.execute("DROP TABLE IF EXISTS temp.named")
         self._db.execute(
             "CREATE TEMP TABLE named (path TEXT PRIMARY KEY, places TEXT, key TEXT, key2 TEXT, bytes INTEGER, "
-            "modified TEXT, plan TEXT, overrides TEXT, tags TEXT, mine INTEGER)"
+            "modified TEXT, plan TEXT, overrides TEXT, tags TEXT, mine INTEGER, differs INTEGER NOT NULL DEFAULT 0)"
         )
         counts: dict[str, int] = {}
         with self.changing():
             self._db.executemany(
-                f"INSERT OR IGNORE INTO temp.named VALUES ({_TEXT},{_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?)",
+                f"INSERT INTO temp.named VALUES ({_TEXT},{_TEXT},{_TEXT},{_TEXT},?,?,?,?,?,?,0) ON CONFLICT (path) "
+                "DO UPDATE SET differs=differs OR plan!=excluded.plan OR tags!=excluded.tags",
                 (
                     (
                         _raw(one.path), _raw(_BETWEEN.join(one.places)), *_keys(one.places),
@@ -281,6 +285,7 @@ class JobDatabase:
                     for one in listed
                 ),
             )  # fmt: skip
+            self._check_named()
             # Only what differs is written: most of a million inputs are as they were.
             self._db.execute("UPDATE inputs SET state='waiting' WHERE state='running'")
             self._db.execute(
@@ -311,6 +316,18 @@ class JobDatabase:
             counts["new"] = self._insert_new()
         self._db.execute("DROP TABLE temp.named")
         return counts | self.counts(listed=True)
+
+    def _check_named(self) -> None:
+        if self._db.execute("SELECT 1 FROM temp.named LIMIT 1").fetchone() is None:
+            raise ConfigError("no video is among what was given")
+        for (path,) in self._db.execute("SELECT path FROM temp.named WHERE differs LIMIT 1"):
+            what = "is given twice with different options or tags: a batch makes one set of results of each input"
+            raise ConfigError(f"{hide_secrets(path)} {what}")
+
+    def forget_run(self, run: int) -> None:
+        """Take back that a command was at work: it was refused before it did anything."""
+        with self.changing():
+            self._db.execute("DELETE FROM runs WHERE id=?", (run,))
 
     def _insert_new(self) -> int:
         """New inputs, each with the first of its names that no other might have: shards do not ask each other."""
@@ -633,7 +650,7 @@ class JobDatabase:
             f"(SELECT file FROM files WHERE input=id AND stage='{stage}')" for stage in ("table", "report")
         )
         found = self._db.execute(
-            f"SELECT path, place, tags, {files} FROM inputs WHERE state IN ('done','damaged') ORDER BY id"
+            f"SELECT path, place, tags, {files} FROM inputs WHERE listed AND state IN ('done','damaged') ORDER BY id"
         )
         for path, place, tags, table, report in found:
             yield path, place, json.loads(tags), table, report

@@ -272,6 +272,8 @@ def _in_folder(folder: Path, base: str, given: Given, search: Search) -> Iterato
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
             search.problems.append((here, error.strerror or str(error)))
+            # As an input that fails it is in the account, until it can be searched.
+            yield _Candidate(here, os.path.relpath(os.path.dirname(here), base), None, None, {}, {})
             continue
         below = os.path.relpath(here, base)
         inner = "" if here == str(folder) else f"{os.path.relpath(here, folder)}{os.sep}"

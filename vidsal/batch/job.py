@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import json
 import platform
+import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from vidsal.batch.folder import database_path, job_folder, working_on
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
 from vidsal.batch.options import ArchiveOptions, BatchOptions
 from vidsal.batch.schedule import BatchProgress, Scheduler
-from vidsal.batch.storage import find, is_remote
+from vidsal.batch.storage import find, is_remote, join, put, remove
 from vidsal.batch.summary import write_summary
 from vidsal.batch.task import clear_partials
 from vidsal.batch.work import Ended, Work
@@ -193,6 +195,8 @@ def run_batch(
     output = output.absolute()
     plans = Plans(options)
     check_inputs(given, plans.hash_of)
+    if options.batch.upload is not None:
+        check_upload(options.batch.upload)
     search = Search()
     with ExitStack() as stack:
         database = stack.enter_context(working_on(database_path(output, shard)))
@@ -206,11 +210,15 @@ def run_batch(
             host=platform.node(),
         )
         outcome = "failed"
+        files: tuple[Path, ...] | None = ()
         try:
             found = _until_stopped(find_inputs(given, plans.hash_of, search, remote=find_remote), stop_requested)
-            counts = database.list_inputs(run, found, mine=shard.has if shard else None)
-            if not database.counts():
-                raise ConfigError(f"no video is among what was given{search.left_out()}")
+            try:
+                counts = database.list_inputs(run, found, mine=shard.has if shard else None)
+            except ConfigError as error:
+                database.forget_run(run)
+                files = None
+                raise ConfigError(*error.args, search.left_out()) from error
             make_work = _WorkMaker(database, plans, output, options.batch)
 
             def note(end: Ended, row: Row, state: State) -> None:
@@ -238,7 +246,8 @@ def run_batch(
             raise
         finally:
             database.end_run(run, outcome)
-            files = write_summary(output, database, name="batch" if shard is None else f"batch.{shard.name}")
+            if files is not None:
+                files = write_summary(output, database, name="batch" if shard is None else f"batch.{shard.name}")
         dataset: DatasetReport | None = None
         notes: tuple[str, ...] = ()
         if shard is None and outcome == "complete" and options.batch.dataset:
@@ -254,7 +263,7 @@ def run_batch(
             frames=progress.frames,
             video_seconds=progress.video_seconds,
             seconds=progress.seconds,
-            files=files,
+            files=files or (),
             dataset=dataset,
             notes=notes,
         )
@@ -330,6 +339,19 @@ class _WorkMaker:
         earlier = {made.file: made.bytes for made in self._database.files_of(row.id)}
         attempt = row.attempts
         return Work(row.id, row.path, row.place, str(self._output), options, attempt, earlier, **self._elsewhere)
+
+
+def check_upload(address: str) -> None:
+    """See that a file can be put below an address, before hours are spent on results for it.
+
+    Raises:
+        EncodeError, TransferError, ConfigError: it cannot.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder, f"vidsal-{secrets.token_hex(4)}.trial")
+        trial.write_bytes(b"may be removed\n")
+        put(trial, join(address, trial.name))
+        remove(join(address, trial.name))
 
 
 def find_remote(text: str) -> Iterator[Any] | None:

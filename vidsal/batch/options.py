@@ -75,6 +75,8 @@ class ArchiveOptions(RunOptions):
             upload = Setting("upload", re.sub(":/+", "://", str(wanted.output)))
             what = " is to be a folder here, which keeps the account of the batch; for results elsewhere add "
             raise ConfigError(Setting("output"), what, upload)
+        if wanted.output.exists() and not wanted.output.is_dir():
+            raise ConfigError(Setting("output", wanted.output), " is a file: a batch needs a folder")
         if wanted.named_file is not None:
             raise ConfigError(Setting("output", wanted.output), " names one file: a batch needs a folder")
         if not wanted.report:

@@ -289,7 +289,10 @@ class _Round:
             self._worker.looked_again.discard(work.id)
             end = _ended(work, outcome, seconds)
             if work.upload is not None and end.files:
-                files = _upload(work, end.files, should_stop=self._worker.should_stop)
+                try:
+                    files = _upload(work, end.files, should_stop=self._worker.should_stop)
+                except DecodeError as error:  # of looking at what is there
+                    raise EncodeError(*error.args) from error
                 end = dataclasses.replace(end, files=files, seconds=time.monotonic() - attempt.begin)
         except Stopped:
             end = Ended(work.id, "interrupted", message="stopped", seconds=seconds, free_of_charge=True)

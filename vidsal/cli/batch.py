@@ -334,7 +334,7 @@ def _what_next(report: BatchReport, output: str, stop: Stop) -> str:
     if report.outcome == "interrupted":
         return f"vidsal: stopped by {stop.name}; the same command goes on"
     if report.outcome == "failed":
-        return f"vidsal: ended at the first failure (--fail-fast); to go on: vidsal batch retry {output}"
+        return "vidsal: ended at the first failure (--fail-fast); the same command goes on with the others"
     if report.counts.get("failed"):
         return f"vidsal: to try what failed again: vidsal batch retry {output}"
     return "vidsal: nothing is left to do"

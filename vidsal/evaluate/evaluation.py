@@ -10,17 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +45,7 @@ from vidsal.evaluate.score import Judge, Survey, survey
 from vidsal.evaluate.sources import FolderSource, ModelSource, Source
 from vidsal.files import try_to_lock
 from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
+from vidsal.processes import worker_context
 from vidsal.provenance import differences, package_version, source_commit
 
 __all__ = ["EvalProgress", "Evaluation", "evaluate", "open_source", "read_scores"]
@@ -470,7 +468,7 @@ def _score_here(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
 
 def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
     """Several processes, each with a sequence at a time; one that dies fails only the sequence it was at."""
-    context = _worker_context()
+    context = worker_context(__name__)
     environment = dict(os.environ)
     waiting = list(reversed(names))
     workers: dict[Any, tuple[Any, str]] = {}
@@ -524,18 +522,6 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
             process.terminate()
             process.join()
             connection.close()
-
-
-def _worker_context() -> ForkServerContext | SpawnContext:
-    """How workers are started: on Linux forked off one process that has imported this file, which takes a second.
-
-    Libraries of other systems do not bear a fork after they are imported.
-    """
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 def _work(connection: Connection, shared: _Shared, environment: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerProcess, SpawnProcess
 from pathlib import Path
 
 import psutil
@@ -23,6 +23,7 @@ from vidsal.batch.engines.contract import Engine
 from vidsal.batch.work import Died, Ended, Event, Progress, Work
 from vidsal.errors import VidsalError
 from vidsal.prefetch import prefetch, usable_cores
+from vidsal.processes import worker_context
 
 __all__ = ["GROWTH_BYTES", "LocalEngine", "Size", "free_bytes"]
 
@@ -164,7 +165,7 @@ class LocalEngine(Engine):
         self._lanes = lanes
         self._threads = threads
         self._before = before
-        self._context = _worker_context()
+        self._context = worker_context(__name__, "vidsal.batch.task")
         self._workers: list[_Process | None] = [None] * len(devices)
         self._rest_until = [float("-inf")] * len(devices)
         self._failed_starts = 0
@@ -438,18 +439,6 @@ def _resident_bytes(worker: _Process) -> int:
     with suppress(psutil.Error):
         return int(psutil.Process(worker.process.pid).memory_info().rss)
     return 0
-
-
-def _worker_context() -> ForkServerContext | SpawnContext:
-    """How workers are started: on Linux forked off one process that has imported what they need, which takes seconds.
-
-    Libraries of other systems do not bear a fork after they are imported.
-    """
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "vidsal.batch.task"])
-    return context
 
 
 def _for_all() -> set[signal.Signals]:
