@@ -144,7 +144,8 @@ def test_a_folder_that_cannot_be_read_is_a_problem_and_no_end(tmp_path: Path, mo
 
     monkeypatch.setattr(os, "scandir", scandir)
     found, left = search(tmp_path)
-    assert list(places(found, tmp_path)) == ["a.mp4", "z.mp4"]
+    # As an input that cannot be read it stays in the account.
+    assert list(places(found, tmp_path)) == ["a.mp4", "z.mp4", "locked"]
     assert left.problems == [(str(tmp_path / "locked"), "Permission denied")]
 
 

@@ -76,14 +76,18 @@ class Nodes:
             "agent_register_timeout_ms": LONGEST_SECONDS * 1000,
         }
         self._each = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+        # A node takes over SIGTERM for the whole process.
+        self._handler = signal.getsignal(signal.SIGTERM)
         self._cluster = Cluster()
         self._cluster.add_node(wait=False, _system_config=patient, **self._each)
+        signal.signal(signal.SIGTERM, self._handler)
         self.address: str = self._cluster.address
         self._other: Any = None
 
     def add(self) -> None:
         """Add the node that can be taken away; it is there a moment later."""
         self._other = self._cluster.add_node(wait=False, **self._each)
+        signal.signal(signal.SIGTERM, self._handler)
 
     def remove(self) -> None:
         """Kill all its processes."""
