@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidsal.batch.database import JobDatabase
-from vidsal.batch.job import database_path
+from vidsal.batch.folder import database_path
 from vidsal.pipe.record import read_records
 
 GB = 1e9

@@ -230,7 +230,7 @@ def test_a_worker_that_has_grown_is_replaced_and_nothing_is_charged(
 
 
 def work_while_small(connection: Any, settings: Any) -> None:
-    local._GROWTH_BYTES, local._FIRST_ATTEMPTS = -(1 << 40), 2
+    local.GROWTH_BYTES, local._FIRST_ATTEMPTS = -(1 << 40), 2
     local._work(connection, settings)
 
 
