@@ -35,7 +35,7 @@ class Job:
         """A command names inputs."""
         self.run = self.database.begin_run(given="{}", options="", models="[]", version="1", host="here")
         found = [one if isinstance(one, Listed) else listed(one) for one in inputs]
-        return self.database.list_inputs(self.run, found, mine=mine)
+        return self.database.list_inputs(found, mine=mine)
 
     def end(self, path: str, outcome: str = "done", reason: str | None = None, *files: Made) -> None:
         """An attempt begins and ends."""
@@ -214,7 +214,7 @@ def test_a_list_that_ends_in_an_error_changes_nothing(job: Job) -> None:
         raise ValueError("the list is broken")
 
     with pytest.raises(ValueError, match="broken"):
-        job.database.list_inputs(job.run, broken())
+        job.database.list_inputs(broken())
     assert job.states() == {"/in/a.mp4": "waiting", "/in/b.mp4": "waiting"}
     assert job.row("/in/a.mp4").plan == "p"
 
@@ -239,7 +239,7 @@ def test_a_full_disk_is_told_and_changes_nothing(job: Job) -> None:
     job.database._db.execute(f"PRAGMA max_page_count={pages}")
     many = [listed(f"/in/{number}.mp4") for number in range(5000)]
     with pytest.raises(EncodeError, match="cannot be written: database or disk is full"):
-        job.database.list_inputs(job.run, many)
+        job.database.list_inputs(many)
     assert len(job.rows()) == 50
     assert job.database._db.in_transaction is False
 
@@ -266,15 +266,15 @@ def test_rows_come_a_few_at_a_time_and_all(job: Job) -> None:
 
 def test_an_input_given_twice_with_different_options_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     with JobDatabase(tmp_path / "job.sqlite") as database:
-        database.list_inputs(1, [Listed("/in/a.mp4", ("a",), 1, "t", "plan", {}, {})])
+        database.list_inputs([Listed("/in/a.mp4", ("a",), 1, "t", "plan", {}, {})])
         once = Listed("/in/b.mp4", ("b",), 1, "t", "plan", {"end": "1"}, {})
         for other in (dataclasses.replace(once, plan="other"), dataclasses.replace(once, tags={"week": "2"})):
             with pytest.raises(ConfigError, match=r"/in/b\.mp4 is given twice with different options"):
-                database.list_inputs(2, [once, once, other])
+                database.list_inputs([once, once, other])
         with pytest.raises(ConfigError, match="no video is among what was given"):
-            database.list_inputs(2, [])
+            database.list_inputs([])
         assert database.counts(listed=True) == {"waiting": 1}
-        database.list_inputs(2, [once, once])
+        database.list_inputs([once, once])
         assert database.counts() == {"waiting": 1, "skipped": 1}
 
 
@@ -282,9 +282,9 @@ def test_only_what_the_last_command_names_is_in_the_data_set(tmp_path: Path) -> 
     with JobDatabase(tmp_path / "job.sqlite") as database:
         both = [Listed(f"/in/{name}.mp4", (name,), 1, "t", "plan", {}, {}) for name in "ab"]
         run = database.begin_run(given="{}", options="", models="[]", version="1", host="here")
-        database.list_inputs(run, both)
+        database.list_inputs(both)
         database.start([1, 2])
         database.settle(run, [(Ended(id, "done"), "done", 0.0) for id in (1, 2)])
         assert [path for path, *_ in database.finished()] == ["/in/a.mp4", "/in/b.mp4"]
-        database.list_inputs(run, both[1:])
+        database.list_inputs(both[1:])
         assert [path for path, *_ in database.finished()] == ["/in/b.mp4"]

@@ -120,7 +120,7 @@ class Batch:
         self.engine = FakeEngine(clock, script, room=room)
         self.database = JobDatabase(folder / "job.sqlite")
         run = self.database.begin_run(given="{}", options="", models="[]", version="1", host="here")
-        self.database.list_inputs(run, [listed(number) for number in range(1, count + 1)])
+        self.database.list_inputs([listed(number) for number in range(1, count + 1)])
         self.ended: list[tuple[Ended, Row, State]] = []
         self.told: list[str] = []
         options = dataclasses.replace(OPTIONS, **more.pop("options", {}))

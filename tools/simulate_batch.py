@@ -132,7 +132,7 @@ def drive(output: Path, count: int, sleep_seconds: float) -> None:
     options = BatchOptions(retries=2, retry_pause=0.0, keep_free=0.0, slower_than=None)
     with working_on(database_path(output)) as database:
         run = database.begin_run(given="{}", options="", models="[]", version="made", host="made")
-        database.list_inputs(run, made_inputs(count))
+        database.list_inputs(made_inputs(count))
         listed = time.monotonic() - begin
         with MadeEngine(output / "done", count, sleep_seconds=sleep_seconds) as engine:
 

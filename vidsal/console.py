@@ -29,6 +29,7 @@ from vidsal.addresses import harmless, hide_secrets
 
 if TYPE_CHECKING:
     from vidsal.batch.clean import CleanReport
+    from vidsal.batch.database import Trouble
     from vidsal.batch.dry_run import DryRun
     from vidsal.batch.job import BatchReport
     from vidsal.batch.schedule import BatchProgress, LaneProgress
@@ -490,7 +491,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _reason_lines(reasons: Sequence[tuple[str, str, int, str, str]]) -> list[str]:
+def _reason_lines(reasons: Sequence[Trouble]) -> list[str]:
     """A line a reason: state, reason, how many, and one of them."""
     if not reasons:
         return []

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from vidsal.addresses import hide_secrets
 from vidsal.batch.work import Ended, Made
 from vidsal.errors import ConfigError, EncodeError
 
-__all__ = ["JobDatabase", "Listed", "Row", "State"]
+__all__ = ["JobDatabase", "Listed", "Row", "State", "Trouble"]
 
 State = Literal["waiting", "running", "done", "damaged", "failed", "skipped"]
 """skipped: not among the inputs of the last command."""
@@ -158,6 +158,21 @@ _COLUMNS = ", ".join(_NAMES)
 _AS_JSON = tuple((name, _NAMES.index(name)) for name in ("overrides", "tags", "messages"))
 
 
+class Trouble(NamedTuple):
+    """Inputs that are not simply done, for one reason."""
+
+    state: str
+    """Theirs."""
+    reason: str
+    """Why, in a word or two."""
+    inputs: int
+    """How many there are."""
+    example: str
+    """One of them."""
+    message: str
+    """What was said of one of them."""
+
+
 class JobDatabase:
     """The database of one job; a context manager.
 
@@ -246,16 +261,13 @@ class JobDatabase:
 
     # Inputs.
 
-    def list_inputs(
-        self, run: int, listed: Iterable[Listed], *, mine: Callable[[str], bool] | None = None
-    ) -> dict[str, int]:
+    def list_inputs(self, listed: Iterable[Listed], *, mine: Callable[[str], bool] | None = None) -> dict[str, int]:
         """Take over the inputs that a command names: new ones, changed ones, and those that are done.
 
         What is done with the same input, options and model stays done. What a killed run was at waits again, and costs
         no attempt. What failed stays failed until `retry`, unless it changed, or was gone and is back.
 
         Args:
-            run: the number of the run.
             listed: the inputs.
             mine: which of them, by their paths, are this job's; None: all. The others count for names only: the parts
                 of a batch give the same names without knowing of each other.
@@ -607,11 +619,11 @@ class JobDatabase:
         (written,) = self._db.execute("SELECT coalesce(sum(bytes),0) FROM files").fetchone()
         return {"frames": frames, "video_seconds": video, "seconds": seconds, "bytes": written}
 
-    def reasons(self, *, listed: bool = False) -> list[tuple[str, str, int, str, str]]:
-        """State, reason, how many inputs, and one of them with its message, of what is not simply done."""
+    def reasons(self, *, listed: bool = False) -> list[Trouble]:
+        """What is not simply done, by state and reason."""
         where = " AND listed" if listed else ""
         return [
-            (state, reason, count, hide_secrets(path), message or "")
+            Trouble(state, reason, count, hide_secrets(path), message or "")
             for state, reason, count, path, message in self._db.execute(
                 "SELECT state, coalesce(reason,''), count(*), min(path), message FROM inputs "
                 f"WHERE state IN ('failed','damaged'){where} GROUP BY state, reason ORDER BY state DESC, 3 DESC"

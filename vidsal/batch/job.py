@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidsal.addresses import hide_secrets
-from vidsal.batch.database import JobDatabase, Listed, Row, State
+from vidsal.batch.database import JobDatabase, Listed, Row, State, Trouble
 from vidsal.batch.dataset import DatasetProgress, DatasetReport, Finished, write_dataset
 from vidsal.batch.engines.contract import Engine
 from vidsal.batch.engines.local import LocalEngine
@@ -44,7 +44,7 @@ class BatchReport:
     """complete: nothing waits any more; failed: it ended at the first failure, as `fail_fast` asks."""
     counts: Mapping[str, int]
     """How many of the inputs of this command are in which state."""
-    reasons: Sequence[tuple[str, str, int, str, str]]
+    reasons: Sequence[Trouble]
     """State, reason, number of inputs, one of them, and its message, of what failed or is damaged."""
     search: Search
     """What the search left out."""
@@ -73,10 +73,7 @@ class BatchReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        reasons = [
-            {"state": state, "reason": reason, "inputs": count, "example": path, "message": message}
-            for state, reason, count, path, message in self.reasons
-        ]
+        reasons = [trouble._asdict() for trouble in self.reasons]
         files = [str(path) for path in self.files]
         shown = {"search": self.search.as_dict(), "reasons": reasons, "files": files, "is_all_done": self.is_all_done}
         dataset = None if self.dataset is None else dataclasses.asdict(self.dataset)
@@ -94,9 +91,7 @@ class Plans:
     """
 
     def __init__(self, options: ArchiveOptions) -> None:
-        self._base = {
-            option.key: _value(options, option.path) for option in options_of(RunOptions) if option.path[0] != "batch"
-        }
+        self._base = {option.key: _value(options, option.path) for option in options_of(RunOptions)}
         self._shot_lists = options.batch.shot_lists
         self._made: dict[str, tuple[RunOptions, str]] = {}
         self.models: dict[ModelOptions, dict[str, str]] = {}
@@ -214,7 +209,7 @@ def run_batch(
         try:
             found = _until_stopped(find_inputs(given, plans.hash_of, search, remote=find_remote), stop_requested)
             try:
-                counts = database.list_inputs(run, found, mine=shard.has if shard else None)
+                counts = database.list_inputs(found, mine=shard.has if shard else None)
             except ConfigError as error:
                 database.forget_run(run)
                 files = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vidsal.batch.database import JobDatabase
+from vidsal.batch.database import JobDatabase, Trouble
 from vidsal.batch.folder import current_databases, databases
 from vidsal.batch.schedule import time_left
 from vidsal.errors import EncodeError
@@ -79,7 +79,7 @@ class JobStatus:
     """The folder of all results."""
     parts: tuple[PartStatus, ...]
     """The processes that work on it."""
-    reasons: Sequence[tuple[str, str, int, str, str]]
+    reasons: Sequence[Trouble]
     """State, reason, number of inputs, one of them, and its message, of what failed or is damaged."""
     video_seconds: float
     """Seconds of video that are done, by whichever run."""
@@ -117,10 +117,7 @@ class JobStatus:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        reasons = [
-            {"state": state, "reason": reason, "inputs": count, "example": path, "message": message}
-            for state, reason, count, path, message in self.reasons
-        ]
+        reasons = [trouble._asdict() for trouble in self.reasons]
         return {
             "output": str(self.output),
             "running": self.is_running,
@@ -144,15 +141,15 @@ def job_status(output: Path) -> JobStatus:
     """
     chosen = current_databases(output)
     current = [_Look(path) for path in chosen]
-    reasons: dict[tuple[str, str], tuple[str, str, int, str, str]] = {}
+    reasons: dict[tuple[str, str], Trouble] = {}
     for look in current:
         for state, reason, count, path, message in look.reasons:
-            before = reasons.get((state, reason), (state, reason, 0, path, message))
-            reasons[state, reason] = (state, reason, before[2] + count, before[3], before[4])
+            before = reasons.get((state, reason), Trouble(state, reason, 0, path, message))
+            reasons[state, reason] = before._replace(inputs=before.inputs + count)
     return JobStatus(
         output,
         tuple(look.part for look in current),
-        tuple(sorted(reasons.values(), key=lambda one: (one[0] != "failed", -one[2]))),
+        tuple(sorted(reasons.values(), key=lambda one: (one.state != "failed", -one.inputs))),
         sum(look.sums["video_seconds"] for look in current),
         sum(int(look.sums["frames"]) for look in current),
         sum(int(look.sums["bytes"]) for look in current),

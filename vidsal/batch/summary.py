@@ -59,10 +59,7 @@ def write_summary(output: Path, database: JobDatabase, *, name: str = "batch") -
         "frames": sums["frames"],
         "seconds": sums["seconds"],
         "bytes_written": sums["bytes"],
-        "reasons": [
-            {"state": state, "reason": reason, "inputs": count, "example": path, "message": message}
-            for state, reason, count, path, message in database.reasons(listed=True)
-        ],
+        "reasons": [trouble._asdict() for trouble in database.reasons(listed=True)],
     }
     with replacing(total) as partial:
         partial.write_text(json.dumps(values, indent=1) + "\n", encoding=_UTF8, errors=_ANY)
