@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 # libgomp reads these once, when torch is imported. Its threads spin at barriers: a hundredfold cost on a busy machine.
@@ -12,6 +13,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
+
+# A shell that begins the tests in the background, or under nohup, has some ignored, and children inherit that.
+for _name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+    _signal = getattr(signal, _name, None)
+    if _signal is not None and signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 # Derandomised: a failure on another machine is the same failure here. Times vary with the load, so no deadline.
 settings.register_profile("vidsal", deadline=None, derandomize=True)

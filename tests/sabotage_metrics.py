@@ -226,14 +226,14 @@ SABOTAGES = (
     Sabotage(
         "AUC-Judd: ties count for the map",
         "auc.py",
-        "rank = _below(maps.ordered, values) + _not_above(maps.ordered, values)",
-        "rank = 2 * _not_above(maps.ordered, values)",
+        "rank = below + not_above",
+        "rank = 2 * not_above",
     ),
     Sabotage(
         "AUC-Judd: ties count against the map",
         "auc.py",
-        "rank = _below(maps.ordered, values) + _not_above(maps.ordered, values)",
-        "rank = 2 * _below(maps.ordered, values)",
+        "rank = below + not_above",
+        "rank = 2 * below",
     ),
     Sabotage(
         "AUC-Judd: fixated cells are no negatives",

@@ -1172,3 +1172,18 @@ def test_scores_on_a_gpu_equal_those_on_the_cpu() -> None:
     for here, there in zip(*scores, strict=True):
         assert there.device.type == "cuda"
         torch.testing.assert_close(there.cpu(), here, rtol=0, atol=2e-6)  # one form is float32 by definition
+
+
+@given(seeds, st.sampled_from([None, 3]), st.sampled_from([1, 5, inputs._COUNTED, inputs._COUNTED + 1]))
+@few_examples
+def test_cells_below_few_values_are_counted_as_in_the_order_of_all(seed: int, levels: int | None, many: int) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = rng.random((2, 9, 13)) if levels is None else rng.integers(levels, size=(2, 9, 13)).astype(float)
+    values = torch.from_numpy(drawn).float()
+    maps = inputs.Maps(values, name="saliency")
+    wanted = maps.at(torch.from_numpy(rng.integers(maps.cells, size=(2, many))))
+    below, not_above = maps.count_below(wanted)
+    assert ("ordered" in maps.__dict__) == (many > inputs._COUNTED)
+    flat = values.flatten(1)[:, None]
+    assert torch.equal(below, (flat < wanted[:, :, None]).sum(2))
+    assert torch.equal(not_above, (flat <= wanted[:, :, None]).sum(2))

@@ -49,7 +49,8 @@ def auc_judd(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | Fixa
     """
     maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
     values = maps.at(fixated.cells)
-    rank = torch.searchsorted(maps.ordered, values) + torch.searchsorted(maps.ordered, values, right=True)
+    below, not_above = maps.count_below(values)
+    rank = below + not_above
     score = (rank * fixated.weights).sum(1) / (fixated.total * 2 * maps.cells)
     return score.masked_fill(maps.high.isnan(), torch.nan)
 

@@ -145,6 +145,25 @@ class Maps:
             return torch.from_numpy(np.sort(flat.numpy(), axis=1))
         return flat.sort(1).values
 
+    def count_below(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """How many cells of each map lie below some values, and how many at them or below; (B, K) int64 each.
+
+        Args:
+            values: (B, K) in the precision of the maps.
+        """
+        if values.shape[1] > _COUNTED or "ordered" in self.__dict__ or not on_cpu(self.values):
+            return torch.searchsorted(self.ordered, values), torch.searchsorted(self.ordered, values, right=True)
+        # Few values are counted in less time than a map is sorted.
+        flat = self.values.flatten(1).numpy()
+        counts = np.array(
+            [
+                [(np.count_nonzero(cells < one), np.count_nonzero(cells <= one)) for one in row]
+                for cells, row in zip(flat, values.numpy(), strict=True)
+            ],
+            np.int64,
+        ).reshape(*values.shape, 2)
+        return torch.from_numpy(counts[:, :, 0]), torch.from_numpy(counts[:, :, 1])
+
     def at(self, cells: torch.Tensor) -> torch.Tensor:
         """The values at cells, (B, K) in the precision of the maps.
 
@@ -178,6 +197,10 @@ class Maps:
 
     def __repr__(self) -> str:
         return f"Maps({tuple(self.shape)}, {self.values.dtype})"
+
+
+_COUNTED = 64
+"""Values up to which counting is quicker than sorting."""
 
 
 class FixatedCells:
