@@ -49,9 +49,9 @@ def measured(output: Path) -> dict[tuple[int, int], Measured]:
     with JobDatabase(database_path(output), read_only=True) as database:
         for row in database.rows(("done", "damaged")):
             made = {one.stage: one for one in database.files_of(row.id)}
-            if not row.frames or not row.seconds or "report" not in made:
+            if not row.frames or not row.seconds or "record" not in made:
                 continue
-            record = read_records(output / made["report"].file)[0]
+            record = read_records(output / made["record"].file)[0]
             source = record.provenance.input
             if source.height is None or source.width is None:
                 continue
@@ -85,10 +85,10 @@ def main() -> None:
     given = parser.parse_args()
     sizes = {size: one for size, one in measured(given.output).items() if one.inputs >= given.fewest}
     rows = [
-        ("picture", "inputs", "frames", "frames/s a worker", "video MB an hour", "table MB", "shots MB", "report MB")
+        ("picture", "inputs", "frames", "frames/s a worker", "video MB an hour", "table MB", "shots MB", "record MB")
     ]
     for (height, width), one in sorted(sizes.items()):
-        stages = ("video", "table", "shots", "report")
+        stages = ("video", "table", "shots", "record")
         sums = [f"{one.bytes_an_hour(stage) / 1e6:.1f}" for stage in stages]
         rows.append((f"{width}x{height}", f"{one.inputs}", f"{one.frames}", f"{one.rate:.1f}", *sums))
     print(table(rows))

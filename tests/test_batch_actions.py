@@ -166,7 +166,7 @@ def test_verify_finds_what_is_not_as_it_was_written_and_redo_makes_it_again(
     engine = work_here(monkeypatch)
     assert batch("retry", done, "-q") == 0 and engine.given == [Path(finding["path"]).name]
     assert batch("verify", done, "-q") == 0
-    # The report holds when it was made.
+    # The record holds when it was made.
     now = {path.name: path.read_bytes() for path in (done / "mon").iterdir()}
     assert now.keys() == before.keys()
     assert now[Path(file).name] == before[Path(file).name] or file.endswith(".json")
@@ -180,7 +180,7 @@ def test_verify_finds_what_is_not_as_it_was_written_and_redo_makes_it_again(
         ("mon/a.vidsal.csv", b"frame,x\n0\n", "row 1 has 1 columns, not 2"),
         ("mon/a.vidsal.shots.csv", b"shot\n", "it holds no row"),
         ("mon/a.vidsal.maps.npz", b"no archive" * 50, "zip"),
-        ("mon/a.vidsal.json", b"{}", "no report"),
+        ("mon/a.vidsal.json", b"{}", "no record"),
     ],
 )
 def test_verify_opens_what_is_as_it_was_written(

@@ -163,7 +163,7 @@ def test_a_folder_that_is_called_like_an_action_is_an_input(
         (["{archive}"], "--output is missing"),
         (["{archive}", "-o", "{out}/a.mp4"], "a batch needs a folder"),
         (["{archive}/nothing", "-o", "{out}"], "there is no file or folder"),
-        (["{archive}", "-o", "{out}", "--no-report"], "the reports say what is done"),
+        (["{archive}", "-o", "{out}", "--no-record"], "the records say what is done"),
         (["{archive}", "-o", "{out}", "--list", "{archive}/none.csv"], "--list {archive}/none.csv cannot be read"),
         (["--list", "{lists}/unknown.csv", "-o", "{out}"], "a.mp4: unknown option 'opactiy'"),
         (["--list", "{lists}/bad.jsonl", "-o", "{out}"], "b.mp4: --opacity must be from 0 to 1"),
@@ -277,7 +277,7 @@ def test_the_log_has_a_line_an_event(
     assert [event["event"] for event in events] == ["begin", "begun", "ended", "begun", "ended", "end"]
     first, failed = events[2], events[4]
     assert first["path"] == str(archive / "tue" / "a.mp4") and first["state"] == "done" and first["frames"] == FRAMES
-    assert [made["stage"] for made in first["files"]] == ["video", "table", "shots", "report"]
+    assert [made["stage"] for made in first["files"]] == ["video", "table", "shots", "record"]
     assert len(first["files"][0]["sha256"]) == 64
     assert failed["state"] == "failed" and failed["reason"] == "not decodable" and failed["attempts"] == 1
     assert events[-1]["counts"] == {"done": 1, "failed": 1}

@@ -299,10 +299,10 @@ def spoil(archive: Callable[..., Finished], how: str) -> Finished:
             return dataclasses.replace(one, table=None)
         case "missing":
             one.table.unlink()
-        case "report":
-            one.report.write_text("{}")
-        case "no report":
-            one.report.unlink()
+        case "record":
+            one.record.write_text("{}")
+        case "no record":
+            one.record.unlink()
         case "unfinished":
             return archive("bad", status="unfinished")
         case "other":
@@ -334,11 +334,11 @@ def spoil(archive: Callable[..., Finished], how: str) -> Finished:
 
 
 def archive_with_size(one: Finished) -> Finished:
-    """The report tells of the table as it is."""
+    """The record tells of the table as it is."""
     assert one.table is not None
-    values = json.loads(one.report.read_text())
+    values = json.loads(one.record.read_text())
     values["results"][0]["bytes"] = one.table.stat().st_size
-    one.report.write_text(json.dumps(values))
+    one.record.write_text(json.dumps(values))
     return one
 
 
@@ -347,12 +347,12 @@ def archive_with_size(one: Finished) -> Finished:
     [
         ("no table", "no table was written"),
         ("missing", "bad.vidsal.csv cannot be read: No such file"),
-        ("report", "is no report of this version"),
-        ("no report", "bad.vidsal.json cannot be read"),
+        ("record", "is no record of this version"),
+        ("no record", "bad.vidsal.json cannot be read"),
         ("unfinished", "says that the run was not ended"),
         ("other", "tells of no table bad.vidsal.csv"),
-        ("cut", "bytes, but its report tells of"),
-        ("frames", "has 10 rows, but its report tells of 11 frames"),
+        ("cut", "bytes, but its record tells of"),
+        ("frames", "has 10 rows, but its record tells of 11 frames"),
         ("time", "which is no time"),
         ("order", "frame 2 comes out of order"),
         ("words", "is no whole table"),
@@ -361,7 +361,7 @@ def archive_with_size(one: Finished) -> Finished:
         ("column", "is no whole table: .*coverage"),
     ],
 )
-def test_an_input_that_is_not_what_its_report_tells_of_fails_alone(
+def test_an_input_that_is_not_what_its_record_tells_of_fails_alone(
     archive: Callable[..., Finished], tmp_path: Path, how: str, says: str
 ) -> None:
     good = [archive("a"), archive("z")]

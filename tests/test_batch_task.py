@@ -111,7 +111,7 @@ def test_each_work_begins_once_and_ends_once_with_its_files(
     assert end.input.name == "a.mp4"
     assert {made.stage: made.file for made in end.files} == {
         "table": "sub/a1.vidsal.csv",
-        "report": "sub/a1.vidsal.json",
+        "record": "sub/a1.vidsal.json",
     }
     for made in end.files:
         path = tmp_path / "out" / made.file
@@ -199,7 +199,7 @@ def test_what_was_killed_while_it_replaced_results_is_replaced_in_the_next_attem
     assert (end.outcome, end.frames, end.message) == ("done", 3, "")
 
 
-def test_a_report_that_nobody_can_read_is_not_replaced(work: Callable[..., Work], tmp_path: Path) -> None:
+def test_a_record_that_nobody_can_read_is_not_replaced(work: Callable[..., Work], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.vidsal.json").write_text("mine")
     (end,) = ends(run(work(place="a")))
@@ -566,7 +566,7 @@ def test_inputs_and_results_may_lie_elsewhere(
     end, other = [event for event in run(one, alone) if isinstance(event, Ended)]
     assert (end.outcome, end.frames) == ("done", 5)
     assert {made.stage: made.address for made in end.files} == {
-        "video": "memory://results/x/mon/a%20%231.vidsal.mp4", "table": None, "report": None,
+        "video": "memory://results/x/mon/a%20%231.vidsal.mp4", "table": None, "record": None,
     }  # fmt: skip
     names = sorted(path.rpartition("/")[2] for path in elsewhere.find("/results"))
     assert names == ["a #1.vidsal.csv", "a #1.vidsal.json", "a #1.vidsal.mp4"]

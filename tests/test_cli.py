@@ -296,7 +296,7 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
         (["run", "x.mp4", "y.mp4", "--table", "both.csv"], "both.csv: give --table a format such as csv"),
         (["run", "x.mp4", "-o", "out.csv"], "--output out.csv must be a folder or name the video; for this file "),
         (["run", "x.mp4", "--existing", "skip", "--overwrite"], "--existing skip and --overwrite exclude each other"),
-        (["run", "x.mp4", "--existing", "skip", "--no-report"], "leave out --no-report"),
+        (["run", "x.mp4", "--existing", "skip", "--no-record"], "leave out --no-record"),
         (["train", "--seed=x"], "seed"),
         (["train"], "no configuration given: vidsal train CONFIG"),
         (["train", "--output=x", "--seed=-1"], "error: --seed must be at least 0, got -1"),

@@ -374,7 +374,7 @@ def go(clip: Path, **output: Any) -> Any:
     return run(clip, options=RunOptions(output=OutputOptions(**wanted), tracks=tracks), model=make_model())
 
 
-def test_a_run_writes_the_shots_of_its_table_and_says_so_in_its_report(
+def test_a_run_writes_the_shots_of_its_table_and_says_so_in_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_video(tmp_path / "clip.mp4", frames=6)
@@ -405,6 +405,6 @@ def test_a_run_writes_the_shots_of_its_table_and_says_so_in_its_report(
 
 def test_shots_may_be_all_that_is_written(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "clip.mp4", frames=2)
-    assert [path.name for path in go(clip, table="none", report=False).files] == ["clip.vidsal.shots.csv"]
+    assert [path.name for path in go(clip, table="none", record=False).files] == ["clip.vidsal.shots.csv"]
     with pytest.raises(ConfigError, match=r"^table=.*clip\.vidsal\.shots\.csv"):
         go(clip, table="clip.vidsal.shots.csv", overwrite=True)

@@ -77,7 +77,7 @@ def test_stages_are_planned_only_where_they_are_wanted() -> None:
     still = planned_outputs(place, OutputOptions(table="none"), still=True)
     assert {stage: target.name for stage, target in still.items()} == {"image": "a.b.vidsal.png"}
     assert planned_outputs(place, OutputOptions(video=False, table="none")) == {}
-    assert place.report == Path("/films/a.b.vidsal.json")
+    assert place.record == Path("/films/a.b.vidsal.json")
     assert planned(FILE, video=False, table="none", maps="none") == set()
 
 
@@ -245,7 +245,7 @@ def test_a_video_may_be_named_and_the_rest_goes_beside_it(name: str) -> None:
         f"{beside}out.vidsal.maps.npz",
     }
     (place,) = places_of([FILE], OutputOptions(output=Path(name)))
-    assert place.report == Path(name).parent / "out.vidsal.json"
+    assert place.record == Path(name).parent / "out.vidsal.json"
 
 
 def test_a_picture_may_be_named_too_and_neither_is_taken_for_the_other() -> None:
@@ -277,8 +277,8 @@ def test_a_folder_of_such_a_name_stays_a_folder(tmp_path: Path) -> None:
         ({"output": "out.mkv", "container": "mov"}, "output=out.mkv and container=mov exclude each other"),
         ({"existing": "skip", "overwrite": True}, "existing=skip and overwrite=True exclude each other"),
         (
-            {"existing": "skip", "report": False},
-            "existing=skip goes by the reports of earlier runs: leave out report=False",
+            {"existing": "skip", "record": False},
+            "existing=skip goes by the records of earlier runs: leave out record=False",
         ),
         ({"existing": "keep"}, "existing must be one of refuse, skip, overwrite; got 'keep'"),
     ],
@@ -301,7 +301,7 @@ def test_the_name_of_a_video_that_is_not_written_is_no_folder() -> None:
 
 
 def test_options_that_can_be_meant_are_taken() -> None:
-    assert OutputOptions(existing="skip").report and not OutputOptions(report=False).report
+    assert OutputOptions(existing="skip").record and not OutputOptions(record=False).record
     assert OutputOptions(output=Path("out.mkv"), container="mkv").named_file == Path("out.mkv")
     for suffix in ("mp4", "MOV", "png", "jpg", "jpeg"):
         assert OutputOptions(output=Path(f"out.{suffix}")).named_file == Path(f"out.{suffix}")

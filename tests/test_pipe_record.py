@@ -1,4 +1,4 @@
-"""How results came about: in every file, in the report beside them, and compared by the next run."""
+"""How results came about: in every file, in the record beside them, and compared by the next run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if ".vidsal." in path.name}
 
 
-def report_of(clip: Path) -> dict[str, Any]:
+def record_of(clip: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(clip.with_name(f"{clip.stem}.vidsal.json").read_text(encoding="utf-8"))
     return values
 
@@ -63,11 +63,11 @@ def report_of(clip: Path) -> dict[str, Any]:
 # What is written.
 
 
-def test_the_report_says_what_was_made_from_what_by_what(clip: Path, model: SaliencyModel) -> None:
+def test_the_record_says_what_was_made_from_what_by_what(clip: Path, model: SaliencyModel) -> None:
     report = go(clip, model, output={"video": True, "maps": "npz"}, recurrence=RecurrenceOptions(state="reset"))
-    made = report_of(clip)
-    assert report.status == "done" and report.report_file == clip.with_name("clip.vidsal.json")
-    assert report.report_file not in report.files
+    made = record_of(clip)
+    assert report.status == "done" and report.record_file == clip.with_name("clip.vidsal.json")
+    assert report.record_file not in report.files
     assert (made["format"], made["status"], made["earlier"]) == ("vidsal-run-1", "done", [])
     assert made["vidsal"] == vidsal.__version__ and isinstance(made["commit"], str)
     assert made["model"] == {"name": "tiny", "sha256": model.sha256, "precision": "fp32", "device": "cpu"}
@@ -95,7 +95,7 @@ def test_every_result_carries_how_it_came_about(clip: Path, model: SaliencyModel
     table = "parquet" if suffix == "mp4" else "jsonl"
     maps = "npz" if suffix == "mp4" else "mkv"
     go(clip, model, output={"video": True, "container": suffix, "maps": maps, "table": table})
-    made, folder = report_of(clip), clip.parent
+    made, folder = record_of(clip), clip.parent
     with av.open(str(folder / f"clip.vidsal.{suffix}")) as container:
         tags = {key.lower(): value for key, value in container.metadata.items()}
     texts = [tags["vidsal_run"]]
@@ -141,9 +141,9 @@ def test_a_result_that_is_an_input_again_does_not_carry_the_first_run_on(
         assert made["input"]["name"] == "clip.vidsal.mp4" and made["options"]["smooth"]["smoothing"] == "motion"
 
 
-def test_a_table_of_text_is_the_same_with_a_report_and_without(clip: Path, model: SaliencyModel) -> None:
+def test_a_table_of_text_is_the_same_with_a_record_and_without(clip: Path, model: SaliencyModel) -> None:
     go(clip, model, output={"table": "csv", "output": clip.parent / "with"})
-    go(clip, model, "refuse", output={"table": "csv", "output": clip.parent / "without", "report": False})
+    go(clip, model, "refuse", output={"table": "csv", "output": clip.parent / "without", "record": False})
     assert [path.name for path in (clip.parent / "without").iterdir()] == ["clip.vidsal.csv"]
     one, other = ((clip.parent / name / "clip.vidsal.csv").read_bytes() for name in ("with", "without"))
     assert one == other and one.startswith(b"index,")
@@ -218,7 +218,7 @@ def test_files_of_other_people_are_never_replaced_nor_taken_for_results(
         go(clip, model, existing)
     table.unlink()
     clip.with_name("clip.vidsal.json").write_text('{"my": "notes"}')
-    with pytest.raises(ExistsError, match=r"clip\.vidsal\.json exists already, and is no report"):
+    with pytest.raises(ExistsError, match=r"clip\.vidsal\.json exists already, and is no record"):
         go(clip, model, existing)
     assert contents(clip.parent) == {"clip.vidsal.json": b'{"my": "notes"}'}
 
@@ -233,11 +233,11 @@ def test_a_result_that_is_missing_is_made_with_the_rest(clip: Path, model: Salie
     assert go(clip, model, output={"maps": "npz"}).status == "skipped"
 
 
-def test_results_of_two_runs_over_one_input_have_one_report(clip: Path, model: SaliencyModel) -> None:
+def test_results_of_two_runs_over_one_input_have_one_record(clip: Path, model: SaliencyModel) -> None:
     go(clip, model, "refuse")
     other = {"table": "none", "maps": "npz"}
     go(clip, model, "refuse", output=other, smooth=SmoothOptions(smoothing="none"))
-    made = report_of(clip)
+    made = record_of(clip)
     assert [one["stage"] for one in made["results"]] == ["maps"]
     assert [[one["stage"] for one in run["results"]] for run in made["earlier"]] == [["table"]]
     assert go(clip, model).status == "skipped"
@@ -299,22 +299,22 @@ run(sys.argv[1], options=options, model=make_model())
 def test_a_run_that_is_killed_while_files_get_their_names_is_known_for_it(
     clip: Path, model: SaliencyModel, before: int
 ) -> None:
-    """Killed before the unfinished report, the table, the maps, or the finished report gets its name."""
+    """Killed before the unfinished record, the table, the maps, or the finished record gets its name."""
     assert processes.run(KILLED, clip, str(before), "refuse").returncode == -signal.SIGKILL
     there = {name for name in contents(clip.parent) if ".partial" not in name and not name.endswith(".lock")}
     named = ["clip.vidsal.json", "clip.vidsal.csv", "clip.vidsal.maps.npz"]
     assert there == {*named[:before]}
     if before:
-        assert report_of(clip)["status"] == "unfinished"
+        assert record_of(clip)["status"] == "unfinished"
     # The same command is not kept from working by what nobody was told of, whichever way it goes.
     existing = "skip" if before % 2 else "refuse"
     report = go(clip, model, existing, output={"maps": "npz"})
     assert report.status == "done" and len(report.files) == 2
-    assert report_of(clip)["status"] == "done" and len(rows_of(clip.with_name("clip.vidsal.csv"))) == 6
+    assert record_of(clip)["status"] == "done" and len(rows_of(clip.with_name("clip.vidsal.csv"))) == 6
     assert go(clip, model, output={"maps": "npz"}).status == "skipped"
 
 
-def test_a_report_that_cannot_be_written_leaves_a_set_that_the_next_run_makes_again(
+def test_a_record_that_cannot_be_written_leaves_a_set_that_the_next_run_makes_again(
     clip: Path, model: SaliencyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = run_module.write_record
@@ -376,7 +376,7 @@ def test_a_batch_is_gone_on_with_by_the_same_command(
     assert status_of(*command, "--existing", "overwrite", "--json") == 0
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["status"] for one in reports] == ["done", "done"]
-    assert all(Path(one["report_file"]).is_file() for one in reports)
+    assert all(Path(one["record_file"]).is_file() for one in reports)
 
 
 def test_inputs_of_one_name_and_inputs_given_twice_do_not_end_the_run(
@@ -421,7 +421,7 @@ def test_the_default_options_name_a_model_whose_sha256_is_that_of_its_file(clip:
     report = run(clip, options=RunOptions(model=ModelOptions(device="cpu"), output=OutputOptions(video=False)))
     assert report.status == "done"
     embedded = Path(vidsal.__file__).parent / "model" / "weights" / "sam-lite.safetensors"
-    assert report_of(clip)["model"] == {
+    assert record_of(clip)["model"] == {
         "name": "sam-lite",
         "sha256": sha256_of(embedded),
         "precision": "fp32",
@@ -472,7 +472,7 @@ def test_an_input_with_an_odd_name_fails_alone(
     reports = {line["source"]: line for line in map(json.loads, out.splitlines())}
     assert {source: line["outcome"] for source, line in reports.items()} == dict.fromkeys(odd, "failed") | {
         str(good): "done",
-        # Nobody knows what that report is.
+        # Nobody knows what that record is.
         str(deep): "refused",
     }
     assert all(line["status"] == line["outcome"] for line in reports.values())
@@ -499,10 +499,10 @@ def test_only_what_is_known_for_a_result_is_left_out_and_that_is_told(
     cv2.imwrite(str(made / "p.png"), np.zeros((48, 64, 3), np.uint8))
     command = ["run", "-m", checkpoint, "-q", "--json"]
     assert status_of(*command, clip, made / "p.png", "--maps", "mkv") == 0
-    assert status_of(*command, clip, "--container", "mkv", "--no-report", "-o", tmp_path / "unreported") == 0
-    # Without their reports.
+    assert status_of(*command, clip, "--container", "mkv", "--no-record", "-o", tmp_path / "unrecorded") == 0
+    # Without their records.
     moved = [shutil.copy(made / name, plain) for name in ("a.vidsal.mp4", "a.vidsal.maps.mkv", "p.vidsal.png")]
-    moved.append(tmp_path / "unreported" / "a.vidsal.mkv")
+    moved.append(tmp_path / "unrecorded" / "a.vidsal.mkv")
     partial = shutil.copy(clip, plain / "c.vidsal.partial.mp4")
     reported = [made / name for name in ("a.vidsal.mp4", "a.vidsal.csv", "a.vidsal.json")]
     own = [Path(shutil.copy(clip, plain / name)) for name in ("b.vidsal.mp4", "d.partial.mp4")]

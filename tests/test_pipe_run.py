@@ -393,7 +393,7 @@ def test_a_file_that_appears_under_one_final_name_keeps_all_results_partial(
     assert not (tmp_path / "made.vidsal.jsonl").exists() and (tmp_path / "made.vidsal.partial.jsonl").exists()
 
 
-# The report, and what earlier runs left.
+# The record, and what earlier runs left.
 
 
 @pytest.fixture
@@ -417,7 +417,7 @@ def in_out(tmp_path: Path, existing: Any = "skip", **output: Any) -> OutputOptio
     )
 
 
-def test_the_report_is_unfinished_before_the_files_get_their_names_and_says_in_the_end_what_the_run_says(
+def test_the_record_is_unfinished_before_the_files_get_their_names_and_says_in_the_end_what_the_run_says(
     monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
 ) -> None:
     folder, written = tmp_path / "out", []
@@ -438,7 +438,7 @@ def test_the_report_is_unfinished_before_the_files_get_their_names_and_says_in_t
     assert [status for status, _ in written] == ["unfinished", "done"]
     assert not {*partial} & {*written[0][1]} and {*partial} <= {*written[1][1]}
     (record,) = read_records(folder / "a.vidsal.json")
-    assert (report.status, report.report_file) == ("done", folder / "a.vidsal.json")
+    assert (report.status, report.record_file) == ("done", folder / "a.vidsal.json")
     assert [(one.stage, one.file) for one in record.results] == [
         ("table", "a.vidsal.jsonl"),
         ("maps", str(tmp_path / "m.npz")),
@@ -449,10 +449,10 @@ def test_the_report_is_unfinished_before_the_files_get_their_names_and_says_in_t
     read = InputRecord.of("", source.info.path, kind="video")
     assert record.provenance.input == dataclasses.replace(read, height=48, width=64)
     plain = report.as_dict()
-    assert (plain["status"], plain["interrupted"], plain["report_file"]) == ("done", False, str(report.report_file))
+    assert (plain["status"], plain["interrupted"], plain["record_file"]) == ("done", False, str(report.record_file))
 
 
-def test_without_a_report_the_one_that_is_there_vouches_only_for_what_stays(
+def test_without_a_record_the_one_that_is_there_vouches_only_for_what_stays(
     monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
 ) -> None:
     report = tmp_path / "out" / "a.vidsal.json"
@@ -465,35 +465,35 @@ def test_without_a_report_the_one_that_is_there_vouches_only_for_what_stays(
     def vouches() -> list[str]:
         return [one.file for record in read_records(report) for one in record.results]
 
-    quiet = go("refuse", report=False)
-    assert quiet.report_file is quiet.as_dict()["report_file"] is None and not report.exists()
+    quiet = go("refuse", record=False)
+    assert quiet.record_file is quiet.as_dict()["record_file"] is None and not report.exists()
     report.write_text("{}")
-    go(report=False)
+    go(record=False)
     assert report.read_text() == "{}", "it is somebody else's"
     for made in ({}, {"table": "none", "maps": "npz"}, {"table": "none", "maps": "m.npz"}):
         go(**made)
     names = ["m.npz", "a.vidsal.maps.npz", "a.vidsal.jsonl"]
     assert vouches() == names
     for again in ({"table": "none", "maps": "m.npz"}, {"table": "none", "maps": "npz"}):
-        go(report=False, **again)
+        go(record=False, **again)
         names.pop(0)
         assert vouches() == names
-    go(report=False)
+    go(record=False)
     assert not report.exists()
     # Somebody removes it while the run goes on.
     go()
-    job = job_of(monkeypatch, model, source, output=in_out(tmp_path, "overwrite", report=False))
+    job = job_of(monkeypatch, model, source, output=in_out(tmp_path, "overwrite", record=False))
     assert not job.is_done()
     report.unlink()
-    assert done(job).report_file is None
+    assert done(job).record_file is None
 
 
-def test_a_sink_of_ones_own_leaves_no_report(
+def test_a_sink_of_ones_own_leaves_no_record(
     monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
 ) -> None:
     sink = TableSink(tmp_path / "mine.csv")
     report = done(job_of(monkeypatch, model, source, sink, output=NOTHING))
-    assert report.report_file is None and names_in(tmp_path / "in") == ["a.mp4"]
+    assert report.record_file is None and names_in(tmp_path / "in") == ["a.mp4"]
     assert (tmp_path / "mine.csv").exists() and not report.files
 
 
@@ -516,8 +516,8 @@ def test_what_is_done_is_reported_as_the_run_that_made_it_counted(
     again = run(source.info.path or "", options=RunOptions(output=in_out(tmp_path)), model=model)
     assert again == report
     # An earlier version counted fewer things.
-    (record,) = read_records(made.report_file or tmp_path)
-    write_record(made.report_file or tmp_path, dataclasses.replace(record, counts={"frames": 2, "more": 1}))
+    (record,) = read_records(made.record_file or tmp_path)
+    write_record(made.record_file or tmp_path, dataclasses.replace(record, counts={"frames": 2, "more": 1}))
     job = job_of(monkeypatch, model, source, output=in_out(tmp_path))
     assert job.is_done()
     assert (job.report().frames, job.report().concealed, job.report().truncated) == (2, 0, False)
@@ -556,7 +556,7 @@ def test_what_is_done_under_another_name_is_found_where_skipping_is_asked_for(
     for other in (elsewhere("refuse"), elsewhere(smooth=SmoothOptions(smoothing="none"))):
         with pytest.raises(ExistsError, match=r"in.a\.vidsal\.json exists already"):
             other.is_done()
-    # Nor where a part of it is missing; a place without a report costs no more than that look.
+    # Nor where a part of it is missing; a place without a record costs no more than that look.
     (below.folder / "a.vidsal.json").unlink()
     made.files[0].unlink()
     looked, look_around = [], run_module.look_around
@@ -570,7 +570,7 @@ def test_what_is_done_under_another_name_is_found_where_skipping_is_asked_for(
 def test_what_another_run_has_made_meanwhile_is_kept(
     monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path, source: Opened
 ) -> None:
-    report = done(job_of(monkeypatch, model, source, output=in_out(tmp_path))).report_file or tmp_path
+    report = done(job_of(monkeypatch, model, source, output=in_out(tmp_path))).record_file or tmp_path
     (record,) = read_records(report)
     write_record(report, dataclasses.replace(record, status="unfinished"))
     first, second = (job_of(monkeypatch, model, source, output=in_out(tmp_path, "refuse")) for _ in range(2))

@@ -62,7 +62,7 @@ def wanted(existing: str = "skip", **stages: Any) -> RunOptions:
 
 
 def made(clip: Path, *stages: str, status: Any = "done", kind: str = "video", **changed: Any) -> RunRecord:
-    """Results of ten bytes each, and the record that a run with `wanted` makes of them; not the report."""
+    """Results of ten bytes each, and the record that a run with `wanted` makes of them; not the file of it."""
     options = wanted(output={"video": True}, **changed)
     (place,) = places_of([clip], options.output)
     planned = planned_outputs(place, options.output, still=kind == "image")
@@ -116,10 +116,10 @@ def test_where_a_result_is_missing_the_others_are_made_again_with_it(clip: Path,
 
 
 @pytest.mark.parametrize("theirs", ["table", "maps"])
-def test_a_file_that_no_report_names_is_not_replaced(clip: Path, theirs: str) -> None:
+def test_a_file_that_no_record_names_is_not_replaced(clip: Path, theirs: str) -> None:
     record = made(clip, "table", "maps")
     reported(clip, dataclasses.replace(record, results=tuple(one for one in record.results if one.stage != theirs)))
-    with pytest.raises(ExistsError, match=f"{record.paths(clip.parent)[theirs]} exists already, and no report says"):
+    with pytest.raises(ExistsError, match=f"{record.paths(clip.parent)[theirs]} exists already, and no record says"):
         look(clip, wanted())
     paths = record.paths(clip.parent)
     paths.pop(theirs).unlink()
@@ -173,13 +173,13 @@ def test_a_result_that_was_made_otherwise_is_kept(clip: Path) -> None:
         look(clip, wanted(tracks=TrackOptions(region_reach=0.5)))
 
 
-def test_a_report_of_other_people_is_replaced_only_where_that_is_asked_for(clip: Path) -> None:
+def test_a_record_of_other_people_is_replaced_only_where_that_is_asked_for(clip: Path) -> None:
     clip.with_name("clip.vidsal.json").write_text("{}")
     for existing in ("skip", "refuse"):
-        with pytest.raises(ExistsError, match=r"clip\.vidsal\.json exists already, and is no report"):
+        with pytest.raises(ExistsError, match=r"clip\.vidsal\.json exists already, and is no record"):
             look(clip, wanted(existing))
     assert look(clip, wanted("overwrite")) == Standing()
-    assert look(clip, wanted("refuse", output={"report": False})) == Standing()
+    assert look(clip, wanted("refuse", output={"record": False})) == Standing()
 
 
 def test_the_input_is_read_only_where_its_size_or_time_is_another(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_options_are_recorded_as_plain_values_without_the_model_and_the_places(c
         stage: values for stage, values in plain.items() if stage not in ("model", "output")
     }
     # Two runs whose decisive options are the same write the same, wherever it goes and whatever is there.
-    elsewhere = OutputOptions(output=Path("other"), report=False, overwrite=True)
+    elsewhere = OutputOptions(output=Path("other"), record=False, overwrite=True)
     same = RunOptions(output=elsewhere, decode=DecodeOptions(batch_size=1), model=ModelOptions(device="cuda"))
     assert decisive_options(options) == decisive_options(same)
     many = ArchiveOptions(output=OutputOptions(output=Path("out")), batch=BatchOptions(lanes=3))
@@ -353,10 +353,10 @@ def test_two_inputs_are_one_where_size_and_sample_or_size_name_and_time_are(clip
     assert one.describe() == "a, 7 bytes, of then"
 
 
-# The report.
+# The record.
 
 
-def test_a_report_is_read_as_it_was_written_and_by_people_too(clip: Path) -> None:
+def test_a_record_is_read_as_it_was_written_and_by_people_too(clip: Path) -> None:
     record, earlier = made(clip, "table"), made(clip, "maps", status="unfinished")
     reported(clip, record, earlier)
     path = clip.with_name("clip.vidsal.json")
@@ -377,14 +377,14 @@ def test_a_report_is_read_as_it_was_written_and_by_people_too(clip: Path) -> Non
 @pytest.mark.parametrize(
     "change", [{"format": "vidsal-run-2"}, {"status": "begun"}, {"results": 1}, {"model": {}}, {"earlier": [1]}]
 )
-def test_what_is_no_report_of_this_version_is_none(clip: Path, change: dict[str, Any]) -> None:
+def test_what_is_no_record_of_this_version_is_none(clip: Path, change: dict[str, Any]) -> None:
     reported(clip, made(clip, "table"))
     path = clip.with_name("clip.vidsal.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     assert read_records(path) == []
 
 
-def test_only_a_file_is_read_as_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_file_is_read_as_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A pipe would never end.
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: pytest.fail("it is opened"))
     assert read_records(tmp_path) == read_records(tmp_path / "missing") == []
@@ -420,7 +420,7 @@ def test_a_result_is_known_by_its_name_or_by_what_is_in_it(
     assert is_result(tmp_path / name) is result
 
 
-def test_a_result_is_known_by_the_report_beside_it(clip: Path) -> None:
+def test_a_result_is_known_by_the_record_beside_it(clip: Path) -> None:
     named, own, other = (clip.with_name(name) for name in ("out.mp4", "out.vidsal.mkv", "out.mkv"))
     record = made(clip)
     results = tuple(ResultRecord("video", path.name, 0) for path in (named, own))

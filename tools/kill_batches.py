@@ -285,7 +285,7 @@ class Trial:
 
     def _file_faults(self) -> list[str]:
         faults = []
-        wanted = dict(rows(self.whole, "SELECT file, sha256 FROM files WHERE stage!='report'"))
+        wanted = dict(rows(self.whole, "SELECT file, sha256 FROM files WHERE stage!='record'"))
         known = {file: (size, sha) for file, size, sha in rows(self.output, "SELECT file, bytes, sha256 FROM files")}
         there = {path.relative_to(self.output).as_posix(): path for path in result_names(self.output)}
         others = {path.relative_to(self.whole).as_posix() for path in result_names(self.whole)}

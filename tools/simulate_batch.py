@@ -106,7 +106,7 @@ class MadeEngine(Engine):
             self._done[work.id] = 1
         files = tuple(
             Made(stage, f"{work.place}.vidsal.{suffix}", 1000, "0" * 64)
-            for stage, suffix in (("video", "mp4"), ("table", "csv"), ("report", "json"))
+            for stage, suffix in (("video", "mp4"), ("table", "csv"), ("record", "json"))
         )
         damage = "damaged" if what == "damaged" else None
         return Ended(

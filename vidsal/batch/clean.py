@@ -20,10 +20,10 @@ from vidsal.files import claim, is_claimed, release
 __all__ = ["CleanReport", "clean"]
 
 _PARTIAL = re.compile(
-    r"(?P<target>(?P<stem>.+)\.vidsal\.(?:[^/]*\.)?partial\.(?!lock)\w+|(?P<report>.+)\.vidsal\.json\.partial)"
+    r"(?P<target>(?P<stem>.+)\.vidsal\.(?:[^/]*\.)?partial\.(?!lock)\w+|(?P<record>.+)\.vidsal\.json\.partial)"
     r"(?P<lock>\.lock)?"
 )
-"""What a sink writes to, or the report; and its lock."""
+"""What a sink writes to, or the record; and its lock."""
 _BESIDE = re.compile(r"(?P<stem>.+)\.vidsal\.(?:[^/]*\.)?partial\.(?:2\.\w+|raw)")
 """What some sinks have beside it."""
 _SUMMARY = re.compile(r"batch(?:\.shard-\d+-of-\d+)?\.(?:csv|json)\.partial(?P<lock>\.lock)?")
@@ -116,7 +116,7 @@ def _left_behind(output: Path, opened: list[JobDatabase]) -> Iterator[tuple[Path
                 if _is_of_this(below + found["stem"], opened, alive=alive):
                     groups[owner].append(path)
             elif found := _PARTIAL.fullmatch(name):
-                if _is_of_this(below + (found["stem"] or found["report"]), opened, alive=alive):
+                if _is_of_this(below + (found["stem"] or found["record"]), opened, alive=alive):
                     groups[here / found["target"]].append(path)
             elif not below and (found := _SUMMARY.fullmatch(name)):
                 groups[here / name.removesuffix(".lock")].append(path)

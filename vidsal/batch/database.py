@@ -657,15 +657,15 @@ class JobDatabase:
             yield _row(row), names
 
     def finished(self) -> Iterator[tuple[str, str, dict[str, str], str | None, str | None]]:
-        """Path, place, tags, and the names of table and report, of what is done, whole or damaged."""
+        """Path, place, tags, and the names of table and record, of what is done, whole or damaged."""
         files = ", ".join(
-            f"(SELECT file FROM files WHERE input=id AND stage='{stage}')" for stage in ("table", "report")
+            f"(SELECT file FROM files WHERE input=id AND stage='{stage}')" for stage in ("table", "record")
         )
         found = self._db.execute(
             f"SELECT path, place, tags, {files} FROM inputs WHERE listed AND state IN ('done','damaged') ORDER BY id"
         )
-        for path, place, tags, table, report in found:
-            yield path, place, json.loads(tags), table, report
+        for path, place, tags, table, record in found:
+            yield path, place, json.loads(tags), table, record
 
     def query(self, sql: str) -> Iterator[tuple[Any, ...]]:
         """The answer to any question in SQL, for reports and tests."""

@@ -61,8 +61,8 @@ class Finished:
     """Where its results lie: the beginning of their names, below the folder of the batch, such as "mon/a"."""
     table: Path | None
     """Its table; None where none was written."""
-    report: Path
-    """Its report, NAME.vidsal.json."""
+    record: Path
+    """Its record, NAME.vidsal.json."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """What else is known of it, by name."""
 
@@ -122,7 +122,7 @@ def write_dataset(
 ) -> DatasetReport:
     """Make a data set of these inputs, or bring it up to date with them.
 
-    An input that is in the data set with the same table, report and tags is left as it is (sizes and times of the files
+    An input that is in the data set with the same table, record and tags is left as it is (sizes and times of the files
     tell); one that has changed is replaced, and one that is not among them any more is removed. Only the parts that are
     concerned are written. Memory grows neither with the number of inputs nor with their length. Both kinds of rows have
     the columns `input`, `place`, `input_modified`, `tags` (JSON), `vidsal`, `model`, `model_sha256`, `precision` and
@@ -136,7 +136,7 @@ def write_dataset(
         should_stop: asked after every input; True ends the update with what it has.
 
     Returns:
-        What was done. Inputs whose table is missing, damaged or not the one that the report tells of fail alone.
+        What was done. Inputs whose table is missing, damaged or not the one that the record tells of fail alone.
 
     Raises:
         EncodeError: pyarrow is missing, the data set cannot be written, or another process is writing it.
@@ -187,7 +187,7 @@ class _Entry:
     input: str
     place: str
     table: Path
-    report: Path
+    record: Path
     tags: str | None
     signature: str
 
@@ -197,24 +197,24 @@ class _Entry:
         if one.table is None:
             raise DatasetError("no table was written: run it with a table")
         tags = json.dumps(dict(sorted(one.tags.items()))) if one.tags else None
-        entry = cls(_text(one.input), _text(one.place), one.table, one.report, tags, "")
+        entry = cls(_text(one.input), _text(one.place), one.table, one.record, tags, "")
         return replace(entry, signature=entry.signed())
 
     def as_row(self) -> tuple[str | bytes | None, ...]:
         """The values of its fields as SQLite takes them."""
-        paths = os.fsencode(self.table), os.fsencode(self.report)
+        paths = os.fsencode(self.table), os.fsencode(self.record)
         return self.input, self.place, *paths, self.tags, self.signature
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> _Entry:
         """That of which `as_row` gave these."""
-        name, place, table, report, *rest = row
-        return cls(name, place, Path(os.fsdecode(table)), Path(os.fsdecode(report)), *rest)
+        name, place, table, record, *rest = row
+        return cls(name, place, Path(os.fsdecode(table)), Path(os.fsdecode(record)), *rest)
 
     def signed(self) -> str:
         """The digest of what it is made of, as its files are now."""
         seen: list[Any] = [self.input, self.tags]
-        for path in (self.table, self.report):
+        for path in (self.table, self.record):
             try:
                 status = path.stat()
             except OSError as error:
@@ -222,19 +222,19 @@ class _Entry:
             seen += [path.name, status.st_size, status.st_mtime_ns]
         return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
-    def record(self) -> tuple[RunRecord, ResultRecord]:
-        """The report of the run that wrote the table, and what it says of it."""
-        records = read_records(self.report)
+    def made(self) -> tuple[RunRecord, ResultRecord]:
+        """The record of the run that wrote the table, and what it says of it."""
+        records = read_records(self.record)
         if not records:
-            raise DatasetError(f"{self.report} is no report of this version of vidsal")
+            raise DatasetError(f"{self.record} is no record of this version of vidsal")
         table = self.table.absolute()
         for record in records:
             for result in record.results:
-                if result.stage == "table" and (self.report.parent / result.file).absolute() == table:
+                if result.stage == "table" and (self.record.parent / result.file).absolute() == table:
                     if record.status != "done":
-                        raise DatasetError(f"{self.report} says that the run was not ended")
+                        raise DatasetError(f"{self.record} says that the run was not ended")
                     return record, result
-        raise DatasetError(f"{self.report} tells of no table {table.name}")
+        raise DatasetError(f"{self.record} tells of no table {table.name}")
 
 
 def _text(name: str) -> str:
@@ -247,7 +247,7 @@ def _modified(record: RunRecord) -> datetime | None:
     try:
         return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
     except ValueError as error:
-        raise DatasetError(f"its report says that the input is of {text}, which is no time") from error
+        raise DatasetError(f"its record says that the input is of {text}, which is no time") from error
 
 
 def _date(record: RunRecord) -> str:
@@ -259,13 +259,13 @@ class _InputRows:
     """The rows of one input, all of them good, in memory or in a nameless file."""
 
     def __init__(self, entry: _Entry, folder: Path) -> None:
-        """Reads and checks all of it. Raises DatasetError: it is not what the report tells of."""
-        record, result = entry.record()
+        """Reads and checks all of it. Raises DatasetError: it is not what the record tells of."""
+        record, result = entry.made()
         if entry.signed() != entry.signature:
             raise DatasetError(f"{entry.table} was changed while the data set was written: do that again")
         size, made_by = entry.table.stat().st_size, record.provenance
         if size != result.bytes:
-            raise DatasetError(f"{entry.table} has {size} bytes, but its report tells of {result.bytes}")
+            raise DatasetError(f"{entry.table} has {size} bytes, but its record tells of {result.bytes}")
         self.origin = _RowOrigin(
             input=entry.input,
             place=entry.place,
@@ -290,7 +290,7 @@ class _InputRows:
             )
             if self.frames != record.counts.get("frames", self.frames):
                 told = record.counts["frames"]
-                raise DatasetError(f"{entry.table} has {self.frames} rows, but its report tells of {told} frames")
+                raise DatasetError(f"{entry.table} has {self.frames} rows, but its record tells of {told} frames")
         except BaseException:
             self.close()
             raise
@@ -486,7 +486,7 @@ CREATE TABLE IF NOT EXISTS inputs(place TEXT PRIMARY KEY, signature TEXT NOT NUL
 CREATE INDEX IF NOT EXISTS inputs_by_part ON inputs(part);
 CREATE TEMP TABLE seen(place TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE todo(
-    date TEXT, input TEXT, place TEXT, table_path BLOB, report BLOB, tags TEXT, signature TEXT, known INTEGER,
+    date TEXT, input TEXT, place TEXT, table_path BLOB, record BLOB, tags TEXT, signature TEXT, known INTEGER,
     PRIMARY KEY(date, place)
 ) WITHOUT ROWID;
 CREATE TEMP TABLE dropped(part INTEGER, place TEXT, PRIMARY KEY(part, place)) WITHOUT ROWID;
@@ -637,7 +637,7 @@ class _Update:
             entry = _Entry.of(one)
             if known is not None and known[0] == entry.signature:
                 return
-            date = _date(entry.record()[0])
+            date = _date(entry.made()[0])
             values = (date, *entry.as_row(), known is not None)
             self._index("INSERT INTO todo VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values)
         except DatasetError as error:
@@ -718,7 +718,7 @@ class _Update:
         while files["frames"].rows < _ROWS_IN_A_PART and not self._stopped:
             # Those that still lie in another part have to wait until they are out of it.
             row = self._index.one(
-                "SELECT input, place, table_path, report, tags, signature, known FROM todo "
+                "SELECT input, place, table_path, record, tags, signature, known FROM todo "
                 "WHERE date = ? AND place > ? AND NOT EXISTS "
                 "(SELECT 1 FROM inputs WHERE inputs.place = todo.place AND part <> ?) ORDER BY place LIMIT 1",
                 *(date, last, number),

@@ -126,7 +126,7 @@ class Plans:
     def _resolved(self, overrides: Mapping[str, Any]) -> RunOptions:
         own = {_SHORT.get(name, name.replace("-", "_")): value for name, value in overrides.items()}
         for name in own:
-            if name.startswith("output.") or name in ("output", "existing", "overwrite", "report"):
+            if name.startswith("output.") or name in ("output", "existing", "overwrite", "record"):
                 raise ConfigError(Setting(name), " cannot be chosen for one input of a batch")
         options = resolve(RunOptions, self._base, own)
         existing: Literal["skip", "overwrite"] = "overwrite" if options.output.existing == "overwrite" else "skip"
@@ -283,9 +283,9 @@ def gather(
         What was done, None where nothing could be; and what a user should know of it.
     """
     finished = (
-        Finished(hide_secrets(path), place, output / table, output / report, tags)
-        for path, place, tags, table, report in database.finished()
-        if table is not None and report is not None
+        Finished(hide_secrets(path), place, output / table, output / record, tags)
+        for path, place, tags, table, record in database.finished()
+        if table is not None and record is not None
     )
     try:
         made = write_dataset(output / "dataset", finished, on_progress=on_progress, should_stop=should_stop)

@@ -49,7 +49,7 @@ class BatchOptions(Checked):
     """Free space in GB on the disk of the results below which no file is begun, until there is more again."""
     upload: str | None = None
     """Address of a folder elsewhere for the results (s3://, sftp://; needs vidsal[storage]): each is put there whole
-    and verified. The account, the tables and the reports stay in --output too; videos and maps do not."""
+    and verified. The account, the tables and the records stay in --output too; videos and maps do not."""
     scratch: Path | None = None
     """Folder for copies of inputs that lie elsewhere; None: the system's for temporary files."""
     scratch_limit: Annotated[float, Range(above=0)] | None = None
@@ -79,9 +79,9 @@ class ArchiveOptions(RunOptions):
             raise ConfigError(Setting("output", wanted.output), " is a file: a batch needs a folder")
         if wanted.named_file is not None:
             raise ConfigError(Setting("output", wanted.output), " names one file: a batch needs a folder")
-        if not wanted.report:
-            without = Setting("report", False)
-            raise ConfigError(without, " cannot be used in a batch: the reports say what is done")
+        if not wanted.record:
+            without = Setting("record", False)
+            raise ConfigError(without, " cannot be used in a batch: the records say what is done")
         for name, formats in (
             ("table", ("csv", "parquet", "jsonl", "none", None)),
             ("maps", ("mkv", "npz", "none", None)),

@@ -339,7 +339,7 @@ def _place(work: Work) -> Place:
 
 
 def _targets(work: Work) -> set[Path]:
-    """All files that an attempt may write but for its report: the input may be a picture, and not every mp4 can be."""
+    """All files that an attempt may write but for its record: the input may be a picture, and not every mp4 can be."""
     place = _place(work)
     planned = (planned_outputs(place, work.options.output, still=still).values() for still in (False, True))
     targets = {target for each in planned for target in each}
@@ -350,7 +350,7 @@ def _may_replace(work: Work) -> bool:
     """Whether all that stands in the way is of this batch's making and as it was."""
     if work.options.output.existing != "skip":
         return False
-    place, records = _place(work), read_records(_place(work).report)
+    place, records = _place(work), read_records(_place(work).record)
     known = {Path(work.output, file): size for file, size in work.earlier.items()}
     # Those of an attempt that was killed, which nobody has been told of.
     unfinished = {
@@ -359,7 +359,7 @@ def _may_replace(work: Work) -> bool:
         if record.status == "unfinished"
         for result in record.results
     }
-    there = [path for path in (*_targets(work), *([] if records else [place.report])) if os.path.lexists(path)]
+    there = [path for path in (*_targets(work), *([] if records else [place.record])) if os.path.lexists(path)]
     return all(path.lstat().st_size in (known.get(path), unfinished.get(path)) for path in there)
 
 
@@ -368,15 +368,15 @@ def _below(work: Work, path: Path) -> str:
 
 
 def _has_locks(work: Work) -> bool:
-    report = _place(work).report
+    record = _place(work).record
     partials = [target.with_name(f"{target.stem}.partial{target.suffix}") for target in _targets(work)]
-    return any(os.path.lexists(f"{path}.lock") for path in (*partials, report.with_name(f"{report.name}.partial")))
+    return any(os.path.lexists(f"{path}.lock") for path in (*partials, record.with_name(f"{record.name}.partial")))
 
 
 def clear_partials(work: Work) -> None:
     """Remove the partial files of an attempt that has ended, unless somebody else is at them."""
     place = _place(work)
-    stems = {f"{target.stem}.partial." for target in _targets(work)} | {f"{place.report.name}.partial"}
+    stems = {f"{target.stem}.partial." for target in _targets(work)} | {f"{place.record.name}.partial"}
     with suppress(OSError):
         left = [path.name for path in place.folder.iterdir() if any(path.name.startswith(stem) for stem in stems)]
         # The file itself before what is only there beside it, which has no lock of its own.
@@ -398,12 +398,12 @@ def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
         raise RuntimeError("an outcome has a report or an error")
     if report.interrupted:
         return Ended(work.id, "interrupted", message="stopped", seconds=seconds, free_of_charge=True)
-    record = next(iter(read_records(report.report_file)), None) if report.report_file is not None else None
-    if record is None or report.report_file is None:
-        raise RuntimeError("a run of a batch has a report")
-    folder = report.report_file.parent
+    record = next(iter(read_records(report.record_file)), None) if report.record_file is not None else None
+    if record is None or report.record_file is None:
+        raise RuntimeError("a run of a batch has a record")
+    folder = report.record_file.parent
     stages = {folder / result.file: result.stage for result in record.results}
-    files = [_made(work, stages.get(path, "report"), path) for path in (*report.files, report.report_file)]
+    files = [_made(work, stages.get(path, "record"), path) for path in (*report.files, report.record_file)]
     return Ended(
         work.id,
         "damaged" if report.is_damaged else "done",
@@ -421,23 +421,23 @@ def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
     )
 
 
-_KEPT_HERE = ("table", "shots", "report")
+_KEPT_HERE = ("table", "shots", "record")
 """Results that stay on this machine when they are put elsewhere: the account and the data set need them."""
 
 
 def _upload(work: Work, files: Sequence[Made], *, should_stop: Callable[[], bool]) -> tuple[Made, ...]:
     """Put results elsewhere, then let go of what is large here.
 
-    The report is the last: it says that they are complete.
+    The record is the last: it says that they are complete.
     """
     if work.upload is None:
         return tuple(files)
-    *results, report = sorted(files, key=lambda made: made.stage == "report")
-    old = join(work.upload, *report.file.split("/"))
+    *results, record = sorted(files, key=lambda made: made.stage == "record")
+    old = join(work.upload, *record.file.split("/"))
     if exists(old, should_stop=should_stop):
         remove(old, should_stop=should_stop)
     moved = []
-    for made in (*results, report):
+    for made in (*results, record):
         address = join(work.upload, *made.file.split("/"))
         stored = put(Path(work.output, made.file), address, should_stop=should_stop)
         if (stored.bytes, stored.sha256) != (made.bytes, made.sha256):

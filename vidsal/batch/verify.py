@@ -174,9 +174,9 @@ def _finding_elsewhere(made: Made, address: str, shown: str) -> Finding | None:
 def _fault(path: Path, stage: str, row: Row) -> str:
     """What is wrong with the content of a result; empty where nothing is."""
     match stage, path.suffix.lower():
-        case "report", _:
+        case "record", _:
             records = read_records(path)
-            return "" if records and records[0].status == "done" else "it is no report of a finished run"
+            return "" if records and records[0].status == "done" else "it is no record of a finished run"
         case "image", _:
             with open_video(path) as reader:
                 next(iter(reader))
@@ -251,9 +251,9 @@ def _redo(output: Path, database: JobDatabase, wrong: list[Row]) -> int:
     """Let inputs be run again, and their results, as they are now, be replaced."""
     for row in wrong:
         files = database.files_of(row.id)
-        # Without a report nothing counts as done; all that is there then counts by its size.
+        # Without a record nothing counts as done; all that is there then counts by its size.
         for made in files:
-            if made.stage == "report":
+            if made.stage == "record":
                 (output / made.file).unlink(missing_ok=True)
         database.own(
             row.id, {made.file: (output / made.file).stat().st_size for made in files if _is_there(output, made)}

@@ -65,7 +65,7 @@ __all__ = ["run_command"]
 )
 def run_command(given: Any, options: RunOptions) -> int:
     """Write NAME.vidsal.mp4 (the heatmap over the picture, with the input's sound),
-    NAME.vidsal.csv (a row of numbers a frame), and a report of how they were made,
+    NAME.vidsal.csv (a row of numbers a frame), and a record of how they were made,
     NAME.vidsal.json, beside each input. The paths of video and table go to stdout,
     all else to stderr.
     """

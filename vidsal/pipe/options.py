@@ -194,7 +194,7 @@ class OutputOptions(Checked):
     """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path to either."""
     export: tuple[Literal["shots"], ...] = ()
     """Also write for other programs, several with commas between: shots (NAME.vidsal.shots.csv, a row a shot)."""
-    report: bool = True
+    record: bool = True
     """Write NAME.vidsal.json beside the results: how they came about, their sizes, counts and messages; skipping needs
     it."""
     existing: Literal["refuse", "skip", "overwrite"] = "refuse"
@@ -213,9 +213,9 @@ class OutputOptions(Checked):
             raise ConfigError(skip, " and ", replace, " exclude each other: leave one of them out")
         if self.overwrite:
             object.__setattr__(self, "existing", "overwrite")
-        if self.existing == "skip" and not self.report:
-            skip, without = Setting("existing", "skip"), Setting("report", False)
-            raise ConfigError(skip, " goes by the reports of earlier runs: leave out ", without)
+        if self.existing == "skip" and not self.record:
+            skip, without = Setting("existing", "skip"), Setting("record", False)
+            raise ConfigError(skip, " goes by the records of earlier runs: leave out ", without)
         self._check_output()
 
     @property

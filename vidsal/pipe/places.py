@@ -32,8 +32,8 @@ class Place:
     """The video or picture itself where the options name it."""
 
     @property
-    def report(self) -> Path:
-        """The report beside the results."""
+    def record(self) -> Path:
+        """The record of the run beside the results."""
         return self.folder / f"{self.stem}.vidsal.json"
 
 
@@ -49,7 +49,7 @@ def places_of(sources: Sequence[_Source], options: OutputOptions) -> list[Place]
 
     Example:
         >>> two = places_of(["/in/mon/a.mp4", "/in/tue/a.mp4"], OutputOptions(output=Path("out")))
-        >>> [str(place.report) for place in two]
+        >>> [str(place.record) for place in two]
         ['out/mon/a.vidsal.json', 'out/tue/a.vidsal.json']
         >>> [place.stem for place in places_of(["/in/a.mp4", "/in/a.mov", "/in/b.mov"], OutputOptions())]
         ['a.mp4', 'a.mov', 'b']
@@ -85,7 +85,7 @@ def other_places(source: _Source, place: Place, options: OutputOptions) -> list[
     Example:
         >>> options = OutputOptions(output=Path("out"))
         >>> there, _ = places_of(["/in/mon/a.mp4", "/in/tue/b.mp4"], options)
-        >>> [str(place.report) for place in other_places("/in/mon/a.mp4", there, options)][:2]
+        >>> [str(place.record) for place in other_places("/in/mon/a.mp4", there, options)][:2]
         ['out/a.vidsal.json', 'out/a.mp4.vidsal.json']
     """
     path = local_path(source)
@@ -111,7 +111,7 @@ def names_of(source: _Source) -> tuple[str, str]:
 
 
 def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False) -> dict[str, Path]:
-    """The files that a run writes, by stage: "video" or "image", "table", "maps", exports; the report is the place's.
+    """The files that a run writes, by stage: "video" or "image", "table", "maps", exports; the record is the place's.
 
     Args:
         place: where they go.

@@ -187,7 +187,7 @@ def decisive_options(options: RunOptions) -> dict[str, Any]:
     return {**stages, "output": wanted}
 
 
-_WHERE = ("output", "report", "existing", "overwrite")
+_WHERE = ("output", "record", "existing", "overwrite")
 """Options of the output that say where, and what happens to what is there."""
 
 _INDIFFERENT = {
@@ -204,7 +204,7 @@ class ResultRecord:
     stage: str
     """video, image, table, maps or shots."""
     file: str
-    """Its name; its path where it lies in another folder than the report."""
+    """Its name; its path where it lies in another folder than the record."""
     bytes: int
     """Its size."""
 
@@ -225,7 +225,7 @@ class RunRecord:
     """Everything a user should know about the run."""
 
     def paths(self, folder: Path) -> dict[str, Path]:
-        """The results by stage, whole paths, for a report that lies in `folder`."""
+        """The results by stage, whole paths, for a record that lies in `folder`."""
         return {result.stage: (folder / result.file).absolute() for result in self.results}
 
     def as_dict(self) -> dict[str, Any]:
@@ -254,11 +254,11 @@ class RunRecord:
 
 
 def write_record(path: Path, record: RunRecord, *, earlier: Iterable[RunRecord] = ()) -> None:
-    """Write the report of a run, whole or not at all.
+    """Write the record of a run, whole or not at all.
 
     Args:
-        path: as `Place.report` gives it.
-        record: the report.
+        path: as `Place.record` gives it.
+        record: the record.
         earlier: those of earlier runs whose results stay.
 
     Raises:
@@ -270,7 +270,7 @@ def write_record(path: Path, record: RunRecord, *, earlier: Iterable[RunRecord] 
 
 
 def read_records(path: Path) -> list[RunRecord]:
-    """The reports in a file that `write_record` wrote, the last one first; none where there is no such file."""
+    """The records in a file that `write_record` wrote, the last one first; none where there is no such file."""
     try:
         if not path.is_file():
             return []
@@ -283,7 +283,7 @@ def read_records(path: Path) -> list[RunRecord]:
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is known to be the result of a run: by the report beside it, or by the record in itself.
+    """Whether a file is known to be the result of a run: by the record beside it or in itself.
 
     A name like those of results, `*.vidsal.*`, says it only of what cannot be an input, and of partial files.
     """
@@ -293,9 +293,9 @@ def is_result(path: Path) -> bool:
     own, partial = ".vidsal." in name, ".partial." in name
     if own and (partial or suffix in _NO_INPUTS):
         return True
-    reports = {f"{stem}.vidsal.json" for stem in (path.stem, name.rpartition(".vidsal.")[0])}
-    for report in reports:
-        if any(one.file == name for record in read_records(path.with_name(report)) for one in record.results):
+    beside = {f"{stem}.vidsal.json" for stem in (path.stem, name.rpartition(".vidsal.")[0])}
+    for name_of_record in beside:
+        if any(one.file == name for record in read_records(path.with_name(name_of_record)) for one in record.results):
             return True
     return (own or partial) and _holds_record(path)
 
@@ -333,7 +333,7 @@ class Standing:
     replaceable: frozenset[Path] = frozenset()
     """Results that are certainly of vidsal's making, and that are made again; whole paths."""
     records: tuple[RunRecord, ...] = ()
-    """What the report holds."""
+    """What the record holds."""
 
     def staying(self, folder: Path, written: Iterable[Path]) -> list[RunRecord]:
         """The records of results that stay when others are written."""
@@ -363,11 +363,11 @@ def look_around(place: Place, options: RunOptions, model: SaliencyModel, path: P
         ConfigError: as `planned_outputs`.
         OSError: the source cannot be read.
     """
-    existing, folder, report = options.output.existing, place.folder, place.report
-    records = tuple(read_records(report))
-    if report.exists() and not records and options.output.report and existing != "overwrite":
-        what = " exists already, and is no report of this version of vidsal; use "
-        raise ExistsError(f"{report}{what}", Setting("overwrite", True), " to replace it, or choose another name")
+    existing, folder, beside = options.output.existing, place.folder, place.record
+    records = tuple(read_records(beside))
+    if beside.exists() and not records and options.output.record and existing != "overwrite":
+        what = " exists already, and is no record of this version of vidsal; use "
+        raise ExistsError(f"{beside}{what}", Setting("overwrite", True), " to replace it, or choose another name")
     # Nobody has been told of them yet.
     unfinished = {
         (folder / one.file).absolute()
@@ -390,7 +390,7 @@ def look_around(place: Place, options: RunOptions, model: SaliencyModel, path: P
         found = _find(done, folder, stage, target)
         if found is None:
             if target.exists() and target.absolute() not in unfinished:
-                what = f"{target} exists already, and no report says how it was made; use "
+                what = f"{target} exists already, and no record says how it was made; use "
                 raise ExistsError(what, *_OTHERWISE)
             continue
         record, result = found

@@ -66,8 +66,8 @@ class RunReport(CountsDamage):
     the counts are those of the run that made them; or interrupted, ended early by Ctrl-C."""
     files: tuple[Path, ...]
     """Results written, or found where it was skipped, under their final names (partial names where interrupted)."""
-    report_file: Path | None
-    """The report beside them, NAME.vidsal.json; None where none was written."""
+    record_file: Path | None
+    """The record beside them, NAME.vidsal.json; None where none was written."""
     frames: int
     """Frames written."""
     seconds: float
@@ -125,7 +125,7 @@ class RunReport(CountsDamage):
         """Plain values, ready for JSON."""
         values = dataclasses.asdict(self) | {"interrupted": self.interrupted}
         values["files"] = [str(path) for path in self.files]
-        values["report_file"] = None if self.report_file is None else str(self.report_file)
+        values["record_file"] = None if self.record_file is None else str(self.record_file)
         return values
 
 
@@ -253,7 +253,7 @@ class Job:
         if self.options.output.existing != "skip" or self._further or self._only_there:
             return False
         for place in other_places(self.source, self.place, self.options.output):
-            if os.path.lexists(place.report):
+            if os.path.lexists(place.record):
                 with contextlib.suppress(ExistsError):
                     standing = self._look_around(place)
                     if standing.done is not None:
@@ -304,7 +304,7 @@ class Job:
                 for sink in self._sinks:
                     (files if isinstance(sink, FileSink) else others).enter_context(sink)
                 if self._standing.replaceable and self._look_around(self.place) != self._standing:
-                    raise ExistsError(f"{self.place.report}: another run has just made these results; they are kept")
+                    raise ExistsError(f"{self.place.record}: another run has just made these results; they are kept")
                 self._files_entered, self._others_entered = files.pop_all(), others.pop_all()
             self.total = _expected_frames(reader.info, self.options.decode)
             self._reader = reader
@@ -339,10 +339,10 @@ class Job:
         return Provenance.of(source, self.options, self.model)
 
     def _finish(self) -> None:
-        """Give all files their names, the report as the last: it says that they are complete."""
+        """Give all files their names, the record as the last: it says that they are complete."""
         files = [sink for sink in self._sinks if isinstance(sink, FileSink)]
         finish_together(files, before_naming=self._announce)
-        if self._own and self.options.output.report:
+        if self._own and self.options.output.record:
             self._record = self._made_record("done", [(sink.stage, sink.path, sink.path) for sink in self._own])
             self._write_record(self._record)
 
@@ -350,19 +350,19 @@ class Job:
         """Say that files are about to get their names: what a killed run leaves is then known for what it is."""
         if not self._own:
             return
-        if self.options.output.report:
+        if self.options.output.record:
             named = [(sink.stage, sink.path, sink.partial_path) for sink in self._own]
             self._write_record(self._made_record("unfinished", named))
         elif self._standing.records:
-            # The report of an earlier run says nothing of the new files.
+            # The record of an earlier run says nothing of the new files.
             staying = self._staying()
             if staying:
-                write_record(self.place.report, staying[0], earlier=staying[1:])
+                write_record(self.place.record, staying[0], earlier=staying[1:])
             else:
-                self.place.report.unlink(missing_ok=True)
+                self.place.record.unlink(missing_ok=True)
 
     def _made_record(self, status: Literal["done", "unfinished"], files: list[tuple[str, Path, Path]]) -> RunRecord:
-        """The report about files, each with the name that it has or gets, and the one that it has now."""
+        """The record about files, each with the name that it has or gets, and the one that it has now."""
         reader, provenance = self._reader, self._provenance
         if reader is None or provenance is None:
             raise RuntimeError("nothing was opened")
@@ -378,7 +378,7 @@ class Job:
         return RunRecord(status, provenance, results, self._counts(reader.report), self._messages(reader))
 
     def _write_record(self, record: RunRecord) -> None:
-        write_record(self.place.report, record, earlier=self._staying())
+        write_record(self.place.record, record, earlier=self._staying())
 
     def _staying(self) -> list[RunRecord]:
         return self._standing.staying(self.place.folder, [sink.path for sink in self._own])
@@ -434,7 +434,7 @@ class Job:
             source=reader.info.source,
             status="interrupted" if self.interrupted else "done",
             files=tuple(path for path in written if path.exists()),
-            report_file=None if self._record is None else self.place.report,
+            record_file=None if self._record is None else self.place.record,
             frames_per_second=self.frames / seconds,
             stage_frames_per_second={stage: self.frames / t for stage, t in self.clock.seconds.items() if t > 0},
             messages=self._messages(reader) if self._record is None else self._record.messages,
@@ -489,7 +489,7 @@ class Job:
             source=hide_secrets(self.source),
             status="skipped",
             files=tuple(record.paths(self.place.folder).values()),
-            report_file=self.place.report,
+            record_file=self.place.record,
             frames_per_second=0.0,
             stage_frames_per_second={},
             messages=(),
