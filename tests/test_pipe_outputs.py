@@ -13,7 +13,7 @@ from vidsal.pipe import outputs, places
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.outputs import make_sinks, shared_video_options
 from vidsal.pipe.places import distinct_key, local_path, other_places, places_of, planned_outputs
-from vidsal.sinks import ImageSink, MapsSink, ShotsSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks import ExportSink, ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 FILE = Path("/films/a.b.mp4")
@@ -343,7 +343,7 @@ def test_each_file_gets_its_sink_and_missing_folders_are_made(tmp_path: Path) ->
         (VideoSink, "made.vidsal.mp4"),
         (TableSink, "made.vidsal.jsonl"),
         (MapsSink, "made.vidsal.maps.npz"),
-        (ShotsSink, "made.vidsal.shots.csv"),
+        (ExportSink, "made.vidsal.shots.csv"),
     ]
     (image,) = make_sinks(
         info(kind="image"), RunOptions(output=OutputOptions(output=folder, table="none")), CPU, side_by_side=1

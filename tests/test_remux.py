@@ -20,7 +20,8 @@ from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, soun
 from vidsal.errors import EncodeError
 from vidsal.sinks import VideoOptions, VideoSink, remux, video
 from vidsal.sinks.containers import IS_PYAV_18, Sample, takes
-from vidsal.sinks.tags import append_keys, later_timecode, missing_tags
+from vidsal.sinks.tags import append_keys, missing_tags
+from vidsal.timecode import later_timecode
 
 RATE = 48000
 

@@ -28,14 +28,15 @@ from media import RGB, add_cover, concatenate, make_video, stream_packets, with_
 
 from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.errors import ConfigError, EncodeError
+from vidsal.exports.contract import Footage
 from vidsal.frames import FrameBatch, Picture, SaliencyBatch
 from vidsal.render import RenderOptions
 from vidsal.sinks import (
     MAPS_FULL_SCALE,
+    ExportSink,
     FileSink,
     ImageSink,
     MapsSink,
-    ShotsSink,
     Sink,
     TableSink,
     VideoOptions,
@@ -628,7 +629,7 @@ def sinks_for(folder: Path, *, overwrite: bool = False) -> list[Sink]:
         TableSink(folder / "e.csv", overwrite=overwrite),
         TableSink(folder / "f.jsonl", overwrite=overwrite),
         TableSink(folder / "g.parquet", overwrite=overwrite),
-        ShotsSink(folder / "h.csv", overwrite=overwrite),
+        ExportSink(folder / "h.csv", "shots", Footage(name="a"), overwrite=overwrite),
     ]
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from vidsal.errors import DatasetError, EncodeError
-from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
+from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers, shot_list
 from vidsal.exports.tables import arrow_schema, load_pyarrow, read_table
 from vidsal.files import claim, clear, fresh, put_all_in_place, release, writing
 from vidsal.pipe.record import ResultRecord, RunRecord, read_records
@@ -285,9 +285,7 @@ class _InputRows:
         self._spool: Any = None
         self.frames = 0
         try:
-            self.shots = self._read(
-                entry.table, ShotList(height=made_by.input.height, width=made_by.input.width), folder
-            )
+            self.shots = self._read(entry.table, shot_list(made_by.input.footage(None)), folder)
             if self.frames != record.counts.get("frames", self.frames):
                 told = record.counts["frames"]
                 raise DatasetError(f"{entry.table} has {self.frames} rows, but its record tells of {told} frames")

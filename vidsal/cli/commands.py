@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from vidsal.cli.batch import batch_command
 from vidsal.cli.bench import bench_command
+from vidsal.cli.convert import convert_command
 from vidsal.cli.data import DATA
 from vidsal.cli.evaluate import compare_command, eval_command
 from vidsal.cli.models import WEIGHTS, export_command, models_command
@@ -87,6 +88,7 @@ def _complete_words_and_files(action: Any, words: Iterable[str]) -> None:
 COMMANDS = {
     "run": run_command,
     "batch": batch_command,
+    "convert": convert_command,
     "train": train_command,
     "models": models_command,
     "weights": WEIGHTS,

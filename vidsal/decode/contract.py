@@ -93,6 +93,9 @@ class VideoInfo:
     """Seconds the container claims to last; None where it does not say."""
     rate: Fraction | None = None
     """Average frames a second; None where unknown. Times are measured, never counted from this."""
+    nominal_rate: Fraction | None = None
+    """Frames a second that the source is meant to have, such as 30000/1001: what time codes count by; None where
+    unknown."""
     time_base: Fraction | None = None
     """Seconds per unit of `Picture.pts`; None for sources without."""
     rotation: int = 0
@@ -117,6 +120,13 @@ class VideoInfo:
     """True where the source does not wait: frames are dropped when the reader is slow."""
     stream_index: int | None = None
     """Position in the container of the video stream that is read; None for sources without streams."""
+    timecode: str | None = None
+    """Time code of its first frame, HH:MM:SS:FF; ";" or "." before the frames where numbers are dropped. None without
+    one."""
+    audio_channels: int | None = None
+    """Channels of its first sound track; 0 without sound, None where unknown."""
+    audio_rate: int | None = None
+    """Samples a second of that track; None without one."""
     other_programmes: tuple[int, ...] = ()
     """Positions of the streams that belong to other programmes of a transport stream than the video does."""
 

@@ -44,10 +44,12 @@ from vidsal.decode.local import open_address, open_file, open_stream
 from vidsal.decode.missing import Ledger, Steps
 from vidsal.decode.orientation import Orientation, orientation_of, side_data_of
 from vidsal.decode.streams import pick_stream
+from vidsal.decode.timecode import sound_of, timecode_of
 from vidsal.decode.transparency import on_white
 from vidsal.errors import DecodeError, Setting
 from vidsal.frames import Picture
 from vidsal.prefetch import usable_cores
+from vidsal.timecode import nominal_rate
 
 __all__ = ["AUTO_DEVICES", "NETWORK_TIMEOUT_SECONDS", "FileFacts", "PyavReader", "open_pyav", "probe"]
 
@@ -294,6 +296,7 @@ class PyavReader(Reader):
         if orientation.rotation % 180:
             height, width, ratio = width, height, 1 / ratio
         context = self._stream.codec_context
+        sound = sound_of(container)
         info = VideoInfo(
             source=request.source,
             path=request.path,
@@ -303,6 +306,7 @@ class PyavReader(Reader):
             frame_count=self._stream.frames or None,
             duration_seconds=self._promised_seconds(),
             rate=self._rate,
+            nominal_rate=nominal_rate(self._rate, _fraction(self._stream.base_rate)),
             time_base=self._base,
             rotation=orientation.rotation,
             mirrored=orientation.mirrored,
@@ -315,6 +319,9 @@ class PyavReader(Reader):
             pix_fmt=first.format.name,
             live=request.live,
             stream_index=self._stream.index,
+            timecode=timecode_of(container, self._stream),
+            audio_channels=sound.channels,
+            audio_rate=sound.rate,
             other_programmes=choice.other_programmes,
         )
         super().__init__(info, request, report)

@@ -1,5 +1,14 @@
-"""Numbers of frames come in, results in the form that others take them in go out: the shot list."""
+"""Rows of the table come in, results in the form that others take them in go out: shot lists, timelines, boxes."""
 
-from vidsal.exports.shots import SHOT_COLUMNS, ShotList, ShotNumbers
+from typing import TYPE_CHECKING
 
-__all__ = ["SHOT_COLUMNS", "ShotList", "ShotNumbers"]
+from vidsal.lazy import lazy
+
+if TYPE_CHECKING:
+    from vidsal.exports.contract import Export, Footage
+    from vidsal.exports.options import EXPORTS, ExportKind
+    from vidsal.exports.shots import SHOT_COLUMNS, ShotList, ShotNumbers
+
+__all__ = ["EXPORTS", "SHOT_COLUMNS", "Export", "ExportKind", "Footage", "ShotList", "ShotNumbers"]
+
+__getattr__, __dir__ = lazy(__name__, __all__, "options", "contract", "shots")

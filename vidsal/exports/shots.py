@@ -7,19 +7,26 @@ to be shown as long as the others are on average. What is kept of a shot does no
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.exports.contract import Columns, Export, Footage
+from vidsal.exports.tables import plain_text
+from vidsal.timecode import Timecodes
 from vidsal.tracks import Column, FrameNumbers
 
-__all__ = ["SHOT_COLUMNS", "SHOT_SOURCES", "ShotList", "ShotNumbers"]
+__all__ = ["SHOT_COLUMNS", "SHOT_SOURCES", "ShotList", "ShotNumbers", "ShotsExport", "shot_list"]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -51,6 +58,12 @@ class ShotNumbers:
     """start_seconds or more but for a source that steps back in time."""
     length_seconds: float = _column("s", "From start to end; 0 for a single picture.")
     """0 or more."""
+    start_timecode: str | None = _column(
+        "", "Time code of its first frame, HH:MM:SS:FF, or HH:MM:SS;FF in drop frame; empty without one."
+    )
+    """None where the source has none."""
+    end_timecode: str | None = _column("", "Time code of end_seconds: that of the first frame after the shot.")
+    """None where the source has none."""
     frames: int = _column("frames", "Number of its frames.")
     """1 or more."""
     key_index: int = _column(
@@ -93,7 +106,7 @@ class ShotNumbers:
         """Names of the columns, in the list's order."""
         return tuple(SHOT_COLUMNS)
 
-    def as_row(self) -> dict[str, int | float | None]:
+    def as_row(self) -> dict[str, int | float | str | None]:
         """The values by column name, in the list's order, as plain Python values."""
         return {name: getattr(self, name) for name in SHOT_COLUMNS}
 
@@ -136,6 +149,8 @@ class ShotList:
     Args:
         height: rows of the upright picture at full size; None where they are not known: then there are no boxes.
         width: columns of it.
+        timecode: of the source's first frame, HH:MM:SS:FF; None without one. One that cannot be read counts as none.
+        rate: frames a second that the time code counts by, see `vidsal.timecode.nominal_rate`.
 
     Example:
         >>> row = dict.fromkeys(SHOT_SOURCES, 0.5)
@@ -146,8 +161,20 @@ class ShotList:
         [(0, 3, 1), (1, 2, 4)]
     """
 
-    def __init__(self, *, height: int | None = None, width: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        timecode: str | None = None,
+        rate: Fraction | None = None,
+    ) -> None:
         self._height, self._width = height, width
+        self._rate = rate or Fraction(0)
+        self._timecodes: Timecodes | None = None
+        if timecode is not None and rate is not None:
+            with contextlib.suppress(ValueError):
+                self._timecodes = Timecodes.of(timecode, rate)
         self.reset()
 
     def reset(self) -> None:
@@ -212,7 +239,11 @@ class ShotList:
 
     def _end(self, rows: _Floats, durations: _Floats, *, seconds: float) -> ShotNumbers:
         shot, self._open = self._grown(rows, durations), None
-        return shot.numbers(seconds, height=self._height, width=self._width)
+        numbers = shot.numbers(seconds, height=self._height, width=self._width)
+        if self._timecodes is None:
+            return numbers
+        start, end = (self._timecodes[round(time * self._rate)] for time in (numbers.start_seconds, seconds))
+        return replace(numbers, start_timecode=start, end_timecode=end)
 
 
 class _OpenShot:
@@ -268,6 +299,8 @@ class _OpenShot:
             start_seconds=start,
             end_seconds=end,
             length_seconds=max(end - start, 0.0),
+            start_timecode=None,
+            end_timecode=None,
             frames=self._frames,
             key_index=key_index,
             key_seconds=key_seconds,
@@ -309,3 +342,34 @@ def _pixels(centre: float, spread: float, size: int | None) -> tuple[int | None,
         return None, None
     first, last = (min(max(math.floor(edge + 0.5), 0), size - 1) for edge in (centre - spread, centre + spread))
     return first, last - first + 1
+
+
+def shot_list(footage: Footage) -> ShotList:
+    """An empty shot list for a source."""
+    return ShotList(height=footage.height, width=footage.width, timecode=footage.timecode, rate=footage.rate)
+
+
+class ShotsExport(Export):
+    """The shot list as a .csv: one row a shot, which can be written as soon as the shot has ended."""
+
+    sources = SHOT_SOURCES
+
+    def __init__(self, footage: Footage) -> None:
+        super().__init__(footage)
+        self._shots = shot_list(footage)
+        self._head = [list(SHOT_COLUMNS)]
+
+    def update(self, columns: Columns) -> bytes:
+        """Takes the next rows; the rows of the shots that have ended with them."""
+        return self._rows(self._shots.update(columns))
+
+    def flush(self) -> bytes:
+        """The row of the last shot."""
+        return self._rows(self._shots.flush())
+
+    def _rows(self, shots: Sequence[ShotNumbers]) -> bytes:
+        head, self._head = self._head, []
+        text = io.StringIO(newline="")
+        rows = [[plain_text(getattr(shot, name)) for name in SHOT_COLUMNS] for shot in shots]
+        csv.writer(text, lineterminator="\n").writerows(head + rows)
+        return text.getvalue().encode()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+import numpy as np
+import numpy.typing as npt
+
 from vidsal.errors import DatasetError, EncodeError
+from vidsal.exports.contract import Columns, nine_digits
 from vidsal.tracks import FrameNumbers, column_types
 
-__all__ = ["arrow_schema", "load_pyarrow", "read_table"]
+__all__ = ["arrow_schema", "load_pyarrow", "plain_text", "read_columns", "read_table"]
 
 
 def load_pyarrow(purpose: str) -> Any:
@@ -56,16 +60,19 @@ def _schema_of(row: type[Any]) -> Any:
     )
 
 
-def read_table(path: Path, row: type[Any] = FrameNumbers, *, rows: int = 65536) -> Iterator[Any]:
+def read_table(
+    path: Path, row: type[Any] = FrameNumbers, *, names: Sequence[str] | None = None, rows: int = 65536
+) -> Iterator[Any]:
     """The rows of a table that `vidsal.sinks.TableSink` wrote, in order.
 
     Args:
         path: .csv, .jsonl or .parquet.
         row: a dataclass, whose columns are read; others are left out.
+        names: those of them that are read; None: all.
         rows: most rows a piece; pieces of text files have fewer.
 
     Yields:
-        `pyarrow.RecordBatch`es of `arrow_schema(row)`, none of them empty.
+        `pyarrow.RecordBatch`es of `arrow_schema(row)`, or of these columns of it, none of them empty.
 
     Raises:
         DatasetError: it cannot be read, lacks a column, or holds a value that the column does not allow.
@@ -73,6 +80,8 @@ def read_table(path: Path, row: type[Any] = FrameNumbers, *, rows: int = 65536) 
     """
     arrow = load_pyarrow("reading a table")
     schema = arrow_schema(row)
+    if names is not None:
+        schema = arrow.schema([schema.field(name) for name in names])
     readers = {".csv": _read_csv, ".jsonl": _read_lines, ".parquet": _read_parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -94,6 +103,46 @@ def read_table(path: Path, row: type[Any] = FrameNumbers, *, rows: int = 65536) 
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
     except (arrow.ArrowException, ValueError) as error:
         raise DatasetError(f"{path} is no whole table: {' '.join(str(error).split())}") from error
+
+
+def read_columns(path: Path, names: Sequence[str]) -> Iterator[Columns]:
+    """The rows of a finished table as columns that exports take, the same as `columns_of` gave while it was written.
+
+    Args:
+        path: .csv, .jsonl or .parquet.
+        names: columns of `vidsal.tracks.FrameNumbers`.
+
+    Raises:
+        DatasetError: as `read_table`; or the rows do not come in the order of their index.
+        EncodeError: as `load_pyarrow`.
+    """
+    last = -1
+    for batch in read_table(path, names=list(dict.fromkeys(["index", *names]))):
+        columns = {name: _values_of(batch.column(name)) for name in batch.schema.names}
+        steps = np.diff(columns["index"], prepend=last)
+        if not (steps > 0).all():
+            raise DatasetError(f"{path} is no whole table: frame {columns['index'][steps <= 0][0]} comes out of order")
+        last = int(columns["index"][-1])
+        yield columns
+
+
+def _values_of(column: Any) -> npt.NDArray[Any]:
+    kind = str(column.type)
+    if kind == "string":
+        return np.array(column.to_pylist(), object)
+    values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    is_float = kind == "double" or column.null_count
+    return nine_digits(values) if is_float else values
+
+
+def plain_text(value: Any) -> str:
+    """A value as a .csv has it: nothing for None, true or false, nine digits of a number with a fraction."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # Nine digits: microseconds after an hour, far below a thousandth of a pixel.
+    return format(value, ".9g") if isinstance(value, float) else str(value)
 
 
 _BLOCK = 2**22

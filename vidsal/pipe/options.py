@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
 from vidsal.decode.options import DecodeOptions
 from vidsal.errors import ConfigError, Setting
+from vidsal.exports.options import ExportName
 from vidsal.model.options import Precision, Task
 from vidsal.options import Checked, Range
 from vidsal.sinks.options import VideoOptions
@@ -192,8 +193,10 @@ class OutputOptions(Checked):
     is put beside the video too), or none."""
     maps: str | None = None
     """Also write the raw densities: mkv (lossless 16-bit grey video) or npz beside the video, or a path to either."""
-    export: tuple[Literal["shots"], ...] = ()
-    """Also write for other programs, several with commas between: shots (NAME.vidsal.shots.csv, a row a shot)."""
+    export: tuple[ExportName, ...] = ()
+    """Also write for other programs, several with commas between: shots (a row a shot, .csv); the shots as edl (CMX
+    3600), otio (OpenTimelineIO), fcpxml, chapters (FFmetadata) or vtt (WebVTT cues); attention as eaf (ELAN), cvat,
+    labelstudio, coco or jsonl (a line a frame)."""
     record: bool = True
     """Write NAME.vidsal.json beside the results: how they came about, their sizes, counts and messages; skipping needs
     it."""

@@ -11,12 +11,15 @@ import torch
 
 from vidsal.decode import VideoInfo
 from vidsal.errors import EncodeError, Setting
+from vidsal.exports.contract import Footage
+from vidsal.exports.options import EXPORTS
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
-from vidsal.sinks import ImageSink, MapsSink, ShotsSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks import ExportSink, ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
 from vidsal.sinks.containers import CHOICES
 from vidsal.sinks.contract import FileSink
+from vidsal.sinks.timecodes import timecode_columns
 from vidsal.tracks import Shared, Tracker
 
 __all__ = ["make_sinks", "possible_files", "shared_video_options"]
@@ -64,6 +67,7 @@ def make_sinks(
         )
     sinks: list[FileSink] = []
     tracker = Shared(Tracker(options.tracks))
+    footage = Footage.of(info)
     for stage, target in planned.items():
         there = {path for path in possible_files(stage, target) if path.exists()}
         overwrite = wanted.existing == "overwrite" or (bool(there) and there <= {*replaceable})
@@ -82,11 +86,11 @@ def make_sinks(
                     device=device,
                 )
             case "table":
-                sink = TableSink(target, tracker, overwrite=overwrite)
-            case "shots":
-                sink = ShotsSink(target, tracker, overwrite=overwrite)
-            case _:
+                sink = TableSink(target, tracker, further=timecode_columns(info), overwrite=overwrite)
+            case "maps":
                 sink = MapsSink(target, info, overwrite=overwrite)
+            case _:
+                sink = ExportSink(target, EXPORTS[stage].name, footage, tracker, overwrite=overwrite)
         sinks.append(sink)
     return sinks
 

@@ -12,10 +12,20 @@ from pathlib import Path
 from vidsal.addresses import hide_secrets
 from vidsal.decode.source import Source, source_of
 from vidsal.errors import ConfigError, DecodeError, Setting
+from vidsal.exports.options import EXPORTS
 from vidsal.files import is_folder, short_name
 from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions
 
-__all__ = ["Place", "distinct_key", "local_path", "names_of", "other_places", "places_of", "planned_outputs"]
+__all__ = [
+    "Place",
+    "distinct_key",
+    "export_file",
+    "local_path",
+    "names_of",
+    "other_places",
+    "places_of",
+    "planned_outputs",
+]
 
 _Source = str | Path | int
 
@@ -134,13 +144,23 @@ def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False
     elif still != (drawn.suffix.lower() in IMAGE_SUFFIXES):
         what, other = ("picture", "a video") if still else ("video", "a picture")
         raise ConfigError(Setting("output", drawn), f" names {other}, but the input is a {what}: give a folder")
-    planned = {
+    planned: dict[str, Path | None] = {
         "image" if still else "video": drawn if options.video else None,
         "table": _target(options.table, folder / f"{stem}.vidsal", TABLE_SUFFIXES),
         "maps": _target(options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
-        "shots": folder / f"{stem}.vidsal.shots.csv" if "shots" in options.export else None,
+        **{kind: export_file(folder, stem, kind) for kind in EXPORTS if kind in options.export},
     }
     return {stage: target for stage, target in planned.items() if target is not None}
+
+
+def export_file(folder: Path, stem: str, kind: str) -> Path:
+    """Where an export goes, beside the other results.
+
+    Example:
+        >>> str(export_file(Path("out"), "a", "cvat"))
+        'out/a.vidsal.cvat.xml'
+    """
+    return folder / f"{stem}.vidsal{EXPORTS[kind].ending}"
 
 
 def local_path(source: _Source) -> Path | None:
@@ -251,7 +271,7 @@ def _refuse_shared(sources: Sequence[_Source], places: Sequence[Place], options:
 
 def _refuse_one_name(planned: Mapping[str, Path], options: OutputOptions) -> None:
     """Two results of one source in one file: no others end alike."""
-    for named, other in (("maps", "video"), ("table", "shots")):
+    for named, other in (("maps", "video"), *(("table", kind) for kind in options.export)):
         if {named, other} <= planned.keys() and _normal(planned[named]) == _normal(planned[other]):
             setting = Setting(named, getattr(options, named))
             if other == "video" and options.named_file is not None:

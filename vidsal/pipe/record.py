@@ -14,15 +14,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from av.error import FFmpegError
 
+from vidsal.decode.contract import VideoInfo
 from vidsal.decode.images import IMAGE_SUFFIXES
 from vidsal.decode.local import open_file
-from vidsal.errors import DecodeError, ExistsError, Setting
+from vidsal.errors import DatasetError, DecodeError, ExistsError, Setting
+from vidsal.exports.contract import Fact, Footage, whole_path
+from vidsal.exports.options import EXPORTS
 from vidsal.files import replacing
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, RunOptions
@@ -68,6 +72,19 @@ class InputRecord:
     """Rows of its upright picture at full size; None before it is opened."""
     width: int | None = None
     """Columns of it."""
+    sample_aspect_ratio: str | None = None
+    """Width of its pixels over their height, such as "4/3"; None before it is opened, and in records of earlier
+    versions, which lack what follows too."""
+    rate: str | None = None
+    """Frames a second, such as "30000/1001"; None where unknown."""
+    timecode: str | None = None
+    """Time code of its first frame; None without one."""
+    duration_seconds: float | None = None
+    """Seconds it says it lasts; None where it does not say."""
+    audio_channels: int | None = None
+    """Channels of its first sound track, 0 without sound; None where unknown."""
+    audio_rate: int | None = None
+    """Samples a second of that track."""
 
     @classmethod
     def of(cls, name: str, path: Path | None, *, kind: str = "", sampled: bool = True) -> InputRecord:
@@ -93,6 +110,55 @@ class InputRecord:
             bytes=sum(status.st_size for status in found),
             modified=datetime.fromtimestamp(newest, UTC).isoformat(timespec="microseconds"),
             sample_sha256=(_sample(files) if path.is_dir() else _sample_of(path)) if sampled else None,
+        )
+
+    def opened(self, info: VideoInfo) -> InputRecord:
+        """The same with what an open source says of itself."""
+        return dataclasses.replace(
+            self,
+            height=info.height,
+            width=info.width,
+            sample_aspect_ratio=str(info.sample_aspect_ratio),
+            rate=None if info.nominal_rate is None else str(info.nominal_rate),
+            timecode=info.timecode,
+            duration_seconds=info.duration_seconds,
+            audio_channels=info.audio_channels,
+            audio_rate=info.audio_rate,
+        )
+
+    def footage(self, path: Path | None) -> Footage:
+        """What exports are told of it.
+
+        Args:
+            path: where it lies now; None where that is not known.
+
+        Raises:
+            DatasetError: a rate or a ratio in it is none.
+        """
+        known: set[Fact] = set()
+        if self.height is not None and self.width is not None:
+            known.add("size")
+        if self.sample_aspect_ratio is not None:
+            known.add("time")
+        try:
+            ratio = Fraction(self.sample_aspect_ratio or 1)
+            rate = None if self.rate is None else Fraction(self.rate)
+        except (ValueError, TypeError, ZeroDivisionError) as error:
+            wrong = f"{self.sample_aspect_ratio!r} and {self.rate!r}"
+            raise DatasetError(f"the report of {self.name} is damaged: {wrong} must be fractions") from error
+        return Footage(
+            name=self.name,
+            path=None if path is None else whole_path(path),
+            kind=self.kind,
+            height=self.height,
+            width=self.width,
+            sample_aspect_ratio=ratio,
+            rate=rate,
+            timecode=self.timecode,
+            duration_seconds=self.duration_seconds,
+            audio_channels=self.audio_channels,
+            audio_rate=self.audio_rate,
+            known=frozenset(known),
         )
 
     def is_unchanged(self, other: InputRecord) -> bool:
@@ -162,9 +228,8 @@ class Provenance:
 
     def _decisive(self, stage: str) -> dict[str, Any]:
         """What the result of a stage depends on, apart from the input."""
-        drawn = {"video": ("render", "video"), "image": ("render",), "table": ("tracks",), "shots": ("tracks",)}.get(
-            stage, ()
-        )
+        made_of_numbers = dict.fromkeys(("table", *EXPORTS), ("tracks",))
+        drawn = {"video": ("render", "video"), "image": ("render",), **made_of_numbers}.get(stage, ())
         left_out = {"render", "video", "tracks"} - {*drawn}
         options = {
             name: {key: value for key, value in values.items() if f"{name}.{key}" not in _INDIFFERENT}
@@ -202,7 +267,7 @@ class ResultRecord:
     """One file that was written."""
 
     stage: str
-    """video, image, table, maps or shots."""
+    """video, image, table, maps, or the name of an export."""
     file: str
     """Its name; its path where it lies in another folder than the record."""
     bytes: int
@@ -306,7 +371,8 @@ def _is_file(path: Path) -> bool:
     return False
 
 
-_NO_INPUTS = {*TABLE_SUFFIXES, *MAPS_SUFFIXES, ".json", ".lock"} - {*VIDEO_SUFFIXES}
+_EXPORT_SUFFIXES = {kind.suffix for kind in EXPORTS.values()}
+_NO_INPUTS = {*TABLE_SUFFIXES, *MAPS_SUFFIXES, *_EXPORT_SUFFIXES, ".json", ".lock"} - {*VIDEO_SUFFIXES}
 """Endings of what a run leaves that holds no pictures."""
 
 _HEAD_BYTES = 2**17

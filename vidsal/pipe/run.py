@@ -76,7 +76,7 @@ class RunReport(CountsDamage):
     """Frames over seconds; 0 where skipped."""
     stage_frames_per_second: dict[str, float]
     """Frames over the seconds that each stage was at work: decode, cuts, preprocess, model, smooth, video (drawing
-    and encoding), table, maps, shots. The stages work side by side."""
+    and encoding), table, maps, exports by name. The stages work side by side."""
     video_seconds: float
     """Length of what was written: the frames over their mean rate; 0 of a single one."""
     cuts: int
@@ -335,8 +335,7 @@ class Job:
             source = InputRecord.of(info.source, info.path, kind=info.kind)
         except OSError as error:
             raise _unreadable(info.source, error) from error
-        source = dataclasses.replace(source, height=info.height, width=info.width)
-        return Provenance.of(source, self.options, self.model)
+        return Provenance.of(source.opened(info), self.options, self.model)
 
     def _finish(self) -> None:
         """Give all files their names, the record as the last: it says that they are complete."""

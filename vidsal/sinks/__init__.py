@@ -1,4 +1,4 @@
-"""`SaliencyBatch`es come in, files go out: the overlaid video, the maps, the table, the shot list, a picture."""
+"""`SaliencyBatch`es come in, files go out: the overlaid video, the maps, the table, exports, a picture."""
 
 from typing import TYPE_CHECKING
 
@@ -6,23 +6,23 @@ from vidsal.lazy import lazy
 
 if TYPE_CHECKING:
     from vidsal.sinks.contract import FileSink, Sink
+    from vidsal.sinks.exports import ExportSink
     from vidsal.sinks.image import ImageSink
     from vidsal.sinks.maps import MAPS_FULL_SCALE, MapsSink
     from vidsal.sinks.options import VideoOptions
-    from vidsal.sinks.shots import ShotsSink
     from vidsal.sinks.tables import TableSink
     from vidsal.sinks.video import VideoSink
 
 __all__ = [
     "MAPS_FULL_SCALE",
+    "ExportSink",
     "FileSink",
     "ImageSink",
     "MapsSink",
-    "ShotsSink",
     "Sink",
     "TableSink",
     "VideoOptions",
     "VideoSink",
 ]
 
-__getattr__, __dir__ = lazy(__name__, __all__, "options", "contract", "image", "maps", "shots", "tables", "video")
+__getattr__, __dir__ = lazy(__name__, __all__, "options", "contract", "image", "maps", "exports", "tables", "video")

@@ -14,6 +14,7 @@ from typing import Any
 from av.error import FFmpegError
 
 from vidsal.decode.local import open_file
+from vidsal.decode.timecode import timecode_of
 from vidsal.errors import EncodeError
 from vidsal.sinks.containers import (
     IS_PYAV_18,
@@ -27,7 +28,8 @@ from vidsal.sinks.containers import (
     takes,
 )
 from vidsal.sinks.sound import SoundEncoder, SoundForm, forms_for
-from vidsal.sinks.tags import StreamTags, kept_tags, later_timecode, named_as_in
+from vidsal.sinks.tags import StreamTags, kept_tags, named_as_in
+from vidsal.timecode import later_timecode
 
 __all__ = ["MAX_COPY_FAULTS", "Copier", "Span"]
 
@@ -147,10 +149,7 @@ class Copier:
     @property
     def timecode(self) -> str | None:
         """Time code of the source's first picture; None without one."""
-        video = {} if self._video is None else self._video.metadata
-        tracks = [stream.metadata for stream in self._container.streams if stream.type == "data"]
-        places = [video, *tracks, self._container.metadata]
-        return next((_tag(tags, "timecode") for tags in places if _tag(tags, "timecode")), None)
+        return timecode_of(self._container, self._video)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -546,11 +545,6 @@ def _follows(gap: Fraction) -> bool:
 
 _LONGEST_LAG_SECONDS = 10
 """How far streams of one file may run apart before a packet past the end means that all have passed it."""
-
-
-def _tag(tags: Mapping[str, str], name: str) -> str | None:
-    """A tag, whatever its upper and lower case."""
-    return next((value for key, value in tags.items() if key.lower() == name), None)
 
 
 def _give_dts(packet: Any) -> None:

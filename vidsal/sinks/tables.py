@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from vidsal.errors import ConfigError, EncodeError
+from vidsal.exports.tables import plain_text
 from vidsal.frames import SaliencyBatch
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink
 from vidsal.tracks import ColumnSource, Tracker, column_types
@@ -102,7 +103,7 @@ class TextTable:
         head = [self._names] if self._file is None else []
         self._file = self._file or self._path.open("w", encoding="utf-8", newline="")
         if self._path.suffix.lower() == ".csv":
-            texts = [[_plain(value) for value in row] for row in rows]
+            texts = [[plain_text(value) for value in row] for row in rows]
             csv.writer(self._file, lineterminator="\n").writerows(head + texts)
         else:
             named = (dict(zip(self._names, row, strict=True)) for row in rows)
@@ -113,15 +114,6 @@ class TextTable:
         """Ends the file."""
         if self._file is not None:
             self._file.close()
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    # Nine digits: microseconds after an hour, far below a thousandth of a pixel.
-    return format(value, ".9g") if isinstance(value, float) else str(value)
 
 
 class _ParquetTable:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = [
-    "StreamTags",
-    "append_keys",
-    "kept_tags",
-    "later_timecode",
-    "lost_stream_tags",
-    "missing_tags",
-    "named_as_in",
-]
+__all__ = ["StreamTags", "append_keys", "kept_tags", "lost_stream_tags", "missing_tags", "named_as_in"]
 
 _COMPUTED_TAGS = (
     "duration",
@@ -97,37 +87,6 @@ def lost_stream_tags(wanted: Sequence[StreamTags], found: Sequence[tuple[str, Ma
             names = [name for name in missing_tags(stream.tags, tags) if name.lower() not in _UNMISSED_TAGS]
             lost += [f"{name} of {stream.description}" for name in names]
     return lost
-
-
-_TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{1,3})")
-
-
-def later_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str | None:
-    """The time code of a moment, in SMPTE 12M's counting.
-
-    Args:
-        timecode: HH:MM:SS:FF of the first frame; ";" or "." before the frames: with numbers dropped.
-        seconds: how much later the moment is.
-        rate: frames a second.
-
-    Returns:
-        The time code, within 24 hours; None where it cannot be read.
-    """
-    match = _TIMECODE.fullmatch(timecode.strip())
-    base = round(rate)
-    if match is None or base < 1:
-        return None
-    hours, minutes, whole, frames = (int(match[i]) for i in (1, 2, 3, 5))
-    mark = match[4]
-    # Two numbers (four at 60) are left out each minute but every tenth, so that 29.97 frames a second keep the hour.
-    dropped = base // 15 if mark != ":" and base % 30 == 0 else 0
-    minute = hours * 60 + minutes
-    count = (minute * 60 + whole) * base + frames - dropped * (minute - minute // 10)
-    count += round(seconds * rate)
-    tens, rest = divmod(count, 600 * base - 9 * dropped)
-    count += dropped * (9 * tens + max(0, (rest - dropped) // (60 * base - dropped)))
-    whole, frames = divmod(count, base)
-    return f"{whole // 3600 % 24:02}:{whole // 60 % 60:02}:{whole % 60:02}{mark}{frames:02}"
 
 
 def append_keys(path: Path, tags: Mapping[str, str]) -> bool:

@@ -1,0 +1,170 @@
+"""A finished table in, the same exports out that the run could have written beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidsal.decode import open_video
+from vidsal.errors import ConfigError, DatasetError, ExistsError, Setting
+from vidsal.exports.contract import Export, Footage
+from vidsal.exports.options import EXPORTS, ExportName
+from vidsal.exports.tables import read_columns
+from vidsal.files import replacing
+from vidsal.pipe.options import TABLE_SUFFIXES
+from vidsal.pipe.places import export_file
+from vidsal.pipe.record import ResultRecord, RunRecord, read_records
+
+__all__ = ["Conversion", "convert"]
+
+_REPORT = ".vidsal.json"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was made of a table."""
+
+    table: Path
+    """The table."""
+    files: tuple[Path, ...]
+    """The exports, in the order of their names in the table of all exports."""
+    frames: int
+    """Rows of the table."""
+    messages: tuple[str, ...]
+    """Everything a user should know."""
+
+
+def convert(
+    table: Path,
+    kinds: Sequence[ExportName],
+    *,
+    source: str | Path | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
+) -> Conversion:
+    """Makes exports of a finished table: byte for byte those that its run would have written.
+
+    What the table does not say of its source (size, rate, time code, ...) is read from the report beside it,
+    NAME.vidsal.json, or from the source. Where the report tells of a source that lies beside the table, exports name it
+    by its path.
+
+    Args:
+        table: .csv, .jsonl or .parquet.
+        kinds: names of exports.
+        source: the video, to read what is known of it from its header; None: as the report says.
+        output: the folder of the exports, or the one file that is written; None: beside the table.
+        overwrite: replaces files that are there.
+
+    Raises:
+        ConfigError: no kind, or an output that does not fit, or facts that a kind needs are not known.
+        DatasetError: the table cannot be read, or has no rows.
+        DecodeError: the source cannot be opened.
+        ExistsError: a file is there already.
+        EncodeError: a file cannot be written, or a library that an export needs is not installed.
+    """
+    if table.suffix.lower() not in TABLE_SUFFIXES:
+        raise DatasetError(f"{table} is no table: its name must end in one of {', '.join(TABLE_SUFFIXES)}")
+    if not table.is_file():
+        raise DatasetError(f"{table} {'is no file' if table.exists() else 'is not there'}: give a finished table")
+    wanted = [EXPORTS[name] for name in EXPORTS if name in kinds]
+    if not wanted:
+        raise ConfigError("nothing to convert to: name one of ", ", ".join(EXPORTS))
+    messages: list[str] = []
+    found = _report_of(table)
+    footage = _footage(table, found, source, messages)
+    stem = table.stem.removesuffix(".vidsal") if found is None else found[0].name.removesuffix(_REPORT)
+    targets = _targets([kind.name for kind in wanted], stem, table, output)
+    for target in targets:
+        if target.exists() and not overwrite:
+            replace = Setting("overwrite", True)
+            raise ExistsError(f"{target} exists already; use ", replace, " to replace it, or choose another name")
+        if target.exists() and target.samefile(table):
+            raise ConfigError(f"{target} is the table itself; choose another ", Setting("output"))
+    exports = []
+    for kind in wanted:
+        made = kind.load()
+        _check_known(kind.name, made, footage, table)
+        exports.append(made(footage))
+    frames = _write(table, exports, targets)
+    for export in exports:
+        messages += [text for text in export.messages if text not in messages]
+    return Conversion(table, tuple(targets), frames, tuple(messages))
+
+
+def _write(table: Path, exports: Sequence[Export], targets: Sequence[Path]) -> int:
+    """Makes all files; none gets its name before all are whole."""
+    names = list(dict.fromkeys(name for export in exports for name in export.sources))
+    frames = 0
+    with contextlib.ExitStack() as whole:
+        partials = [whole.enter_context(replacing(target, make_folder=True)) for target in targets]
+        with contextlib.ExitStack() as opened:
+            files = [opened.enter_context(partial.open("wb")) for partial in partials]
+            for columns in read_columns(table, names):
+                frames += len(columns["index"])
+                for export, file in zip(exports, files, strict=True):
+                    try:
+                        file.write(export.update(columns))
+                    except ValueError as error:
+                        raise DatasetError(f"{table} is no whole table: {error}") from error
+            if not frames:
+                raise DatasetError(f"{table} has no rows: there is nothing to convert")
+            for export, file in zip(exports, files, strict=True):
+                file.write(export.flush())
+    return frames
+
+
+def _targets(kinds: Sequence[str], stem: str, table: Path, output: Path | None) -> list[Path]:
+    suffix = EXPORTS[kinds[0]].suffix
+    if output is not None and not output.is_dir() and output.suffix.lower() in {k.suffix for k in EXPORTS.values()}:
+        if len(kinds) > 1:
+            many = f" names one file, and {len(kinds)} are written: give a folder"
+            raise ConfigError(Setting("output", output), many)
+        if output.suffix.lower() != suffix:
+            raise ConfigError(Setting("output", output), f" must be a folder, or end in {suffix} for {kinds[0]}")
+        return [output]
+    folder = table.parent if output is None else output
+    return [export_file(folder, stem, kind) for kind in kinds]
+
+
+def _report_of(table: Path) -> tuple[Path, RunRecord, ResultRecord] | None:
+    """The report that tells of a table, with what it says of it."""
+    named = table.with_name(f"{table.stem.removesuffix('.vidsal')}{_REPORT}")
+    others = [path for path in sorted(table.parent.glob(f"*{_REPORT}")) if path != named]
+    for path in (named, *others):
+        for record in read_records(path):
+            for result in record.results:
+                if result.stage == "table" and (path.parent / result.file).absolute() == table.absolute():
+                    return path, record, result
+    return None
+
+
+def _footage(
+    table: Path, found: tuple[Path, RunRecord, ResultRecord] | None, source: str | Path | None, messages: list[str]
+) -> Footage:
+    if source is not None:
+        with open_video(source) as reader:
+            return Footage.of(reader.info)
+    if found is None:
+        return Footage(name=table.stem.removesuffix(".vidsal"), known=frozenset())
+    report, record, result = found
+    if table.stat().st_size != result.bytes:
+        messages.append(f"{table.name} has been changed since the run that {report.name} tells of")
+    made_from = record.provenance.input
+    beside = table.parent / made_from.name
+    is_there = made_from.bytes is not None and beside.exists()
+    return made_from.footage(beside if is_there else None)
+
+
+def _check_known(name: str, export: type[Export], footage: Footage, table: Path) -> None:
+    lacking = export.needs - footage.known
+    if not lacking:
+        return
+    words = {"size": "its height and width", "time": "its frame rate and time code"}
+    what = " and ".join(words[fact] for fact in sorted(lacking))
+    raise ConfigError(
+        f"{name} needs to know of the source of {table.name} {what}, and no report beside it ({_REPORT[1:]}) says "
+        "so: name the video with ",
+        Setting("source"),
+    )
