@@ -12,7 +12,6 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsal import render
 from vidsal.errors import ConfigError
 from vidsal.frames import SaliencyBatch
 from vidsal.render import (
@@ -27,6 +26,7 @@ from vidsal.render import (
     side_by_side,
     to_yuv420,
 )
+from vidsal.render import batch as batch_module
 
 Density = npt.NDArray[np.float32]
 
@@ -256,7 +256,7 @@ def test_a_batch_drawn_in_pieces_is_the_same_and_its_inputs_are_left_alone(monke
     kept = pictures.clone()
     scales = torch.linspace(3, 9, 5)
     whole = overlay_batch(pictures, densities, scale=scales)
-    monkeypatch.setattr(render, "PIXELS_AT_ONCE", 2 * 31 * 47)
+    monkeypatch.setattr(batch_module, "PIXELS_AT_ONCE", 2 * 31 * 47)
     assert torch.equal(overlay_batch(pictures, densities, scale=scales), whole)
     assert torch.equal(pictures, kept)
     assert not torch.equal(whole, kept)

@@ -1,0 +1,31 @@
+"""Picture and density come in, the picture with what is drawn over it goes out. Pure drawing: no input is written into.
+
+`draw` works on one array on the processor; `draw_batch` draws the same over many pictures on the device where they
+lie, and `to_yuv420` makes there what an encoder takes. `layers_of` gives what is drawn without a picture: `compose`
+lays it over one, `flatten` makes one picture with transparency of it, and `rgba_batch` does that on a device.
+"""
+
+from vidsal.render.batch import draw_batch, overlay_batch, rgba_batch
+from vidsal.render.draw import draw, layers_of, overlay, side_by_side
+from vidsal.render.layer import Layer, compose, flatten
+from vidsal.render.scale import LEAST_SCALE, ScalePerShot
+from vidsal.render.yuv import to_yuv420
+from vidsal.stages import Colormap, RenderOptions
+
+__all__ = [
+    "LEAST_SCALE",
+    "Colormap",
+    "Layer",
+    "RenderOptions",
+    "ScalePerShot",
+    "compose",
+    "draw",
+    "draw_batch",
+    "flatten",
+    "layers_of",
+    "overlay",
+    "overlay_batch",
+    "rgba_batch",
+    "side_by_side",
+    "to_yuv420",
+]
