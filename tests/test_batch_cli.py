@@ -170,6 +170,12 @@ def test_a_folder_that_is_called_like_an_action_is_an_input(
         (["statsu", "{out}"], "did you mean status?"),
         (["status"], "DIR"),
         (["{archive}", "-o", "{out}", "--keep-fre", "2"], "did you mean --keep-free?"),
+        (["{archive}", "-o", "{out}", "--encoder", "nope"], "the encoder 'nope' is not in this build of FFmpeg"),
+        (["{archive}", "-o", "{out}", "--encoder", "nope", "--dry-run"], "use --encoder libx264"),
+        (["{archive}", "-o", "{out}", "--encoder", "prores_ks"], "take --container mov"),
+        (["{archive}", "-o", "{out}", "--steps", "99"], "the number of steps this model was trained with"),
+        (["{archive}", "-o", "{out}", "--no-video", "--table", "none", "--no-shot-lists"], "nothing to write"),
+        (["--list", "{lists}/encoder.csv", "-o", "{out}"], "b.mp4: the encoder 'nope'"),
     ],
 )
 def test_bad_usage_is_status_2_and_makes_nothing(
@@ -177,6 +183,7 @@ def test_bad_usage_is_status_2_and_makes_nothing(
 ) -> None:
     names = {"archive": archive, "out": tmp_path / "out", "lists": tmp_path}
     (tmp_path / "unknown.csv").write_text("path,opactiy\na.mp4,0.5\n")
+    (tmp_path / "encoder.csv").write_text("path,encoder,start\na.mp4,,1\nb.mp4,nope,\n")
     (tmp_path / "bad.jsonl").write_text('{"path": "a.mp4", "opacity": 0.5}\n{"path": "b.mp4", "opacity": 7}\n')
     more = ["-m", model] if "-o" in arguments else []
     assert batch(*[argument.format(**names) for argument in arguments], *more) == 2

@@ -31,6 +31,7 @@ from vidsal.config import options_of, resolve, to_yaml
 from vidsal.errors import ConfigError, Setting, VidsalError
 from vidsal.pipe.options import ModelOptions, RunOptions
 from vidsal.pipe.record import decisive_options
+from vidsal.pipe.trial import check_options
 from vidsal.provenance import package_version
 
 __all__ = ["BatchReport", "Plans", "gather", "run_batch"]
@@ -83,16 +84,21 @@ class BatchReport:
 class Plans:
     """Options of a batch and of single inputs of it in, what each is run with out, and its hash.
 
+    Options that no input whatever could be run with are refused here, see `check_options`.
+
     Args:
         options: those of all.
 
     Raises:
-        CheckpointError, ConfigError: the model cannot be loaded.
+        CheckpointError, ConfigError: the model cannot be loaded, or nothing can be run with the options.
     """
 
     def __init__(self, options: ArchiveOptions) -> None:
         self._base = {option.key: _value(options, option.path) for option in options_of(RunOptions)}
         self._shot_lists = options.batch.shot_lists
+        self._here = options.batch.engine == "local"
+        self._tried: set[RunOptions] = set()
+        self._steps: dict[ModelOptions, int] = {}
         self._made: dict[str, tuple[RunOptions, str]] = {}
         self.models: dict[ModelOptions, dict[str, str]] = {}
         """Name, sha256 and precision of every model that is used."""
@@ -105,7 +111,7 @@ class Plans:
             overrides: its own, by key.
 
         Raises:
-            ConfigError: one of them is unknown, or has a value that is not allowed.
+            ConfigError: one of them is unknown, has a value that is not allowed, or asks for what is not here.
         """
         return self._plan(overrides)[0]
 
@@ -118,6 +124,7 @@ class Plans:
         if key not in self._made:
             options = self._resolved(overrides)
             model = self._model(options.model)
+            self._try(options)
             decisive = {"model": model, **decisive_options(options)}
             digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
             self._made[key] = options, digest[:32]
@@ -136,10 +143,19 @@ class Plans:
         output = dataclasses.replace(options.output, existing=existing, overwrite=False, export=export)
         return dataclasses.replace(options, output=output)
 
+    def _try(self, options: RunOptions) -> None:
+        # Each line of a list may have a part of its own.
+        whole = dataclasses.replace(options.decode, start_seconds=0.0, end_seconds=None)
+        options = dataclasses.replace(options, decode=whole)
+        if options not in self._tried:
+            check_options(options, steps=self._steps[options.model], here=self._here)
+            self._tried.add(options)
+
     def _model(self, options: ModelOptions) -> dict[str, str]:
         if options not in self.models:
             model = options.load()
             self.models[options] = {"name": model.card.name, "sha256": model.sha256, "precision": model.precision}
+            self._steps[options] = model.config.steps
         return self.models[options]
 
 

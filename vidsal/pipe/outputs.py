@@ -22,7 +22,9 @@ from vidsal.sinks.contract import FileSink
 from vidsal.sinks.timecodes import timecode_columns
 from vidsal.tracks import Shared, Tracker
 
-__all__ = ["make_sinks", "possible_files", "shared_video_options"]
+__all__ = ["NOTHING_TO_WRITE", "make_sinks", "possible_files", "shared_video_options"]
+
+NOTHING_TO_WRITE = "nothing to write: video, table, maps and exports are all switched off"
 
 
 def make_sinks(

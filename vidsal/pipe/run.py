@@ -19,7 +19,7 @@ from vidsal.errors import ConfigError, DecodeError, ExistsError, Stopped
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import RunOptions
-from vidsal.pipe.outputs import make_sinks
+from vidsal.pipe.outputs import NOTHING_TO_WRITE, make_sinks
 from vidsal.pipe.places import Place, local_path, other_places, places_of
 from vidsal.pipe.predict import StageClock, predict
 from vidsal.pipe.record import (
@@ -299,7 +299,7 @@ class Job:
                 own.provenance = self._provenance.as_text()
             self._sinks = (*self._own, *self._further)
             if not self._sinks:
-                raise ConfigError("nothing to write: video, table, maps and exports are all switched off")
+                raise ConfigError(NOTHING_TO_WRITE)
             with contextlib.ExitStack() as files, contextlib.ExitStack() as others:
                 for sink in self._sinks:
                     (files if isinstance(sink, FileSink) else others).enter_context(sink)
