@@ -352,27 +352,35 @@ def test_a_large_archive_is_opened_in_parts_and_estimated(
 def test_status_shows_what_is_under_way_and_what_went_wrong(
     archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown: list[str] = []
+    """Text and JSON count alike; what a worker has in hand and has not begun still waits."""
+    shown: list[list[str]] = []
 
     def look(work: Work) -> Ended:
         capsys.readouterr()
         assert batch("status", tmp_path / "out", "--json") == 0
         assert batch("status", tmp_path / "out") == 0
-        shown.append(capsys.readouterr().out)
+        shown.append(capsys.readouterr().out.splitlines())
         return Ended(work.id, "failed", "not decodable", "it is none", seconds=1.0)
 
-    monkeypatch.setattr("vidsal.batch.schedule._TELL_SECONDS", 0.0)
-    work_here(monkeypatch, InlineEngine(look))
+    engine = InlineEngine(look)
+    monkeypatch.setattr(engine, "room", lambda: 2)
+    work_here(monkeypatch, engine)
     assert batch(archive / "mon", "-o", tmp_path / "out", "-m", model, "-q") == 3
-    first, *lines = shown[1].splitlines()
+    before = json.loads(shown[0][0])
+    assert before["inputs"] == {"running": 1, "waiting": 1} and shown[0][1] == "2 inputs: 1 running, 1 waiting"
+    first, *lines = shown[1]
     status = json.loads(first)
     assert status["running"] and status["inputs"] == {"failed": 1, "running": 1}
+    assert lines[0] == "2 inputs: 1 failed, 1 running"
     (part,) = status["parts"]
     assert part["state"] == "running" and part["pid"] == os.getpid()
     assert [(one["path"], one["frames"], one["total"]) for one in part["under_way"]] == [
         (str(archive / "mon" / "b.mp4"), 1, 4)
     ]
-    assert lines[0] == "2 inputs: 1 failed, 1 waiting"
+    # Nothing is done, but a frame of it at 0.25 s.
+    assert (status["frames"], status["video_seconds"], part["video_seconds"]) == (1, 0.25, 0.25)
+    assert status["times_real_time"] == pytest.approx(0.25 / part["seconds"])
+    assert part["seconds_left"] == pytest.approx(part["seconds"] * 3)
     assert any(line.startswith("running since ") and f"process {os.getpid()} on " in line for line in lines)
     assert any(line.split() == [str(archive / "mon" / "b.mp4"), "1/4", "frames", "25", "%"] for line in lines)
     assert lines[-1] == f"  failed  not decodable  1  {archive / 'mon' / 'a.mp4'}: it is none"

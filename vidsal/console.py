@@ -481,9 +481,8 @@ def format_batch(report: BatchReport) -> str:
 
 
 def _states(counts: Mapping[str, int]) -> str:
-    told = [f"{counts[state]:,} {state}" for state in ("done", "damaged", "failed", "skipped") if counts.get(state)]
-    waiting = counts.get("waiting", 0) + counts.get("running", 0)
-    told += [f"{waiting:,} waiting"] if waiting else []
+    states = ("done", "damaged", "failed", "skipped", "running", "waiting")
+    told = [f"{counts[state]:,} {state}" for state in states if counts.get(state)]
     return f"{_counted(sum(counts.values()), 'input')}: {', '.join(told) or 'none'}"
 
 
@@ -529,9 +528,7 @@ def format_status(status: JobStatus) -> str:
             (
                 each.path,
                 f"{each.frames}/{each.total} frames" if each.total else f"{each.frames} frames",
-                f"{100 * min(1.0, each.frames / each.total):.0f} %"
-                if each.total
-                else format_duration(each.pts_seconds),
+                f"{100 * each.share:.0f} %" if each.total else format_duration(each.pts_seconds),
             )
             for each in part.under_way
         ]

@@ -630,10 +630,11 @@ class JobDatabase:
             )
         ]
 
-    def live(self) -> list[tuple[str, int, int | None, float, float]]:
-        """Path, frames, total, seconds of video and the time of the last word, of attempts under way."""
+    def live(self) -> list[tuple[str, int, int | None, float, float, int]]:
+        """Path, frames, total, seconds of video, time of the last word, and size of the input, of attempts under way."""
         found = self._db.execute(
-            "SELECT path, l.frames, total, pts_seconds, beat FROM live l JOIN inputs ON inputs.id=l.input ORDER BY path"
+            "SELECT path, l.frames, total, pts_seconds, beat, coalesce(bytes,0) FROM live l "
+            "JOIN inputs ON inputs.id=l.input ORDER BY path"
         )
         return [(hide_secrets(path), *rest) for path, *rest in found.fetchall()]
 

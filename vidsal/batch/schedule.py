@@ -160,6 +160,8 @@ class Scheduler:
         self._losses: Counter[int] = Counter()
         self._ask_again = float("-inf")
         """When the database may next hold more that waits, as Unix time."""
+        self._untold: set[int] = set()
+        """What has begun since the database was told how far all is."""
         self._checked = self._told = self._beat = float("-inf")
         self._begin = self._stepped = time.monotonic()
         self._full_until = float("-inf")
@@ -281,17 +283,15 @@ class Scheduler:
                 case Died():
                     for end in self._buried(event):
                         ends += self._end(end)
-        beats = {}
         due = time.monotonic() - self._beat >= _TELL_SECONDS
-        if due:
-            self._beat = time.monotonic()
-            beats = {
-                id: (lane.frames, lane.total, lane.pts_seconds)
-                for id, lane in self.progress.lanes.items()
-                if lane.begun is not None
-            }
-        if ends or due:
+        if ends or due or self._untold:
+            # Of those that go on, between two beats, only the new ones: there may be thousands.
+            told = {id for id, lane in self.progress.lanes.items() if lane.begun is not None} if due else self._untold
+            lanes = ((id, lane) for id in told if (lane := self.progress.lanes.get(id)))
+            beats = {id: (lane.frames, lane.total, lane.pts_seconds) for id, lane in lanes}
             self._database.settle(self._run, ends, beats, self.progress.pause)
+            self._untold.clear()
+            self._beat = time.monotonic() if due else self._beat
         for end, state, _ in ends:
             row = self._rows.pop(end.id)
             if self._on_event:
@@ -301,7 +301,9 @@ class Scheduler:
         lane = self.progress.lanes.get(event.id)
         if lane is None:
             return
-        lane.begun = lane.begun or time.monotonic()
+        if lane.begun is None:
+            lane.begun = time.monotonic()
+            self._untold.add(event.id)
         if self.progress.begun_seconds is None:
             self.progress.begun_seconds = time.monotonic() - self._begin
         lane.frames, lane.total = event.frames, event.total

@@ -37,6 +37,13 @@ class UnderWay:
     """Time of the last frame, in seconds of the video."""
     silent_seconds: float
     """Since its last word."""
+    bytes: int
+    """Size of the input, 0 where unknown."""
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, from 0 to 1; 0 where nobody knows."""
+        return min(1.0, self.frames / self.total) if self.total else 0.0
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,10 @@ class PartStatus:
     pause: str
     """Why it begins nothing at the moment; empty where it does."""
     counts: Mapping[str, int]
-    """How many of its inputs are in which state."""
+    """How many of its inputs are in which state; running are those that have begun, not those that a worker has in hand
+    besides."""
     video_seconds: float
-    """Seconds of video whose results it has made since it started."""
+    """Seconds of video done since it started, with those of what is under way."""
     seconds: float
     """How long it has been at work."""
     seconds_left: float | None
@@ -82,9 +90,9 @@ class JobStatus:
     reasons: Sequence[Trouble]
     """State, reason, number of inputs, one of them, and its message, of what failed or is damaged."""
     video_seconds: float
-    """Seconds of video that are done, by whichever run."""
+    """Seconds of video that are done, by whichever run, with those of what is under way."""
     frames: int
-    """Frames written."""
+    """Frames written, these included."""
     bytes_written: int
     """Size of all results."""
     older: tuple[str, ...] = field(default=())
@@ -170,16 +178,18 @@ class _Look:
             begun, beat = float(run["started"]), float(run["beat"] or run["started"])
             state = _state(run, held, now - beat)
             until = now if state == "running" else float(run["ended"] or beat)
-            counts = database.counts(listed=True)
-            if state != "running" and "running" in counts:
-                counts["waiting"] = counts.get("waiting", 0) + counts.pop("running")
-            _, size, video_seconds, _ = database.worked(run["id"])
-            left = database.bytes_left()
             under_way = [
-                UnderWay(name, frames, total, seconds, max(0.0, now - said))
-                for name, frames, total, seconds, said in (database.live() if state == "running" else ())
+                UnderWay(name, frames, total, seconds, max(0.0, now - said), size)
+                for name, frames, total, seconds, said, size in (database.live() if state == "running" else ())
             ]
+            counts = _counted(database.counts(listed=True), begun=len(under_way))
+            _, size, video_seconds, _ = database.worked(run["id"])
+            done = sum(one.share * one.bytes for one in under_way)
+            left = time_left(until - begun, size + done, database.bytes_left() - done)
+            seconds_so_far = sum(one.pts_seconds for one in under_way)
             self.sums = database.sums()
+            self.sums["video_seconds"] += seconds_so_far
+            self.sums["frames"] += sum(one.frames for one in under_way)
             self.reasons = database.reasons(listed=True)
         self.part = PartStatus(
             name=path.stem,
@@ -191,11 +201,19 @@ class _Look:
             silent_seconds=max(0.0, now - beat),
             pause=(run["note"] or "") if state == "running" else "",
             counts=counts,
-            video_seconds=video_seconds,
+            video_seconds=video_seconds + seconds_so_far,
             seconds=max(0.0, until - begun),
-            seconds_left=time_left(until - begun, size, left) if state == "running" else None,
+            seconds_left=left if state == "running" else None,
             under_way=tuple(under_way),
         )
+
+
+def _counted(counts: dict[str, int], *, begun: int) -> dict[str, int]:
+    """Inputs by state, where those count as running that have begun; what else was given to a worker waits."""
+    given = counts.pop("running", 0)
+    running = min(begun, given)
+    own = {"running": running, "waiting": counts.pop("waiting", 0) + given - running}
+    return counts | {state: count for state, count in own.items() if count}
 
 
 def _state(run: Mapping[str, Any], held: bool | None, silent: float) -> Any:
