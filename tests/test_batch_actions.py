@@ -112,6 +112,22 @@ def test_retry_knows_the_list(
     assert engine.given == ["a.mp4"] and (seen == [0.25]) == (name != "-")
 
 
+def test_retry_of_a_list_from_a_pipe_names_what_the_last_one_named(
+    archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for names in ("ab", "a"):
+        Path("paths").write_text("".join(f"{archive / 'mon' / name}.mp4\n" for name in names))
+        work_here(monkeypatch, InlineEngine(failing))
+        with Path("paths").open() as stdin:
+            monkeypatch.setattr("sys.stdin", stdin)
+            assert batch("--list", "-", "-o", "out", "-m", model, "--no-dataset", "-q") == 3
+    work_here(monkeypatch, InlineEngine(lambda work: Ended(work.id, "done")))
+    capsys.readouterr()
+    assert batch("retry", "out", "-q", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"done": 1}
+
+
 def test_a_batch_at_work_is_left_alone(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database = done / ".vidsal-batch" / "job.sqlite"
     lock = claim(database)

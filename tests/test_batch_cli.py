@@ -97,6 +97,33 @@ def test_a_batch_says_what_it_left_out_what_failed_and_how_to_go_on(
     assert summary["search"]["other_kinds"] == {".txt": 2}
 
 
+def test_the_account_says_what_is_no_longer_listed_and_is_easy_to_read(
+    archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(work: Work) -> Ended:
+        return Ended(work.id, "done", video_seconds=40 / 3, seconds=2 / 3, frames=7)
+
+    work_here(monkeypatch, InlineEngine(end))
+    listed = tmp_path / "list.csv"
+    listed.write_text(f'path,tags\n{archive / "mon" / "a.mp4"},"news; week=48"\n{archive / "mon" / "b.mp4"},\n')
+    more = ["-o", tmp_path / "out", "-m", model, "--no-dataset", "-q"]
+    assert batch("--list", listed, *more) == 0
+    listed.write_text(f"path\n{archive / 'mon' / 'a.mp4'}\n")
+    assert batch("--list", listed, *more) == 0
+    with (tmp_path / "out" / "batch.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["place"], first["state"], first["listed"]) == ("a", "done", "true")
+    assert (second["place"], second["state"], second["listed"]) == ("b", "done", "false")
+    assert (first["video_seconds"], first["seconds"]) == ("13.333", "0.667")
+    summary = json.loads((tmp_path / "out" / "batch.json").read_text())
+    assert (summary["inputs"], summary["all_inputs"]) == ({"done": 1}, {"done": 2})
+    assert (summary["video_seconds"], summary["seconds"]) == (26.667, 1.333)
+    listed.write_text(f'path,tags\n{archive / "mon" / "a.mp4"},"news; week=48"\n')
+    assert batch("--list", listed, *more) == 0
+    with (tmp_path / "out" / "batch.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["tags"] == "news, week=48"
+
+
 def test_quiet_leaves_the_failures(
     archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,6 +138,8 @@ class Row:
     """When it ended."""
     messages: Sequence[str]
     """What a user should know about it."""
+    listed: bool
+    """Whether the last command names it."""
 
 
 _INPUT_NAMES = (
@@ -678,7 +680,8 @@ class JobDatabase:
 
 
 def _row(values: Sequence[Any]) -> Row:
-    return Row(**dict(zip(_NAMES, values, strict=True)) | {name: json.loads(values[n]) for name, n in _AS_JSON})
+    named = dict(zip(_NAMES, values, strict=True))
+    return Row(**named | {"listed": bool(named["listed"])} | {name: json.loads(values[n]) for name, n in _AS_JSON})
 
 
 def _worth(state: str, ended: float | None) -> tuple[int, float]:

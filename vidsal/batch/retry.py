@@ -94,5 +94,5 @@ def _listed(told: Mapping[str, Any], database: JobDatabase) -> Iterable[Mapping[
     if name != "-":
         return ListedInputs(name, zero=bool(told.get("null")))
     # What came through a pipe is known from the database alone.
-    rows = (row for row in database.rows() if row.reason != "not listed")
+    rows = (row for row in database.rows() if row.listed)
     return [{"path": row.path, "tags": dict(row.tags), **row.overrides} for row in rows]

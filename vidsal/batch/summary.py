@@ -18,7 +18,7 @@ __all__ = ["write_summary"]
 _FORMAT = "vidsal-batch-1"
 _UTF8, _ANY = "utf-8", "backslashreplace"  # the name of a file need not be text
 _COLUMNS = (
-    "path", "place", "state", "reason", "message", "attempts", "frames", "cuts", "video_seconds", "seconds", "bytes",
+    "path", "place", "state", "listed", "reason", "message", "attempts", "frames", "cuts", "video_seconds", "seconds", "bytes",
     "modified", "sample_sha256", "ended", "plan", "files", "messages", "tags",
 )  # fmt: skip
 
@@ -55,9 +55,9 @@ def write_summary(output: Path, database: JobDatabase, *, name: str = "batch") -
         "given": json.loads(last.get("given") or "{}"),
         "inputs": database.counts(listed=True),
         "all_inputs": database.counts(),
-        "video_seconds": sums["video_seconds"],
+        "video_seconds": _rounded(sums["video_seconds"]),
         "frames": sums["frames"],
-        "seconds": sums["seconds"],
+        "seconds": _rounded(sums["seconds"]),
         "bytes_written": sums["bytes"],
         "reasons": [trouble._asdict() for trouble in database.reasons(listed=True)],
     }
@@ -70,12 +70,20 @@ def _line(row: Row, files: str) -> list[Any]:
     values = {
         **{name: getattr(row, name, None) for name in _COLUMNS},
         "path": hide_secrets(row.path),
+        "listed": str(row.listed).lower(),
+        "video_seconds": _rounded(row.video_seconds),
+        "seconds": _rounded(row.seconds),
         "ended": _utc(row.ended),
         "files": files,
         "messages": "; ".join(row.messages),
-        "tags": "; ".join(f"{name}={value}" for name, value in row.tags.items()),
+        "tags": ", ".join(f"{name}={value}" if value else name for name, value in row.tags.items()),
     }
     return ["" if values[name] is None else values[name] for name in _COLUMNS]
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """To milliseconds."""
+    return None if seconds is None else round(seconds, 3)
 
 
 def _utc(seconds: float | None) -> str | None:
