@@ -29,7 +29,7 @@ import numpy as np
 
 from vidsal.errors import DatasetError, EncodeError
 from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers, shot_list
-from vidsal.exports.tables import arrow_schema, load_pyarrow, read_table
+from vidsal.exports.tables import arrow_schema, load_pyarrow, read_table, values_of
 from vidsal.files import claim, clear, fresh, put_all_in_place, release, writing
 from vidsal.pipe.record import ResultRecord, RunRecord, read_records
 from vidsal.tracks import FrameNumbers
@@ -296,7 +296,7 @@ class _InputRows:
     def _read(self, table: Path, shots: ShotList, folder: Path) -> list[ShotNumbers]:
         made, last = list[ShotNumbers](), -1.0
         for batch in read_table(table):
-            columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in SHOT_SOURCES}
+            columns = {name: values_of(batch.column(name)) for name in SHOT_SOURCES}
             steps = np.diff(columns["index"], prepend=last)
             if not (steps > 0).all():
                 raise DatasetError(

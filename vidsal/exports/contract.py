@@ -190,7 +190,24 @@ def nine_digits(values: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArra
         >>> nine_digits([1001 / 30000 * 3000]).item()
         100.1
     """
-    return np.array([float(format(value, ".9g")) for value in values], np.float64)
+    given = np.asarray(values, np.float64)
+    if len(given) < 32:
+        return _as_formatted(given)
+    with np.errstate(all="ignore"):
+        shift = 8 - np.floor(np.log10(np.abs(given)))
+        power = 10.0 ** np.clip(np.nan_to_num(shift), 0, 22)  # exact
+        scaled = given * power
+        whole = np.rint(scaled)
+        made: npt.NDArray[np.float64] = whole / power
+        is_sure = (shift >= 0) & (shift <= 22) & (np.abs(whole) >= 1e8) & (np.abs(whole) < 1e9)
+        # Where the product may have been rounded over the half.
+        is_sure &= np.abs(np.abs(scaled - whole) - 0.5) > 1e-6
+    made[~is_sure] = _as_formatted(given[~is_sure])
+    return made
+
+
+def _as_formatted(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.array([float(format(value, ".9g")) for value in values.tolist()], np.float64)
 
 
 @functools.cache

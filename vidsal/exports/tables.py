@@ -17,7 +17,7 @@ from vidsal.errors import DatasetError, EncodeError
 from vidsal.exports.contract import Columns, nine_digits
 from vidsal.tracks import FrameNumbers, column_types
 
-__all__ = ["arrow_schema", "load_pyarrow", "plain_text", "read_columns", "read_table"]
+__all__ = ["arrow_schema", "load_pyarrow", "plain_text", "read_columns", "read_table", "values_of"]
 
 
 def load_pyarrow(purpose: str) -> Any:
@@ -118,7 +118,7 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[Columns]:
     """
     last = -1
     for batch in read_table(path, names=list(dict.fromkeys(["index", *names]))):
-        columns = {name: _values_of(batch.column(name)) for name in batch.schema.names}
+        columns = {name: values_of(batch.column(name)) for name in batch.schema.names}
         steps = np.diff(columns["index"], prepend=last)
         if not (steps > 0).all():
             raise DatasetError(f"{path} is no whole table: frame {columns['index'][steps <= 0][0]} comes out of order")
@@ -126,7 +126,8 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[Columns]:
         yield columns
 
 
-def _values_of(column: Any) -> npt.NDArray[Any]:
+def values_of(column: Any) -> npt.NDArray[Any]:
+    """A column of pyarrow's as exports take it."""
     kind = str(column.type)
     if kind == "string":
         return np.array(column.to_pylist(), object)
