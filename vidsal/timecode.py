@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["Timecodes", "later_timecode", "nominal_rate"]
+__all__ = ["STANDARD_RATES", "Timecodes", "later_timecode", "nominal_rate"]
 
 _TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{1,3})")
 
@@ -88,13 +88,13 @@ def later_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str | No
         return None
 
 
-_STANDARD_RATES = tuple(
-    Fraction(whole * 1000, 1000 + by_colour)
-    for whole in (24, 25, 30, 48, 50, 60, 100, 120)
-    for by_colour in (1, 0)
-    if whole % 25 or not by_colour
+STANDARD_RATES = tuple(
+    sorted(
+        {Fraction(whole * 1000, 1001) for whole in (24, 30, 48, 60, 120)}
+        | {Fraction(whole) for whole in (5, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120)}
+    )
 )
-"""Frames a second that cameras and broadcasters use: 23.976 and 24, 25, 29.97 and 30, ..."""
+"""Frames a second that cameras and broadcasters use, from the lowest on: ..., 23.976, 24, 25, 29.97, 30, ..."""
 
 _NEAR = Fraction(4, 10_000)
 """Less than half of what lies between 29.97 and 30."""
@@ -117,5 +117,5 @@ def nominal_rate(average: Fraction | None, base: Fraction | None = None) -> Frac
     rate = base if average and base and abs(base / average - 1) <= Fraction(2, 100) else average or base
     if not rate:
         return None
-    near = min(_STANDARD_RATES, key=lambda standard: abs(standard / rate - 1))
+    near = min(STANDARD_RATES, key=lambda standard: abs(standard / rate - 1))
     return near if abs(near / rate - 1) <= _NEAR else rate
