@@ -27,14 +27,14 @@ class ChaptersExport(ShotsOf):
         return ("\n".join(lines) + "\n").encode()
 
 
-def chapters_of(shots: Sequence[ShotNumbers], *, shift: float = 0.0) -> list[dict[str, Any]]:
+def chapters_of(shots: Sequence[ShotNumbers], *, shift: Fraction = Fraction(0)) -> list[dict[str, Any]]:
     """The same chapters as PyAV takes them.
 
     Args:
         shots: in order.
         shift: seconds that are taken off every time.
     """
-    off = round(exact(shift) * _UNITS)
+    off = round(shift * _UNITS)
     made = []
     for i, shot in enumerate(shots):
         start, end = (max(0, tick - off) for tick in _ticks(shot))

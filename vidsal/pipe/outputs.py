@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from vidsal.decode import VideoInfo
-from vidsal.errors import EncodeError, Setting
+from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.contract import Footage
 from vidsal.exports.options import EXPORTS
 from vidsal.pipe.options import RunOptions
@@ -54,6 +54,9 @@ def make_sinks(
     wanted = options.output
     place = place or places_of([info.path or info.source], wanted)[0]
     planned = planned_outputs(place, wanted, still=info.kind == "image")
+    if options.video.chapters and not wanted.video:
+        what = " go into the written video, and none is written: leave out "
+        raise ConfigError(Setting("chapters", True), what, Setting("video", False), ", or take ", _CHAPTERS_FILE)
     folder = place.folder
     # Tried first and asked about afterwards: another run may make it meanwhile.
     try:
@@ -85,6 +88,7 @@ def make_sinks(
                     overwrite=overwrite,
                     start_seconds=options.decode.start_seconds,
                     end_seconds=options.decode.end_seconds,
+                    tracker=tracker,
                     device=device,
                 )
             case "table":
@@ -95,6 +99,9 @@ def make_sinks(
                 sink = ExportSink(target, EXPORTS[stage].name, footage, tracker, overwrite=overwrite)
         sinks.append(sink)
     return sinks
+
+
+_CHAPTERS_FILE = Setting("export", "chapters")
 
 
 def possible_files(stage: str, target: Path) -> set[Path]:

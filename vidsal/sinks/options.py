@@ -57,6 +57,8 @@ class VideoOptions(Checked):
     """Threads of the encoder; 0: half of the cores with a model on the CPU, else as many as the encoder chooses."""
     keep_streams: bool = True
     """Copies sound, subtitles and further streams from the input, without re-encoding."""
+    chapters: bool = False
+    """Writes a chapter for each shot into the video, in place of the chapters of the input."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -312,6 +312,7 @@ class Copier:
         *,
         window: Span,
         forms: Mapping[int, SoundForm] | None = None,
+        chapters: list[Any] | None = None,
         is_copy: bool,
     ) -> None:
         """Adds the copies to `out` and names everything, its video stream `encoded` too, as the source does.
@@ -322,6 +323,7 @@ class Copier:
             window: the part that is copied.
             forms: what the sound of a stream is encoded to, by its position in the source; by default what `encodable`
                 found.
+            chapters: those of the output, as PyAV takes them; None: those of the source.
             is_copy: the video is not encoded any more.
         """
         self._out = out
@@ -339,7 +341,7 @@ class Copier:
                 self._awaiting_key.add(stream.index)
         out.metadata.update(self.tags)
         self._name_timecode(out, encoded, is_copy=is_copy)
-        out.set_chapters(self._shifted_chapters())
+        out.set_chapters(self._shifted_chapters() if chapters is None else chapters)
         if window.start is not None:
             # A little early, as a seek is not exact everywhere; without one the copying just reads on.
             with suppress(FFmpegError):

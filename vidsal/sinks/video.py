@@ -22,6 +22,9 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, EncodeError, Setting
+from vidsal.exports.chapters import chapters_of
+from vidsal.exports.contract import columns_of
+from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, ScalePerShot, draw
@@ -33,6 +36,7 @@ from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
 from vidsal.sinks.remux import Copier, Span
 from vidsal.sinks.sound import SoundForm
 from vidsal.sinks.tags import StreamTags, append_keys, lost_stream_tags, missing_tags
+from vidsal.tracks import ColumnSource, Tracker
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
@@ -60,6 +64,7 @@ class VideoSink(FileSink):
         start_seconds: start of the part that is read, in seconds after the source's first frame; above 0, the
             result begins at 0 and sound before the first frame is left out.
         end_seconds: end of that part, not included; sound from there on is left out; None: the end.
+        tracker: makes the numbers of which chapters are made, where they are asked for; None makes a new one.
         device: a CUDA device draws there, batch by batch; None, or any other: the processor draws. The pictures of
             a batch must be of one size. Whatever made `log_density` must be on the calling thread's current stream.
 
@@ -81,6 +86,7 @@ class VideoSink(FileSink):
         overwrite: bool = False,
         start_seconds: float = 0.0,
         end_seconds: float | None = None,
+        tracker: ColumnSource | None = None,
         device: torch.device | None = None,
     ) -> None:
         super().__init__(target, overwrite=overwrite, source=info.path)
@@ -120,6 +126,7 @@ class VideoSink(FileSink):
         self._copier: Copier | None = None
         self._forms: dict[int, SoundForm] = {}
         self._window: Span | None = None
+        self._chapters = _Chapters(tracker or Tracker()) if self._video.chapters else None
         self._late: list[int] = []
         self._late_tags: list[StreamTags] = []
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
@@ -159,6 +166,9 @@ class VideoSink(FileSink):
         if others:
             self.messages.append(f"left out, as of other programmes: {', '.join(map(describe, others))}")
             copier.leave_out(others)
+        if self._chapters is not None and copier.chapters:
+            many = "1 chapter" if len(copier.chapters) == 1 else f"{len(copier.chapters)} chapters"
+            self.messages.append(f"{many} of the source left out: the chapters are those of the shots")
         copier.sample()
         asked = self._target
         best, left_out = asked.suffix.lower(), copier.streams
@@ -363,6 +373,8 @@ class VideoSink(FileSink):
             if start > LATEST_START_SECONDS:
                 self._shift = int(start / self._time_base)
                 self.messages.append(f"the source's times begin at {float(start):.3f} seconds; the result begins at 0")
+        if self._chapters is not None:
+            self._chapters.shift = self._shift * self._time_base - origin
         with self._telling():
             suffix = self._target.suffix.lower()
             options = self._muxing(suffix, copier)
@@ -376,7 +388,8 @@ class VideoSink(FileSink):
                     start=begin * self._time_base if self._start_seconds > 0 else None,
                     end=None if self._end_seconds is None else origin + Fraction(self._end_seconds),
                 )
-                copier.attach(self._out, self._stream, window=self._window, is_copy=False)
+                none: list[Any] | None = None if self._chapters is None else []
+                copier.attach(self._out, self._stream, window=self._window, chapters=none, is_copy=False)
             self._out.start_encoding()
 
     def _muxing(self, suffix: str, copier: Copier | None, whole: bool = False) -> dict[str, str]:
@@ -413,6 +426,8 @@ class VideoSink(FileSink):
             raise ValueError("a video needs the full pictures: open the source with keep_pictures=True")
         if self._out is None:
             self._open(batch.pictures[0], float(batch.pts_seconds[0]))
+        if self._chapters is not None:
+            self._chapters.update(batch)
         if self._drawer is None:
             self._write_drawn(batch, 0, self._scales.update(batch))
         else:
@@ -517,8 +532,12 @@ class VideoSink(FileSink):
 
     def _finish_copies(self) -> None:
         """Ends the file; whatever is copied into it may be lost, but not its pictures."""
+        if self._chapters is not None and self._target.suffix.lower() == ".mkv":
+            self._out.set_chapters(self._chapters.made())
         if self._copier is None:
             self._out.close()
+            if self._needs_chapters:
+                self._rewrite([0])
             return
         failure = self._refusal
         try:
@@ -541,8 +560,17 @@ class VideoSink(FileSink):
                     raise
                 lost = ", ".join(describe(stream) for stream in late.streams)
                 self.messages.append(f"left out, as writing it failed ({_reason(error)}): {lost}")
+            else:
+                return
             finally:
                 late.close()
+        if self._needs_chapters:
+            self._rewrite(range(1 + copied))
+
+    @property
+    def _needs_chapters(self) -> bool:
+        """Whether chapters are missing in the file that is written: an .mp4 in pieces has no track for them."""
+        return self._chapters is not None and self._target.suffix.lower() != ".mkv"
 
     def _without_the_unwritable(self, copied: Sequence[str], failure: Exception) -> int:
         """Rewrites a partial file that could not be ended; returns how many of the `copied` streams are left."""
@@ -589,10 +617,11 @@ class VideoSink(FileSink):
                 streams = [written.streams[i] for i in kept]
                 copies = {stream.index: add_copy(out, stream) for stream in streams}
                 if late is not None and self._window is not None:
-                    late.attach(out, copies[0], window=self._window, forms=self._forms, is_copy=True)
+                    chapters = None if self._chapters is None else self._chapters.made()
+                    late.attach(out, copies[0], window=self._window, forms=self._forms, chapters=chapters, is_copy=True)
                 else:
                     out.metadata.update(written.metadata)
-                    out.set_chapters(written.chapters())
+                    out.set_chapters(written.chapters() if self._chapters is None else self._chapters.made())
                 for packet in written.demux(*streams):
                     if packet.size == 0 or packet.dts is None:
                         continue
@@ -659,6 +688,28 @@ class VideoSink(FileSink):
         """Adds tags of any name to the finished file, or names them."""
         if tags and (self._target.suffix.lower() == ".mkv" or not append_keys(self.partial_path, tags)):
             self.messages.append("tags that the file cannot hold are left out: " + ", ".join(tags))
+
+
+class _Chapters:
+    """The shots of the frames that are written, as chapters of the video."""
+
+    def __init__(self, tracker: ColumnSource) -> None:
+        self.shift = Fraction(0)
+        """What is taken off the times of the table to get those of the video."""
+        self._tracker = tracker
+        self._list = ShotList()
+        self._shots: list[ShotNumbers] = []
+        self._made: list[Any] | None = None
+
+    def update(self, batch: SaliencyBatch) -> None:
+        """Takes the next frames."""
+        self._shots += self._list.update(columns_of(self._tracker.update(batch), SHOT_SOURCES))
+
+    def made(self) -> list[Any]:
+        """The chapters, once all frames are there."""
+        if self._made is None:
+            self._made = chapters_of([*self._shots, *self._list.flush()], shift=self.shift)
+        return self._made
 
 
 _DELAY_IS_SAFE = av.library_versions["libavformat"] >= (62, 12)
