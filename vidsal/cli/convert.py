@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vidsal.cli.parser import as_usage, check_choice, command, flag
-from vidsal.cli.process import print_out, say
+from vidsal.cli.process import describe, print_error, print_out, say
+from vidsal.errors import ExistsError
 from vidsal.exports.options import EXPORTS
 
 __all__ = ["convert_command"]
@@ -38,6 +39,13 @@ __all__ = ["convert_command"]
     flag("-q", "--quiet", help="no notices on stderr; errors stay"),
     flag("--json", help="one JSON report on stdout instead of the paths"),
     usage="vidsal convert [options] --to KIND[,KIND] TABLE",
+    epilog=(
+        "exit status:\n"
+        "  0    the files are written\n"
+        "  1    the table cannot be read, or a file not written\n"
+        "  2    wrong usage, or not enough is known of the source\n"
+        "  3    a file is there already, and was not replaced\n"
+    ),
 )
 def convert_command(given: Any) -> int:
     """Write what `vidsal run --export KIND` writes, from the table of a run that is done. The paths of the files
@@ -49,8 +57,12 @@ def convert_command(given: Any) -> int:
     for name in names:
         check_choice(name, EXPORTS, "kind of export")
     kinds = [EXPORTS[name].name for name in names]
-    with as_usage():
-        made = convert(given.table, kinds, source=given.source, output=given.output, overwrite=given.overwrite)
+    try:
+        with as_usage():
+            made = convert(given.table, kinds, source=given.source, output=given.output, overwrite=given.overwrite)
+    except ExistsError as error:
+        print_error(describe(error))
+        return 3
     for message in made.messages:
         say(f"vidsal: warning: {made.table.name}: {message}", quiet=given.quiet)
     if given.json:

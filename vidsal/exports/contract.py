@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -101,7 +102,7 @@ class Footage:
             >>> Footage(name="a b.mov", path=Path("/in/a b.mov")).url, Footage(name="a b.mov").url
             ('file:///in/a%20b.mov', 'a%20b.mov')
         """
-        return self.path.as_uri() if self.path is not None else quote(self.name)
+        return self.path.as_uri() if self.path is not None else quote(os.fsencode(self.name))
 
 
 def whole_path(path: Path) -> Path:

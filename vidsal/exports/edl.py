@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from vidsal.exports.timeline import Timeline, TimelineExport, numbers_of
+from vidsal.exports.timeline import Timeline, TimelineExport, numbers_of, readable
 
 __all__ = ["MOST_EVENTS", "EdlExport", "reel_of"]
 
@@ -27,9 +27,9 @@ class EdlExport(TimelineExport):
     """
 
     def _written(self, timeline: Timeline) -> bytes:
-        codes, name = timeline.timecodes, _in_a_line(self.footage.name)
+        codes, name = timeline.timecodes, readable(self.footage.name)
         reel = reel_of(self.footage.stem)
-        lines = [f"TITLE: {_in_a_line(self.footage.stem)}"]
+        lines = [f"TITLE: {readable(self.footage.stem)}"]
         lines += [f"FCM: {'DROP FRAME' if codes.is_drop else 'NON-DROP FRAME'}", ""]
         for number, placed in enumerate(timeline.shots[:MOST_EVENTS], start=1):
             times = f"{codes[placed.first]} {codes[placed.end]}"
@@ -60,7 +60,3 @@ def reel_of(name: str) -> str:
         ('A001C002', 'AX')
     """
     return re.sub("[^A-Z0-9]", "", name.upper())[:_REEL_CHARACTERS] or "AX"
-
-
-def _in_a_line(text: str) -> str:
-    return " ".join(text.encode("utf-8", "replace").decode().split())

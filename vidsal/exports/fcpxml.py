@@ -11,7 +11,7 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 from vidsal.exports.contract import Fact
-from vidsal.exports.timeline import GridShot, Timeline, TimelineExport, numbers_of, title_of
+from vidsal.exports.timeline import GridShot, Timeline, TimelineExport, numbers_of, readable, title_of
 
 __all__ = ["FcpxmlExport"]
 
@@ -43,7 +43,7 @@ class FcpxmlExport(TimelineExport):
             "asset",
             {
                 "id": "r2",
-                "name": _printable(footage.name),
+                "name": readable(footage.name),
                 "start": _at(timeline, 0),
                 "duration": _lasting(timeline, timeline.source_frames),
                 "hasVideo": "1",
@@ -55,7 +55,7 @@ class FcpxmlExport(TimelineExport):
         ElementTree.SubElement(asset, "media-rep", {"kind": "original-media", "src": self._source_url()})
         library = ElementTree.SubElement(root, "library")
         event = ElementTree.SubElement(library, "event", {"name": "vidsal"})
-        project = ElementTree.SubElement(event, "project", {"name": _printable(footage.stem)})
+        project = ElementTree.SubElement(event, "project", {"name": readable(footage.stem)})
         shots = timeline.shots
         sequence = ElementTree.SubElement(
             project,
@@ -121,8 +121,3 @@ def _seconds(step: Fraction, *, times: int = 1) -> str:
     if not times or step.denominator == 1:
         return f"{times * step.numerator}s"
     return f"{times * step.numerator}/{step.denominator}s"
-
-
-def _printable(text: str) -> str:
-    """A text without the characters that XML has no place for."""
-    return "".join(c if c >= " " and c not in "\ufffe\uffff" else " " for c in text.encode("utf-8", "replace").decode())

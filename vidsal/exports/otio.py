@@ -7,7 +7,7 @@ from typing import Any
 
 from vidsal.errors import EncodeError
 from vidsal.exports.contract import Footage
-from vidsal.exports.timeline import GridShot, Timeline, TimelineExport, numbers_of, title_of
+from vidsal.exports.timeline import GridShot, Timeline, TimelineExport, numbers_of, readable, title_of
 
 __all__ = ["OtioExport"]
 
@@ -29,7 +29,7 @@ class OtioExport(TimelineExport):
 
     def _written(self, timeline: Timeline) -> bytes:
         otio = self._otio
-        made = otio.schema.Timeline(self.footage.stem)
+        made = otio.schema.Timeline(readable(self.footage.stem))
         start, self._url = timeline.shots[0].first, self._source_url()
         made.global_start_time = self._time(timeline, start)
         kinds = [otio.schema.TrackKind.Video]
@@ -58,7 +58,7 @@ class OtioExport(TimelineExport):
         media = otio.schema.ExternalReference(
             target_url=self._url, available_range=self._range(timeline, 0, timeline.source_frames)
         )
-        media.name = self.footage.name
+        media.name = readable(self.footage.name)
         clip = otio.schema.Clip(
             name=title_of(placed.shot),
             media_reference=media,

@@ -20,7 +20,18 @@ from vidsal.exports.contract import Columns, Export, Fact, Footage
 from vidsal.exports.shots import SHOT_SOURCES, ShotNumbers, shot_list
 from vidsal.timecode import STANDARD_RATES, Timecodes
 
-__all__ = ["FrameGrid", "GridShot", "ShotsOf", "Timeline", "TimelineExport", "exact", "shown_rate"]
+__all__ = [
+    "FrameGrid",
+    "GridShot",
+    "ShotsOf",
+    "Timeline",
+    "TimelineExport",
+    "exact",
+    "numbers_of",
+    "readable",
+    "shown_rate",
+    "title_of",
+]
 
 _FALLBACK_RATE = Fraction(25)
 
@@ -79,7 +90,7 @@ those are counted')
     def __init__(self, rate: Fraction | None) -> None:
         self._said = rate if rate is not None and rate > 0 else None
         said = [] if self._said is None else [self._said]
-        self._rates = list(dict.fromkeys([*said, *STANDARD_RATES]))
+        self._rates = list(dict.fromkeys([*said, *_GUESSED_RATES]))
         self._per_second = np.array([float(rate) for rate in self._rates])[:, None]
         self._farthest: npt.NDArray[np.float64] = np.zeros(len(self._rates))
         self._closest: npt.NDArray[np.float64] = np.full(len(self._rates), np.inf)
@@ -129,12 +140,15 @@ those are counted')
             return rate, f"{how}: those are counted"
         passed = (self._last or 0.0) - self._first
         mean = float(said) if said is not None else (self._frames - 1) / passed if passed > 0 else 25.0
-        rate = min(STANDARD_RATES, key=lambda standard: abs(np.log(float(standard) / mean)))
+        rate = min(_GUESSED_RATES, key=lambda standard: abs(np.log(float(standard) / mean)))
         return rate, (
             f"the frame rate varies: cuts lie at the nearest frame of {shown_rate(rate)} a second, at most "
             f"{500 / float(rate):.0f} ms from their times"
         )
 
+
+_GUESSED_RATES = tuple(rate for rate in STANDARD_RATES if rate <= 60)
+"""On the grids of higher ones lies nearly anything."""
 
 _OFF_THE_GRID = 0.15
 """Share of the time between frames by which one may lie beside its place: a millisecond at 150 frames a second."""
@@ -254,6 +268,17 @@ def numbers_of(shot: ShotNumbers) -> dict[str, Any]:
         for name, value in shot.as_row().items()
         if value is not None
     }
+
+
+def readable(text: str) -> str:
+    """A text in one line, of characters that UTF-8 and XML have a place for.
+
+    Example:
+        >>> readable("a\\n b\\udce9")
+        'a  b?'
+    """
+    kept = "".join(c if c >= " " and c not in "\ufffe\uffff" else " " for c in text)
+    return kept.encode("utf-8", "replace").decode()
 
 
 def title_of(shot: ShotNumbers) -> str:
