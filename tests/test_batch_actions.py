@@ -72,7 +72,7 @@ def test_retry_goes_on_with_what_failed_from_anywhere(
     monkeypatch.chdir(tmp_path)
     engine = work_here(monkeypatch)
     assert batch("retry", "out", "--mark") == 0
-    assert "2 inputs wait again" in capsys.readouterr().err and engine.given == []
+    assert "2 inputs to be run again" in capsys.readouterr().err and engine.given == []
     assert list(states(output).values()).count("waiting") == 2
     seen: list[float] = []
 
@@ -178,7 +178,7 @@ def test_verify_finds_what_is_not_as_it_was_written_and_redo_makes_it_again(
     assert Path(finding["path"]).name == f"{Path(file).name[0]}.mp4"
     assert batch("verify", done, "--redo") == 3
     out, err = capsys.readouterr()
-    assert out.split("\t")[:2] == [problem, file] and f"1 inputs wait again: vidsal batch retry {done}" in err
+    assert out.split("\t")[:2] == [problem, file] and f"1 input to be run again: vidsal batch retry {done}" in err
     engine = work_here(monkeypatch)
     assert batch("retry", done, "-q") == 0 and engine.given == [Path(finding["path"]).name]
     assert batch("verify", done, "-q") == 0
@@ -221,12 +221,66 @@ def test_verify_counts_the_frames_of_a_video(done: Path, capsys: pytest.CaptureF
     }
 
 
-def test_verify_finds_results_of_nothing_in_the_batch(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_names_files_of_nothing_in_the_batch_which_harm_no_result(
+    done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("mon/a.vidsal.jsonl", "gone.vidsal.mp4", "mon/notes.csv", "mon/a.vidsal.partial.mp4"):
         (done / name).write_bytes(b"x")
-    assert batch("verify", done, "-q") == 3
-    lines = [line.split("\t")[:2] for line in capsys.readouterr().out.splitlines()]
-    assert sorted(lines) == [["surplus", "gone.vidsal.mp4"], ["surplus", "mon/a.vidsal.jsonl"]]
+    assert batch("verify", done) == 0
+    out, err = capsys.readouterr()
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert sorted(line[:2] for line in lines) == [["surplus", "gone.vidsal.mp4"], ["surplus", "mon/a.vidsal.jsonl"]]
+    assert "can be removed" in lines[0][3]
+    assert err.endswith("vidsal: 10 results of 2 inputs: 0 findings; 2 files surplus\n")
+    # Nobody knows them for the batch's own.
+    assert batch("clean", done, "--surplus") == 0
+    assert capsys.readouterr().out.splitlines() == [str(done / "mon/a.vidsal.partial.mp4")]
+
+
+def test_what_earlier_options_asked_for_is_named_and_can_be_removed(
+    archive: Path, model: str, done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether the results are made again or only fewer are wanted; and then asked for once more."""
+    command = (archive, "--exclude", "tue", "-o", done, "-m", model, "--no-dataset")
+    left = ["mon/a.vidsal.maps.npz", "mon/a.vidsal.mp4", "mon/b.vidsal.maps.npz", "mon/b.vidsal.mp4"]
+    engine = work_here(monkeypatch)
+    assert batch(*command, "--no-video") == 0 and engine.given == ["a.mp4", "b.mp4"]
+    told = f"4 results of earlier options may still be there, such as {left[0]}; to remove what is: vidsal batch clean"
+    assert told in capsys.readouterr().err
+    assert batch(*command, "--no-video") == 0 and "earlier options" not in capsys.readouterr().err
+    assert batch("verify", done) == 0
+    out, err = capsys.readouterr()
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [line[:2] for line in lines] == [["surplus", name] for name in left]
+    assert lines[0][2] == str(archive / "mon" / "a.mp4") and f"vidsal batch clean {done} --surplus" in lines[0][3]
+    assert "6 results of 2 inputs: 0 findings; 4 files surplus" in err
+
+    # They may be replaced when they are wanted again, in another way.
+    work_here(monkeypatch)
+    assert batch(archive / "mon" / "a.mp4", "-o", done, "-m", model, "--no-dataset", "--opacity", ".3", "-q") == 0
+    assert states(done)["mon/a"] == "done" and (done / "mon/a.vidsal.mp4").is_file()
+    left.remove("mon/a.vidsal.mp4")
+    (done / "mon/b.vidsal.mp4").write_bytes(b"mine")
+    assert batch("clean", done) == 0 and "3 results of earlier options kept (--surplus" in capsys.readouterr().err
+    assert batch("clean", done, "--surplus", "--dry-run") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [str(done / name) for name in left if "mp4" not in name] and "would be removed" in err
+    assert all((done / name).is_file() for name in left)
+    assert batch("clean", done, "--surplus") == 0
+    assert "kept, as it is not what was written: mon/b.vidsal.mp4" in capsys.readouterr().err
+    assert [name for name in left if (done / name).exists()] == ["mon/b.vidsal.mp4"]
+    assert batch("clean", done, "--surplus") == 0 and capsys.readouterr().out == ""
+    assert batch("verify", done, "-q") == 0 and capsys.readouterr().out.startswith("surplus\tmon/b.vidsal.mp4\t\t")
+
+
+def test_results_are_not_removed_while_a_batch_is_at_work(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database = done / ".vidsal-batch" / "job.sqlite"
+    lock = claim(database)
+    assert lock is not None
+    try:
+        assert batch("clean", done, "--surplus") == 1 and "is at work" in capsys.readouterr().err
+    finally:
+        release(database, lock)
 
 
 # Clean.

@@ -68,9 +68,7 @@ def test_a_batch_says_what_it_left_out_what_failed_and_how_to_go_on(
     assert batch(archive, "--output", tmp_path / "out", "-m", model, "--no-video", "--no-dataset") == 3
     out, err = capsys.readouterr()
     assert out.splitlines() == [str(tmp_path / "out" / name) for name in ("batch.csv", "batch.json")]
-    assert (
-        "4 inputs, 0 of them done or failed earlier" in err and "2 of other kinds (2 .txt" in err and "1 hidden" in err
-    )
+    assert "4 inputs, 0 done or failed earlier" in err and "2 of other kinds (2 .txt" in err and "1 hidden" in err
     assert "vidsal: this process\n" in err
     broken = archive / "tue" / "broken.mp4"
     assert f"vidsal: failed (not decodable): {broken} is not a video" in err

@@ -48,6 +48,7 @@ __all__ = [
     "DownloadClock",
     "ManyClock",
     "TrainClock",
+    "counted",
     "format_batch",
     "format_card",
     "format_clean",
@@ -483,10 +484,16 @@ def format_batch(report: BatchReport) -> str:
 def _states(counts: Mapping[str, int]) -> str:
     states = ("done", "damaged", "failed", "skipped", "running", "waiting")
     told = [f"{counts[state]:,} {state}" for state in states if counts.get(state)]
-    return f"{_counted(sum(counts.values()), 'input')}: {', '.join(told) or 'none'}"
+    return f"{counted(sum(counts.values()), 'input')}: {', '.join(told) or 'none'}"
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """How many there are of something whose plural ends in s.
+
+    Example:
+        >>> counted(1, "input"), counted(1200, "input")
+        ('1 input', '1,200 inputs')
+    """
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
@@ -563,7 +570,7 @@ def format_dry_run(plan: DryRun) -> str:
     """What a batch would take."""
     settled = f", {plan.settled:,} failed or damaged earlier (vidsal batch retry)" if plan.settled else ""
     lines = [
-        f"{_counted(plan.inputs, 'input')}: {plan.done:,} done already, {plan.waiting:,} to run{settled}"
+        f"{counted(plan.inputs, 'input')}: {plan.done:,} done already, {plan.waiting:,} to run{settled}"
         f"{plan.search.left_out().replace(':', ';', 1)}"
     ]
     about = "about " if plan.opened < plan.waiting else ""
@@ -598,8 +605,14 @@ def format_dry_run(plan: DryRun) -> str:
 def format_clean(report: CleanReport, *, dry_run: bool) -> str:
     """What was removed, in a line."""
     what = "would be removed" if dry_run else "removed"
-    kept = f"; {_counted(len(report.kept), 'file')} in use kept" if report.kept else ""
-    return f"{_counted(len(report.removed), 'file')} {what} ({format_size(report.bytes)}){kept}"
+    parts = [f"{counted(len(report.removed), 'file')} {what} ({format_size(report.bytes)})"]
+    if report.kept:
+        parts.append(f"{counted(len(report.kept), 'file')} in use kept")
+    if report.surplus:
+        parts.append(f"{counted(report.surplus, 'result')} of earlier options kept (--surplus removes them)")
+    if report.changed:
+        parts.append(f"kept, as it is not what was written: {', '.join(report.changed)}")
+    return "; ".join(parts)
 
 
 def format_duration(seconds: float) -> str:

@@ -1,4 +1,7 @@
-"""A folder of results in, without what killed runs left in it out: partial files, and locks that nobody holds."""
+"""A folder of results in, without what killed runs left in it out: partial files, and locks that nobody holds.
+
+On demand also without results that earlier options asked for, and that nobody asks for any more.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase
-from vidsal.batch.folder import databases, job_folder
+from vidsal.batch.folder import databases, job_folder, working_on
+from vidsal.batch.work import Made
 from vidsal.errors import EncodeError
-from vidsal.files import claim, is_claimed, release
+from vidsal.files import claim, is_claimed, release, sha256_of
 
 __all__ = ["CleanReport", "clean"]
 
@@ -36,15 +41,19 @@ _OLD_SECONDS = 3600.0
 class CleanReport:
     """What was removed, or would be."""
 
-    removed: tuple[Path, ...]
-    """The files."""
+    removed: tuple[Path | str, ...]
+    """The files; addresses of those elsewhere."""
     bytes: int
     """Their size."""
     kept: tuple[Path, ...]
     """Partial files and locks that a living process holds."""
+    surplus: int = 0
+    """Results of earlier options that stay, as nobody asked for them to be removed."""
+    changed: tuple[str, ...] = ()
+    """Those that stay as they are not what the batch wrote any more."""
 
 
-def clean(output: Path, *, dry_run: bool = False) -> CleanReport:
+def clean(output: Path, *, surplus: bool = False, dry_run: bool = False) -> CleanReport:
     """Remove the partial files and the locks that killed runs of a batch left; a batch may be at work meanwhile.
 
     Only what is called after the results of an input of the batch is touched. Each file is claimed before it is
@@ -52,15 +61,20 @@ def clean(output: Path, *, dry_run: bool = False) -> CleanReport:
 
     Args:
         output: the folder of all results.
+        surplus: also remove whole results of the batch that earlier options asked for and the last ones did not: the
+            video of what was then run without one, a table of another kind. They go if they are what was written. No
+            batch may be at work meanwhile.
         dry_run: only say what would be removed.
 
     Raises:
         EncodeError: there is no job, or a file cannot be removed.
+        ExistsError: with `surplus`, a batch is at work.
+        TransferError, ConfigError: a result elsewhere cannot be looked at or removed.
     """
     found = databases(output)
     if not found:
         raise EncodeError(f"{output} holds no batch: name the folder that was its --output")
-    removed: list[Path] = []
+    removed: list[Path | str] = []
     kept: list[Path] = []
     size = 0
     with ExitStack() as stack:
@@ -84,7 +98,49 @@ def clean(output: Path, *, dry_run: bool = False) -> CleanReport:
             finally:
                 if owner is not None and lock is not None:
                     release(owner, lock)
-    return CleanReport(tuple(removed), size, tuple(kept))
+        if not surplus:
+            former = [made for database in opened for _, _, made in database.former()]
+            left = sum(made.address is not None or (output / made.file).is_file() for made in former)
+            return CleanReport(tuple(removed), size, tuple(kept), surplus=left)
+    changed: list[str] = []
+    for path in found:
+        with JobDatabase(path, read_only=True) if dry_run else working_on(path) as database:
+            for id, _, made in list(database.former()):
+                gone = _remove_former(output, made, dry_run=dry_run)
+                if gone:
+                    size += made.bytes
+                    removed.append(hide_secrets(made.address) if made.address else output / made.file)
+                elif gone is False:
+                    changed.append(hide_secrets(made.address or made.file))
+                if not dry_run:
+                    database.forget_former(id, [made])
+    return CleanReport(tuple(removed), size, tuple(kept), changed=tuple(changed))
+
+
+def _remove_former(output: Path, made: Made, *, dry_run: bool) -> bool | None:
+    """Remove a result if it is what was written; None where it is not there, False where it is not."""
+    if made.address is not None:
+        # Here, and not above: it takes what most batches do not need.
+        from vidsal.batch.storage import describe, exists, remove
+
+        if not exists(made.address):
+            return None
+        if describe(made.address).bytes != made.bytes:
+            return False
+        if not dry_run:
+            remove(made.address)
+        return True
+    path = output / made.file
+    try:
+        if not path.is_file():
+            return None
+        if path.stat().st_size != made.bytes or sha256_of(path) != made.sha256:
+            return False
+        if not dry_run:
+            path.unlink()
+    except OSError as error:
+        raise EncodeError(f"cannot remove {path}: {error.strerror}") from error
+    return True
 
 
 def _claimed(path: Path) -> int | None:

@@ -59,6 +59,10 @@ CREATE TABLE IF NOT EXISTS files (
     input INTEGER NOT NULL REFERENCES inputs (id), stage TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
     sha256 TEXT NOT NULL, address TEXT, PRIMARY KEY (input, file)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS former ( -- results that earlier options asked for, and that may be there still
+    input INTEGER NOT NULL REFERENCES inputs (id), stage TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, address TEXT NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (input, file, address)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempts (
     input INTEGER NOT NULL, run INTEGER NOT NULL, started REAL, ended REAL, outcome TEXT NOT NULL, reason TEXT,
     message TEXT, seconds REAL, found INTEGER NOT NULL DEFAULT 0
@@ -203,7 +207,7 @@ class JobDatabase:
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _VERSION):
                 raise EncodeError(f"{path} was made by another version of vidsal: choose another folder")
-            if not version and not read_only:
+            if not read_only:
                 self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
         except sqlite3.Error as error:
             raise EncodeError(f"the job database {path} cannot be opened: {error}") from error
@@ -403,6 +407,30 @@ class JobDatabase:
         found = self._db.execute("SELECT stage, file, bytes, sha256, address FROM files WHERE input=?", (id,))
         return [Made(*row) for row in found]
 
+    def former_of(self, id: int) -> list[Made]:
+        """What was written for an input with earlier options, is not wanted any more, and may be there still."""
+        if not self._has_former():
+            return []
+        found = self._db.execute("SELECT stage, file, bytes, sha256, address FROM former WHERE input=?", (id,))
+        return [Made(*rest, address or None) for *rest, address in found]
+
+    def former(self, *, run: int | None = None) -> Iterator[tuple[int, str, Made]]:
+        """Number and path of the input, and the file, of each such result: of all, or of what a run made such."""
+        if not self._has_former():
+            return
+        where = "" if run is None else " WHERE run=?"
+        found = self._db.execute(
+            "SELECT i.id, path, stage, file, f.bytes, sha256, address FROM former f JOIN inputs i ON i.id=f.input"
+            f"{where} ORDER BY i.id, file",
+            () if run is None else (run,),
+        )
+        for id, path, *rest, address in found.fetchall():
+            yield id, path, Made(*rest, address or None)
+
+    def _has_former(self) -> bool:
+        # A job of an earlier version that is only read may have no such table.
+        return self._db.execute("SELECT 1 FROM sqlite_schema WHERE name='former'").fetchone() is not None
+
     def settle(
         self,
         run: int,
@@ -439,6 +467,7 @@ class JobDatabase:
                 )  # fmt: skip
                 self._db.execute("DELETE FROM live WHERE input=?", (end.id,))
                 if end.files:
+                    self._note_former(run, end)
                     self._db.execute("DELETE FROM files WHERE input=?", (end.id,))
                     self._db.executemany(
                         f"INSERT OR REPLACE INTO files VALUES (?,?,{_TEXT},?,?,?)",
@@ -448,6 +477,31 @@ class JobDatabase:
                 "INSERT OR REPLACE INTO live VALUES (?,?,?,?,?)", [(id, *beat, now) for id, beat in beats.items()]
             )
             self._db.execute("UPDATE runs SET beat=?, note=? WHERE id=?", (now, note, run))
+
+    def _note_former(self, run: int, end: Ended) -> None:
+        """What an input had and is not among its results any more is still to be known."""
+        now = {(one.file, one.address or "") for one in end.files}
+        before = [one for one in self.files_of(end.id) if (one.file, one.address or "") not in now]
+        if before or self.former_of(end.id):
+            self._db.executemany(
+                f"DELETE FROM former WHERE input=? AND file={_TEXT} AND address=?",
+                [(end.id, _raw(file), address) for file, address in now],
+            )
+            self._insert_former(end.id, run, before)
+
+    def _insert_former(self, id: int, run: int, files: Iterable[Made]) -> None:
+        self._db.executemany(
+            f"INSERT OR REPLACE INTO former VALUES (?,?,{_TEXT},?,?,?,?)",
+            [(id, one.stage, _raw(one.file), one.bytes, one.sha256, one.address or "", run) for one in files],
+        )
+
+    def forget_former(self, id: int, files: Iterable[Made]) -> None:
+        """Note that former results of an input are gone."""
+        with self.changing():
+            self._db.executemany(
+                f"DELETE FROM former WHERE input=? AND file={_TEXT} AND address=?",
+                [(id, _raw(one.file), one.address or "") for one in files],
+            )
 
     def put_back(self, ids: Sequence[int]) -> None:
         """Inputs that were to be begun, and were not, wait again."""
@@ -549,11 +603,14 @@ class JobDatabase:
                         for one in other.files_of(id)
                     ],
                 )
+            kept = {(one.file, one.address) for one in self.files_of(own)}
+            known = [one for one in other.former_of(id) if (one.file, one.address) not in kept]
+            self._insert_former(own, 0, known)
             for their_run, *attempt in other._db.execute(f"SELECT run, {_ATTEMPT} FROM attempts WHERE input=?", (id,)):
-                known = self._db.execute(
+                same = self._db.execute(
                     f"SELECT 1 FROM attempts WHERE input=? AND ({_ATTEMPT}) IS (?,?,?,?,?,?,?)", (own, *attempt)
                 )
-                if known.fetchone() is None:
+                if same.fetchone() is None:
                     self._db.execute(
                         f"INSERT INTO attempts (input, run, {_ATTEMPT}) VALUES (?,?,?,?,?,?,?,?,?)",
                         (own, runs.get(their_run, 0), *attempt),
@@ -633,7 +690,7 @@ class JobDatabase:
         ]
 
     def live(self) -> list[tuple[str, int, int | None, float, float, int]]:
-        """Path, frames, total, seconds of video, time of the last word, and size of the input, of attempts under way."""
+        """Path, frames, total, seconds of video, time of the last word, and size of the input, of what is under way."""
         found = self._db.execute(
             "SELECT path, l.frames, total, pts_seconds, beat, coalesce(bytes,0) FROM live l "
             "JOIN inputs ON inputs.id=l.input ORDER BY path"

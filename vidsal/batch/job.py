@@ -263,6 +263,11 @@ def run_batch(
         notes: tuple[str, ...] = ()
         if shard is None and outcome == "complete" and options.batch.dataset:
             dataset, notes = gather(output, database, on_progress=on_gathered, should_stop=lambda: stop_requested() > 0)
+        former = [made for _, _, made in database.former(run=run)]
+        if former:
+            still = f"{len(former):,} result{'s' if len(former) > 1 else ''} of earlier options may still be there"
+            one = hide_secrets(former[0].address or former[0].file)
+            notes += (f"{still}, such as {one}; to remove what is: vidsal batch clean {output} --surplus",)
         progress = scheduler.progress
         return BatchReport(
             outcome=outcome,  # type: ignore[arg-type]
@@ -347,7 +352,8 @@ class _WorkMaker:
 
     def __call__(self, row: Row) -> Work:
         options = self._plans.run_options(row.overrides)
-        earlier = {made.file: made.bytes for made in self._database.files_of(row.id)}
+        known = (*self._database.former_of(row.id), *self._database.files_of(row.id))
+        earlier = {made.file: made.bytes for made in known}
         attempt = row.attempts
         return Work(row.id, row.path, row.place, str(self._output), options, attempt, earlier, **self._elsewhere)
 

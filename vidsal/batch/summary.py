@@ -18,8 +18,8 @@ __all__ = ["write_summary"]
 _FORMAT = "vidsal-batch-1"
 _UTF8, _ANY = "utf-8", "backslashreplace"  # the name of a file need not be text
 _COLUMNS = (
-    "path", "place", "state", "listed", "reason", "message", "attempts", "frames", "cuts", "video_seconds", "seconds", "bytes",
-    "modified", "sample_sha256", "ended", "plan", "files", "messages", "tags",
+    "path", "place", "state", "listed", "reason", "message", "attempts", "frames", "cuts", "video_seconds", "seconds",
+    "bytes", "modified", "sample_sha256", "ended", "plan", "files", "messages", "tags",
 )  # fmt: skip
 
 

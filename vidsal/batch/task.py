@@ -403,7 +403,10 @@ def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
         raise RuntimeError("a run of a batch has a record")
     folder = report.record_file.parent
     stages = {folder / result.file: result.stage for result in record.results}
-    files = [_made(work, stages.get(path, "record"), path) for path in (*report.files, report.record_file)]
+    # What is found may have been made with more than is wanted now.
+    wanted = planned_outputs(_place(work), work.options.output, still=record.provenance.input.kind == "image")
+    paths = [path for path in report.files if stages.get(path) in wanted]
+    files = [_made(work, stages.get(path, "record"), path) for path in (*paths, report.record_file)]
     return Ended(
         work.id,
         "damaged" if report.is_damaged else "done",

@@ -38,7 +38,8 @@ class Finding:
     """A result that is not what the batch wrote."""
 
     problem: Literal["missing", "changed", "unreadable", "surplus"]
-    """unreadable: the content is as it was written, and no program can read it; surplus: of no input of the batch."""
+    """unreadable: the content is as it was written, and no program can read it; surplus: no input of the batch has it
+    among its results, which harms none of them."""
     file: str
     """Its name below the folder of all results."""
     path: str
@@ -78,9 +79,20 @@ class VerifyReport:
     redone: int
     """Inputs that were marked to be run again."""
 
+    @property
+    def surplus(self) -> int:
+        """Findings that are surplus: files beside the results."""
+        return sum(one.problem == "surplus" for one in self.findings)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all results are as they were written."""
+        return self.surplus == len(self.findings)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return dataclasses.asdict(self) | {"output": str(self.output)}
+        shown = {"output": str(self.output), "surplus": self.surplus, "is_whole": self.is_whole}
+        return dataclasses.asdict(self) | shown
 
 
 def verify_results(
@@ -135,8 +147,8 @@ def verify_results(
                     wrong.append(row)
             if redo:
                 redone += _redo(output, database, wrong)
-        for file in _surplus(output, looked):
-            note(Finding("surplus", file, "", "no input of this batch has it among its results"))
+        for finding in _surplus(output, looked):
+            note(finding)
     return VerifyReport(output, **counts, findings=tuple(findings), redone=redone)
 
 
@@ -265,7 +277,22 @@ def _is_there(output: Path, made: Made) -> bool:
     return (output / made.file).is_file()
 
 
-def _surplus(output: Path, databases: list[JobDatabase]) -> Iterator[str]:
+def _surplus(output: Path, databases: list[JobDatabase]) -> Iterator[Finding]:
+    """What earlier options asked for and is there still; then files with names like results that no input has."""
+    former: set[str] = set()
+    remedy = f"made with earlier options, and not wanted any more: vidsal batch clean {output} --surplus"
+    for database in databases:
+        for _, path, made in database.former():
+            if made.address is None:
+                former.add(made.file)
+            if _is_there(output, made) if made.address is None else exists(made.address):
+                yield Finding("surplus", hide_secrets(made.address or made.file), hide_secrets(path), remedy)
+    for file in _foreign(output, databases):
+        if file not in former:
+            yield Finding("surplus", file, "", "no input of this batch has it; it can be removed if nobody needs it")
+
+
+def _foreign(output: Path, databases: list[JobDatabase]) -> Iterator[str]:
     """Files with names like those of results that no input of the job has."""
     job = job_folder(output)
     for folder, inside, names in os.walk(output):

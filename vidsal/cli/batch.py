@@ -64,13 +64,14 @@ def _retry(given: Any) -> int:
     """
     from vidsal.batch.inputs import Shard
     from vidsal.batch.retry import retry_job
+    from vidsal.console import counted
 
     with as_usage():
         shard = Shard.of(given.shard) if given.shard else None
     if given.log is not None:
         given.log = given.log.absolute()
     last = retry_job(given.output.absolute(), damaged=given.damaged, shard=shard)
-    say(f"vidsal: {last.waiting} inputs wait again", quiet=given.quiet)
+    say(f"vidsal: {counted(last.waiting, 'input')} to be run again", quiet=given.quiet)
     if given.mark:
         return 0
     with contextlib.ExitStack() as stack:
@@ -90,17 +91,18 @@ def _retry(given: Any) -> int:
 def _verify(given: Any) -> int:
     """Compute the sha256 of every result again, open it and count its frames or rows, and look for
     files with names like results that are of no input. Prints a line for each finding: what is
-    wrong, the file, the input, and more of it. Exit status 3 where there is any.
+    wrong, the file, the input, and more of it. Exit status 3 where a result is not as it was
+    written; files that are surplus harm none, and are only told.
     """
     from vidsal.batch.verify import VerifyProgress, verify_results
-    from vidsal.console import make_display
+    from vidsal.console import counted, make_display
 
     with make_display(str(given.output), unit="MB", quiet=given.quiet) as display:
         begin = time.monotonic()
 
         def show(progress: VerifyProgress) -> None:
             done, total = (round(size / 1e6) for size in (progress.bytes, progress.total_bytes))
-            detail = f"{progress.files} files, {progress.findings} findings"
+            detail = f"{counted(progress.files, 'file')}, {counted(progress.findings, 'finding')}"
             display.update(done=done, total=total, seconds=time.monotonic() - begin, detail=detail)
 
         report = verify_results(given.output.absolute(), redo=given.redo, on_progress=show)
@@ -109,26 +111,35 @@ def _verify(given: Any) -> int:
     else:
         for finding in report.findings:
             print_out("\t".join((finding.problem, finding.file, finding.path, finding.message)))
-    counted = f"{report.files} results of {report.inputs} inputs: {len(report.findings)} findings"
-    again = f"; {report.redone} inputs wait again: vidsal batch retry {given.output}" if given.redo else ""
-    say(f"vidsal: {counted}{again}", quiet=given.quiet)
-    return _TROUBLE if report.findings else 0
+    wrong = len(report.findings) - report.surplus
+    told = [f"{counted(report.files, 'result')} of {counted(report.inputs, 'input')}: {counted(wrong, 'finding')}"]
+    if report.surplus:
+        told.append(f"{counted(report.surplus, 'file')} surplus")
+    if given.redo:
+        told.append(f"{counted(report.redone, 'input')} to be run again: vidsal batch retry {given.output}")
+    elif wrong:
+        told.append(f"to make them again: vidsal batch verify {given.output} --redo")
+    say(f"vidsal: {'; '.join(told)}", quiet=given.quiet)
+    return 0 if report.is_whole else _TROUBLE
 
 
 @command(
     "remove partial files and locks that killed runs left",
     _FOLDER,
+    flag("--surplus", help="also remove results that earlier options asked for and the last ones do not"),
     flag("--dry-run", help="only list what would be removed"),
     _QUIET,
 )
 def _clean(given: Any) -> int:
     """Remove what killed runs of a batch left behind: partial files, and locks that nobody holds.
-    A batch may be at work meanwhile: what it holds stays. Prints what was removed.
+    A batch may be at work meanwhile: what it holds stays. With --surplus also whole results of
+    the batch that are not wanted any more, such as the videos of what was then run with
+    --no-video; then none may be at work. Prints what was removed.
     """
     from vidsal.batch.clean import clean
     from vidsal.console import format_clean
 
-    report = clean(given.output.absolute(), dry_run=given.dry_run)
+    report = clean(given.output.absolute(), surplus=given.surplus, dry_run=given.dry_run)
     for path in report.removed:
         print_out(str(path))
     say(f"vidsal: {format_clean(report, dry_run=given.dry_run)}", quiet=given.quiet)
@@ -148,9 +159,10 @@ def _merge(given: Any) -> int:
     other batch does. Merging once more changes nothing.
     """
     from vidsal.batch.merge import merge_jobs
+    from vidsal.console import counted
 
     report = merge_jobs(given.output.absolute(), [path.absolute() for path in given.others])
-    parts = f"{len(report.databases)} jobs merged, {report.changed} inputs new or changed"
+    parts = f"{counted(len(report.databases), 'job')} merged, {counted(report.changed, 'input')} new or changed"
     say(f"vidsal: {parts}", quiet=given.quiet)
     for note in report.notes:
         say(f"vidsal: {note}", quiet=given.quiet)
@@ -244,7 +256,7 @@ def _work(named: Given, options: ArchiveOptions, shard: Shard | None, given: Any
     """Run a batch and show it; the exit status out."""
     from vidsal.batch.job import run_batch
     from vidsal.batch.log import EventLog
-    from vidsal.console import format_batch, make_batch_display
+    from vidsal.console import counted, format_batch, make_batch_display
 
     doing = "stopping: what is under way is left off and waits again"
     stop = Stop(quiet=given.quiet, doing=doing)
@@ -258,7 +270,7 @@ def _work(named: Given, options: ArchiveOptions, shard: Shard | None, given: Any
                     for folder, reason in search.problems:
                         print_error(f"{folder} cannot be searched: {reason}")
                     settled = progress.inputs - progress.counts.get("waiting", 0)
-                    found = f"{progress.inputs} inputs, {settled} of them done or failed earlier"
+                    found = f"{counted(progress.inputs, 'input')}, {settled:,} done or failed earlier"
                     left_out = search.left_out().replace(":", ";", 1)
                     say(f"vidsal: {found}{left_out}", quiet=given.quiet)
                     say(f"vidsal: {who}", quiet=given.quiet)
