@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vidsal.batch.inputs import Shard
 from vidsal.batch.schedule import BatchProgress, LaneProgress
 from vidsal.batch.work import Ended, Work
 from vidsal.console import make_batch_display
+from vidsal.errors import TransferError
 from vidsal.files import claim, is_claimed, release
 
 
@@ -267,7 +269,7 @@ def test_what_earlier_options_asked_for_is_named_and_can_be_removed(
     assert out.splitlines() == [str(done / name) for name in left if "mp4" not in name] and "would be removed" in err
     assert all((done / name).is_file() for name in left)
     assert batch("clean", done, "--surplus") == 0
-    assert "kept, as it is not what was written: mon/b.vidsal.mp4" in capsys.readouterr().err
+    assert f"kept, as it is not what was written: {done}/mon/b.vidsal.mp4" in capsys.readouterr().err
     assert [name for name in left if (done / name).exists()] == ["mon/b.vidsal.mp4"]
     assert batch("clean", done, "--surplus") == 0 and capsys.readouterr().out == ""
     assert batch("verify", done, "-q") == 0 and capsys.readouterr().out.startswith("surplus\tmon/b.vidsal.mp4\t\t")
@@ -281,6 +283,80 @@ def test_results_are_not_removed_while_a_batch_is_at_work(done: Path, capsys: py
         assert batch("clean", done, "--surplus") == 1 and "is at work" in capsys.readouterr().err
     finally:
         release(database, lock)
+
+
+@pytest.fixture
+def uploaded(
+    archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Path, Any, Callable[..., int]]]:
+    """The account of mon/a.mp4, whose results lie in the memory of this process, and the command that made them."""
+    files = pytest.importorskip("fsspec").filesystem("memory")
+    command = [archive / "mon" / "a.mp4", "-o", tmp_path / "out", "-m", model, "--upload", "memory://results/x"]
+    run = functools.partial(batch, *command, "--no-dataset", "-q")
+    work_here(monkeypatch)
+    assert run() == 0
+    yield tmp_path / "out", files, run
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+def test_verify_looks_at_what_was_uploaded_also_where_a_copy_stayed_here(
+    uploaded: tuple[Path, Any, Callable[..., int]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, files, _ = uploaded
+    assert sorted(path.name for path in output.glob("a.*")) == ["a.vidsal.csv", "a.vidsal.json", "a.vidsal.shots.csv"]
+    assert batch("verify", output, "-q") == 0 and capsys.readouterr().out == ""
+    whole = {name: files.cat(f"/results/x/{name}") for name in ("a.vidsal.mp4", "a.vidsal.csv")}
+    files.pipe("/results/x/a.vidsal.csv", whole["a.vidsal.csv"][:-1] + b"x")
+    files.pipe("/results/x/a.vidsal.mp4", whole["a.vidsal.mp4"][:-1])
+    files.rm("/results/x/a.vidsal.shots.csv")
+    assert batch("verify", output, "-q") == 3
+    found = {line.split("\t")[1]: line.split("\t")[::3] for line in capsys.readouterr().out.splitlines()}
+    assert found == {
+        "memory://results/x/a.vidsal.csv": ["changed", "it has its size and another content"],
+        "memory://results/x/a.vidsal.mp4": [
+            "changed", f"it has {len(whole['a.vidsal.mp4']) - 1} bytes and had {len(whole['a.vidsal.mp4'])}"
+        ],
+        "memory://results/x/a.vidsal.shots.csv": ["missing", "it is not there"],
+    }  # fmt: skip
+    # What is there as it was written is opened, too.
+    garbage = b"no video" * 50
+    files.pipe("/results/x/a.vidsal.mp4", garbage)
+    digest = hashlib.sha256(garbage).hexdigest()
+    change(output, "UPDATE files SET bytes=?, sha256=? WHERE stage='video'", len(garbage), digest)
+    assert batch("verify", output, "-q") == 3
+    assert "unreadable\tmemory://results/x/a.vidsal.mp4" in capsys.readouterr().out
+
+    # Nobody knows how it is there: nothing is made again for that.
+    def broken(address: str, **_: Any) -> bool:
+        raise TransferError(f"{address}: the connection broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vidsal.batch.verify.exists", broken)
+        assert batch("verify", output, "--redo") == 3
+    out, err = capsys.readouterr()
+    assert {line.split("\t")[0] for line in out.splitlines()} == {"unreached"} and "0 inputs to be run again" in err
+    assert batch("verify", output, "--redo", "-q") == 3
+    work_here(monkeypatch)
+    assert batch("retry", output, "-q") == 0 and batch("verify", output, "-q") == 0
+
+
+def test_what_earlier_options_uploaded_is_named_and_can_be_removed(
+    uploaded: tuple[Path, Any, Callable[..., int]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, files, run = uploaded
+    work_here(monkeypatch)
+    assert run("--no-video", "--table", "jsonl") == 0
+    capsys.readouterr()
+    old = ["memory://results/x/a.vidsal.csv", "memory://results/x/a.vidsal.mp4"]
+    assert batch("verify", output, "-q") == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines] == [["surplus", name] for name in ("a.vidsal.csv", *old)]
+    assert batch("clean", output, "--surplus", "-q") == 0
+    assert capsys.readouterr().out.splitlines() == [str(output / "a.vidsal.csv"), *old]
+    names = sorted(path.rpartition("/")[2] for path in files.find("/results"))
+    assert names == ["a.vidsal.json", "a.vidsal.jsonl", "a.vidsal.shots.csv"]
+    assert batch("verify", output, "-q") == 0 and capsys.readouterr().out == ""
 
 
 # Clean.

@@ -158,8 +158,8 @@ def test_a_folder_that_cannot_be_searched_is_told_and_counts(
     work_here(monkeypatch, InlineEngine(lambda work: Ended(work.id, "done")))
     scan = os.scandir
 
-    def refuse(folder: str) -> Iterator[os.DirEntry[str]]:
-        if Path(folder).name == "tue":
+    def refuse(folder: str | int) -> Iterator[os.DirEntry[str]]:
+        if str(folder).endswith("/tue"):
             raise PermissionError(13, "Permission denied")
         return scan(folder)
 
@@ -270,8 +270,8 @@ def test_a_stop_while_folders_are_searched_changes_nothing(
     engine = work_here(monkeypatch)
     scan = os.scandir
 
-    def interrupt(folder: str) -> Iterator[os.DirEntry[str]]:
-        if Path(folder).name == "mon":
+    def interrupt(folder: str | int) -> Iterator[os.DirEntry[str]]:
+        if str(folder).endswith("/mon"):
             signal.raise_signal(signal.SIGTERM)
         return scan(folder)
 

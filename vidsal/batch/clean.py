@@ -18,6 +18,7 @@ from pathlib import Path
 from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase
 from vidsal.batch.folder import databases, job_folder, working_on
+from vidsal.batch.uploads import Uploads
 from vidsal.batch.work import Made
 from vidsal.errors import EncodeError
 from vidsal.files import claim, is_claimed, release, sha256_of
@@ -105,41 +106,44 @@ def clean(output: Path, *, surplus: bool = False, dry_run: bool = False) -> Clea
     changed: list[str] = []
     for path in found:
         with JobDatabase(path, read_only=True) if dry_run else working_on(path) as database:
+            uploads = Uploads(database)
             for id, _, made in list(database.former()):
-                gone = _remove_former(output, made, dry_run=dry_run)
-                if gone:
-                    size += made.bytes
-                    removed.append(hide_secrets(made.address) if made.address else output / made.file)
-                elif gone is False:
-                    changed.append(hide_secrets(made.address or made.file))
+                address = uploads.address(id, made)
+                places = [*([output / made.file] if made.address is None else ()), *([address] if address else ())]
+                for place in places:
+                    gone = _remove_former(place, made, dry_run=dry_run)
+                    if gone:
+                        size += made.bytes
+                        removed.append(hide_secrets(place) if isinstance(place, str) else place)
+                    elif gone is False:
+                        changed.append(hide_secrets(place))
                 if not dry_run:
                     database.forget_former(id, [made])
     return CleanReport(tuple(removed), size, tuple(kept), changed=tuple(changed))
 
 
-def _remove_former(output: Path, made: Made, *, dry_run: bool) -> bool | None:
-    """Remove a result if it is what was written; None where it is not there, False where it is not."""
-    if made.address is not None:
+def _remove_former(place: Path | str, made: Made, *, dry_run: bool) -> bool | None:
+    """Remove a result, here or at an address, if it is what was written; None where it is not there, else False."""
+    if isinstance(place, str):
         # Here, and not above: it takes what most batches do not need.
         from vidsal.batch.storage import describe, exists, remove
 
-        if not exists(made.address):
+        if not exists(place):
             return None
-        if describe(made.address).bytes != made.bytes:
+        if describe(place).bytes != made.bytes:
             return False
         if not dry_run:
-            remove(made.address)
+            remove(place)
         return True
-    path = output / made.file
     try:
-        if not path.is_file():
+        if not place.is_file():
             return None
-        if path.stat().st_size != made.bytes or sha256_of(path) != made.sha256:
+        if place.stat().st_size != made.bytes or sha256_of(place) != made.sha256:
             return False
         if not dry_run:
-            path.unlink()
+            place.unlink()
     except OSError as error:
-        raise EncodeError(f"cannot remove {path}: {error.strerror}") from error
+        raise EncodeError(f"cannot remove {place}: {error.strerror}") from error
     return True
 
 

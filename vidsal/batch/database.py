@@ -265,6 +265,15 @@ class JobDatabase:
         row = cursor.fetchone()
         return None if row is None else dict(zip([each[0] for each in cursor.description], row, strict=True))
 
+    def run_of(self, id: int) -> dict[str, Any] | None:
+        """Number and options of the command that the results of an input come from, or found them whole."""
+        found = self._db.execute(
+            "SELECT r.id, r.options FROM attempts a JOIN runs r ON r.id=a.run "
+            "WHERE a.input=? AND a.outcome IN ('done','damaged') ORDER BY a.rowid DESC LIMIT 1",
+            (id,),
+        ).fetchone()
+        return None if found is None else {"id": int(found[0]), "options": found[1]}
+
     # Inputs.
 
     def list_inputs(self, listed: Iterable[Listed], *, mine: Callable[[str], bool] | None = None) -> dict[str, int]:

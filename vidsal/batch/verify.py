@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -19,7 +20,8 @@ from av.error import FFmpegError
 from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase, Row
 from vidsal.batch.folder import current_databases, job_folder, working_on
-from vidsal.batch.storage import exists, sha256
+from vidsal.batch.storage import Scratch, describe, exists
+from vidsal.batch.uploads import Uploads
 from vidsal.batch.work import Made
 from vidsal.decode import open_video
 from vidsal.decode.local import open_file
@@ -37,11 +39,11 @@ _CHUNK_ROWS = 1 << 16
 class Finding:
     """A result that is not what the batch wrote."""
 
-    problem: Literal["missing", "changed", "unreadable", "surplus"]
-    """unreadable: the content is as it was written, and no program can read it; surplus: no input of the batch has it
-    among its results, which harms none of them."""
+    problem: Literal["missing", "changed", "unreadable", "unreached", "surplus"]
+    """unreadable: the content is as it was written, and no program can read it; unreached: it lies elsewhere, and the
+    connection failed, so nobody knows; surplus: no input of the batch has it among its results, which harms none."""
     file: str
-    """Its name below the folder of all results."""
+    """Its name below the folder of all results, or its address elsewhere."""
     path: str
     """The input; empty where it is of none."""
     message: str
@@ -104,6 +106,8 @@ def verify_results(
 ) -> VerifyReport:
     """Read every result of a job again: its sha256 is computed, it is opened, and its frames or rows are counted.
 
+    What was uploaded is fetched for that, one file at a time, also where a copy stayed here.
+
     Args:
         output: the folder of all results.
         redo: the inputs of results that are missing, changed or unreadable wait to be run again. The results are
@@ -132,18 +136,19 @@ def verify_results(
         total = sum(int(next(database.query(_TOTAL))[0]) for database in looked)
         for database in looked:
             wrong: list[Row] = []
+            uploads = Uploads(database)
             for row in database.rows(("done", "damaged")):
                 counts["inputs"] += 1
-                before = len(findings)
+                is_wrong = False
                 for made in database.files_of(row.id):
-                    finding = _finding(output, row, made)
                     counts["files"] += 1
                     counts["bytes"] += made.bytes
-                    if finding is not None:
+                    for finding in _findings(output, row, made, uploads.address(row.id, made)):
+                        is_wrong |= finding.problem != "unreached"
                         note(finding)
                     if on_progress:
                         on_progress(VerifyProgress(counts["bytes"], total, counts["files"], len(findings)))
-                if len(findings) > before:
+                if is_wrong:
                     wrong.append(row)
             if redo:
                 redone += _redo(output, database, wrong)
@@ -155,32 +160,46 @@ def verify_results(
 _TOTAL = "SELECT coalesce(sum(f.bytes),0) FROM files f JOIN inputs i ON i.id=f.input WHERE state IN ('done','damaged')"
 
 
-def _finding(output: Path, row: Row, made: Made) -> Finding | None:
-    path = output / made.file
+def _findings(output: Path, row: Row, made: Made, address: str | None) -> Iterator[Finding]:
+    """What is wrong with a result here, and with its copy elsewhere."""
     shown = hide_secrets(row.path)
+    if made.address is None and (found := _finding(output / made.file, row, made)):
+        yield Finding(found[0], made.file, shown, found[1])
+    if address is not None and (found := _finding_elsewhere(address, row, made)):
+        yield Finding(found[0], hide_secrets(address), shown, found[1])
+
+
+_Found = tuple[Literal["missing", "changed", "unreadable", "unreached"], str] | None
+
+
+def _finding(path: Path, row: Row, made: Made) -> _Found:
+    """What is wrong with a file, and more of it; None where nothing is."""
     try:
-        if made.address is not None:
-            return _finding_elsewhere(made, made.address, shown)
         if not path.is_file():
-            return Finding("missing", made.file, shown, "it is not there")
+            return "missing", "it is not there"
         size = path.stat().st_size
         if size != made.bytes:
-            return Finding("changed", made.file, shown, f"it has {size} bytes and had {made.bytes}")
+            return "changed", f"it has {size} bytes and had {made.bytes}"
         if sha256_of(path) != made.sha256:
-            return Finding("changed", made.file, shown, "it has its size and another content")
+            return "changed", "it has its size and another content"
         fault = _fault(path, made.stage, row)
     except (OSError, ValueError, KeyError, StopIteration, VidsalError, FFmpegError, csv.Error, zipfile.BadZipFile) as e:
-        reason = getattr(e, "strerror", None) or " ".join(str(e).split()) or type(e).__name__
-        return Finding("unreadable", made.file, shown, reason)
-    return Finding("unreadable", made.file, shown, fault) if fault else None
+        return "unreadable", getattr(e, "strerror", None) or " ".join(str(e).split()) or type(e).__name__
+    return ("unreadable", fault) if fault else None
 
 
-def _finding_elsewhere(made: Made, address: str, shown: str) -> Finding | None:
-    """What is wrong with a result that was put elsewhere: it is read there, and not opened."""
-    if not exists(address):
-        return Finding("missing", hide_secrets(address), shown, "it is not there")
-    changed = sha256(address) != made.sha256
-    return Finding("changed", hide_secrets(address), shown, "it has another content") if changed else None
+def _finding_elsewhere(address: str, row: Row, made: Made) -> _Found:
+    """The same of a result that was uploaded; one of another size is not even fetched."""
+    try:
+        if not exists(address):
+            return "missing", "it is not there"
+        there = describe(address)
+        if there.bytes != made.bytes:
+            return "changed", f"it has {there.bytes} bytes and had {made.bytes}"
+        with Scratch(Path(tempfile.gettempdir(), "vidsal-scratch")).fetched(address, there) as copy:
+            return _finding(copy, row, made)
+    except VidsalError as error:
+        return "unreached", " ".join(str(error).split())
 
 
 def _fault(path: Path, stage: str, row: Row) -> str:
@@ -282,11 +301,15 @@ def _surplus(output: Path, databases: list[JobDatabase]) -> Iterator[Finding]:
     former: set[str] = set()
     remedy = f"made with earlier options, and not wanted any more: vidsal batch clean {output} --surplus"
     for database in databases:
-        for _, path, made in database.former():
+        uploads = Uploads(database)
+        for id, path, made in database.former():
+            shown, address = hide_secrets(path), uploads.address(id, made)
             if made.address is None:
                 former.add(made.file)
-            if _is_there(output, made) if made.address is None else exists(made.address):
-                yield Finding("surplus", hide_secrets(made.address or made.file), hide_secrets(path), remedy)
+                if _is_there(output, made):
+                    yield Finding("surplus", made.file, shown, remedy)
+            if address is not None and exists(address):
+                yield Finding("surplus", hide_secrets(address), shown, remedy)
     for file in _foreign(output, databases):
         if file not in former:
             yield Finding("surplus", file, "", "no input of this batch has it; it can be removed if nobody needs it")
