@@ -695,9 +695,47 @@ def test_wrong_and_missing_keys_of_s3_are_said(s3: Any, tmp_path: Path, monkeypa
             act()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    with pytest.raises(DecodeError, match="AWS_PROFILE"):
+    with pytest.raises(DecodeError, match="AWS_PROFILE names another"):
         describe(address)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_who_has_no_login_is_told_what_was_looked_for_before_anything_is_made(
+    sftp: SftpServer, s3: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where only a list names it; a place that does not answer now, and a file that is missing, are no matter."""
+    from vidsal.batch.inputs import Given, check_inputs
+    from vidsal.batch.job import login_check
+
+    def check(*addresses: str, **given: Any) -> None:
+        for scheme in ("s3", "sftp"):
+            fsspec.get_filesystem_class(scheme).clear_instance_cache()
+        named = Given(**given) if given else Given(listed=[{"path": address} for address in addresses])
+        check_inputs(named, lambda overrides: "plan", check_address=login_check())
+
+    there, missing = f"{sftp.address}/clip.mp4", f"{BUCKET}/none.mp4"
+    made(sftp.root / "clip.mp4")
+    asked: list[str] = []
+    monkeypatch.setattr(remote, "exists", lambda address, **more: asked.append(address) or exists(address, **more))
+    check(there, missing, f"{sftp.address}/none.mp4", f"sftp://{HOST}:1/clip.mp4", "rtsp://host/live", "clip.mp4")
+    assert asked == [there, missing, f"sftp://{HOST}:1/clip.mp4"], "each place is asked once"
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/etc/aws.conf")
+    with pytest.raises(DecodeError, match=r"looked for: AWS_ACCESS_KEY_ID .*~/.aws/credentials and /etc/aws.conf"):
+        check(there, missing)
+    with pytest.raises(DecodeError, match="looked for: AWS_ACCESS_KEY_ID"):
+        check(inputs=(BUCKET,))
+    key = home / ".ssh" / "id_ed25519"
+    hidden = key.rename(home / "away")
+    try:
+        with pytest.raises(DecodeError, match=r"Looked for: keys in ~/.ssh .*SSH_AUTH_SOCK is not set.*~/.ssh/config"):
+            check(there)
+    finally:
+        hidden.rename(key)
+    monkeypatch.setitem(fsspec.config.conf, "sftp", {"known_hosts": str(made(tmp_path / "empty", 0))})
+    with pytest.raises(DecodeError, match="connect once by ssh"):
+        check(there)
 
 
 def test_a_missing_bucket_is_said(s3: Any, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from vidsal.batch.database import JobDatabase, Listed
 from vidsal.batch.engines.local import LocalEngine
 from vidsal.batch.folder import database_path
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
-from vidsal.batch.job import Plans, find_remote
+from vidsal.batch.job import Plans, find_remote, login_check
 from vidsal.batch.options import ArchiveOptions
 from vidsal.batch.storage import is_remote
 from vidsal.batch.task import reason_of
@@ -173,7 +173,7 @@ def dry_run(
     output = output.absolute()
     tell = on_progress or (lambda progress: None)
     plans = Plans(options)
-    check_inputs(given, plans.hash_of)
+    check_inputs(given, plans.hash_of, check_address=login_check())
     search = Search()
     waiting: list[tuple[str, int, Mapping[str, Any]]] = []
     counts: Counter[str] = Counter()

@@ -157,18 +157,29 @@ class _Candidate:
     """Of a file that lies elsewhere."""
 
 
-def check_inputs(given: Given, plan: Callable[[Mapping[str, Any]], str]) -> None:
+def check_inputs(
+    given: Given, plan: Callable[[Mapping[str, Any]], str], *, check_address: Callable[[str], None] = lambda text: None
+) -> None:
     """See that what a command names is there, and that the options of its list are known.
+
+    Args:
+        given: what it names.
+        plan: as for `find_inputs`.
+        check_address: sees of an address whether the place is one that can be asked.
 
     Raises:
         ConfigError, DecodeError: it is not.
     """
     for text in given.inputs:
-        if "://" not in text and not is_folder(Path(text)):
+        if "://" in text:
+            check_address(text)
+        elif not is_folder(Path(text)):
             _single(text, os.getcwd(), {}, {}, required=True)
     known = set[str]()
     for line in given.listed:
         overrides = _own(line)
+        if "://" in str(line["path"]):
+            check_address(str(line["path"]))
         key = json.dumps(overrides, sort_keys=True) if overrides else ""
         if key not in known:
             known.add(key)

@@ -23,7 +23,7 @@ from vidsal.batch.folder import database_path, job_folder, working_on
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
 from vidsal.batch.options import ArchiveOptions, BatchOptions
 from vidsal.batch.schedule import BatchProgress, Scheduler
-from vidsal.batch.storage import find, is_remote, join, put, remove
+from vidsal.batch.storage import Logins, find, is_remote, join, put, remove
 from vidsal.batch.summary import write_summary
 from vidsal.batch.task import clear_partials
 from vidsal.batch.work import Ended, Work
@@ -195,6 +195,7 @@ def run_batch(
 
     Raises:
         ConfigError: an input is not there, an option is wrong; nothing is made then.
+        DecodeError: a place elsewhere does not let this user in; nothing is made then.
         KeyboardInterrupt: an end was asked for while inputs were searched.
         CheckpointError: a model cannot be loaded.
         ExistsError: another process is at work on the same job.
@@ -205,7 +206,7 @@ def run_batch(
         raise ConfigError(Setting("output"), " is missing: name the folder for the results of the batch")
     output = output.absolute()
     plans = Plans(options)
-    check_inputs(given, plans.hash_of)
+    check_inputs(given, plans.hash_of, check_address=login_check())
     if options.batch.upload is not None:
         check_upload(options.batch.upload)
     search = Search()
@@ -369,6 +370,20 @@ def check_upload(address: str) -> None:
         trial.write_bytes(b"may be removed\n")
         put(trial, join(address, trial.name))
         remove(join(address, trial.name))
+
+
+def login_check() -> Callable[[str], None]:
+    """What sees of an address whether its place lets this user in, each place once; others are left alone.
+
+    It raises as `Logins.check` does.
+    """
+    logins = Logins()
+
+    def check(text: str) -> None:
+        if is_remote(text):
+            logins.check(text)
+
+    return check
 
 
 def find_remote(text: str) -> Iterator[Any] | None:

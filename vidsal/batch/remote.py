@@ -17,10 +17,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vidsal.batch.address import S3_SCHEMES, Address, Found, parse
-from vidsal.batch.stores import FileStore, Passing, Reader, S3Store, Store, Stored, connect, disconnect, translated
+from vidsal.batch.stores import (
+    FileStore,
+    Passing,
+    Reader,
+    S3Store,
+    Store,
+    Stored,
+    connect,
+    disconnect,
+    is_about_login,
+    translated,
+)
 from vidsal.errors import ConfigError, DecodeError, EncodeError, Stopped, TransferError, VidsalError
 
 __all__ = [
+    "Logins",
     "Progress",
     "ShouldStop",
     "Tries",
@@ -132,6 +144,33 @@ def exists(address: str, *, should_stop: ShouldStop | None = None, tries: Tries 
         Stopped: `should_stop` asked for it.
     """
     return _Watch(DecodeError, should_stop, tries).look(parse(address)) is not None
+
+
+class Logins:
+    """Sees that places elsewhere let this user in, each of them once, before hours are spent."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def check(self, address: str) -> None:
+        """Ask a place for a file; what is wrong with that file alone, or may pass, is left for later.
+
+        Raises:
+            DecodeError: it does not know this user, or is not known itself.
+            ConfigError: the address is wrong, or a package is missing.
+        """
+        top = "/".join(address.split("/", 3)[:3])
+        if top in self._known:
+            return
+        self._known.add(top)
+        try:
+            # Of a whole bucket nobody would be asked.
+            exists(address if parse(address).path.rstrip("/") else f"{top}/.vidsal", tries=Tries(retries=0))
+        except TransferError:
+            return
+        except DecodeError as error:
+            if is_about_login(error):
+                raise
 
 
 def remove(address: str, *, should_stop: ShouldStop | None = None, tries: Tries = _TRIES) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from vidsal.addresses import hide_secrets
 from vidsal.batch.address import Found, is_remote, join, names_below
 from vidsal.batch.remote import (
+    Logins,
     Progress,
     ShouldStop,
     Tries,
@@ -38,6 +39,7 @@ from vidsal.files import claim, release, writing
 
 __all__ = [
     "Found",
+    "Logins",
     "NoRoom",
     "Progress",
     "Scratch",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -32,6 +33,7 @@ __all__ = [
     "Stored",
     "connect",
     "disconnect",
+    "is_about_login",
     "translated",
 ]
 
@@ -180,13 +182,59 @@ def _judged(error: Exception) -> tuple[str, bool]:
     if "HostKeyNotVerifiable" in kinds:
         return "; connect once by ssh and compare its fingerprint, so that it is in your known_hosts", False
     if kinds & set(_HAVE_NO_KEYS):
-        return "; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, on every machine that works", False
+        return _where_keys_are(), False
+    if _is_login_refused(error):
+        return _where_ssh_keys_are(), False
     if isinstance(error, PermissionError) or {"PermissionDenied", "SFTPPermissionDenied"} & kinds:
         return "; check who you log in as, and what that account may do there", False
     if code in _DAMAGED_ON_THE_WAY:
         return "", True
     never = bool(kinds & set(_NEVER_PASS)) or isinstance(error, ValueError | FileExistsError)
     return "", not never and getattr(error, "errno", None) not in _NEVER_PASS_NUMBERS
+
+
+def _is_login_refused(error: BaseException) -> bool:
+    """Whether an SSH server lets nobody in; what it says of a file is another matter."""
+    causes = (error, error.__cause__, error.__context__)
+    return any(kind.__name__ == "PermissionDenied" for one in causes if one is not None for kind in type(one).__mro__)
+
+
+_WRONG_KEYS = ("ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch")
+"""What S3 says where a key is known to nobody, has run out or is mistyped."""
+
+
+def is_about_login(error: VidsalError) -> bool:
+    """Whether an error that came of `translated` says that a place does not know this user, or is not known itself."""
+    cause = error.__cause__
+    if cause is None:
+        return False
+    kinds = {kind.__name__ for kind in type(cause).__mro__}
+    response = getattr(cause.__cause__, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    unknown = kinds & {*_HAVE_NO_KEYS, "HostKeyNotVerifiable", "KeyEncryptionError", "KeyImportError"}
+    return bool(unknown) or code in _WRONG_KEYS or _is_login_refused(cause)
+
+
+def _where_keys_are() -> str:
+    profile = os.environ.get("AWS_PROFILE")
+    files = [
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
+    ]
+    return (
+        "; looked for: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile "
+        f"{profile if profile else 'default'} ({'' if profile else 'AWS_PROFILE names another; '}"
+        f"in {files[0]} and {files[1]}), and a role of this machine. Set one of them, on every machine that works"
+    )
+
+
+def _where_ssh_keys_are() -> str:
+    agent = "an SSH agent" if os.environ.get("SSH_AUTH_SOCK") else "an SSH agent (none: SSH_AUTH_SOCK is not set)"
+    return (
+        "; check who you log in as. Looked for: keys in ~/.ssh (id_ed25519, id_ecdsa, id_rsa), "
+        f"{agent}, what ~/.ssh/config says of this host, and a password in the address or in fsspec's configuration "
+        "(FSSPEC_SFTP). Set one of them, on every machine that works"
+    )
 
 
 def _class_of(at: Address) -> Any:
