@@ -193,7 +193,7 @@ def test_a_folder_that_is_called_like_an_action_is_an_input(
         (["--list", "{lists}/unknown.csv", "-o", "{out}"], "a.mp4: unknown option 'opactiy'"),
         (["--list", "{lists}/bad.jsonl", "-o", "{out}"], "b.mp4: --opacity must be from 0 to 1"),
         (["statsu", "{out}"], "did you mean status?"),
-        (["status"], "DIR"),
+        *([[action], f"vidsal batch {action} DIR"] for action in ("status", "retry", "verify", "clean", "merge")),
         (["{archive}", "-o", "{out}", "--keep-fre", "2"], "did you mean --keep-free?"),
         (["{archive}", "-o", "{out}", "--encoder", "nope"], "the encoder 'nope' is not in this build of FFmpeg"),
         (["{archive}", "-o", "{out}", "--encoder", "nope", "--dry-run"], "use --encoder libx264"),

@@ -96,7 +96,25 @@ def test_results_beside_their_inputs_are_left_out(tmp_path: Path) -> None:
     make(tmp_path, "my.vidsal.mp4")
     found, left = search(tmp_path, output=str(tmp_path))
     assert set(places(found, tmp_path)) == {"a.mp4", "my.vidsal.mp4"}
-    assert left.results == 1
+    assert left.results == 3
+
+
+def test_what_a_batch_leaves_in_the_folder_that_it_searches_is_told_as_its_own(tmp_path: Path) -> None:
+    from made import make_model
+    from media import make_video
+
+    make_video(tmp_path / "a.mp4", frames=2)
+    run(tmp_path / "a.mp4", model=make_model())
+    own = ["batch.csv", "batch.json", "batch.shard-1-of-2.csv", "dataset/_index.sqlite"]
+    own += ["dataset/frames/input_date=2026-01-01/part-000001.parquet", "mon/b.vidsal.csv"]
+    make(tmp_path, *own, "dataset/mine.mp4", "mon/batch.csv", "dataset/mine.parquet", "dataset.txt")
+    found, left = search(tmp_path, output=str(tmp_path))
+    assert set(places(found, tmp_path)) == {"a.mp4", "dataset/mine.mp4"}
+    # With the video, the table and the report of a.mp4.
+    assert left.results == len(own) + 3
+    assert left.other_kinds == Counter({".csv": 1, ".parquet": 1, ".txt": 1})
+    # Where the results lie elsewhere, such files are nobody's.
+    assert search(tmp_path, output=str(tmp_path / "out"))[1].other_kinds[".json"] == 1
 
 
 def test_links_are_followed_once_and_real_names_win(tmp_path: Path) -> None:

@@ -110,6 +110,15 @@ def test_progress_counts_frames_cuts_and_seconds_from_the_first_frame_asked_for(
     assert report.stage_frames_per_second == {"keeping": 12 / 2}
 
 
+def test_more_frames_than_a_source_tells_of_are_never_above_the_total(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel
+) -> None:
+    job = job_of(monkeypatch, model, Opened(made_info(frame_count=6)), Keeping(), output=NOTHING)
+    with job.opened(), job.writing():
+        progress = [job.write(random_batch(5, first=first)) for first in (0, 5)]
+    assert [(one.frames, one.total) for one in progress] == [(5, 6), (10, 10)]
+
+
 def test_the_source_is_opened_at_the_size_that_the_model_wants_and_with_pictures_for_a_video(
     monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path
 ) -> None:

@@ -638,15 +638,14 @@ def format_size(count: int) -> str:
     """Bytes in units of 1000.
 
     Example:
-        >>> format_size(980), format_size(7_640_000), format_size(280_586_456), format_size(39_364_243_456)
-        ('980 bytes', '7.6 MB', '280.6 MB', '39.4 GB')
+        >>> format_size(980), format_size(7_640), format_size(280_586_456), format_size(39_364_243_456)
+        ('980 bytes', '7.6 kB', '280.6 MB', '39.4 GB')
     """
-    if count < _MEGABYTE // 10:
-        return f"{count} bytes"
-    for unit, size in (("TB", _MEGABYTE**2), ("GB", 1000 * _MEGABYTE)):
-        if count >= size:
+    for unit, size in (("TB", _MEGABYTE**2), ("GB", 1000 * _MEGABYTE), ("MB", _MEGABYTE), ("kB", 1000)):
+        # What would be rounded to 1000.0 of a unit is 1.0 of the next.
+        if count >= size * 0.99995:
             return f"{count / size:.1f} {unit}"
-    return f"{count / _MEGABYTE:.1f} MB"
+    return counted(count, "byte")
 
 
 def format_weights(places: Mapping[str, WeightsPlace]) -> str:

@@ -7,6 +7,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -44,6 +45,10 @@ _ROOM = 40
 _SHORT_NAME = 100
 """Bytes that fit every file system together with them."""
 _COLUMNS_OF_A_LIST = ("path", "tags")
+_OF_A_BATCH = re.compile(
+    r"batch(\.shard-\d+-of-\d+)?\.(csv|json)|dataset/(_index\.sqlite(-wal|-shm)?|(frames|shots)/.*\.parquet)"
+)
+"""What a batch leaves in its folder beside the results of each input."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Search:
     other_kinds: Counter[str] = field(default_factory=Counter)
     """Files whose ending is no video's, by ending."""
     results: int = 0
-    """Results of earlier runs."""
+    """Results of earlier runs, and what else a batch has written."""
     hidden: int = 0
     """Files and folders whose name begins with a dot."""
     excluded: int = 0
@@ -263,11 +268,13 @@ def _remote(text: str, found: Iterator[Any], given: Given, search: Search) -> It
 
 def _in_folder(folder: Path, base: str, given: Given, search: Search) -> Iterator[_Candidate]:
     own = os.path.abspath(given.output) if given.output else ""
+    among = False  # whether the results lie in the very folder that is searched
     waiting = [str(folder)]
     seen: set[tuple[int, int]] = set()
     with suppress(OSError):
         # Also where a link leads there.
-        if own and not os.path.samefile(own, folder):
+        among = bool(own) and os.path.samefile(own, folder)
+        if own and not among:
             status = os.stat(own)
             seen.add((status.st_dev, status.st_ino))
     # Links to folders come last, so that what they lead to has its own name where that is found too.
@@ -298,10 +305,11 @@ def _in_folder(folder: Path, base: str, given: Given, search: Search) -> Iterato
                     search.excluded += 1
                 else:
                     (links if entry.is_symlink() else inside).append(entry.path)
+            elif (among and _OF_A_BATCH.fullmatch(relative)) or (
+                ".vidsal." in entry.name and is_result(Path(entry.path))
+            ):
+                search.results += 1
             elif not _is_left_out(entry.name, relative, given, search):
-                if ".vidsal." in entry.name and is_result(Path(entry.path)):
-                    search.results += 1
-                    continue
                 found = _status(entry)
                 if found is not None:
                     yield _Candidate(entry.path, below, *found, {}, {})

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["batch_command"]
 
+
+def _bare(action: str) -> str:
+    """What is said where an action is given nothing."""
+    return f"name the folder of the results, the --output of the batch: vidsal batch {action} DIR"
+
+
 _TROUBLE = 3
 """Exit status where some inputs failed or are damaged, or something was found wrong."""
 
@@ -34,7 +40,7 @@ _SHARD = flag("--shard", metavar="I/N", help="only the I-th of N parts")
 _LOG = flag("--log", type=Path, metavar="FILE", help="also write what happens to the end of a file, one JSON a line")
 
 
-@command("how far a batch is, also while it runs; changes nothing", _FOLDER, _JSON)
+@command("how far a batch is, also while it runs; changes nothing", _FOLDER, _JSON, bare=_bare("status"))
 def _status(given: Any) -> int:
     """Show how far a batch is: what is done, under way and waiting, how fast it goes and what
     went wrong. The batch may be at work meanwhile. Where shards work on it, their sum is shown.
@@ -57,6 +63,7 @@ def _status(given: Any) -> int:
     _LOG,
     _JSON,
     _QUIET,
+    bare=_bare("retry"),
 )
 def _retry(given: Any) -> int:
     """Let the failed inputs of a batch wait again, and go on with the inputs and the options of
@@ -87,6 +94,7 @@ def _retry(given: Any) -> int:
     flag("--redo", help="let the inputs concerned wait: vidsal batch retry DIR makes their results again"),
     _JSON,
     _QUIET,
+    bare=_bare("verify"),
 )
 def _verify(given: Any) -> int:
     """Compute the sha256 of every result again, open it and count its frames or rows, and look for
@@ -129,6 +137,7 @@ def _verify(given: Any) -> int:
     flag("--surplus", help="also remove results that earlier options asked for and the last ones do not"),
     flag("--dry-run", help="only list what would be removed"),
     _QUIET,
+    bare=_bare("clean"),
 )
 def _clean(given: Any) -> int:
     """Remove what killed runs of a batch left behind: partial files, and locks that nobody holds.
@@ -152,6 +161,7 @@ def _clean(given: Any) -> int:
     flag("others", nargs="*", metavar="FROM", type=Path, help="further folders whose results were copied into DIR"),
     _JSON,
     _QUIET,
+    bare=_bare("merge"),
 )
 def _merge(given: Any) -> int:
     """Make one job of the shards that worked on a batch, each with a job of its own: those in DIR,

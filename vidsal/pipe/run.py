@@ -46,7 +46,7 @@ class Progress:
     frames: int
     """Frames written."""
     total: int | None
-    """Frames expected, None where unknown."""
+    """Frames expected, never less than were written; None where unknown."""
     pts_seconds: float
     """Presentation time of the last frame written."""
     seconds: float
@@ -398,6 +398,9 @@ class Job:
             with self.clock(sink.stage if isinstance(sink, FileSink) else type(sink).__name__.lower()):
                 sink.write(batch)
         self.frames += len(batch)
+        if self.total is not None:
+            # What a source says of its length may be too little.
+            self.total = max(self.total, self.frames)
         self.cuts += int(batch.cut.sum())
         if self._first_seconds is None:
             self._first_seconds = float(batch.pts_seconds[0])
