@@ -7,6 +7,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from media import make_video
@@ -116,6 +117,24 @@ def work_here(monkeypatch: pytest.MonkeyPatch, engine: InlineEngine | None = Non
     chosen = engine or InlineEngine()
     monkeypatch.setattr(job, "_engine", lambda options: chosen)
     return chosen
+
+
+class InlineHelper:
+    """Does what a dry run asks of a process in this one."""
+
+    start_seconds = 7.0
+
+    def __init__(self, *, threads: int) -> None:
+        self.threads = threads
+
+    def __enter__(self) -> InlineHelper:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is to be ended."""
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
 
 
 def batch(*arguments: str | Path) -> int:

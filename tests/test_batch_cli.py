@@ -11,12 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
-from batches import FRAMES, InlineEngine, batch, change, make_archive, states, work_here
+from batches import FRAMES, InlineEngine, InlineHelper, batch, change, make_archive, states, work_here
 from made import make_checkpoint
 
 from vidsal import console
@@ -326,8 +327,63 @@ def test_a_log_that_cannot_be_written_is_told_before_anything_is_made(
 # A dry run.
 
 
-def test_a_dry_run_counts_measures_and_changes_nothing(
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run needs no process of its own."""
+    monkeypatch.setattr(dry_run, "_Helper", InlineHelper)
+
+
+def test_a_file_that_ends_the_process_that_opens_it_is_one_of_those_that_cannot_be_read(
     archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with dry_run._Helper(threads=1) as helper:
+        assert helper.ask(abs, -3) == 3 and helper.start_seconds > 0
+        with pytest.raises(dry_run._Died, match=r"ended with signal 6 \(SIGABRT\)"):
+            helper.ask(os.abort)
+        assert helper.ask(abs, -4) == 4
+        monkeypatch.setattr(dry_run, "_ANSWER_SECONDS", 0.0)
+        with pytest.raises(dry_run._Died, match="takes more than 0 s"):
+            helper.ask(time.sleep, 60)
+
+    class Crashing(InlineHelper):
+        def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+            if str(arguments[0]).endswith("b.mp4"):
+                raise dry_run._Died("it ended with signal 11")
+            return function(*arguments)
+
+    monkeypatch.setattr(dry_run, "_Helper", Crashing)
+    assert batch(archive / "mon", "-o", tmp_path / "out", "-m", model, "--dry-run", "--json", "-q") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["unreadable"] == {"worker died": 1} and plan["frames"] == FRAMES
+    assert plan["examples"]["worker died"] == [str(archive / "mon" / "b.mp4"), "it ended with signal 11"]
+
+
+def test_a_dry_run_tells_of_uploads_and_of_the_time_to_start(
+    archive: Path, model: str, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("fsspec")
+    wanted = ["-o", tmp_path / "out", "-m", model, "--dry-run", "--upload", "memory://mia:s3cr3t@place/x"]
+    assert batch(archive / "mon", *wanted, "--json", "-q") == 0
+    plan = json.loads(capsys.readouterr().out)
+    (sample,) = plan["samples"]
+    assert (
+        0 < plan["bytes_here"] < plan["bytes"] == 2 * sample["bytes"] and plan["bytes_here"] == 2 * sample["bytes_here"]
+    )
+    assert plan["start_seconds"] >= InlineHelper.start_seconds
+    assert plan["seconds"] > plan["start_seconds"]
+    assert batch(archive / "mon", *wanted, "-q") == 0
+    out = capsys.readouterr().out
+    assert " s of it to start, without the time that uploading takes" in out and "s3cr3t" not in out
+    assert "upload: about " in out and "place/x" in out and "results that stay here: about " in out
+
+
+def test_a_dry_run_counts_measures_and_changes_nothing(
+    archive: Path,
+    model: str,
+    tmp_path: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     wanted = ["-o", tmp_path / "out", "-m", model, "--dry-run", "--workers", "2"]
     assert batch(archive, *wanted, "--json") == 0
@@ -351,7 +407,7 @@ def test_a_dry_run_counts_measures_and_changes_nothing(
 
 
 def test_a_dry_run_knows_what_is_done(
-    archive: Path, model: str, done: Path, capsys: pytest.CaptureFixture[str]
+    archive: Path, model: str, done: Path, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = content(done)
     assert batch(archive, "-o", done, "-m", model, "--no-dataset", "--dry-run") == 0
@@ -363,7 +419,12 @@ def test_a_dry_run_knows_what_is_done(
 
 
 def test_a_large_archive_is_opened_in_parts_and_estimated(
-    archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    archive: Path,
+    model: str,
+    tmp_path: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(dry_run, "_MOST_OPENED", 1)
     assert batch(archive / "mon", "-o", tmp_path / "out", "-m", model, "--dry-run", "--json", "-q") == 0
@@ -427,8 +488,6 @@ def test_status_knows_a_batch_that_was_killed(done: Path, capsys: pytest.Capture
 
 
 def test_status_of_a_batch_elsewhere_goes_by_its_last_word(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import time
-
     for beat, state in ((time.time() - 5, "running"), (time.time() - 500, "killed")):
         change(done, "UPDATE runs SET ended=NULL, outcome=NULL, host='another', beat=?, note='paused'", beat)
         assert batch("status", done, "--json") == 0

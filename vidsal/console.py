@@ -592,12 +592,17 @@ def format_dry_run(plan: DryRun) -> str:
         lines.append("nothing could be measured: no time and no size can be told")
     elif plan.waiting:
         processes = f"{plan.workers} process{'es' if plan.workers > 1 else ''}"
-        lines.append(f"time: about {_long(plan.seconds)} with {processes}")
+        start = f", {plan.start_seconds:.0f} s of it to start" if plan.start_seconds >= 0.5 else ""
+        without = ", without the time that uploading takes" if plan.upload else ""
+        lines.append(f"time: about {_long(plan.seconds)} with {processes}{start}{without}")
+        if plan.upload:
+            lines.append(f"upload: about {format_size(plan.bytes)} to {plan.upload}")
         keep = f", {format_size(plan.keep_free_bytes)} of which are kept free" if plan.keep_free_bytes else ""
         enough = "enough" if plan.fits else "NOT ENOUGH"
+        what = "results that stay here" if plan.upload else "results"
         lines.append(
-            f"results: about {format_size(plan.bytes)}; {format_size(plan.free_bytes)} are free on the disk of "
-            f"{plan.output}{keep}: {enough}"
+            f"{what}: about {format_size(plan.bytes_here or 0)}; {format_size(plan.free_bytes)} are free on the disk "
+            f"of {plan.output}{keep}: {enough}"
         )
     return harmless("\n".join(lines))
 

@@ -1,24 +1,31 @@
-"""What a batch is given in, what it would take out: files, hours, frames, bytes, time and room. Nothing is changed."""
+"""What a batch is given in, what it would take out: files, hours, frames, bytes, time and room. Nothing is changed.
+
+Files are opened, and samples run, in a process of its own, as the batch would: what a file does to it harms no more
+than the file's own numbers, and how long it takes to start is known.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 
 from vidsal.addresses import hide_secrets
 from vidsal.batch.database import JobDatabase, Listed
-from vidsal.batch.engines.local import LocalEngine
+from vidsal.batch.engines.local import LocalEngine, how_it_ended
 from vidsal.batch.folder import database_path
 from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs
 from vidsal.batch.job import Plans, find_remote, login_check
@@ -33,12 +40,17 @@ from vidsal.pipe.options import ModelOptions, RunOptions
 from vidsal.pipe.places import Place
 from vidsal.pipe.run import run
 from vidsal.prefetch import usable_cores
+from vidsal.processes import worker_context
 
 __all__ = ["DryRun", "DryRunProgress", "Sample", "dry_run"]
 
 _MOST_OPENED = 2000
 """Of more inputs than that so many are opened, spread evenly, and stand for all by their bytes."""
 _SAMPLES = 3
+_KEPT_ENDINGS = (".csv", ".jsonl", ".parquet", ".json")
+"""Of results that stay here when they are uploaded: tables, shot lists and reports."""
+_ANSWER_SECONDS = 120.0
+"""After so long a file is given up."""
 _SAMPLE_VIDEO_SECONDS = 10.0
 _SAMPLE_SECONDS = 6.0
 
@@ -75,6 +87,8 @@ class Sample:
     """How long cores were busy with them."""
     bytes: int
     """Size of their results."""
+    bytes_here: int
+    """Size of those that stay here: with an upload, tables and reports."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +125,14 @@ class DryRun:
     """Processes at once."""
     bytes: int | None
     """Size of the results; None where nothing could be measured."""
+    bytes_here: int | None
+    """Size of those that stay on this machine: with `upload`, tables and reports; else all."""
+    upload: str | None
+    """Where they would be uploaded to, without passwords; None: they stay."""
     seconds: float | None
-    """How long the batch would take; None where nothing could be measured."""
+    """How long the batch would take, its start included, uploads not; None where nothing could be measured."""
+    start_seconds: float
+    """How long it takes until the first worker has its model."""
     free_bytes: int
     """Free on the disk of the results."""
     search: Search = field(default_factory=Search)
@@ -123,7 +143,7 @@ class DryRun:
     @property
     def fits(self) -> bool | None:
         """Whether the disk has room for the results; None where their size is not known."""
-        return None if self.bytes is None else self.bytes + self.keep_free_bytes <= self.free_bytes
+        return None if self.bytes_here is None else self.bytes_here + self.keep_free_bytes <= self.free_bytes
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -173,7 +193,10 @@ def dry_run(
     output = output.absolute()
     tell = on_progress or (lambda progress: None)
     plans = Plans(options)
-    check_inputs(given, plans.hash_of, check_address=login_check())
+    check_address = login_check()
+    check_inputs(given, plans.hash_of, check_address=check_address)
+    if options.batch.upload is not None:
+        check_address(options.batch.upload)
     search = Search()
     waiting: list[tuple[str, int, Mapping[str, Any]]] = []
     counts: Counter[str] = Counter()
@@ -195,27 +218,33 @@ def dry_run(
     headers: list[_Header] = []
     unreadable: Counter[str] = Counter()
     examples: dict[str, tuple[str, str]] = {}
-    for number, (path_, size, overrides) in enumerate(chosen):
-        tell(DryRunProgress(sum(counts.values()), number, len(chosen)))
-        found = _opened(path_, size, overrides, plans.run_options(overrides))
-        if isinstance(found, _Header):
-            headers.append(found)
-        else:
-            reason, message = found
-            unreadable[reason] += 1
-            examples.setdefault(reason, (hide_secrets(path_), message))
     workers = _workers(options)
-    samples = []
-    models: dict[ModelOptions, SaliencyModel] = {}
-    torch.set_num_threads(max(1, usable_cores() // workers))
-    for header in _to_measure(headers):
-        tell(DryRunProgress(sum(counts.values()), len(chosen), len(chosen), hide_secrets(header.path)))
-        own = plans.run_options(header.overrides)
-        if own.model not in models:
-            models[own.model] = own.model.load()
-        sample = _measured(header, own, models[own.model])
-        if sample is not None:
-            samples.append(sample)
+    samples: list[Sample] = []
+    load_seconds = 0.0
+    with _Helper(threads=max(1, usable_cores() // workers)) as helper:
+        for number, (path_, size, overrides) in enumerate(chosen):
+            tell(DryRunProgress(sum(counts.values()), number, len(chosen)))
+            try:
+                found = helper.ask(_opened, path_, size, overrides, plans.run_options(overrides))
+            except _Died as died:
+                found = "worker died", str(died)
+            if isinstance(found, _Header):
+                headers.append(found)
+            else:
+                reason, message = found
+                unreadable[reason] += 1
+                examples.setdefault(reason, (hide_secrets(path_), message))
+        for header in _to_measure(headers):
+            tell(DryRunProgress(sum(counts.values()), len(chosen), len(chosen), hide_secrets(header.path)))
+            try:
+                own = plans.run_options(header.overrides)
+                load_seconds = max(load_seconds, helper.ask(_load, own.model))
+                sample = helper.ask(_measured, header, own, options.batch.upload is not None)
+            except _Died:
+                continue
+            if sample is not None:
+                samples.append(sample)
+    start_seconds = helper.start_seconds + load_seconds
     all_bytes, opened_bytes = (sum(one[1] for one in ones) for ones in (waiting, chosen))
     more = all_bytes / opened_bytes if opened_bytes else len(waiting) / max(1, len(chosen))
     elsewhere = len(waiting) - len(here)
@@ -223,7 +252,13 @@ def dry_run(
     near = [(one, _nearest(one, samples)) for one in headers] if samples else []
     seconds = math.fsum(_frames(one) * sample.seconds / sample.frames for one, sample in near)
     cpu_seconds = math.fsum(_frames(one) * sample.cpu_seconds / sample.frames for one, sample in near)
-    size_expected = math.fsum(_frames(one) * sample.bytes / sample.frames for one, sample in near)
+    size_expected, size_here = (
+        math.fsum(_frames(one) * getattr(sample, kind) / sample.frames for one, sample in near)
+        for kind in ("bytes", "bytes_here")
+    )
+    known = bool(near) or not waiting
+    # Processes that share the cores are no faster than these.
+    seconds = more * max(seconds / workers, cpu_seconds / usable_cores()) + (start_seconds if waiting else 0.0)
     there = next(folder for folder in (output, *output.parents) if folder.is_dir())
     return DryRun(
         output=output,
@@ -240,9 +275,11 @@ def dry_run(
         frames=round(more * frames),
         samples=tuple(samples),
         workers=workers,
-        bytes=round(more * size_expected) if near or not waiting else None,
-        # Processes that share the cores are no faster than these.
-        seconds=more * max(seconds / workers, cpu_seconds / usable_cores()) if near or not waiting else None,
+        bytes=round(more * size_expected) if known else None,
+        bytes_here=round(more * size_here) if known else None,
+        upload=None if options.batch.upload is None else hide_secrets(options.batch.upload),
+        seconds=seconds if known else None,
+        start_seconds=start_seconds,
         free_bytes=shutil.disk_usage(there).free,
         search=search,
         keep_free_bytes=round(options.batch.keep_free * 1e9),
@@ -297,8 +334,22 @@ def _to_measure(headers: Sequence[_Header]) -> list[_Header]:
     return [max(part, key=_frames) for part in middle]
 
 
-def _measured(header: _Header, options: RunOptions, model: SaliencyModel) -> Sample | None:
+_models: dict[ModelOptions, SaliencyModel] = {}
+"""Those that a helper has loaded."""
+
+
+def _load(options: ModelOptions) -> float:
+    """Load a model; how long it took."""
+    begin = time.monotonic()
+    if options not in _models:
+        _models[options] = options.load()
+    return time.monotonic() - begin
+
+
+def _measured(header: _Header, options: RunOptions, upload: bool) -> Sample | None:
     """Some seconds of an input, run as the batch would."""
+    _load(options.model)
+    model = _models[options.model]
     begin = options.decode.start_seconds
     end = min(options.decode.end_seconds or float("inf"), begin + _SAMPLE_VIDEO_SECONDS)
     decode = dataclasses.replace(options.decode, end_seconds=end)
@@ -317,11 +368,15 @@ def _measured(header: _Header, options: RunOptions, model: SaliencyModel) -> Sam
         except (VidsalError, OSError, ValueError):
             return None
         busy = time.process_time() - busy
-        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+        sizes = {path.name: path.stat().st_size for path in Path(folder).iterdir()}
+        # Stopped early, it has no report, but files by the same endings.
+        moved = sum(size for name, size in sizes.items() if upload and not name.endswith(_KEPT_ENDINGS))
     if not report.frames:
         return None
-    shown = hide_secrets(header.path)
-    return Sample(shown, header.height, header.width, report.frames, report.seconds, busy, size)
+    size, shown = sum(sizes.values()), hide_secrets(header.path)
+    return Sample(
+        shown, header.height, header.width, report.frames, report.seconds, busy, size, bytes_here=size - moved
+    )
 
 
 def _nearest(header: _Header, samples: Sequence[Sample]) -> Sample:
@@ -336,3 +391,84 @@ def _workers(options: ArchiveOptions) -> int:
         with RayEngine.for_options(wanted, device=options.model.device) as engine:
             return max(1, engine.processes)
     return LocalEngine.for_device(options.model.device, workers=wanted.workers, lanes=wanted.lanes).processes
+
+
+class _Died(Exception):  # noqa: N818 (one file among many)
+    """There is no answer, as a file ended the process or takes too long; says how."""
+
+
+class _Helper:
+    """A process that does what files may end; then another takes its place."""
+
+    def __init__(self, *, threads: int) -> None:
+        self._threads = threads
+        self._process: Any = None
+        self._connection: Any = None
+        self.start_seconds = 0.0
+        """How long the first one took to start."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function of a module returns in the process.
+
+        Raises:
+            _Died: it ended the process.
+            VidsalError: no process can be started.
+        """
+        if self._process is None:
+            self._start()
+        try:
+            self._connection.send((function, arguments))
+            if not self._connection.poll(_ANSWER_SECONDS):
+                self._end()
+                raise _Died(f"it takes more than {_ANSWER_SECONDS:g} s")
+            return self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            status = self._process.exitcode or 0
+            self._end()
+            raise _Died(f"the process that was at it ended with {how_it_ended(status)}") from None
+
+    def _start(self) -> None:
+        begin = time.monotonic()
+        context = worker_context(__name__)
+        self._connection, there = context.Pipe()
+        with there:
+            self._process = context.Process(target=_help, args=(there, self._threads), daemon=True)
+            self._process.start()
+        try:
+            self._connection.recv()
+        except (EOFError, OSError) as error:
+            self._end()
+            raise VidsalError(
+                "the process that measures cannot start: see what it prints above, and that there is memory for it. A "
+                'script of your own has to begin under: if __name__ == "__main__"'
+            ) from error
+        self.start_seconds = self.start_seconds or time.monotonic() - begin
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.join()
+            self._connection.close()
+
+
+def _help(connection: Connection, threads: int) -> None:
+    """The life of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the batch ends it
+    torch.set_num_threads(threads)
+    connection.send("ready")
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except (EOFError, OSError):
+            return
+        connection.send(function(*arguments))

@@ -25,7 +25,7 @@ from vidsal.errors import VidsalError
 from vidsal.prefetch import prefetch, usable_cores
 from vidsal.processes import worker_context
 
-__all__ = ["GROWTH_BYTES", "LocalEngine", "Size", "free_bytes"]
+__all__ = ["GROWTH_BYTES", "LocalEngine", "Size", "free_bytes", "how_it_ended"]
 
 _FIRST_BYTES = 1 << 30
 """What a worker is taken to need before one has been measured."""
@@ -291,7 +291,7 @@ class LocalEngine(Engine):
                     found.append(_not_begun(work))
                 else:
                     self._queue.appendleft(work)
-        how = _how_it_ended(status)
+        how = how_it_ended(status)
         if begun:
             found.append(Died(tuple(begun), f"the process that was at it ended with {how}", worker.killed))
         if status and not worker.ready and not self._stopping:
@@ -459,7 +459,8 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _how_it_ended(status: int) -> str:
+def how_it_ended(status: int) -> str:
+    """The exit status of a process, for people."""
     if status >= 0:
         return f"status {status}"
     name = "unknown"
