@@ -191,8 +191,8 @@ def test_a_folder_that_is_called_like_an_action_is_an_input(
         (["{archive}/nothing", "-o", "{out}"], "there is no file or folder"),
         (["{archive}", "-o", "{out}", "--no-record"], "the records say what is done"),
         (["{archive}", "-o", "{out}", "--list", "{archive}/none.csv"], "--list {archive}/none.csv cannot be read"),
-        (["--list", "{lists}/unknown.csv", "-o", "{out}"], "a.mp4: unknown option 'opactiy'"),
-        (["--list", "{lists}/bad.jsonl", "-o", "{out}"], "b.mp4: --opacity must be from 0 to 1"),
+        (["--list", "{lists}/unknown.csv", "-o", "{out}"], "column 2: unknown option 'opactiy'; did you mean opacity?"),
+        (["--list", "{lists}/bad.jsonl", "-o", "{out}"], "line 2, b.mp4: --opacity must be from 0 to 1"),
         (["statsu", "{out}"], "did you mean status?"),
         *([[action], f"vidsal batch {action} DIR"] for action in ("status", "retry", "verify", "clean", "merge")),
         (["{archive}", "-o", "{out}", "--keep-fre", "2"], "did you mean --keep-free?"),
@@ -201,7 +201,7 @@ def test_a_folder_that_is_called_like_an_action_is_an_input(
         (["{archive}", "-o", "{out}", "--encoder", "prores_ks"], "take --container mov"),
         (["{archive}", "-o", "{out}", "--steps", "99"], "the number of steps this model was trained with"),
         (["{archive}", "-o", "{out}", "--no-video", "--table", "none", "--no-shot-lists"], "nothing to write"),
-        (["--list", "{lists}/encoder.csv", "-o", "{out}"], "b.mp4: the encoder 'nope'"),
+        (["--list", "{lists}/encoder.csv", "-o", "{out}"], "line 3, b.mp4: the encoder 'nope'"),
     ],
 )
 def test_bad_usage_is_status_2_and_makes_nothing(

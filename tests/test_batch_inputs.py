@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vidsal.batch.database import Listed
-from vidsal.batch.inputs import Given, Search, Shard, find_inputs, read_list
+from vidsal.batch.inputs import Given, Search, Shard, check_inputs, find_inputs, read_list
 from vidsal.errors import ConfigError
 from vidsal.pipe.run import run
 
@@ -240,8 +240,13 @@ def test_lists_of_all_forms_are_read_twice_alike(tmp_path: Path, name: str, cont
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "file\nx.mp4\n", "entry 1, has no `path`"),
-        ("a.jsonl", '{"path": "a.mp4"}\n[1]\n', "entry 2, has no `path`"),
+        ("a.csv", "title,file\nx,x.mp4\n", "line 2, has no `path`: its columns are title, file; call 'file' so"),
+        ("a.csv", "path;start\nx.mp4;1\n", "line 2, has no `path`: its columns are separated by semicolons"),
+        ("a.csv", "path\tstart\nx.mp4\t1\n", "its columns are separated by tabs"),
+        ("a.csv", "path,tags\nx.mp4,a,b\n", "line 2, has 3 fields, and there are 2 columns"),
+        ("a.csv", 'path,tags\n"x\n.mp4",a\n,b\n', "line 4, has no `path`"),
+        ("a.jsonl", '{"path": "a.mp4"}\n\n[1]\n', "line 3, has no `path`"),
+        ("b.jsonl", '{"path": "a.mp4"}\nno json\n', "line 2, is not what its ending says"),
         ("a.jsonl", "no json\n", "not what its ending says"),
         ("a.parquet", "no parquet\n", "not what its ending says|needs pyarrow"),
     ],
@@ -250,6 +255,37 @@ def test_a_list_that_is_none_is_refused_with_the_place(tmp_path: Path, name: str
     (tmp_path / name).write_text(content)
     with pytest.raises(ConfigError, match=said):
         list(read_list(str(tmp_path / name), zero=False))
+
+
+def test_parts_of_one_file_are_given_by_links_to_it(tmp_path: Path) -> None:
+    make(tmp_path, "tape.mxf")
+    rows = []
+    for name, start in (("part1.mxf", "0"), ("part2.mxf", "60")):
+        (tmp_path / name).symlink_to("tape.mxf")
+        rows.append({"path": str(tmp_path / name), "start": start})
+    found, _ = search(listed=rows)
+    assert [(one.places[0], one.overrides, one.bytes) for one in found] == [
+        ("part1", {"start": "0"}, 1), ("part2", {"start": "60"}, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "path,Opactiy\na.mp4,\n", r"a.csv, column 2: unknown option 'Opactiy'; did you mean opacity\?$"),
+        ("a.csv", "path,End second\na.mp4,3\n", r"column 2: unknown option 'End second'; did you mean end_seconds\?"),
+        ("a.csv", "path,zzz\na.mp4,3\n", r"column 2: unknown option 'zzz'; a list has `path`, `tags` and options"),
+        ("a.csv", ",path\n0,a.mp4\n", "column 1: it has no name"),
+        ("a.jsonl", '{"path": "a"}\n{"path": "b", "crff": 1}\n', r"line 2, column 2: unknown .*did you mean crf\?"),
+    ],
+)
+def test_a_column_that_is_no_option_is_named_with_what_may_be_meant(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    listed = read_list(str(tmp_path / name), zero=False)
+    with pytest.raises(ConfigError, match=said):
+        check_inputs(Given(listed=listed, list_name=name), plan)
 
 
 def test_a_list_that_is_not_there_is_refused(tmp_path: Path) -> None:

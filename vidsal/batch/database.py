@@ -348,7 +348,10 @@ class JobDatabase:
         if self._db.execute("SELECT 1 FROM temp.named LIMIT 1").fetchone() is None:
             raise ConfigError("no video is among what was given")
         for (path,) in self._db.execute("SELECT path FROM temp.named WHERE differs LIMIT 1"):
-            what = "is given twice with different options or tags: a batch makes one set of results of each input"
+            what = (
+                "is given twice with different options or tags: a batch makes one set of results of each input. For "
+                "several parts of one file give each part a link to it with a name of its own"
+            )
             raise ConfigError(f"{hide_secrets(path)} {what}")
 
     def forget_run(self, run: int) -> None:

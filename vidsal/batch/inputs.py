@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import fnmatch
 import hashlib
 import json
@@ -22,9 +23,11 @@ from typing import IO, Any
 
 from vidsal.batch.address import names_below
 from vidsal.batch.database import Listed
+from vidsal.config import options_of
 from vidsal.decode.source import source_of
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.files import is_folder, short_name
+from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import names_of
 from vidsal.pipe.record import is_result
 
@@ -45,6 +48,7 @@ _ROOM = 40
 _SHORT_NAME = 100
 """Bytes that fit every file system together with them."""
 _COLUMNS_OF_A_LIST = ("path", "tags")
+_SHORT_COLUMNS = ("start", "end")
 _OF_A_BATCH = re.compile(
     r"batch(\.shard-\d+-of-\d+)?\.(csv|json)|dataset/(_index\.sqlite(-wal|-shm)?|(frames|shots)/.*\.parquet)"
 )
@@ -181,7 +185,11 @@ def check_inputs(
         elif not is_folder(Path(text)):
             _single(text, os.getcwd(), {}, {}, required=True)
     known = set[str]()
+    columns = set[tuple[str, ...]]()
     for line in given.listed:
+        if (names := tuple(line)) not in columns:
+            columns.add(names)
+            _check_columns(names, given)
         overrides = _own(line)
         if "://" in str(line["path"]):
             check_address(str(line["path"]))
@@ -191,7 +199,28 @@ def check_inputs(
             try:
                 plan(overrides)
             except ConfigError as error:
-                raise ConfigError(Setting("list", given.list_name), f", {line['path']}: ", *error.args) from error
+                raise ConfigError(*_at(given), f", {line['path']}: ", *error.args) from error
+
+
+def _at(given: Given) -> tuple[Setting | str, ...]:
+    """The line of a list that is gone through."""
+    here = Setting("list", given.list_name)
+    return (here, f", {given.listed.where}") if isinstance(given.listed, ListedInputs) else (here,)
+
+
+def _check_columns(names: Sequence[str], given: Given) -> None:
+    """See that each name in a line of a list is one of what a list may have."""
+    known = {*_COLUMNS_OF_A_LIST, *_SHORT_COLUMNS, *(option.key for option in options_of(RunOptions))}
+    for number, name in enumerate(names, 1):
+        if name.replace("-", "_") in known:
+            continue
+        near = difflib.get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), known, n=1)
+        what = f"unknown option {name!r}" if name else "it has no name"
+        remedy = f"did you mean {near[0]}?" if near else "a list has `path`, `tags` and options of vidsal run by name"
+        rows = given.listed
+        # Where the first line names the columns, the fault is there.
+        at = _at(given)[: 1 if isinstance(rows, ListedInputs) and rows.has_header else None]
+        raise ConfigError(*at, f", column {number}: {what}; {remedy}")
 
 
 def _own(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -442,6 +471,10 @@ class ListedInputs:
         self._name = name
         self._zero = zero
         self._suffix = "" if name == "-" else Path(name).suffix.lower()
+        self.where = "line 1"
+        """The line that was given out last."""
+        self.has_header = self._suffix in (".csv", ".parquet") and not zero
+        """Whether the columns have their names from its head."""
         self._spooled: IO[bytes] | None = None
         if name == "-":
             self._spooled = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the list)
@@ -455,29 +488,39 @@ class ListedInputs:
             ConfigError: as `read_list`.
         """
         here = Setting("list", self._name)
+        self.where = "line 1"
         try:
-            for number, row in enumerate(self._rows(), 1):
+            for number, row in self._rows():
+                self.where = f"{'row' if self._suffix == '.parquet' else 'line'} {number}"
                 if not isinstance(row, dict) or not row.get("path"):
-                    raise ConfigError(here, f", entry {number}, has no `path`")
+                    raise ConfigError(here, f", {self.where}, has no `path`", _hint(row))
+                if None in row:
+                    count = len(row) - 1
+                    more = f", {self.where}, has {count + len(row[None])} fields, and there are {count} columns"
+                    raise ConfigError(here, more, ': put a field with a comma in it between double quotes (")')
                 yield row
         except OSError as error:
             raise ConfigError(here, f" cannot be read: {error.strerror}") from error
         except (ValueError, csv.Error) as error:
-            raise ConfigError(here, f" is not what its ending says: {error}") from error
+            raise ConfigError(here, f", {self.where}, is not what its ending says: {error}") from error
 
-    def _rows(self) -> Iterator[Any]:
-        if self._suffix == ".parquet" and not self._zero:
-            yield from _parquet_rows(self._name)
-        elif self._suffix == ".csv" and not self._zero:
+    def _rows(self) -> Iterator[tuple[int, Any]]:
+        """Each line with its number, from 1."""
+        if self._suffix == ".parquet" and self.has_header:
+            yield from enumerate(_parquet_rows(self._name), 1)
+        elif self.has_header:
             with Path(self._name).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-                yield from csv.DictReader(text)
+                reader = csv.DictReader(text)
+                for row in reader:
+                    yield reader.line_num, row
         else:
             with self._open() as file:
-                for line in _split(file, b"\0" if self._zero else b"\n"):
+                for number, line in _split(file, b"\0" if self._zero else b"\n"):
+                    self.where = f"line {number}"
                     if self._suffix in (".jsonl", ".ndjson") and not self._zero:
-                        yield json.loads(line)
+                        yield number, json.loads(line)
                     else:
-                        yield {"path": os.fsdecode(line if self._zero else line.removesuffix(b"\r"))}
+                        yield number, {"path": os.fsdecode(line if self._zero else line.removesuffix(b"\r"))}
 
     def _open(self) -> AbstractContextManager[IO[bytes]]:
         if self._spooled is None:
@@ -502,14 +545,31 @@ def read_list(name: str, *, zero: bool) -> ListedInputs:
     return listed
 
 
-def _split(file: IO[bytes], end: bytes) -> Iterator[bytes]:
-    """The lines of a file that are not empty."""
+def _hint(row: Any) -> str:
+    """What may be wrong with a line that has no path."""
+    if not isinstance(row, dict) or "path" in row:
+        return ""
+    names = [name for name in row if isinstance(name, str)]
+    for mark, called in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and "path" in names[0].lower().split(mark):
+            return f": its columns are separated by {called}, and have to be by commas; save it so"
+    near = [name for name in names if name.strip().lower() in ("path", "file", "filename", "filepath", "name", "video")]
+    meant = f"; call {near[0]!r} so" if near else ""
+    return f": its columns are {', '.join(names)}{meant}"
+
+
+def _split(file: IO[bytes], end: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not empty, with their numbers."""
     left = b""
+    number = 0
     while piece := file.read(1 << 16):
         *whole, left = (left + piece).split(end)
-        yield from (line for line in whole if line.strip())
+        for line in whole:
+            number += 1
+            if line.strip():
+                yield number, line
     if left.strip():
-        yield left
+        yield number + 1, left
 
 
 def _parquet_rows(name: str) -> Iterator[Any]:
