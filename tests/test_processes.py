@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,20 @@ def test_workers_import_nothing_from_the_working_folder(tmp_path: Path) -> None:
     here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=here, check=True, timeout=240)
     assert not (tmp_path / "was-imported").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+def test_what_a_killed_process_leaves_is_removed_by_the_next_one() -> None:
+    def left(top: Path, then: str) -> list[str]:
+        code = f"import os; from vidsal.processes import worker_context as c; c('colorsys'); c('colorsys'); {then}"
+        environment = os.environ | {"TMPDIR": str(top), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=240)
+        return sorted(path.name.rpartition("-")[0] for path in top.iterdir() if path.suffix != ".lock")
+
+    # The name of a socket has to be short.
+    with tempfile.TemporaryDirectory(prefix="v-", dir="/tmp") as name:
+        top = Path(name)
+        (top / "pymp-other").mkdir()
+        for _ in range(2):
+            assert left(top, "os.kill(os.getpid(), 9)") == ["pymp", "vidsal-fork"]
+        assert left(top, "pass") == ["pymp"] and [path.name for path in top.iterdir()] == ["pymp-other"]
