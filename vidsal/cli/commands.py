@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from vidsal.cli.batch import batch_command
 from vidsal.cli.bench import bench_command
+from vidsal.cli.captions import captions_command
 from vidsal.cli.convert import convert_command
 from vidsal.cli.data import DATA
 from vidsal.cli.evaluate import compare_command, eval_command
@@ -89,6 +90,7 @@ COMMANDS = {
     "run": run_command,
     "batch": batch_command,
     "convert": convert_command,
+    "captions-place": captions_command,
     "train": train_command,
     "models": models_command,
     "weights": WEIGHTS,

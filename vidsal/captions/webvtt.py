@@ -1,0 +1,136 @@
+"""The text of a WebVTT file in, its cues out; written again, only the settings of its cues differ.
+
+Read here and not by a library: what is not a cue, and the times as they stand, must come out as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from vidsal.captions.documents import Document, Standing, check_cues
+from vidsal.captions.layout import Layout, anchor_of_settings, settings_of
+from vidsal.captions.text import runs_of_vtt
+from vidsal.captions.values import Cue
+from vidsal.errors import DecodeError
+
+__all__ = ["WebVTT", "vtt_cue"]
+
+_TIME = r"(?:(\d{2,}):)?([0-5]\d):([0-5]\d)\.(\d{3})"
+_TIMES = re.compile(rf"\s*({_TIME})[ \t]*-->[ \t]*({_TIME})(?:[ \t]+(.*))?")
+_PLACED = ("line", "position", "size", "align", "region", "vertical")
+
+
+@dataclass(frozen=True)
+class _Source:
+    head: str
+    """Identifier with its newline, or empty."""
+    times: str
+    settings: tuple[str, ...]
+    payload: str
+
+
+class WebVTT(Document):
+    """Subtitles of a WebVTT file.
+
+    Args:
+        text: of the file.
+        name: of the file, for messages.
+        layout: of the picture.
+
+    Raises:
+        DecodeError: it is none, or a line of times is broken.
+    """
+
+    kind: ClassVar[str] = "vtt"
+
+    def __init__(self, text: str, name: str, layout: Layout) -> None:
+        super().__init__()
+        if not re.match(r"WEBVTT(?=[ \t\n]|$)", text):
+            raise DecodeError(f"{name} does not begin with WEBVTT; expected a WebVTT file")
+        if re.search(r"^X-TIMESTAMP-MAP=", text.split("\n\n")[0], re.MULTILINE):
+            raise DecodeError(
+                f"{name} is a segment of a stream: its X-TIMESTAMP-MAP moves its times; give a file of the whole video"
+            )
+        self._blocks: list[str | int] = []
+        """Text as it is, or the ordinal of a cue."""
+        lines, at = text.split("\n"), 0
+        plain = list[str]()
+        while at < len(lines):
+            timing = self._timing(lines, at)
+            if timing is None:
+                plain.append(lines[at])
+                at += 1
+                continue
+            times = _TIMES.fullmatch(lines[timing])
+            if times is None:
+                raise DecodeError(
+                    f"{name}, line {timing + 1}: {lines[timing].strip()[:60]!r} is no line of times; expected "
+                    "00:01.000 --> 00:02.500"
+                )
+            end = timing + 1
+            while end < len(lines) and lines[end] and "-->" not in lines[end]:
+                end += 1
+            head = "".join(f"{line}\n" for line in lines[at:timing])
+            payload = "\n".join(lines[timing + 1 : end])
+            shown = f"{times[1]} --> {times[6]}"
+            settings = times[11] or ""
+            start, after = _milliseconds(times.groups()[1:5]), _milliseconds(times.groups()[6:10])
+            source = _Source(head, shown, tuple(settings.split()), payload)
+            self._blocks += ["".join(f"{line}\n" for line in plain), len(self.cues)]
+            self.cues.append(replace(vtt_cue(start, after, payload, settings, layout), source=source))
+            plain, at = [], end
+        self._blocks.append("\n".join(plain))
+        check_cues(self, name)
+
+    def _timing(self, lines: Sequence[str], at: int) -> int | None:
+        """The line of times of a cue that begins at a line; None where none does."""
+        if "-->" in lines[at]:
+            return at
+        begins = at > 0 and not lines[at - 1]
+        if begins and lines[at] and at + 1 < len(lines) and "-->" in lines[at + 1]:
+            # A comment may hold no times: what looks like one is the identifier of a cue.
+            return at + 1
+        return None
+
+    def as_vtt(self, standings: Sequence[Standing], *, note: str) -> str:
+        """The text of a WebVTT file, with a standing for each cue."""
+        made, noted = list[str](), False
+        for block in self._blocks:
+            if isinstance(block, str):
+                made.append(block)
+                continue
+            source, standing = self.cues[block].source, standings[block]
+            settings = " ".join(source.settings)
+            if standing.moved:
+                left = [one for one in source.settings if one.partition(":")[0] not in _PLACED]
+                settings = " ".join([*left, settings_of(standing.anchor, standing.box)])
+            if not noted:
+                made.append("" if made[-1].endswith("\n\n") else "\n")
+                made.append(f"NOTE {note}\n\n")
+                noted = True
+            made.append(f"{source.head}{source.times}{' ' if settings else ''}{settings}\n")
+            made.append(f"{source.payload}\n" if source.payload else "")
+        return "".join(made).rstrip("\n") + "\n"
+
+
+def vtt_cue(start_ms: int, end_ms: int, payload: str, settings: str, layout: Layout) -> Cue:
+    """A cue with text and settings as WebVTT has them.
+
+    Args:
+        start_ms: when it appears.
+        end_ms: when it vanishes.
+        payload: text with tags.
+        settings: as they follow the times.
+        layout: of the picture.
+    """
+    runs, voice = runs_of_vtt(payload)
+    pairs = [(name, value) for name, colon, value in (one.partition(":") for one in settings.split()) if colon]
+    return Cue(start_ms, end_ms, runs, own=anchor_of_settings(pairs, layout), voice=voice)
+
+
+def _milliseconds(parts: Sequence[str | None]) -> int:
+    hours, minutes, seconds, rest = (int(part or "0") for part in parts)
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + rest

@@ -1,0 +1,130 @@
+"""The frames of a video and the maps that an earlier run made of it in, `SaliencyBatch`es out: `saved_densities`."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from av.error import FFmpegError
+
+from vidsal.decode.local import open_file
+from vidsal.errors import DecodeError
+from vidsal.frames import FrameBatch, SaliencyBatch
+from vidsal.shots import CutDetector
+from vidsal.stages import CutOptions
+
+__all__ = ["saved_densities"]
+
+_Saved = tuple[float, npt.NDArray[np.float64]]
+"""When a map is shown, in seconds, and its log density, (h, w)."""
+
+_SAME_TIME = 1.5e-3
+"""Seconds by which times may differ: the video of maps counts in milliseconds."""
+
+
+def saved_densities(path: Path, frames: Iterable[FrameBatch], cuts: CutOptions) -> Iterator[SaliencyBatch]:
+    """Give frames the maps of an earlier run, as `predict` would, without a model.
+
+    What is held in memory does not grow with the length of the video. Cuts are found anew, as a video of maps does not
+    tell them.
+
+    Args:
+        path: what `vidsal run --maps` wrote: .mkv or .npz.
+        frames: of the same video, small ones do; read with the same start and end.
+        cuts: how cuts are found.
+
+    Yields:
+        The frames' densities, every frame once, in order.
+
+    Raises:
+        DecodeError: the file holds no such maps, or they are those of other frames.
+    """
+    read = _read_arrays if path.suffix.lower() == ".npz" else _read_video
+    detector, shot = CutDetector(cuts), 0
+    with closing(read(path)) as saved:
+        try:
+            height, width = next(saved)
+            count = 0
+            for batch in frames:
+                if (batch.height, batch.width) != (height, width):
+                    other = f"pictures of {width}x{height}, the video has {batch.width}x{batch.height}"
+                    raise DecodeError(f"{path} holds maps of {other}; {_AGAIN}")
+                maps = list(islice(saved, len(batch)))
+                if len(maps) < len(batch):
+                    raise DecodeError(f"{path} holds {count + len(maps)} maps, and the video has more frames; {_AGAIN}")
+                for ordinal, seconds, (saved_seconds, _) in zip(batch.index, batch.pts_seconds, maps, strict=True):
+                    if abs(seconds - saved_seconds) > _SAME_TIME:
+                        raise DecodeError(
+                            f"{path} holds maps of other frames: map {ordinal} is for {saved_seconds:.3f} s, frame "
+                            f"{ordinal} is shown at {seconds:.3f} s; {_AGAIN}"
+                        )
+                count += len(batch)
+                cut = detector.update(batch.frames, batch.pts_seconds)
+                shots = shot + np.cumsum(cut, dtype=np.int64)
+                shot = int(shots[-1])
+                log_density = torch.from_numpy(np.stack([one for _, one in maps]).astype(np.float32))
+                yield SaliencyBatch.of(batch, shot=shots, cut=cut, log_density=log_density)
+            if next(saved, None) is not None:
+                raise DecodeError(f"{path} holds more maps than the video has frames ({count}); {_AGAIN}")
+        except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
+            raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
+
+
+_AGAIN = "give the video that they were made of, with the same start and end, or make them again"
+
+
+def _read_arrays(path: Path) -> Generator[Any, None, None]:
+    """The picture's (height, width), then a `_Saved` a map."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        missing = [name for name in ("log_density", "pts_seconds", "height", "width") if name not in arrays]
+        if missing:
+            raise DecodeError(f"{path} has no {', '.join(missing)}; expected maps that vidsal run wrote")
+        seconds = arrays["pts_seconds"]
+        yield int(arrays["height"]), int(arrays["width"])
+    # The maps of an hour do not fit into memory.
+    with zipfile.ZipFile(path) as archive, archive.open("log_density.npy") as member:
+        shape, dtype = _header(member)
+        if len(shape) != 3 or shape[0] != len(seconds) or dtype.kind != "f":
+            raise ValueError(f"log_density is {dtype} {shape} for {len(seconds)} times")
+        size = shape[1] * shape[2] * dtype.itemsize
+        for shown in seconds:
+            data = member.read(size)
+            if len(data) < size:
+                raise ValueError("log_density ends early")
+            yield float(shown), np.frombuffer(data, dtype).reshape(shape[1:]).astype(np.float64)
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = read(member)
+    if by_columns:
+        raise ValueError("log_density is stored by columns")
+    return shape, dtype
+
+
+def _read_video(path: Path) -> Generator[Any, None, None]:
+    """The picture's (height, width), then a `_Saved` a map."""
+    with open_file(path) as container:
+        tags = {name.lower(): value for name, value in container.metadata.items()}
+        if not container.streams.video or not {"vidsal_picture", "vidsal_density_per_unit"} <= tags.keys():
+            raise DecodeError(f"{path} is no video of maps that vidsal run wrote")
+        width, _, height = tags["vidsal_picture"].partition("x")
+        unit = float(tags["vidsal_density_per_unit"])
+        yield int(height), int(width)
+        for frame in container.decode(video=0):
+            if frame.pts is None or frame.time_base is None:
+                raise ValueError("a map has no time")
+            density = frame.to_ndarray(format="gray16le") * unit
+            total = density.sum()
+            if not total > 0:
+                raise ValueError("a map is empty")
+            # Rounding to 16 bits leaves the sum near 1.
+            yield float(frame.pts * frame.time_base), np.log(np.maximum(density / total, np.finfo(np.float32).tiny))
