@@ -12,6 +12,7 @@ from vidsal.cli.captions import captions_command
 from vidsal.cli.convert import convert_command
 from vidsal.cli.data import DATA
 from vidsal.cli.evaluate import compare_command, eval_command
+from vidsal.cli.gaze import GAZE
 from vidsal.cli.models import WEIGHTS, export_command, models_command
 from vidsal.cli.parser import Command, command, flag
 from vidsal.cli.process import print_out
@@ -97,6 +98,7 @@ COMMANDS = {
     "bench": bench_command,
     "export": export_command,
     "data": DATA,
+    "gaze": GAZE,
     "eval": eval_command,
     "compare": compare_command,
     "completion": _completion,

@@ -25,7 +25,7 @@ from vidsal.cli.process import (
     terminating,
 )
 from vidsal.config import UsageError
-from vidsal.errors import VidsalError
+from vidsal.errors import ExistsError, VidsalError
 
 __all__ = ["main"]
 
@@ -79,7 +79,7 @@ def _main(arguments: list[str]) -> int:
     except VidsalError as error:
         show_traceback(error)
         print_error(describe(error))
-        return 1
+        return 3 if isinstance(error, ExistsError) else 1
     except Exception as error:
         show_traceback(error)
         print_error(describe(error))

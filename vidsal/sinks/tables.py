@@ -91,10 +91,12 @@ class TextTable:
     Args:
         path: .csv or .jsonl.
         types: names of the columns to the types of their values.
+        suffix: .csv or .jsonl; None: the path's.
     """
 
-    def __init__(self, path: Path, types: Mapping[str, type]) -> None:
+    def __init__(self, path: Path, types: Mapping[str, type], *, suffix: str | None = None) -> None:
         self._path = path
+        self._suffix = (suffix or path.suffix).lower()
         self._names = list(types)
         self._file: IO[str] | None = None
 
@@ -102,7 +104,7 @@ class TextTable:
         """Adds rows; the first call makes the file, without rows too. The provenance has no place in it."""
         head = [self._names] if self._file is None else []
         self._file = self._file or self._path.open("w", encoding="utf-8", newline="")
-        if self._path.suffix.lower() == ".csv":
+        if self._suffix == ".csv":
             texts = [[plain_text(value) for value in row] for row in rows]
             csv.writer(self._file, lineterminator="\n").writerows(head + texts)
         else:
