@@ -288,3 +288,25 @@ def test_only_what_the_last_command_names_is_in_the_data_set(tmp_path: Path) -> 
         assert [path for path, *_ in database.finished()] == ["/in/a.mp4", "/in/b.mp4"]
         database.list_inputs(both[1:])
         assert [path for path, *_ in database.finished()] == ["/in/b.mp4"]
+
+
+def test_what_a_list_names_elsewhere_has_its_size_and_time_once_it_was_fetched(job: Job) -> None:
+    """And is not taken for changed, as a list does not say them; a file of this machine that is gone is."""
+    address, path = "s3://bucket/a.mp4", "/in/a://b.mp4"
+    unknown = [listed(one, size=None, modified=None) for one in (address, path)]
+    job.list(*unknown)
+    for one in (address, path):
+        id = job.row(one).id
+        job.database.start([id])
+        read = InputRecord("a.mp4", "video", bytes=77, modified="2025", sample_sha256="s")
+        job.database.settle(job.run, [(Ended(id, "done", input=read), "done", 0.0)])
+    assert (job.row(address).bytes, job.row(address).modified) == (77, "2025")
+    assert (job.row(path).bytes, job.row(path).modified) == (None, None)
+    assert [job.database.standing(one) for one in unknown] == ["done", "done"]
+    assert job.list(*unknown)["changed"] == 0 and set(job.states().values()) == {"done"}
+    # Its folder says what it is now; and of other options it is another one.
+    now = listed(address, size=78, modified="2026")
+    assert job.database.standing(now) is None and job.list(now)["changed"] == 1
+    other = listed(address, plan="q", size=None, modified=None)
+    assert job.database.standing(other) is None and job.list(other)["changed"] == 1
+    assert (job.row(address).bytes, job.row(address).state) == (None, "waiting")

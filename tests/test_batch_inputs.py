@@ -186,6 +186,20 @@ def test_a_long_name_leaves_room_for_endings(tmp_path: Path) -> None:
     assert len(set(found[0].places)) == len(found[0].places)
 
 
+def test_a_folder_that_is_called_like_one_of_the_batch_s_own_gets_another_name(tmp_path: Path) -> None:
+    make(tmp_path, "dataset/a.mp4", "Dataset/frames/b.mp4", "mon/dataset/c.mp4", "dataset.mp4", ".vidsal-batch/d.mp4")
+    found, _ = search(tmp_path)
+    assert places(found, tmp_path) == {
+        "Dataset/frames/b.mp4": "Dataset_/frames/b",
+        "dataset/a.mp4": "dataset_/a",
+        "mon/dataset/c.mp4": "mon/dataset/c",
+        "dataset.mp4": "dataset",
+    }
+    listed = [{"path": str(tmp_path / name)} for name in (".vidsal-batch/d.mp4", "dataset.mp4")]
+    found, _ = search(listed=listed)
+    assert [one.places[0] for one in found] == [".vidsal-batch_/d", "dataset"]
+
+
 def test_several_folders_and_files_lie_below_what_they_have_in_common(tmp_path: Path) -> None:
     make(tmp_path, "x/mon/a.mp4", "x/tue/a.mp4", "x/b.mp4")
     found, _ = search(tmp_path / "x" / "mon", tmp_path / "x" / "tue", tmp_path / "x" / "b.mp4")

@@ -32,6 +32,8 @@ _TEXT = "CAST(? AS TEXT)"
 """A name, given as bytes: SQLite's TEXT holds any, Python's binding takes only what is UTF-8."""
 _BETWEEN = "//"
 """Stands in no name."""
+_ELSEWHERE = "(instr({path},'://')>1 AND {path} NOT LIKE '/%')"
+"""Whether a path is an address. A list may name one whose size and time are known only once it was fetched."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS inputs (
@@ -331,7 +333,8 @@ class JobDatabase:
                 "UPDATE inputs SET bytes=n.bytes, modified=n.modified, plan=n.plan, overrides=n.overrides, "
                 "state='waiting', attempts=0, deaths=0, not_before=0, reason=NULL, message=NULL "
                 "FROM temp.named n WHERE n.path=inputs.path AND mine AND (n.plan!=inputs.plan "
-                "OR n.bytes IS NOT inputs.bytes OR n.modified IS NOT inputs.modified)",
+                "OR ((n.bytes IS NOT inputs.bytes OR n.modified IS NOT inputs.modified) AND NOT "
+                f"(n.bytes IS NULL AND n.modified IS NULL AND {_ELSEWHERE.format(path='n.path')})))",
             ).rowcount
             self._db.execute(
                 "UPDATE inputs SET state='waiting' WHERE state='failed' AND reason='gone' AND path IN "
@@ -477,6 +480,12 @@ class JobDatabase:
                         _json([_clean(text) for text in end.messages]), sample, end.id,
                     ),
                 )  # fmt: skip
+                if end.input is not None:
+                    self._db.execute(
+                        "UPDATE inputs SET bytes=?, modified=? WHERE id=? AND bytes IS NULL AND modified IS NULL AND "
+                        f"{_ELSEWHERE.format(path='path')}",
+                        (end.input.bytes, end.input.modified, end.id),
+                    )
                 self._db.execute("DELETE FROM live WHERE input=?", (end.id,))
                 if end.files:
                     self._note_former(run, end)
@@ -669,11 +678,15 @@ class JobDatabase:
         count, size, video_seconds, frames = found.fetchone()
         return count, size, video_seconds, frames
 
-    def standing(self, path: str) -> tuple[State, str, int | None, str | None] | None:
-        """State, plan, size and time of the input of a path; None where there is none."""
-        found = self._db.execute(f"SELECT state, plan, bytes, modified FROM inputs WHERE path={_TEXT}", (_raw(path),))
+    def standing(self, one: Listed) -> State | None:
+        """The state of an input if it is as it was; None where it is another one now, or there is none."""
+        found = self._db.execute(
+            f"SELECT state FROM inputs WHERE path={_TEXT} AND plan=? AND ((bytes IS ? AND modified IS ?) OR "
+            f"(? AND {_ELSEWHERE.format(path='path')}))",
+            (_raw(one.path), one.plan, one.bytes, one.modified, one.bytes is None and one.modified is None),
+        )
         row = found.fetchone()
-        return None if row is None else tuple(row)
+        return None if row is None else row[0]
 
     def at(self, place: str) -> tuple[int, State] | None:
         """Number and state of the input whose results are called so; None where there is none."""

@@ -296,10 +296,8 @@ def _distinct(found: Iterator[Listed]) -> Iterator[Listed]:
 
 def _state_of(one: Listed, known: JobDatabase | None) -> str:
     """What its state would be when the batch begins."""
-    found = known.standing(one.path) if known is not None else None
-    if found is None or found[1:] != (one.plan, one.bytes, one.modified):
-        return "waiting"
-    return found[0] if found[0] in ("done", "damaged", "failed") else "waiting"
+    found = None if known is None else known.standing(one)
+    return found if found in ("done", "damaged", "failed") else "waiting"
 
 
 def _opened(path: str, size: int, overrides: Mapping[str, Any], options: RunOptions) -> _Header | tuple[Reason, str]:

@@ -49,6 +49,8 @@ _SHORT_NAME = 100
 """Bytes that fit every file system together with them."""
 _COLUMNS_OF_A_LIST = ("path", "tags")
 _SHORT_COLUMNS = ("start", "end")
+_TAKEN = ("dataset", ".vidsal-batch")
+"""Folders that a batch has for itself among the results; an input's folder of that name gets another one there."""
 _OF_A_BATCH = re.compile(
     r"batch(\.shard-\d+-of-\d+)?\.(csv|json)|dataset/(_index\.sqlite(-wal|-shm)?|(frames|shots)/.*\.parquet)"
 )
@@ -433,6 +435,9 @@ def _places(candidate: _Candidate) -> tuple[str, ...]:
     """What the results may be called: after the input without its ending, with it, and with a part of its hash."""
     below = "" if candidate.below in ("", ".") else candidate.below.replace(os.sep, "/") + "/"
     below = below.replace("../", "")
+    if below.partition("/")[0].casefold() in _TAKEN:
+        top, _, rest = below.partition("/")
+        below = f"{top}_/{rest}"
     if candidate.name:
         stem, whole = os.path.splitext(candidate.name)[0], candidate.name
     elif "://" in candidate.path:
