@@ -427,7 +427,7 @@ class JobDatabase:
         if not self._has_former():
             return []
         found = self._db.execute("SELECT stage, file, bytes, sha256, address FROM former WHERE input=?", (id,))
-        return [Made(*rest, address or None) for *rest, address in found]
+        return [_former(*values) for values in found]
 
     def former(self, *, run: int | None = None) -> Iterator[tuple[int, str, Made]]:
         """Number and path of the input, and the file, of each such result: of all, or of what a run made such."""
@@ -439,8 +439,8 @@ class JobDatabase:
             f"{where} ORDER BY i.id, file",
             () if run is None else (run,),
         )
-        for id, path, *rest, address in found.fetchall():
-            yield id, path, Made(*rest, address or None)
+        for id, path, *values in found.fetchall():
+            yield id, path, _former(*values)
 
     def _has_former(self) -> bool:
         # A job of an earlier version that is only read may have no such table.
@@ -759,6 +759,10 @@ class JobDatabase:
     def _rows(self, rest: str, values: Sequence[Any]) -> list[Row]:
         found = self._db.execute(f"SELECT {_COLUMNS} FROM inputs {rest}", values)
         return [_row(row) for row in found.fetchall()]
+
+
+def _former(stage: str, file: str, size: int, sha256: str, address: str) -> Made:
+    return Made(stage, file, size, sha256, address or None)
 
 
 def _row(values: Sequence[Any]) -> Row:

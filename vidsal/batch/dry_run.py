@@ -256,7 +256,7 @@ def dry_run(
         math.fsum(_frames(one) * getattr(sample, kind) / sample.frames for one, sample in near)
         for kind in ("bytes", "bytes_here")
     )
-    known = bool(near) or not waiting
+    can_tell = bool(near) or not waiting
     # Processes that share the cores are no faster than these.
     seconds = more * max(seconds / workers, cpu_seconds / usable_cores()) + (start_seconds if waiting else 0.0)
     there = next(folder for folder in (output, *output.parents) if folder.is_dir())
@@ -275,10 +275,10 @@ def dry_run(
         frames=round(more * frames),
         samples=tuple(samples),
         workers=workers,
-        bytes=round(more * size_expected) if known else None,
-        bytes_here=round(more * size_here) if known else None,
+        bytes=round(more * size_expected) if can_tell else None,
+        bytes_here=round(more * size_here) if can_tell else None,
         upload=None if options.batch.upload is None else hide_secrets(options.batch.upload),
-        seconds=seconds if known else None,
+        seconds=seconds if can_tell else None,
         start_seconds=start_seconds,
         free_bytes=shutil.disk_usage(there).free,
         search=search,
