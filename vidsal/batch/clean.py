@@ -68,8 +68,7 @@ def clean(output: Path, *, surplus: bool = False, dry_run: bool = False) -> Clea
         dry_run: only say what would be removed.
 
     Raises:
-        EncodeError: there is no job, or a file cannot be removed.
-        ExistsError: with `surplus`, a batch is at work.
+        EncodeError: there is no job, or a file cannot be removed; or, with `surplus`, a batch is at work.
         TransferError, ConfigError: a result elsewhere cannot be looked at or removed.
     """
     found = databases(output)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidsal.batch.database import JobDatabase
-from vidsal.errors import EncodeError, ExistsError
+from vidsal.errors import EncodeError
 from vidsal.files import claim, release
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def working_on(path: Path) -> Iterator[JobDatabase]:
     """Hold the database of a job open for the one process that may change it.
 
     Raises:
-        ExistsError: another process is at work on it.
-        EncodeError: it cannot be made.
+        EncodeError: another process is at work on it, or it cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +74,7 @@ def working_on(path: Path) -> Iterator[JobDatabase]:
         raise EncodeError(f"cannot write into {path.parent}: {error.strerror}") from error
     if lock is None:
         output = path.parent.parent
-        raise ExistsError(
+        raise EncodeError(
             f"another vidsal batch is at work on {output}: wait for its end, or see how far it is with: vidsal batch "
             f"status {output}"
         )

@@ -198,8 +198,7 @@ def run_batch(
         DecodeError: a place elsewhere does not let this user in; nothing is made then.
         KeyboardInterrupt: an end was asked for while inputs were searched.
         CheckpointError: a model cannot be loaded.
-        ExistsError: another process is at work on the same job.
-        EncodeError: the folder for the results cannot be used.
+        EncodeError: the folder for the results cannot be used, or another process is at work on the same job.
     """
     output = options.output.output
     if output is None:

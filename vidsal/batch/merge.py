@@ -42,9 +42,8 @@ def merge_jobs(output: Path, others: Sequence[Path] = ()) -> MergeReport:
         others: further folders, whose results were copied into the first one.
 
     Raises:
-        EncodeError: there is nothing to merge, a database cannot be read, or two inputs have results of one name; the
-            job is what it was then.
-        ExistsError: a shard, or the job, is at work.
+        EncodeError: there is nothing to merge, a shard or the job is at work, a database cannot be read, or two inputs
+            have results of one name; the job is what it was then.
     """
     target = database_path(output)
     found = [path for folder in (output, *others) for path in _databases_in(folder) if path != target]

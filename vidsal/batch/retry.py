@@ -41,8 +41,7 @@ def retry_job(output: Path, *, damaged: bool = False, shard: Shard | None = None
         shard: the part of the batch that it is about; None: the whole.
 
     Raises:
-        EncodeError: there is no such job.
-        ExistsError: a batch is at work on it.
+        EncodeError: there is no such job, or a batch is at work on it.
         ConfigError: the options of the last command are none of this version's.
     """
     path = database_path(output, shard)

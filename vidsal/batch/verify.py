@@ -116,8 +116,7 @@ def verify_results(
         on_progress: told after every file.
 
     Raises:
-        EncodeError: there is no job, or its database cannot be read.
-        ExistsError: with `redo`, a batch is at work on it.
+        EncodeError: there is no job, or its database cannot be read; or, with `redo`, a batch is at work on it.
     """
     counts = {"inputs": 0, "files": 0, "bytes": 0}
     findings: list[Finding] = []
