@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -55,3 +56,28 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared material at {folder}")
     return folder
+
+
+# For the tests of `vidsal batch`, each with a `finished` of its own; other files have fixtures of these names.
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny checkpoint."""
+    from made import make_checkpoint
+
+    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three clips and what else lies in an archive; nobody changes it."""
+    from batches import make_archive
+
+    return make_archive(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture
+def done(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished results of a file of tests, which may be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "done"))

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches import FRAMES, InlineEngine, batch, change, make_archive, states, work_here
-from made import make_checkpoint
+from batches import FRAMES, InlineEngine, batch, change, states, work_here
 from test_console import lines_seen, on_terminal
 
 from vidsal import console
@@ -28,28 +27,13 @@ from vidsal.files import claim, is_claimed, release
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_archive(tmp_path_factory.mktemp("archive"))
-
-
-@pytest.fixture(scope="module")
 def finished(archive: Path, model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of mon/a.mp4 and mon/b.mp4, all of them done."""
     output = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         work_here(patch)
         assert batch(archive, "--exclude", "tue", "-o", output, "-m", model, "--maps", "npz", "--no-dataset", "-q") == 0
     return output
-
-
-@pytest.fixture
-def done(finished: Path, tmp_path: Path) -> Path:
-    """A copy of results of mon/a.mp4 and mon/b.mp4, all of them done."""
-    return Path(shutil.copytree(finished, tmp_path / "done"))
 
 
 def failing(work: Work) -> Ended | None:

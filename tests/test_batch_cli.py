@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from batches import FRAMES, InlineEngine, InlineHelper, batch, change, make_archive, states, work_here
-from made import make_checkpoint
+from batches import FRAMES, InlineEngine, InlineHelper, batch, change, states, work_here
 
 from vidsal import console
 from vidsal.batch import dry_run
@@ -29,16 +28,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_archive(tmp_path_factory.mktemp("archive"))
-
-
-@pytest.fixture(scope="module")
 def finished(archive: Path, model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the archive; for tests that change nothing."""
     output = tmp_path_factory.mktemp("finished")
@@ -46,12 +35,6 @@ def finished(archive: Path, model: str, tmp_path_factory: pytest.TempPathFactory
         work_here(patch)
         assert batch(archive, "--output", output, "-m", model, "--no-dataset", "-q") == 3
     return output
-
-
-@pytest.fixture
-def done(finished: Path, tmp_path: Path) -> Path:
-    """A copy of them."""
-    return Path(shutil.copytree(finished, tmp_path / "done"))
 
 
 def content(folder: Path) -> dict[str, str]:

@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -434,13 +434,27 @@ def run_killed(folder: Path, given: argparse.Namespace) -> list[str]:
     return faults
 
 
+def make_parser(description: str | None, *, clips: int, kills: int) -> argparse.ArgumentParser:
+    """What trials of this kind take, with their defaults."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=clips, help="inputs (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=kills, help="how often to kill (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    return parser
+
+
+def tell(faults: Sequence[str]) -> int:
+    """Print what is wrong; the exit status out."""
+    for fault in faults:
+        print(f"        {fault}")
+    print(f"{len(faults)} faults")
+    return 1 if faults else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Kill batches, print a table; returns 1 where anything was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=1000, help="inputs (default: 1000)")
-    parser.add_argument("--kills", type=int, default=50, help="how often to kill the batch (default: 50)")
+    parser = make_parser(__doc__, clips=1000, kills=50)
     parser.add_argument("--workers", type=int, default=2, help="processes of the batch (default: 2)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--poison", type=int, metavar="N", help="run N files once, of which some are spoilt, instead")
     parser.add_argument(
         "--grace", type=float, default=20.0, help="seconds until a file of those is given up (default: 20)"
@@ -453,10 +467,7 @@ def main(arguments: list[str] | None = None) -> int:
             faults = run_poisoned(folder, given.poison, given.workers, given.grace)
         else:
             faults = run_killed(folder, given)
-    for fault in faults:
-        print(f"        {fault}")
-    print(f"{len(faults)} faults")
-    return 1 if faults else 0
+    return tell(faults)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ killed as well, a moment before or after, and the same command is given again. A
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
@@ -155,11 +154,8 @@ def run_trial(trial: RayTrial, nodes: Nodes, kills: int, seed: int) -> list[str]
 
 def main(arguments: list[str] | None = None) -> int:
     """Kill nodes and batches, print a table; returns 1 where anything was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=200, help="inputs (default: 200)")
+    parser = kill_batches.make_parser(__doc__, clips=200, kills=20)
     parser.add_argument("--frames", type=int, default=600, help="frames of each, at least (default: 600)")
-    parser.add_argument("--kills", type=int, default=20, help="nodes to kill (default: 20)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     given = parser.parse_args(arguments)
     # Nodes and their workers have to find this vidsal.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -176,10 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
             nodes.close()
         if faults:
             print(trial.log.read_text()[-3000:])
-    for fault in faults:
-        print(f"        {fault}")
-    print(f"{len(faults)} faults")
-    return 1 if faults else 0
+    return kill_batches.tell(faults)
 
 
 if __name__ == "__main__":

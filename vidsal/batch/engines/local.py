@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from vidsal.batch.engines.contract import Engine
+from vidsal.batch.engines.contract import QueueEngine, not_begun
 from vidsal.batch.work import Died, Ended, Event, Progress, Work
 from vidsal.errors import VidsalError
 from vidsal.prefetch import prefetch, usable_cores
@@ -140,7 +140,7 @@ class _Process:
         return self.works.pop(id, None)
 
 
-class LocalEngine(Engine):
+class LocalEngine(QueueEngine):
     """Processes of this machine.
 
     On a CPU each has one thread: two of those do more than one with two. They are started as long as there is memory
@@ -161,6 +161,7 @@ class LocalEngine(Engine):
         threads: int = 1,
         before: Callable[[Work], None] | None = None,
     ) -> None:
+        super().__init__()
         self._devices = devices
         self._lanes = lanes
         self._threads = threads
@@ -174,9 +175,6 @@ class LocalEngine(Engine):
         self._looked = float("-inf")
         self._startable = 0
         """How many more workers there was memory for when that was looked at last."""
-        self._queue: deque[Work] = deque()
-        self._stopping = False
-        self._waiting: deque[Event] = deque()
 
     @classmethod
     def for_device(
@@ -227,14 +225,13 @@ class LocalEngine(Engine):
         return max(0, places * (self._lanes + _IN_HAND) - taken)
 
     def submit(self, work: Work) -> None:
-        self._queue.append(work)
+        super().submit(work)
         self._hand_out()
 
     def events(self, seconds: float) -> list[Event]:
         self._hand_out()
         connections = {worker.connection: n for n, worker in enumerate(self._workers) if worker is not None}
-        found: list[Event] = list(self._waiting)
-        self._waiting.clear()
+        found = self._take_told()
         if not connections:
             if not found:
                 time.sleep(seconds)
@@ -264,9 +261,7 @@ class LocalEngine(Engine):
                 work = worker.forget(said.id)
                 if work is None:
                     return []
-                if self._stopping:
-                    return [_not_begun(work)]
-                self._queue.append(work)
+                self._put_back([work])
                 return []
             case Progress():
                 worker.begun.add(said.id)
@@ -285,12 +280,7 @@ class LocalEngine(Engine):
         if status and not begun and worker.ready and worker.killed is None:
             begun = list(worker.works)[:1]  # it was loading a model for it
         found: list[Event] = []
-        for id, work in reversed(worker.works.items()):
-            if id not in begun:
-                if self._stopping:
-                    found.append(_not_begun(work))
-                else:
-                    self._queue.appendleft(work)
+        self._put_back(work for id, work in worker.works.items() if id not in begun)
         how = how_it_ended(status)
         if begun:
             found.append(Died(tuple(begun), f"the process that was at it ended with {how}", worker.killed))
@@ -390,22 +380,16 @@ class LocalEngine(Engine):
         started = self._workers[number] = _Process(process, here)
         return started
 
-    def kill(self, id: int) -> None:
+    def _kill_given(self, id: int) -> bool:
         for worker in self._running():
             if id in worker.works:
                 if worker.killed is None:
                     worker.killed = id
                     worker.process.kill()
-                return
-        for work in list(self._queue):
-            if work.id == id:
-                self._queue.remove(work)
-                self._waiting.append(Died((id,), "it was not begun", id))
+                return True
+        return False
 
-    def stop(self) -> None:
-        self._stopping = True
-        self._waiting.extend(_not_begun(work) for work in self._queue)
-        self._queue.clear()
+    def _stop_workers(self) -> None:
         for worker in self._running():
             _tell(worker, None)
 
@@ -415,10 +399,6 @@ class LocalEngine(Engine):
         for worker in self._running():
             _end(worker)
         self._workers = [None] * len(self._devices)
-
-
-def _not_begun(work: Work) -> Ended:
-    return Ended(work.id, "interrupted", message="not begun", free_of_charge=True)
 
 
 def _tell(worker: _Process, what: Work | _Recall | None) -> None:
@@ -602,7 +582,7 @@ def _work(connection: Connection, settings: WorkerSettings) -> None:
         worker.run()
         if pipe.stopped:
             for work in (*worker.left(), *pipe.left()):
-                send(_not_begun(work))
+                send(not_begun(work))
         os._exit(0)  # the thread listens as long as the batch lives
 
 

@@ -32,7 +32,7 @@ from typing import Any
 
 import psutil
 
-from vidsal.batch.engines.contract import Engine
+from vidsal.batch.engines.contract import QueueEngine
 from vidsal.batch.engines.local import GROWTH_BYTES, Size
 from vidsal.batch.options import BatchOptions
 from vidsal.batch.task import Worker
@@ -172,7 +172,7 @@ class _Death:
     due: float
 
 
-class RayEngine(Engine):
+class RayEngine(QueueEngine):
     """Actors of a Ray cluster.
 
     There are as many as the nodes have room for, and one more is always asked for as long as works wait: it begins when
@@ -210,6 +210,7 @@ class RayEngine(Engine):
         folder: Path | None = None,
         before: Callable[[Work], None] | None = None,
     ) -> None:
+        super().__init__()
         self._ray = _import_ray()
         self._close_ray = _connect(self._ray, address)
         try:
@@ -235,12 +236,10 @@ class RayEngine(Engine):
         self._most = workers
         self._actors: list[_Actor] = []
         self._deaths: list[_Death] = []
-        self._queue: deque[Work] = deque()
-        self._waiting: deque[Event] = deque()
         self._places = 0
         self._alive: frozenset[str] = frozenset()
         self._counted = float("-inf")
-        self._stopping = self._closed = False
+        self._closed = False
         self._failures = 0
         self._start_after = 0.0
         self._unfit_since: float | None = None
@@ -286,21 +285,18 @@ class RayEngine(Engine):
         ahead = min(_AHEAD, max(0, self._wanted() - len(self._actors)))
         return max(0, free + starting + ahead - len(self._queue))
 
-    def submit(self, work: Work) -> None:
-        self._queue.append(work)
-
     def events(self, seconds: float) -> list[Event]:
         self._count_nodes()
         self._hand_out()
         self._start_actors()
         self._end_idle()
-        self._waiting += self._due_deaths()
+        self._told += self._due_deaths()
         now = time.monotonic()
         for actor in self._actors:
             if actor.call is None and now >= actor.after:
                 self._call(actor)
         calls = {actor.call: actor for actor in self._actors if actor.call is not None}
-        pause = 0.0 if self._waiting else seconds
+        pause = 0.0 if self._told else seconds
         if calls:
             ready, _ = self._ray.wait(list(calls), num_returns=1, timeout=pause)
             if ready and len(calls) > 1:
@@ -310,31 +306,23 @@ class RayEngine(Engine):
         elif pause:
             time.sleep(pause)
         self._check_fit()
-        found = [*self._waiting]
-        self._waiting.clear()
-        return found
+        return self._take_told()
 
-    def kill(self, id: int) -> None:
+    def _kill_given(self, id: int) -> bool:
         for actor in self._actors:
             if id in actor.works:
                 if actor.killed is None:
                     actor.killed = id
                     self._end(actor)
-                return
+                return True
         for death in self._deaths:
             if id in death.died.ids:
                 death.died = dataclasses.replace(death.died, killed=id)
                 death.due = 0.0
-                return
-        for work in list(self._queue):
-            if work.id == id:
-                self._queue.remove(work)
-                self._waiting.append(Died((id,), "it was not begun", id))
+                return True
+        return False
 
-    def stop(self) -> None:
-        self._stopping = True
-        self._waiting.extend(_not_begun(work) for work in self._queue)
-        self._queue.clear()
+    def _stop_workers(self) -> None:
         for actor in list(self._actors):
             if not actor.works:
                 self._actors.remove(actor)
@@ -470,19 +458,17 @@ class RayEngine(Engine):
             if isinstance(event, Ended):
                 work = actor.works.pop(event.id, None)
                 if work is not None:
-                    self._waiting.append(_as_seen_here(event, work, answer.host))
+                    self._told.append(_as_seen_here(event, work, answer.host))
             else:
-                self._waiting.append(event)
+                self._told.append(event)
         if answer.over is not None:
             self._actors.remove(actor)
             self._look_away(actor)
             self._end(actor)
             if answer.over and actor.works:
-                self._waiting.append(Died((*actor.works,), f"{_called(answer)} failed: {answer.over}", actor.killed))
-            elif self._stopping:
-                self._waiting.extend(_not_begun(work) for work in actor.works.values())
+                self._told.append(Died((*actor.works,), f"{_called(answer)} failed: {answer.over}", actor.killed))
             else:
-                self._queue.extendleft(reversed(actor.works.values()))
+                self._put_back(actor.works.values())
 
     def _look_away(self, actor: _Actor) -> None:
         """Ray would complain of an error that nobody has looked at."""
@@ -543,10 +529,6 @@ class RayEngine(Engine):
         self._unfit_since = self._unfit_since or time.monotonic()
         if time.monotonic() - self._unfit_since > _UNFIT_SECONDS:
             raise ConfigError(Setting("engine", "ray"), f": no worker can work: {problems[0]}")
-
-
-def _not_begun(work: Work) -> Ended:
-    return Ended(work.id, "interrupted", message="not begun", free_of_charge=True)
 
 
 def _as_seen_here(end: Ended, work: Work, host: str) -> Ended:
