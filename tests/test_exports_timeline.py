@@ -289,6 +289,39 @@ def test_an_fcpxml_follows_apples_rules_and_has_the_cuts_of_the_table(made: Made
     assert fcpxml_rules.seconds(sequence.get("duration")) == at - start
 
 
+def test_a_part_of_a_source_keeps_the_times_of_the_source(tmp_path: Path) -> None:
+    case = CASES["29.97 drop frame"]
+    clip = make_video(
+        tmp_path / "clip.mov",
+        frames=COUNT,
+        rate=case.rate,
+        metadata={"timecode": case.timecode or ""},
+        picture=shots_picture(STARTS),
+    )
+    options = RunOptions(
+        output=OutputOptions(video=False, export=("edl", "fcpxml")),
+        decode=DecodeOptions(start_seconds=float(10 / NTSC), end_seconds=float(24 / NTSC)),
+    )
+    run(clip, options=options, model=make_model())
+    part = Made(case, clip, ())
+    assert [row["timecode"] for row in part.rows] == [part.timecode(n) for n in range(10, 24)]
+    lines = [line.split() for line in part.read(".edl").decode().splitlines() if re.match(r"\d{3}  ", line)]
+    spans = [(10, 14), (14, 21), (21, 24)]
+    assert [line[4:6] for line in lines] == [[part.timecode(a), part.timecode(b)] for a, b in spans]
+    root = fcpxml_rules.parse(part.read(".fcpxml"))
+    start = fcpxml_rules.seconds(root.find("resources/asset").get("start"))
+    offsets = [fcpxml_rules.seconds(clip.get("offset")) - start for clip in root.iter("asset-clip")]
+    assert [offset * NTSC for offset in offsets] == [10, 14, 21]
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv", ".mxf"])
+def test_every_container_that_keeps_a_time_code_gives_it(tmp_path: Path, suffix: str) -> None:
+    codec = "mpeg2video" if suffix == ".mxf" else "libx264"
+    clip = make_video(tmp_path / f"a{suffix}", frames=3, codec=codec, metadata={"timecode": "10:11:12:13"})
+    with open_video(clip) as reader:
+        assert reader.info.timecode == "10:11:12:13"
+
+
 def test_the_rules_of_fcpxml_refuse_what_is_wrong() -> None:
     for wrong in (
         b'<fcpxml version="1.9"/>',
@@ -342,7 +375,7 @@ def test_a_run_says_what_was_done_about_time(made: Made) -> None:
     )
     varies = [message for message in made.messages if "varies" in message]
     assert varies == (
-        ["the frame rate varies: cuts lie at the nearest frame of 23.976 a second, at most 21 ms from their times"] * 3
+        ["the frame rate varies: cuts lie at the nearest frame of 23.976 a second, at most 21 ms from their times"]
         if made.case.milliseconds
         else []
     )
@@ -626,10 +659,10 @@ def test_the_video_gets_the_chapters_of_its_shots(tmp_path: Path, container: str
     assert begins[1:] == pytest.approx(shown[1:], abs=2e-3)
 
 
-def test_without_the_option_the_video_keeps_the_chapters_of_its_source(tmp_path: Path) -> None:
+def test_chapters_without_a_video_are_refused(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "in.mkv", frames=4)
-    with pytest.raises(ConfigError, match=r"^chapters=True go into the written video, and none is written"):
-        options = RunOptions(output=OutputOptions(video=False), video=VideoOptions(chapters=True))
+    options = RunOptions(output=OutputOptions(video=False), video=VideoOptions(chapters=True))
+    with pytest.raises(ConfigError, match=r"^chapters=True needs a video, and none is written"):
         run(clip, options=options, model=make_model())
 
 
@@ -655,7 +688,7 @@ def test_every_export_comes_out_the_same_from_every_finished_table(clip: Path, t
     done = convert(report.files[0], kinds, output=tmp_path / "again")
     assert {path.name: path.read_bytes() for path in done.files} == before
     assert len(before) == len(kinds) and {*done.messages} == {*report.messages}
-    # The source itself says the same as the report.
+    # The source itself says the same as the record.
     done = convert(report.files[0], kinds, source=own, output=tmp_path / "again", overwrite=True)
     assert {path.name: path.read_bytes() for path in done.files} == before
     # A second run takes none of them for an input, and finds them done.
@@ -670,7 +703,7 @@ def table(clip: Path) -> Path:
     return clip.with_name("clip.vidsal.csv")
 
 
-def test_a_table_without_a_report_says_what_is_missing(table: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_table_without_a_record_says_what_is_missing(table: Path, clip: Path, tmp_path: Path) -> None:
     alone = tmp_path / "mine.csv"
     alone.write_bytes(table.read_bytes())
     with pytest.raises(ConfigError, match=r"^edl needs to know of the source of mine.csv its frame rate and time code"):
@@ -682,7 +715,7 @@ def test_a_table_without_a_report_says_what_is_missing(table: Path, clip: Path, 
     assert "FROM CLIP NAME: clip.mov" in made.read_text() and "01:00:00;05" in made.read_text()
 
 
-def test_a_report_of_an_earlier_version_is_read_and_lacks_the_time(table: Path, tmp_path: Path) -> None:
+def test_a_record_of_an_earlier_version_is_read_and_lacks_the_time(table: Path, tmp_path: Path) -> None:
     (record,) = read_records(table.with_name("clip.vidsal.json"))
     values = json.loads(table.with_name("clip.vidsal.json").read_text())
     for name in ("sample_aspect_ratio", "rate", "timecode", "duration_seconds", "audio_channels", "audio_rate"):
@@ -693,7 +726,7 @@ def test_a_report_of_an_earlier_version_is_read_and_lacks_the_time(table: Path, 
     (early,) = read_records(tmp_path / "clip.vidsal.json")
     assert early.provenance.input.is_content_of(record.provenance.input)
     assert early.provenance.input.footage(None).known == {"size"}
-    with pytest.raises(ConfigError, match=r"its frame rate and time code, and no report beside it \(vidsal.json\)"):
+    with pytest.raises(ConfigError, match=r"its frame rate and time code, and no record beside the table"):
         convert(own, ["fcpxml"])
     assert "box_x" in convert(own, ["shots"]).files[0].read_text()
     for wrong in ({"rate": "no"}, {"rate": "1/0"}, {"sample_aspect_ratio": [1]}):

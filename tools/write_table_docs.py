@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vidsal.exports.shots import SHOT_COLUMNS
+from vidsal.sinks.timecodes import TIMECODE_COLUMNS
 from vidsal.tracks import COLUMNS, Column
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -55,7 +56,7 @@ the same rows from Python.
 SHOTS_FOOT = """
 **Means** are over time. A frame counts for as long as it is shown, so a variable frame rate needs no care. The last
 frame of a source is taken to be shown as long as the others are on average, so the lengths of all shots add up to the
-`video_seconds` of [the report](results.md#the-report).
+`video_seconds` of [the record](results.md#the-record).
 
 **The key frame** is the one that stands for where people look in the shot. Each frame has a centroid and a spread, and
 so have the medians of these over the shot. The distance between two of them is sqrt(dx² + dy² + dsx² + dsy²) in
@@ -88,7 +89,7 @@ def rows(columns: Mapping[str, Column]) -> str:
 def render() -> dict[str, str]:
     """The pages by name, whole."""
     return {
-        "table.md": HEAD + rows(COLUMNS) + FOOT,
+        "table.md": HEAD + rows({**COLUMNS, **TIMECODE_COLUMNS}) + FOOT,
         "shots.md": SHOTS_HEAD + rows(SHOT_COLUMNS) + SHOTS_FOOT,
     }
 

@@ -19,7 +19,7 @@ from vidsal.pipe.record import ResultRecord, RunRecord, read_records
 
 __all__ = ["Conversion", "convert"]
 
-_REPORT = ".vidsal.json"
+_RECORD = ".vidsal.json"
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ def convert(
 ) -> Conversion:
     """Makes exports of a finished table: byte for byte those that its run would have written.
 
-    What the table does not say of its source (size, rate, time code, ...) is read from the report beside it,
-    NAME.vidsal.json, or from the source. Where the report tells of a source that lies beside the table, exports name it
+    What the table does not say of its source (size, rate, time code, ...) is read from the record beside it,
+    NAME.vidsal.json, or from the source. Where the record tells of a source that lies beside the table, exports name it
     by its path.
 
     Args:
         table: .csv, .jsonl or .parquet.
         kinds: names of exports.
-        source: the video, to read what is known of it from its header; None: as the report says.
+        source: the video, to read what is known of it from its header; None: as the record says.
         output: the folder of the exports, or the one file that is written; None: beside the table.
         overwrite: replaces files that are there.
 
@@ -72,9 +72,9 @@ def convert(
     if not wanted:
         raise ConfigError("nothing to convert to: name one of ", ", ".join(EXPORTS))
     messages: list[str] = []
-    found = _report_of(table)
+    found = _record_of(table)
     footage = _footage(table, found, source, messages)
-    stem = table.stem.removesuffix(".vidsal") if found is None else found[0].name.removesuffix(_REPORT)
+    stem = table.stem.removesuffix(".vidsal") if found is None else found[0].name.removesuffix(_RECORD)
     targets = _targets([kind.name for kind in wanted], stem, table, output)
     for target in targets:
         if target.exists() and not overwrite:
@@ -128,10 +128,10 @@ def _targets(kinds: Sequence[str], stem: str, table: Path, output: Path | None) 
     return [export_file(folder, stem, kind) for kind in kinds]
 
 
-def _report_of(table: Path) -> tuple[Path, RunRecord, ResultRecord] | None:
-    """The report that tells of a table, with what it says of it."""
-    named = table.with_name(f"{table.stem.removesuffix('.vidsal')}{_REPORT}")
-    others = [path for path in sorted(table.parent.glob(f"*{_REPORT}")) if path != named]
+def _record_of(table: Path) -> tuple[Path, RunRecord, ResultRecord] | None:
+    """The record that tells of a table, with what it says of it."""
+    named = table.with_name(f"{table.stem.removesuffix('.vidsal')}{_RECORD}")
+    others = [path for path in sorted(table.parent.glob(f"*{_RECORD}")) if path != named]
     for path in (named, *others):
         for record in read_records(path):
             for result in record.results:
@@ -148,9 +148,9 @@ def _footage(
             return Footage.of(reader.info)
     if found is None:
         return Footage(name=table.stem.removesuffix(".vidsal"), known=frozenset())
-    report, record, result = found
+    path, record, result = found
     if table.stat().st_size != result.bytes:
-        messages.append(f"{table.name} has been changed since the run that {report.name} tells of")
+        messages.append(f"{table.name} has been changed since the run that {path.name} tells of")
     made_from = record.provenance.input
     beside = table.parent / made_from.name
     is_there = made_from.bytes is not None and beside.exists()
@@ -164,7 +164,7 @@ def _check_known(name: str, export: type[Export], footage: Footage, table: Path)
     words = {"size": "its height and width", "time": "its frame rate and time code"}
     what = " and ".join(words[fact] for fact in sorted(lacking))
     raise ConfigError(
-        f"{name} needs to know of the source of {table.name} {what}, and no report beside it ({_REPORT[1:]}) says "
-        "so: name the video with ",
+        f"{name} needs to know of the source of {table.name} {what}, and no record beside the table (NAME{_RECORD}) "
+        "says so: name the video with ",
         Setting("source"),
     )

@@ -55,7 +55,7 @@ def make_sinks(
     place = place or places_of([info.path or info.source], wanted)[0]
     planned = planned_outputs(place, wanted, still=info.kind == "image")
     if options.video.chapters and not wanted.video:
-        what = " go into the written video, and none is written: leave out "
+        what = " needs a video, and none is written: leave out "
         raise ConfigError(Setting("chapters", True), what, Setting("video", False), ", or take ", _CHAPTERS_FILE)
     folder = place.folder
     # Tried first and asked about afterwards: another run may make it meanwhile.

@@ -145,7 +145,7 @@ class InputRecord:
             rate = None if self.rate is None else Fraction(self.rate)
         except (ValueError, TypeError, ZeroDivisionError) as error:
             wrong = f"{self.sample_aspect_ratio!r} and {self.rate!r}"
-            raise DatasetError(f"the report of {self.name} is damaged: {wrong} must be fractions") from error
+            raise DatasetError(f"the record of {self.name} is damaged: {wrong} must be fractions") from error
         return Footage(
             name=self.name,
             path=None if path is None else whole_path(path),

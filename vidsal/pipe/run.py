@@ -482,7 +482,9 @@ class Job:
             before = self._provenance.input
             if not before.is_unchanged(InputRecord.of(info.source, info.path, sampled=False)):
                 counts.say(f"{info.source} was changed while it was read: it had been {before.describe()}")
-        return (*counts.messages, *self.model.notes, *(text for sink in self._own for text in sink.messages))
+        # Several exports say the same of one source.
+        said = (*counts.messages, *self.model.notes, *(text for sink in self._own for text in sink.messages))
+        return tuple(dict.fromkeys(said))
 
     def _report_skipped(self, record: RunRecord) -> RunReport:
         counts = dict.fromkeys(self._counts(DecodeReport()), 0) | dict(record.counts)
