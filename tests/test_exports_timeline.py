@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import make_model
 from media import RGB, make_video
+from PIL import Image
 
 from vidsal.cli import main
 from vidsal.decode import DecodeOptions, open_video
@@ -320,6 +321,17 @@ def test_every_container_that_keeps_a_time_code_gives_it(tmp_path: Path, suffix:
     clip = make_video(tmp_path / f"a{suffix}", frames=3, codec=codec, metadata={"timecode": "10:11:12:13"})
     with open_video(clip) as reader:
         assert reader.info.timecode == "10:11:12:13"
+
+
+def test_pictures_and_animations_have_the_rate_of_their_times(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    frames = [Image.fromarray(shots_picture([1, 2])(n)) for n in range(3)]
+    for n, frame in enumerate(frames):
+        frame.save(tmp_path / "folder" / f"{n}.png")
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=40)
+    for name, rate in (("folder", 25), ("a.webp", 25), ("folder/0.png", 25)):
+        with open_video(tmp_path / name) as reader:
+            assert (reader.info.nominal_rate, reader.info.timecode) == (rate, None)
 
 
 def test_the_rules_of_fcpxml_refuse_what_is_wrong() -> None:

@@ -169,6 +169,7 @@ class ImagesReader(Reader):
             frame_count=len(places),
             duration_seconds=float(len(places) / NOMINAL_RATE),
             rate=NOMINAL_RATE,
+            nominal_rate=NOMINAL_RATE,
             time_base=1 / NOMINAL_RATE,
             color_range=2,
             colorspace=0,

@@ -23,6 +23,7 @@ from vidsal.decode.pyav import probe
 from vidsal.errors import DecodeError
 from vidsal.files import local_name
 from vidsal.frames import Picture
+from vidsal.timecode import nominal_rate
 
 __all__ = ["OpencvReader"]
 
@@ -74,7 +75,13 @@ class OpencvReader(Reader):
             else:
                 rate = Fraction(fps).limit_denominator(1001) if known_rate else None
                 info = VideoInfo(
-                    source=request.source, kind=request.kind, live=request.live, height=height, width=width, rate=rate
+                    source=request.source,
+                    kind=request.kind,
+                    live=request.live,
+                    height=height,
+                    width=width,
+                    rate=rate,
+                    nominal_rate=nominal_rate(rate),
                 )
             super().__init__(info, request)
         except BaseException:

@@ -18,6 +18,7 @@ from vidsal.decode.images import full_size, resize
 from vidsal.decode.transparency import pillow_rgb
 from vidsal.errors import DecodeError
 from vidsal.frames import Picture
+from vidsal.timecode import nominal_rate
 
 __all__ = ["WebpReader"]
 
@@ -42,6 +43,7 @@ class WebpReader(Reader):
         durations = [duration if duration > _SHORTEST else _INSTEAD for duration in durations]
         self._begins = [0, *itertools.accumulate(durations)]
         total = self._begins[-1]
+        rate = Fraction(1000 * len(durations), total) if total else None
         info = VideoInfo(
             source=request.source,
             path=path,
@@ -50,7 +52,8 @@ class WebpReader(Reader):
             width=header.width,
             frame_count=len(durations),
             duration_seconds=total / 1000,
-            rate=Fraction(1000 * len(durations), total) if total else None,
+            rate=rate,
+            nominal_rate=nominal_rate(rate),
             time_base=Fraction(1, 1000),
             color_range=2,
             colorspace=0,
