@@ -95,13 +95,22 @@ class Footage:
         return Path(self.name).stem or self.name
 
     @property
+    def is_address(self) -> bool:
+        """Whether its name is an address, not that of a file."""
+        return self.path is None and "://" in self.name
+
+    @property
     def url(self) -> str:
-        """Where it lies, as a file URL; the name alone, a relative URL, where that is not known.
+        """Where it lies, as a file URL or its address; the name alone, a relative URL, where that is not known.
 
         Example:
             >>> Footage(name="a b.mov", path=Path("/in/a b.mov")).url, Footage(name="a b.mov").url
             ('file:///in/a%20b.mov', 'a%20b.mov')
+            >>> Footage(name="rtsp://host/door", kind="stream").url
+            'rtsp://host/door'
         """
+        if self.is_address:
+            return self.name
         return self.path.as_uri() if self.path is not None else quote(os.fsencode(self.name))
 
 

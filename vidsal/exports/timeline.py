@@ -220,8 +220,8 @@ class TimelineExport(ShotsOf):
         return Timeline(tuple(placed), rate, timecodes, max(said, placed[-1].end))
 
     def _source_url(self) -> str:
-        """Where the source lies, as a file URL; its name alone where that is not known, which is said."""
-        if self.footage.path is None:
+        """Where the source lies, as a URL; its name alone where that is not known, which is said."""
+        if self.footage.path is None and not self.footage.is_address:
             self.messages.append(f"where {self.footage.name} lies is not known: it is named by its name alone")
         return self.footage.url
 
