@@ -30,7 +30,7 @@ from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.record import InputRecord, ModelRecord, Provenance, ResultRecord, RunRecord, write_record
 from vidsal.pipe.run import run
 from vidsal.sinks.tables import TextTable
-from vidsal.tracks import FrameNumbers, column_types
+from vidsal.tracks import BOX_COLUMNS, FrameNumbers, column_types
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -71,16 +71,18 @@ def make_results(
 
 
 @cache
-def content(rows: tuple[FrameNumbers, ...], suffix: str) -> bytes:
+def content(rows: tuple[FrameNumbers, ...], suffix: str, without: tuple[str, ...] = ()) -> bytes:
     """What the file of a table holds."""
-    values = [[getattr(row, name) for name in NAMES] for row in rows]
+    types = {name: kind for name, kind in column_types(FrameNumbers).items() if name not in without}
+    values = [[getattr(row, name) for name in types] for row in rows]
     if suffix == "parquet":
         buffer = io.BytesIO()
         columns = [list(column) for column in zip(*values, strict=True)]
-        parquet.write_table(pyarrow.table(columns, schema=tables.arrow_schema(FrameNumbers)), buffer)
+        schema = pyarrow.schema([field for field in tables.arrow_schema(FrameNumbers) if field.name in types])
+        parquet.write_table(pyarrow.table(columns, schema=schema), buffer)
         return buffer.getvalue()
     with tempfile.TemporaryDirectory() as folder:
-        table = TextTable(Path(folder, f"made.{suffix}"), column_types(FrameNumbers))
+        table = TextTable(Path(folder, f"made.{suffix}"), types)
         table.write(values)
         table.close()
         return Path(folder, f"made.{suffix}").read_bytes()
@@ -194,6 +196,24 @@ def test_the_shots_are_those_that_a_run_writes(tmp_path: Path) -> None:
     for row, text in zip(rows_of(tmp_path / "dataset", "shots"), written, strict=True):
         assert {name: plain_text(row[name]) for name in text} == text
         assert row["box_width"] > 0 and row["tags"] is None
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_of_an_earlier_version_is_taken_in_without_boxes(
+    archive: Callable[..., Finished], tmp_path: Path, suffix: str
+) -> None:
+    one = archive("a", suffix=suffix)
+    assert one.table is not None
+    one.table.write_bytes(content(numbers(10), suffix, without=BOX_COLUMNS))
+    report = write_dataset(tmp_path / "dataset", [archive_with_size(one)])
+    assert (report.frames, report.failed) == (10, 0)
+    for row, expected in zip(rows_of(tmp_path / "dataset", "frames"), numbers(10), strict=True):
+        assert expected.region1_width and expected.region2_id is None
+        assert {name: row[name] for name in NAMES} == near(expected.as_row() | dict.fromkeys(BOX_COLUMNS))
+    # A column that has always been there must be there.
+    one.table.write_bytes(content(numbers(10), suffix, without=("region1_left", "coverage", "peak_x")))
+    report = write_dataset(tmp_path / "dataset", [archive_with_size(one)])
+    assert report.failed == 1 and re.search("is no whole table: .*coverage", report.failures[0].reason)
 
 
 def many(archive: Callable[..., Finished], count: int, **more: Any) -> list[Finished]:

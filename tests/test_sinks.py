@@ -989,6 +989,7 @@ PARQUET_TYPES = {
     **dict.fromkeys(("pts_seconds", "peak_x", "peak_y", "peak_density", "centroid_x", "centroid_y"), "double"),
     **dict.fromkeys(("spread_x", "spread_y", "entropy_bits", "entropy_share", "coverage"), "double"),
     **{f"region{place}_{what}": "double" for place in (1, 2, 3) for what in ("x", "y", "mass")},
+    **{f"region{place}_{what}": "int64" for place in (1, 2, 3) for what in ("left", "top", "width", "height")},
     "cut": "bool",
 }
 

@@ -69,6 +69,13 @@ def regions(numbers: FrameNumbers) -> dict[int, tuple[float, float]]:
     }
 
 
+def boxes(numbers: FrameNumbers) -> list[tuple[int, int, int, int]]:
+    """Left, top, width and height of the regions, in the order of the row."""
+    row: dict[str, Any] = numbers.as_row()
+    places = [place for place in (1, 2, 3) if row[f"region{place}_id"] is not None]
+    return [tuple(row[f"region{n}_{name}"] for name in ("left", "top", "width", "height")) for n in places]  # type: ignore[misc]
+
+
 def nearest(numbers: FrameNumbers, x: float, y: float) -> int:
     """Id of the region at a place, which must be within 40 pixels."""
     found = regions(numbers)
@@ -90,6 +97,11 @@ def test_a_gaussian_has_its_centre_spread_entropy_coverage_and_half_height_mass(
     assert numbers.region1_mass == pytest.approx(0.5, abs=0.06)
     assert (numbers.region1_x, numbers.region1_y) == pytest.approx((301.3, 170.8), abs=3)
     assert numbers.region2_id is None
+    # The ellipse's own box, to one cell of the reduced map: 16 x 8 pixels.
+    left, top, width, height = boxes(numbers)[0]
+    reach_x, reach_y = 36 * math.sqrt(2 * math.log(2)), 24 * math.sqrt(2 * math.log(2))
+    assert (left, left + width) == pytest.approx((301.8 - reach_x, 301.8 + reach_x), abs=16)
+    assert (top, top + height) == pytest.approx((171.3 - reach_y, 171.3 + reach_y), abs=8)
     peak = one(blob(301.5, 169.5, 36, 24)).peak_density  # this one peaks on a cell's centre
     assert peak == pytest.approx(WIDTH * HEIGHT / (2 * math.pi * 36 * 24), rel=1e-4)
 
@@ -110,6 +122,7 @@ def test_a_small_map_has_the_numbers_reckoned_by_hand() -> None:
     assert numbers.region1_mass == pytest.approx(3 / 4)
     assert numbers.region1_x == pytest.approx((4.5 * 1 / 2 + 14.5 * 1 / 4) / (3 / 4))
     assert numbers.region1_y == pytest.approx(4.5)
+    assert boxes(numbers) == [(0, 0, 20, 10)]
 
 
 def test_the_peak_of_a_map_finer_than_its_picture_stays_on_it() -> None:
@@ -129,6 +142,7 @@ def test_the_numbers_are_those_of_the_density_whatever_its_sum() -> None:
         "region3_x",
         "region3_y",
         "region3_mass",
+        *("region3_left", "region3_top", "region3_width", "region3_height"),
     }
     there = [name for name, value in numbers.items() if value is not None]
     assert [same[name] for name in there] == pytest.approx([numbers[name] for name in there], rel=1e-5)
@@ -202,9 +216,34 @@ def test_a_map_of_any_size_has_numbers_inside_the_picture(shape: tuple[int, int]
     assert 0 <= numbers.peak_y <= 32
     assert 0 <= numbers.entropy_share <= 1
     assert 0 < numbers.coverage <= 1
-    for x, y in regions(numbers).values():
-        assert -0.5 <= x <= 76.5
-        assert -0.5 <= y <= 32.5
+    for (x, y), (left, top, width, height) in zip(regions(numbers).values(), boxes(numbers), strict=True):
+        assert 0 <= left < left + width <= 77 and 0 <= top < top + height <= 33
+        # In pixels whose centres are whole numbers.
+        assert left - 0.5 <= x <= left + width - 0.5
+        assert top - 0.5 <= y <= top + height - 0.5
+
+
+def test_a_box_is_the_pixels_that_its_cells_touch() -> None:
+    def box(*cells: float, width: int) -> tuple[int, int]:
+        left, _, across, _ = boxes(one(row_of(*cells), height=7, width=width))[0]
+        return left, across
+
+    assert [box(*cells, width=10) for cells in ((1, 0, 0), (0, 1, 0), (0, 0, 1))] == [(0, 4), (3, 4), (6, 4)]
+    assert box(0, 1, 0.51, 0.49, width=40) == (10, 20)  # half of the height is in, less is not
+    assert box(1, 0.1, 0.1, 0.1, width=2) == (0, 1)  # a map finer than its picture
+    assert box(0.1, 0.1, 1, 0.1, width=3) == (1, 2)
+    # In floats, 11 / 30 * 1110 is not 407, the pixel at which that cell begins.
+    assert [box(*np.eye(30)[n], width=1110) for n in range(30)] == [(37 * n, 37) for n in range(30)]
+
+
+def test_a_box_holds_what_lies_in_pieces_and_the_boxes_of_regions_are_their_own() -> None:
+    # The pass is too high for a second hill, but lower than half of the first one.
+    assert boxes(one(row_of(1.0, 0.45, 0.55, 0.1), height=5, width=40)) == [(0, 0, 30, 5)]
+    density = blob(150, 90) + 0.6 * blob(420, 250, 50, 20) + 0.02
+    plain, mirrored = one(density), one(density[:, ::-1])
+    assert len(boxes(plain)) == 2
+    for (left, *rest), (other, *same) in zip(boxes(plain), boxes(mirrored), strict=True):
+        assert (other, same) == (WIDTH - left - rest[1], rest)
 
 
 @pytest.mark.parametrize("cells", [(30, 40), (90, 160), (180, 320), (67, 113)])

@@ -29,6 +29,11 @@ A region is a hill of the density around a local maximum. Regions are followed f
 with its hill until the next cut. The three regions are ordered by mass, and the order may change from frame to frame:
 follow ids, not places in the row.
 
+A region's box holds all of its cells, which are those that reach half of the hill's height. It is in whole pixels
+inside the picture: `picture[top : top + height, left : left + width]` cuts it out. The map is reduced to at most 48
+cells a side for this, so a box moves and grows in steps of one such cell. Tables of earlier versions have no boxes; an
+export that needs them says so.
+
 With `--start` the times stay those of the source: `pts_seconds` begins at about the start, and `index` at 0. The
 video that is written begins at 0, with its sound in step.
 

@@ -5,6 +5,7 @@ All positions are pixels of the upright full-size picture, x to the right, y dow
 A region is a hill of the map. On the map reduced to at most 48 cells a side, every cell belongs to the maximum
 that steepest ascent leads to; a maximum that does not stand clear of the pass to a higher one is part of that one.
 The region is the cells of the hill that reach half the hill's own height (for a Gaussian they hold half its mass).
+Its box holds all of these cells: the whole pixels that they touch.
 
 The peak may be steadied by a 1-euro filter (Casiez, Roussel and Vogel, CHI 2012): an exponential average whose cutoff
 rises with the speed, so that a peak at rest does not jitter and one that moves is followed.
@@ -12,6 +13,7 @@ rises with the speed, so that a peak at rest does not jitter and one that moves 
 
 from __future__ import annotations
 
+import itertools
 import math
 import weakref
 from collections.abc import Mapping, Sequence
@@ -26,7 +28,17 @@ from vidsal.frames import SaliencyBatch
 from vidsal.smooth.exponential import first_order_hold
 from vidsal.stages import TrackOptions
 
-__all__ = ["COLUMNS", "Column", "ColumnSource", "FrameNumbers", "Shared", "TrackOptions", "Tracker", "column_types"]
+__all__ = [
+    "BOX_COLUMNS",
+    "COLUMNS",
+    "Column",
+    "ColumnSource",
+    "FrameNumbers",
+    "Shared",
+    "TrackOptions",
+    "Tracker",
+    "column_types",
+]
 
 _Floats = npt.NDArray[np.float64]
 _Integers = npt.NDArray[np.int64]
@@ -118,6 +130,14 @@ class FrameNumbers:
     """-0.5 to height - 0.5, or None."""
     region1_mass: float | None = _column("share", "Share of the density in that region.")
     """Above 0, at most 1, or None."""
+    region1_left: int | None = _column("px", "First column of that region's box, which holds all of its cells.")
+    """0 to width - 1, or None."""
+    region1_top: int | None = _column("px", "First row of that region's box.")
+    """0 to height - 1, or None."""
+    region1_width: int | None = _column("px", "Number of columns of that region's box.")
+    """1 to width - region1_left, or None."""
+    region1_height: int | None = _column("px", "Number of rows of that region's box.")
+    """1 to height - region1_top, or None."""
     region2_id: int | None = _column("", "Id of the region with the second largest mass; empty if none.")
     """From 1 in every shot; None where there is no such region."""
     region2_x: float | None = _column("px", "Mean column of that region under the density.")
@@ -126,6 +146,14 @@ class FrameNumbers:
     """-0.5 to height - 0.5, or None."""
     region2_mass: float | None = _column("share", "Share of the density in that region.")
     """Above 0, at most region1_mass, or None."""
+    region2_left: int | None = _column("px", "First column of that region's box, which holds all of its cells.")
+    """0 to width - 1, or None."""
+    region2_top: int | None = _column("px", "First row of that region's box.")
+    """0 to height - 1, or None."""
+    region2_width: int | None = _column("px", "Number of columns of that region's box.")
+    """1 to width - region2_left, or None."""
+    region2_height: int | None = _column("px", "Number of rows of that region's box.")
+    """1 to height - region2_top, or None."""
     region3_id: int | None = _column("", "Id of the region with the third largest mass; empty if none.")
     """From 1 in every shot; None where there is no such region."""
     region3_x: float | None = _column("px", "Mean column of that region under the density.")
@@ -134,6 +162,14 @@ class FrameNumbers:
     """-0.5 to height - 0.5, or None."""
     region3_mass: float | None = _column("share", "Share of the density in that region.")
     """Above 0, at most region2_mass, or None."""
+    region3_left: int | None = _column("px", "First column of that region's box, which holds all of its cells.")
+    """0 to width - 1, or None."""
+    region3_top: int | None = _column("px", "First row of that region's box.")
+    """0 to height - 1, or None."""
+    region3_width: int | None = _column("px", "Number of columns of that region's box.")
+    """1 to width - region3_left, or None."""
+    region3_height: int | None = _column("px", "Number of rows of that region's box.")
+    """1 to height - region3_top, or None."""
 
     @classmethod
     def columns(cls) -> tuple[str, ...]:
@@ -147,6 +183,10 @@ class FrameNumbers:
 
 COLUMNS: Mapping[str, Column] = MappingProxyType({each.name: each.metadata["column"] for each in fields(FrameNumbers)})
 """Unit and meaning of every column, in the table's order."""
+
+_BOX = ("left", "top", "width", "height")
+BOX_COLUMNS = tuple(f"region{place + 1}_{name}" for place in range(_REGIONS) for name in _BOX)
+"""Those of the regions' boxes, which tables of earlier versions lack."""
 
 
 class ColumnSource(Protocol):
@@ -316,6 +356,8 @@ class Tracker:
             row[f"region{place + 1}_id"], shown = named[place] if place < len(named) else (None, None)
             for name in ("x", "y", "mass"):
                 row[f"region{place + 1}_{name}"] = getattr(shown, name, None)
+            box = (None,) * 4 if shown is None else grid.box(shown.cells)
+            row |= {f"region{place + 1}_{name}": value for name, value in zip(_BOX, box, strict=True)}
         return row
 
 
@@ -473,6 +515,8 @@ class _Grid:
     x: _Floats  # (cells,) pixels
     y: _Floats  # (cells,) pixels
     cell_area: _Floats  # (cells,) square pixels
+    across: list[tuple[int, int]]  # first pixel that a column of cells touches, and the first after it
+    down: list[tuple[int, int]]  # the same for rows
     rows: int
     columns: int
     height: int
@@ -483,10 +527,25 @@ class _Grid:
         per_map = ("mass", "density", "order", "uphill")
         return replace(self, **{name: getattr(self, name)[i] for name in per_map})
 
+    def box(self, cells: _Integers) -> tuple[int, int, int, int]:
+        """The pixels that these cells touch: first column, first row, columns, rows."""
+        column = cells % self.columns
+        left, right = self.across[int(column.min())][0], self.across[int(column.max())][1]
+        top, bottom = (self.down[int(cells.min()) // self.columns][0], self.down[int(cells.max()) // self.columns][1])
+        return left, top, right - left, bottom - top
+
 
 def _edges(cells: int) -> _Integers:
     """Bounds of the reduced cells along a side of this many cells; at most 48 of them."""
     return np.unique(np.append(np.arange(0, cells, math.ceil(cells / _GRID)), cells))
+
+
+def _touched(edges: _Integers, pixels: int) -> list[tuple[int, int]]:
+    """Bounds of cells along a side -> for each cell the first pixel that it touches, and the first after it."""
+    cells = int(edges[-1])
+    # In whole numbers: a float could round over the edge of a pixel.
+    pairs = itertools.pairwise(edges.tolist())
+    return [(first * pixels // cells, -(-after * pixels // cells)) for first, after in pairs]
 
 
 def _reduce(density: _Maps, height: int, width: int) -> _Grid:
@@ -519,6 +578,8 @@ def _reduce(density: _Maps, height: int, width: int) -> _Grid:
         x=np.tile(x, rows),
         y=np.repeat(y, columns),
         cell_area=area.ravel() * (height / density.shape[1]) * (width / density.shape[2]),
+        across=_touched(column_edges, width),
+        down=_touched(row_edges, height),
         rows=rows,
         columns=columns,
         height=height,
@@ -546,6 +607,7 @@ class _HillTop:
     y: float
     mass: float
     radius: float  # of a disc of the same area, pixels
+    cells: _Integers
 
 
 def _find_hills(grid: _Grid, *, min_peak: float) -> list[_Hill]:
@@ -633,6 +695,7 @@ def _region(grid: _Grid, cells: _Integers, peak: float) -> _HillTop:
         y=float(mass @ grid.y[inside]) / total,
         mass=total / float(grid.mass.sum()),
         radius=math.sqrt(float(grid.cell_area[inside].sum()) / math.pi),
+        cells=inside,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import importlib
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
@@ -15,7 +17,7 @@ import numpy.typing as npt
 
 from vidsal.errors import DatasetError, EncodeError
 from vidsal.exports.contract import Columns, nine_digits
-from vidsal.tracks import FrameNumbers, column_types
+from vidsal.tracks import BOX_COLUMNS, FrameNumbers, column_types
 
 __all__ = ["arrow_schema", "load_pyarrow", "plain_text", "read_columns", "read_table", "values_of"]
 
@@ -67,7 +69,8 @@ def read_table(
 
     Args:
         path: .csv, .jsonl or .parquet.
-        row: a dataclass, whose columns are read; others are left out.
+        row: a dataclass, whose columns are read; others are left out. `BOX_COLUMNS` of it, which a table of an earlier
+            version lacks, are null then.
         names: those of them that are read; None: all.
         rows: most rows a piece; pieces of text files have fewer.
 
@@ -152,43 +155,65 @@ _BLOCK = 2**22
 
 def _read_csv(file: Any, schema: Any, rows: int) -> Iterator[Any]:
     import pyarrow
-    from pyarrow import csv
+    from pyarrow import csv as arrow_csv
 
-    convert = csv.ConvertOptions(
+    # pyarrow, which takes the columns of boxes for optional, would take any other one for so.
+    try:
+        names = next(csv.reader([file.readline().decode("utf-8-sig", errors="replace")]))
+    except csv.Error as error:
+        raise ValueError(error) from error
+    _check_columns(schema, names)
+    file.seek(0)
+    convert = arrow_csv.ConvertOptions(
         column_types=schema,
         include_columns=schema.names,
+        include_missing_columns=True,
         null_values=[""],
         true_values=["true"],
         false_values=["false"],
     )
     # Threads would take turns with those of whoever reads many.
-    read = csv.ReadOptions(block_size=_BLOCK, use_threads=False)
+    read = arrow_csv.ReadOptions(block_size=_BLOCK, use_threads=False)
     head = file.read(_BLOCK + 1)
     if len(head) <= _BLOCK:
         # A small file needs none of what a long one does.
-        table = csv.read_csv(pyarrow.BufferReader(head), read_options=read, convert_options=convert)
+        table = arrow_csv.read_csv(pyarrow.BufferReader(head), read_options=read, convert_options=convert)
         yield from table.to_batches(max_chunksize=rows)
         return
     file.seek(0)
-    with csv.open_csv(file, read_options=read, convert_options=convert) as reader:
+    with arrow_csv.open_csv(file, read_options=read, convert_options=convert) as reader:
         yield from reader
 
 
 def _read_lines(file: Any, schema: Any, rows: int) -> Iterator[Any]:
     import pyarrow
-    from pyarrow import json
+    from pyarrow import json as arrow_json
 
-    parse = json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    if first := file.readline():
+        values = json.loads(first)
+        _check_columns(schema, values if isinstance(values, dict) else {})
+        file.seek(0)
+    parse = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     while block := file.read(_BLOCK):
-        table = json.read_json(pyarrow.BufferReader(block + file.readline()), parse_options=parse)
+        table = arrow_json.read_json(pyarrow.BufferReader(block + file.readline()), parse_options=parse)
         yield from table.select(schema.names).to_batches(max_chunksize=rows)
 
 
 def _read_parquet(file: Any, schema: Any, rows: int) -> Iterator[Any]:
+    import pyarrow
     from pyarrow import parquet
 
     with parquet.ParquetFile(file) as reader:
-        if lacking := set(schema.names) - set(reader.schema_arrow.names):
-            raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
-        for batch in reader.iter_batches(rows, columns=schema.names):
-            yield batch.select(schema.names)
+        there = set(reader.schema_arrow.names)
+        _check_columns(schema, there)
+        for batch in reader.iter_batches(rows, columns=[name for name in schema.names if name in there]):
+            columns = [
+                batch.column(field.name) if field.name in there else pyarrow.nulls(batch.num_rows, field.type)
+                for field in schema
+            ]
+            yield pyarrow.record_batch(columns, schema.names)
+
+
+def _check_columns(schema: Any, there: Iterable[str]) -> None:
+    if lacking := set(schema.names) - {*there, *BOX_COLUMNS}:
+        raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
