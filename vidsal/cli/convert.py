@@ -56,7 +56,7 @@ def convert_command(given: Any) -> int:
     names = [name.strip() for name in given.to.split(",") if name.strip()]
     for name in names:
         check_choice(name, EXPORTS, "kind of export")
-    kinds = [EXPORTS[name].name for name in names]
+    kinds = [name for name in EXPORTS if name in names]
     try:
         with as_usage():
             made = convert(given.table, kinds, source=given.source, output=given.output, overwrite=given.overwrite)

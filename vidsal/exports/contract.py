@@ -12,7 +12,7 @@ import math
 import os
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -140,6 +140,8 @@ class Export(ABC):
     """What must be known of the footage."""
     messages: list[str]
     """Sentences for a person about what was changed, rounded, assumed or left out; complete after `flush`."""
+    target: Path | None = None
+    """Where its file will lie, for what names files beside it; set before the first row. None: not known."""
 
     def __init__(self, footage: Footage) -> None:
         self.footage = footage
@@ -162,6 +164,10 @@ class Export(ABC):
     @abstractmethod
     def flush(self) -> bytes:
         """Ends the file: returns what is left of it. Called once, after the last row."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """What `flush` returns, in pieces, so that a long rest need not be held as a whole. Called instead of it."""
+        yield self.flush()
 
 
 def columns_of(rows: Sequence[Any], names: Sequence[str], row: type[Any] = FrameNumbers) -> dict[str, npt.NDArray[Any]]:

@@ -69,9 +69,9 @@ def read_table(
 
     Args:
         path: .csv, .jsonl or .parquet.
-        row: a dataclass, whose columns are read; others are left out. `BOX_COLUMNS` of it, which a table of an earlier
-            version lacks, are null then.
-        names: those of them that are read; None: all.
+        row: a dataclass, whose columns are read; others are left out.
+        names: those of them that are read, and must be there; None: all, of which `BOX_COLUMNS` are null where a table
+            of an earlier version lacks them.
         rows: most rows a piece; pieces of text files have fewer.
 
     Yields:
@@ -83,6 +83,7 @@ def read_table(
     """
     arrow = load_pyarrow("reading a table")
     schema = arrow_schema(row)
+    needed = set(names or schema.names) - set(() if names else BOX_COLUMNS)
     if names is not None:
         schema = arrow.schema([schema.field(name) for name in names])
     readers = {".csv": _read_csv, ".jsonl": _read_lines, ".parquet": _read_parquet}
@@ -92,7 +93,7 @@ def read_table(
     try:
         # Opened here: pyarrow takes no name that is not UTF-8.
         with path.open("rb") as file:
-            for batch in reader(file, schema, rows):
+            for batch in reader(file, schema, needed, rows):
                 lacking = [
                     field.name
                     for field, column in zip(schema, batch.columns, strict=True)
@@ -153,7 +154,7 @@ _BLOCK = 2**22
 """Bytes of text that are parsed at once."""
 
 
-def _read_csv(file: Any, schema: Any, rows: int) -> Iterator[Any]:
+def _read_csv(file: Any, schema: Any, needed: set[str], rows: int) -> Iterator[Any]:
     import pyarrow
     from pyarrow import csv as arrow_csv
 
@@ -162,7 +163,7 @@ def _read_csv(file: Any, schema: Any, rows: int) -> Iterator[Any]:
         names = next(csv.reader([file.readline().decode("utf-8-sig", errors="replace")]))
     except csv.Error as error:
         raise ValueError(error) from error
-    _check_columns(schema, names)
+    _check_columns(needed, names)
     file.seek(0)
     convert = arrow_csv.ConvertOptions(
         column_types=schema,
@@ -185,13 +186,13 @@ def _read_csv(file: Any, schema: Any, rows: int) -> Iterator[Any]:
         yield from reader
 
 
-def _read_lines(file: Any, schema: Any, rows: int) -> Iterator[Any]:
+def _read_lines(file: Any, schema: Any, needed: set[str], rows: int) -> Iterator[Any]:
     import pyarrow
     from pyarrow import json as arrow_json
 
     if first := file.readline():
         values = json.loads(first)
-        _check_columns(schema, values if isinstance(values, dict) else {})
+        _check_columns(needed, values if isinstance(values, dict) else {})
         file.seek(0)
     parse = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     while block := file.read(_BLOCK):
@@ -199,13 +200,13 @@ def _read_lines(file: Any, schema: Any, rows: int) -> Iterator[Any]:
         yield from table.select(schema.names).to_batches(max_chunksize=rows)
 
 
-def _read_parquet(file: Any, schema: Any, rows: int) -> Iterator[Any]:
+def _read_parquet(file: Any, schema: Any, needed: set[str], rows: int) -> Iterator[Any]:
     import pyarrow
     from pyarrow import parquet
 
     with parquet.ParquetFile(file) as reader:
         there = set(reader.schema_arrow.names)
-        _check_columns(schema, there)
+        _check_columns(needed, there)
         for batch in reader.iter_batches(rows, columns=[name for name in schema.names if name in there]):
             columns = [
                 batch.column(field.name) if field.name in there else pyarrow.nulls(batch.num_rows, field.type)
@@ -214,6 +215,9 @@ def _read_parquet(file: Any, schema: Any, rows: int) -> Iterator[Any]:
             yield pyarrow.record_batch(columns, schema.names)
 
 
-def _check_columns(schema: Any, there: Iterable[str]) -> None:
-    if lacking := set(schema.names) - {*there, *BOX_COLUMNS}:
+def _check_columns(needed: set[str], there: Iterable[str]) -> None:
+    lacking = needed - {*there}
+    if lacking and lacking <= {*BOX_COLUMNS}:
+        raise ValueError("an earlier version wrote it, without the boxes of regions: run the video again")
+    if lacking:
         raise ValueError(f"it has no column {', '.join(sorted(lacking))}")

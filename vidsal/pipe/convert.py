@@ -9,8 +9,8 @@ from pathlib import Path
 
 from vidsal.decode import open_video
 from vidsal.errors import ConfigError, DatasetError, ExistsError, Setting
-from vidsal.exports.contract import Export, Footage
-from vidsal.exports.options import EXPORTS, ExportName
+from vidsal.exports.contract import Export, Footage, whole_path
+from vidsal.exports.options import EXPORT_FILES, EXPORTS, ExportName, export_files
 from vidsal.exports.tables import read_columns
 from vidsal.files import replacing
 from vidsal.pipe.options import TABLE_SUFFIXES
@@ -68,7 +68,7 @@ def convert(
         raise DatasetError(f"{table} is no table: its name must end in one of {', '.join(TABLE_SUFFIXES)}")
     if not table.is_file():
         raise DatasetError(f"{table} {'is no file' if table.exists() else 'is not there'}: give a finished table")
-    wanted = [EXPORTS[name] for name in EXPORTS if name in kinds]
+    wanted = export_files(kinds)
     if not wanted:
         raise ConfigError("nothing to convert to: name one of ", ", ".join(EXPORTS))
     messages: list[str] = []
@@ -83,10 +83,12 @@ def convert(
         if target.exists() and target.samefile(table):
             raise ConfigError(f"{target} is the table itself; choose another ", Setting("output"))
     exports = []
-    for kind in wanted:
+    for kind, target in zip(wanted, targets, strict=True):
         made = kind.load()
         _check_known(kind.name, made, footage, table)
-        exports.append(made(footage))
+        export = made(footage)
+        export.target = whole_path(target)
+        exports.append(export)
     frames = _write(table, exports, targets)
     for export in exports:
         messages += [text for text in export.messages if text not in messages]
@@ -111,13 +113,14 @@ def _write(table: Path, exports: Sequence[Export], targets: Sequence[Path]) -> i
             if not frames:
                 raise DatasetError(f"{table} has no rows: there is nothing to convert")
             for export, file in zip(exports, files, strict=True):
-                file.write(export.flush())
+                file.writelines(export.pieces())
     return frames
 
 
 def _targets(kinds: Sequence[str], stem: str, table: Path, output: Path | None) -> list[Path]:
-    suffix = EXPORTS[kinds[0]].suffix
-    if output is not None and not output.is_dir() and output.suffix.lower() in {k.suffix for k in EXPORTS.values()}:
+    suffix = EXPORT_FILES[kinds[0]].suffix
+    suffixes = {kind.suffix for kind in EXPORT_FILES.values()}
+    if output is not None and not output.is_dir() and output.suffix.lower() in suffixes:
         if len(kinds) > 1:
             many = f" names one file, and {len(kinds)} are written: give a folder"
             raise ConfigError(Setting("output", output), many)

@@ -12,7 +12,6 @@ import torch
 from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.contract import Footage
-from vidsal.exports.options import EXPORTS
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
@@ -96,7 +95,7 @@ def make_sinks(
             case "maps":
                 sink = MapsSink(target, info, overwrite=overwrite)
             case _:
-                sink = ExportSink(target, EXPORTS[stage].name, footage, tracker, overwrite=overwrite)
+                sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
         sinks.append(sink)
     return sinks
 

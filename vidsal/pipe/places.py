@@ -12,7 +12,7 @@ from pathlib import Path
 from vidsal.addresses import hide_secrets
 from vidsal.decode.source import Source, source_of
 from vidsal.errors import ConfigError, DecodeError, Setting
-from vidsal.exports.options import EXPORTS
+from vidsal.exports.options import EXPORT_FILES, export_files
 from vidsal.files import is_folder, short_name
 from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions
 
@@ -148,19 +148,19 @@ def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False
         "image" if still else "video": drawn if options.video else None,
         "table": _target(options.table, folder / f"{stem}.vidsal", TABLE_SUFFIXES),
         "maps": _target(options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
-        **{kind: export_file(folder, stem, kind) for kind in EXPORTS if kind in options.export},
+        **{kind.name: export_file(folder, stem, kind.name) for kind in export_files(options.export)},
     }
     return {stage: target for stage, target in planned.items() if target is not None}
 
 
 def export_file(folder: Path, stem: str, kind: str) -> Path:
-    """Where an export goes, beside the other results.
+    """Where a file of an export goes, beside the other results.
 
     Example:
         >>> str(export_file(Path("out"), "a", "cvat"))
         'out/a.vidsal.cvat.xml'
     """
-    return folder / f"{stem}.vidsal{EXPORTS[kind].ending}"
+    return folder / f"{stem}.vidsal{EXPORT_FILES[kind].ending}"
 
 
 def local_path(source: _Source) -> Path | None:

@@ -26,7 +26,7 @@ from vidsal.decode.images import IMAGE_SUFFIXES
 from vidsal.decode.local import open_file
 from vidsal.errors import DatasetError, DecodeError, ExistsError, Setting
 from vidsal.exports.contract import Fact, Footage, whole_path
-from vidsal.exports.options import EXPORTS
+from vidsal.exports.options import EXPORT_FILES
 from vidsal.files import replacing
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, RunOptions
@@ -228,7 +228,7 @@ class Provenance:
 
     def _decisive(self, stage: str) -> dict[str, Any]:
         """What the result of a stage depends on, apart from the input."""
-        made_of_numbers = dict.fromkeys(("table", *EXPORTS), ("tracks",))
+        made_of_numbers = dict.fromkeys(("table", *EXPORT_FILES), ("tracks",))
         drawn = {"video": ("render", "video"), "image": ("render",), **made_of_numbers}.get(stage, ())
         left_out = {"render", "video", "tracks"} - {*drawn}
         options = {
@@ -350,12 +350,12 @@ def read_records(path: Path) -> list[RunRecord]:
 def is_result(path: Path) -> bool:
     """Whether a file is known to be the result of a run: by the record beside it or in itself.
 
-    A name like those of results, `*.vidsal.*`, says it only of what cannot be an input, and of partial files.
+    A name like those of results, such as `*.vidsal.*`, says it only of what cannot be an input, and of partial files.
     """
     name, suffix = path.name, path.suffix.lower()
     if not _is_file(path):
         return False
-    own, partial = ".vidsal." in name, ".partial." in name
+    own, partial = any(mark in name for mark in _MARKS), ".partial." in name
     if own and (partial or suffix in _NO_INPUTS):
         return True
     beside = {f"{stem}.vidsal.json" for stem in (path.stem, name.rpartition(".vidsal.")[0])}
@@ -371,7 +371,10 @@ def _is_file(path: Path) -> bool:
     return False
 
 
-_EXPORT_SUFFIXES = {kind.suffix for kind in EXPORTS.values()}
+_MARKS = {".vidsal.", *(f".vidsal{kind.ending.rpartition('.')[0]}." for kind in EXPORT_FILES.values())}
+"""What stands in the names of results: of ELAN's settings, "NAME.vidsal_tsconf.xml", not the first."""
+
+_EXPORT_SUFFIXES = {kind.suffix for kind in EXPORT_FILES.values()}
 _NO_INPUTS = {*TABLE_SUFFIXES, *MAPS_SUFFIXES, *_EXPORT_SUFFIXES, ".json", ".lock"} - {*VIDEO_SUFFIXES}
 """Endings of what a run leaves that holds no pictures."""
 

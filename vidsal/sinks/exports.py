@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from vidsal.exports.contract import Footage, columns_of
-from vidsal.exports.options import EXPORTS, ExportName
+from vidsal.exports.contract import Footage, columns_of, whole_path
+from vidsal.exports.options import EXPORT_FILES
 from vidsal.frames import SaliencyBatch
 from vidsal.sinks.contract import FileSink
 from vidsal.tracks import ColumnSource, Tracker
@@ -21,7 +21,7 @@ class ExportSink(FileSink):
 
     Args:
         target: its ending is that of the export's files.
-        kind: name of the export.
+        kind: name of the export, or of a file that belongs to one: of `vidsal.exports.options.EXPORT_FILES`.
         footage: the source.
         tracker: makes the numbers of the frames, of `vidsal.tracks.FrameNumbers`; None makes a new one.
         overwrite: replaces a target that exists.
@@ -34,16 +34,17 @@ class ExportSink(FileSink):
     def __init__(
         self,
         target: str | Path,
-        kind: ExportName,
+        kind: str,
         footage: Footage,
         tracker: ColumnSource | None = None,
         *,
         overwrite: bool = False,
     ) -> None:
-        self.suffixes = (EXPORTS[kind].suffix,)
+        self.suffixes = (EXPORT_FILES[kind].suffix,)
         self.stage = kind
         super().__init__(target, overwrite=overwrite, source=footage.path)
-        self._export = EXPORTS[kind].load()(footage)
+        self._export = EXPORT_FILES[kind].load()(footage)
+        self._export.target = whole_path(self.path)
         self._tracker = tracker or Tracker()
         self._file: BinaryIO | None = None
 
@@ -65,7 +66,8 @@ class ExportSink(FileSink):
         try:
             with self._telling():
                 if not file.closed and not self._broken:
-                    self._put(self._export.flush())
+                    for piece in self._export.pieces():
+                        self._put(piece)
                     self.messages += self._export.messages
         finally:
             file.close()
