@@ -72,9 +72,8 @@ class CocoExport(Export):
 
     def pieces(self) -> Iterator[bytes]:
         """The rest of the file in pieces."""
-        rate, varies, before = self._clock.settle(self.messages)
-        if varies:
-            self.messages.append("the frame rate varies: frames are numbered as they are decoded, whatever their times")
+        before = self._clock.frames_before(self.messages)
+        rate, _ = self._clock.settle([])
         width, height = self.footage.width or 0, self.footage.height or 0
         name, folder = plain_name(self.footage.name), plain_name(self.footage.stem)
         numbers, seconds = np.concatenate(self._index) + before, np.concatenate(self._seconds)

@@ -31,10 +31,8 @@ class CvatExport(RegionsExport):
     """
 
     def _made(self, tracks: Tracks) -> Iterator[bytes]:
-        rate, varies, before = self.clock.settle(self.messages)
-        if varies:
-            self.messages.append("the frame rate varies: frames are numbered as they are decoded, whatever their times")
-        numbers = tracks.index + before
+        numbers = tracks.index + self.clock.frames_before(self.messages)
+        rate, _ = self.clock.settle([])
         end = int(numbers[-1]) + 1
         # The source may go on after the part that was run.
         frames = max(end, self._source_frames(float(tracks.seconds[-1]), end, float(rate)))

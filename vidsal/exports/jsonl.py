@@ -1,6 +1,6 @@
 """Rows of the table in, one JSON object a frame out, with its regions and their boxes as lists.
 
-`docs/reference/frames.schema.json` is its schema.
+Its schema lies with the reference in the documentation, frames.schema.json.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class LabelStudioExport(RegionsExport):
     """
 
     def _made(self, tracks: Tracks) -> Iterator[bytes]:
-        rate, varies, _ = self.clock.settle([])
+        rate, varies = self.clock.settle(self.messages)
         fps = float(rate)
         if varies:
             self.messages.append(

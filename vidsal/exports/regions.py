@@ -166,16 +166,24 @@ class Clock:
         if self._first is None and len(seconds):
             self._first = int(columns["index"][0]), float(seconds[0])
 
-    def settle(self, messages: list[str]) -> tuple[Fraction, bool, int]:
-        """The rate, whether it varies, and the number of the table's first frame; says what was assumed for it."""
-        rate, said = self._grid.settle()
-        varies = said is not None and "varies" in said
+    def settle(self, messages: list[str]) -> tuple[Fraction, bool]:
+        """The rate, and whether it varies; says where the rate is not what the source says."""
+        (rate, said), varies = self._grid.settle(), self._grid.varies
+        if said is not None and not varies:
+            messages.append(said)
+        return rate, varies
+
+    def frames_before(self, messages: list[str]) -> int:
+        """How many frames of the source lie before the table's first one; says what was assumed."""
+        rate, varies = self.settle(messages)
+        if varies:
+            messages.append("the frame rate varies: frames are numbered as they are decoded, whatever their times")
         index, seconds = self._first or (0, 0.0)
         before = max(round(seconds * float(rate)) - index, 0)
         if before:
             how = f"the table begins {seconds:.6g} s after the source: its first frame is taken as frame {before}"
             messages.append(f"{how} of the mean rate, which varies: check it against the picture" if varies else how)
-        return rate, varies, before
+        return before
 
 
 class RegionsExport(Export):

@@ -113,6 +113,19 @@ those are counted')
         self._last = float(seconds[-1])
         self._frames += len(seconds)
 
+    @property
+    def varies(self) -> bool:
+        """Whether the frames until now lie on no grid."""
+        return self._frames > 1 and not self._fits()
+
+    def _fits(self) -> list[tuple[float, Fraction]]:
+        """The rates on whose grids all frames lie, each with the share of a step by which one lies beside it."""
+        return [
+            (round(float(far), 2), rate)
+            for far, near, rate in zip(self._farthest, self._closest, self._rates, strict=True)
+            if near >= 1 and far <= _OFF_THE_GRID
+        ]
+
     def settle(self) -> tuple[Fraction, str | None]:
         """The rate that frames are counted by, and what is to be said about it.
 
@@ -120,12 +133,7 @@ those are counted')
         standard rate of which that holds, with gaps or not; else the standard rate next to the mean one: then the rate
         varies, and a frame's number is that of the nearest place.
         """
-        fits = [
-            (round(float(far), 2), rate)
-            for far, near, rate in zip(self._farthest, self._closest, self._rates, strict=True)
-            if near >= 1 and far <= _OFF_THE_GRID
-        ]
-        said = self._said
+        fits, said = self._fits(), self._said
         if any(rate == said for _, rate in fits) or (self._frames == 1 and said is not None):
             return said or _FALLBACK_RATE, None
         if self._frames < 2:
