@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
+from vidsal.cli.aoi import AOI
 from vidsal.cli.batch import batch_command
 from vidsal.cli.bench import bench_command
 from vidsal.cli.captions import captions_command
@@ -99,6 +100,7 @@ COMMANDS = {
     "export": export_command,
     "data": DATA,
     "gaze": GAZE,
+    "aoi": AOI,
     "eval": eval_command,
     "compare": compare_command,
     "completion": _completion,

@@ -197,6 +197,9 @@ class OutputOptions(Checked):
     """Also write for other programs, several with commas between: shots (a row a shot, .csv); the shots as edl (CMX
     3600), otio (OpenTimelineIO), fcpxml, chapters (FFmetadata) or vtt (WebVTT cues); attention as eaf (ELAN), cvat,
     labelstudio, coco or jsonl (a line a frame)."""
+    aois: Path | None = None
+    """Areas of interest (.json, or .xml of CVAT for video): also write the predicted share of each in every frame
+    (NAME.vidsal.aois.csv) and over the whole (NAME.vidsal.aois-summary.csv)."""
     record: bool = True
     """Write NAME.vidsal.json beside the results: how they came about, their sizes, counts and messages; skipping needs
     it."""

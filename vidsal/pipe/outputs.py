@@ -9,13 +9,15 @@ from pathlib import Path
 
 import torch
 
+from vidsal.aois import AoiTracker, read_aois
 from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.contract import Footage
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
-from vidsal.sinks import ExportSink, ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks import AoiSink, AoiSumSink, ExportSink, ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks.aois import SharedAois
 from vidsal.sinks.containers import CHOICES
 from vidsal.sinks.contract import FileSink
 from vidsal.sinks.timecodes import timecode_columns
@@ -72,6 +74,7 @@ def make_sinks(
     sinks: list[FileSink] = []
     tracker = Shared(Tracker(options.tracks))
     footage = Footage.of(info)
+    areas: SharedAois | None = None
     for stage, target in planned.items():
         there = {path for path in possible_files(stage, target) if path.exists()}
         overwrite = wanted.existing == "overwrite" or (bool(there) and there <= {*replaceable})
@@ -94,10 +97,27 @@ def make_sinks(
                 sink = TableSink(target, tracker, further=timecode_columns(info), overwrite=overwrite)
             case "maps":
                 sink = MapsSink(target, info, overwrite=overwrite)
+            case "aois" | "aois-summary":
+                areas = areas or _areas(info, options, tracker)
+                sink = (AoiSink if stage == "aois" else AoiSumSink)(target, areas, overwrite=overwrite)
             case _:
                 sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
         sinks.append(sink)
     return sinks
+
+
+def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
+    """What measures the areas of interest."""
+    if options.output.aois is None:
+        raise RuntimeError("areas are measured where they are given")
+    found = read_aois(options.output.aois, height=info.height, width=info.width)
+    rate = info.nominal_rate or info.rate
+    by_frames = any(part.clock == "frames" for aoi in found.aois for part in aoi.parts)
+    starts_late = options.decode.start_seconds > 0
+    if by_frames and starts_late and rate is None:
+        file, start = Setting("aois", options.output.aois), Setting("start", options.decode.start_seconds)
+        raise ConfigError(file, " goes by frames, and the input says no rate: leave out ", start)
+    return SharedAois(AoiTracker(found, rate=float(rate) if starts_late and rate is not None else None), tracker)
 
 
 _CHAPTERS_FILE = Setting("export", "chapters")

@@ -17,6 +17,7 @@ from vidsal.files import is_folder, short_name
 from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions
 
 __all__ = [
+    "AOI_TABLES",
     "Place",
     "distinct_key",
     "export_file",
@@ -149,8 +150,13 @@ def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False
         "table": _target(options.table, folder / f"{stem}.vidsal", TABLE_SUFFIXES),
         "maps": _target(options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
         **{kind.name: export_file(folder, stem, kind.name) for kind in export_files(options.export)},
+        **{kind: folder / f"{stem}.vidsal.{kind}.csv" for kind in AOI_TABLES if options.aois is not None},
     }
     return {stage: target for stage, target in planned.items() if target is not None}
+
+
+AOI_TABLES = ("aois", "aois-summary")
+"""The results about areas of interest."""
 
 
 def export_file(folder: Path, stem: str, kind: str) -> Path:

@@ -31,7 +31,7 @@ from vidsal.files import replacing
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, RunOptions
 from vidsal.pipe.outputs import possible_files
-from vidsal.pipe.places import Place, planned_outputs
+from vidsal.pipe.places import AOI_TABLES, Place, planned_outputs
 from vidsal.provenance import differences, package_version, source_commit
 from vidsal.sinks.contract import PROVENANCE_KEY
 
@@ -211,7 +211,7 @@ class Provenance:
     def of(cls, source: InputRecord, options: RunOptions, model: SaliencyModel) -> Provenance:
         """That of the results that are made now."""
         made = plain_options(options)
-        kept = {stage: values for stage, values in made.items() if stage not in ("model", "output")}
+        kept = {stage: values for stage, values in made.items() if stage not in ("model", "output")} | _areas(options)
         by = ModelRecord(model.card.name, model.sha256, model.precision, str(model.device))
         return cls(package_version(), _commit(), by, source, kept)
 
@@ -228,9 +228,11 @@ class Provenance:
 
     def _decisive(self, stage: str) -> dict[str, Any]:
         """What the result of a stage depends on, apart from the input."""
-        made_of_numbers = dict.fromkeys(("table", *EXPORT_FILES), ("tracks",))
+        made_of_numbers = dict.fromkeys(("table", *EXPORT_FILES), ("tracks",)) | dict.fromkeys(
+            AOI_TABLES, ("tracks", "aois")
+        )
         drawn = {"video": ("render", "video"), "image": ("render",), **made_of_numbers}.get(stage, ())
-        left_out = {"render", "video", "tracks"} - {*drawn}
+        left_out = {"render", "video", "tracks", "aois"} - {*drawn}
         options = {
             name: {key: value for key, value in values.items() if f"{name}.{key}" not in _INDIFFERENT}
             for name, values in self.options.items()
@@ -249,10 +251,21 @@ def decisive_options(options: RunOptions) -> dict[str, Any]:
         for stage, values in made.items()
         if stage not in ("model", "batch")
     }
-    return {**stages, "output": wanted}
+    return {**stages, **_areas(options), "output": wanted}
 
 
-_WHERE = ("output", "record", "existing", "overwrite")
+def _areas(options: RunOptions) -> dict[str, Any]:
+    """What the file of areas of interest holds, by its digest; empty without any."""
+    path = options.output.aois
+    if path is None:
+        return {}
+    try:
+        return {"aois": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+_WHERE = ("output", "aois", "record", "existing", "overwrite")
 """Options of the output that say where, and what happens to what is there."""
 
 _INDIFFERENT = {

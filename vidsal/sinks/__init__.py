@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from vidsal.lazy import lazy
 
 if TYPE_CHECKING:
+    from vidsal.sinks.aois import AoiSink, AoiSumSink
     from vidsal.sinks.contract import FileSink, Sink
     from vidsal.sinks.exports import ExportSink
     from vidsal.sinks.image import ImageSink
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAPS_FULL_SCALE",
+    "AoiSink",
+    "AoiSumSink",
     "ExportSink",
     "FileSink",
     "ImageSink",
@@ -25,4 +28,5 @@ __all__ = [
     "VideoSink",
 ]
 
-__getattr__, __dir__ = lazy(__name__, __all__, "options", "contract", "image", "maps", "exports", "tables", "video")
+_FILES = ("options", "contract", "image", "maps", "exports", "tables", "aois", "video")
+__getattr__, __dir__ = lazy(__name__, __all__, *_FILES)

@@ -1,0 +1,258 @@
+"""Recorded gaze and areas of interest in, what each participant did with each area out.
+
+Terms and definitions as in Holmqvist et al., "Eye Tracking: A comprehensive guide to methods and measures" (2011): a
+*visit* (their dwell) is the time from entering an area to leaving it; *total dwell* is the sum over visits. Transition
+entropies as in Krejtz et al., "Gaze transition entropy", ACM Transactions on Applied Perception 13 (2015).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidsal.aois.areas import Aois, Moment, load_shapely
+from vidsal.gaze.table import Gaze
+from vidsal.tracks import Column
+
+__all__ = [
+    "ELSEWHERE",
+    "AoiVisits",
+    "Transition",
+    "TransitionEntropy",
+    "Where",
+    "areas_looked_at",
+    "lasting_seconds",
+    "measure_aois",
+    "transitions",
+]
+
+_Names = npt.NDArray[np.object_]
+
+Where = Callable[[float], tuple[float, int]]
+"""Seconds after the video's first frame in; the frame that is shown then (with a fraction), and its shot out."""
+
+ELSEWHERE = ""
+"""What is looked at outside all areas."""
+
+
+def _column(unit: str, meaning: str) -> Any:
+    return field(metadata={"column": Column(unit, meaning)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AoiVisits:
+    """One participant, one viewing, one area: one row of the table of measures."""
+
+    participant: str = _column("", "Who looked.")
+    """Not empty."""
+    trial: str = _column("", "Which viewing.")
+    """Not empty."""
+    aoi: str = _column("", "Name of the area.")
+    """Not empty."""
+    tracked_seconds: float = _column("s", "How long gaze was recorded and valid while the area was there.")
+    """0 or more."""
+    total_dwell_seconds: float = _column("s", "How long gaze was in the area, all visits together.")
+    """0 to tracked_seconds."""
+    dwell_share: float | None = _column("share", "total_dwell_seconds over tracked_seconds; empty where that is 0.")
+    """0 to 1, or None."""
+    fixation_count: int | None = _column("", "Fixations in the area; empty where the table holds samples.")
+    """0 or more, or None."""
+    mean_fixation_seconds: float | None = _column("s", "Mean duration of these.")
+    """Above 0, or None."""
+    first_seconds: float | None = _column(
+        "s", "Time to first fixation (with samples: first gaze) after the area appeared; empty where there was none."
+    )
+    """0 or more, or None."""
+    visits: int = _column("", "How often gaze came into the area.")
+    """0 or more."""
+    returns: int = _column("", "Visits after the first.")
+    """0 or more."""
+    mean_visit_seconds: float | None = _column("s", "Mean of the total dwell over visits.")
+    """Above 0, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """How often gaze went from one area to another: one row of the transition matrix."""
+
+    participant: str = _column("", "Who looked.")
+    """Not empty."""
+    trial: str = _column("", "Which viewing.")
+    """Not empty."""
+    source: str = _column("", "The area it left; empty: none of them.")
+    """A name, or empty."""
+    target: str = _column("", "The area it went to; empty: none of them.")
+    """A name, or empty; never that of source."""
+    count: int = _column("", "How often.")
+    """1 or more."""
+    share: float = _column("share", "Share of all transitions out of source.")
+    """Above 0, at most 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionEntropy:
+    """How predictable the transitions of one viewing are."""
+
+    participant: str = _column("", "Who looked.")
+    """Not empty."""
+    trial: str = _column("", "Which viewing.")
+    """Not empty."""
+    transitions: int = _column("", "How many there were.")
+    """0 or more."""
+    transition_entropy_bits: float | None = _column(
+        "bit", "Mean entropy of where gaze goes next, over the areas it left; 0: always the same; empty without any."
+    )
+    """0 or more, or None."""
+    stationary_entropy_bits: float | None = _column(
+        "bit", "Entropy of the shares of transitions out of each area; 0: always out of one; empty without any."
+    )
+    """0 or more, or None."""
+
+
+def areas_looked_at(gaze: Gaze, aois: Aois, where: Where) -> tuple[_Names, npt.NDArray[np.bool_]]:
+    """Which area each row looks at, and which areas are there.
+
+    A sample counts at its time, a fixation at its middle, as areas move meanwhile.
+
+    Returns:
+        (N,) names, "" outside all and where gaze is not valid; (N, areas) True where the area is there.
+    """
+    shapely = load_shapely()
+    names = aois.names
+    looked = np.full(len(gaze), ELSEWHERE, object)
+    there = np.zeros((len(gaze), len(names)), bool)
+    middle = gaze.pts_seconds + np.nan_to_num(gaze.duration_seconds) / 2
+    for row, seconds in enumerate(middle.tolist()):
+        frame, shot = where(seconds)
+        shapes = aois.shapes(Moment(seconds=seconds, frame=frame, shot=shot))
+        there[row] = [name in shapes and not shapely.is_empty(shapes[name]) for name in names]
+        if gaze.valid[row]:
+            point = shapely.points(gaze.x[row], gaze.y[row])
+            looked[row] = next(
+                (name for name in names if name in shapes and shapely.intersects(shapes[name], point)), ""
+            )
+    return looked, there
+
+
+def lasting_seconds(gaze: Gaze, rows: slice) -> npt.NDArray[np.float64]:
+    """(n,) seconds that each row of a viewing stands for: a fixation's duration; a sample's time to the next one.
+
+    Args:
+        gaze: the table.
+        rows: those of one viewing.
+    """
+    if gaze.kind == "fixations":
+        return np.nan_to_num(gaze.duration_seconds[rows])
+    seconds = gaze.pts_seconds[rows]
+    steps = np.diff(seconds)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    # A sample does not stand for what the tracker lost.
+    return np.append(np.minimum(steps, 1.5 * usual), usual)
+
+
+def measure_aois(gaze: Gaze, aois: Aois, where: Where) -> list[AoiVisits]:
+    """What each participant did with each area, viewing by viewing.
+
+    Invalid rows end no visit and count nowhere; with samples, neither does a row outside all areas that is alone
+    between two of one area: that is noise of the tracker (one sample).
+    """
+    looked, there = areas_looked_at(gaze, aois, where)
+    made = []
+    for participant, trial, rows in gaze.viewings():
+        lasting, valid = lasting_seconds(gaze, rows), gaze.valid[rows]
+        seconds, names = gaze.pts_seconds[rows], _without_single(looked[rows], valid, gaze.kind == "samples")
+        for place, aoi in enumerate(aois.names):
+            present = there[rows, place]
+            inside = valid & (names == aoi)
+            entered = _entries(names[valid], aoi)
+            dwell, tracked = float(lasting[inside].sum()), float(lasting[valid & present].sum())
+            count = int(inside.sum()) if gaze.kind == "fixations" else None
+            first = float(seconds[inside][0] - seconds[present][0]) if inside.any() else None
+            made.append(
+                AoiVisits(
+                    participant=participant,
+                    trial=trial,
+                    aoi=aoi,
+                    tracked_seconds=tracked,
+                    total_dwell_seconds=dwell,
+                    dwell_share=dwell / tracked if tracked > 0 else None,
+                    fixation_count=count,
+                    mean_fixation_seconds=dwell / count if count else None,
+                    first_seconds=None if first is None else max(first, 0.0),
+                    visits=entered,
+                    returns=max(entered - 1, 0),
+                    mean_visit_seconds=dwell / entered if entered else None,
+                )
+            )
+    return made
+
+
+def _entries(names: _Names, aoi: str) -> int:
+    is_in = names == aoi
+    return int(is_in[:1].sum() + (is_in[1:] & ~is_in[:-1]).sum())
+
+
+def _without_single(names: _Names, valid: npt.NDArray[np.bool_], samples: bool) -> _Names:
+    if not samples:
+        return names
+    made = names.copy()
+    order = np.flatnonzero(valid)
+    for before, at, after in zip(order, order[1:], order[2:], strict=False):
+        if made[at] == ELSEWHERE and made[before] != ELSEWHERE and made[before] == names[after]:
+            made[at] = made[before]
+    return made
+
+
+def transitions(gaze: Gaze, aois: Aois, where: Where) -> tuple[list[Transition], list[TransitionEntropy]]:
+    """How gaze went from area to area in each viewing; what lies outside all areas is a place of its own.
+
+    Returns:
+        The matrices, without their zeros, and the entropies: H_t = - sum_i p_i sum_j p_ij log2 p_ij and
+        H_s = - sum_i p_i log2 p_i, with p_i the share of transitions out of i and p_ij those of them to j.
+    """
+    looked, _ = areas_looked_at(gaze, aois, where)
+    found: list[Transition] = []
+    entropies = []
+    places = [*aois.names, ELSEWHERE]
+    for participant, trial, rows in gaze.viewings():
+        valid = gaze.valid[rows]
+        names = _without_single(looked[rows], valid, gaze.kind == "samples")[valid]
+        counts = np.zeros((len(places), len(places)))
+        for before, after in itertools.pairwise(names):
+            if before != after:
+                counts[places.index(before), places.index(after)] += 1
+        out = counts.sum(axis=1)
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            found.append(
+                Transition(
+                    participant=participant,
+                    trial=trial,
+                    source=places[i],
+                    target=places[j],
+                    count=int(counts[i, j]),
+                    share=float(counts[i, j] / out[i]),
+                )
+            )
+        total = float(counts.sum())
+        each = [_entropy(counts[i] / out[i]) for i in range(len(places)) if out[i]]
+        entropies.append(
+            TransitionEntropy(
+                participant=participant,
+                trial=trial,
+                transitions=int(total),
+                transition_entropy_bits=float(np.average(each, weights=out[out > 0])) if total else None,
+                stationary_entropy_bits=_entropy(out / total) if total else None,
+            )
+        )
+    return found, entropies
+
+
+def _entropy(shares: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """In bits."""
+    return max(0.0, -math.fsum(one * math.log2(one) for one in shares if one > 0))

@@ -1,0 +1,213 @@
+"""A table of gaze, areas of interest and a video in, the tables of a study out, one row an observation."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vidsal.aois import AoiFrame, Aois, read_aois
+from vidsal.decode import open_video
+from vidsal.errors import DatasetError, ExistsError, Setting
+from vidsal.exports.tables import load_pyarrow, read_table
+from vidsal.files import replacing
+from vidsal.gaze.compare import AoiAgreement, AoiSecond, PredictedShares, compare_shares
+from vidsal.gaze.makers.contract import open_sheet
+from vidsal.gaze.measures import AoiVisits, Transition, TransitionEntropy, Where, measure_aois, transitions
+from vidsal.gaze.table import Gaze, read_gaze
+from vidsal.sinks.tables import TextTable
+from vidsal.tracks import column_types
+
+__all__ = ["TABLES", "Study", "measure_study", "write_study"]
+
+TABLES: dict[str, type[Any]] = {
+    "visits": AoiVisits,
+    "transitions": Transition,
+    "entropies": TransitionEntropy,
+    "seconds": AoiSecond,
+    "agreement": AoiAgreement,
+}
+"""The tables of a study, by name; the last two need predicted shares."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a study gave."""
+
+    tables: Mapping[str, Sequence[Any]]
+    """Rows by the names of `TABLES`."""
+    further: Mapping[str, Mapping[str, str]]
+    """Columns of the list of trials, by trial: each row of a viewing gets them."""
+    messages: tuple[str, ...]
+    """What is worth knowing."""
+
+
+def measure_study(
+    gaze: Gaze | str | Path,
+    aois: str | Path,
+    video: str | Path,
+    *,
+    predicted: str | Path | None = None,
+    trials: str | Path | None = None,
+) -> Study:
+    """Measures what participants did with areas of a video.
+
+    Args:
+        gaze: the table, or its path.
+        aois: file of the areas.
+        video: what was looked at.
+        predicted: NAME.vidsal.aois.csv of `vidsal run --aois` with the same areas, for the comparison, and for the
+            exact times and shots of frames.
+        trials: a table with a column trial and any others (weather, condition, ...), which go into the results.
+
+    Raises:
+        DatasetError: a file cannot be read, or the files do not fit together.
+        DecodeError: the video cannot be opened.
+        EncodeError: pyarrow or shapely is missing.
+    """
+    table = gaze if isinstance(gaze, Gaze) else read_gaze(gaze)
+    if not len(table):
+        raise DatasetError("the table of gaze has no row")
+    with open_video(video) as reader:
+        info = reader.info
+    areas = read_aois(aois, height=info.height, width=info.width)
+    messages = []
+    shown = table.facts.get("video", {}) if isinstance(table.facts.get("video"), Mapping) else {}
+    if shown and (shown.get("height"), shown.get("width")) != (info.height, info.width):
+        raise DatasetError(
+            f"the gaze is in pixels of {shown.get('name')}, {shown.get('width')}x{shown.get('height')}, and {video} "
+            f"has {info.width}x{info.height}; import it with this video"
+        )
+    by_clock = any(part.clock == "frames" for aoi in areas.aois for part in aoi.parts)
+    by_shot = any(aoi.shots is not None for aoi in areas.aois)
+    shares: PredictedShares | None = None
+    if predicted is not None:
+        shares, where = _predicted(Path(predicted), areas)
+    else:
+        if by_shot:
+            raise DatasetError(
+                f"{aois} names shots; give the table of areas that a run wrote (predicted), which has them"
+            )
+        if by_clock:
+            rate = info.nominal_rate or info.rate
+            if rate is None:
+                raise DatasetError(f"{video} says no rate, and areas go by frames; give the table of areas (predicted)")
+            messages.append(f"areas go by frames: {float(rate):g} a second are taken, as the header says")
+        steps = float(info.nominal_rate or info.rate or 25)
+        where = lambda seconds: (seconds * steps, 0)  # noqa: E731
+    moves, entropies = transitions(table, areas, where)
+    tables: dict[str, Sequence[Any]] = {
+        "visits": measure_aois(table, areas, where),
+        "transitions": moves,
+        "entropies": entropies,
+    }
+    if shares is not None:
+        tables["seconds"], tables["agreement"] = compare_shares(table, areas, where, shares)
+    further = {} if trials is None else _trials(Path(trials), table)
+    return Study(tables, further, tuple(messages))
+
+
+def _predicted(path: Path, areas: Aois) -> tuple[PredictedShares, Where]:
+    rows = list(read_table(path, AoiFrame))
+    if not rows:
+        raise DatasetError(f"{path} has no row")
+    arrow = load_pyarrow("reading a table")
+    whole = arrow.Table.from_batches(rows)
+    names = whole.column("aoi").to_numpy(zero_copy_only=False)
+    found = list(dict.fromkeys(names.tolist()))
+    if found != areas.names:
+        raise DatasetError(
+            f"{path} is about the areas {', '.join(found)}; the file of areas has {', '.join(areas.names)}"
+        )
+    first = names == found[0]
+    columns = {name: whole.column(name).to_numpy(zero_copy_only=False) for name in ("index", "pts_seconds", "shot")}
+    seconds = columns["pts_seconds"][first]
+    share = whole.column("predicted_share").to_numpy(zero_copy_only=False)
+    by_area = {name: share[names == name] for name in found}
+    if any(len(values) != len(seconds) for values in by_area.values()):
+        raise DatasetError(f"{path} does not have every area in every frame")
+    times, numbers, shots = seconds.tolist(), columns["index"][first].tolist(), columns["shot"][first].tolist()
+
+    def where(at: float) -> tuple[float, int]:
+        place = min(max(bisect.bisect_right(times, at) - 1, 0), len(times) - 1)
+        after = min(place + 1, len(times) - 1)
+        step = times[after] - times[place]
+        part = min(max((at - times[place]) / step, 0.0), 1.0) if step > 0 else 0.0
+        # Within a shot an area moves on; a cut is a jump.
+        return numbers[place] + (part if shots[after] == shots[place] else 0.0), shots[place]
+
+    return PredictedShares(np.asarray(seconds, np.float64), by_area), where
+
+
+def _trials(path: Path, gaze: Gaze) -> dict[str, dict[str, str]]:
+    sheet = open_sheet(path)
+    key = sheet.need("the trial", "trial")
+    others = [name for name in sheet.names if name and name != key]
+    if not others:
+        raise DatasetError(f"{path}: no column beside {key!r}")
+    found: dict[str, dict[str, str]] = {}
+    values = {name: sheet.text(name) for name in others}
+    for row, trial in enumerate(sheet.text(key)):
+        if trial in found:
+            raise sheet.wrong(row, key, f"{trial!r} is there twice")
+        found[trial] = {name: values[name][row] for name in others}
+    lacking = [trial for trial in dict.fromkeys(gaze.trial.tolist()) if trial not in found]
+    if lacking:
+        raise DatasetError(
+            f"{path} has no row for the trial {lacking[0]!r}"
+            + (f" and {len(lacking) - 1} others" if lacking[1:] else "")
+        )
+    return found
+
+
+def write_study(
+    study: Study, folder: str | Path, *, form: Literal["csv", "parquet"] = "csv", overwrite: bool = False
+) -> list[Path]:
+    """Writes a study: FOLDER/visits.csv and so on.
+
+    Returns:
+        The files.
+
+    Raises:
+        EncodeError: one cannot be written.
+        ExistsError: one is there already.
+    """
+    folder = Path(folder)
+    paths = {name: folder / f"{name}.{form}" for name in study.tables}
+    for path in paths.values():
+        if path.exists() and not overwrite:
+            raise ExistsError(f"{path} exists already; use ", Setting("overwrite", True), " to replace it")
+    for name, rows in study.tables.items():
+        kind = TABLES[name]
+        types = column_types(kind)
+        more = list(next(iter(study.further.values()), {})) if "trial" in types else []
+        clash = next((column for column in more if column in types), None)
+        if clash is not None:
+            raise DatasetError(f"the list of trials has a column {clash!r}, which the table {name} has too; rename it")
+        values = [
+            [*(getattr(row, column) for column in types), *(study.further[row.trial][column] for column in more)]
+            for row in rows
+        ]
+        _write(paths[name], {**types, **dict.fromkeys(more, str)}, values)
+    return list(paths.values())
+
+
+def _write(path: Path, types: Mapping[str, type], rows: list[list[Any]]) -> None:
+    with replacing(path, make_folder=True) as partial:
+        if path.suffix == ".parquet":
+            arrow = load_pyarrow("a .parquet table")
+            kinds = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64(), str: arrow.string()}
+            schema = arrow.schema([(name, kinds[kind]) for name, kind in types.items()])
+            columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in types]
+            with partial.open("wb") as file:
+                arrow.parquet.write_table(arrow.table(columns, schema=schema), file)
+            return
+        table = TextTable(partial, types, suffix=path.suffix)
+        try:
+            table.write(rows)
+        finally:
+            table.close()
