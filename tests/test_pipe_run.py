@@ -456,7 +456,7 @@ def test_the_record_is_unfinished_before_the_files_get_their_names_and_says_in_t
     assert record.messages == report.messages and "a word" in report.messages
     assert provenance == [record.provenance.as_text()] * 2
     read = InputRecord.of("", source.info.path, kind="video")
-    assert record.provenance.input == dataclasses.replace(read, height=48, width=64)
+    assert record.provenance.input == dataclasses.replace(read, height=48, width=64, sample_aspect_ratio="1")
     plain = report.as_dict()
     assert (plain["status"], plain["interrupted"], plain["record_file"]) == ("done", False, str(report.record_file))
 
