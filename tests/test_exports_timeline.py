@@ -472,6 +472,33 @@ def test_the_rate_is_seen_from_the_times(
 
 
 @pytest.mark.parametrize(
+    ("own", "counted", "says"),
+    [
+        (Fraction(25, 2), 25, "12.5 frames a second are no rate of time codes: each counts as 2 at 25 a second"),
+        (Fraction(10), 30, "10 frames a second are no rate of time codes: each counts as 3 at 30 a second"),
+        (NTSC / 2, NTSC, "14.985 frames a second are no rate of time codes: each counts as 2 at 29.97 a second"),
+        (Fraction(120000, 1001), Fraction(120000, 1001), None),
+        (
+            Fraction(240),
+            120,
+            "240 frames a second are no rate of time codes: cuts lie at the nearest frame of 120 a second",
+        ),
+    ],
+)
+def test_frames_that_time_codes_cannot_count_are_counted_at_a_rate_that_they_can(
+    own: Fraction, counted: Fraction, says: str | None
+) -> None:
+    rows = columns(np.arange(100) / float(own), [40])
+    export, text = exported("edl", Footage(name="a", rate=own, timecode="01:00:00:00"), rows)
+    codes = Timecodes.of("01:00:00:00", Fraction(counted))
+    assert re.findall(r"C        (\S+) (\S+) ", text) == [
+        (codes[0], codes[round(40 * counted / own)]),
+        (codes[round(40 * counted / own)], codes[round(100 * counted / own)]),
+    ]
+    assert export.messages == ([] if says is None else [says])
+
+
+@pytest.mark.parametrize(
     ("average", "base", "rate"),
     [
         (Fraction(2997, 100), None, NTSC),
@@ -590,8 +617,8 @@ def test_pixels_that_are_not_square_and_whole_rates_are_written_into_an_fcpxml()
     footage = Footage(name="a", rate=Fraction(1), height=576, width=720, sample_aspect_ratio=Fraction(16, 15))
     root = fcpxml_rules.parse(exported("fcpxml", footage, columns(np.arange(5.0), [2]))[1].encode())
     form = root.find("resources/format")
-    assert (form.get("paspH"), form.get("paspV"), form.get("frameDuration")) == ("16", "15", "1s")
-    assert [clip.get("duration") for clip in root.iter("asset-clip")] == ["2s", "3s"]
+    assert (form.get("paspH"), form.get("paspV"), form.get("frameDuration")) == ("16", "15", "1/24s")
+    assert [clip.get("duration") for clip in root.iter("asset-clip")] == ["48/24s", "72/24s"]
 
 
 @pytest.mark.parametrize("rate", [NTSC, Fraction(60000, 1001), Fraction(25), FILM])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["STANDARD_RATES", "Timecodes", "later_timecode", "nominal_rate"]
+__all__ = ["STANDARD_RATES", "TIMECODE_RATES", "Timecodes", "later_timecode", "nominal_rate", "timecode_rate"]
 
 _TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{1,3})")
 
@@ -88,13 +89,32 @@ def later_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str | No
         return None
 
 
-STANDARD_RATES = tuple(
+TIMECODE_RATES = tuple(
     sorted(
         {Fraction(whole * 1000, 1001) for whole in (24, 30, 48, 60, 120)}
-        | {Fraction(whole) for whole in (5, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120)}
+        | {Fraction(whole) for whole in (24, 25, 30, 48, 50, 60, 100, 120)}
     )
 )
-"""Frames a second that cameras and broadcasters use, from the lowest on: ..., 23.976, 24, 25, 29.97, 30, ..."""
+"""Frames a second that time codes count, from the lowest on: 23.976, 24, 25, 29.97, 30, ..."""
+
+STANDARD_RATES = (*(Fraction(rate) for rate in (5, 10, 12, 12.5, 15, 20)), *TIMECODE_RATES)
+"""Frames a second that cameras, broadcasters and the web use, from the lowest on."""
+
+
+def timecode_rate(rate: Fraction) -> Fraction:
+    """The rate at which time codes count the frames of a source.
+
+    Returns:
+        The lowest rate of time codes that is a multiple of the source's: then each frame is a whole number of counts;
+        else the rate of time codes next to it.
+
+    Example:
+        >>> timecode_rate(Fraction(25)), timecode_rate(Fraction(25, 2)), timecode_rate(Fraction(13))
+        (Fraction(25, 1), Fraction(25, 1), Fraction(24000, 1001))
+    """
+    multiples = [standard for standard in TIMECODE_RATES if (standard / rate).denominator == 1]
+    return multiples[0] if multiples else min(TIMECODE_RATES, key=lambda standard: abs(math.log(standard / rate)))
+
 
 _NEAR = Fraction(4, 10_000)
 """Less than half of what lies between 29.97 and 30."""

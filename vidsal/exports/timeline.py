@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vidsal.exports.contract import Columns, Export, Fact, Footage
 from vidsal.exports.shots import SHOT_SOURCES, ShotNumbers, shot_list
-from vidsal.timecode import STANDARD_RATES, Timecodes
+from vidsal.timecode import STANDARD_RATES, Timecodes, timecode_rate
 
 __all__ = [
     "FrameGrid",
@@ -130,8 +130,8 @@ those are counted')
         """The rate that frames are counted by, and what is to be said about it.
 
         It is the one that the source says, where each frame lies on its grid and no two on one place; else the lowest
-        standard rate of which that holds, with gaps or not; else the standard rate next to the mean one: then the rate
-        varies, and a frame's number is that of the nearest place.
+        standard rate of which that holds, with gaps or not; else the rate of time codes next to the mean one: then the
+        rate varies, and a frame's number is that of the nearest place.
         """
         fits, said = self._fits(), self._said
         if any(rate == said for _, rate in fits) or (self._frames == 1 and said is not None):
@@ -148,7 +148,7 @@ those are counted')
             return rate, f"{how}: those are counted"
         passed = (self._last or 0.0) - self._first
         mean = float(said) if said is not None else (self._frames - 1) / passed if passed > 0 else 25.0
-        rate = min(_GUESSED_RATES, key=lambda standard: abs(np.log(float(standard) / mean)))
+        rate = timecode_rate(Fraction(mean).limit_denominator(1000))
         return rate, (
             f"the frame rate varies: cuts lie at the nearest frame of {shown_rate(rate)} a second, at most "
             f"{500 / float(rate):.0f} ms from their times"
@@ -208,9 +208,17 @@ class TimelineExport(ShotsOf):
         """The file of a timeline with at least one shot."""
 
     def _timeline(self, shots: list[ShotNumbers]) -> Timeline:
-        rate, message = self._grid.settle()
+        own, message = self._grid.settle()
         if message is not None:
             self.messages.append(message)
+        rate = timecode_rate(own)
+        if rate != own:
+            how, counts = f"{shown_rate(own)} frames a second are no rate of time codes", rate / own
+            self.messages.append(
+                f"{how}: each counts as {counts} at {shown_rate(rate)} a second"
+                if counts.denominator == 1
+                else f"{how}: cuts lie at the nearest frame of {shown_rate(rate)} a second"
+            )
         timecodes = self._timecodes(rate)
         number = functools.partial(_number, rate=rate)
         placed = []
