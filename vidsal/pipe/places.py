@@ -277,7 +277,7 @@ def _refuse_shared(sources: Sequence[_Source], places: Sequence[Place], options:
 
 def _refuse_one_name(planned: Mapping[str, Path], options: OutputOptions) -> None:
     """Two results of one source in one file: no others end alike."""
-    for named, other in (("maps", "video"), *(("table", kind) for kind in options.export)):
+    for named, other in (("maps", "video"), *(("table", kind.name) for kind in export_files(options.export))):
         if {named, other} <= planned.keys() and _normal(planned[named]) == _normal(planned[other]):
             setting = Setting(named, getattr(options, named))
             if other == "video" and options.named_file is not None:
