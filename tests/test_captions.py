@@ -317,6 +317,26 @@ def test_broken_files_are_errors_that_say_where(make: type[Document], text: str,
         make(text, "a", LAYOUT)  # type: ignore[call-arg]
 
 
+@given(st.sampled_from(["srt", "vtt", "ass"]), st.data())
+def test_damaged_files_are_read_or_refused(kind: str, data: st.DataObject) -> None:
+    make, text = {"srt": (SubRip, SRT), "vtt": (WebVTT, VTT), "ass": (Substation, ASS)}[kind]
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(text)))
+        cut = data.draw(st.integers(0, 40))
+        put = data.draw(
+            st.sampled_from(["", "\n", "\n\n", "-->", ",", "{", "}", "<", "99", "\\pos(", "x", "\\an", "-", "&"])
+        )
+        text = text[:at] + put + text[at + cut :]
+    try:
+        document = make(text, "a", LAYOUT)
+        document.as_vtt(unmoved(document), note="x")
+        ass_of(document.cues, moved_to(document, "left"), LAYOUT, size=(64, 36), note="x")
+    except (DecodeError, EncodeError):
+        return
+    again = document.as_vtt(moved_to(document, "top"), note="x")
+    assert len(WebVTT(again, "a", LAYOUT).cues) == len(document.cues)
+
+
 def test_odd_things_of_a_subrip_file_are_reported_and_no_cue_is_lost() -> None:
     document = SubRip(
         "my title\n\n1\n00:00:02,000 --> 00:00:01,000 X1:10 X2:20\nback\n0:0:3.5 --> 0:0:4.50\nno number\n", "a", LAYOUT

@@ -115,7 +115,7 @@ def chosen(
     gain: float = 0.05,
     replace: bool = False,
 ) -> list[str | None]:
-    candidates = Candidates.of(cues, PLACES, LAYOUT, replace=replace)
+    candidates = Candidates.of(cues, PLACES, LAYOUT, replace_own=replace)
     covered = np.array([[[one.get(place, 0.5)] * 5 for place in PLACES] for one in costs])
     shot = np.array(shots if shots is not None else [0] * len(cues))
     return [one.place for one in choose(cues, candidates, covered, first_shot=shot, last_shot=shot, gain=gain)]
@@ -148,13 +148,29 @@ def test_a_cue_with_a_position_of_its_own_stays_unless_it_is_to_be_replaced() ->
 def test_cues_at_once_stand_above_one_another_and_off_those_that_stay() -> None:
     bottom = Anchor(0.5, 0.95, 0.5, 1, 0.9)
     cues = [cue(0, 4), cue(1, 3, "two\nlines"), cue(2, 5, own=bottom), cue(2.5, 6)]
-    candidates = Candidates.of(cues, PLACES, LAYOUT, replace=False)
+    candidates = Candidates.of(cues, PLACES, LAYOUT, replace_own=False)
     shots = np.zeros(4, np.int64)
     found = choose(cues, candidates, np.zeros((4, 4, 5)), first_shot=shots, last_shot=shots, gain=0.05)
     assert [one.place for one in found] == ["bottom", "bottom", None, "bottom"]
     for one, other in itertools.combinations(found, 2):
         assert one.box.shared_with(other.box) == 0
     assert found[0].box.bottom < found[2].box.top + 1e-9
+
+
+@pytest.mark.parametrize("place", ["bottom", "top"])
+def test_three_at_once_find_room_at_the_bottom_and_at_the_top_but_not_on_a_side(place: Any) -> None:
+    cues = [cue(0, 4, f"words {number}") for number in range(3)]
+    shots = np.zeros(3, np.int64)
+
+    def found(place: Any) -> Any:
+        candidates = Candidates.of(cues, (place,), LAYOUT, replace_own=False)
+        return choose(cues, candidates, np.zeros((3, 1, 5)), first_shot=shots, last_shot=shots, gain=0.0)
+
+    stacked = [one.box for one in found(place)]
+    assert not any(one.crowded for one in found(place))
+    assert [box.top for box in stacked] == pytest.approx([0.05, 0.11, 0.17] if place == "top" else [0.89, 0.83, 0.77])
+    # In the column there is one slot only: the others are told.
+    assert [one.crowded for one in found("left")] == [False, True, True]
 
 
 times = st.integers(0, 40)
@@ -169,7 +185,7 @@ def test_no_cue_covers_another_that_is_shown_with_it(spans: list[tuple[int, int,
     cues = [
         cue(start / 4, end / 4, f"{number} {text}" if text else "") for number, (start, end, text) in enumerate(spans)
     ]
-    candidates = Candidates.of(cues, places, LAYOUT, replace=False)
+    candidates = Candidates.of(cues, places, LAYOUT, replace_own=False)
     covered = np.random.default_rng(seed).random((len(cues), len(places), 5))
     shots = np.zeros(len(cues), np.int64)
     found = choose(cues, candidates, covered, first_shot=shots, last_shot=shots, gain=0.05)
@@ -244,9 +260,11 @@ def write_srt(path: Path, spans: Sequence[tuple[float, float]], lines: Sequence[
 
 def options(case: Case | None = None, folder: Path | None = None, **more: Any) -> PlaceCaptionsOptions:
     captions = {
-        name: more.pop(name) for name in ("captions", "places", "stream", "language", "replace", "gain") if name in more
+        name: more.pop(name)
+        for name in ("captions", "places", "stream", "language", "replace_own", "gain")
+        if name in more
     }
-    output = {name: more.pop(name) for name in ("output", "to", "overwrite", "table") if name in more}
+    output = {name: more.pop(name) for name in ("output", "to", "existing", "overwrite", "table") if name in more}
     given: dict[str, Any] = {} if case is None else {"maps": case.maps}
     if case is not None:
         captions = {"captions": case.srt, **captions}
@@ -493,6 +511,56 @@ def test_results_that_are_there_are_refused_and_replaced_only_if_asked(case: Cas
     assert table.read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
     place_captions(case.video, options(case, tmp_path, overwrite=True))
     assert len(rows_of(table)) == 4
+
+
+@pytest.mark.parametrize("to", ["vtt", "ass"])
+def test_what_is_done_is_skipped_and_what_was_made_otherwise_refused(case: Case, tmp_path: Path, to: str) -> None:
+    def again(**more: Any) -> str:
+        return place_captions(case.video, options(case, tmp_path, to=to, existing="skip", **more)).status
+
+    assert again() == "done"
+    captions = tmp_path / f"clip.vidsal.captions.{to}"
+    before = captions.stat().st_mtime_ns
+    assert again() == "skipped" and captions.stat().st_mtime_ns == before
+    assert again(decode=DecodeOptions(batch_size=3)) == "skipped"
+    with pytest.raises(ExistsError, match=r"captions\.gain was 0\.03, is now 0\.2"):
+        again(gain=0.2)
+    other = tmp_path / "clip.srt"
+    other.write_text(case.srt.read_text().replace("second", "changed"))
+    with pytest.raises(ExistsError, match="the captions was another one"):
+        again(captions=other)
+    # The table alone is missing: it is made again, with its captions.
+    captions.with_suffix(".csv").unlink()
+    assert again() == "done"
+    captions.write_text("mine")
+    with pytest.raises(ExistsError, match="was not made like this"):
+        again()
+    assert captions.read_text() == "mine"
+
+
+def test_a_result_does_not_pass_its_record_on(case: Case, tmp_path: Path) -> None:
+    first = place_captions(case.video, options(case, tmp_path)).files[0]
+    second = place_captions(case.video, options(case, captions=first, output=tmp_path / "b.vtt")).files[0]
+    texts = [file.read_text().splitlines() for file in (first, second)]
+    records = [[line for line in text if "vidsal_run" in line] for text in texts]
+    assert [len(one) for one in records] == [1, 1] and records[0] != records[1]
+    # Every cue has a place by now, and keeps it.
+    assert texts[0][4:] == texts[1][4:]
+
+
+def test_a_folder_is_made_and_what_cannot_be_written_is_refused_before_the_first_frame(
+    case: Case, tmp_path: Path
+) -> None:
+    def read(*numbers: Any) -> None:
+        raise AssertionError("a frame was read")
+
+    assert place_captions(case.video, options(case, tmp_path / "new" / "er")).files[0].parent == tmp_path / "new" / "er"
+    for output, said in ((tmp_path / "none" / "a.vtt", "does not exist"), (case.srt / "a.vtt", "is no folder")):
+        with pytest.raises(EncodeError, match=said):
+            place_captions(case.video, options(case, output=output), on_progress=read)
+    (tmp_path / "a.vtt").mkdir()
+    report = place_captions(case.video, options(case, output=tmp_path / "a.vtt"))
+    assert report.files[0] == tmp_path / "a.vtt" / "clip.vidsal.captions.vtt"
 
 
 def test_an_input_is_never_replaced(case: Case, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_every_script_and_configuration_that_the_pages_name_is_there() -> None:
 def test_the_commands_on_the_pages_know_the_flags_they_are_given(capsys: pytest.CaptureFixture[str]) -> None:
     given: dict[tuple[str, ...], set[str]] = {}
     for page in OF_TODAY:
-        for words in re.findall(r"\bvidsal ([a-z]+ [^`\n#]*)", page.read_text(encoding="utf-8")):
+        for words in re.findall(r"\bvidsal ([a-z][a-z-]* [^`\n#]*)", page.read_text(encoding="utf-8")):
             first, *rest = words.split()
             # `vidsal batch FOLDER` has no action.
             action = first in COMMANDS and bool(rest) and rest[0] in COMMANDS[first].actions

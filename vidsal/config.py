@@ -44,7 +44,13 @@ __all__ = [
     "to_yaml",
 ]
 
-ALIASES: Mapping[str, str] = {"start_seconds": "--start", "end_seconds": "--end", "output": "-o", "model": "-m"}
+ALIASES: Mapping[str, str] = {
+    "start_seconds": "--start",
+    "end_seconds": "--end",
+    "output": "-o",
+    "model": "-m",
+    "replace_own": "--replace",
+}
 """Option name to a second flag; a long one is the flag that messages name."""
 
 _T = TypeVar("_T")

@@ -57,14 +57,14 @@ class Candidates:
     """What `neighbours` gives."""
 
     @classmethod
-    def of(cls, cues: Sequence[Cue], places: tuple[Place, ...], layout: Layout, *, replace: bool) -> Candidates:
+    def of(cls, cues: Sequence[Cue], places: tuple[Place, ...], layout: Layout, *, replace_own: bool) -> Candidates:
         """Those of cues in a picture.
 
         Args:
             cues: the cues.
             places: what to choose from.
             layout: of the picture.
-            replace: whether a position of their own counts for nothing.
+            replace_own: whether a position of their own counts for nothing.
         """
         beside = neighbours(cues)
         boxes = np.full((len(cues), len(places), SLOTS + 1, 4), np.nan)
@@ -82,7 +82,7 @@ class Candidates:
                     # A text that is too long for the picture stays at its first place.
                     if layout.fits(place, cue, box) or (at == slot == 0):
                         boxes[number, at, slot] = (box.left, box.top, box.right, box.bottom)
-            if cue.own is not None and not replace:
+            if cue.own is not None and not replace_own:
                 box = layout.box(cue.own, cue)
                 boxes[number, :, SLOTS] = (box.left, box.top, box.right, box.bottom)
             anchors.append(tuple(mine))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from vidsal.captions.choose import Candidates, Choice, choose
 from vidsal.captions.documents import Document, Standing, read_text
 from vidsal.captions.layout import Layout
 from vidsal.captions.options import PLACES, CaptionOptions, PlaceCaptionsOptions
+from vidsal.captions.record import CaptionsRecord
 from vidsal.captions.streams import read_stream, start_of_timeline
 from vidsal.captions.subrip import SubRip
 from vidsal.captions.substation import Substation, ass_of, need_pysubs2
@@ -37,7 +38,6 @@ from vidsal.pipe.options import OutputOptions
 from vidsal.pipe.places import local_path, places_of
 from vidsal.pipe.predict import predict
 from vidsal.prefetch import prefetch
-from vidsal.provenance import package_version
 
 __all__ = ["CAPTION_COLUMNS", "CaptionsReport", "place_captions"]
 
@@ -58,6 +58,9 @@ class CaptionsReport:
 
     source: str
     """The video."""
+    status: Literal["done", "skipped"]
+    """done; skipped, where the results were there already and are what would have been made (`existing="skip"`): then
+    only they are named."""
     captions: str
     """Where they come from."""
     files: tuple[Path, ...]
@@ -119,6 +122,10 @@ def place_captions(
     if options.output.format == "ass":
         need_pysubs2()
     first = _first_frame(path, options.decode)
+    loaded = None if options.maps is not None else model or options.model.load()
+    record = CaptionsRecord.of(path, first.info.kind, options, loaded)
+    if _is_done(target, table, record, options):
+        return _skipped(str(video), options, target, table)
     layout = Layout(
         _shown_width(first.info) / first.info.height, options.captions.font_size, options.captions.safe_area
     )
@@ -126,13 +133,13 @@ def place_captions(
     cues = document.cues
     # The first is the default.
     places = tuple(sorted(dict.fromkeys(options.captions.places), key="bottom".__ne__))
-    candidates = Candidates.of(cues, places, layout, replace=options.captions.replace)
+    candidates = Candidates.of(cues, places, layout, replace_own=options.captions.replace_own)
     offset = float(first.seconds - first.zero)
     starts, ends = (np.array([getattr(cue, name) / 1000 - offset for cue in cues]) for name in ("start_ms", "end_ms"))
     attention = CueAttention(starts, ends, candidates.boxes)
     messages = list(document.messages)
     frames = 0
-    with _densities(path, options, model, messages) as (total, batches):
+    with _densities(path, options, loaded, messages) as (total, batches):
         for batch in batches:
             attention.update(batch)
             frames += len(batch)
@@ -155,9 +162,9 @@ def place_captions(
         Standing(one.anchor, one.box, moved=_is_moved(document, cue, one))
         for cue, one in zip(cues, choices, strict=True)
     ]
-    note = f"placed by vidsal {package_version()} on {path.name}, model of attention: {_by(options, model)}"
+    note = record.as_text()
     if options.output.format == "vtt":
-        text = document.as_vtt(standings, note=note.replace("-->", "->"))
+        text = document.as_vtt(standings, note=note)
     elif isinstance(document, Substation):
         text = document.as_ass(standings, note=note)
     else:
@@ -166,12 +173,13 @@ def place_captions(
     messages = [*dict.fromkeys([*document.messages, *messages, *_remarks(choices, attention)])]
     with contextlib.ExitStack() as files:
         if table is not None:
-            partial = files.enter_context(replacing(table))
+            partial = files.enter_context(replacing(table, make_folder=True))
             with partial.open("w", encoding="utf-8", newline="") as stream:
                 _write_table(stream, cues, choices)
-        files.enter_context(replacing(target)).write_text(text, encoding="utf-8", newline="\n")
+        files.enter_context(replacing(target, make_folder=True)).write_text(text, encoding="utf-8", newline="\n")
     return CaptionsReport(
         source=str(video),
+        status="done",
         captions=str(options.captions.captions or video),
         files=(target, *((table,) if table is not None else ())),
         cues=len(cues),
@@ -221,14 +229,51 @@ def _targets(path: Path, options: PlaceCaptionsOptions) -> tuple[Path, Path | No
             raise EncodeError(f"cannot write {file}: {folder} is no folder; choose another one")
         if named is not None and not folder.is_dir():
             raise EncodeError(f"cannot write {file}: {folder} does not exist; make the folder or choose another one")
+        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+            raise EncodeError(f"cannot write {file}: no permission to write into {folder}; choose another folder")
         if not os.path.lexists(file):
             continue
         if any(one.exists() and file.exists() and file.samefile(one) for one in inputs):
             raise EncodeError(f"{file} is an input; choose another name for the result")
-        if not output.overwrite:
-            remedy = Setting("overwrite", True)
-            raise ExistsError(f"{file} exists already; use ", remedy, " to replace it, or choose another name")
+        if output.existing == "refuse":
+            raise ExistsError(f"{file} exists already; use ", *_REPLACE)
     return target, table
+
+
+def _is_done(target: Path, table: Path | None, record: CaptionsRecord, options: PlaceCaptionsOptions) -> bool:
+    """Whether the results are there and may be left as they are.
+
+    Raises:
+        ExistsError: results are there that were made otherwise, or by something else.
+    """
+    there = [file for file in (target, table) if file is not None and os.path.lexists(file)]
+    if options.output.existing != "skip" or not there:
+        return False
+    found = CaptionsRecord.in_file(target)
+    if found is None:
+        raise ExistsError(f"{there[0]} exists already, and was not made like this; use ", *_REPLACE)
+    if differing := found.differences(record):
+        raise ExistsError(f"{target} was made otherwise ({'; '.join(differing)}); use ", *_REPLACE)
+    return table is None or table in there
+
+
+_REPLACE = (Setting("overwrite", True), " to replace it, or choose another name")
+
+
+def _skipped(video: str, options: PlaceCaptionsOptions, target: Path, table: Path | None) -> CaptionsReport:
+    return CaptionsReport(
+        source=video,
+        status="skipped",
+        captions=str(options.captions.captions or video),
+        files=(target, *((table,) if table is not None else ())),
+        cues=0,
+        places={},
+        covered=math.nan,
+        covered_before=math.nan,
+        frames=0,
+        seconds=0.0,
+        messages=(),
+    )
 
 
 @dataclass(frozen=True)
@@ -279,10 +324,9 @@ def _read_captions(path: Path, options: CaptionOptions, layout: Layout, zero: Fr
 
 @contextlib.contextmanager
 def _densities(
-    path: Path, options: PlaceCaptionsOptions, model: SaliencyModel | None, messages: list[str]
+    path: Path, options: PlaceCaptionsOptions, loaded: SaliencyModel | None, messages: list[str]
 ) -> Iterator[tuple[int | None, Iterable[SaliencyBatch]]]:
     """How many frames are expected, and their densities."""
-    loaded = None if options.maps is not None else model or options.model.load()
     size = _SMALL if loaded is None else loaded.preprocessor.frame_size
     with open_video(path, options=options.decode, size=size) as reader:
         part = options.decode.start_seconds > 0 or options.decode.end_seconds is not None
@@ -296,12 +340,6 @@ def _densities(
                 yield total, batches
         messages += reader.report.messages
         messages += loaded.notes if loaded is not None else ()
-
-
-def _by(options: PlaceCaptionsOptions, model: SaliencyModel | None) -> str:
-    if options.maps is not None:
-        return f"maps in {options.maps.name}"
-    return model.card.name if model is not None else str(options.model.chosen)
 
 
 def _is_moved(document: Document, cue: Cue, choice: Choice) -> bool:

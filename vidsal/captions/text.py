@@ -40,8 +40,8 @@ def runs_of_srt(text: str) -> tuple[Run, ...]:
     """The runs of a SubRip text; tags that are not known stay as text, override codes of SubStation go.
 
     Example:
-        >>> runs_of_srt("a <i>b</i> <3")[1:]
-        (Run(text='b', bold=False, italic=True, underline=False, strike=False, colour=None), Run(text=' <3', ...
+        >>> [(run.text, run.italic) for run in runs_of_srt("a <i>b</i> <3")]
+        [('a ', False), ('b', True), (' <3', False)]
     """
     return tuple(_joined(_srt_runs(text)))
 

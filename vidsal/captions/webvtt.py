@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from vidsal.captions.documents import Document, Standing, check_cues
 from vidsal.captions.layout import Layout, anchor_of_settings, settings_of
+from vidsal.captions.record import RECORD_LINE
 from vidsal.captions.text import runs_of_vtt
 from vidsal.captions.values import Cue
 from vidsal.errors import DecodeError
@@ -48,6 +49,8 @@ class WebVTT(Document):
 
     def __init__(self, text: str, name: str, layout: Layout) -> None:
         super().__init__()
+        # What an earlier run says of its result holds no longer.
+        text = re.sub(rf"{RECORD_LINE.pattern}\n\n?", "", text, flags=re.MULTILINE)
         if not re.match(r"WEBVTT(?=[ \t\n]|$)", text):
             raise DecodeError(f"{name} does not begin with WEBVTT; expected a WebVTT file")
         if re.search(r"^X-TIMESTAMP-MAP=", text.split("\n\n")[0], re.MULTILINE):

@@ -26,7 +26,7 @@ _REFUSED = 3
     usage="vidsal captions-place [options] INPUT",
     epilog=(
         "exit status:\n"
-        "  0    the captions are written\n"
+        "  0    the captions are written, or were there already (--existing skip)\n"
         "  1    the video, its subtitles or the maps cannot be read, or a result not be written\n"
         "  2    wrong usage, or a wrong value of an option\n"
         "  3    results are there already and were not replaced\n"
@@ -66,6 +66,11 @@ def captions_command(given: Any, options: PlaceCaptionsOptions) -> int:
             show_traceback(error)
             print_error(describe(error))
             return 2
+    if report.status == "skipped":
+        say(f"skipped, done already: {', '.join(map(str, report.files))}", quiet=given.quiet)
+        if given.json:
+            print_out(json.dumps(report.as_dict()))
+        return 0
     for message in report.messages:
         say(f"vidsal: warning: {message}", quiet=given.quiet)
     listed = ", ".join(f"{count} {place}" for place, count in report.places.items())
