@@ -14,8 +14,8 @@ import pytest
 
 from vidsal.cli import main
 from vidsal.errors import ConfigError
-from vidsal.evaluate import Summary, compare, format_comparison, format_summary, read_summary
-from vidsal.evaluate.comparison import differing_rules, paired_difference
+from vidsal.evaluate import Summary, compare, comparison, format_comparison, format_summary, read_summary
+from vidsal.evaluate.comparison import differing_rules, paired_difference, sign_flips
 from vidsal.evaluate.protocols import find_protocol
 from vidsal.evaluate.results import (
     Estimate,
@@ -219,6 +219,48 @@ def test_pairs_tell_what_two_separate_intervals_do_not() -> None:
     # And what does not differ is not called different.
     noise = {name: [value[0] + rng.normal(0, 0.01)] for name, value in first.items()}
     assert not compare(one, result(noise)).differences["cc"].clear
+
+
+def test_three_sequences_that_agree_support_no_conclusion() -> None:
+    first = {name: [0.1, 0.2] for name in "abc"}
+    second = {name: [0.5, 0.6 + 0.01 * k] for k, name in enumerate("abc")}
+    made = compare(result(first), result(second))
+    one = made.differences["cc"]
+    assert one.low > 0 and one.p == one.adjusted_p == 0.25 and not one.clear
+    text = format_comparison(made)
+    assert "B is better" not in text and "3 sequences support no conclusion" in text and "at least 6 sequences" in text
+    assert one.effect == pytest.approx(0.405 / 0.005)
+
+
+def test_six_sequences_that_agree_do_for_one_metric() -> None:
+    first = {name: [0.1] for name in "abcdef"}
+    second = {name: [0.5 + 0.01 * k] for k, name in enumerate("abcdef")}
+    made = compare(result(first), result(second))
+    assert made.differences["cc"].p == 2 / 2**6 and made.differences["cc"].clear
+    assert not made.notes and "B is better" in format_comparison(made)
+
+
+def test_chances_are_corrected_for_all_metrics_in_their_order() -> None:
+    def one(p: float) -> comparison.Difference:
+        return comparison.Difference(0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, p=p)
+
+    made = comparison._corrected({"a": one(0.01), "b": one(NAN), "c": one(0.04), "d": one(0.03)})
+    # Three known: 3 x .01, 2 x .03, and the largest takes no less than the one before it.
+    assert [made[name].adjusted_p for name in "acd"] == pytest.approx([0.03, 0.06, 0.06])
+    assert math.isnan(made["b"].adjusted_p) and not made["b"].clear
+
+
+def test_the_signs_of_many_sequences_are_drawn_and_agree_with_all_combinations() -> None:
+    rng = np.random.default_rng(0)
+    few = rng.normal(0.4, 1, 14)
+    exact = np.mean(
+        [abs(few @ np.array(signs)) >= abs(few.sum()) - 1e-9 for signs in itertools.product((1, -1), repeat=14)]
+    )
+    assert sign_flips(few, draws=1, seed=0) == pytest.approx(exact)
+    many = np.append(few, [1e-12] * 6)
+    assert sign_flips(many, draws=20000, seed=1) == pytest.approx(exact, abs=0.015)
+    assert math.isnan(sign_flips(np.array([]), draws=10, seed=0))
+    assert sign_flips(np.zeros(5), draws=10, seed=0) == 1.0
 
 
 def test_undefined_and_infinite_sequences_are_left_out_of_the_pairs() -> None:

@@ -27,7 +27,15 @@ from vidsal.evaluate.results import (
 )
 from vidsal.metrics import METRICS
 
-__all__ = ["Comparison", "Difference", "compare", "differing_rules", "format_comparison", "paired_difference"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "compare",
+    "differing_rules",
+    "format_comparison",
+    "paired_difference",
+    "sign_flips",
+]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -50,11 +58,19 @@ class Difference:
     """Sequences in which the second is better."""
     worse: int
     """Sequences in which the second is worse."""
+    effect: float = math.nan
+    """Cohen's d_z: the mean of the sequences' differences over their standard deviation; NaN below two sequences, or
+    where all differ alike."""
+    p: float = math.nan
+    """Chance of a difference as large or larger if neither result was better: each sequence's difference takes either
+    sign, see `sign_flips`."""
+    adjusted_p: float = math.nan
+    """`p` after Holm's correction over all metrics that are shown."""
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves 0 out."""
-        return self.low > 0 or self.high < 0
+        """Whether the difference is significant at 5 % after the correction."""
+        return self.adjusted_p < _LEVEL
 
 
 @dataclass(frozen=True)
@@ -84,8 +100,15 @@ class Comparison:
         """Plain values, ready for JSON; what is not defined is None."""
         values = dataclasses.asdict(self)
         for one in values["differences"].values():
-            one.update({name: None for name in ("low", "high") if math.isnan(one[name])})
+            one.update({name: None for name in _MAY_LACK if math.isnan(one[name])})
         return values
+
+
+_LEVEL = 0.05
+"""Chance below which a difference counts."""
+_MAY_LACK = ("low", "high", "effect", "p", "adjusted_p")
+_ALL_FLIPS = 14
+"""Sequences up to which all combinations of signs are looked at."""
 
 
 def differing_rules(first: Summary, second: Summary) -> list[str]:
@@ -176,6 +199,8 @@ def compare(
         )
         if made is not None:
             differences[metric] = made
+    differences = _corrected(differences)
+    notes += _too_few(len(common), len(differences))
     return Comparison(
         first=_title(one),
         second=_title(other),
@@ -187,6 +212,64 @@ def compare(
         rules=tuple(rules),
         notes=tuple(notes),
     )
+
+
+def _corrected(differences: dict[str, Difference]) -> dict[str, Difference]:
+    """With Holm's step-down correction (1979): the k-th smallest of m chances times m - k + 1, and never falling."""
+    known = sorted((one.p, name) for name, one in differences.items() if not math.isnan(one.p))
+    adjusted: dict[str, float] = {}
+    highest = 0.0
+    for place, (p, name) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - place)))
+        adjusted[name] = highest
+    return {
+        name: dataclasses.replace(one, adjusted_p=adjusted.get(name, math.nan)) for name, one in differences.items()
+    }
+
+
+def _too_few(sequences: int, metrics: int) -> list[str]:
+    """A warning where not even sequences that all agree could make a difference count."""
+    if sequences < 2:
+        return [f"{count_of(sequences, 'sequence')} supports no conclusion: there is nothing to compare it with"]
+    needed = math.ceil(math.log2(2 * max(metrics, 1) / _LEVEL))
+    if sequences >= needed:
+        return []
+    least = 2.0 ** (1 - sequences)
+    return [
+        f"{sequences} sequences support no conclusion: even if all agreed, p would be {least:.2g} before correction "
+        f"for {count_of(metrics, 'metric')}; at least {needed} sequences are needed"
+    ]
+
+
+def sign_flips(differences: _Floats, *, draws: int, seed: int) -> float:
+    """The chance that the mean of N differences is as far from 0 or farther if each may as well have the other sign.
+
+    All 2^N combinations up to 14 differences, else `draws` of them, the observed one among them (Fisher's permutation
+    test for pairs). The least that N differences can give is 2^(1 - N).
+
+    Args:
+        differences: (N,), weighted where sequences do not count alike.
+        draws: combinations where all are too many.
+        seed: of these.
+
+    Returns:
+        Two-sided; NaN without a difference.
+
+    Example:
+        >>> sign_flips(np.array([1.0, 2.0, 3.0]), draws=100, seed=0)
+        0.25
+    """
+    count = len(differences)
+    if count == 0:
+        return math.nan
+    if count <= _ALL_FLIPS:
+        signs = 1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
+    else:
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, count))
+        signs[0] = 1.0
+    sums = np.abs(signs @ differences)
+    # Sums in another order differ by rounding.
+    return float((sums >= abs(differences.sum()) * (1 - 1e-9)).mean())
 
 
 _Columns = tuple[_Floats, _Floats, _Floats]
@@ -234,12 +317,29 @@ def paired_difference(
         sides.append((float(above.sum() / below.sum()), resampled))
     (one, ones), (other, others) = sides
     low, high = interval(others - ones) if both.sum() > 1 else (math.nan, math.nan)
-    gains = (second[0] - first[0])[both] * (1 if higher else -1)
-    return Difference(one, other, other - one, low, high, int((gains > 0).sum()), int((gains < 0).sum()))
+    apart = (second[0] - first[0])[both]
+    gains = apart * (1 if higher else -1)
+    spread = float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
+    weights = parts_of(first[1][both], first[1][both], first[2][both], averaging)[1]
+    return Difference(
+        first=one,
+        second=other,
+        difference=other - one,
+        low=low,
+        high=high,
+        better=int((gains > 0).sum()),
+        worse=int((gains < 0).sum()),
+        effect=float(apart.mean()) / spread if spread > 0 else math.nan,
+        p=sign_flips(apart * weights, draws=max(draws, 1000), seed=seed),
+    )
 
 
 def _title(summary: Summary) -> str:
     return f"{summary.source['name']} on {describe_dataset(summary.dataset)}"
+
+
+def _short_number(value: float, form: str) -> str:
+    return "n/a" if math.isnan(value) else format(value, form)
 
 
 def format_comparison(comparison: Comparison) -> str:
@@ -250,7 +350,7 @@ def format_comparison(comparison: Comparison) -> str:
         f"{count_of(comparison.sequences, 'sequence')} in both, {comparison.only_first} only in A, "
         f"{comparison.only_second} only in B",
         "",
-        f"{'':<{TITLE_WIDTH}}{'A':>9}{'B':>9}{'B - A':>9}  {'95 % interval':<20}{'B better in':<16}",
+        f"{'':<{TITLE_WIDTH}}{'A':>9}{'B':>9}{'B - A':>9}  {'95 % interval':<20}{'d':>6}{'p':>8}  {'B better in':<16}",
     ]
     for metric, one in comparison.differences.items():
         title = f"{METRICS[metric].title} {'+' if METRICS[metric].better == 'higher' else '-'}"
@@ -262,9 +362,15 @@ def format_comparison(comparison: Comparison) -> str:
         of = one.better + one.worse
         lines.append(
             f"{title:<{TITLE_WIDTH}}{one.first:>9.4f}{one.second:>9.4f}{one.difference:>+9.4f}  {span:<20}"
-            f"{f'{one.better} of {of}':<16}{verdict}".rstrip()
+            f"{_short_number(one.effect, '+.2f'):>6}{_short_number(one.adjusted_p, '.3f'):>8}"
+            f"  {f'{one.better} of {of}':<16}{verdict}".rstrip()
         )
-    lines += ["", f"+ higher is better, - lower; averaged over {comparison.averaging}, resampled in pairs"]
+    lines += [
+        "",
+        f"+ higher is better, - lower; averaged over {comparison.averaging}, resampled in pairs",
+        "d: Cohen's d_z of the sequences' differences; p: test of their signs, corrected for all these metrics (Holm);",
+        "below .05 a side is called better",
+    ]
     lines += [f"RULES DIFFER: {rule}" for rule in comparison.rules]
     lines += [f"note: {note}" for note in comparison.notes]
     return "\n".join(lines)
