@@ -39,9 +39,9 @@ def names_in(wheel: Path) -> set[str]:
 
 
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
-    kinds = (".py", ".typed", ".safetensors")
+    kinds = (".py", ".typed", ".safetensors", ".html", ".css", ".js", ".txt")
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "vidsal").rglob("*") if path.name.endswith(kinds)}
-    assert "vidsal/py.typed" in expected
+    assert {"vidsal/py.typed", "vidsal/report/assets/uPlot.LICENSE.txt"} <= expected
     assert expected <= names_in(wheel)
 
 

@@ -256,6 +256,7 @@ class _Round:
             side_by_side=self._worker.side_by_side,
             place=_place(work),
             only_there=True,
+            copied=is_remote(work.source),
         )
 
     def _tell(self, number: int, progress: pipe_run.Progress | None) -> None:
@@ -424,8 +425,8 @@ def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
     )
 
 
-_KEPT_HERE = ("table", "shots", "record")
-"""Results that stay on this machine when they are put elsewhere: the account and the data set need them."""
+_KEPT_HERE = ("table", "shots", "report", "record")
+"""Results that stay on this machine when they are put elsewhere: account, data set and index need them."""
 
 
 def _upload(work: Work, files: Sequence[Made], *, should_stop: Callable[[], bool]) -> tuple[Made, ...]:

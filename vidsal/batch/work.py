@@ -67,7 +67,7 @@ class Made:
     """A file that was written."""
 
     stage: str
-    """video, image, table, maps, shots or record."""
+    """video, image, table, maps, the name of an export, report or record."""
     file: str
     """Its name below the folder of all results."""
     bytes: int

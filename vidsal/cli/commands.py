@@ -17,6 +17,7 @@ from vidsal.cli.gaze import GAZE
 from vidsal.cli.models import WEIGHTS, export_command, models_command
 from vidsal.cli.parser import Command, command, flag
 from vidsal.cli.process import print_out
+from vidsal.cli.report import report_command
 from vidsal.cli.run import run_command
 from vidsal.cli.train import train_command
 
@@ -92,6 +93,7 @@ COMMANDS = {
     "run": run_command,
     "batch": batch_command,
     "convert": convert_command,
+    "report": report_command,
     "captions-place": captions_command,
     "train": train_command,
     "models": models_command,

@@ -200,6 +200,9 @@ class OutputOptions(Checked):
     aois: Path | None = None
     """Areas of interest (.json, or .xml of CVAT for video): also write the predicted share of each in every frame
     (NAME.vidsal.aois.csv) and over the whole (NAME.vidsal.aois-summary.csv)."""
+    report: bool = False
+    """Also write NAME.vidsal.html, a page to look at: player, shots with key frames, curves, and how it was made.
+    Browsers show it without a network."""
     record: bool = True
     """Write NAME.vidsal.json beside the results: how they came about, their sizes, counts and messages; skipping needs
     it."""

@@ -16,6 +16,7 @@ from vidsal.exports.contract import Footage
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
+from vidsal.report.sink import ReportSink
 from vidsal.sinks import AoiSink, AoiSumSink, ExportSink, ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
 from vidsal.sinks.aois import SharedAois
 from vidsal.sinks.containers import CHOICES
@@ -100,6 +101,9 @@ def make_sinks(
             case "aois" | "aois-summary":
                 areas = areas or _areas(info, options, tracker)
                 sink = (AoiSink if stage == "aois" else AoiSumSink)(target, areas, overwrite=overwrite)
+            case "report":
+                drawn = next((one for one in sinks if one.stage in ("video", "image")), None)
+                sink = ReportSink(target, info, tracker, drawn=drawn, overwrite=overwrite)
             case _:
                 sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
         sinks.append(sink)

@@ -122,7 +122,7 @@ def names_of(source: _Source) -> tuple[str, str]:
 
 
 def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False) -> dict[str, Path]:
-    """The files that a run writes, by stage: "video" or "image", "table", "maps", exports; the record is the place's.
+    """The files that a run writes, by stage: "video" or "image", "table", "maps", exports, "report"; not the record.
 
     Args:
         place: where they go.
@@ -151,6 +151,8 @@ def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False
         "maps": _target(options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
         **{kind.name: export_file(folder, stem, kind.name) for kind in export_files(options.export)},
         **{kind: folder / f"{stem}.vidsal.{kind}.csv" for kind in AOI_TABLES if options.aois is not None},
+        # It shows the others, so it is made as the last.
+        "report": folder / f"{stem}.vidsal.html" if options.report else None,
     }
     return {stage: target for stage, target in planned.items() if target is not None}
 

@@ -231,8 +231,8 @@ class Provenance:
         made_of_numbers = dict.fromkeys(("table", *EXPORT_FILES), ("tracks",)) | dict.fromkeys(
             AOI_TABLES, ("tracks", "aois")
         )
-        drawn = {"video": ("render", "video"), "image": ("render",), **made_of_numbers}.get(stage, ())
-        left_out = {"render", "video", "tracks", "aois"} - {*drawn}
+        drawn = {"video": ("render", "video"), "image": ("render",), "report": ("render", "video", "tracks")}
+        left_out = {"render", "video", "tracks", "aois"} - {*(drawn | made_of_numbers).get(stage, ())}
         options = {
             name: {key: value for key, value in values.items() if f"{name}.{key}" not in _INDIFFERENT}
             for name, values in self.options.items()
@@ -388,7 +388,7 @@ _MARKS = {".vidsal.", *(f".vidsal{kind.ending.rpartition('.')[0]}." for kind in 
 """What stands in the names of results: of ELAN's settings, "NAME.vidsal_tsconf.xml", not the first."""
 
 _EXPORT_SUFFIXES = {kind.suffix for kind in EXPORT_FILES.values()}
-_NO_INPUTS = {*TABLE_SUFFIXES, *MAPS_SUFFIXES, *_EXPORT_SUFFIXES, ".json", ".lock"} - {*VIDEO_SUFFIXES}
+_NO_INPUTS = {*TABLE_SUFFIXES, *MAPS_SUFFIXES, *_EXPORT_SUFFIXES, ".json", ".html", ".lock"} - {*VIDEO_SUFFIXES}
 """Endings of what a run leaves that holds no pictures."""
 
 _HEAD_BYTES = 2**17

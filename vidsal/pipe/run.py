@@ -33,6 +33,7 @@ from vidsal.pipe.record import (
     write_record,
 )
 from vidsal.prefetch import prefetch
+from vidsal.report.sink import ReportSink
 from vidsal.sinks import Sink
 from vidsal.sinks.contract import FileSink, finish_together
 
@@ -190,6 +191,7 @@ class Job:
         side_by_side: int = 1,
         place: Place | None = None,
         only_there: bool = False,
+        copied: bool = False,
     ) -> None:
         """Plan a run; nothing is opened yet.
 
@@ -201,6 +203,7 @@ class Job:
             side_by_side: runs that share the machine with this one, itself included.
             place: where the results go; None: where the options say.
             only_there: whether the same results under another name, of an earlier run, count for nothing.
+            copied: whether the source is a copy that goes when the run has ended, so that no result may point to it.
 
         Raises:
             ConfigError: more refinement steps are asked for than the model allows.
@@ -228,6 +231,7 @@ class Job:
         self._record: RunRecord | None = None
         self._further = tuple(sinks)
         self._only_there = only_there
+        self._copied = copied
         self._side_by_side = side_by_side
         self._own: list[FileSink] = []
         self._sinks: tuple[Sink, ...] = ()
@@ -297,6 +301,8 @@ class Job:
             self._provenance = self._made_by(reader.info)
             for own in self._own:
                 own.provenance = self._provenance.as_text()
+                if isinstance(own, ReportSink):
+                    own.describe, own.source_stays = self._described, not self._copied
             self._sinks = (*self._own, *self._further)
             if not self._sinks:
                 raise ConfigError(NOTHING_TO_WRITE)
@@ -375,6 +381,11 @@ class Job:
             for stage, name, there in files
         )
         return RunRecord(status, provenance, results, self._counts(reader.report), self._messages(reader))
+
+    def _described(self) -> dict[str, Any]:
+        """What a page says of how all that it shows came about; these files are whole by then."""
+        others = [(sink.stage, sink.path, sink.partial_path) for sink in self._own if not isinstance(sink, ReportSink)]
+        return self._made_record("done", others).as_dict()
 
     def _write_record(self, record: RunRecord) -> None:
         write_record(self.place.record, record, earlier=self._staying())

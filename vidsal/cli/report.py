@@ -1,0 +1,83 @@
+"""`vidsal report`: finished results in, pages to look at out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vidsal.cli.parser import command, flag
+from vidsal.cli.process import describe, print_error, print_out, say
+from vidsal.errors import ExistsError, VidsalError
+
+__all__ = ["report_command"]
+
+_REFUSED = 3
+
+
+@command(
+    "make a page to look at of results that are there: player, shots, curves",
+    flag(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        type=Path,
+        help="folder of results (those in folders below it too), or the table, the record, the video or the input of "
+        "one run",
+    ),
+    flag(
+        "--source",
+        type=Path,
+        metavar="PATH",
+        help="the input, or the folder in which it lies under its name; default: beside its results",
+    ),
+    flag("--overwrite", help="replace reports that are there"),
+    flag("-q", "--quiet", help="no notices on stderr; errors stay"),
+    flag("--json", help="one JSON object a line on stdout instead of the paths"),
+    usage="vidsal report [options] PATH [PATH ...]",
+    epilog=(
+        "exit status:\n"
+        "  0  every report was written\n"
+        "  1  one could not be made; the others were made all the same\n"
+        "  2  wrong usage\n"
+        "  3  nothing failed, but a report is there already and was not replaced\n"
+    ),
+)
+def report_command(given: Any) -> int:
+    """Write NAME.vidsal.html beside the results of `vidsal run` or `vidsal batch`: a page that a browser shows
+    without a network. It plays the video with the heat, and the input where it is there. The paths of the pages go
+    to stdout, all else to stderr.
+    """
+    from vidsal.pipe.reports import finished_runs, write_report
+
+    outcomes = set()
+    pages = set[Path]()
+    for path in given.paths:
+        try:
+            runs = finished_runs(path)
+        except VidsalError as error:
+            outcomes.add(_tell(error, path, as_json=given.json))
+            continue
+        for run in runs:
+            if run.page.absolute() in pages:
+                continue
+            pages.add(run.page.absolute())
+            try:
+                messages = write_report(run, source=given.source, overwrite=given.overwrite)
+            except VidsalError as error:
+                outcomes.add(_tell(error, run.page, as_json=given.json))
+                continue
+            for message in messages:
+                say(f"vidsal: warning: {run.name}: {message}", quiet=given.quiet)
+            made = {"page": str(run.page), "outcome": "done", "messages": messages}
+            print_out(json.dumps(made) if given.json else str(run.page))
+    return 1 if "failed" in outcomes else _REFUSED if "refused" in outcomes else 0
+
+
+def _tell(error: VidsalError, path: Path, *, as_json: bool) -> str:
+    """Report an error of one page, the others are made all the same; returns what it means."""
+    outcome = "refused" if isinstance(error, ExistsError) else "failed"
+    print_error(describe(error))
+    if as_json:
+        print_out(json.dumps({"page": str(path), "outcome": outcome, "error": describe(error)}))
+    return outcome

@@ -1,0 +1,88 @@
+"""`SaliencyBatch`es in, the report of the video out: an .html that shows the other results of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vidsal.decode import VideoInfo
+from vidsal.exports.contract import columns_of
+from vidsal.frames import SaliencyBatch
+from vidsal.report.gather import Gathered
+from vidsal.report.page import Drawn, Results, make_report
+from vidsal.sinks.contract import FileSink
+from vidsal.tracks import ColumnSource, Tracker
+
+__all__ = ["ReportSink"]
+
+
+class ReportSink(FileSink):
+    """Writes the page that shows one video: `vidsal.report.page.make_report`.
+
+    It is made when the other results are whole, so this sink is to be completed as the last one.
+
+    Args:
+        target: .html.
+        info: the source.
+        tracker: makes the numbers of the frames, of `vidsal.tracks.FrameNumbers`; None makes a new one.
+        drawn: the sink of the video or picture with the heat; None where none is written.
+        overwrite: replaces a target that exists.
+
+    Raises:
+        ConfigError: the target's ending is another one.
+        EncodeError: the target exists or cannot be written.
+    """
+
+    suffixes = (".html",)
+    stage = "report"
+    describe: Callable[[], Mapping[str, Any]] = dict
+    """What is asked, in the end, for how the results came about: as NAME.vidsal.json has it."""
+    source_stays: bool = True
+    """Whether the source stays where it is when all is done, so that the page may play it."""
+
+    def __init__(
+        self,
+        target: str | Path,
+        info: VideoInfo,
+        tracker: ColumnSource | None = None,
+        *,
+        drawn: FileSink | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        super().__init__(target, overwrite=overwrite)
+        self._info = info
+        self._tracker = tracker or Tracker()
+        self._drawn = drawn
+        self._gathered: Gathered | None = None
+
+    def _write(self, batch: SaliencyBatch) -> None:
+        if self._gathered is None:
+            self._gathered = Gathered(height=batch.height, width=batch.width)
+        self._gathered.update(columns_of(self._tracker.update(batch), Gathered.sources))
+        self._frames += len(batch)
+
+    def _close(self, *, complete: bool) -> None:
+        if not complete or self._gathered is None:
+            # Half a report is none: nothing is kept.
+            self._frames = 0
+            return
+        self._gathered.finish()
+        info, drawn = self._info, self._drawn
+        results = Results(
+            name=info.source if info.path is None else info.path.name,
+            gathered=self._gathered,
+            record=self.describe(),
+            drawn=None if drawn is None else Drawn(drawn.path, drawn.partial_path),
+            source=info.path,
+            source_stays=self.source_stays,
+            without_source=_without(info),
+        )
+        page = make_report(results, page=self.path)
+        with self._telling():
+            self.partial_path.write_text(page, encoding="utf-8", newline="\n")
+
+
+def _without(info: VideoInfo) -> str:
+    what = "a camera" if info.kind == "camera" else "no file" if info.path is None else "on another machine"
+    return f"The input is {what}, so the untouched picture cannot be shown."
