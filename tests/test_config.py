@@ -445,3 +445,20 @@ def test_each_of_several_choices_is_checked(given: str, says: str) -> None:
 def test_several_choices_from_python_are_a_tuple_of_those_allowed(given: Any) -> None:
     with pytest.raises(ConfigError, match="packed must be "):
         Picnic(given)
+
+
+@dataclass(frozen=True)
+class Oven(Checked):
+    heat: Literal["on", "off", "low"] = "low"
+    """Whether it is on."""
+
+
+def test_an_on_and_an_off_without_quotes_are_those_words(tmp_path: Path) -> None:
+    file = tmp_path / "oven.yaml"
+    for word in ("on", "off", "low", "'off'"):
+        file.write_text(f"heat: {word}\n")
+        assert read(Oven, str(file)) == Oven(word.strip("'"))  # type: ignore[arg-type]
+        assert read(Oven, "--heat", word.strip("'")) == Oven(word.strip("'"))  # type: ignore[arg-type]
+    file.write_text("milk: off\n")
+    with pytest.raises(ConfigError, match="milk must be one of cow, oat; got False"):
+        read(Tea, "--config", str(file))

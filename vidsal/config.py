@@ -271,6 +271,9 @@ def _convert(rule: Rule, value: Any, name: str) -> Any:
     if rule.optional and (value in (None, "null") or (value == "none" and (rule.choices or rule.kind is not str))):
         return None
     if rule.choices:
+        # YAML reads on and off as true and false.
+        if isinstance(value, bool) and (word := "on" if value else "off") in rule.choices:
+            value = word
         chosen = next((choice for choice in rule.choices if isinstance(value, str) and str(choice) == value), value)
         rule.check(name, chosen)
         return chosen
