@@ -403,7 +403,7 @@ def drawer_on(device: torch.device, *, size: tuple[int, int] = (48, 64)) -> Devi
 
 def test_pictures_of_several_sizes_in_one_batch_are_refused_between_batches_they_are_not() -> None:
     one, other = made_batch([0.0], size=(48, 64)), made_batch([0.04], size=(46, 64))
-    drawer, scales = drawer_on(CPU), torch.tensor([6.0, 6.0])
+    drawer, scales = drawer_on(CPU), [6.0, 6.0]
     log_density = torch.cat([one.log_density, other.log_density])
     with pytest.raises(ValueError, match="one size"):
         list(drawer.draw(one.pictures + other.pictures, log_density, scales))
@@ -500,9 +500,7 @@ def test_a_gpu_draws_and_converts_as_the_processor_does() -> None:
     maps = rng.random((3, 17, 23)).astype(np.float32) ** 6
     densities = maps / maps.sum(axis=(1, 2), keepdims=True)
     scales = [2.0, 6.0, 20.0]
-    got = overlay_batch(
-        torch.from_numpy(pictures).cuda(), torch.from_numpy(densities).cuda(), scale=torch.tensor(scales)
-    )
+    got = overlay_batch(torch.from_numpy(pictures).cuda(), torch.from_numpy(densities).cuda(), scale=scales)
     ours = [overlay(*one[:2], scale=one[2]) for one in zip(pictures, densities, scales, strict=True)]
     assert np.abs(got.cpu().numpy().astype(int) - ours).max() <= 1
     even = torch.from_numpy(pictures[:, :120, :162])
@@ -514,16 +512,16 @@ def test_a_gpu_draws_and_converts_as_the_processor_does() -> None:
 @pytest.mark.gpu
 @without_waiting
 def test_drawing_on_a_gpu_waits_for_nothing_but_the_copy_down(forbid_waiting: Callable[[], None]) -> None:
-    sink_scales = video_module.ScalePerShot()
+    sink_scales = video_module.DisplayScale()
     batch, drawer = gpu_batch(), drawer_on(torch.device("cuda"))
-    list(drawer.draw(batch.pictures, batch.log_density, sink_scales.update_on_device(batch)))  # buffers and palette
+    list(drawer.draw(batch.pictures, batch.log_density, sink_scales.update(batch)))  # buffers and palette
     torch.cuda.synchronize()
     forbid_waiting()
     for _ in range(3):
-        scales = sink_scales.update_on_device(batch)
+        scales = sink_scales.update(batch)
         got = [planes.copy() for planes in drawer.draw(batch.pictures, batch.log_density, scales)]
     torch.cuda.set_sync_debug_mode("default")
-    ours = list(drawer_on(CPU).draw(batch.pictures, batch.log_density.cpu(), scales.cpu()))
+    ours = list(drawer_on(CPU).draw(batch.pictures, batch.log_density.cpu(), scales))
     # The processor's yield one buffer, overwritten batch by batch: it holds one batch here.
     assert np.abs(np.stack(got).astype(int) - np.stack(ours)).max() <= 1
 

@@ -240,6 +240,20 @@ def test_options_matter_to_the_results_that_depend_on_them(
     assert {stage for stage in ALL if then.differences(now, stage)} == stages
 
 
+@pytest.mark.parametrize("style", ["boxes", "peak"])
+def test_how_regions_are_found_matters_to_a_video_that_shows_them(clip: Path, style: Any) -> None:
+    source, render = InputRecord.of("", clip), RenderOptions(style=("heat", style))
+    then, now = (
+        Provenance.of(source, RunOptions(render=render, tracks=tracks), MODEL)
+        for tracks in (TrackOptions(), TrackOptions(region_reach=0.5))
+    )
+    assert {stage for stage in ALL if then.differences(now, stage)} == {"video", "image", "table", "shots"}
+    assert not {stage for stage in ALL if then.differences(then, stage)}
+    # As it is read again from a report.
+    again = dataclasses.replace(then, options=json.loads(then.as_text())["options"])
+    assert not {stage for stage in ALL if again.differences(then, stage)}
+
+
 def test_the_version_and_the_model_matter_and_where_it_ran_does_not(clip: Path) -> None:
     then = Provenance.of(InputRecord.of("", clip), RunOptions(), MODEL)
     other = dataclasses.replace(then, vidsal="0", commit="0", model=ModelRecord("other", "cd", "fp16", "cuda"))

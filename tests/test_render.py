@@ -17,8 +17,8 @@ from vidsal.frames import SaliencyBatch
 from vidsal.render import (
     LEAST_SCALE,
     Colormap,
+    DisplayScale,
     RenderOptions,
-    ScalePerShot,
     draw,
     draw_batch,
     overlay,
@@ -27,6 +27,7 @@ from vidsal.render import (
     to_yuv420,
 )
 from vidsal.render import batch as batch_module
+from vidsal.render.heat import heat_layers
 
 Density = npt.NDArray[np.float32]
 
@@ -82,12 +83,31 @@ def test_places_below_the_threshold_are_left_as_they_are() -> None:
     assert (drawn[10:20, 10:20] != picture[10:20, 10:20]).any()
 
 
-def test_the_hottest_place_is_the_mix_of_picture_and_hottest_colour_at_the_opacity() -> None:
+def test_a_place_of_the_display_scale_is_the_mix_of_picture_and_its_colour_at_its_opacity() -> None:
+    options = RenderOptions(colormap="hot", opacity=0.75, threshold=0.0)
+    # The upper left quarter lies at the top of the scale: white, and half of the opacity is taken off there.
     density = np.zeros((4, 4), np.float32)
     density[:2, :2] = 0.25
-    drawn = overlay(grey(64, 64, 100), density, scale=4, options=RenderOptions(colormap="hot", opacity=0.75))
-    # `hot` ends in white.
-    np.testing.assert_allclose(drawn[8, 8], 0.25 * 100 + 0.75 * 255, atol=1)
+    drawn = overlay(grey(64, 64, 100), density, scale=4, options=options)
+    np.testing.assert_allclose(drawn[8, 8], 100 + 0.75 / 2 * (255 - 100), atol=1)
+    # Three tenths of the way up the opacity is full; the colour is that of the 77th of 255 steps.
+    drawn = overlay(grey(64, 64, 100), density, scale=4 ** (1 / 0.3), options=options)
+    color = cv2.applyColorMap(np.full((1, 1), 76, np.uint8), cv2.COLORMAP_HOT)[0, 0, ::-1].astype(float)
+    np.testing.assert_allclose(drawn[8, 8], 100 + 0.75 * (color - 100), atol=2.5)
+
+
+def test_the_heat_hides_less_where_it_is_hottest_than_around_it() -> None:
+    # Along the scale the share of the picture that is left falls, and rises again: what is looked at stays visible.
+    relative = np.geomspace(1, 100, 200)
+    density = np.asarray(relative / relative.sum(), np.float32)[None]
+    top = float(density.max()) * density.size
+    black, white = (
+        overlay(grey(8, 1600, level), density, scale=top).astype(float)[4].mean(axis=1) for level in (0, 255)
+    )
+    left = (white - black) / 255
+    assert left[-20:].mean() > left.min() + 0.2
+    assert left[:20].mean() > 0.99
+    assert left.min() == pytest.approx(0.4, abs=0.02)
 
 
 def test_the_heat_fades_in_without_a_hard_edge() -> None:
@@ -96,7 +116,7 @@ def test_the_heat_fades_in_without_a_hard_edge() -> None:
     scale = float(density.max()) * density.size
     drawn = overlay(grey(40, 1600), density, scale=scale, options=RenderOptions(colormap="hot")).astype(int)
     assert np.abs(np.diff(drawn[20], axis=0)).max() <= 4
-    assert np.abs(drawn[20, -1] - 128).max() > 60
+    assert np.abs(drawn[20, -1] - 128).max() > 30
 
 
 def test_no_opacity_gives_the_picture_back_to_the_bit() -> None:
@@ -134,66 +154,83 @@ def test_pictures_in_any_memory_layout_are_drawn_alike() -> None:
 
 
 @pytest.mark.parametrize("name", get_args(Colormap))
-def test_every_colour_map_is_red_green_blue_from_cold_to_hot(name: Colormap) -> None:
-    density = np.linspace(0, 2, 256, dtype=np.float32).reshape(1, 256)
-    density /= density.sum()
-    options = RenderOptions(opacity=1, threshold=0, colormap=name)
+def test_every_colour_map_is_red_green_blue_from_cold_to_hot_along_the_logarithm(name: Colormap) -> None:
+    relative = 80.0 ** (np.arange(256) / 255)
+    density = np.asarray(relative / relative.sum(), np.float32)[None]
+    relative = density[0].astype(float) * 256  # of sum 1 now: its lower end lies below uniform
+    top = float(relative.max())
+    (layer,) = heat_layers(density, height=1, width=256, scale=top, options=RenderOptions(threshold=0, colormap=name))
     theirs = cv2.applyColorMap(np.arange(256, dtype=np.uint8).reshape(1, 256), getattr(cv2, f"COLORMAP_{name.upper()}"))
-    theirs = cv2.cvtColor(theirs, cv2.COLOR_BGR2RGB)
-    black, same = (
-        overlay(picture, density, scale=float(density.max()) * 256, options=options)
-        for picture in (np.zeros_like(theirs), theirs)
-    )
-    # The heat fades in below three tenths; above, the picture is hidden. Over the colours themselves nothing changes.
-    np.testing.assert_array_equal(black[:, 77:], theirs[:, 77:])
-    np.testing.assert_allclose(same.astype(int), theirs, atol=1)
-    hot = black[0, -1].astype(int)
+    theirs = cv2.cvtColor(theirs, cv2.COLOR_BGR2RGB)[0].astype(int)
+    place = np.log(np.maximum(relative, 1)) / np.log(top) * 255
+    drawn = layer.colors[0].astype(int)
+    begin = layer.left
+    for color, at in zip(drawn, place[begin:], strict=True):
+        candidates = theirs[[int(np.floor(at)), min(255, int(np.ceil(at)))]]
+        assert min(np.abs(color - each).max() for each in candidates) == 0
+    hot = drawn[-1]
     if name in ("turbo", "jet"):  # judged by eye, not by OpenCV: their hot end is red
         assert hot[0] > 2 * hot[2]
         assert hot[0] > 2 * hot[1]
 
 
-def test_the_scale_stays_through_a_shot_and_is_chosen_anew_at_a_cut() -> None:
+def test_the_default_scale_is_the_same_for_every_frame_shot_and_file() -> None:
     sharp, vague = one_cell(6, 8, 1, 1) + 1e-6, one_cell(6, 8, 1, 1) + 0.05
-    scales = ScalePerShot().update(saliency([vague, sharp, sharp, vague], [0, 0, 1, 1]))
+    scales = DisplayScale().update(saliency([vague, sharp, sharp, vague], [0, 0, 1, 1]))
+    np.testing.assert_array_equal(scales, [RenderOptions().scale] * 4)
+    np.testing.assert_array_equal(
+        DisplayScale(RenderOptions(scale=3.5)).update(saliency([vague, sharp], [0, 1])), [3.5, 3.5]
+    )
+
+
+PER_SHOT = RenderOptions(scale_per_shot=True)
+
+
+def test_a_scale_per_shot_stays_through_a_shot_and_is_chosen_anew_at_a_cut() -> None:
+    sharp, vague = one_cell(6, 8, 1, 1) + 1e-6, one_cell(6, 8, 1, 1) + 0.05
+    scales = DisplayScale(PER_SHOT).update(saliency([vague, sharp, sharp, vague], [0, 0, 1, 1]))
     relative = float((vague / vague.sum()).max()) * 48
     np.testing.assert_allclose(scales, [relative, relative, 48, 48], rtol=1e-3)
 
 
-def test_the_scale_does_not_depend_on_how_frames_are_grouped() -> None:
+def test_a_scale_per_shot_does_not_depend_on_how_frames_are_grouped() -> None:
     rng = np.random.default_rng(3)
     maps = [rng.random((6, 8)).astype(np.float32) ** 8 for _ in range(9)]
     shots = [0, 0, 0, 1, 1, 2, 2, 2, 2]
-    whole = ScalePerShot().update(saliency(maps, shots))
+    whole = DisplayScale(PER_SHOT).update(saliency(maps, shots))
     assert len(set(whole)) == 3
     for size in (1, 2, 4):
-        chooser = ScalePerShot()
+        chooser = DisplayScale(PER_SHOT)
         parts = [chooser.update(saliency(maps[i : i + size], shots[i : i + size])) for i in range(0, 9, size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_a_flat_map_is_not_drawn_hot() -> None:
+def test_a_flat_map_is_not_drawn() -> None:
     flat = np.full((6, 8), 1 / 48, np.float32)
-    scale = float(ScalePerShot().update(saliency([flat], [0]))[0])
-    assert scale == LEAST_SCALE
-    picture = grey(48, 64)
-    change = np.abs(overlay(picture, flat, scale=scale).astype(int) - picture)
-    assert change.max() < 30
-    # The same map on its own peak would be red all over: the floor is what prevents it.
-    assert np.abs(overlay(picture, flat, scale=1).astype(int) - picture).max() > 60
+    picture = np.random.default_rng(5).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    assert DisplayScale(PER_SHOT).update(saliency([flat], [0])).tolist() == [LEAST_SCALE]
+    for scale in (LEAST_SCALE, 100.0, 1.01):
+        np.testing.assert_array_equal(overlay(picture, flat, scale=scale), picture)
+    # One that is nearly flat would be red all over on its own peak; the least scale is what prevents it.
+    vague = flat * np.where(np.arange(48).reshape(6, 8) % 2, 1.2, 0.8).astype(np.float32)
+    assert np.abs(overlay(picture, vague, scale=LEAST_SCALE).astype(int) - picture).max() == 0
+    assert np.abs(overlay(picture, vague, scale=1.2).astype(int) - picture).max() > 60
 
 
-def test_reset_makes_the_next_frame_choose_and_a_given_scale_is_never_changed() -> None:
+def test_reset_makes_the_next_frame_choose() -> None:
     sharp, vague = one_cell(6, 8, 1, 1) + 1e-6, np.ones((6, 8), np.float32)
-    chooser = ScalePerShot()
+    chooser = DisplayScale(PER_SHOT)
     chooser.update(saliency([vague], [0]))
     chooser.reset()
     assert chooser.update(saliency([sharp], [0]))[0] == pytest.approx(48, rel=1e-3)
-    np.testing.assert_array_equal(ScalePerShot(3.5).update(saliency([vague, sharp], [0, 1])), [3.5, 3.5])
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"opacity": 1.5}, {"colormap": "rainbow"}, {"threshold": 1.0}, {"scale": 0.0}, {"scale": float("nan")}]
+    "wrong",
+    [
+        *({"opacity": 1.5}, {"colormap": "rainbow"}, {"threshold": 1.0}, {"scale": 1.0}, {"scale": float("nan")}),
+        *({"style": ()}, {"style": ("heat", "heat")}, {"style": ("fog",)}, {"legend": "maybe"}),
+    ],
 )
 def test_a_wrong_option_is_an_error_that_names_it(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -232,29 +269,25 @@ def test_drawing_a_batch_on_a_device_is_overlay_to_one_level(
 ) -> None:
     options = RenderOptions(opacity=opacity, threshold=threshold, colormap=colormap)
     pictures, densities = noise(height * width, 3, height, width, 3), made_densities(h * w, 3, h, w, power)
-    scales = np.array([0.7, 6.0, 33.3])
-    got = overlay_batch(
-        torch.from_numpy(pictures), torch.from_numpy(densities), scale=torch.from_numpy(scales), options=options
-    )
+    scales = [1.7, 6.0, 33.3]
+    got = overlay_batch(torch.from_numpy(pictures), torch.from_numpy(densities), scale=scales, options=options)
     ours = [
         overlay(picture, density, scale=scale, options=options)
-        for picture, density, scale in zip(pictures, densities, scales.tolist(), strict=True)
+        for picture, density, scale in zip(pictures, densities, scales, strict=True)
     ]
     assert np.abs(got.numpy().astype(int) - ours).max() <= 1
 
 
 def test_a_scale_a_tenth_too_large_would_fail_the_comparison_with_overlay() -> None:
     picture, density = noise(0, 60, 80, 3), made_densities(1, 1, 12, 16, 4)[0]
-    got = overlay_batch(
-        torch.from_numpy(picture)[None], torch.from_numpy(density)[None], scale=torch.tensor([6.6])
-    ).numpy()
+    got = overlay_batch(torch.from_numpy(picture)[None], torch.from_numpy(density)[None], scale=[6.6]).numpy()
     assert np.abs(got[0].astype(int) - overlay(picture, density, scale=6.0)).max() > 4
 
 
 def test_a_batch_drawn_in_pieces_is_the_same_and_its_inputs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures, densities = torch.from_numpy(noise(2, 5, 31, 47, 3)), torch.from_numpy(made_densities(3, 5, 6, 8, 9))
     kept = pictures.clone()
-    scales = torch.linspace(3, 9, 5)
+    scales = [3.0, 4.5, 6.0, 7.5, 9.0]
     whole = overlay_batch(pictures, densities, scale=scales)
     monkeypatch.setattr(batch_module, "PIXELS_AT_ONCE", 2 * 31 * 47)
     assert torch.equal(overlay_batch(pictures, densities, scale=scales), whole)
@@ -264,33 +297,17 @@ def test_a_batch_drawn_in_pieces_is_the_same_and_its_inputs_are_left_alone(monke
 
 def test_side_by_side_works_on_a_device_too() -> None:
     pictures, densities = torch.from_numpy(noise(4, 2, 20, 30, 3)), torch.from_numpy(made_densities(5, 2, 5, 6, 9))
-    scales = torch.tensor([6.0, 6.0])
+    scales = [6.0, 6.0]
     drawn = draw_batch(pictures, densities, scale=scales, options=RenderOptions(side_by_side=True))
     assert torch.equal(drawn[:, :, :30], pictures)
     assert torch.equal(drawn[:, :, 30:], draw_batch(pictures, densities, scale=scales, options=RenderOptions()))
 
 
 def test_what_is_drawn_on_a_device_is_checked() -> None:
-    pictures, density, scale = torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.ones(2, 2, 2) / 4, torch.ones(2)
+    pictures, density, scale = torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.ones(2, 2, 2) / 4, [2.0, 2.0]
     for wrong in ((pictures.float(), density, scale), (pictures, density[:1], scale), (pictures, density, scale[:1])):
         with pytest.raises(ValueError, match="must be"):
             overlay_batch(wrong[0], wrong[1], scale=wrong[2])
-
-
-def test_scales_chosen_on_the_device_are_those_chosen_beside_it_however_frames_are_grouped() -> None:
-    rng = np.random.default_rng(6)
-    maps = [rng.random((6, 8)).astype(np.float32) ** 8 for _ in range(9)]
-    shots = [0, 0, 0, 1, 1, 2, 2, 2, 2]
-    ours = ScalePerShot().update(saliency(maps, shots))
-    for size in (1, 2, 4, 9):
-        chooser = ScalePerShot()
-        parts = [chooser.update_on_device(saliency(maps[i : i + size], shots[i : i + size])) for i in range(0, 9, size)]
-        np.testing.assert_allclose(torch.cat(parts).numpy(), ours, rtol=1e-12)
-    assert ScalePerShot(3.5).update_on_device(saliency(maps[:2], [0, 1])).tolist() == [3.5, 3.5]
-    # Half on the device, half beside it: one memory.
-    chooser = ScalePerShot()
-    chooser.update_on_device(saliency(maps[:4], shots[:4]))
-    np.testing.assert_allclose(chooser.update(saliency(maps[4:], shots[4:])), ours[4:], rtol=1e-12)
 
 
 MATRICES = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}

@@ -88,9 +88,7 @@ def test_what_is_drawn_over_a_picture_is_its_layers_composed(deep: bool) -> None
 def test_what_is_drawn_without_a_picture_on_a_device_is_that_of_the_processor() -> None:
     densities = np.stack([made_density(seed) for seed in range(3)])
     options, scales = RenderOptions(opacity=0.8), [4.0, 9.0, 20.0]
-    got = rgba_batch(
-        torch.from_numpy(densities), height=31, width=47, scale=torch.tensor(scales), options=options
-    ).numpy()
+    got = rgba_batch(torch.from_numpy(densities), height=31, width=47, scale=scales, options=options).numpy()
     for one, density, scale in zip(got, densities, scales, strict=True):
         expected = flatten(layers_of(density, height=31, width=47, scale=scale, options=options), height=31, width=47)
         assert np.abs(one[..., 3].astype(int) - expected[..., 3]).max() <= 1

@@ -17,6 +17,7 @@ from vidsal.decode import VideoInfo, open_video
 from vidsal.errors import EncodeError
 from vidsal.frames import Picture, SaliencyBatch
 from vidsal.render import RenderOptions, overlay
+from vidsal.render.heat import heat_layers
 from vidsal.sinks import VideoOptions, VideoSink
 from vidsal.sinks.video import _encoder_options, _pixel_format
 
@@ -224,16 +225,17 @@ def test_heat_over_16_bits_is_the_heat_over_8_without_its_steps() -> None:
 
 @pytest.mark.parametrize("level", [100.0, 100.5, 254.75])
 def test_the_colours_of_heat_lie_between_those_of_the_map(level: float) -> None:
-    options = RenderOptions(opacity=1, threshold=0, colormap="inferno")
-    density = np.full((2, 2), 0.25, np.float32)
+    options = RenderOptions(threshold=0, colormap="inferno")
+    density = np.array([[0.5, 0.5], [0, 0]], np.float32)  # twice the uniform one, and none
 
-    def color(level: float, kind: Any) -> npt.NDArray[np.float64]:
-        picture = np.zeros((4, 4, 3), kind)
-        return overlay(picture, density, scale=255 / level, options=options)[1, 1].astype(np.float64)
+    def color(level: float, deep: bool) -> npt.NDArray[np.float64]:
+        scale = 2 ** (255 / level)
+        (layer,) = heat_layers(density, height=2, width=2, scale=scale, options=options, deep=deep)
+        return np.asarray(layer.colors[0, 1], np.float64)
 
-    below, above = color(np.floor(level), np.uint8), color(np.floor(level) + 1, np.uint8)
+    below, above = color(np.floor(level), deep=False), color(np.floor(level) + 1, deep=False)
     expected = (below + (above - below) * (level - np.floor(level))) * 257
-    assert np.abs(color(level, np.uint16) - expected).max() <= 1
+    assert np.abs(color(level, deep=True) - expected).max() <= 1.5
 
 
 def test_without_opacity_all_bits_stay() -> None:

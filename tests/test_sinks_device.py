@@ -28,7 +28,7 @@ class Film:
         self.pictures = [Picture(rgb=partial(self.rgb, number), pts=number) for number in range(count)]
         maps = torch.from_numpy(random.random((count, 3, 5), np.float32))
         self.log_density = maps.flatten(1).log_softmax(1).view_as(maps)
-        self.scales = torch.full((count,), 2.0)
+        self.scales = [2.0] * count
 
     def rgb(self, number: int) -> npt.NDArray[np.uint8]:
         self.asked.append(number)

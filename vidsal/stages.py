@@ -7,20 +7,28 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from vidsal.errors import ConfigError, Setting
-from vidsal.options import NONE, Checked, Range
+from vidsal.options import Checked, Range
 
 __all__ = [
+    "TRACKED_STYLES",
     "Colormap",
     "CutOptions",
     "ExportOptions",
     "LossOptions",
     "PreprocessOptions",
     "RenderOptions",
+    "Style",
     "TrackOptions",
 ]
 
 Colormap = Literal["turbo", "inferno", "magma", "plasma", "viridis", "cividis", "hot", "jet"]
 """Names of the colour maps, as OpenCV and Matplotlib have them."""
+
+Style = Literal["heat", "contour", "spotlight", "peak", "boxes"]
+"""Names of what can be drawn over a picture."""
+
+TRACKED_STYLES = frozenset({"peak", "boxes"})
+"""Those that draw what the tracker finds."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +94,40 @@ class TrackOptions(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions(Checked):
-    """How a density is drawn over a picture."""
+    """What is drawn over a picture, and how."""
 
+    style: tuple[Style, ...] = ("heat",)
+    """What is drawn, one or several with commas between: heat (colours by density), contour (lines around the smallest
+    areas that hold 25, 50 and 75 % of the density), spotlight (all but the area that holds 50 % dimmed), peak (a
+    crosshair at the maximum, with its way of the last second), boxes (the regions of the table, with their ids)."""
     opacity: Annotated[float, Range(at_least=0, at_most=1)] = 0.6
-    """Opacity of the hottest places, 0 (nothing drawn) to 1 (the picture is hidden there)."""
-    colormap: Colormap = "turbo"
-    """Colours from cold to hot: turbo, inferno, magma, plasma, viridis, cividis, hot or jet. turbo differs from
-    most of what is filmed and is still ordered in brightness at its lower end."""
-    threshold: Annotated[float, Range(at_least=0, below=1)] = 0.05
-    """Share of the display scale, 0 to below 1, under which nothing is drawn; above it the heat fades in."""
-    scale: Annotated[float, Range(above=0, otherwise=(NONE, " to choose it per shot"))] | None = None
-    """Display scale: density relative to uniform (density times cells) shown as the hottest colour; None chooses it
-    once per shot, from the shot's first map."""
+    """Highest opacity of the heat, and of what dims around a spotlight: 0 (nothing is drawn) to 1 (the picture is
+    hidden there)."""
+    colormap: Colormap = "plasma"
+    """Colours from cold to hot: turbo, inferno, magma, plasma, viridis, cividis, hot or jet. All but turbo and jet are
+    ordered in brightness; cividis looks alike with all kinds of colour vision."""
+    threshold: Annotated[float, Range(at_least=0, below=1)] = 0.2
+    """Share of the display scale, 0 to below 1, under which there is no heat; above it the heat fades in."""
+    scale: Annotated[float, Range(above=1)] = 100.0
+    """Density shown as the hottest colour, in multiples of the uniform density, which is the coldest. The colours
+    between them are spaced evenly by its logarithm."""
+    scale_per_shot: bool = False
+    """Takes the hottest colour from the first map of each shot instead (but at least 6 times uniform): more contrast,
+    but colours of two shots cannot be compared, and later maps may go beyond it."""
+    legend: Literal["on", "off"] = "on"
+    """Says in a corner what colours and lines mean; left out where the picture is too small for it."""
     side_by_side: bool = False
     """Puts the untouched picture left of the drawn one, at twice the width."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.style or len({*self.style}) < len(self.style):
+            raise ConfigError(Setting("style"), f" must name at least one style, each once; got {self.style!r}")
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether a style draws what the tracker finds."""
+        return not TRACKED_STYLES.isdisjoint(self.style)
 
 
 @dataclass(frozen=True)

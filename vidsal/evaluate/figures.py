@@ -19,7 +19,7 @@ from vidsal.errors import ConfigError
 from vidsal.evaluate.reliability import Reliability
 from vidsal.files import replacing
 from vidsal.metrics import METRICS
-from vidsal.render import LEAST_SCALE, RenderOptions, overlay
+from vidsal.render import RenderOptions, overlay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,9 +153,7 @@ def _draw_cell(axes: Axes, name: str, row: SheetRow) -> None:
     if name == "frame":
         axes.imshow(row.picture, aspect="auto")
     elif name == "overlay":
-        # The scale that `vidsal run` would choose: a vague map stays cool.
-        scale = max(LEAST_SCALE, float(prediction.max()))
-        drawn = overlay(row.picture, prediction / np.float32(prediction.size), scale=scale, options=RenderOptions())
+        drawn = overlay(row.picture, prediction / np.float32(prediction.size), options=RenderOptions(legend="off"))
         axes.imshow(drawn, aspect="auto")
     else:
         shown = prediction if name == "predicted" else truth

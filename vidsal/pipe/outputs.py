@@ -81,7 +81,9 @@ def make_sinks(
         overwrite = wanted.existing == "overwrite" or (bool(there) and there <= {*replaceable})
         match stage:
             case "image":
-                sink: FileSink = ImageSink(target, render=options.render, overwrite=overwrite, source=info.path)
+                sink: FileSink = ImageSink(
+                    target, render=options.render, tracker=tracker, overwrite=overwrite, source=info.path
+                )
             case "video":
                 sink = VideoSink(
                     target,

@@ -34,6 +34,7 @@ from vidsal.pipe.outputs import possible_files
 from vidsal.pipe.places import AOI_TABLES, Place, planned_outputs
 from vidsal.provenance import differences, package_version, source_commit
 from vidsal.sinks.contract import PROVENANCE_KEY
+from vidsal.stages import TRACKED_STYLES
 
 __all__ = [
     "InputRecord",
@@ -228,11 +229,15 @@ class Provenance:
 
     def _decisive(self, stage: str) -> dict[str, Any]:
         """What the result of a stage depends on, apart from the input."""
-        made_of_numbers = dict.fromkeys(("table", *EXPORT_FILES), ("tracks",)) | dict.fromkeys(
-            AOI_TABLES, ("tracks", "aois")
-        )
-        drawn = {"video": ("render", "video"), "image": ("render",), "report": ("render", "video", "tracks")}
-        left_out = {"render", "video", "tracks", "aois"} - {*(drawn | made_of_numbers).get(stage, ())}
+        tracked = () if TRACKED_STYLES.isdisjoint(self.options.get("render", {}).get("style", ())) else ("tracks",)
+        made_by = {
+            "video": ("render", "video", *tracked),
+            "image": ("render", *tracked),
+            "report": ("render", "video", "tracks"),
+            **dict.fromkeys(("table", *EXPORT_FILES), ("tracks",)),
+            **dict.fromkeys(AOI_TABLES, ("tracks", "aois")),
+        }
+        left_out = {"render", "video", "tracks", "aois"} - {*made_by.get(stage, ())}
         options = {
             name: {key: value for key, value in values.items() if f"{name}.{key}" not in _INDIFFERENT}
             for name, values in self.options.items()
@@ -514,7 +519,11 @@ def plain_options(options: RunOptions) -> dict[str, Any]:
 
 
 def _plain(options: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in options}
+    # JSON gives lists back for tuples, so that a record would differ from itself.
+    return {
+        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        for name, value in options
+    }
 
 
 def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,16 +8,19 @@ lays it over one, `flatten` makes one picture with transparency of it, and `rgba
 from vidsal.render.batch import draw_batch, overlay_batch, rgba_batch
 from vidsal.render.draw import draw, layers_of, overlay, side_by_side
 from vidsal.render.layer import Layer, compose, flatten
-from vidsal.render.scale import LEAST_SCALE, ScalePerShot
+from vidsal.render.recent import Recent
+from vidsal.render.scale import LEAST_SCALE, DisplayScale, place_on_scale
 from vidsal.render.yuv import to_yuv420
-from vidsal.stages import Colormap, RenderOptions
+from vidsal.stages import Colormap, RenderOptions, Style
 
 __all__ = [
     "LEAST_SCALE",
     "Colormap",
+    "DisplayScale",
     "Layer",
+    "Recent",
     "RenderOptions",
-    "ScalePerShot",
+    "Style",
     "compose",
     "draw",
     "draw_batch",
@@ -25,6 +28,7 @@ __all__ = [
     "layers_of",
     "overlay",
     "overlay_batch",
+    "place_on_scale",
     "rgba_batch",
     "side_by_side",
     "to_yuv420",

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from vidsal.render.layer import Layer
-from vidsal.render.palette import palette
+from vidsal.render.layer import Layer, Part
+from vidsal.render.palette import device_palette, palette
+from vidsal.render.scale import place_on_scale, place_on_scale_batch, smooth_step
 from vidsal.stages import RenderOptions
 
-__all__ = ["RAMP", "heat_layer"]
+__all__ = ["RAMP", "heat_layers", "heat_layers_batch", "opacity_of"]
 
 RAMP = 0.3
 """Share of the display scale over which the heat fades in above the threshold."""
 
+CLEARING = 0.5
+"""Share of the opacity that is taken off again at the top of the scale, so that what is looked at stays visible."""
 
-def heat_layer(
+
+def heat_layers(
     density: npt.NDArray[np.float32],
     *,
     height: int,
@@ -24,8 +32,8 @@ def heat_layer(
     scale: float,
     options: RenderOptions,
     deep: bool = False,
-) -> Layer:
-    """Colours and opacity are found at the density's size and interpolated to the picture's.
+) -> list[Layer]:
+    """Colours and opacity are found at the density's size, where there are any, and interpolated to the picture's.
 
     That costs a fraction of the reverse order.
 
@@ -33,21 +41,41 @@ def heat_layer(
         density: (h, w) float32, sums to 1; any size. Its cells cover the picture evenly, as `SaliencyBatch` says.
         height: rows of the picture.
         width: columns of it.
-        scale: relative density (density times cells) of the hottest colour.
+        scale: density of the hottest colour, in multiples of uniform.
         options: opacity, colour map and threshold.
         deep: gives colours of 16 bits, which lie between those of the map, so that none shows a step.
     """
-    heat = np.clip(density * np.float32(density.size / scale), 0, 1)  # on the display scale
-    ramp = np.clip((heat - options.threshold) / min(RAMP, 1 - options.threshold), 0, 1)
-    # A smooth step: the edge of the heat shows no line.
-    alpha = (options.opacity * ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    relative = density * np.float32(density.size)
+    part = Part.around(relative > scale**options.threshold, height=height, width=width)
+    if part is None or not options.opacity:
+        return []
+    heat = place_on_scale(relative[part.cells], scale)
     colors = palette(options.colormap)
     if deep:
         levels, wide = np.arange(256, dtype=np.float32), colors.reshape(256, 3).astype(np.float32) * 257
-        painted = np.stack([np.interp(heat * 255, levels, wide[:, channel]) for channel in range(3)], axis=2)
-        painted = np.rint(painted).astype(np.uint16)
+        shown = np.stack([np.interp(heat * 255, levels, wide[:, channel]) for channel in range(3)], axis=2)
+        shown = np.rint(shown).astype(np.uint16)
     else:
-        painted = np.asarray(cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), colors), np.uint8)
-    # OpenCV's linear interpolation puts cell centres where SaliencyBatch has them (half-pixel centres).
-    large = [cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in (painted, alpha)]
-    return Layer(np.asarray(large[0], painted.dtype), np.asarray(large[1], np.float32))
+        shown = np.asarray(cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), colors), np.uint8)
+    return [part.enlarged(shown, np.asarray(opacity_of(heat, options), np.float32))]
+
+
+def heat_layers_batch(density: Tensor, *, scale: Tensor, options: RenderOptions) -> Tensor:
+    """(B, h, w) densities -> (B, 4, h, w) float32: colours from 0 to 255 and alpha, before they are enlarged."""
+    heat = place_on_scale_batch(density, scale)
+    colors = device_palette(options.colormap, density.device)[(heat * 255).round().long()]  # (B, h, w, 3)
+    alpha = opacity_of(heat, options)
+    return torch.cat([colors, alpha[..., None]], dim=3).permute(0, 3, 1, 2)
+
+
+def opacity_of(heat: Any, options: RenderOptions) -> Any:
+    """Opacity at places on the display scale, an array or a tensor: it fades in above the threshold, and out again.
+
+    Example:
+        >>> opacity_of(np.array([0.2, 0.5, 1.0]), RenderOptions(threshold=0.2, opacity=0.8)).tolist()
+        [0.0, 0.8, 0.4]
+    """
+    ramp = smooth_step((heat - options.threshold) / min(RAMP, 1 - options.threshold))
+    full = min(options.threshold + RAMP, 1.0)
+    clearing = smooth_step((heat - full) / (1 - full)) if full < 1 else 0
+    return options.opacity * ramp * (1 - CLEARING * clearing)

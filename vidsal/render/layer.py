@@ -1,21 +1,26 @@
 """Layers in, the picture with them over it out; or what they hide of any picture, as one layer.
 
-Every style draws a `Layer`: it never sees the picture, so that the same layers go over one, or stand alone.
+Every style draws `Layer`s: it never sees the picture, so that the same layers go over one, or stand alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Layer", "compose", "flatten"]
+__all__ = ["Layer", "Part", "compose", "flatten", "painted"]
 
 _Pixels = TypeVar("_Pixels", np.uint8, np.uint16)
+_Floats = npt.NDArray[np.float32]
+
+_BAND = 2**16
+"""Pixels that are blended at once, so that what lies between the steps stays in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +69,17 @@ def compose(picture: npt.NDArray[_Pixels], layers: Iterable[Layer]) -> npt.NDArr
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"picture must be (H, W, 3) uint8 or uint16, got {picture.shape} {picture.dtype}")
-    below: npt.NDArray[Any] = picture
+    drawn: npt.NDArray[Any] = np.array(picture, order="C")
     for layer in layers:
         _check_inside(layer, picture.shape[:2])
-        blended = _over(below[layer.place], layer)
-        if blended.shape == below.shape:
-            below = blended
-        else:
-            below = below.copy() if below is picture else below
-            below[layer.place] = blended
-    return below.copy() if below is picture else below
+        blend: Any = _blend if drawn.dtype == np.uint8 else _blend_deep
+        below = drawn[layer.place]
+        rows = max(1, _BAND // max(1, below.shape[1]))
+        for first in range(0, len(below), rows):
+            part = slice(first, first + rows)
+            if layer.alpha[part].any():
+                blend(below[part], layer.colors[part], layer.alpha[part])
+    return drawn
 
 
 def flatten(layers: Iterable[Layer], *, height: int, width: int, deep: bool = False) -> npt.NDArray[Any]:
@@ -98,33 +104,89 @@ def flatten(layers: Iterable[Layer], *, height: int, width: int, deep: bool = Fa
     alpha = np.zeros((height, width), np.float32)
     for layer in layers:
         _check_inside(layer, (height, width))
-        above = layer.alpha
-        under = alpha[layer.place] * (1 - above)
-        whole = above + under
-        # The share of what is seen that this layer has; anything where nothing is seen.
-        share = np.divide(above, whole, out=np.zeros_like(whole), where=whole > 0)[..., None]
-        scaled = layer.colors * np.float32(most / np.iinfo(layer.colors.dtype).max)
-        colors[layer.place] += (scaled - colors[layer.place]) * share
+        whole = layer.alpha + alpha[layer.place] * (1 - layer.alpha)
+        # The share of what is seen that this layer has; none where nothing is seen.
+        share = np.divide(layer.alpha, whole, out=np.zeros_like(whole), where=whole > 0)[..., None]
+        above = layer.colors * np.float32(most / np.iinfo(layer.colors.dtype).max)
+        colors[layer.place] += (above - colors[layer.place]) * share
         alpha[layer.place] = whole
-    rgba = np.concatenate([np.where(alpha[..., None] > 0, colors, 0), alpha[..., None] * most], axis=2)
-    rounded: npt.NDArray[Any] = np.rint(rgba, out=rgba).astype(np.uint16 if deep else np.uint8)
-    return rounded
+    flat: npt.NDArray[Any] = np.empty((height, width, 4), np.uint16 if deep else np.uint8)
+    flat[..., 3] = np.rint(alpha * np.float32(most))
+    flat[..., :3] = np.rint(colors, out=colors)
+    flat[flat[..., 3] == 0] = 0
+    return flat
 
 
-def _over(below: npt.NDArray[Any], layer: Layer) -> npt.NDArray[Any]:
-    """A new array: the layer over the part of the picture that it covers."""
-    colors, alpha = layer.colors, layer.alpha
-    if below.dtype == np.uint8:
-        colors = colors if colors.dtype == np.uint8 else (colors // 257).astype(np.uint8)
-        return np.asarray(cv2.blendLinear(np.ascontiguousarray(below), colors, 1 - alpha, alpha), np.uint8)
-    blended: npt.NDArray[Any] = colors.astype(np.float32)
-    if colors.dtype == np.uint8:
-        blended *= 257
+def painted(cover: npt.NDArray[np.uint8], colors: npt.NDArray[np.uint8], *, top: int = 0, left: int = 0) -> Layer:
+    """A layer of (h, w) coverage, 255 where it is opaque."""
+    return Layer(colors, cover.astype(np.float32) / np.float32(255), top, left)
+
+
+class Part(NamedTuple):
+    """A rectangle of a map, and the same place in the picture, in whole cells and whole pixels."""
+
+    cells: tuple[slice, slice]
+    """Rows and columns of the map."""
+    pixels: tuple[slice, slice]
+    """Rows and columns of the picture."""
+
+    @classmethod
+    def around(cls, drawn: npt.NDArray[np.bool_], *, height: int, width: int) -> Part | None:
+        """The smallest part that holds some cells and their neighbours; None where there are no such cells.
+
+        Args:
+            drawn: (h, w), which cells; all of them cover the picture evenly.
+            height: rows of the picture.
+            width: columns of it.
+        """
+        cells, pixels = [], []
+        for axis, size in ((1, height), (0, width)):
+            found, count = np.flatnonzero(drawn.any(axis=axis)), drawn.shape[1 - axis]
+            if not len(found):
+                return None
+            step = count // math.gcd(count, size)  # cells that end on a whole pixel
+            first = max(0, int(found[0]) - 1) // step * step
+            end = min(count, -(-(int(found[-1]) + 2) // step) * step)
+            cells.append(slice(first, end))
+            pixels.append(slice(first * size // count, end * size // count))
+        return cls((cells[0], cells[1]), (pixels[0], pixels[1]))
+
+    def enlarged(self, colors: npt.NDArray[Any], alpha: _Floats) -> Layer:
+        """The layer in the picture of colours (h, w, 3) and alpha (h, w) that were found for the part's cells.
+
+        It is the whole map's, where alpha is 0 in all of the others.
+        """
+        (rows, columns), size = self.pixels, tuple(side.stop - side.start for side in self.pixels[::-1])
+        # OpenCV's linear interpolation puts cell centres where SaliencyBatch has them (half-pixel centres).
+        large, share = (cv2.resize(each, size, interpolation=cv2.INTER_LINEAR) for each in (colors, alpha))
+        return Layer(np.asarray(large, colors.dtype), np.asarray(share, np.float32), rows.start, columns.start)
+
+
+def _blend(below: npt.NDArray[np.uint8], colors: npt.NDArray[Any], alpha: _Floats) -> None:
+    """Writes colours over 8-bit ones, to half a level."""
+    change = cv2.subtract(_as_depth(colors, below.dtype), below, dtype=cv2.CV_32F)
+    cv2.multiply(change, cv2.merge([alpha] * 3), dst=change)
+    cv2.add(below, change, dst=below, dtype=cv2.CV_8U)
+
+
+def _blend_deep(below: npt.NDArray[np.uint16], colors: npt.NDArray[Any], alpha: _Floats) -> None:
+    """Writes colours over 16-bit ones."""
+    blended = _as_depth(colors, below.dtype).astype(np.float32)
     blended -= below
     blended *= alpha[..., None]
     blended += below
-    drawn: npt.NDArray[Any] = np.rint(blended, out=blended).astype(np.uint16)
-    return drawn
+    below[...] = np.rint(blended, out=blended)
+
+
+def _as_depth(colors: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Colours of 8 or 16 bits as such of the other."""
+    if colors.dtype == dtype:
+        return colors
+    return (
+        colors.astype(np.uint16) * 257
+        if dtype == np.uint16
+        else ((colors.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    )
 
 
 def _check_inside(layer: Layer, size: tuple[int, ...]) -> None:

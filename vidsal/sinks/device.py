@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vidsal.frames import Picture
 from vidsal.render import RenderOptions, draw_batch, to_yuv420
+from vidsal.tracks import FrameNumbers
 
 __all__ = ["MAX_PIXELS_AT_ONCE", "DeviceDrawer"]
 
@@ -55,13 +56,20 @@ class DeviceDrawer:
         self._up = torch.empty(0, dtype=torch.uint8)
         self._down = torch.empty(0, dtype=torch.uint8)
 
-    def draw(self, pictures: Sequence[Picture], log_density: Tensor, scales: Tensor) -> Iterator[npt.NDArray[np.uint8]]:
+    def draw(
+        self,
+        pictures: Sequence[Picture],
+        log_density: Tensor,
+        scales: Sequence[float],
+        recent: Sequence[Sequence[FrameNumbers]] = (),
+    ) -> Iterator[npt.NDArray[np.uint8]]:
         """Yields the drawn pictures, (3 * H / 2, W) uint8 in the order of yuv420p; each is valid until the next.
 
         Args:
             pictures: B pictures of one size.
             log_density: (B, h, w) float32, on any device.
-            scales: (B,), display scale of each.
+            scales: B tops of the display scale.
+            recent: B times the rows that `vidsal.render.draw` takes; wanted only where the options are tracked.
 
         Raises:
             ValueError: the pictures differ in size.
@@ -78,14 +86,16 @@ class DeviceDrawer:
                 if picture.shape != up.shape[1:]:
                     raise ValueError(f"pictures must be of one size, got {tuple(up.shape[1:])} and {picture.shape}")
                 up[row].numpy()[:] = picture
-            yield from self._drawn(up, log_density[part], scales[part])
+            yield from self._drawn(up, log_density[part], scales[part], recent[part])
             first = part.stop
 
-    def _drawn(self, up: Tensor, log_density: Tensor, scales: Tensor) -> npt.NDArray[np.uint8]:
-        with self._on_stream(log_density, scales):
+    def _drawn(
+        self, up: Tensor, log_density: Tensor, scales: Sequence[float], recent: Sequence[Sequence[FrameNumbers]]
+    ) -> npt.NDArray[np.uint8]:
+        with self._on_stream(log_density):
             pictures = up.to(self._device, non_blocking=True)
             density = log_density.to(self._device, non_blocking=True).exp()
-            drawn = draw_batch(pictures, density, scale=scales, options=self._render)
+            drawn = draw_batch(pictures, density, scale=scales, options=self._render, recent=recent)
             planes = to_yuv420(self._padded(drawn), colorspace=self._colorspace, full_range=self._full_range)
             self._down, down = self._room(self._down, tuple(planes.shape))
             down.copy_(planes, non_blocking=self._done is not None)

@@ -10,8 +10,9 @@ import cv2
 
 from vidsal.errors import EncodeError
 from vidsal.frames import SaliencyBatch
-from vidsal.render import RenderOptions, ScalePerShot, draw
+from vidsal.render import DisplayScale, Recent, RenderOptions, draw
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink
+from vidsal.tracks import ColumnSource
 
 __all__ = ["ImageSink"]
 
@@ -23,7 +24,8 @@ class ImageSink(FileSink):
 
     Args:
         target: .png, .jpg or .jpeg.
-        render: how the density is drawn.
+        render: what is drawn, and how.
+        tracker: makes the numbers that are drawn, of `vidsal.tracks.FrameNumbers`; None makes a new one.
         overwrite: replaces a target that exists.
         source: the image itself, which is never replaced.
 
@@ -40,19 +42,23 @@ class ImageSink(FileSink):
         target: str | Path,
         *,
         render: RenderOptions | None = None,
+        tracker: ColumnSource | None = None,
         overwrite: bool = False,
         source: Path | None = None,
     ) -> None:
         super().__init__(target, overwrite=overwrite, source=source)
         self._render = render or RenderOptions()
+        self._recent = Recent(tracker) if self._render.is_tracked else None
 
     def _write(self, batch: SaliencyBatch) -> None:
         if not batch.pictures:
             raise ValueError("an image needs the full picture: open the source with keep_pictures=True")
         if self._frames or len(batch) > 1:
             raise ValueError("an ImageSink takes one frame; use a VideoSink for more")
-        scale = float(ScalePerShot(self._render.scale).update(batch)[0])
-        drawn = draw(batch.pictures[0].rgb(), batch.density[0].cpu().numpy(), scale=scale, options=self._render)
+        picture, density = batch.pictures[0].rgb(), batch.density[0].cpu().numpy()
+        scale = float(DisplayScale(self._render).update(batch)[0])
+        recent = self._recent.update(batch)[0] if self._recent is not None else ()
+        drawn = draw(picture, density, scale=scale, options=self._render, recent=recent)
         done, coded = cv2.imencode(self._target.suffix.lower(), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         if not done:
             raise EncodeError(f"cannot encode a {drawn.shape[1]}x{drawn.shape[0]} picture as {self._target.suffix}")

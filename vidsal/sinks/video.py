@@ -27,7 +27,7 @@ from vidsal.exports.contract import columns_of
 from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, SaliencyBatch
-from vidsal.render import RenderOptions, ScalePerShot, draw
+from vidsal.render import DisplayScale, Recent, RenderOptions, draw
 from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
@@ -36,7 +36,7 @@ from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
 from vidsal.sinks.remux import Copier, Span
 from vidsal.sinks.sound import SoundForm
 from vidsal.sinks.tags import StreamTags, append_keys, lost_stream_tags, missing_tags
-from vidsal.tracks import ColumnSource, Tracker
+from vidsal.tracks import ColumnSource, FrameNumbers, Shared, Tracker
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
@@ -59,12 +59,13 @@ class VideoSink(FileSink):
         target: .mp4, .mov or .mkv.
         info: the source.
         video: encoder and quality.
-        render: how the density is drawn.
+        render: what is drawn, and how.
         overwrite: replaces a target that exists.
         start_seconds: start of the part that is read, in seconds after the source's first frame; above 0, the
             result begins at 0 and sound before the first frame is left out.
         end_seconds: end of that part, not included; sound from there on is left out; None: the end.
-        tracker: makes the numbers of which chapters are made, where they are asked for; None makes a new one.
+        tracker: makes the numbers that some styles draw, and of which chapters are made, where they are asked for;
+            None makes a new one.
         device: a CUDA device draws there, batch by batch; None, or any other: the processor draws. The pictures of
             a batch must be of one size. Whatever made `log_density` must be on the calling thread's current stream.
 
@@ -95,7 +96,9 @@ class VideoSink(FileSink):
         self._render = render or RenderOptions()
         self._start_seconds = start_seconds
         self._end_seconds = end_seconds
-        self._scales = ScalePerShot(self._render.scale)
+        self._scales = DisplayScale(self._render)
+        numbers = Shared(tracker or Tracker())
+        self._recent = Recent(numbers) if self._render.is_tracked else None
         self._matrix, self._range = _output_color(info)
         self._reformatter = VideoReformatter()
         self._carrier = VideoReformatter()
@@ -126,7 +129,7 @@ class VideoSink(FileSink):
         self._copier: Copier | None = None
         self._forms: dict[int, SoundForm] = {}
         self._window: Span | None = None
-        self._chapters = _Chapters(tracker or Tracker()) if self._video.chapters else None
+        self._chapters = _Chapters(numbers) if self._video.chapters else None
         self._late: list[int] = []
         self._late_tags: list[StreamTags] = []
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
@@ -428,35 +431,45 @@ class VideoSink(FileSink):
             self._open(batch.pictures[0], float(batch.pts_seconds[0]))
         if self._chapters is not None:
             self._chapters.update(batch)
-        if self._drawer is None:
-            self._write_drawn(batch, 0, self._scales.update(batch))
-        else:
-            self._write_drawn_on_device(batch, self._drawer)
+        scales = self._scales.update(batch).tolist()
+        recent = self._recent.update(batch) if self._recent is not None else [()] * len(batch)
+        written = 0 if self._drawer is None else self._write_drawn_on_device(batch, self._drawer, scales, recent)
+        self._write_drawn(batch, written, scales, recent)
 
-    def _write_drawn(self, batch: SaliencyBatch, first: int, scales: npt.NDArray[np.float64]) -> None:
+    def _write_drawn(
+        self, batch: SaliencyBatch, first: int, scales: Sequence[float], recent: Sequence[Sequence[FrameNumbers]]
+    ) -> None:
         """Draws the frames from the ordinal `first` on with the processor."""
+        if first == len(batch):
+            return
         densities = batch.density.cpu().numpy()
         for i in range(first, len(batch)):
             picture = batch.pictures[i]
             pixels: npt.NDArray[Any] = picture.deep_rgb() if self._is_deep and picture.deep_rgb else picture.rgb()
-            drawn = draw(pixels, densities[i], scale=float(scales[i]), options=self._render)
+            drawn = draw(pixels, densities[i], scale=scales[i], options=self._render, recent=recent[i])
             down, right = self._size[0] - drawn.shape[0], self._size[1] - drawn.shape[1]
             if down or right:
                 drawn = np.pad(drawn, ((0, down), (0, right), (0, 0)), mode="edge")
             name = "rgb24" if drawn.dtype == np.uint8 else "rgb48le"
             self._encode(self._to_yuv(av.VideoFrame.from_ndarray(drawn, format=name)), batch, i)
 
-    def _write_drawn_on_device(self, batch: SaliencyBatch, drawer: DeviceDrawer) -> None:
-        scales = self._scales.update_on_device(batch)
+    def _write_drawn_on_device(
+        self,
+        batch: SaliencyBatch,
+        drawer: DeviceDrawer,
+        scales: Sequence[float],
+        recent: Sequence[Sequence[FrameNumbers]],
+    ) -> int:
+        """Draws the frames on the device, and returns how many were written before it had no memory left."""
         written = 0
         try:
-            for planes in drawer.draw(batch.pictures, batch.log_density, scales):
+            for planes in drawer.draw(batch.pictures, batch.log_density, scales, recent):
                 self._encode(av.VideoFrame.from_ndarray(planes, format="yuv420p"), batch, written)
                 written += 1
         except torch.OutOfMemoryError:
             self._drawer = None
             self.messages.append("drawn on the CPU: the GPU has no memory left for it")
-            self._write_drawn(batch, written, scales.double().cpu().numpy())
+        return written
 
     def _encode(self, frame: av.VideoFrame, batch: SaliencyBatch, row: int) -> None:
         pts = self._ticks(batch.pictures[row], float(batch.pts_seconds[row])) - self._shift
