@@ -118,11 +118,18 @@ class RenderOptions(Checked):
     """Says in a corner what colours and lines mean; left out where the picture is too small for it."""
     side_by_side: bool = False
     """Puts the untouched picture left of the drawn one, at twice the width."""
+    overlay_only: bool = False
+    """Writes what is drawn alone, with transparency in place of the picture, to lay over the source in an editor:
+    ProRes 4444 in a .mov, FFV1 in a .mkv (or the encoder libvpx-vp9, qtrle or png), a .png for a picture; a frame for
+    each of the source, no sound."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.style or len({*self.style}) < len(self.style):
             raise ConfigError(Setting("style"), f" must name at least one style, each once; got {self.style!r}")
+        if self.overlay_only and self.side_by_side:
+            alone, both = Setting("overlay_only", True), Setting("side_by_side", True)
+            raise ConfigError(alone, " and ", both, " exclude each other: leave one of them out")
 
     @property
     def is_tracked(self) -> bool:

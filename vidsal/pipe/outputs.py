@@ -17,7 +17,17 @@ from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
 from vidsal.report.sink import ReportSink
-from vidsal.sinks import AoiSink, AoiSumSink, ExportSink, ImageSink, MapsSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks import (
+    AoiSink,
+    AoiSumSink,
+    ExportSink,
+    ImageSink,
+    MapsSink,
+    OverlaySink,
+    TableSink,
+    VideoOptions,
+    VideoSink,
+)
 from vidsal.sinks.aois import SharedAois
 from vidsal.sinks.containers import CHOICES
 from vidsal.sinks.contract import FileSink
@@ -85,7 +95,7 @@ def make_sinks(
                     target, render=options.render, tracker=tracker, overwrite=overwrite, source=info.path
                 )
             case "video":
-                sink = VideoSink(
+                sink = (OverlaySink if options.render.overlay_only else VideoSink)(
                     target,
                     info,
                     video=shared_video_options(options.video, device, side_by_side=side_by_side),

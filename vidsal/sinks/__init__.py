@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vidsal.sinks.image import ImageSink
     from vidsal.sinks.maps import MAPS_FULL_SCALE, MapsSink
     from vidsal.sinks.options import VideoOptions
+    from vidsal.sinks.overlay import OverlaySink
     from vidsal.sinks.tables import TableSink
     from vidsal.sinks.video import VideoSink
 
@@ -22,11 +23,12 @@ __all__ = [
     "FileSink",
     "ImageSink",
     "MapsSink",
+    "OverlaySink",
     "Sink",
     "TableSink",
     "VideoOptions",
     "VideoSink",
 ]
 
-_FILES = ("options", "contract", "image", "maps", "exports", "tables", "aois", "video")
+_FILES = ("options", "contract", "image", "maps", "exports", "tables", "aois", "video", "overlay")
 __getattr__, __dir__ = lazy(__name__, __all__, *_FILES)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import cv2
 
-from vidsal.errors import EncodeError
+from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.frames import SaliencyBatch
-from vidsal.render import DisplayScale, Recent, RenderOptions, draw
+from vidsal.render import DisplayScale, Recent, RenderOptions, draw, flatten, layers_of
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink
 from vidsal.tracks import ColumnSource
 
@@ -48,6 +48,10 @@ class ImageSink(FileSink):
     ) -> None:
         super().__init__(target, overwrite=overwrite, source=source)
         self._render = render or RenderOptions()
+        if self._render.overlay_only and self._target.suffix.lower() != ".png":
+            raise ConfigError(
+                Setting("overlay_only", True), f" needs a .png: a {self._target.suffix} is never transparent"
+            )
         self._recent = Recent(tracker) if self._render.is_tracked else None
 
     def _write(self, batch: SaliencyBatch) -> None:
@@ -58,8 +62,15 @@ class ImageSink(FileSink):
         picture, density = batch.pictures[0].rgb(), batch.density[0].cpu().numpy()
         scale = float(DisplayScale(self._render).update(batch)[0])
         recent = self._recent.update(batch)[0] if self._recent is not None else ()
-        drawn = draw(picture, density, scale=scale, options=self._render, recent=recent)
-        done, coded = cv2.imencode(self._target.suffix.lower(), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        if self._render.overlay_only:
+            height, width = picture.shape[:2]
+            sizes = {"height": height, "width": width}
+            layers = layers_of(density, **sizes, scale=scale, options=self._render, recent=recent)
+            drawn = flatten(layers, **sizes)
+        else:
+            drawn = draw(picture, density, scale=scale, options=self._render, recent=recent)
+        order = cv2.COLOR_RGBA2BGRA if drawn.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        done, coded = cv2.imencode(self._target.suffix.lower(), cv2.cvtColor(drawn, order))
         if not done:
             raise EncodeError(f"cannot encode a {drawn.shape[1]}x{drawn.shape[0]} picture as {self._target.suffix}")
         content = coded.tobytes()

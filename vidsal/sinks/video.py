@@ -102,11 +102,11 @@ class VideoSink(FileSink):
         self._matrix, self._range = _output_color(info)
         self._reformatter = VideoReformatter()
         self._carrier = VideoReformatter()
-        width = info.width * (2 if self._render.side_by_side else 1)
-        self._size = (info.height + info.height % 2, width + width % 2)
-        if self._size != (info.height, width):
+        height, width = self._drawn_size()
+        self._size = (height + height % 2, width + width % 2)
+        if self._size != (height, width):
             self.messages.append(
-                f"the video is {self._size[1]}x{self._size[0]} instead of {width}x{info.height}: sides must be even, "
+                f"the video is {self._size[1]}x{self._size[0]} instead of {width}x{height}: sides must be even, "
                 "so the last column or row is repeated"
             )
         self._pix_fmt = _PIX_FMT
@@ -142,6 +142,10 @@ class VideoSink(FileSink):
         self._note_depth()
         if lost := lost_marks(self._video.encoder, self._marks):
             self.messages.append(f"left out, as {self._video.encoder} does not write it: {', '.join(lost)}")
+
+    def _drawn_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures that are drawn."""
+        return self._info.height, self._info.width * (2 if self._render.side_by_side else 1)
 
     @property
     def _is_deep(self) -> bool:
@@ -288,10 +292,8 @@ class VideoSink(FileSink):
         if self._video.encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only; it knows no other way to be quiet
         rate = usable_rate(self._info.rate)
-        self._pix_fmt = _pixel_format(av.Codec(self._video.encoder, "w"), self._info)
-        options = _encoder_options(
-            self._video, deep=self._is_deep, marks=hdr_parameters(self._video.encoder, self._marks)
-        )
+        self._pix_fmt = self._pixel_format(av.Codec(self._video.encoder, "w"))
+        options = self._encoder_options()
         stream = out.add_stream(self._video.encoder, rate=rate, options=options)
         context = stream.codec_context
         context.height, context.width = self._size
@@ -309,6 +311,15 @@ class VideoSink(FileSink):
             context.codec_tag = "hvc1"  # Apple's players open no other; a .mkv has none
         stream.time_base = time_base
         return stream
+
+    def _pixel_format(self, codec: Any) -> str:
+        """The pixel format that is encoded; a `ValueError` where the encoder takes no suitable pictures."""
+        return _pixel_format(codec, self._info)
+
+    def _encoder_options(self) -> dict[str, str]:
+        """Preset and quality in the words of the encoder."""
+        marks = hdr_parameters(self._video.encoder, self._marks)
+        return _encoder_options(self._video, deep=self._is_deep, marks=marks)
 
     def _to_yuv(self, frame: av.VideoFrame) -> av.VideoFrame:
         # An RGB frame is converted with BT.601 whatever the stream is tagged with, unless told otherwise.
@@ -424,13 +435,17 @@ class VideoSink(FileSink):
         start = self._copier.video_start if self._copier is not None else 0
         return round((Fraction(pts_seconds) + start) / self._time_base)
 
-    def _write(self, batch: SaliencyBatch) -> None:
+    def _begin(self, batch: SaliencyBatch) -> None:
+        """Sees that there is something to draw on, and opens the file with the first frame."""
         if not batch.pictures:
             raise ValueError("a video needs the full pictures: open the source with keep_pictures=True")
         if self._out is None:
             self._open(batch.pictures[0], float(batch.pts_seconds[0]))
         if self._chapters is not None:
             self._chapters.update(batch)
+
+    def _write(self, batch: SaliencyBatch) -> None:
+        self._begin(batch)
         scales = self._scales.update(batch).tolist()
         recent = self._recent.update(batch) if self._recent is not None else [()] * len(batch)
         written = 0 if self._drawer is None else self._write_drawn_on_device(batch, self._drawer, scales, recent)
@@ -444,14 +459,25 @@ class VideoSink(FileSink):
             return
         densities = batch.density.cpu().numpy()
         for i in range(first, len(batch)):
-            picture = batch.pictures[i]
-            pixels: npt.NDArray[Any] = picture.deep_rgb() if self._is_deep and picture.deep_rgb else picture.rgb()
-            drawn = draw(pixels, densities[i], scale=scales[i], options=self._render, recent=recent[i])
-            down, right = self._size[0] - drawn.shape[0], self._size[1] - drawn.shape[1]
-            if down or right:
-                drawn = np.pad(drawn, ((0, down), (0, right), (0, 0)), mode="edge")
-            name = "rgb24" if drawn.dtype == np.uint8 else "rgb48le"
-            self._encode(self._to_yuv(av.VideoFrame.from_ndarray(drawn, format=name)), batch, i)
+            self._encode_drawn(self._drawn(batch.pictures[i], densities[i], scales[i], recent[i]), batch, i)
+
+    def _drawn(
+        self, picture: Picture, density: npt.NDArray[np.float32], scale: float, recent: Sequence[FrameNumbers]
+    ) -> npt.NDArray[Any]:
+        """What is encoded: an (H, W, 3) or (H, W, 4) array of 8 or 16 bits."""
+        return draw(self._pixels(picture), density, scale=scale, options=self._render, recent=recent)
+
+    def _pixels(self, picture: Picture) -> npt.NDArray[Any]:
+        """A new (H, W, 3) RGB array, of 16 bits where more than 8 are written."""
+        return picture.deep_rgb() if self._is_deep and picture.deep_rgb else picture.rgb()
+
+    def _encode_drawn(self, drawn: npt.NDArray[Any], batch: SaliencyBatch, row: int) -> None:
+        """Encodes an array as the frame of a row, with the last column and row repeated where sides are odd."""
+        down, right = self._size[0] - drawn.shape[0], self._size[1] - drawn.shape[1]
+        if down or right:
+            drawn = np.pad(drawn, ((0, down), (0, right), (0, 0)), mode="edge")
+        name = _ARRAYS[drawn.shape[2], drawn.dtype.itemsize]
+        self._encode(self._to_yuv(av.VideoFrame.from_ndarray(drawn, format=name)), batch, row)
 
     def _write_drawn_on_device(
         self,
@@ -762,6 +788,9 @@ def _output_color(info: VideoInfo) -> tuple[int, int]:
 
 
 _PIX_FMT = "yuv420p"
+
+_ARRAYS = {(3, 1): "rgb24", (3, 2): "rgb48le", (4, 1): "rgba", (4, 2): "rgba64le"}
+"""FFmpeg's names of arrays, by channels and bytes a value."""
 """What every player shows: 8-bit 4:2:0."""
 
 
