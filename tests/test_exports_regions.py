@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import math
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
@@ -632,6 +633,24 @@ def test_a_run_and_a_table_that_is_converted_give_the_same_files_which_are_known
     elan = elan_of(written["eaf"], files["eaf"])
     assert elan.document.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == f"./{clip.name}"
     assert any(boxes)
+
+
+def test_a_table_that_lies_elsewhere_gives_the_same_files_but_for_what_links_to_others(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=4)
+    os.utime(clip, (0, 1_700_000_000.25))
+    folder = tmp_path / "out"
+    options = RunOptions(output=OutputOptions(output=folder, video=False, export=KINDS))  # type: ignore[arg-type]
+    report = run(clip, options=options, model=make_model())
+    before = {path.name: path.read_bytes() for path in report.files[1:]}
+    assert b"2023-11-14 22:13:20.250000" in before["clip.vidsal.cvat.xml"]
+    made = convert(report.files[0], KINDS, overwrite=True)  # type: ignore[arg-type]
+    differ = {path.name for path in made.files if path.read_bytes() != before[path.name]}
+    # The record does not say where the source lies.
+    assert differ == {"clip.vidsal.eaf"} and made.messages == (
+        "where clip.mp4 lies is not known: ELAN will ask for it",
+    )
+    again = convert(report.files[0], KINDS, source=clip, overwrite=True)  # type: ignore[arg-type]
+    assert {path.name: path.read_bytes() for path in again.files} == before
 
 
 def test_several_files_of_one_export_need_a_folder(tmp_path: Path) -> None:

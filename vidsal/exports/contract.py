@@ -7,6 +7,7 @@ the same code, and comes out the same, byte for byte. A .csv keeps nine digits o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -14,6 +15,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from types import NoneType
@@ -63,6 +65,8 @@ class Footage:
     """Channels of its first sound track; 0 without sound, None where not known."""
     audio_rate: int | None = None
     """Samples a second of that track."""
+    modified: datetime | None = None
+    """When its file was last changed, in UTC; None for several pictures, for what is no file, and where not known."""
     known: frozenset[Fact] = frozenset({"size", "time"})
     """Which facts are known; of others, the fields above say nothing."""
 
@@ -70,6 +74,10 @@ class Footage:
     def of(cls, info: VideoInfo) -> Footage:
         """That of an open source."""
         name = info.source if info.path is None else whole_path(info.path).name
+        modified = None
+        with contextlib.suppress(OSError):
+            if info.path is not None and info.kind != "images":
+                modified = datetime.fromtimestamp(info.path.stat().st_mtime, UTC)
         return cls(
             name=name,
             path=None if info.path is None else whole_path(info.path),
@@ -82,6 +90,7 @@ class Footage:
             duration_seconds=info.duration_seconds,
             audio_channels=info.audio_channels,
             audio_rate=info.audio_rate,
+            modified=modified,
         )
 
     @property

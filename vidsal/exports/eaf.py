@@ -84,7 +84,7 @@ class EafExport(RegionsExport):
             relpath=None if media is None else _relative(media, self.target),
             mimetype=_media_type(self.footage.name),
         )
-        if media is None:
+        if media is None and not self.footage.is_address:
             self.messages.append(f"where {self.footage.name} lies is not known: ELAN will ask for it")
         for kind, mimetype in (("eaf-settings", "text/xml"), ("eaf-series", "text/plain")):
             path = _beside(self.target, self.footage, kind)

@@ -249,8 +249,4 @@ def made_on(footage: Footage) -> datetime:
     Returns:
         When the source was last changed, in UTC; the beginning of 1970 where that is not known.
     """
-    try:
-        seconds = footage.path.stat().st_mtime if footage.path is not None else 0.0
-    except OSError:
-        seconds = 0.0
-    return datetime.fromtimestamp(seconds, UTC)
+    return footage.modified or datetime.fromtimestamp(0, UTC)

@@ -144,9 +144,12 @@ class InputRecord:
         try:
             ratio = Fraction(self.sample_aspect_ratio or 1)
             rate = None if self.rate is None else Fraction(self.rate)
+            # Of several pictures it is that of the newest one.
+            is_dated = self.modified is not None and self.kind != "images"
+            modified = datetime.fromisoformat(self.modified or "") if is_dated else None
         except (ValueError, TypeError, ZeroDivisionError) as error:
-            wrong = f"{self.sample_aspect_ratio!r} and {self.rate!r}"
-            raise DatasetError(f"the record of {self.name} is damaged: {wrong} must be fractions") from error
+            wrong = f"{self.sample_aspect_ratio!r} and {self.rate!r} must be fractions, and {self.modified!r} a time"
+            raise DatasetError(f"the record of {self.name} is damaged: {wrong}") from error
         return Footage(
             name=self.name,
             path=None if path is None else whole_path(path),
@@ -159,6 +162,7 @@ class InputRecord:
             duration_seconds=self.duration_seconds,
             audio_channels=self.audio_channels,
             audio_rate=self.audio_rate,
+            modified=modified,
             known=frozenset(known),
         )
 
