@@ -138,8 +138,10 @@ class InlineHelper:
 
 
 def batch(*arguments: str | Path) -> int:
-    """`vidsal batch` in this process; its exit status."""
-    try:
-        return main(["batch", *map(str, arguments)])
-    except SystemExit as end:
-        return int(end.code or 0)
+    """`vidsal batch` in this process, which warms up no other; its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidsal.cli.batch._warm_up", lambda options: None)
+        try:
+            return main(["batch", *map(str, arguments)])
+        except SystemExit as end:
+            return int(end.code or 0)

@@ -264,6 +264,7 @@ def _dry_run(named: Given, options: ArchiveOptions, shard: Shard | None, given: 
 
 def _work(named: Given, options: ArchiveOptions, shard: Shard | None, given: Any) -> int:
     """Run a batch and show it; the exit status out."""
+    _warm_up(options)
     from vidsal.batch.job import run_batch
     from vidsal.batch.log import EventLog
     from vidsal.console import counted, format_batch, make_batch_display
@@ -316,6 +317,14 @@ def _work(named: Given, options: ArchiveOptions, shard: Shard | None, given: Any
     else:
         print_out("".join(f"{path}\n" for path in report.files), end="")
     return stop.status or (0 if report.is_all_done else _TROUBLE)
+
+
+def _warm_up(options: ArchiveOptions) -> None:
+    """Let workers import what they need while this process does."""
+    if options.batch.engine == "local":
+        from vidsal.batch.engines.local import warm_up
+
+        warm_up()
 
 
 class _Show:

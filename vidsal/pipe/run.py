@@ -299,8 +299,9 @@ class Job:
                 replaceable=self._standing.replaceable,
             )
             self._provenance = self._made_by(reader.info)
+            provenance = self._provenance.as_text()
             for own in self._own:
-                own.provenance = self._provenance.as_text()
+                own.provenance = provenance
                 if isinstance(own, ReportSink):
                     own.describe, own.source_stays = self._described, not self._copied
             self._sinks = (*self._own, *self._further)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess, SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from pathlib import Path
 
 import psutil
@@ -25,7 +25,7 @@ from vidsal.errors import VidsalError
 from vidsal.prefetch import prefetch, usable_cores
 from vidsal.processes import worker_context
 
-__all__ = ["GROWTH_BYTES", "LocalEngine", "Size", "free_bytes", "how_it_ended"]
+__all__ = ["GROWTH_BYTES", "LocalEngine", "Size", "free_bytes", "how_it_ended", "warm_up"]
 
 _FIRST_BYTES = 1 << 30
 """What a worker is taken to need before one has been measured."""
@@ -44,6 +44,11 @@ _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 1.0
 """After so long a worker that waits sees that it is to stop."""
 _JOIN_SECONDS = 10.0
+
+
+def warm_up() -> ForkServerContext | SpawnContext:
+    """How workers are started. What they are forked off begins to import what they need, which takes seconds."""
+    return worker_context(__name__, "vidsal.batch.task")
 
 
 def free_bytes(root: Path = Path("/")) -> int:
@@ -166,7 +171,7 @@ class LocalEngine(QueueEngine):
         self._lanes = lanes
         self._threads = threads
         self._before = before
-        self._context = worker_context(__name__, "vidsal.batch.task")
+        self._context = warm_up()
         self._workers: list[_Process | None] = [None] * len(devices)
         self._rest_until = [float("-inf")] * len(devices)
         self._failed_starts = 0
