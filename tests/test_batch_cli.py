@@ -321,17 +321,17 @@ def test_a_file_that_ends_the_process_that_opens_it_is_one_of_those_that_cannot_
 ) -> None:
     with dry_run._Helper(threads=1) as helper:
         assert helper.ask(abs, -3) == 3 and helper.start_seconds > 0
-        with pytest.raises(dry_run._Died, match=r"ended with signal 6 \(SIGABRT\)"):
+        with pytest.raises(dry_run._NoAnswer, match=r"ended with signal 6 \(SIGABRT\)"):
             helper.ask(os.abort)
         assert helper.ask(abs, -4) == 4
         monkeypatch.setattr(dry_run, "_ANSWER_SECONDS", 0.0)
-        with pytest.raises(dry_run._Died, match="takes more than 0 s"):
+        with pytest.raises(dry_run._NoAnswer, match="takes more than 0 s"):
             helper.ask(time.sleep, 60)
 
     class Crashing(InlineHelper):
         def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
             if str(arguments[0]).endswith("b.mp4"):
-                raise dry_run._Died("it ended with signal 11")
+                raise dry_run._NoAnswer("it ended with signal 11")
             return function(*arguments)
 
     monkeypatch.setattr(dry_run, "_Helper", Crashing)

@@ -226,7 +226,7 @@ def dry_run(
             tell(DryRunProgress(sum(counts.values()), number, len(chosen)))
             try:
                 found = helper.ask(_opened, path_, size, overrides, plans.run_options(overrides))
-            except _Died as died:
+            except _NoAnswer as died:
                 found = "worker died", str(died)
             if isinstance(found, _Header):
                 headers.append(found)
@@ -240,7 +240,7 @@ def dry_run(
                 own = plans.run_options(header.overrides)
                 load_seconds = max(load_seconds, helper.ask(_load, own.model))
                 sample = helper.ask(_measured, header, own, options.batch.upload is not None)
-            except _Died:
+            except _NoAnswer:
                 continue
             if sample is not None:
                 samples.append(sample)
@@ -391,7 +391,7 @@ def _workers(options: ArchiveOptions) -> int:
     return LocalEngine.for_device(options.model.device, workers=wanted.workers, lanes=wanted.lanes).processes
 
 
-class _Died(Exception):  # noqa: N818 (one file among many)
+class _NoAnswer(Exception):  # noqa: N818 (one file among many)
     """There is no answer, as a file ended the process or takes too long; says how."""
 
 
@@ -417,7 +417,7 @@ class _Helper:
         """What a function of a module returns in the process.
 
         Raises:
-            _Died: it ended the process.
+            _NoAnswer: it ended the process.
             VidsalError: no process can be started.
         """
         if self._process is None:
@@ -426,13 +426,13 @@ class _Helper:
             self._connection.send((function, arguments))
             if not self._connection.poll(_ANSWER_SECONDS):
                 self._end()
-                raise _Died(f"it takes more than {_ANSWER_SECONDS:g} s")
+                raise _NoAnswer(f"it takes more than {_ANSWER_SECONDS:g} s")
             return self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
             status = self._process.exitcode or 0
             self._end()
-            raise _Died(f"the process that was at it ended with {how_it_ended(status)}") from None
+            raise _NoAnswer(f"the process that was at it ended with {how_it_ended(status)}") from None
 
     def _start(self) -> None:
         begin = time.monotonic()
