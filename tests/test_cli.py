@@ -326,6 +326,10 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
         (["run", "{clip}", "--model", "{model}", "-o", "out.png"], "--output out.png names a picture, but the input"),
         (["run", "{clip}", "--model", "{model}", "--no-video", "--table", "none"], "nothing to write"),
         (["run", "{clip}", "--model", "{model}", "--encoder", "nope"], "the encoder 'nope' is not in this build"),
+        (
+            ["run", "{clip}", "x.mp4", "--model", "{model}", "--encoder", "nope"],
+            "the encoder 'nope' is not in this build",
+        ),
         (["run", "x.mp4", "--output", ""], "error: --output must not be empty: give a path"),
         (["run", "x.mp4", "--config", ""], "must not be empty: give a path"),
         (["eval", "dhf1k", ""], "must not be empty: give a path"),

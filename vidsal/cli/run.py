@@ -81,6 +81,11 @@ def run_command(given: Any, options: RunOptions) -> int:
         check_model(options.model.model)
         with as_usage():
             model = options.model.load()
+            if len(inputs) > 1:
+                # One input says so itself; of many each would.
+                from vidsal.pipe.trial import check_options
+
+                check_options(options, steps=model.config.steps)
         runs = _Runs(options, model, stop, quiet=given.quiet, as_json=given.json, left_out=left_out)
         return runs.work(inputs, places, given.streams)
 
