@@ -24,7 +24,7 @@ import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import make_model
-from media import RGB, make_video
+from media import RGB, add_cover, jpeg_of, make_video
 from PIL import Image
 
 from vidsal.cli import main
@@ -664,11 +664,14 @@ ROW = FrameNumbers(
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv", "mov"])
-@pytest.mark.parametrize("start", [0.0, 0.3])
-def test_the_video_gets_the_chapters_of_its_shots(tmp_path: Path, container: str, start: float) -> None:
-    source = make_video(tmp_path / "plain.mp4", frames=COUNT, picture=shots_picture(STARTS), audio_tracks=1)
-    clip = tmp_path / "in.mkv"
-    with av.open(str(source)) as read, av.open(str(clip), "w") as out:
+@pytest.mark.parametrize(
+    ("start", "source"), [(0.0, "with sound"), (0.3, "with sound"), (0.0, "with subtitles"), (0.3, "alone")]
+)
+def test_the_video_gets_the_chapters_of_its_shots(tmp_path: Path, container: str, start: float, source: str) -> None:
+    sound = {"audio_tracks": 1, "subtitles": source == "with subtitles"}
+    plain = make_video(tmp_path / "plain.mp4", frames=COUNT, picture=shots_picture(STARTS), **sound)  # type: ignore[arg-type]
+    clip = tmp_path / "in.mp4"
+    with av.open(str(plain)) as read, av.open(str(clip), "w") as out:
         copies = {stream.index: out.add_stream_from_template(stream) for stream in read.streams}
         own: Any = {"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": "Own"}}
         out.set_chapters([own])
@@ -678,24 +681,47 @@ def test_the_video_gets_the_chapters_of_its_shots(tmp_path: Path, container: str
                 out.mux(packet)
     options = RunOptions(
         output=OutputOptions(container=container, export=("shots",)),  # type: ignore[arg-type]
-        video=VideoOptions(chapters=True, preset="ultrafast"),
+        video=VideoOptions(chapters=True, preset="ultrafast", keep_streams=source != "alone"),
         decode=DecodeOptions(start_seconds=start),
     )
     report = run(clip, options=options, model=make_model())
-    assert "1 chapter of the source left out: the chapters are those of the shots" in report.messages
+    left_out = "1 chapter of the source left out: the chapters are those of the shots"
+    assert (left_out in report.messages) == (source != "alone")
     shots = list(csv.DictReader((tmp_path / "in.vidsal.shots.csv").read_text().splitlines()))
-    first = float(shots[0]["start_seconds"])
-    assert first == pytest.approx(0.32 if start else 0, abs=1e-3)
     with av.open(str(report.files[0])) as made:
         found: list[Any] = list(made.chapters())
         assert [one["metadata"]["title"].split(" (")[0] for one in found] == [f"Shot {shot['shot']}" for shot in shots]
         times = [float(frame.time or 0) for frame in made.decode(video=0)]
-        assert len(times) == report.frames and made.streams.audio
+        assert len(times) == report.frames
+        assert (len(made.streams.audio), len(made.streams.subtitles)) == {
+            "with sound": (1, 0),
+            "with subtitles": (1, container != "mkv"),
+            "alone": (0, 0),
+        }[source]
     begins = [float(one["start"] * one["time_base"]) for one in found]
     shown = [times[int(shot["first_index"])] for shot in shots]
     # Sound may begin before the first picture; the first chapter of an mp4 begins with the file.
     assert begins[0] in (pytest.approx(shown[0], abs=2e-3), 0)
     assert begins[1:] == pytest.approx(shown[1:], abs=2e-3)
+
+
+@pytest.mark.parametrize(("container", "early"), [("mp4", 0), ("mkv", 21)])
+def test_a_cover_is_kept_beside_the_chapters(tmp_path: Path, container: str, early: int) -> None:
+    plain = make_video(tmp_path / "plain.mp4", frames=8, picture=shots_picture([4]), audio_tracks=1)
+    clip = add_cover(plain, tmp_path / "in.mp4", jpeg_of(32, 32))
+    options = RunOptions(
+        output=OutputOptions(container=container),  # type: ignore[arg-type]
+        video=VideoOptions(chapters=True, preset="ultrafast"),
+    )
+    report = run(clip, options=options, model=make_model())
+    with av.open(str(report.files[0])) as made:
+        covers = [stream for stream in made.streams if stream.disposition & av.stream.Disposition.attached_pic]
+        begins = [float(one["start"] * one["time_base"]) for one in made.chapters()]
+        times = [float(frame.time or 0) for frame in made.decode(video=0)]
+    assert len(covers) == 1 and len(begins) == 2
+    assert begins[1] == pytest.approx(times[4] - early / 1000, abs=2e-3)
+    said = f"chapters begin {early} ms before their shots, as sound begins before 0"
+    assert (said in report.messages) == (early > 0)
 
 
 def test_chapters_without_a_video_are_refused(tmp_path: Path) -> None:

@@ -575,8 +575,7 @@ class VideoSink(FileSink):
             self._out.set_chapters(self._chapters.made())
         if self._copier is None:
             self._out.close()
-            if self._needs_chapters:
-                self._rewrite([0])
+            self._finish_chapters(1)
             return
         failure = self._refusal
         try:
@@ -603,13 +602,30 @@ class VideoSink(FileSink):
                 return
             finally:
                 late.close()
-        if self._needs_chapters:
-            self._rewrite(range(1 + copied))
+        self._finish_chapters(1 + copied)
 
-    @property
-    def _needs_chapters(self) -> bool:
-        """Whether chapters are missing in the file that is written: an .mp4 in pieces has no track for them."""
-        return self._chapters is not None and self._target.suffix.lower() != ".mkv"
+    def _finish_chapters(self, streams: int) -> None:
+        """Writes the partial file once more where the chapters of its shots are missing, or are out of place.
+
+        An .mp4 in pieces has no track for them. A .mkv has them, but where sound begins before 0 its muxer has moved
+        all streams, and not the chapters.
+        """
+        if self._chapters is None:
+            return
+        if self._target.suffix.lower() == ".mkv":
+            with av.open(local_name(self.partial_path)) as written:
+                first = next(packet for packet in written.demux(video=0) if packet.pts is not None)
+                moved = (first.pts or 0) * Fraction(first.time_base) - (self._first or (0, 0))[0] * self._time_base
+                attached = len(written.streams) - streams
+            if abs(moved) < _NOT_MOVED:
+                return
+            if attached:  # what is written once more would lose them
+                self.messages.append(
+                    f"chapters begin {1000 * float(moved):.0f} ms before their shots, as sound begins before 0"
+                )
+                return
+            self._chapters.shift -= moved
+        self._rewrite(range(streams))
 
     def _without_the_unwritable(self, copied: Sequence[str], failure: Exception) -> int:
         """Rewrites a partial file that could not be ended; returns how many of the `copied` streams are left."""
@@ -738,7 +754,6 @@ class _Chapters:
         self._tracker = tracker
         self._list = ShotList()
         self._shots: list[ShotNumbers] = []
-        self._made: list[Any] | None = None
 
     def update(self, batch: SaliencyBatch) -> None:
         """Takes the next frames."""
@@ -746,10 +761,12 @@ class _Chapters:
 
     def made(self) -> list[Any]:
         """The chapters, once all frames are there."""
-        if self._made is None:
-            self._made = chapters_of([*self._shots, *self._list.flush()], shift=self.shift)
-        return self._made
+        self._shots += self._list.flush()
+        return chapters_of(self._shots, shift=self.shift)
 
+
+_NOT_MOVED = Fraction(2, 1000)
+"""Seconds by which a .mkv may differ, as it counts milliseconds."""
 
 _DELAY_IS_SAFE = av.library_versions["libavformat"] >= (62, 12)
 
