@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from vidsal.captions.documents import Document, Standing, read_text
 from vidsal.captions.layout import Layout, anchor_of_settings, settings_of, width_in_em, wrapped
 from vidsal.captions.subrip import SubRip
 from vidsal.captions.substation import Substation, ass_of
-from vidsal.captions.text import as_ass, as_vtt, runs_of_ass, runs_of_vtt
+from vidsal.captions.text import as_ass, as_vtt, runs_of_ass, runs_of_timed_text, runs_of_vtt
 from vidsal.captions.values import Anchor, Box, Cue, Run
 from vidsal.captions.webvtt import WebVTT
 from vidsal.errors import ConfigError, DecodeError, EncodeError
@@ -185,7 +186,9 @@ def test_of_a_webvtt_file_only_the_settings_of_cues_that_move_are_changed() -> N
     moved = document.as_vtt(moved_to(document, "top"), note="made")
     bare = re.compile(r"(?<=\d) (?:line|position|size|align|region):.*$", re.MULTILINE)
     assert bare.sub("", moved.replace("NOTE made\n\n", "")) == bare.sub("", VTT)
-    assert moved.count("line:5% position:50% size:90% align:center") == 4
+    assert [str(one.settings) for one in webvtt.from_string(moved)] == [
+        "line:5% position:50% size:90% align:center"
+    ] * 4
     assert [one.identifier for one in webvtt.from_string(moved)] == ["first", None, "3", None]
 
 
@@ -252,6 +255,28 @@ def test_any_text_comes_back_from_both_markups(lines: list[str], bold: bool, ita
         assert all(run.bold == bold and run.italic == italic for run in back if run.text == text)
 
 
+def test_the_styles_of_timed_text_are_read_and_its_braces_are_text() -> None:
+    text = "{laughs} \N{LATIN SMALL LETTER O WITH DIAERESIS}ne two\nthree".encode()
+    # Letters 9 to 12 in bold and italic, the last five in yellow; fonts of id 1, 18 high.
+    entries = struct.pack(">HHHBB4s", 9, 12, 1, 3, 18, b"\xff\xff\xff\xff")
+    entries += struct.pack(">HHHBB4s", 17, 22, 1, 4, 18, b"\xff\xff\x00\xff")
+    styl = struct.pack(">I4sH", 10 + len(entries), b"styl", 2) + entries
+    unknown = struct.pack(">I4sH", 10, b"abcd", 7)
+    runs = runs_of_timed_text(struct.pack(">H", len(text)) + text + unknown + styl)
+    assert runs == (
+        Run("{laughs} "),
+        Run("\N{LATIN SMALL LETTER O WITH DIAERESIS}ne", bold=True, italic=True),
+        Run(" two\n"),
+        Run("three", underline=True, colour="ffff00"),
+    )
+    wide = "\N{ZERO WIDTH NO-BREAK SPACE}ab".encode("utf-16-be")
+    assert runs_of_timed_text(struct.pack(">H", len(wide)) + wide) == (Run("ab"),)
+    for cut in range(len(text) + 2, len(text) + 2 + len(unknown + styl)):
+        assert "".join(
+            run.text for run in runs_of_timed_text((struct.pack(">H", len(text)) + text + unknown + styl)[:cut])
+        )
+
+
 # Files as they are found.
 
 
@@ -302,6 +327,7 @@ def test_an_encoding_that_is_named_is_used_and_a_wrong_one_reported(tmp_path: Pa
         (SubRip, "just words\n", "holds no cue"),
         (SubRip, "1\n00:00:0x,000 --> 00:00:02,000\na\n", "line 2: .* is no line of times"),
         (SubRip, SRT + "\n12\n00:00:02,000 --> 00:00:zz\na\n", "is no line of times"),
+        (SubRip, SRT + "\n12\n?:2 --> 00:00:09,000\na\n", "is no line of times"),
         (WebVTT, SRT, "does not begin with WEBVTT"),
         (WebVTT, "WEBVTT\n\nNOTE nothing\n", "holds no cue"),
         (WebVTT, "WEBVTT\n\n00:00.000 --> 00:61.000\na\n", "line 3: .* is no line of times"),
@@ -347,6 +373,13 @@ def test_odd_things_of_a_subrip_file_are_reported_and_no_cue_is_lost() -> None:
     ]
     said = "\n".join(document.messages)
     assert "belong to none" in said and "coordinates" in said and "end before they begin" in said
+
+
+def test_an_arrow_in_a_text_is_text() -> None:
+    document = SubRip("1\n00:00:01,000 --> 00:00:02,000\nhome --> work\nat --> 12:30\n", "a", LAYOUT)
+    assert [cue.text for cue in document.cues] == ["home --> work\nat --> 12:30"]
+    written = document.as_vtt(unmoved(document), note="x")
+    assert written.endswith("home --&gt; work\nat --&gt; 12:30\n")
 
 
 def test_without_pysubs2_ass_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

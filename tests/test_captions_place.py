@@ -328,6 +328,14 @@ def test_ass_has_the_picture_for_its_coordinates(case: Case, tmp_path: Path) -> 
     assert [(one.start, one.end) for one in read] == [(round(a * 1000), round(b * 1000)) for a, b in SPANS]
 
 
+def test_ass_is_as_wide_as_the_picture_is_shown(case: Case, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "clip.mp4", frames=2, sample_aspect_ratio=Fraction(2), **SIZE)
+    maps = write_maps(tmp_path / "clip.npz", np.stack([blob(0.5, 0.9)] * 2), [0.0, 0.04], **SIZE)
+    srt = write_srt(tmp_path / "clip.srt", [(0, 1)], ["words"])
+    report = place_captions(video, options(captions=srt, maps=maps, output=tmp_path, to="ass"))
+    assert pysubs2.load(str(report.files[0])).info["PlayResX"] == "320"
+
+
 def test_places_can_be_left_out(case: Case, tmp_path: Path) -> None:
     report = place_captions(case.video, options(case, tmp_path, places=("right", "left"), gain=0.01))
     rows = rows_of(report.files[1])
@@ -424,7 +432,7 @@ def add_subtitles(
     return target
 
 
-CUES = [(250, 800, b"first <i>words</i>"), (1300, 1100, b"second"), (3500, 500, b"Room\n101")]
+CUES = [(250, 800, b"first <i>words</i>"), (1300, 1100, b"{second}"), (3500, 500, b"Room\n101")]
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "mov_text"), ("mkv", "subrip"), ("mkv", "webvtt")])
@@ -434,7 +442,7 @@ def test_the_cues_of_a_stream_come_out_with_their_times(case: Case, tmp_path: Pa
     read = webvtt.read(str(report.files[0]))
     assert [one.start for one in read] == ["00:00:00.250", "00:00:01.300", "00:00:03.500"]
     assert [one.end for one in read] == ["00:00:01.050", "00:00:02.400", "00:00:04.000"]
-    assert [one.text for one in read][1:] == ["second", "Room\n101"]
+    assert [one.text for one in read][1:] == ["{second}", "Room\n101"]
     # An mp4's text has no tags: what looks like one is text.
     assert read[0].raw_text == ("first &lt;i&gt;words&lt;/i&gt;" if suffix == "mp4" else "first <i>words</i>")
     assert [row["place"] for row in rows_of(report.files[1])] == ["top", "bottom", "bottom"]

@@ -15,7 +15,7 @@ from vidsal.captions.layout import Layout
 from vidsal.captions.options import CaptionOptions
 from vidsal.captions.subrip import srt_cue
 from vidsal.captions.substation import StreamEvents, Substation
-from vidsal.captions.text import as_vtt, runs_of_ass
+from vidsal.captions.text import as_vtt, runs_of_timed_text
 from vidsal.captions.values import Cue
 from vidsal.captions.webvtt import vtt_cue
 from vidsal.decode.local import open_file
@@ -126,14 +126,13 @@ class _CuePacket:
     start_ms: int
     end_ms: int
     data: bytes
-    dialogues: tuple[str, ...]
     settings: str
     unended: bool
 
 
 def _packets(container: Any, stream: Any, zero: Fraction) -> Iterator[_CuePacket]:
     """The packets that hold text, those without an end ended where the next one begins."""
-    held: tuple[Fraction, Fraction | None, bytes, tuple[str, ...], str] | None = None
+    held: tuple[Fraction, Fraction | None, bytes, str] | None = None
     base = Fraction(stream.time_base)
     for packet in container.demux(stream):
         if packet.size == 0 or packet.pts is None:
@@ -142,22 +141,18 @@ def _packets(container: Any, stream: Any, zero: Fraction) -> Iterator[_CuePacket
         end = start + packet.duration * base if packet.duration else None
         if held is not None:
             yield _ended(held, start)
-        data, dialogues = bytes(packet), tuple[str, ...]()
-        if stream.codec_context.name == "mov_text":
-            dialogues = tuple(shown.ass.decode("utf-8", "replace") for shown in packet.decode())
-            if not dialogues:
-                # An empty sample fills the time between two cues.
-                held = None
-                continue
-        held = (start, end, data, dialogues, _side_data(packet, "webvtt_settings"))
+        data = bytes(packet)
+        # An empty sample fills the time between two cues.
+        fills = stream.codec_context.name == "mov_text" and data[:2] == b"\0\0"
+        held = None if fills else (start, end, data, _side_data(packet, "webvtt_settings"))
     if held is not None:
         yield _ended(held, held[0])
 
 
-def _ended(held: tuple[Fraction, Fraction | None, bytes, tuple[str, ...], str], following: Fraction) -> _CuePacket:
-    start, end, data, dialogues, settings = held
+def _ended(held: tuple[Fraction, Fraction | None, bytes, str], following: Fraction) -> _CuePacket:
+    start, end, data, settings = held
     after = following if end is None else end
-    return _CuePacket(max(round(start * 1000), 0), max(round(after * 1000), 0), data, dialogues, settings, end is None)
+    return _CuePacket(max(round(start * 1000), 0), max(round(after * 1000), 0), data, settings, end is None)
 
 
 def _side_data(packet: Any, name: str) -> str:
@@ -172,7 +167,7 @@ def _document(codec: str, header: str, packets: Sequence[_CuePacket], name: str,
     for one in packets:
         start, end, text = one.start_ms, one.end_ms, one.data.decode("utf-8", "replace").rstrip("\n\r\0")
         if codec == "mov_text":
-            made.cues += [Cue(start, end, runs_of_ass(dialogue.split(",", 8)[-1])) for dialogue in one.dialogues]
+            made.cues.append(Cue(start, end, runs_of_timed_text(one.data)))
         elif codec == "webvtt":
             made.cues.append(vtt_cue(start, end, text.replace("\r\n", "\n"), one.settings, layout))
         else:

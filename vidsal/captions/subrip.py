@@ -19,7 +19,7 @@ __all__ = ["SubRip", "srt_cue"]
 
 _TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[,.:](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?![\d.,:])(.*)")
-_BROKEN = re.compile(r"\s*[\d:.,]+\s*-->|.*-->\s*\d+:")
+_BROKEN = re.compile(r"\s*\d[\w:.,]*:[\w:.,]*\s*-->|.*-->\s*\d+:\d+:\d+[,.]")
 
 
 class SubRip(Document):

@@ -16,6 +16,7 @@ __all__ = [
     "ass_override",
     "runs_of_ass",
     "runs_of_srt",
+    "runs_of_timed_text",
     "runs_of_vtt",
 ]
 
@@ -149,6 +150,34 @@ def _overridden(style: Run, block: str, first: Run) -> Run:
 def _plain_ass(text: str) -> str:
     plain = re.sub(r"\\[Nn]", "\n", text).replace(r"\h", "\N{NO-BREAK SPACE}")
     return re.sub(r"\\([{}])", r"\1", plain).replace("\\\N{WORD JOINER}", "\\")
+
+
+def runs_of_timed_text(sample: bytes) -> tuple[Run, ...]:
+    """The runs of a sample of MPEG-4 timed text (3GPP TS 26.245: a text, then boxes, of which `styl` is read).
+
+    FFmpeg's decoder makes SubStation of it, in which braces of the text are lost.
+
+    Example:
+        >>> [run.text for run in runs_of_timed_text(b"\\0\\x08{laughs}")]
+        ['{laughs}']
+    """
+    size = int.from_bytes(sample[:2])
+    data, boxes = sample[2 : 2 + size], sample[2 + size :]
+    marked = data[:2] in (b"\xfe\xff", b"\xff\xfe")
+    text = data.decode("utf-16" if marked else "utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    styles = [Run("")] * len(text)
+    while len(boxes) >= 10:
+        length, kind = int.from_bytes(boxes[:4]), boxes[4:8]
+        count = int.from_bytes(boxes[8:10]) if kind == b"styl" else 0
+        for at in range(10, min(10 + 12 * count, len(boxes) - 11), 12):
+            first, after = int.from_bytes(boxes[at : at + 2]), int.from_bytes(boxes[at + 2 : at + 4])
+            face, colour = boxes[at + 6], boxes[at + 8 : at + 11].hex()
+            style = Run(
+                "", bool(face & 1), bool(face & 2), bool(face & 4), colour=None if colour == "ffffff" else colour
+            )
+            styles[first:after] = [style] * len(styles[first:after])
+        boxes = boxes[max(length, 8) :]
+    return tuple(_joined(replace(style, text=letter) for style, letter in zip(styles, text, strict=True)))
 
 
 def as_vtt(runs: Iterable[Run], voice: str = "") -> str:
