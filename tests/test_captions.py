@@ -408,7 +408,7 @@ def test_wide_characters_count_whole_and_accents_nothing() -> None:
 def test_lines_break_at_spaces_and_between_wide_characters() -> None:
     assert wrapped("字" * 10, 4) == [4, 4, 2]
     assert wrapped("a\nb\n", 10) == [0.55, 0.55, 0]
-    assert wrapped("incomprehensibilities", 3) == [pytest.approx(21 * 0.55)]
+    assert wrapped("inconceivabilities", 3) == [pytest.approx(18 * 0.55)]
     assert wrapped(" \n", 3) == []
 
 
@@ -420,6 +420,9 @@ def test_the_box_stays_in_the_safe_area_and_grows_with_the_text() -> None:
         assert (one.bottom if place == "bottom" else one.top) == pytest.approx(edge)
         assert one.height == pytest.approx(0.06) and two.height == pytest.approx(0.12)
         assert one.left + one.right == pytest.approx(1) and two.right > one.right
+    # A player with a narrower font fills the line.
+    broken = layout.box(layout.anchor("left", cue("")), cue("two words and many more"))
+    assert broken.right - broken.left == pytest.approx(1 / 3) and broken.height == pytest.approx(0.12)
     long = layout.box(layout.anchor("bottom", cue("")), cue("word " * 60))
     assert long.left >= 0.1 - 1e-9 and long.right <= 0.9 + 1e-9 and long.height > 0.2
     left, right = (layout.box(layout.anchor(side, cue("a")), cue("word " * 9)) for side in ("left", "right"))

