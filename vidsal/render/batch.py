@@ -61,13 +61,14 @@ def overlay_batch(
         raise ValueError(f"pictures must be (B, H, W, 3) uint8, got {tuple(pictures.shape)} {pictures.dtype}")
     drawing = _Drawing.of(density, *pictures.shape[:3], scale=scale, options=options, recent=recent)
     drawn = torch.empty_like(pictures, memory_format=torch.contiguous_format)
+    marks = _Uploads(density.device)
     for part in drawing.parts():
         below = pictures[part].float()
         for colors, alpha in drawing.large(part):
             below.lerp_(colors, alpha)
         for row, frame in enumerate(range(part.start, part.stop)):
             for layer in drawing.marks[frame]:
-                colors, alpha = _on_device(layer, density.device)
+                colors, alpha = marks.of(layer)
                 below[row][layer.place].lerp_(colors, alpha)
         drawn[part] = below.round_()
     return drawn
@@ -100,13 +101,14 @@ def rgba_batch(
     """
     drawing = _Drawing.of(density, len(density), height, width, scale=scale, options=options, recent=recent)
     drawn = torch.empty((len(density), height, width, 4), dtype=torch.uint8, device=density.device)
+    marks = _Uploads(density.device)
     for part in drawing.parts():
         flat = density.new_zeros((part.stop - part.start, height, width, 4))
         for colors, alpha in drawing.large(part):
             _lay_over(flat, colors, alpha)
         for row, frame in enumerate(range(part.start, part.stop)):
             for layer in drawing.marks[frame]:
-                _lay_over(flat[row][layer.place], *_on_device(layer, density.device))
+                _lay_over(flat[row][layer.place], *marks.of(layer))
         flat[..., 3:].mul_(255)
         flat.round_()
         drawn[part] = flat.mul_(flat[..., 3:] > 0)
@@ -199,7 +201,19 @@ def _lay_over(flat: Tensor, colors: Tensor, alpha: Tensor) -> None:
     flat[..., 3:] = whole
 
 
-def _on_device(layer: Layer, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Colours to 255 and alpha, float32."""
-    colors = torch.from_numpy(np.ascontiguousarray(layer.colors)).to(device, non_blocking=True).float()
-    return colors, torch.from_numpy(np.ascontiguousarray(layer.alpha)[..., None]).to(device, non_blocking=True)
+class _Uploads:
+    """Layers copied to a device, each once: the legend is the same for all pictures."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._there: dict[Layer, tuple[Tensor, Tensor]] = {}
+
+    def of(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Colours to 255 and alpha, float32."""
+        if layer not in self._there:
+            colors, alpha = (torch.from_numpy(np.ascontiguousarray(each)) for each in (layer.colors, layer.alpha))
+            self._there[layer] = (
+                colors.to(self._device, non_blocking=True).float(),
+                alpha.to(self._device, non_blocking=True)[..., None],
+            )
+        return self._there[layer]

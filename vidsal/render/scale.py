@@ -37,14 +37,17 @@ class DisplayScale:
         options = options or RenderOptions()
         self._fixed = None if options.scale_per_shot else options.scale
         self._shot: int | None = None
-        self._scale: float | Tensor = LEAST_SCALE
+        self._scale = LEAST_SCALE
 
     def reset(self) -> None:
         """Forgets the shot; the next frame chooses anew."""
         self._shot = None
 
     def update(self, batch: SaliencyBatch) -> npt.NDArray[np.float64]:
-        """Gives the top of each frame's scale, (B,) float64; how frames are grouped changes nothing."""
+        """Gives the top of each frame's scale, (B,) float64; how frames are grouped changes nothing.
+
+        Maps on a device are waited for only where a shot's own scale is to be chosen.
+        """
         if self._fixed is not None:
             return np.full(len(batch), self._fixed)
         cells = batch.log_density.shape[1] * batch.log_density.shape[2]
@@ -53,27 +56,7 @@ class DisplayScale:
             if shot != self._shot:
                 self._shot = shot
                 self._scale = max(LEAST_SCALE, math.exp(float(batch.log_density[i].max())) * cells)
-            scales[i] = float(self._scale)
-        return scales
-
-    def update_on_device(self, batch: SaliencyBatch) -> Tensor:
-        """As `update`, without waiting for the device: (B,) float64 (float32 on MPS), where `batch.log_density` is."""
-        log_density = batch.log_density
-        device = log_density.device
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        if self._fixed is not None:
-            return torch.full((len(batch),), self._fixed, dtype=dtype, device=device)
-        cells = log_density.shape[1] * log_density.shape[2]
-        peaks = (log_density.amax(dim=(1, 2)).to(dtype).exp() * cells).clamp_min(LEAST_SCALE)
-        # Where each frame's scale stands: 0 is the scale held so far, row + 1 the peak of a row of this batch.
-        places, place = [], 0
-        for row, shot in enumerate(batch.shot.tolist()):
-            if shot != self._shot:
-                self._shot, place = shot, row + 1
-            places.append(place)
-        held = torch.as_tensor(self._scale, dtype=dtype).to(device, non_blocking=True).reshape(1)
-        scales = torch.cat([held, peaks])[torch.tensor(places).to(device, non_blocking=True)]
-        self._scale = scales[-1]
+            scales[i] = self._scale
         return scales
 
 
