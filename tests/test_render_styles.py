@@ -33,7 +33,7 @@ from vidsal.render.boxes import boxes_layers, color_of
 from vidsal.render.contour import SHARES, contour_layers
 from vidsal.render.peak import peak_layers
 from vidsal.render.spotlight import LIT_SHARE
-from vidsal.sinks import VideoOptions, VideoSink
+from vidsal.sinks import ImageSink, VideoOptions, VideoSink
 from vidsal.tracks import FrameNumbers, Tracker
 
 Density = npt.NDArray[np.float32]
@@ -390,3 +390,42 @@ def test_a_scale_per_shot_depends_on_the_first_map_which_the_comparison_above_wo
     one = written(tmp_path / "one.mkv", [hills((30, 22, 2, 1)), ONE], render)
     other = written(tmp_path / "other.mkv", [TWO, ONE], render)
     assert np.abs(one.astype(int) - other).max() > 20
+
+
+class Counted(Tracker):
+    """A tracker that counts the batches it is given."""
+
+    batches = 0
+
+    def update(self, batch: SaliencyBatch) -> list[FrameNumbers]:
+        self.batches += 1
+        return super().update(batch)
+
+
+def test_sinks_draw_what_their_tracker_finds_and_ask_it_once_a_batch(tmp_path: Path) -> None:
+    render, batch = RenderOptions(style=("peak", "boxes")), batch_of([ONE, TWO, TWO, ONE])
+    recent = Recent().update(batch)
+    tracker = Counted()
+    info = VideoInfo(source="made", kind="camera", height=HEIGHT, width=WIDTH)
+    video = VideoOptions(encoder="ffv1", chapters=True)
+    with VideoSink(tmp_path / "all.mkv", info, video=video, render=render, tracker=tracker) as sink:
+        sink.write(batch[:3])
+        sink.write(batch[3:])
+    assert tracker.batches == 2
+    with av.open(str(tmp_path / "all.mkv")) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    with ImageSink(tmp_path / "one.png", render=render) as image:
+        image.write(batch[0])
+    still = cv2.imread(str(tmp_path / "one.png"))[..., ::-1]
+    grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    wanted = [
+        draw(grey, density, options=render, recent=rows)
+        for density, rows in zip([ONE, TWO, TWO, ONE], recent, strict=True)
+    ]
+    np.testing.assert_array_equal(still, wanted[0])
+    # Brightness alone: the colours of four pixels became one.
+    shown, expected = (np.array(each).astype(float) @ (0.299, 0.587, 0.114) for each in (pictures, wanted))
+    alike = np.corrcoef(shown.reshape(4, -1), expected.reshape(4, -1))[:4, 4:]
+    assert np.diag(alike).min() > 0.97
+    assert alike[0, 1] < 0.5 and alike[0, 3] < 0.95  # one frame's marks are not another's, nor without the trail
+    assert np.abs(wanted[3].astype(int) - wanted[0]).max() > 100  # the trail

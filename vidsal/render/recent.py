@@ -34,8 +34,9 @@ class Recent:
         found = []
         for now in self._tracker.update(batch):
             earliest = now.pts_seconds - TRAIL_SECONDS
-            before = () if now.cut else self._rows
-            kept = [row for row in before if row.shot == now.shot and earliest <= row.pts_seconds <= now.pts_seconds]
+            kept = [
+                row for row in self._rows if row.shot == now.shot and earliest <= row.pts_seconds <= now.pts_seconds
+            ]
             self._rows = (*kept, now)
             found.append(self._rows)
         return found
