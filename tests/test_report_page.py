@@ -320,16 +320,24 @@ def test_everything_can_be_reached_and_has_a_name(show: Callable[..., Opened]) -
     assert not [found for found in seen if found[1] == "none" or found[2] < 2]
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-def test_light_and_dark_fit_the_window(show: Callable[..., Opened], width: int) -> None:
-    brightness = {}
-    for scheme in ("light", "dark"):
-        page = show(color_scheme=scheme, viewport={"width": width, "height": 900}).page
-        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-        brightness[scheme] = picture_of(page.locator("footer")).mean()
-        curve = page.locator("#curves .plot").first
-        assert picture_of(curve).std() > 2, "something is drawn"
-    assert brightness["light"] > 180 and brightness["dark"] < 75
+def test_light_and_dark_fit_the_window_also_when_they_change(show: Callable[..., Opened]) -> None:
+    page = show(color_scheme="light").page
+    colour = "() => getComputedStyle(document.querySelector('#curves .c1')).color"
+    light = page.evaluate(colour)
+    for width in (1280, 400):
+        page.set_viewport_size({"width": width, "height": 600})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
+            brightness = picture_of(page.locator("header")).mean()
+            assert brightness > 200 if scheme == "light" else brightness < 60
+            assert (page.evaluate(colour) == light) == (scheme == "light")
+            # Drawn anew, in the width that there is.
+            page.wait_for_function(
+                "() => Math.abs(document.querySelector('.u-over').offsetWidth"
+                " - document.querySelector('#timeline').offsetWidth) < 4"
+            )
+            assert picture_of(page.locator("#curves .plot").first).std() > 2, "something is drawn"
 
 
 def test_a_script_that_is_not_of_the_page_does_not_run(browser: Any, page: Path) -> None:

@@ -273,6 +273,11 @@ def _notices(messages: Sequence[str]) -> str:
 def _limits(results: Results, model: str) -> str:
     options = _part(results.record, "options")
     said = []
+    if results.kind != "image":
+        text = (
+            "Shots are found by a detector. It can miss a cut between shots that look alike, or take very fast motion "
+        )
+        said.append(f"{text}for one.")
     if model.endswith("driver"):
         text = "This model was trained on 80 traffic pictures: draw no conclusions about the safety of drivers from it."
         said.append(text)

@@ -186,9 +186,23 @@
 
   function nothingToShow() {
     seen = null;
-    stage.append(make("p", { class: "empty", text: "There is no video to play here. Shots, curves and numbers are complete." }));
+    const what = still ? "There is no picture to show here." : "There is no video to play here. Shots, curves and numbers are complete.";
+    stage.append(make("img", { id: "stand-in", alt: "", hidden: true }), make("p", { class: "empty", text: what }));
+    if (shownShot >= 0) standIn(shownShot);
     for (const id of ["play", "rate", "mute", "full"]) $(id).disabled = true;
-    for (const name of ["heat", "plain"]) $(`view-${name}`).disabled = true;
+    for (const name of ["heat", "plain"]) {
+      $(`view-${name}`).disabled = true;
+      $(`view-${name}`).setAttribute("aria-checked", "false");
+    }
+  }
+
+  /** Where nothing can be played, the key frame of the shot is seen. */
+  function standIn(place) {
+    const image = $("stand-in");
+    const address = data.pictures.heat[place] || data.pictures.plain[place];
+    if (!image) return;
+    image.hidden = !address;
+    if (address) image.src = address;
   }
 
   function show(name) {
@@ -367,13 +381,13 @@
       ["Time", `${clock(shot.start_seconds)} – ${clock(shot.end_seconds)}`, null],
       ["Length", `${rounded(shot.length_seconds, 2)} s, ${shot.frames} frames`, shot.length_seconds],
       ["Mean peak", `${rounded(shot.mean_peak_density, 1)} × uniform`, shot.mean_peak_density],
-      ["Highest peak", `${rounded(shot.max_peak_density, 1)} × uniform`, shot.max_peak_density],
+      [still ? "Peak" : "Highest peak", `${rounded(shot.max_peak_density, 1)} × uniform`, shot.max_peak_density],
       ["Coverage", percent(shot.coverage), shot.coverage],
       ["Entropy", percent(shot.entropy_share), shot.entropy_share],
-      ["Attention strength", `${rounded(shot.attention_strength, 2)} bit`, shot.attention_strength],
+      ["Strength", `${rounded(shot.attention_strength, 2)} bit`, shot.attention_strength],
     ];
     const list = make("dl", { class: "facts" });
-    for (const [name, text, exact] of still ? facts.slice(2) : facts) {
+    for (const [name, text, exact] of still ? facts.slice(3) : facts) {
       list.append(make("dt", { text: name }), make("dd", { class: "number", text, title: exact === null ? null : String(exact) }));
     }
     const further = make("div", {}, list);
@@ -385,15 +399,16 @@
     const row = rowOf.get(place);
     if (row) row.setAttribute("aria-current", "true");
     markBlocks();
+    standIn(place);
   }
 
   // The table.
 
   const rowOf = new Map();
-  const LONG = 500;
+  const ROWS = 500;
   let order = shots.map((_, place) => place);
   let sorted = ["shot", 1];
-  let whole = shots.length <= LONG;
+  let rows = ROWS;
 
   function setUpTable() {
     const head = document.querySelector("#table thead tr");
@@ -408,8 +423,8 @@
       }
       head.append(cell);
     }
-    $("show-all").addEventListener("click", () => {
-      whole = true;
+    $("show-more").addEventListener("click", () => {
+      rows += ROWS;
       fillTable();
     });
     sortBy("shot", 1);
@@ -418,6 +433,7 @@
   function sortBy(name, way) {
     way = way || (sorted[0] === name ? -sorted[1] : name === "shot" || name === "start_seconds" ? 1 : -1);
     sorted = [name, way];
+    rows = ROWS;
     order = shots.map((_, place) => place);
     order.sort((a, b) => way * (shots[a][name] - shots[b][name]) || a - b);
     for (const cell of document.querySelectorAll("#table th[data-name]")) {
@@ -429,11 +445,12 @@
 
   function fillTable() {
     const body = document.querySelector("#table tbody");
-    const shown = whole ? order : order.slice(0, LONG);
+    const shown = order.slice(0, rows);
     for (const place of shown) if (!rowOf.has(place)) rowOf.set(place, makeRow(place));
     body.replaceChildren(...shown.map((place) => rowOf.get(place)));
-    $("more").hidden = whole;
-    $("show-all").textContent = `Show all ${shots.length} shots`;
+    const left = shots.length - shown.length;
+    $("more").hidden = !left;
+    $("show-more").textContent = `Show ${Math.min(left, ROWS)} more of ${left}`;
   }
 
   function makeRow(place) {
@@ -565,6 +582,11 @@
   let readers = [];
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+  const digitsFor = (marks) => {
+    const step = marks.length > 1 ? marks[1] - marks[0] : 1;
+    return step >= 1 ? 0 : step >= 0.1 ? 1 : 3;
+  };
+
   function drawCurves() {
     for (const plot of plots) plot.destroy();
     plots = [];
@@ -604,7 +626,7 @@
           legend: { show: false },
           scales: { x: { time: false, range: () => view }, y: { range: plan.range ? () => plan.range : (u, low, high) => [0, Math.max(high, 1) * 1.05] } },
           axes: [
-            { ...axis, show: last, size: 24, values: (u, marks) => marks.map((mark) => clock(mark, marks.length > 1 && marks[1] - marks[0] < 1 ? 2 : 0)) },
+            { ...axis, show: last, size: 24, values: (u, marks) => marks.map((mark) => clock(mark, digitsFor(marks))) },
             { ...axis, size: narrow ? 40 : 48, splits: plan.range ? () => [0, 50, 100] : undefined, values: (u, marks) => marks.map((mark) => mark + plan.unit) },
           ],
           cursor: { sync: { key: "vidsal", setSeries: false }, y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => null } },
@@ -659,10 +681,10 @@
   function drawCuts(u) {
     const first = placeOfShot(frameAt(view[0]));
     const last = placeOfShot(frameAt(view[1]));
-    if (last - first > 300) return;
+    if (last - first > u.bbox.width / devicePixelRatio / 20) return;
     u.ctx.save();
     u.ctx.strokeStyle = color("--quiet");
-    u.ctx.globalAlpha = 0.45;
+    u.ctx.globalAlpha = 0.4;
     u.ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
     u.ctx.beginPath();
     for (let place = Math.max(first, 1); place <= last; place++) {
