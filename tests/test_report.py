@@ -249,6 +249,25 @@ def test_only_the_longest_of_many_shots_and_the_strongest_one_have_pictures(monk
     assert data_of(page, "summary")["strongest_shot"] == 7
 
 
+def test_a_long_shot_has_pictures_all_along_the_timeline(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", frames=60, width=96, height=64, picture=numbered_picture(96, 64))
+    gathered = gathered_of(60)
+    # One shot of five sixths, one of a sixth: ten pictures and two.
+    first, last = (dataclasses.replace(gathered.shots[0], shot=number) for number in (0, 1))
+    gathered.shots = [
+        dataclasses.replace(first, last_index=49, end_seconds=2.0, length_seconds=2.0, key_index=33, key_seconds=1.32),
+        dataclasses.replace(
+            last, first_index=50, start_seconds=2.0, length_seconds=0.4, key_index=51, key_seconds=2.04
+        ),
+    ]
+    data = data_of(make_report(Results(name="a", gathered=gathered, source=path), page=tmp_path / "a.vidsal.html"))
+    assert [tile[0] for tile in data["tiles"]] == [0] * 10 + [1] * 2
+    numbers = [read_number(decoded(base64.b64decode(tile[3].partition(",")[2]))) for tile in data["tiles"]]
+    assert {33, 51} <= {*numbers}, "the key frame stands for its part"
+    for (_, begin, end, _), number in zip(data["tiles"], numbers, strict=True):
+        assert begin <= number / 25 < end and (number in (33, 51) or abs(number / 25 - (begin + end) / 2) <= 0.021)
+
+
 # The summary.
 
 
@@ -298,7 +317,9 @@ def test_what_has_no_summary_gives_none(tmp_path: Path, text: str) -> None:
 
 def go(clip: Path, *, overwrite: bool = False, **output: Any) -> Any:
     wanted = OutputOptions(report=True, export=("shots",), overwrite=overwrite, **output)
-    return run(clip, options=RunOptions(output=wanted, render=RenderOptions(opacity=0.0)), model=make_model())
+    return run(
+        clip, options=RunOptions(output=wanted, render=RenderOptions(opacity=0.0, legend="off")), model=make_model()
+    )
 
 
 @pytest.fixture
@@ -345,7 +366,7 @@ def test_what_is_left_out_is_said(clip: Path) -> None:
 
 
 def test_a_part_of_a_video_is_shown_where_it_lies_in_it(clip: Path) -> None:
-    options = RunOptions(output=OutputOptions(report=True), render=RenderOptions(opacity=0.0))
+    options = RunOptions(output=OutputOptions(report=True), render=RenderOptions(opacity=0.0, legend="off"))
     options = dataclasses.replace(options, decode=dataclasses.replace(options.decode, start_seconds=0.12))
     run(clip, options=options, model=make_model())
     data = data_of(clip.with_name("clip.vidsal.html"))
@@ -382,7 +403,7 @@ def test_a_report_is_skipped_where_it_is_done_and_made_where_it_is_not(clip: Pat
 @pytest.fixture
 def finished(clip: Path) -> Path:
     """A clip with all its results but a report."""
-    options = RunOptions(output=OutputOptions(export=("shots",)), render=RenderOptions(opacity=0.0))
+    options = RunOptions(output=OutputOptions(export=("shots",)), render=RenderOptions(opacity=0.0, legend="off"))
     run(clip, options=options, model=make_model())
     return clip
 

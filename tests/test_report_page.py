@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         container_options=options,
     )
     wanted = OutputOptions(report=True, export=("shots",))
-    run(clip, options=RunOptions(output=wanted, render=RenderOptions(opacity=0.0)), model=make_model())
+    run(clip, options=RunOptions(output=wanted, render=RenderOptions(opacity=0.0, legend="off")), model=make_model())
     return folder
 
 
@@ -403,7 +403,7 @@ def test_a_picture_has_a_page_too(show: Callable[..., Opened], tmp_path: Path) -
 
     path = tmp_path / "still.png"
     cv2.imwrite(str(path), numbered_picture(*SIZE)(37))
-    options = RunOptions(output=OutputOptions(report=True), render=RenderOptions(opacity=0.0))
+    options = RunOptions(output=OutputOptions(report=True), render=RenderOptions(opacity=0.0, legend="off"))
     run(path, options=options, model=make_model())
     page = show(tmp_path / "still.vidsal.html").page
     for view in ("heat", "plain"):

@@ -26,6 +26,9 @@ __all__ = ["PICTURED_SHOTS", "Drawn", "Results", "make_report"]
 PICTURED_SHOTS = 150
 """Most shots with pictures: the longest ones of a video that has more."""
 
+_TILES = 12
+"""Pictures of the timeline where it is one long shot: a shot of a share of it gets as large a share of them."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -88,8 +91,20 @@ def make_report(results: Results, *, page: Path) -> str:
     )
 
 
+@dataclass(frozen=True)
+class _Tile:
+    """A part of a long shot on the timeline."""
+
+    place: int
+    """Of the shot."""
+    begin_seconds: float
+    end_seconds: float
+    shown_seconds: float
+    """When the frame is shown that stands for it."""
+
+
 class _Pictures:
-    """The pictures of the key frames, by place among the shots."""
+    """The pictures of the key frames, by place among the shots; and those between them in long shots."""
 
     def __init__(self, results: Results) -> None:
         shots = results.gathered.shots
@@ -105,6 +120,33 @@ class _Pictures:
             self.heat = _found(chosen, made)
         if results.source is not None:
             self.plain = _found(chosen, small_pictures(results.source, keys, decode=_reading(results)))
+        self.tiles = _tiles(results.gathered)
+        times = [tile.shown_seconds for tile in self.tiles]
+        made = iter([None] * len(times))
+        if self.plain and results.source is not None:
+            made = small_pictures(results.source, times, decode=_reading(results))
+        elif self.heat and results.drawn is not None:
+            made = small_pictures(results.drawn.now or results.drawn.path, [time - begin for time in times])
+        self.tile_pictures = list(made)
+
+
+def _tiles(gathered: Gathered) -> list[_Tile]:
+    """Where a long shot has room for more pictures than its key frame, which takes the tile that it lies in."""
+    shots, starts = gathered.shots, gathered.curves.start_seconds
+    # So that there are never more than that, whatever the times are.
+    total = sum(shot.length_seconds for shot in shots)
+    tiles = list[_Tile]()
+    for place, shot in enumerate(shots):
+        count = int(_TILES * shot.length_seconds / total + 1e-9) if total > 0 else 0
+        for number in range(count if count > 1 else 0):
+            begin, end = (shot.start_seconds + n * shot.length_seconds / count for n in (number, number + 1))
+            inside = starts[(starts >= begin) & (starts < end)]
+            if begin <= shot.key_seconds < end:
+                tiles.append(_Tile(place, begin, end, shot.key_seconds))
+            elif len(inside):
+                middle = np.abs(inside - (begin + end) / 2).argmin()
+                tiles.append(_Tile(place, begin, end, float(inside[middle])))
+    return tiles
 
 
 def _found(places: Sequence[int], pictures: Iterable[bytes | None]) -> dict[int, bytes]:
@@ -162,6 +204,11 @@ def _data(results: Results, pictures: _Pictures, page: Path) -> dict[str, Any]:
         "columns": {name: [column.unit, column.meaning] for name, column in SHOT_COLUMNS.items()},
         "shots": [shot.as_row() for shot in gathered.shots],
         "pictures": {**pictured, "any": bool(pictures.heat or pictures.plain)},
+        "tiles": [
+            [tile.place, tile.begin_seconds, tile.end_seconds, picture_address(picture)]
+            for tile, picture in zip(pictures.tiles, pictures.tile_pictures, strict=True)
+            if picture is not None
+        ],
         "no_picture": shot_without if pictures.heat or pictures.plain else "There are no pictures of the shots.",
         "curves": {
             "stride": curves.stride,

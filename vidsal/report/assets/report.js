@@ -37,7 +37,7 @@
   }
 
   /** The ordinals of so many things. */
-  const span = (first, many) => `${first}–${first + many - 1}`;
+  const span = (first, many) => (many > 1 ? `${first}–${first + many - 1}` : `${first}`);
   const rounded = (value, digits) => (value === null || value === undefined ? "" : value.toFixed(digits));
   const percent = (value) => (value === null || value === undefined ? "" : (100 * value).toFixed(1) + " %");
 
@@ -508,7 +508,14 @@
       block.style.left = `${left}px`;
       block.style.width = `${right - left}px`;
       const address = data.pictures.plain[place] || data.pictures.heat[place];
-      if (address && right - left > 16) {
+      const tiles = data.tiles.filter((tile) => tile[0] === place);
+      for (const [, begin, after, picture] of tiles) {
+        const image = make("img", { src: picture, alt: "", class: "tile" });
+        image.style.left = `${(begin - view[0]) * scale - left}px`;
+        image.style.width = `${(after - begin) * scale}px`;
+        block.append(image);
+      }
+      if (!tiles.length && address && right - left > 16) {
         const image = make("img", { src: address, alt: "" });
         // Around the key frame, as far as the block has room.
         const wide = height * data.shape;
