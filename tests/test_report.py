@@ -29,6 +29,7 @@ from vidsal.batch.work import Ended, Work
 from vidsal.cli import main
 from vidsal.errors import ConfigError, DatasetError, ExistsError
 from vidsal.exports.shots import SHOT_SOURCES
+from vidsal.index import INDEX_NAME
 from vidsal.pipe.options import ModelOptions, OutputOptions, RunOptions
 from vidsal.pipe.record import is_result, read_records
 from vidsal.pipe.reports import finished_runs, write_report
@@ -477,7 +478,7 @@ def test_the_command_makes_all_it_can_and_says_what_it_could_not(
     folder, page = finished.parent, finished.with_name("clip.vidsal.html")
     assert main(["report", str(folder), str(folder / "gone"), str(finished)]) == 1
     out, err = capsys.readouterr()
-    assert out == f"{page}\n" and page.is_file() and f"{folder / 'gone'} is not there" in err
+    assert out == f"{page}\n{folder / INDEX_NAME}\n" and page.is_file() and f"{folder / 'gone'} is not there" in err
     assert main(["report", str(finished)]) == 3
     assert "use --overwrite to replace it" in capsys.readouterr().err
     assert main(["report", str(finished), "--json", "--overwrite"]) == 0

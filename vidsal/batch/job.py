@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidsal.addresses import hide_secrets
+from vidsal.batch.accounts import accounts_in
 from vidsal.batch.database import JobDatabase, Listed, Row, State, Trouble
 from vidsal.batch.dataset import DatasetProgress, DatasetReport, Finished, write_dataset
 from vidsal.batch.engines.contract import Engine
@@ -28,13 +29,14 @@ from vidsal.batch.summary import write_summary
 from vidsal.batch.task import clear_partials
 from vidsal.batch.work import Ended, Work
 from vidsal.config import options_of, resolve, to_yaml
-from vidsal.errors import ConfigError, Setting, VidsalError
+from vidsal.errors import ConfigError, Setting, Stopped, VidsalError
+from vidsal.index import make_index
 from vidsal.pipe.options import ModelOptions, RunOptions
 from vidsal.pipe.record import decisive_options
 from vidsal.pipe.trial import check_options
 from vidsal.provenance import package_version
 
-__all__ = ["BatchReport", "Plans", "gather", "run_batch"]
+__all__ = ["BatchReport", "Plans", "gather", "run_batch", "write_index"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class BatchReport:
     seconds: float
     """What it took."""
     files: tuple[Path, ...]
-    """batch.csv and batch.json."""
+    """batch.csv and batch.json; and the index of all reports, where there are some."""
     dataset: DatasetReport | None = None
     """The data set of all inputs; None where none was gathered."""
     notes: tuple[str, ...] = ()
@@ -268,6 +270,9 @@ def run_batch(
             still = f"{len(former):,} result{'s' if len(former) > 1 else ''} of earlier options may still be there"
             one = hide_secrets(former[0].address or former[0].file)
             notes += (f"{still}, such as {one}; to remove what is: vidsal batch clean {output} --surplus",)
+        if shard is None and outcome != "interrupted" and options.output.report:
+            index, more = write_index(output, database, should_stop=lambda: stop_requested() > 0)
+            files, notes = (*(files or ()), *index), (*notes, *more)
         progress = scheduler.progress
         return BatchReport(
             outcome=outcome,  # type: ignore[arg-type]
@@ -316,6 +321,28 @@ def gather(
     if made.stopped:
         notes.append("the data set is not complete yet: the next run goes on with it")
     return made, tuple(notes)
+
+
+def write_index(
+    output: Path, database: JobDatabase, *, should_stop: Callable[[], bool] | None = None
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Bring the index of all reports of a job up to date.
+
+    Args:
+        output: the folder of all results.
+        database: the job.
+        should_stop: asked now and then; True leaves the index as it was.
+
+    Returns:
+        The page, where it was made; and what a user should know of it.
+    """
+    try:
+        made = make_index(output, accounts=dict(accounts_in(database)), should_stop=should_stop)
+    except Stopped:
+        return (), (f"the index was not brought up to date: vidsal report {output} does that",)
+    except VidsalError as error:
+        return (), (f"the index was not brought up to date: {error}",)
+    return (made.path,), ()
 
 
 def _until_stopped(found: Iterator[Listed], stop_requested: Callable[[], int]) -> Iterator[Listed]:

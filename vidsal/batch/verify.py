@@ -27,6 +27,7 @@ from vidsal.decode import open_video
 from vidsal.decode.local import open_file
 from vidsal.errors import VidsalError
 from vidsal.files import sha256_of
+from vidsal.index import INDEX_NAME, THUMBNAILS
 from vidsal.pipe.record import read_records
 
 __all__ = ["Finding", "VerifyProgress", "VerifyReport", "verify_results"]
@@ -318,11 +319,11 @@ def _foreign(output: Path, databases: list[JobDatabase]) -> Iterator[str]:
     """Files with names like those of results that no input of the job has."""
     job = job_folder(output)
     for folder, inside, names in os.walk(output):
-        inside[:] = sorted(name for name in inside if Path(folder, name) != job)
+        inside[:] = sorted(name for name in inside if Path(folder, name) != job and name != THUMBNAILS)
         below = os.path.relpath(folder, output)
         below = "" if below == "." else below.replace(os.sep, "/") + "/"
         for name in sorted(names):
-            if _OWN not in name or ".partial" in name:
+            if _OWN not in name or ".partial" in name or name == INDEX_NAME:
                 continue
             file = below + name
             owner = [(one, *found) for one in databases if (found := one.at(file.rpartition(_OWN)[0]))]

@@ -22,8 +22,8 @@ _REFUSED = 3
         nargs="+",
         metavar="PATH",
         type=Path,
-        help="folder of results (those in folders below it too), or the table, the record, the video or the input of "
-        "one run",
+        help="folder of results (those in folders below it too, with a page over all of them), or the table, the "
+        "record, the video or the input of one run",
     ),
     flag(
         "--source",
@@ -40,14 +40,16 @@ _REFUSED = 3
         "  0  every report was written\n"
         "  1  one could not be made; the others were made all the same\n"
         "  2  wrong usage\n"
-        "  3  nothing failed, but a report is there already and was not replaced\n"
+        "  3  nothing failed, but a report that was named is there already and was not replaced\n"
     ),
 )
 def report_command(given: Any) -> int:
     """Write NAME.vidsal.html beside the results of `vidsal run` or `vidsal batch`: a page that a browser shows
-    without a network. It plays the video with the heat, and the input where it is there. The paths of the pages go
-    to stdout, all else to stderr.
+    without a network. It plays the video with the heat, and the input where it is there. Of a folder, reports that
+    are missing or older than the results are made, and the page over all of them, DIR/all.vidsal.index.html, is
+    brought up to date. The paths of the pages go to stdout, all else to stderr.
     """
+    from vidsal.index import record_of, wants_report
     from vidsal.pipe.reports import finished_runs, write_report
 
     outcomes = set()
@@ -62,8 +64,11 @@ def report_command(given: Any) -> int:
             if run.page.absolute() in pages:
                 continue
             pages.add(run.page.absolute())
+            in_folder = path.is_dir()
+            if in_folder and not given.overwrite and not wants_report(record_of(run.page)):
+                continue
             try:
-                messages = write_report(run, source=given.source, overwrite=given.overwrite)
+                messages = write_report(run, source=given.source, overwrite=given.overwrite or in_folder)
             except VidsalError as error:
                 outcomes.add(_tell(error, run.page, as_json=given.json))
                 continue
@@ -71,7 +76,23 @@ def report_command(given: Any) -> int:
                 say(f"vidsal: warning: {run.name}: {message}", quiet=given.quiet)
             made = {"page": str(run.page), "outcome": "done", "messages": messages}
             print_out(json.dumps(made) if given.json else str(run.page))
+    outcomes |= {_index(path, as_json=given.json) for path in given.paths if path.is_dir()}
     return 1 if "failed" in outcomes else _REFUSED if "refused" in outcomes else 0
+
+
+def _index(folder: Path, *, as_json: bool) -> str:
+    """Bring the page over all reports of a folder up to date; returns what became of it."""
+    from vidsal.batch.accounts import read_accounts
+    from vidsal.index import make_index
+
+    try:
+        made = make_index(folder, accounts=read_accounts(folder), empty=True)
+    except VidsalError as error:
+        return _tell(error, folder, as_json=as_json)
+    if made.entries:
+        told = {"page": str(made.path), "outcome": "done", "messages": [], "videos": len(made.entries)}
+        print_out(json.dumps(told) if as_json else str(made.path))
+    return "done"
 
 
 def _tell(error: VidsalError, path: Path, *, as_json: bool) -> str:
