@@ -19,6 +19,7 @@ from vidsal.cli.parser import Command, command, flag
 from vidsal.cli.process import print_out
 from vidsal.cli.report import report_command
 from vidsal.cli.run import run_command
+from vidsal.cli.serve import serve_command
 from vidsal.cli.train import train_command
 
 __all__ = ["COMMANDS"]
@@ -92,6 +93,7 @@ def _complete_words_and_files(action: Any, words: Iterable[str]) -> None:
 COMMANDS = {
     "run": run_command,
     "batch": batch_command,
+    "serve": serve_command,
     "convert": convert_command,
     "report": report_command,
     "captions-place": captions_command,
