@@ -368,6 +368,21 @@ def test_the_last_picture_lasts_as_long_as_the_rate_says(tmp_path: Path, rate: F
         assert stream.duration * stream.time_base == Fraction(300 + lasts, 1000)
 
 
+@pytest.mark.parametrize("frames", [11, 12, 16, 17])
+def test_the_last_picture_is_shown_although_another_one_is_coded_after_it(tmp_path: Path, frames: int) -> None:
+    """With B-frames, in a file of several fragments: its players end where the last packet does."""
+    sink = VideoSink(tmp_path / "out.mp4", made_info(rate=Fraction(10)), video=VideoOptions(encoder_threads=1))
+    seconds = [n / 10 for n in range(frames)]
+    with sink:
+        sink.write(made_batch(seconds, pts=[100 * n for n in range(frames)]))
+    assert shown_times(sink.path) == [Fraction(n, 10) for n in range(frames)]
+    with av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        order = [packet.pts for packet in result.demux(stream) if packet.pts is not None]
+        assert order[-1] < max(order)
+        assert stream.duration * stream.time_base == Fraction(frames, 10)
+
+
 def test_pictures_without_times_of_their_own_get_the_batch_times(tmp_path: Path) -> None:
     moments = [0.0, 0.1, 0.15, 0.4]
     sink = VideoSink(tmp_path / "out.mp4", made_info(), video=QUICK)

@@ -556,14 +556,15 @@ class VideoSink(FileSink):
         if packets and self._last_pts is not None:
             # An mp4 lasts as long as its packets in coding order, and players show nothing after that: the last of
             # them, which need not be the last picture, lasts until all are shown, but no picture for longer than all.
-            # Where decoding times alone go beyond that, as at an uneven rate, the edit list ends it.
+            # Where decoding times alone go beyond that, as at an uneven rate, the edit list ends it; in a file of
+            # several fragments that one ends where this packet does.
             last = packets[-1]
             if self._target.suffix.lower() != ".mkv" and None not in (last.dts, packets[0].dts):
                 first_pts, first_dts = self._first or (packets[0].pts, packets[0].dts)
                 rest = self._end - first_pts - (last.dts - first_dts)
                 late = max(0, min(rest - (self._end - last.pts), last.pts - last.dts))
                 last.dts += late
-                self._durations[last.pts] = max(1, rest - late, self._durations.get(last.pts, 0))
+                self._durations[last.pts] = max(rest - late, self._end - last.pts, self._durations.get(last.pts, 0))
         return packets
 
     def _scratch_paths(self) -> tuple[Path, ...]:
