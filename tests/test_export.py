@@ -45,6 +45,10 @@ needs_runtime = pytest.mark.skipif(
 )
 
 
+# Each network is exported and checked once for the whole file: minutes on a machine that does much else.
+pytestmark = pytest.mark.timeout(900)
+
+
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
     """A file of any number of streams that carries the state; exporting is slow, so there is one for all tests."""
