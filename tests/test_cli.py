@@ -276,7 +276,7 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
     [
         (["runn"], "no command 'runn'; did you mean run?"),
         (["mdoels"], "did you mean models?"),
-        (["walk"], "choose from run, batch, train, models, weights"),
+        (["walk"], "choose from run, batch, serve, convert, report"),
         (["my bikes.mp4", "-m", "x"], "did you mean: vidsal run 'my bikes.mp4'"),
         (["tests"], "did you mean: vidsal run tests"),
         (["run"], "no input given"),
@@ -288,7 +288,8 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
         (["run", "x.mp4", "--start", "5", "--end", "3"], "error: --end must be greater than --start (5.0), got 3.0"),
         (["run", "x.mp4", "--batch-size", "0"], "error: --batch-size must be at least 1"),
         (["run", "x.mp4", "--cut-threshold", "2"], "--no-detect-cuts"),
-        (["run", "x.mp4", "--scale", "-1"], "or none to choose it per shot"),
+        (["run", "x.mp4", "--cut-threshold", "-1"], "or --no-detect-cuts to find none"),
+        (["run", "x.mp4", "--scale", "-1"], "--scale must be above 1, got -1.0"),
         (
             ["run", "a/x.mp4", "b/x.mkv", "--output", "out.mp4"],
             "--output out.mp4 names the video of one input, and there are 2: ",

@@ -6,20 +6,17 @@ import dataclasses
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from vidsal.aois import AoiTracker, read_aois
 from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.contract import Footage
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
-from vidsal.report.sink import ReportSink
 from vidsal.sinks import (
-    AoiSink,
-    AoiSumSink,
     ExportSink,
     ImageSink,
     MapsSink,
@@ -28,11 +25,13 @@ from vidsal.sinks import (
     VideoOptions,
     VideoSink,
 )
-from vidsal.sinks.aois import SharedAois
 from vidsal.sinks.containers import CHOICES
 from vidsal.sinks.contract import FileSink
 from vidsal.sinks.timecodes import timecode_columns
 from vidsal.tracks import Shared, Tracker
+
+if TYPE_CHECKING:
+    from vidsal.sinks.aois import SharedAois
 
 __all__ = ["NOTHING_TO_WRITE", "make_sinks", "possible_files", "shared_video_options"]
 
@@ -111,10 +110,14 @@ def make_sinks(
             case "maps":
                 sink = MapsSink(target, info, overwrite=overwrite)
             case "aois" | "aois-summary":
+                from vidsal.sinks.aois import AoiSink, AoiSumSink
+
                 areas = areas or _areas(info, options, tracker)
                 sink = (AoiSink if stage == "aois" else AoiSumSink)(target, areas, overwrite=overwrite)
             case "report":
                 drawn = next((one for one in sinks if one.stage in ("video", "image")), None)
+                from vidsal.report.sink import ReportSink  # with pages and their scripts: only where asked for
+
                 sink = ReportSink(target, info, tracker, drawn=drawn, overwrite=overwrite)
             case _:
                 sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
@@ -124,6 +127,9 @@ def make_sinks(
 
 def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
     """What measures the areas of interest."""
+    from vidsal.aois import AoiTracker, read_aois
+    from vidsal.sinks.aois import SharedAois
+
     if options.output.aois is None:
         raise RuntimeError("areas are measured where they are given")
     found = read_aois(options.output.aois, height=info.height, width=info.width)

@@ -33,7 +33,6 @@ from vidsal.pipe.record import (
     write_record,
 )
 from vidsal.prefetch import prefetch
-from vidsal.report.sink import ReportSink
 from vidsal.sinks import Sink
 from vidsal.sinks.contract import FileSink, finish_together
 
@@ -302,8 +301,9 @@ class Job:
             provenance = self._provenance.as_text()
             for own in self._own:
                 own.provenance = provenance
-                if isinstance(own, ReportSink):
-                    own.describe, own.source_stays = self._described, not self._copied
+                if own.stage == "report":
+                    page: Any = own  # its class comes with pages and their scripts
+                    page.describe, page.source_stays = self._described, not self._copied
             self._sinks = (*self._own, *self._further)
             if not self._sinks:
                 raise ConfigError(NOTHING_TO_WRITE)
@@ -385,7 +385,7 @@ class Job:
 
     def _described(self) -> dict[str, Any]:
         """What a page says of how all that it shows came about; these files are whole by then."""
-        others = [(sink.stage, sink.path, sink.partial_path) for sink in self._own if not isinstance(sink, ReportSink)]
+        others = [(sink.stage, sink.path, sink.partial_path) for sink in self._own if sink.stage != "report"]
         return self._made_record("done", others).as_dict()
 
     def _write_record(self, record: RunRecord) -> None:

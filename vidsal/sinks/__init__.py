@@ -30,5 +30,5 @@ __all__ = [
     "VideoSink",
 ]
 
-_FILES = ("options", "contract", "image", "maps", "exports", "tables", "aois", "video", "overlay")
+_FILES = ("options", "contract", "image", "maps", "exports", "tables", "video", "overlay", "aois")
 __getattr__, __dir__ = lazy(__name__, __all__, *_FILES)
