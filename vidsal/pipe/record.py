@@ -29,7 +29,7 @@ from vidsal.exports.contract import Fact, Footage, whole_path
 from vidsal.exports.options import EXPORT_FILES
 from vidsal.files import replacing
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.options import MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, RunOptions
+from vidsal.pipe.options import MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, RunOptions, WithPrediction
 from vidsal.pipe.outputs import possible_files
 from vidsal.pipe.places import AOI_TABLES, Place, planned_outputs
 from vidsal.provenance import differences, package_version, source_commit
@@ -196,6 +196,11 @@ class ModelRecord:
     device: str
     """Where it ran."""
 
+    @classmethod
+    def of(cls, model: SaliencyModel) -> ModelRecord:
+        """The record of a loaded model."""
+        return cls(model.card.name, model.sha256, model.precision, str(model.device))
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -213,11 +218,12 @@ class Provenance:
     """All options but those of the model and of where results go, stage by stage."""
 
     @classmethod
-    def of(cls, source: InputRecord, options: RunOptions, model: SaliencyModel) -> Provenance:
+    def of(cls, source: InputRecord, options: WithPrediction, model: SaliencyModel | ModelRecord) -> Provenance:
         """That of the results that are made now."""
         made = plain_options(options)
-        kept = {stage: values for stage, values in made.items() if stage not in ("model", "output")} | _areas(options)
-        by = ModelRecord(model.card.name, model.sha256, model.precision, str(model.device))
+        kept = {stage: values for stage, values in made.items() if stage not in ("model", "output")}
+        kept |= _areas(options) if isinstance(options, RunOptions) else {}
+        by = model if isinstance(model, ModelRecord) else ModelRecord.of(model)
         return cls(package_version(), _commit(), by, source, kept)
 
     def as_text(self) -> str:
@@ -517,9 +523,9 @@ def _is_whole(path: Path, result: ResultRecord) -> bool:
     return path.is_file() and path.stat().st_size == result.bytes
 
 
-def plain_options(options: RunOptions) -> dict[str, Any]:
+def plain_options(options: WithPrediction) -> dict[str, Any]:
     """All options as values that JSON can hold, stage by stage."""
-    return dataclasses.asdict(options, dict_factory=_plain)
+    return dataclasses.asdict(options, dict_factory=_plain)  # type: ignore[call-overload,no-any-return]
 
 
 def _plain(options: list[tuple[str, Any]]) -> dict[str, Any]:
