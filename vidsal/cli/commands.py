@@ -17,6 +17,7 @@ from vidsal.cli.gaze import GAZE
 from vidsal.cli.models import WEIGHTS, export_command, models_command
 from vidsal.cli.parser import Command, command, flag
 from vidsal.cli.process import print_out
+from vidsal.cli.reframe import reframe_command
 from vidsal.cli.report import report_command
 from vidsal.cli.run import run_command
 from vidsal.cli.serve import serve_command
@@ -92,6 +93,7 @@ def _complete_words_and_files(action: Any, words: Iterable[str]) -> None:
 
 COMMANDS = {
     "run": run_command,
+    "reframe": reframe_command,
     "batch": batch_command,
     "serve": serve_command,
     "convert": convert_command,
