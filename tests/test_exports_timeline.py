@@ -604,6 +604,15 @@ def test_names_that_formats_have_no_place_for_are_written_so_that_they_can_be_re
     assert any("is named by its name alone" in message for message in export.messages)
 
 
+def test_a_cue_ends_after_it_begins_however_short_its_shot_is() -> None:
+    _, text = exported("vtt", Footage(name="a"), columns([0, 0.5, 0.5002, 1], [1, 2]))
+    assert [(cue.start, cue.end) for cue in webvtt.from_string(text)] == [
+        ("00:00:00.000", "00:00:00.500"),
+        ("00:00:00.500", "00:00:00.501"),
+        ("00:00:00.500", "00:00:01.333"),
+    ]
+
+
 def test_a_time_code_that_cannot_be_read_is_said_and_counted_from_0() -> None:
     footage = Footage(name="a.mov", rate=Fraction(25), timecode="soon")
     export, text = exported("edl", footage, columns(np.arange(10) / 25))
