@@ -267,26 +267,36 @@ def packet(pts: int, dts: int | None) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "last", "first", "end", "dts", "lasts"),
+    ("suffix", "last", "first", "end", "dts", "lasts", "base"),
     [
         # In order: it lasts until the end.
-        (".mp4", (80, 80), (0, 0), 120, 80, 40),
+        (".mp4", (80, 80), (0, 0), 120, 80, 40, 90000),
         # Coded one picture early, and shown before the last picture: no longer than until the end of all.
-        (".mp4", (80, 40), (0, -40), 160, 40, 80),
+        (".mp4", (80, 40), (0, -40), 160, 40, 80, 90000),
         # Decoded 40 before it is shown, which is when all end: it moves as far as it can.
-        (".mp4", (80, 40), (0, 0), 120, 80, 40),
-        (".mp4", (80, 40), (0, 0), 100, 80, 20),
+        (".mp4", (80, 40), (0, 0), 120, 80, 40, 90000),
+        (".mp4", (80, 40), (0, 0), 100, 80, 20, 90000),
         # Decoding goes beyond the end.
-        (".mp4", (80, 80), (40, 0), 100, 80, 20),
+        (".mp4", (80, 80), (40, 0), 100, 80, 1, 90000),
+        # Nothing ends it there in a file of several pieces.
+        (".mp4", (80, 80), (40, 0), 100, 80, 20, 100),
         # Another picture is shown after it.
-        (".mp4", (80, 40), (0, -40), 140, 40, 60),
-        (".mkv", (80, 40), (0, 0), 120, 40, 0),
+        (".mp4", (80, 40), (0, -40), 140, 40, 60, 100),
+        (".mkv", (80, 40), (0, 0), 120, 40, 0, 90000),
     ],
 )
 def test_the_last_packet_lasts_until_all_pictures_are_shown(
-    tmp_path: Path, suffix: str, last: tuple[int, int], first: tuple[int, int], end: int, dts: int, lasts: int
+    tmp_path: Path,
+    suffix: str,
+    last: tuple[int, int],
+    first: tuple[int, int],
+    end: int,
+    dts: int,
+    lasts: int,
+    base: int,
 ) -> None:
     sink = made_sink(tmp_path, f"out{suffix}")
+    sink._time_base = Fraction(1, base)
     packets = [packet(*first), packet(*last)]
     sink._stream = SimpleNamespace(encode=lambda frame: packets)
     sink._last_pts, sink._end = 80, end

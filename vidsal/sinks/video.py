@@ -418,7 +418,7 @@ class VideoSink(FileSink):
             # stream does not bear it, and FFmpeg 8.0 damages the whole file with it.
             raw_aac = copier is not None and copier.has_raw_aac
             delay = "+delay_moov" if _DELAY_IS_SAFE and not raw_aac else ""
-            options |= {"movflags": f"hybrid_fragmented{delay}", "frag_duration": "500000"}
+            options |= {"movflags": f"hybrid_fragmented{delay}", "frag_duration": str(round(_FRAGMENT_SECONDS * 1e6))}
         # Start times are kept by edit lists, whose clock must be as fine as the streams'.
         clock = self._time_base.denominator
         for stream in copier.streams if copier is not None else ():
@@ -556,15 +556,17 @@ class VideoSink(FileSink):
         if packets and self._last_pts is not None:
             # An mp4 lasts as long as its packets in coding order, and players show nothing after that: the last of
             # them, which need not be the last picture, lasts until all are shown, but no picture for longer than all.
-            # Where decoding times alone go beyond that, as at an uneven rate, the edit list ends it; in a file of
-            # several fragments that one ends where this packet does.
+            # Where decoding times alone go beyond that, as at an uneven rate, the edit list ends it; but in a file of
+            # several fragments that ends where this packet does, so that it lasts too long by a picture.
             last = packets[-1]
             if self._target.suffix.lower() != ".mkv" and None not in (last.dts, packets[0].dts):
                 first_pts, first_dts = self._first or (packets[0].pts, packets[0].dts)
                 rest = self._end - first_pts - (last.dts - first_dts)
                 late = max(0, min(rest - (self._end - last.pts), last.pts - last.dts))
                 last.dts += late
-                self._durations[last.pts] = max(rest - late, self._end - last.pts, self._durations.get(last.pts, 0))
+                is_cut = (self._end - first_pts) * self._time_base > _FRAGMENT_SECONDS
+                least = self._end - last.pts if is_cut else 1
+                self._durations[last.pts] = max(rest - late, least, self._durations.get(last.pts, 0))
         return packets
 
     def _scratch_paths(self) -> tuple[Path, ...]:
@@ -831,6 +833,9 @@ def _pixel_format(codec: Any, info: VideoInfo) -> str:
         raise ValueError("it takes neither 4:2:0 pictures of 8 bits (yuv420p) nor 4:2:2 ones")
     return chosen
 
+
+_FRAGMENT_SECONDS = 0.5
+"""Length of the pieces that an .mp4 is written in: a killed run loses no more."""
 
 _HARDWARE = Capabilities.hardware | Capabilities.hybrid
 """The marks of an encoder that always or often runs on a device."""
