@@ -31,6 +31,10 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
+TIMEOUT_SECONDS = 240
+"""How long a page is waited for: a busy machine may take minutes to start a browser or a model."""
+
+
 @dataclass
 class Opened:
     """A page, and what the browser had to say about it."""
@@ -56,8 +60,12 @@ def open_page(browser: Any, address: str | Path, **context: Any) -> Iterator[Ope
     made = browser.new_context(**{"viewport": {"width": 1000, "height": 900}, **context})
     try:
         opened = Opened(made.new_page())
-        opened.page.set_default_timeout(60_000)
-        opened.page.on("console", lambda message: opened.said.append(f"{message.type}: {message.text}"))
+        opened.page.set_default_timeout(TIMEOUT_SECONDS * 1000)
+        # What the browser says for information depends on when it was busy with what.
+        opened.page.on(
+            "console",
+            lambda one: one.type in ("info", "debug") or opened.said.append(f"{one.type}: {one.text}"),
+        )
         opened.page.on("pageerror", lambda error: opened.said.append(f"error: {error}"))
         opened.page.on("request", lambda request: opened.asked.append(request.url))
         opened.page.on("requestfailed", lambda one: one.failure == "csp" and opened.blocked.append(one.url))

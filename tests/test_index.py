@@ -27,6 +27,8 @@ from vidsal.index import INDEX_NAME, THUMBNAILS, Account, Entry, index_page, mak
 from vidsal.pipe.record import is_result
 from vidsal.report import read_summary
 
+pytestmark = pytest.mark.timeout(900)
+
 
 def shown(folder: Path) -> dict[str, dict[str, Any]]:
     """What the page holds, by name, read as a browser reads it."""

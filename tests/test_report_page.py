@@ -18,6 +18,8 @@ from vidsal import run
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.stages import RenderOptions
 
+pytestmark = pytest.mark.timeout(900)
+
 FRAMES = 48
 CUTS = (0, 16, 30)
 SIZE = 96, 64

@@ -36,7 +36,9 @@ pytest.importorskip("aiohttp", reason="the server is an extra: vidsal[serve]")
 
 from vidsal.serve.server import serve
 
-SECONDS = 120.0
+pytestmark = pytest.mark.timeout(900)
+
+SECONDS = 240.0
 
 
 def until(true: Callable[[], Any]) -> Any:
