@@ -37,6 +37,8 @@ __all__ = [
     "Shared",
     "TrackOptions",
     "Tracker",
+    "column_field",
+    "column_meanings",
     "column_types",
 ]
 
@@ -73,8 +75,14 @@ class Column(NamedTuple):
     """One sentence, for the documentation."""
 
 
-def _column(unit: str, meaning: str) -> Any:
+def column_field(unit: str, meaning: str) -> Any:
+    """A field of a dataclass that is a column of a table, and what it means; as `Column` has it."""
     return field(metadata={"column": Column(unit, meaning)})
+
+
+def column_meanings(row: type[Any]) -> Mapping[str, Column]:
+    """Unit and meaning of the columns of a dataclass whose fields are made by `column_field`, in order."""
+    return MappingProxyType({each.name: each.metadata["column"] for each in fields(row)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,91 +92,93 @@ class FrameNumbers:
     `COLUMNS` says what each means and in which unit; the docstrings below give the range of values.
     """
 
-    index: int = _column("frames", "Ordinal of the frame as decoded, from 0.")
+    index: int = column_field("frames", "Ordinal of the frame as decoded, from 0.")
     """0 or more, increasing."""
-    pts_seconds: float = _column("s", "Presentation time; the first frame of the source is 0.")
+    pts_seconds: float = column_field("s", "Presentation time; the first frame of the source is 0.")
     """0 or more but for a source that steps back in time."""
-    shot: int = _column("shots", "Ordinal of the shot, from 0.")
+    shot: int = column_field("shots", "Ordinal of the shot, from 0.")
     """0 or more."""
-    cut: bool = _column("", "True on the first frame of every shot but the first.")
+    cut: bool = column_field("", "True on the first frame of every shot but the first.")
     """False on the first frame of all."""
-    peak_x: float = _column(
+    peak_x: float = column_field(
         "px", "Column of the map's maximum, between cells by a parabola through the logs; steadied where asked for."
     )
     """-0.5 to width - 0.5."""
-    peak_y: float = _column(
+    peak_y: float = column_field(
         "px", "Row of the map's maximum, between cells by a parabola through the logs; steadied where asked for."
     )
     """-0.5 to height - 0.5."""
-    peak_density: float = _column(
+    peak_density: float = column_field(
         "x uniform", "Density in the highest cell as a multiple of the uniform density: 1 for a flat map."
     )
     """1 to the number of cells."""
-    centroid_x: float = _column("px", "Mean column under the density.")
+    centroid_x: float = column_field("px", "Mean column under the density.")
     """-0.5 to width - 0.5."""
-    centroid_y: float = _column("px", "Mean row under the density.")
+    centroid_y: float = column_field("px", "Mean row under the density.")
     """-0.5 to height - 0.5."""
-    spread_x: float = _column("px", "Standard deviation of the column under the density, of cell centres.")
+    spread_x: float = column_field("px", "Standard deviation of the column under the density, of cell centres.")
     """0 to width / 2."""
-    spread_y: float = _column("px", "Standard deviation of the row under the density, of cell centres.")
+    spread_y: float = column_field("px", "Standard deviation of the row under the density, of cell centres.")
     """0 to height / 2."""
-    entropy_bits: float = _column("bit", "Entropy of the density over the map's cells.")
+    entropy_bits: float = column_field("bit", "Entropy of the density over the map's cells.")
     """0 to log2 of the number of cells."""
-    entropy_share: float = _column(
+    entropy_share: float = column_field(
         "share", "Entropy over its maximum, log2 of the number of cells: 1 for a flat map, 0 for a single cell."
     )
     """0 to 1."""
-    coverage: float = _column(
+    coverage: float = column_field(
         "share", "Smallest share of the picture that holds half of the mass, the last cell counted in part."
     )
     """Above 0, at most 0.5."""
-    region1_id: int | None = _column("", "Id of the region with the largest mass, from 1 in every shot; empty if none.")
+    region1_id: int | None = column_field(
+        "", "Id of the region with the largest mass, from 1 in every shot; empty if none."
+    )
     """From 1 in every shot; None where there is no such region."""
-    region1_x: float | None = _column("px", "Mean column of that region under the density.")
+    region1_x: float | None = column_field("px", "Mean column of that region under the density.")
     """-0.5 to width - 0.5, or None."""
-    region1_y: float | None = _column("px", "Mean row of that region under the density.")
+    region1_y: float | None = column_field("px", "Mean row of that region under the density.")
     """-0.5 to height - 0.5, or None."""
-    region1_mass: float | None = _column("share", "Share of the density in that region.")
+    region1_mass: float | None = column_field("share", "Share of the density in that region.")
     """Above 0, at most 1, or None."""
-    region1_left: int | None = _column("px", "First column of that region's box, which holds all of its cells.")
+    region1_left: int | None = column_field("px", "First column of that region's box, which holds all of its cells.")
     """0 to width - 1, or None."""
-    region1_top: int | None = _column("px", "First row of that region's box.")
+    region1_top: int | None = column_field("px", "First row of that region's box.")
     """0 to height - 1, or None."""
-    region1_width: int | None = _column("px", "Number of columns of that region's box.")
+    region1_width: int | None = column_field("px", "Number of columns of that region's box.")
     """1 to width - region1_left, or None."""
-    region1_height: int | None = _column("px", "Number of rows of that region's box.")
+    region1_height: int | None = column_field("px", "Number of rows of that region's box.")
     """1 to height - region1_top, or None."""
-    region2_id: int | None = _column("", "Id of the region with the second largest mass; empty if none.")
+    region2_id: int | None = column_field("", "Id of the region with the second largest mass; empty if none.")
     """From 1 in every shot; None where there is no such region."""
-    region2_x: float | None = _column("px", "Mean column of that region under the density.")
+    region2_x: float | None = column_field("px", "Mean column of that region under the density.")
     """-0.5 to width - 0.5, or None."""
-    region2_y: float | None = _column("px", "Mean row of that region under the density.")
+    region2_y: float | None = column_field("px", "Mean row of that region under the density.")
     """-0.5 to height - 0.5, or None."""
-    region2_mass: float | None = _column("share", "Share of the density in that region.")
+    region2_mass: float | None = column_field("share", "Share of the density in that region.")
     """Above 0, at most region1_mass, or None."""
-    region2_left: int | None = _column("px", "First column of that region's box, which holds all of its cells.")
+    region2_left: int | None = column_field("px", "First column of that region's box, which holds all of its cells.")
     """0 to width - 1, or None."""
-    region2_top: int | None = _column("px", "First row of that region's box.")
+    region2_top: int | None = column_field("px", "First row of that region's box.")
     """0 to height - 1, or None."""
-    region2_width: int | None = _column("px", "Number of columns of that region's box.")
+    region2_width: int | None = column_field("px", "Number of columns of that region's box.")
     """1 to width - region2_left, or None."""
-    region2_height: int | None = _column("px", "Number of rows of that region's box.")
+    region2_height: int | None = column_field("px", "Number of rows of that region's box.")
     """1 to height - region2_top, or None."""
-    region3_id: int | None = _column("", "Id of the region with the third largest mass; empty if none.")
+    region3_id: int | None = column_field("", "Id of the region with the third largest mass; empty if none.")
     """From 1 in every shot; None where there is no such region."""
-    region3_x: float | None = _column("px", "Mean column of that region under the density.")
+    region3_x: float | None = column_field("px", "Mean column of that region under the density.")
     """-0.5 to width - 0.5, or None."""
-    region3_y: float | None = _column("px", "Mean row of that region under the density.")
+    region3_y: float | None = column_field("px", "Mean row of that region under the density.")
     """-0.5 to height - 0.5, or None."""
-    region3_mass: float | None = _column("share", "Share of the density in that region.")
+    region3_mass: float | None = column_field("share", "Share of the density in that region.")
     """Above 0, at most region2_mass, or None."""
-    region3_left: int | None = _column("px", "First column of that region's box, which holds all of its cells.")
+    region3_left: int | None = column_field("px", "First column of that region's box, which holds all of its cells.")
     """0 to width - 1, or None."""
-    region3_top: int | None = _column("px", "First row of that region's box.")
+    region3_top: int | None = column_field("px", "First row of that region's box.")
     """0 to height - 1, or None."""
-    region3_width: int | None = _column("px", "Number of columns of that region's box.")
+    region3_width: int | None = column_field("px", "Number of columns of that region's box.")
     """1 to width - region3_left, or None."""
-    region3_height: int | None = _column("px", "Number of rows of that region's box.")
+    region3_height: int | None = column_field("px", "Number of rows of that region's box.")
     """1 to height - region3_top, or None."""
 
     @classmethod
@@ -181,7 +191,7 @@ class FrameNumbers:
         return {name: getattr(self, name) for name in COLUMNS}
 
 
-COLUMNS: Mapping[str, Column] = MappingProxyType({each.name: each.metadata["column"] for each in fields(FrameNumbers)})
+COLUMNS = column_meanings(FrameNumbers)
 """Unit and meaning of every column, in the table's order."""
 
 _BOX = ("left", "top", "width", "height")

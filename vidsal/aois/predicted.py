@@ -6,10 +6,8 @@ A *predicted share* is what a model expects of many viewers; it is not dwell, wh
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,34 +15,30 @@ import numpy.typing as npt
 from vidsal.aois.areas import Aois, Moment, load_shapely
 from vidsal.aois.coverage import Coverage
 from vidsal.frames import SaliencyBatch
-from vidsal.tracks import Column, FrameNumbers
+from vidsal.tracks import FrameNumbers, column_field, column_meanings
 
 __all__ = ["AOI_COLUMNS", "AOI_SUMMARY_COLUMNS", "AoiFrame", "AoiSum", "AoiSums", "AoiTracker"]
-
-
-def _column(unit: str, meaning: str) -> Any:
-    return field(metadata={"column": Column(unit, meaning)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class AoiFrame:
     """One area in one frame: one row of the table of areas."""
 
-    index: int = _column("frames", "Ordinal of the frame, as in the table.")
+    index: int = column_field("frames", "Ordinal of the frame, as in the table.")
     """0 or more."""
-    pts_seconds: float = _column("s", "Presentation time; the first frame of the source is 0.")
+    pts_seconds: float = column_field("s", "Presentation time; the first frame of the source is 0.")
     """0 or more but for a source that steps back in time."""
-    shot: int = _column("shots", "Ordinal of the shot, from 0.")
+    shot: int = column_field("shots", "Ordinal of the shot, from 0.")
     """0 or more."""
-    aoi: str = _column("", "Name of the area.")
+    aoi: str = column_field("", "Name of the area.")
     """Not empty."""
-    predicted_share: float = _column("share", "Integral of the predicted density over the area.")
+    predicted_share: float = column_field("share", "Integral of the predicted density over the area.")
     """0 to 1."""
-    area_share: float = _column(
+    area_share: float = column_field(
         "share", "How much of the picture the area is: the share that a flat map would give it."
     )
     """0 to 1; 0 where it is not there."""
-    holds_peak: bool = _column("", "Whether the map's highest place lies in it.")
+    holds_peak: bool = column_field("", "Whether the map's highest place lies in it.")
     """False where it is not there."""
 
 
@@ -52,33 +46,29 @@ class AoiFrame:
 class AoiSum:
     """One area over the whole source: one row of the summary of areas."""
 
-    aoi: str = _column("", "Name of the area.")
+    aoi: str = column_field("", "Name of the area.")
     """Not empty."""
-    present_seconds: float = _column("s", "How long it is there.")
+    present_seconds: float = column_field("s", "How long it is there.")
     """0 or more."""
-    predicted_share: float | None = _column("share", "Mean of the predicted share over the time that it is there.")
+    predicted_share: float | None = column_field("share", "Mean of the predicted share over the time that it is there.")
     """0 to 1; None where it is never there."""
-    area_share: float | None = _column("share", "Mean of its share of the picture over that time.")
+    area_share: float | None = column_field("share", "Mean of its share of the picture over that time.")
     """0 to 1; None where it is never there."""
-    peak_seconds: float = _column("s", "How long the map's highest place lies in it.")
+    peak_seconds: float = column_field("s", "How long the map's highest place lies in it.")
     """0 to present_seconds."""
-    first_peak_seconds: float | None = _column("s", "When the map's highest place lies in it for the first time.")
+    first_peak_seconds: float | None = column_field("s", "When the map's highest place lies in it for the first time.")
     """None where it never does."""
-    order: int | None = _column("", "Rank of that time among all areas, from 1; equal times share a rank.")
+    order: int | None = column_field("", "Rank of that time among all areas, from 1; equal times share a rank.")
     """1 or more, or None."""
-    longest_absence_seconds: float = _column(
+    longest_absence_seconds: float = column_field(
         "s", "Longest time without a break in which it is there and the map's highest place lies elsewhere."
     )
     """0 to present_seconds."""
 
 
-def _columns(row: type[Any]) -> Mapping[str, Column]:
-    return MappingProxyType({each.name: each.metadata["column"] for each in fields(row)})
-
-
-AOI_COLUMNS = _columns(AoiFrame)
+AOI_COLUMNS = column_meanings(AoiFrame)
 """Unit and meaning of every column of the table of areas."""
-AOI_SUMMARY_COLUMNS = _columns(AoiSum)
+AOI_SUMMARY_COLUMNS = column_meanings(AoiSum)
 """Unit and meaning of every column of the summary."""
 
 

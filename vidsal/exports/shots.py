@@ -13,10 +13,8 @@ import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +22,11 @@ import numpy.typing as npt
 from vidsal.exports.contract import Columns, Export, Footage
 from vidsal.exports.tables import plain_text
 from vidsal.timecode import Timecodes
-from vidsal.tracks import Column, FrameNumbers
+from vidsal.tracks import FrameNumbers, column_field, column_meanings
 
 __all__ = ["SHOT_COLUMNS", "SHOT_SOURCES", "ShotList", "ShotNumbers", "ShotsExport", "shot_list"]
 
 _Floats = npt.NDArray[np.float64]
-
-
-def _column(unit: str, meaning: str) -> Any:
-    return field(metadata={"column": Column(unit, meaning)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,61 +36,65 @@ class ShotNumbers:
     `SHOT_COLUMNS` says what each means and in which unit; the docstrings below give the range of values.
     """
 
-    shot: int = _column("shots", "Ordinal of the shot, from 0, as in the table.")
+    shot: int = column_field("shots", "Ordinal of the shot, from 0, as in the table.")
     """0 or more."""
-    first_index: int = _column("frames", "Ordinal of its first frame, from 0, as in the table.")
+    first_index: int = column_field("frames", "Ordinal of its first frame, from 0, as in the table.")
     """0 or more."""
-    last_index: int = _column("frames", "Ordinal of its last frame.")
+    last_index: int = column_field("frames", "Ordinal of its last frame.")
     """first_index or more."""
-    start_seconds: float = _column("s", "Presentation time of its first frame; the first frame of the source is 0.")
+    start_seconds: float = column_field(
+        "s", "Presentation time of its first frame; the first frame of the source is 0."
+    )
     """0 or more but for a source that steps back in time."""
-    end_seconds: float = _column(
+    end_seconds: float = column_field(
         "s",
         "Presentation time of the first frame of the next shot; at the end of the source that of the last frame and "
         "the mean time between frames.",
     )
     """start_seconds or more but for a source that steps back in time."""
-    length_seconds: float = _column("s", "From start to end; 0 for a single picture.")
+    length_seconds: float = column_field("s", "From start to end; 0 for a single picture.")
     """0 or more."""
-    start_timecode: str | None = _column(
+    start_timecode: str | None = column_field(
         "", "Time code of its first frame, HH:MM:SS:FF, or HH:MM:SS;FF in drop frame; empty without one."
     )
     """None where the source has none."""
-    end_timecode: str | None = _column("", "Time code of end_seconds: that of the first frame after the shot.")
+    end_timecode: str | None = column_field("", "Time code of end_seconds: that of the first frame after the shot.")
     """None where the source has none."""
-    frames: int = _column("frames", "Number of its frames.")
+    frames: int = column_field("frames", "Number of its frames.")
     """1 or more."""
-    key_index: int = _column(
+    key_index: int = column_field(
         "frames",
         "Ordinal of the key frame: the one whose centroid and spread lie nearest to their medians over the shot; of "
         "several, the one nearest to the middle.",
     )
     """first_index to last_index."""
-    key_seconds: float = _column("s", "Presentation time of the key frame.")
+    key_seconds: float = column_field("s", "Presentation time of the key frame.")
     """start_seconds or more, at most the time of the last frame."""
-    mean_peak_density: float = _column("x uniform", "Mean of the table's peak_density over time.")
+    mean_peak_density: float = column_field("x uniform", "Mean of the table's peak_density over time.")
     """1 to the number of cells."""
-    max_peak_density: float = _column("x uniform", "Highest peak_density of its frames.")
+    max_peak_density: float = column_field("x uniform", "Highest peak_density of its frames.")
     """mean_peak_density or more."""
-    coverage: float = _column(
+    coverage: float = column_field(
         "share", "Mean of the table's coverage over time: how much of the picture holds half of the mass."
     )
     """Above 0, at most 0.5."""
-    entropy_share: float = _column("share", "Mean of the table's entropy_share over time.")
+    entropy_share: float = column_field("share", "Mean of the table's entropy_share over time.")
     """0 to 1."""
-    centroid_x: float = _column("px", "Mean column under the density, over time.")
+    centroid_x: float = column_field("px", "Mean column under the density, over time.")
     """-0.5 to width - 0.5."""
-    centroid_y: float = _column("px", "Mean row under the density, over time.")
+    centroid_y: float = column_field("px", "Mean row under the density, over time.")
     """-0.5 to height - 0.5."""
-    box_x: int | None = _column("px", "First column of the salient region's box; empty where the size is not known.")
+    box_x: int | None = column_field(
+        "px", "First column of the salient region's box; empty where the size is not known."
+    )
     """0 to width - 1."""
-    box_y: int | None = _column("px", "First row of the salient region's box.")
+    box_y: int | None = column_field("px", "First row of the salient region's box.")
     """0 to height - 1."""
-    box_width: int | None = _column("px", "Number of columns of the salient region's box.")
+    box_width: int | None = column_field("px", "Number of columns of the salient region's box.")
     """1 to width - box_x."""
-    box_height: int | None = _column("px", "Number of rows of the salient region's box.")
+    box_height: int | None = column_field("px", "Number of rows of the salient region's box.")
     """1 to height - box_y."""
-    attention_strength: float = _column(
+    attention_strength: float = column_field(
         "bit", "Mean over time of the bits by which the entropy of the map lies below that of a flat one."
     )
     """0 to log2 of the number of cells."""
@@ -111,9 +109,7 @@ class ShotNumbers:
         return {name: getattr(self, name) for name in SHOT_COLUMNS}
 
 
-SHOT_COLUMNS: Mapping[str, Column] = MappingProxyType(
-    {each.name: each.metadata["column"] for each in fields(ShotNumbers)}
-)
+SHOT_COLUMNS = column_meanings(ShotNumbers)
 """Unit and meaning of every column, in the list's order."""
 
 SHOT_SOURCES = (

@@ -10,15 +10,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from vidsal.aois.areas import Aois, Moment, load_shapely
 from vidsal.gaze.table import Gaze
-from vidsal.tracks import Column
+from vidsal.tracks import column_field
 
 __all__ = [
     "ELSEWHERE",
@@ -41,39 +40,37 @@ ELSEWHERE = ""
 """What is looked at outside all areas."""
 
 
-def _column(unit: str, meaning: str) -> Any:
-    return field(metadata={"column": Column(unit, meaning)})
-
-
 @dataclass(frozen=True, kw_only=True)
 class AoiVisits:
     """One participant, one viewing, one area: one row of the table of measures."""
 
-    participant: str = _column("", "Who looked.")
+    participant: str = column_field("", "Who looked.")
     """Not empty."""
-    trial: str = _column("", "Which viewing.")
+    trial: str = column_field("", "Which viewing.")
     """Not empty."""
-    aoi: str = _column("", "Name of the area.")
+    aoi: str = column_field("", "Name of the area.")
     """Not empty."""
-    tracked_seconds: float = _column("s", "How long gaze was recorded and valid while the area was there.")
+    tracked_seconds: float = column_field("s", "How long gaze was recorded and valid while the area was there.")
     """0 or more."""
-    total_dwell_seconds: float = _column("s", "How long gaze was in the area, all visits together.")
+    total_dwell_seconds: float = column_field("s", "How long gaze was in the area, all visits together.")
     """0 to tracked_seconds."""
-    dwell_share: float | None = _column("share", "total_dwell_seconds over tracked_seconds; empty where that is 0.")
+    dwell_share: float | None = column_field(
+        "share", "total_dwell_seconds over tracked_seconds; empty where that is 0."
+    )
     """0 to 1, or None."""
-    fixation_count: int | None = _column("", "Fixations in the area; empty where the table holds samples.")
+    fixation_count: int | None = column_field("", "Fixations in the area; empty where the table holds samples.")
     """0 or more, or None."""
-    mean_fixation_seconds: float | None = _column("s", "Mean duration of these.")
+    mean_fixation_seconds: float | None = column_field("s", "Mean duration of these.")
     """Above 0, or None."""
-    first_seconds: float | None = _column(
+    first_seconds: float | None = column_field(
         "s", "Time to first fixation (with samples: first gaze) after the area appeared; empty where there was none."
     )
     """0 or more, or None."""
-    visits: int = _column("", "How often gaze came into the area.")
+    visits: int = column_field("", "How often gaze came into the area.")
     """0 or more."""
-    returns: int = _column("", "Visits after the first.")
+    returns: int = column_field("", "Visits after the first.")
     """0 or more."""
-    mean_visit_seconds: float | None = _column("s", "Mean of the total dwell over visits.")
+    mean_visit_seconds: float | None = column_field("s", "Mean of the total dwell over visits.")
     """Above 0, or None."""
 
 
@@ -81,17 +78,17 @@ class AoiVisits:
 class Transition:
     """How often gaze went from one area to another: one row of the transition matrix."""
 
-    participant: str = _column("", "Who looked.")
+    participant: str = column_field("", "Who looked.")
     """Not empty."""
-    trial: str = _column("", "Which viewing.")
+    trial: str = column_field("", "Which viewing.")
     """Not empty."""
-    source: str = _column("", "The area it left; empty: none of them.")
+    source: str = column_field("", "The area it left; empty: none of them.")
     """A name, or empty."""
-    target: str = _column("", "The area it went to; empty: none of them.")
+    target: str = column_field("", "The area it went to; empty: none of them.")
     """A name, or empty; never that of source."""
-    count: int = _column("", "How often.")
+    count: int = column_field("", "How often.")
     """1 or more."""
-    share: float = _column("share", "Share of all transitions out of source.")
+    share: float = column_field("share", "Share of all transitions out of source.")
     """Above 0, at most 1."""
 
 
@@ -99,17 +96,17 @@ class Transition:
 class TransitionEntropy:
     """How predictable the transitions of one viewing are."""
 
-    participant: str = _column("", "Who looked.")
+    participant: str = column_field("", "Who looked.")
     """Not empty."""
-    trial: str = _column("", "Which viewing.")
+    trial: str = column_field("", "Which viewing.")
     """Not empty."""
-    transitions: int = _column("", "How many there were.")
+    transitions: int = column_field("", "How many there were.")
     """0 or more."""
-    transition_entropy_bits: float | None = _column(
+    transition_entropy_bits: float | None = column_field(
         "bit", "Mean entropy of where gaze goes next, over the areas it left; 0: always the same; empty without any."
     )
     """0 or more, or None."""
-    stationary_entropy_bits: float | None = _column(
+    stationary_entropy_bits: float | None = column_field(
         "bit", "Entropy of the shares of transitions out of each area; 0: always out of one; empty without any."
     )
     """0 or more, or None."""

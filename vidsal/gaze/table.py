@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from vidsal.errors import ConfigError, DatasetError, ExistsError, Setting
 from vidsal.exports.tables import arrow_schema, load_pyarrow, read_table
 from vidsal.files import replacing
 from vidsal.sinks.tables import TextTable
-from vidsal.tracks import Column, column_types
+from vidsal.tracks import column_field, column_meanings, column_types
 
 __all__ = ["GAZE_COLUMNS", "GAZE_SUFFIXES", "Gaze", "GazeKind", "GazeRow", "check_target", "read_gaze", "write_gaze"]
 
@@ -31,39 +30,35 @@ GAZE_SUFFIXES = (".parquet", ".csv", ".jsonl")
 _Floats = npt.NDArray[np.float64]
 
 
-def _column(unit: str, meaning: str) -> Any:
-    return field(metadata={"column": Column(unit, meaning)})
-
-
 @dataclass(frozen=True, kw_only=True)
 class GazeRow:
     """One row of the table; `GAZE_COLUMNS` says what each column means."""
 
-    participant: str = _column("", "Who looked.")
+    participant: str = column_field("", "Who looked.")
     """Not empty."""
-    trial: str = _column("", "Which viewing of which video; a participant may have several.")
+    trial: str = column_field("", "Which viewing of which video; a participant may have several.")
     """Not empty."""
-    kind: str = _column("", "sample: one measurement; fixation: one held look.")
+    kind: str = column_field("", "sample: one measurement; fixation: one held look.")
     """sample or fixation; the same in all rows of a table."""
-    pts_seconds: float = _column(
+    pts_seconds: float = column_field(
         "s", "When, on the clock of the video, whose first frame is 0; of a fixation its start."
     )
     """Any finite number: what was recorded before the video has negative times."""
-    duration_seconds: float | None = _column("s", "How long a fixation lasted; empty for samples.")
+    duration_seconds: float | None = column_field("s", "How long a fixation lasted; empty for samples.")
     """0 or more, or None."""
-    x: float | None = _column(
+    x: float | None = column_field(
         "px", "Column of the upright picture at full size; its left edge is 0, its right one the width."
     )
     """Any finite number, outside the picture too; None where the eye was lost."""
-    y: float | None = _column("px", "Row of it; its upper edge is 0.")
+    y: float | None = column_field("px", "Row of it; its upper edge is 0.")
     """As x."""
-    valid: bool = _column("", "Whether the tracker vouches for it; false where the eye was lost.")
+    valid: bool = column_field("", "Whether the tracker vouches for it; false where the eye was lost.")
     """False where x is None."""
-    pupil: float | None = _column("", "Size of the pupil, the mean of both eyes, in the maker's unit.")
+    pupil: float | None = column_field("", "Size of the pupil, the mean of both eyes, in the maker's unit.")
     """Above 0, or None."""
 
 
-GAZE_COLUMNS: Mapping[str, Column] = MappingProxyType({each.name: each.metadata["column"] for each in fields(GazeRow)})
+GAZE_COLUMNS = column_meanings(GazeRow)
 """Unit and meaning of every column, in the table's order."""
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from fractions import Fraction
-from types import MappingProxyType
 
 from vidsal.decode import VideoInfo
 from vidsal.frames import SaliencyBatch
 from vidsal.timecode import Timecodes
-from vidsal.tracks import Column
+from vidsal.tracks import column_field, column_meanings
 
 __all__ = ["TIMECODE_COLUMNS", "FrameTimecode", "TimecodeColumn", "timecode_columns"]
 
@@ -19,20 +17,13 @@ __all__ = ["TIMECODE_COLUMNS", "FrameTimecode", "TimecodeColumn", "timecode_colu
 class FrameTimecode:
     """The column of time codes."""
 
-    timecode: str = field(
-        metadata={
-            "column": Column(
-                "",
-                "Time code of the frame, HH:MM:SS:FF, or HH:MM:SS;FF in drop frame; only where the source has one.",
-            )
-        }
+    timecode: str = column_field(
+        "", "Time code of the frame, HH:MM:SS:FF, or HH:MM:SS;FF in drop frame; only where the source has one."
     )
     """HH:MM:SS:FF."""
 
 
-TIMECODE_COLUMNS: Mapping[str, Column] = MappingProxyType(
-    {each.name: each.metadata["column"] for each in fields(FrameTimecode)}
-)
+TIMECODE_COLUMNS = column_meanings(FrameTimecode)
 """Unit and meaning of it."""
 
 
