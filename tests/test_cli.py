@@ -276,7 +276,7 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
     [
         (["runn"], "no command 'runn'; did you mean run?"),
         (["mdoels"], "did you mean models?"),
-        (["walk"], "choose from run, batch, serve, convert, report"),
+        (["walk"], "choose from run, reframe, batch, serve, convert, report"),
         (["my bikes.mp4", "-m", "x"], "did you mean: vidsal run 'my bikes.mp4'"),
         (["tests"], "did you mean: vidsal run tests"),
         (["run"], "no input given"),
