@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import secrets
 import signal
@@ -375,25 +374,30 @@ def test_a_name_that_is_no_utf_8_is_cut_too(tmp_path: Path) -> None:
     assert short.startswith(b"\xf6" * 20) and len(short) <= 205
 
 
-def write_often(target: Path, letter: bytes) -> None:
-    for _ in range(50):
-        with replacing(target) as partial:
-            partial.write_bytes(letter * 100_000)
+WRITE_OFTEN = """
+import faulthandler, sys
+from pathlib import Path
+from vidsal.files import replacing
+# One that hangs says where.
+faulthandler.dump_traceback_later(120, exit=True)
+for _ in range(50):
+    with replacing(Path(sys.argv[1])) as partial:
+        partial.write_bytes(sys.argv[2].encode() * 100_000)
+"""
 
 
 def test_who_reads_while_two_processes_write_never_sees_half_or_a_mixture(target: Path) -> None:
     target.write_bytes(b"a" * 100_000)
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_often, args=(target, letter)) for letter in (b"a", b"b")]
-    for writer in writers:
-        writer.start()
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITE_OFTEN, target, letter], stderr=subprocess.PIPE, text=True)
+        for letter in "ab"
+    ]
     readings = 0
-    while any(writer.is_alive() for writer in writers):
+    while any(writer.poll() is None for writer in writers):
         assert target.read_bytes() in (b"a" * 100_000, b"b" * 100_000)
         readings += 1
     for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+        assert (writer.communicate()[1], writer.returncode) == ("", 0)
     assert readings and [path.name for path in target.parent.iterdir()] == ["out.bin"]
 
 
