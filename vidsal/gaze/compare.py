@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.aois.areas import Aois
-from vidsal.gaze.measures import Where, areas_looked_at, lasting_seconds
+from vidsal.gaze.measures import Looked, Where, areas_looked_at, lasting_seconds
 from vidsal.gaze.table import Gaze
 from vidsal.tracks import column_field
 
@@ -85,6 +85,7 @@ def compare_shares(
     bin_seconds: float = 1.0,
     draws: int = 2000,
     seed: int = 0,
+    looked_at: Looked | None = None,
 ) -> tuple[list[AoiSecond], list[AoiAgreement]]:
     """Compares predicted with measured shares, bin by bin.
 
@@ -98,8 +99,9 @@ def compare_shares(
         bin_seconds: length of a bin.
         draws: resamples.
         seed: of these.
+        looked_at: what `areas_looked_at` gives of these areas, where it is known already.
     """
-    looked, _ = areas_looked_at(gaze, aois, where)
+    looked, _ = looked_at or areas_looked_at(gaze, aois, where)
     end = float(predicted.seconds[-1]) if len(predicted.seconds) else 0.0
     bins = int(end // bin_seconds) + 1
     people = gaze.participants

@@ -22,6 +22,7 @@ from vidsal.tracks import column_field
 __all__ = [
     "ELSEWHERE",
     "AoiVisits",
+    "Looked",
     "Transition",
     "TransitionEntropy",
     "Where",
@@ -38,6 +39,9 @@ Where = Callable[[float], tuple[float, int]]
 
 ELSEWHERE = ""
 """What is looked at outside all areas."""
+
+Looked = tuple[_Names, npt.NDArray[np.bool_]]
+"""What `areas_looked_at` gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +116,7 @@ class TransitionEntropy:
     """0 or more, or None."""
 
 
-def areas_looked_at(gaze: Gaze, aois: Aois, where: Where) -> tuple[_Names, npt.NDArray[np.bool_]]:
+def areas_looked_at(gaze: Gaze, aois: Aois, where: Where) -> Looked:
     """Which area each row looks at, and which areas are there.
 
     A sample counts at its time, a fixation at its middle, as areas move meanwhile.
@@ -153,13 +157,19 @@ def lasting_seconds(gaze: Gaze, rows: slice) -> npt.NDArray[np.float64]:
     return np.append(np.minimum(steps, 1.5 * usual), usual)
 
 
-def measure_aois(gaze: Gaze, aois: Aois, where: Where) -> list[AoiVisits]:
+def measure_aois(gaze: Gaze, aois: Aois, where: Where, *, looked_at: Looked | None = None) -> list[AoiVisits]:
     """What each participant did with each area, viewing by viewing.
 
     Invalid rows end no visit and count nowhere; with samples, neither does a row outside all areas that is alone
     between two of one area: that is noise of the tracker (one sample).
+
+    Args:
+        gaze: the table.
+        aois: the areas.
+        where: which frame is shown when.
+        looked_at: what `areas_looked_at` gives of these, where it is known already.
     """
-    looked, there = areas_looked_at(gaze, aois, where)
+    looked, there = looked_at or areas_looked_at(gaze, aois, where)
     made = []
     for participant, trial, rows in gaze.viewings():
         lasting, valid = lasting_seconds(gaze, rows), gaze.valid[rows]
@@ -206,14 +216,22 @@ def _without_single(names: _Names, valid: npt.NDArray[np.bool_], samples: bool) 
     return made
 
 
-def transitions(gaze: Gaze, aois: Aois, where: Where) -> tuple[list[Transition], list[TransitionEntropy]]:
+def transitions(
+    gaze: Gaze, aois: Aois, where: Where, *, looked_at: Looked | None = None
+) -> tuple[list[Transition], list[TransitionEntropy]]:
     """How gaze went from area to area in each viewing; what lies outside all areas is a place of its own.
+
+    Args:
+        gaze: the table.
+        aois: the areas.
+        where: which frame is shown when.
+        looked_at: what `areas_looked_at` gives of these, where it is known already.
 
     Returns:
         The matrices, without their zeros, and the entropies: H_t = - sum_i p_i sum_j p_ij log2 p_ij and
         H_s = - sum_i p_i log2 p_i, with p_i the share of transitions out of i and p_ij those of them to j.
     """
-    looked, _ = areas_looked_at(gaze, aois, where)
+    looked, _ = looked_at or areas_looked_at(gaze, aois, where)
     found: list[Transition] = []
     entropies = []
     places = [*aois.names, ELSEWHERE]

@@ -17,7 +17,15 @@ from vidsal.exports.tables import load_pyarrow, read_table
 from vidsal.files import replacing
 from vidsal.gaze.compare import AoiAgreement, AoiSecond, PredictedShares, compare_shares
 from vidsal.gaze.makers.contract import open_sheet
-from vidsal.gaze.measures import AoiVisits, Transition, TransitionEntropy, Where, measure_aois, transitions
+from vidsal.gaze.measures import (
+    AoiVisits,
+    Transition,
+    TransitionEntropy,
+    Where,
+    areas_looked_at,
+    measure_aois,
+    transitions,
+)
 from vidsal.gaze.table import Gaze, read_gaze
 from vidsal.sinks.tables import TextTable
 from vidsal.tracks import column_types
@@ -99,14 +107,15 @@ def measure_study(
             messages.append(f"areas go by frames: {float(rate):g} a second are taken, as the header says")
         steps = float(info.nominal_rate or info.rate or 25)
         where = lambda seconds: (seconds * steps, 0)  # noqa: E731
-    moves, entropies = transitions(table, areas, where)
+    looked_at = areas_looked_at(table, areas, where)
+    moves, entropies = transitions(table, areas, where, looked_at=looked_at)
     tables: dict[str, Sequence[Any]] = {
-        "visits": measure_aois(table, areas, where),
+        "visits": measure_aois(table, areas, where, looked_at=looked_at),
         "transitions": moves,
         "entropies": entropies,
     }
     if shares is not None:
-        tables["seconds"], tables["agreement"] = compare_shares(table, areas, where, shares)
+        tables["seconds"], tables["agreement"] = compare_shares(table, areas, where, shares, looked_at=looked_at)
     further = {} if trials is None else _trials(Path(trials), table)
     return Study(tables, further, tuple(messages))
 
