@@ -19,7 +19,7 @@ from vidsal.gaze.makers import maker_of, reader_of
 from vidsal.gaze.makers.contract import Recording, open_sheet
 from vidsal.gaze.options import GazeOptions
 from vidsal.gaze.place import place
-from vidsal.gaze.table import Gaze
+from vidsal.gaze.table import Gaze, order_of_rows
 from vidsal.provenance import package_version
 
 __all__ = ["Imported", "import_gaze"]
@@ -99,7 +99,7 @@ def import_gaze(
     source, row = columns.pop("source"), columns.pop("row")
     facts = _facts(info, name, recordings, chosen, notes)
     gaze = Gaze.of(**columns, kind=recordings[0].kind, facts=facts)
-    order = _order(columns)
+    order = order_of_rows(columns["participant"], columns["trial"], columns["pts_seconds"])
     findings += check_table(gaze, recordings, np.stack([source[order], row[order]], axis=1))
     doubtful = [finding.message for finding in findings if finding.doubtful]
     if doubtful and chosen.strict:
@@ -114,12 +114,6 @@ def import_gaze(
 
 _SHOWN = 5
 """Findings that an error spells out."""
-
-
-def _order(columns: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
-    """As `Gaze.of` orders rows."""
-    names = [np.unique(columns[name], return_inverse=True)[1] for name in ("trial", "participant")]
-    return np.lexsort((columns["pts_seconds"], *names))
 
 
 def _on_the_video(recording: Recording, options: GazeOptions) -> tuple[npt.NDArray[np.float64], str]:

@@ -19,7 +19,17 @@ from vidsal.files import replacing
 from vidsal.sinks.tables import TextTable
 from vidsal.tracks import column_field, column_meanings, column_types
 
-__all__ = ["GAZE_COLUMNS", "GAZE_SUFFIXES", "Gaze", "GazeKind", "GazeRow", "check_target", "read_gaze", "write_gaze"]
+__all__ = [
+    "GAZE_COLUMNS",
+    "GAZE_SUFFIXES",
+    "Gaze",
+    "GazeKind",
+    "GazeRow",
+    "check_target",
+    "order_of_rows",
+    "read_gaze",
+    "write_gaze",
+]
 
 GazeKind = Literal["samples", "fixations"]
 """What a row is: one measurement, or one held look."""
@@ -129,7 +139,7 @@ class Gaze:
             raise ValueError("pts_seconds must be finite")
         if any(not isinstance(name, str) or not name for each in names for name in dict.fromkeys(each.tolist())):
             raise ValueError("participant and trial must be text that is not empty")
-        order = np.lexsort((seconds, *(np.unique(each, return_inverse=True)[1] for each in reversed(names))))
+        order = order_of_rows(*names, seconds)
         duration, across, down, size = (each[order] for each in numbers)
         there = np.isfinite(across) & np.isfinite(down)
         return cls(
@@ -173,6 +183,20 @@ class Gaze:
 
 
 _WHOLE = ("kind", "facts")
+
+
+def order_of_rows(participant: npt.NDArray[Any], trial: npt.NDArray[Any], pts_seconds: _Floats) -> npt.NDArray[np.intp]:
+    """(N,) places of rows in the order that `Gaze.of` brings them into: by participant, trial and time.
+
+    Args:
+        participant: (N,) names.
+        trial: (N,) names.
+        pts_seconds: (N,) times; rows of one time stay as they are.
+    """
+    trials, people = (np.unique(names, return_inverse=True)[1] for names in (trial, participant))
+    return np.lexsort((pts_seconds, trials, people))
+
+
 _KEY = b"vidsal_gaze"
 
 
