@@ -74,6 +74,13 @@ def test_every_makers_file_gives_places_to_a_tenth_of_a_pixel_and_times_to_a_mil
     assert made.notes and gaze.facts["video"]["name"] == "clip.mp4"
 
 
+def test_the_maker_of_a_long_file_is_told_by_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It ends in the middle of a row.
+    monkeypatch.setattr("vidsal.gaze.makers.contract._BEGINNING", 300)
+    path = gaze_files.gazepoint(tmp_path / "User 1_all_gaze.csv", Truth.make())
+    assert maker_of(path) == "gazepoint"
+
+
 def test_names_come_from_the_file_else_from_its_name(clip: Path, tmp_path: Path) -> None:
     truth = Truth.make(20)
     named = {

@@ -75,7 +75,7 @@ def import_gaze(
     for number, recording in enumerate(recordings):
         seconds, clock_note = _on_the_video(recording, chosen)
         placed = place(recording, chosen, height=info.height, width=info.width, pixel_shape=info.sample_aspect_ratio)
-        findings += check_times(recording, seconds, video_seconds=_length(info))
+        findings += check_times(recording, seconds, video_seconds=info.duration_seconds)
         findings += check_positions(recording, height=info.height, width=info.width, x=placed.x, y=placed.y)
         words = [*recording.notes, placed.note, *([clock_note] if clock_note else [])]
         notes += [f"{recording.path.name}: {word}" for word in words]
@@ -145,10 +145,6 @@ def _first_of_world(path: Path) -> float:
     if not np.isfinite(values).any():
         raise DatasetError(f"{path}: no time is in the column {name!r}")
     return float(np.nanmin(values)) * (1e-9 if "[ns]" in name.lower() else 1.0)
-
-
-def _length(info: VideoInfo) -> float | None:
-    return info.duration_seconds
 
 
 def _names(

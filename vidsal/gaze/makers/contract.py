@@ -6,10 +6,10 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -156,15 +156,19 @@ def open_sheet(path: Path, *, rows: int | None = None) -> Sheet:
 
     Args:
         path: the file.
-        rows: no more than the first so many, to look at the names.
+        rows: no more than the first so many, to look at the names; then only the beginning of the file is read.
 
     Raises:
         DatasetError: it cannot be read, or is no table.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(-1 if rows is None else _BEGINNING)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+    if rows is not None and len(content) == _BEGINNING:
+        # Not in the middle of a line, nor of a character.
+        content = content[: content.rfind(b"\n") + 1] or content
     text = _decoded(content)
     if "\0" in text[:4096]:
         raise DatasetError(f"{path} is no table of text; export it from the maker's program as .csv or .tsv")
@@ -208,6 +212,8 @@ def open_sheet(path: Path, *, rows: int | None = None) -> Sheet:
     return Sheet(path, names, found, np.array(lines, np.int64), comma)
 
 
+_BEGINNING = 2**20
+"""Bytes that surely hold the names of the columns and a row."""
 _COMMA = re.compile(r"-?\d+,\d+")
 
 
@@ -241,8 +247,3 @@ def mean_of_eyes(*eyes: _Floats) -> _Floats:
     count = known.sum(axis=0)
     total = np.where(known, values, 0.0).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), math.nan)
-
-
-def first_in(names: Sequence[str], *wanted: Any) -> Any:
-    """The first of some names that is there; None without."""
-    return next((one for one in wanted if one in names), None)
