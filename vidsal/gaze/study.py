@@ -14,7 +14,6 @@ from vidsal.aois import AoiFrame, Aois, read_aois
 from vidsal.decode import open_video
 from vidsal.errors import DatasetError, ExistsError, Setting
 from vidsal.exports.tables import load_pyarrow, read_table
-from vidsal.files import replacing
 from vidsal.gaze.compare import AoiAgreement, AoiSecond, PredictedShares, compare_shares
 from vidsal.gaze.makers.contract import open_sheet
 from vidsal.gaze.measures import (
@@ -27,7 +26,7 @@ from vidsal.gaze.measures import (
     transitions,
 )
 from vidsal.gaze.table import Gaze, read_gaze
-from vidsal.sinks.tables import TextTable
+from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_types
 
 __all__ = ["TABLES", "Study", "measure_study", "write_study"]
@@ -201,22 +200,5 @@ def write_study(
             [*(getattr(row, column) for column in types), *(study.further[row.trial][column] for column in more)]
             for row in rows
         ]
-        _write(paths[name], {**types, **dict.fromkeys(more, str)}, values)
+        write_rows(paths[name], {**types, **dict.fromkeys(more, str)}, values, make_folder=True)
     return list(paths.values())
-
-
-def _write(path: Path, types: Mapping[str, type], rows: list[list[Any]]) -> None:
-    with replacing(path, make_folder=True) as partial:
-        if path.suffix == ".parquet":
-            arrow = load_pyarrow("a .parquet table")
-            kinds = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64(), str: arrow.string()}
-            schema = arrow.schema([(name, kinds[kind]) for name, kind in types.items()])
-            columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in types]
-            with partial.open("wb") as file:
-                arrow.parquet.write_table(arrow.table(columns, schema=schema), file)
-            return
-        table = TextTable(partial, types, suffix=path.suffix)
-        try:
-            table.write(rows)
-        finally:
-            table.close()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from vidsal.errors import ConfigError, DatasetError, ExistsError, Setting
 from vidsal.exports.tables import arrow_schema, load_pyarrow, read_table
 from vidsal.files import replacing
-from vidsal.sinks.tables import TextTable
+from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_field, column_meanings, column_types
 
 __all__ = [
@@ -235,12 +235,7 @@ def write_gaze(gaze: Gaze, path: str | Path, *, overwrite: bool = False) -> None
         with replacing(path) as partial, partial.open("wb") as file:
             arrow.parquet.write_table(made, file)
         return
-    with replacing(path) as partial:
-        table = TextTable(partial, column_types(GazeRow), suffix=suffix)
-        try:
-            table.write([list(row) for row in zip(*columns.values(), strict=True)])
-        finally:
-            table.close()
+    write_rows(path, column_types(GazeRow), list(zip(*columns.values(), strict=True)))
     with replacing(facts) as partial:
         partial.write_text(text, encoding="utf-8")
 

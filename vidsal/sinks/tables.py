@@ -13,11 +13,12 @@ import numpy as np
 
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.exports.tables import plain_text
+from vidsal.files import replacing
 from vidsal.frames import SaliencyBatch
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink
 from vidsal.tracks import ColumnSource, Tracker, column_types
 
-__all__ = ["TableSink", "TextTable"]
+__all__ = ["TableSink", "TextTable", "write_rows"]
 
 
 class TableSink(FileSink):
@@ -163,3 +164,24 @@ class _ParquetTable:
 
 
 _ROWS_IN_A_GROUP = 5000
+
+
+def write_rows(
+    path: Path, types: Mapping[str, type], rows: Sequence[Sequence[Any]], *, make_folder: bool = False
+) -> None:
+    """Writes a table whose rows are all known.
+
+    Args:
+        path: .csv, .jsonl or .parquet; a file that is there is replaced.
+        types: names of the columns to the types of their values.
+        rows: values in the order of the names; None where there is none.
+        make_folder: makes the folder where it is missing.
+
+    Raises:
+        EncodeError: it cannot be written, or pyarrow is missing.
+    """
+    suffix = path.suffix.lower()
+    with replacing(path, make_folder=make_folder) as partial:
+        table = _ParquetTable(partial, types) if suffix == ".parquet" else TextTable(partial, types, suffix=suffix)
+        with contextlib.closing(table):
+            table.write([list(row) for row in rows], provenance="")
