@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from vidsal.render.boxes import boxes_layers
 from vidsal.render.contour import contour_layers
 from vidsal.render.heat import heat_layers
-from vidsal.render.layer import Layer, compose
+from vidsal.render.layer import Layer, compose, flatten
 from vidsal.render.legend import legend_layers
 from vidsal.render.peak import peak_layers
 from vidsal.render.spotlight import spotlight_layers
 from vidsal.stages import RenderOptions
 from vidsal.tracks import FrameNumbers
 
-__all__ = ["draw", "layers_of", "marks_of", "overlay", "side_by_side"]
+__all__ = ["draw", "draw_alone", "layers_of", "marks_of", "overlay", "side_by_side"]
 
 _Pixels = TypeVar("_Pixels", np.uint8, np.uint16)
 
@@ -108,6 +108,25 @@ def overlay(
     deep = picture.dtype == np.uint16
     layers = layers_of(density, height=height, width=width, scale=scale, options=options, recent=recent, deep=deep)
     return compose(picture, layers)
+
+
+def draw_alone(
+    density: npt.NDArray[np.float32],
+    *,
+    height: int,
+    width: int,
+    scale: float | None = None,
+    options: RenderOptions | None = None,
+    recent: Sequence[FrameNumbers] = (),
+    deep: bool = False,
+) -> npt.NDArray[Any]:
+    """Draws `layers_of` a density without a picture; the arguments are those of `layers_of`.
+
+    Returns:
+        (height, width, 4) RGBA as `vidsal.render.flatten` gives it.
+    """
+    layers = layers_of(density, height=height, width=width, scale=scale, options=options, recent=recent, deep=deep)
+    return flatten(layers, height=height, width=width, deep=deep)
 
 
 def side_by_side(left: npt.NDArray[_Pixels], right: npt.NDArray[_Pixels]) -> npt.NDArray[_Pixels]:

@@ -10,7 +10,7 @@ import cv2
 
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.frames import SaliencyBatch
-from vidsal.render import DisplayScale, Recent, RenderOptions, draw, flatten, layers_of
+from vidsal.render import DisplayScale, Recent, RenderOptions, draw, draw_alone
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink
 from vidsal.tracks import ColumnSource
 
@@ -64,9 +64,7 @@ class ImageSink(FileSink):
         recent = self._recent.update(batch)[0] if self._recent is not None else ()
         if self._render.overlay_only:
             height, width = picture.shape[:2]
-            sizes = {"height": height, "width": width}
-            layers = layers_of(density, **sizes, scale=scale, options=self._render, recent=recent)
-            drawn = flatten(layers, **sizes)
+            drawn = draw_alone(density, height=height, width=width, scale=scale, options=self._render, recent=recent)
         else:
             drawn = draw(picture, density, scale=scale, options=self._render, recent=recent)
         order = cv2.COLOR_RGBA2BGRA if drawn.shape[2] == 4 else cv2.COLOR_RGB2BGR

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vidsal.errors import ConfigError, Setting
 from vidsal.frames import Picture
-from vidsal.render import flatten, layers_of
+from vidsal.render import draw_alone
 from vidsal.sinks.options import VideoOptions
 from vidsal.sinks.remux import Copier
 from vidsal.sinks.video import VideoSink
@@ -92,7 +92,7 @@ class OverlaySink(VideoSink):
         self, picture: Picture, density: npt.NDArray[np.float32], scale: float, recent: Sequence[FrameNumbers]
     ) -> npt.NDArray[Any]:
         height, width = self._drawn_size()
-        layers = layers_of(
+        return draw_alone(
             density,
             height=height,
             width=width,
@@ -101,7 +101,6 @@ class OverlaySink(VideoSink):
             recent=recent,
             deep=self._is_deep,
         )
-        return flatten(layers, height=height, width=width, deep=self._is_deep)
 
 
 _FORMATS = (*("yuva444p10le", "yuva444p12le", "bgra", "rgba", "argb", "yuva420p", "yuva444p", "yuva422p", "gbrap"),)
