@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vidsal.errors import EncodeError
+from vidsal.errors import EncodeError, ExistsError, Setting
 
 if sys.platform == "win32":
     import msvcrt
@@ -20,6 +20,7 @@ else:
     import fcntl
 
 __all__ = [
+    "check_free",
     "claim",
     "clear",
     "fresh",
@@ -89,6 +90,21 @@ def short_name(stem: str, folder: Path, *, room: int) -> str:
     while kept and (coded[len(kept)] & 0xC0) == 0x80:
         kept = kept[:-1]
     return os.fsdecode(kept) + mark
+
+
+def check_free(path: Path, *, overwrite: bool, instead: str = "") -> None:
+    """Refuse to replace a result that is there, unless that is asked for.
+
+    Args:
+        path: where the result goes.
+        overwrite: lets it be replaced.
+        instead: what else may be done, in words that follow "to replace it".
+
+    Raises:
+        ExistsError: it is there, and may not be replaced.
+    """
+    if path.exists() and not overwrite:
+        raise ExistsError(f"{path} exists already; use ", Setting("overwrite", True), f" to replace it{instead}")
 
 
 @contextmanager

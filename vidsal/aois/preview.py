@@ -13,8 +13,8 @@ import numpy.typing as npt
 from vidsal.aois.areas import Aois, Moment, load_shapely
 from vidsal.aois.read import read_aois
 from vidsal.decode import open_video
-from vidsal.errors import ConfigError, DecodeError, ExistsError, Setting
-from vidsal.files import replacing
+from vidsal.errors import ConfigError, DecodeError
+from vidsal.files import check_free, replacing
 from vidsal.shots import CutDetector
 
 __all__ = ["draw_aois", "write_preview"]
@@ -82,8 +82,7 @@ def write_preview(video: str | Path, aois: str | Path, to: Path, *, frames: int 
     """
     if to.suffix.lower() not in _SUFFIXES:
         raise ConfigError(f"{to} must end in one of {', '.join(_SUFFIXES)}")
-    if to.exists() and not overwrite:
-        raise ExistsError(f"{to} exists already; use ", Setting("overwrite", True), " to replace it")
+    check_free(to, overwrite=overwrite)
     with open_video(video, size=(90, 160), keep_pictures=True) as reader:
         info = reader.info
         areas = read_aois(aois, height=info.height, width=info.width)

@@ -12,8 +12,9 @@ import numpy as np
 
 from vidsal.aois import AoiFrame, Aois, read_aois
 from vidsal.decode import open_video
-from vidsal.errors import DatasetError, ExistsError, Setting
+from vidsal.errors import DatasetError
 from vidsal.exports.tables import load_pyarrow, read_table
+from vidsal.files import check_free
 from vidsal.gaze.compare import AoiAgreement, AoiSecond, PredictedShares, compare_shares
 from vidsal.gaze.makers.contract import open_sheet
 from vidsal.gaze.measures import (
@@ -187,8 +188,7 @@ def write_study(
     folder = Path(folder)
     paths = {name: folder / f"{name}.{form}" for name in study.tables}
     for path in paths.values():
-        if path.exists() and not overwrite:
-            raise ExistsError(f"{path} exists already; use ", Setting("overwrite", True), " to replace it")
+        check_free(path, overwrite=overwrite)
     for name, rows in study.tables.items():
         kind = TABLES[name]
         types = column_types(kind)

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.errors import ConfigError, DatasetError, ExistsError, Setting
+from vidsal.errors import ConfigError, DatasetError
 from vidsal.exports.tables import arrow_schema, load_pyarrow, read_table
-from vidsal.files import replacing
+from vidsal.files import check_free, replacing
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_field, column_meanings, column_types
 
@@ -250,8 +250,7 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
     if path.suffix.lower() not in GAZE_SUFFIXES:
         raise ConfigError(f"{path} must end in one of {', '.join(GAZE_SUFFIXES)}")
     for there in (path, *([] if path.suffix.lower() == ".parquet" else [_facts_path(path)])):
-        if there.exists() and not overwrite:
-            raise ExistsError(f"{there} exists already; use ", Setting("overwrite", True), " to replace it")
+        check_free(there, overwrite=overwrite)
 
 
 def _facts_path(path: Path) -> Path:

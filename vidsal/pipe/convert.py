@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidsal.decode import open_video
-from vidsal.errors import ConfigError, DatasetError, ExistsError, Setting
+from vidsal.errors import ConfigError, DatasetError, Setting
 from vidsal.exports.contract import Export, Footage, whole_path
 from vidsal.exports.options import EXPORT_FILES, EXPORTS, ExportName, export_files
 from vidsal.exports.tables import read_columns
-from vidsal.files import replacing
+from vidsal.files import check_free, replacing
 from vidsal.pipe.options import TABLE_SUFFIXES
 from vidsal.pipe.places import export_file
 from vidsal.pipe.record import ResultRecord, RunRecord, read_records
@@ -77,9 +77,7 @@ def convert(
     stem = table.stem.removesuffix(".vidsal") if found is None else found[0].name.removesuffix(_RECORD)
     targets = _targets([kind.name for kind in wanted], stem, table, output)
     for target in targets:
-        if target.exists() and not overwrite:
-            replace = Setting("overwrite", True)
-            raise ExistsError(f"{target} exists already; use ", replace, " to replace it, or choose another name")
+        check_free(target, overwrite=overwrite, instead=", or choose another name")
         if target.exists() and target.samefile(table):
             raise ConfigError(f"{target} is the table itself; choose another ", Setting("output"))
     exports = []

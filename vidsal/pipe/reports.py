@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidsal.errors import ConfigError, DatasetError, ExistsError, Setting
+from vidsal.errors import ConfigError, DatasetError, Setting
 from vidsal.exports.tables import read_columns
-from vidsal.files import replacing
+from vidsal.files import check_free, replacing
 from vidsal.pipe.options import IMAGE_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES
 from vidsal.pipe.record import InputRecord, RunRecord, read_records
 from vidsal.report.gather import Gathered
@@ -113,8 +113,7 @@ def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: boo
         DatasetError: the table cannot be read, or is damaged.
         EncodeError: the page cannot be written.
     """
-    if run.page.exists() and not overwrite:
-        raise ExistsError(f"{run.page} exists already; use ", Setting("overwrite", True), " to replace it")
+    check_free(run.page, overwrite=overwrite)
     messages: list[str] = []
     found, without = _source(run, source, messages)
     made_from = None if run.record is None else run.record.provenance.input
