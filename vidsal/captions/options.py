@@ -9,7 +9,14 @@ from typing import Annotated, Literal
 from vidsal.decode.options import DecodeOptions
 from vidsal.errors import ConfigError, Setting
 from vidsal.options import Checked, Range
-from vidsal.pipe.options import MAPS_SUFFIXES, ModelOptions, RecurrenceOptions, WithPrediction
+from vidsal.pipe.options import (
+    Existing,
+    ModelOptions,
+    RecurrenceOptions,
+    WithPrediction,
+    check_maps,
+    existing_of,
+)
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import CutOptions
 
@@ -78,7 +85,7 @@ class CaptionsOutputOptions(Checked):
     that of the named output, else vtt."""
     table: bool = True
     """Write a table (.csv) beside them: for each cue its place, and what it would cover at each of them."""
-    existing: Literal["refuse", "skip", "overwrite"] = "refuse"
+    existing: Existing = "refuse"
     """Where results are there already: refuse, naming the file; skip, where they were made from these inputs with these
     options and this model, else refuse; or overwrite."""
     overwrite: bool = False
@@ -86,11 +93,7 @@ class CaptionsOutputOptions(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.overwrite and self.existing == "skip":
-            skip, replace = Setting("existing", "skip"), Setting("overwrite", True)
-            raise ConfigError(skip, " and ", replace, " exclude each other: leave one of them out")
-        if self.overwrite:
-            object.__setattr__(self, "existing", "overwrite")
+        object.__setattr__(self, "existing", existing_of(self.existing, overwrite=self.overwrite))
         if self.output is None or self.output.is_dir():
             return
         suffix = self.output.suffix.lower()
@@ -134,6 +137,4 @@ class PlaceCaptionsOptions(WithPrediction):
     """How densities are steadied in time."""
 
     def __post_init__(self) -> None:
-        if self.maps is not None and self.maps.suffix.lower() not in MAPS_SUFFIXES:
-            known = " or ".join(MAPS_SUFFIXES)
-            raise ConfigError(Setting("maps", self.maps), f" must be maps of a run, ending in {known}")
+        check_maps(self.maps)

@@ -24,6 +24,7 @@ __all__ = [
     "MAPS_SUFFIXES",
     "TABLE_SUFFIXES",
     "VIDEO_SUFFIXES",
+    "Existing",
     "ModelOptions",
     "OutputOptions",
     "PredictOptions",
@@ -32,6 +33,8 @@ __all__ = [
     "StageOptions",
     "WithPrediction",
     "check_format",
+    "check_maps",
+    "existing_of",
 ]
 
 
@@ -169,6 +172,9 @@ TABLE_SUFFIXES = (".csv", ".parquet", ".jsonl")
 MAPS_SUFFIXES = (".mkv", ".npz")
 """Endings of raw maps."""
 
+Existing = Literal["refuse", "skip", "overwrite"]
+"""What becomes of results that are there already."""
+
 _OTHER_VIDEOS = (
     *(".avi", ".webm", ".m4v", ".wmv", ".flv", ".ogv", ".mxf", ".3gp", ".gif"),
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
@@ -206,7 +212,7 @@ class OutputOptions(Checked):
     record: bool = True
     """Write NAME.vidsal.json beside the results: how they came about, their sizes, counts and messages; skipping needs
     it."""
-    existing: Literal["refuse", "skip", "overwrite"] = "refuse"
+    existing: Existing = "refuse"
     """Where results are there already: refuse (leave that input, naming the file), skip (leave it where all its results
     are there, made from this input with these options and this model; else make them, and refuse to replace others), or
     overwrite."""
@@ -217,11 +223,7 @@ class OutputOptions(Checked):
         super().__post_init__()
         for name, suffixes in (("table", TABLE_SUFFIXES), ("maps", MAPS_SUFFIXES)):
             check_format(name, getattr(self, name), suffixes)
-        if self.overwrite and self.existing == "skip":
-            skip, replace = Setting("existing", "skip"), Setting("overwrite", True)
-            raise ConfigError(skip, " and ", replace, " exclude each other: leave one of them out")
-        if self.overwrite:
-            object.__setattr__(self, "existing", "overwrite")
+        object.__setattr__(self, "existing", existing_of(self.existing, overwrite=self.overwrite))
         if self.existing == "skip" and not self.record:
             skip, without = Setting("existing", "skip"), Setting("record", False)
             raise ConfigError(skip, " goes by the records of earlier runs: leave out ", without)
@@ -265,6 +267,33 @@ def check_format(name: str, wanted: str | None, suffixes: tuple[str, ...]) -> No
         raise ConfigError(
             Setting(name), f" must be {', '.join(known)}, a path ending in one of these, or none; got {wanted!r}"
         )
+
+
+def existing_of(existing: Existing, *, overwrite: bool) -> Existing:
+    """What becomes of results that are there, of the option and its short form.
+
+    Raises:
+        ConfigError: they exclude each other.
+
+    Example:
+        >>> existing_of("refuse", overwrite=True), existing_of("skip", overwrite=False)
+        ('overwrite', 'skip')
+    """
+    if overwrite and existing == "skip":
+        skip, replace = Setting("existing", "skip"), Setting("overwrite", True)
+        raise ConfigError(skip, " and ", replace, " exclude each other: leave one of them out")
+    return "overwrite" if overwrite else existing
+
+
+def check_maps(maps: Path | None) -> None:
+    """See that a file of maps to read ends like one.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if maps is not None and maps.suffix.lower() not in MAPS_SUFFIXES:
+        known = " or ".join(MAPS_SUFFIXES)
+        raise ConfigError(Setting("maps", maps), f" must be maps of a run, ending in {known}")
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from vidsal.decode.options import DecodeOptions
 from vidsal.errors import ConfigError, Setting
 from vidsal.options import Checked, Range
 from vidsal.pipe.options import (
-    MAPS_SUFFIXES,
     TABLE_SUFFIXES,
+    Existing,
     ModelOptions,
-    OutputOptions,
     RecurrenceOptions,
     WithPrediction,
     check_format,
+    check_maps,
+    existing_of,
 )
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
@@ -122,7 +123,7 @@ class ReframeOutputOptions(Checked):
     keyframes: tuple[Literal["fcpxml", "aftereffects"], ...] = ("fcpxml",)
     """Also write the path as keyframes, several with commas between: fcpxml (a timeline for Final Cut Pro and DaVinci
     Resolve), aftereffects (text to paste onto a layer, NAME.vidsal.9x16.keyframes.txt)."""
-    existing: Literal["refuse", "skip", "overwrite"] = "refuse"
+    existing: Existing = "refuse"
     """Where results are there already: refuse (leave that input, naming the file), skip (leave it where all its results
     are there, made from this input with these options and this model; else refuse), or overwrite."""
     overwrite: bool = False
@@ -133,9 +134,7 @@ class ReframeOutputOptions(Checked):
         check_format("table", self.table, TABLE_SUFFIXES)
         if self.table not in (None, "none", *(suffix[1:] for suffix in TABLE_SUFFIXES)):
             raise ConfigError(Setting("table"), f" must be csv, parquet, jsonl or none; got {self.table!r}")
-        # The same rules as those of a run.
-        checked = OutputOptions(existing=self.existing, overwrite=self.overwrite)
-        object.__setattr__(self, "existing", checked.existing)
+        object.__setattr__(self, "existing", existing_of(self.existing, overwrite=self.overwrite))
         if self.output is not None and self.output.suffix.lower() in (".mp4", ".mkv", ".mov"):
             output = Setting("output", self.output)
             raise ConfigError(output, " must be a folder: each aspect has a video and a table of its own")
@@ -167,6 +166,4 @@ class ReframeOptions(WithPrediction):
     """What is written, and where."""
 
     def __post_init__(self) -> None:
-        if self.maps is not None and self.maps.suffix.lower() not in MAPS_SUFFIXES:
-            known = " or ".join(MAPS_SUFFIXES)
-            raise ConfigError(Setting("maps", self.maps), f" must be maps of a run, ending in {known}")
+        check_maps(self.maps)
