@@ -232,7 +232,7 @@ def test_own_positions_of_an_ass_file_are_found_and_go_into_webvtt() -> None:
     ]
     # Middle at a quarter of the height, and a line of 24 of 360 pixels.
     assert "line:21.67%" in str(read[1].settings)
-    assert document.messages == ["1 drawings are left out: WebVTT holds none"]
+    assert document.messages == ["1 drawing is left out: WebVTT holds none"]
 
 
 def test_a_time_that_ass_cannot_hold_is_an_error_and_none_is_cut() -> None:
@@ -323,7 +323,7 @@ def test_an_encoding_that_is_named_is_used_and_a_wrong_one_reported(tmp_path: Pa
 @pytest.mark.parametrize(
     ("make", "text", "said"),
     [
-        (SubRip, "", "holds no cue"),
+        (SubRip, "", "a is empty"),
         (SubRip, "just words\n", "holds no cue"),
         (SubRip, "1\n00:00:0x,000 --> 00:00:02,000\na\n", "line 2: .* is no line of times"),
         (SubRip, SRT + "\n12\n00:00:02,000 --> 00:00:zz\na\n", "is no line of times"),
@@ -334,13 +334,67 @@ def test_an_encoding_that_is_named_is_used_and_a_wrong_one_reported(tmp_path: Pa
         (WebVTT, "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:900000\n\n00:00.000 --> 00:01.000\na\n", "segment"),
         (Substation, "[Script Info]\n", "no \\[Events\\]"),
         (Substation, ASS.split("Comment:")[0], "holds no cue"),
-        (Substation, ASS.replace("0:00:05.00,0:00:06.00", "x,y"), "cannot be read"),
+        (Substation, ASS.replace("0:00:05.00,0:00:06.00", "x,y"), "line 19: .* is no event with two times"),
         (Substation, ASS.replace("Layer, Start, End", "Layer, End, Start"), "unusual order"),
     ],
 )
 def test_broken_files_are_errors_that_say_where(make: type[Document], text: str, said: str) -> None:
     with pytest.raises(DecodeError, match=said):
         make(text, "a", LAYOUT)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        *("00:00:03,000 -> 00:00:04,000", "00:00:03,000 —> 00:00:04,000", "00:00:03,000 → 00:00:04,000"),
+        *("00:00:03,000 - 00:00:04,000", "00:00:03,000 00:00:04,000", "0:00:03.000,0:00:04.000", "00:00:03,000"),
+        *("00:00:03 -> 00:00:04", "0O:00:03,000 -> 00:00:04,000", "00:00:03,000 -- > 00:00:04,000"),
+        "00:00:03,000 &gt; 00:00:04,000",
+    ],
+)
+@pytest.mark.parametrize("gap", ["\n\n2\n", "\n2\n", "\n\n", "\n"], ids=["gap-number", "number", "gap", "none"])
+def test_a_line_of_times_whose_arrow_is_broken_is_no_text_of_the_cue_before(times: str, gap: str) -> None:
+    first = "1\n00:00:01,000 --> 00:00:02,000\nOne"
+    line = (first + gap).count("\n") + 1
+    said = f"line {line}: '{re.escape(times)}' is no line of times"
+    with pytest.raises(DecodeError, match=said):
+        SubRip(f"{first}{gap}{times}\nTwo\n", "a", LAYOUT)
+    first = "WEBVTT\n\nNOTE vidsal {}\n\n1\n00:01.000 --> 00:02.000\nOne"
+    line = (first + gap).count("\n") + 1
+    with pytest.raises(DecodeError, match=f"line {line}: .* is no line of times"):
+        WebVTT(f"{first}{gap}{times.replace(',', '.')}\nTwo\n", "a", LAYOUT)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["from 00:01 -> 00:02", "12:30 - 13:45", "12:30 13:45", "9:15", "1:2 > 1", "at 00:00:03,000 -> 00:00:04,000"],
+)
+def test_times_of_day_in_a_text_are_text(text: str) -> None:
+    document = SubRip(f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n", "a", LAYOUT)
+    assert [cue.text for cue in document.cues] == [text]
+    document = WebVTT(f"WEBVTT\n\nNOTE\n00:01.000 -> 00:02.000\n\n00:01.000 --> 00:02.000\n{text}\n", "a", LAYOUT)
+    assert [cue.text for cue in document.cues] == [text]
+
+
+@pytest.mark.parametrize(
+    ("make", "text", "said"),
+    [
+        (SubRip, "\n  \n", "a is empty; expected subtitles, such as 00:00:01,000 --> 00:00:02,500"),
+        (SubRip, "\nmy words\nare few\n", "none of its 3 lines begins one.*line 2: 'my words'"),
+        (WebVTT, "WEBVTT\n", "none of its 1 line begins one.*line 1: 'WEBVTT'"),
+        (Substation, ASS.split("Comment:")[0], "holds no cue: none of its .* lines .*such as Dialogue: 0"),
+    ],
+)
+def test_a_file_without_a_cue_says_what_it_holds_instead(make: type[Document], text: str, said: str) -> None:
+    with pytest.raises(DecodeError, match=said):
+        make(text, "a", LAYOUT)  # type: ignore[call-arg]
+
+
+def test_lines_among_the_events_that_are_none_are_named() -> None:
+    document = Substation(ASS + "Dialoge: 0,0:00:07.00,0:00:08.00,Default,,0,0,0,,lost\n; a remark\n", "a", LAYOUT)
+    assert [said for said in document.messages if "1 line of a among its events is none (line 20)" in said]
+    with pytest.raises(DecodeError, match=r"line 20: .* is no event with two times"):
+        Substation(ASS + "Dialogue: 0,0:00:07.00,Default,,0,0,0,,short of an end\n", "a", LAYOUT)
 
 
 @given(st.sampled_from(["srt", "vtt", "ass"]), st.data())
@@ -372,7 +426,7 @@ def test_odd_things_of_a_subrip_file_are_reported_and_no_cue_is_lost() -> None:
         (3500, 4500, "no number"),
     ]
     said = "\n".join(document.messages)
-    assert "belong to none" in said and "coordinates" in said and "end before they begin" in said
+    assert "belong to none" in said and "coordinates" in said and "1 cue ends before it begins" in said
 
 
 def test_an_arrow_in_a_text_is_text() -> None:

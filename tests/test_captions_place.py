@@ -288,7 +288,7 @@ def test_each_cue_goes_where_it_covers_least_and_the_table_says_how_much(case: C
     report = place_captions(case.video, options(case, tmp_path))
     vtt, table = report.files
     assert is_result(vtt) and is_result(table)
-    assert [path.name for path in report.files] == ["clip.vidsal.captions.vtt", "clip.vidsal.captions.csv"]
+    assert [path.name for path in report.files] == ["clip.vidsal.captions.vtt", "clip.vidsal.captions.vtt.csv"]
     rows = rows_of(table)
     assert [row["place"] for row in rows] == ["top", "bottom", "bottom", "bottom"]
     assert report.places == {"top": 1, "bottom": 3}
@@ -332,7 +332,7 @@ def test_saved_maps_are_densities(case: Case, tmp_path: Path) -> None:
 
 def test_ass_has_the_picture_for_its_coordinates(case: Case, tmp_path: Path) -> None:
     report = place_captions(case.video, options(case, tmp_path, output=tmp_path / "named.ass"))
-    assert [path.name for path in report.files] == ["named.ass", "named.csv"]
+    assert [path.name for path in report.files] == ["named.ass", "named.ass.csv"]
     read = pysubs2.load(str(report.files[0]))
     assert (read.info["PlayResX"], read.info["PlayResY"]) == ("160", "90")
     assert [one.text for one in read] == [
@@ -534,10 +534,10 @@ def test_cues_are_on_the_players_clock_where_the_picture_begins_late(tmp_path: P
 
 def test_results_that_are_there_are_refused_and_replaced_only_if_asked(case: Case, tmp_path: Path) -> None:
     place_captions(case.video, options(case, tmp_path))
-    table = tmp_path / "clip.vidsal.captions.csv"
+    table = tmp_path / "clip.vidsal.captions.vtt.csv"
     (tmp_path / "clip.vidsal.captions.vtt").unlink()
     table.write_text("mine")
-    with pytest.raises(ExistsError, match=r"captions\.csv exists already"):
+    with pytest.raises(ExistsError, match=r"captions\.vtt\.csv exists already"):
         place_captions(case.video, options(case, tmp_path))
     assert table.read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
     place_captions(case.video, options(case, tmp_path, overwrite=True))
@@ -562,12 +562,23 @@ def test_what_is_done_is_skipped_and_what_was_made_otherwise_refused(case: Case,
     with pytest.raises(ExistsError, match="the captions was another one"):
         again(captions=other)
     # The table alone is missing: it is made again, with its captions.
-    captions.with_suffix(".csv").unlink()
+    captions.with_name(f"{captions.name}.csv").unlink()
     assert again() == "done"
     captions.write_text("mine")
     with pytest.raises(ExistsError, match="was not made like this"):
         again()
     assert captions.read_text() == "mine"
+
+
+def test_webvtt_and_ass_of_one_video_lie_side_by_side_each_with_its_table(case: Case, tmp_path: Path) -> None:
+    made = [place_captions(case.video, options(case, tmp_path, to=to)).files for to in ("vtt", "ass")]
+    assert [[path.name for path in files] for files in made] == [
+        ["clip.vidsal.captions.vtt", "clip.vidsal.captions.vtt.csv"],
+        ["clip.vidsal.captions.ass", "clip.vidsal.captions.ass.csv"],
+    ]
+    assert made[0][1].read_bytes() == made[1][1].read_bytes()
+    for to in ("vtt", "ass"):
+        assert place_captions(case.video, options(case, tmp_path, to=to, existing="skip")).status == "skipped"
 
 
 def test_a_result_does_not_pass_its_record_on(case: Case, tmp_path: Path) -> None:
@@ -635,7 +646,7 @@ def test_the_command_prints_the_files_and_says_what_it_did(
     words = ["captions-place", case.video, "--captions", case.srt, "--maps", case.maps, "-o", tmp_path]
     assert status_of(*words) == 0
     out, err = capsys.readouterr()
-    names = [tmp_path / f"clip.vidsal.captions.{suffix}" for suffix in ("vtt", "csv")]
+    names = [tmp_path / f"clip.vidsal.captions.{suffix}" for suffix in ("vtt", "vtt.csv")]
     assert out.splitlines() == [str(name) for name in names]
     assert "4 cues: 1 top, 3 bottom; they cover" in err
     assert status_of(*words) == 3

@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidsal.addresses import harmless, hide_secrets
+from vidsal.words import counted
 
 if TYPE_CHECKING:
     from vidsal.batch.clean import CleanReport
@@ -485,16 +486,6 @@ def _states(counts: Mapping[str, int]) -> str:
     states = ("done", "damaged", "failed", "skipped", "running", "waiting")
     told = [f"{counts[state]:,} {state}" for state in states if counts.get(state)]
     return f"{counted(sum(counts.values()), 'input')}: {', '.join(told) or 'none'}"
-
-
-def counted(count: int, what: str) -> str:
-    """How many there are of something whose plural ends in s.
-
-    Example:
-        >>> counted(1, "input"), counted(1200, "input")
-        ('1 input', '1,200 inputs')
-    """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _reason_lines(reasons: Sequence[Trouble]) -> list[str]:

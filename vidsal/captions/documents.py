@@ -13,8 +13,9 @@ from typing import ClassVar
 from vidsal.captions.layout import settings_of
 from vidsal.captions.values import Anchor, Box, Cue
 from vidsal.errors import DecodeError
+from vidsal.words import counted
 
-__all__ = ["Document", "Standing", "check_cues", "read_text", "vtt_time", "write_vtt"]
+__all__ = ["Document", "Standing", "check_cues", "is_broken_times", "read_text", "vtt_time", "write_vtt"]
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,51 @@ def _decoded(path: Path, data: bytes, encoding: str | None, messages: list[str])
         return data.decode("latin-1")
 
 
-def check_cues(document: Document, name: str) -> None:
+def check_cues(document: Document, name: str, expected: str = "", text: str | None = None) -> None:
     """Note what is odd about the times of cues.
+
+    Args:
+        document: with all its cues.
+        name: of the file or stream, for messages.
+        expected: how a cue begins.
+        text: of the file; None for what is none.
 
     Raises:
         DecodeError: there is no cue.
     """
     if not document.cues:
-        raise DecodeError(f"{name} holds no cue; check that it is a file of subtitles")
+        if text is None:
+            raise DecodeError(f"{name} holds no cue; choose another one, or give a file of subtitles")
+        first = next(((place, line) for place, line in enumerate(text.split("\n"), 1) if line.strip()), None)
+        if first is None:
+            raise DecodeError(f"{name} is empty; expected subtitles, such as {expected}")
+        lines = counted(len(text.rstrip().split("\n")), "line")
+        raise DecodeError(
+            f"{name} holds no cue: none of its {lines} begins one, such as {expected} "
+            f"(line {first[0]}: {first[1].strip()[:60]!r})"
+        )
     backwards = sum(cue.end_ms < cue.start_ms for cue in document.cues)
     if backwards:
-        document.messages.append(f"{backwards} cues end before they begin; they are kept as they are, and never shown")
+        document.messages.append(
+            f"{counted(backwards, 'cue')} {'ends before it begins' if backwards == 1 else 'end before they begin'}; "
+            "kept so, and never shown"
+        )
+
+
+_LOOKS_LIKE_TIME = r"[\dOolI]{1,3}[:.,][\dOolI]{1,2}(?:[:.,][\dOolI]{1,3}){0,2}"
+_WHOLE_TIME = r"\d+[:.]\d{1,2}[:.]\d{1,2}[,.:;]\d{1,3}"
+_LOST_ARROW = re.compile(
+    # Two times with something like an arrow between; or two with milliseconds, whatever is between; or one alone.
+    rf"\s*{_LOOKS_LIKE_TIME}\s*[-=~\u2010-\u2015]*(?:>|&gt;|[\u2190-\u21ff\u27f5-\u27ff])+\s*{_LOOKS_LIKE_TIME}(?:\s.*)?"
+    rf"|\s*{_WHOLE_TIME}(?:\W{{1,6}}{_WHOLE_TIME}(?:\s.*)?)?\s*"
+)
+
+
+def is_broken_times(line: str) -> bool:
+    """Whether a line looks like times of a cue whose arrow (-->) or second time is lost.
+
+    Example:
+        >>> is_broken_times("00:00:01,000 -> 00:00:02,000"), is_broken_times("open from 12:30 - 13:45")
+        (True, False)
+    """
+    return "-->" not in line and _LOST_ARROW.fullmatch(line) is not None

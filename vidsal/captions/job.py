@@ -219,7 +219,7 @@ def _targets(path: Path, options: PlaceCaptionsOptions) -> tuple[Path, Path | No
         target = place.folder / f"{place.stem}.vidsal.captions.{output.format}"
     else:
         target = named
-    table = target.with_suffix(".csv") if output.table else None
+    table = target.with_name(f"{target.name}.csv") if output.table else None
     inputs = [one for one in (path, options.captions.captions, options.maps) if one is not None]
     for file in (target, table):
         if file is None:

@@ -20,6 +20,7 @@ from vidsal.captions.values import Cue
 from vidsal.captions.webvtt import vtt_cue
 from vidsal.decode.local import open_file
 from vidsal.errors import ConfigError, DecodeError, Setting
+from vidsal.words import counted
 
 __all__ = ["StreamCaptions", "read_stream", "start_of_timeline"]
 
@@ -95,7 +96,8 @@ def read_stream(path: Path, options: CaptionOptions, layout: Layout, zero: Fract
         )
     unended = sum(packet.unended for packet in packets)
     if unended:
-        document.messages.append(f"{unended} cues of {name} have no end: each is taken to last until the next one")
+        has = "has no end: it is" if unended == 1 else "have no end: each is"
+        document.messages.append(f"{counted(unended, 'cue')} of {name} {has} taken to last until the next one")
     return document
 
 

@@ -9,15 +9,17 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from vidsal.captions.documents import Document, Standing, check_cues, write_vtt
+from vidsal.captions.documents import Document, Standing, check_cues, is_broken_times, write_vtt
 from vidsal.captions.layout import Layout
 from vidsal.captions.text import as_vtt, ass_override, runs_of_srt
 from vidsal.captions.values import Cue
 from vidsal.errors import DecodeError
+from vidsal.words import counted
 
 __all__ = ["SubRip", "srt_cue"]
 
 _TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[,.:](\d{1,3})"
+_EXPECTED = "00:00:01,000 --> 00:00:02,500"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?![\d.,:])(.*)")
 _BROKEN = re.compile(r"\s*\d[\w:.,]*:[\w:.,]*\s*-->|.*-->\s*\d+:\d+:\d+[,.]")
 
@@ -42,15 +44,15 @@ class SubRip(Document):
         found = [(place, times) for place, line in enumerate(lines) if (times := _TIMES.fullmatch(line))]
         timed = {place for place, _ in found}
         for place, line in enumerate(lines):
-            if place not in timed and _BROKEN.match(line):
+            if place not in timed and (_BROKEN.match(line) or is_broken_times(line)):
                 raise DecodeError(
-                    f"{name}, line {place + 1}: {line.strip()[:60]!r} is no line of times; expected "
-                    "00:00:01,000 --> 00:00:02,500"
+                    f"{name}, line {place + 1}: {line.strip()[:60]!r} is no line of times; expected {_EXPECTED}"
                 )
         ends = [*(self._end(lines, place) for place, _ in found[1:]), *([len(lines)] if found else [])]
         before = [line for line in lines[: found[0][0] if found else 0] if line.strip()]
-        if len(before) > 1 or (before and not before[0].strip().isdecimal()):
-            self.messages.append(f"{len(before)} lines of {name} before its first cue belong to none, and are left out")
+        if found and (len(before) > 1 or (before and not before[0].strip().isdecimal())):
+            whose = "belongs to none, and is" if len(before) == 1 else "belong to none, and are"
+            self.messages.append(f"{counted(len(before), 'line')} of {name} before its first cue {whose} left out")
         coordinates = 0
         for (place, times), end in zip(found, ends, strict=True):
             payload = "\n".join(lines[place + 1 : end]).rstrip("\n ")
@@ -59,10 +61,11 @@ class SubRip(Document):
             )
             coordinates += "X1:" in times[9]
         if coordinates:
+            has, they_are = ("has", "it is") if coordinates == 1 else ("have", "they are")
             self.messages.append(
-                f"{coordinates} cues of {name} have coordinates of an unknown picture: they are placed"
+                f"{counted(coordinates, 'cue')} of {name} {has} coordinates of an unknown picture: {they_are} placed"
             )
-        check_cues(self, name)
+        check_cues(self, name, _EXPECTED, text)
 
     @staticmethod
     def _end(lines: Sequence[str], place: int) -> int:

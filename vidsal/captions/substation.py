@@ -16,6 +16,7 @@ from vidsal.captions.layout import LINE_HEIGHT, Layout
 from vidsal.captions.text import as_ass, as_vtt, ass_override, runs_of_ass
 from vidsal.captions.values import Anchor, Cue, Run
 from vidsal.errors import ConfigError, DecodeError, EncodeError, Setting
+from vidsal.words import counted
 
 if TYPE_CHECKING:
     from pysubs2 import SSAEvent, SSAFile, SSAStyle
@@ -74,8 +75,9 @@ class Substation(Document):
         self._drawings = drawings
         early = sum(min(event.start, event.end) < 0 for event in self._file.events)
         if early:
-            self.messages.append(f"{early} events of {name} have times before 0, which become 0")
-        check_cues(self, name)
+            has = "has a time" if early == 1 else "have times"
+            self.messages.append(f"{counted(early, 'event')} of {name} {has} before 0, taken for 0")
+        check_cues(self, name, f"Dialogue: {', '.join(_USUAL)}", text)
 
     def _parsed(self, text: str, name: str) -> SSAFile:
         need_pysubs2()
@@ -83,6 +85,7 @@ class Substation(Document):
         from pysubs2.exceptions import Pysubs2Error
 
         _check_order(text, name)
+        self.messages += _check_events(text, name)
         is_ass = re.search(r"V4\+ Styles", text, re.IGNORECASE) is not None
         try:
             with warnings.catch_warnings(record=True) as odd:
@@ -134,7 +137,8 @@ class Substation(Document):
     def as_vtt(self, standings: Sequence[Standing], *, note: str) -> str:
         """The text of a WebVTT file, with a standing for each cue."""
         if self._drawings:
-            self.messages.append(f"{self._drawings} drawings are left out: WebVTT holds none")
+            are = "is" if self._drawings == 1 else "are"
+            self.messages.append(f"{counted(self._drawings, 'drawing')} {are} left out: WebVTT holds none")
         return write_vtt(self.cues, standings, [as_vtt(cue.runs, cue.voice) for cue in self.cues], note=note)
 
     def as_ass(self, standings: Sequence[Standing], *, note: str) -> str:
@@ -251,6 +255,43 @@ def _check_order(text: str, name: str) -> None:
     found = re.search(r"^Format:.*$", events[1], re.MULTILINE)
     if found and _fields(found[0]) not in usual:
         raise DecodeError(f"{name} has its fields in an unusual order ({found[0].strip()}); save it anew in an editor")
+
+
+_USUAL = ("0", "0:00:01.00", "0:00:02.50", "Default", "", "0", "0", "0", "", "Text")
+_EVENT_TIME = re.compile(r"\s*-?(?:\d+:)?\d{1,2}:\d{1,2}(?:[.:,]\d{1,3})?\s*")
+_KNOWN_LINES = re.compile(r"(?:Format|Picture|Sound|Movie|Command):|[;!]|$")
+
+
+def _check_events(text: str, name: str) -> list[str]:
+    """See that all events have times; returns sentences about lines that are none, which pysubs2 leaves out.
+
+    Raises:
+        DecodeError: one has none, or too few fields.
+    """
+    unknown = list[int]()
+    section = ""
+    for place, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        if heading := re.fullmatch(r"\[([^\]]+)\]", line):
+            section = heading[1].lower()
+        if section != "events" or heading:
+            continue
+        if re.match(r"(?:Dialogue|Comment):", line):
+            parts = line.partition(":")[2].split(",", len(_USUAL) - 1)
+            if len(parts) < len(_USUAL) or not all(_EVENT_TIME.fullmatch(one) for one in parts[1:3]):
+                raise DecodeError(
+                    f"{name}, line {place}: {line[:60]!r} is no event with two times; expected Dialogue: "
+                    f"{','.join(_USUAL)}"
+                )
+        elif not _KNOWN_LINES.match(line):
+            unknown.append(place)
+    if not unknown:
+        return []
+    is_one = len(unknown) == 1
+    return [
+        f"{counted(len(unknown), 'line')} of {name} among its events {'is' if is_one else 'are'} none "
+        f"(line {', '.join(map(str, unknown[:3]))}{', ...' if len(unknown) > 3 else ''}), and left out"
+    ]
 
 
 def _fields(line: str) -> tuple[str, ...]:

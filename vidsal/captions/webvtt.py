@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from vidsal.captions.documents import Document, Standing, check_cues
+from vidsal.captions.documents import Document, Standing, check_cues, is_broken_times
 from vidsal.captions.layout import Layout, anchor_of_settings, settings_of
 from vidsal.captions.record import RECORD_LINE
 from vidsal.captions.text import runs_of_vtt
@@ -21,6 +21,8 @@ __all__ = ["WebVTT", "vtt_cue"]
 
 _TIME = r"(?:(\d{2,}):)?([0-5]\d):([0-5]\d)\.(\d{3})"
 _TIMES = re.compile(rf"\s*({_TIME})[ \t]*-->[ \t]*({_TIME})(?:[ \t]+(.*))?")
+_EXPECTED = "00:01.000 --> 00:02.500"
+_NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?=\s|$)")
 _PLACED = ("line", "position", "size", "align", "region", "vertical")
 
 
@@ -50,7 +52,7 @@ class WebVTT(Document):
     def __init__(self, text: str, name: str, layout: Layout) -> None:
         super().__init__()
         # What an earlier run says of its result holds no longer.
-        text = re.sub(rf"{RECORD_LINE.pattern}\n\n?", "", text, flags=re.MULTILINE)
+        text, numbers = _without_record(text)
         if not re.match(r"WEBVTT(?=[ \t\n]|$)", text):
             raise DecodeError(f"{name} does not begin with WEBVTT; expected a WebVTT file")
         if re.search(r"^X-TIMESTAMP-MAP=", text.split("\n\n")[0], re.MULTILINE):
@@ -60,21 +62,23 @@ class WebVTT(Document):
         self._blocks: list[str | int] = []
         """Text as it is, or the ordinal of a cue."""
         lines, at = text.split("\n"), 0
-        plain = list[str]()
+        plain, is_remark = list[str](), True
         while at < len(lines):
             timing = self._timing(lines, at)
             if timing is None:
+                if not at or not lines[at - 1]:
+                    is_remark = _NO_CUE.match(lines[at]) is not None
+                if not is_remark:
+                    _check_line(lines[at], numbers[at], name)
                 plain.append(lines[at])
                 at += 1
                 continue
             times = _TIMES.fullmatch(lines[timing])
             if times is None:
-                raise DecodeError(
-                    f"{name}, line {timing + 1}: {lines[timing].strip()[:60]!r} is no line of times; expected "
-                    "00:01.000 --> 00:02.500"
-                )
+                raise _broken(lines[timing], numbers[timing], name)
             end = timing + 1
             while end < len(lines) and lines[end] and "-->" not in lines[end]:
+                _check_line(lines[end], numbers[end], name)
                 end += 1
             head = "".join(f"{line}\n" for line in lines[at:timing])
             payload = "\n".join(lines[timing + 1 : end])
@@ -86,7 +90,7 @@ class WebVTT(Document):
             self.cues.append(replace(vtt_cue(start, after, payload, settings, layout), source=source))
             plain, at = [], end
         self._blocks.append("\n".join(plain))
-        check_cues(self, name)
+        check_cues(self, name, _EXPECTED, text)
 
     def _timing(self, lines: Sequence[str], at: int) -> int | None:
         """The line of times of a cue that begins at a line; None where none does."""
@@ -117,6 +121,27 @@ class WebVTT(Document):
             made.append(f"{source.head}{source.times}{' ' if settings else ''}{settings}\n")
             made.append(f"{source.payload}\n" if source.payload else "")
         return "".join(made).rstrip("\n") + "\n"
+
+
+def _without_record(text: str) -> tuple[str, list[int]]:
+    """A file without what says how it came about; and for each line left its number in the file."""
+    left, numbers, after = list[str](), list[int](), False
+    for number, line in enumerate(text.split("\n"), 1):
+        is_record = RECORD_LINE.fullmatch(line) is not None
+        if not is_record and not (after and not line):
+            left.append(line)
+            numbers.append(number)
+        after = is_record
+    return "\n".join(left), numbers
+
+
+def _check_line(line: str, number: int, name: str) -> None:
+    if is_broken_times(line):
+        raise _broken(line, number, name)
+
+
+def _broken(line: str, number: int, name: str) -> DecodeError:
+    return DecodeError(f"{name}, line {number}: {line.strip()[:60]!r} is no line of times; expected {_EXPECTED}")
 
 
 def vtt_cue(start_ms: int, end_ms: int, payload: str, settings: str, layout: Layout) -> Cue:

@@ -71,7 +71,7 @@ def _retry(given: Any) -> int:
     """
     from vidsal.batch.inputs import Shard
     from vidsal.batch.retry import retry_job
-    from vidsal.console import counted
+    from vidsal.words import counted
 
     with as_usage():
         shard = Shard.of(given.shard) if given.shard else None
@@ -103,7 +103,8 @@ def _verify(given: Any) -> int:
     written; files that are surplus harm none, and are only told.
     """
     from vidsal.batch.verify import VerifyProgress, verify_results
-    from vidsal.console import counted, make_display
+    from vidsal.console import make_display
+    from vidsal.words import counted
 
     with make_display(str(given.output), unit="MB", quiet=given.quiet) as display:
         begin = time.monotonic()
@@ -169,7 +170,7 @@ def _merge(given: Any) -> int:
     other batch does. Merging once more changes nothing.
     """
     from vidsal.batch.merge import merge_jobs
-    from vidsal.console import counted
+    from vidsal.words import counted
 
     report = merge_jobs(given.output.absolute(), [path.absolute() for path in given.others])
     parts = f"{counted(len(report.databases), 'job')} merged, {counted(report.changed, 'input')} new or changed"
@@ -267,7 +268,8 @@ def _work(named: Given, options: ArchiveOptions, shard: Shard | None, given: Any
     _warm_up(options)
     from vidsal.batch.job import run_batch
     from vidsal.batch.log import EventLog
-    from vidsal.console import counted, format_batch, make_batch_display
+    from vidsal.console import format_batch, make_batch_display
+    from vidsal.words import counted
 
     doing = "stopping: what is under way is left off and waits again"
     stop = Stop(quiet=given.quiet, doing=doing)

@@ -11,6 +11,7 @@ from vidsal.cli.parser import check_model, command, flag
 from vidsal.cli.process import Stop, describe, print_error, print_out, say, share_cores, show_traceback
 from vidsal.config import UsageError
 from vidsal.errors import ConfigError, ExistsError, Stopped
+from vidsal.words import counted
 
 __all__ = ["captions_command"]
 
@@ -35,7 +36,7 @@ _REFUSED = 3
 )
 def captions_command(given: Any, options: PlaceCaptionsOptions) -> int:
     """Write NAME.vidsal.captions.vtt (or .ass), the subtitles of a video with a place for each
-    cue, and NAME.vidsal.captions.csv, what each cue would cover of the predicted attention at
+    cue, and NAME.vidsal.captions.vtt.csv, what each cue would cover of the predicted attention at
     each place, beside the video.
     """
     from vidsal.captions.job import place_captions
@@ -76,7 +77,7 @@ def captions_command(given: Any, options: PlaceCaptionsOptions) -> int:
     listed = ", ".join(f"{count} {place}" for place, count in report.places.items())
     shares = f"they cover {report.covered:.1%} of the attention ({report.covered_before:.1%} at the default place)"
     known = report.covered == report.covered
-    say(f"{report.cues} cues: {listed}{f'; {shares}' if known else ''}", quiet=given.quiet)
+    say(f"{counted(report.cues, 'cue')}: {listed}{f'; {shares}' if known else ''}", quiet=given.quiet)
     if given.json:
         print_out(json.dumps(report.as_dict()))
     else:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from vidsal.cli.parser import Command, check_choice, command, flag
 from vidsal.cli.process import print_out, say
 from vidsal.gaze.options import MAKERS, GazeOptions, MakerName
+from vidsal.words import counted
 
 __all__ = ["GAZE"]
 
@@ -53,7 +54,7 @@ def _import(given: Any, options: GazeOptions) -> int:
     gaze = made.gaze
     viewings = gaze.viewings()
     valid = float(gaze.valid.mean()) if len(gaze) else 0.0
-    people = f"{len(gaze.participants)} participants in {len(viewings)} viewings"
+    people = f"{counted(len(gaze.participants), 'participant')} in {counted(len(viewings), 'viewing')}"
     text = f"{len(gaze)} {gaze.kind} of {people}, {valid:.1%} valid"
     say(f"vidsal: {text}", quiet=given.quiet)
     if given.json:
