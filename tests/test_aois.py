@@ -16,16 +16,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made import make_model
 from media import make_video
 
 from vidsal.aois import Aoi, Aois, AoiSums, AoiTracker, Coverage, Key, Moment, Part, read_aois
 from vidsal.aois.predicted import AoiFrame
 from vidsal.cli import main
+from vidsal.decode import DecodeOptions
 from vidsal.errors import DatasetError
 from vidsal.frames import SaliencyBatch
 from vidsal.gaze import Gaze, write_gaze
 from vidsal.gaze.compare import PredictedShares, compare_shares
 from vidsal.gaze.measures import measure_aois, transitions
+from vidsal.pipe.options import OutputOptions, RunOptions
+from vidsal.pipe.run import run
 from vidsal.tracks import Tracker
 
 shapely = pytest.importorskip("shapely", reason="areas of interest need shapely")
@@ -409,6 +413,22 @@ def test_a_prediction_that_follows_the_gaze_correlates_with_it() -> None:
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_areas_that_go_by_frames_lie_where_those_frames_are_in_a_part_of_a_variable_rate(tmp_path: Path) -> None:
+    places = [n for n in range(124) if n % 4 or n < 6]
+    clip = make_video(tmp_path / "clip.mp4", frames=len(places), pts=[3000 * n for n in places], rate=30)
+    keys = [{"frame": n, "box": [0, 0, n - 40, 48]} for n in (45, 95)]
+    aois = written(tmp_path, {"format": "vidsal-aois-1", "aois": [{"name": "a", "keyframes": keys}]})
+    options = RunOptions(
+        decode=DecodeOptions(start_seconds=2.0, end_seconds=2.5),
+        output=OutputOptions(output=tmp_path / "out", video=False, aois=aois),
+    )
+    run(clip, options=options, model=make_model())
+    table = rows_of(tmp_path / "out" / "clip.vidsal.aois.csv")
+    seconds = [round(30 * float(row["pts_seconds"])) for row in table]
+    assert [places[47 + n] for n in range(len(table))] == seconds and len(table) > 8
+    assert [float(row["area_share"]) * 64 for row in table] == pytest.approx([7 + n for n in range(len(table))])
 
 
 def test_the_commands_measure_a_run_and_recorded_gaze(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

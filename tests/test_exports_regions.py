@@ -27,6 +27,8 @@ from made import make_model
 from media import make_video
 from test_tracks import HEIGHT, WIDTH, blob, make
 
+from vidsal.decode import DecodeOptions, open_video
+from vidsal.decode.ordinals import ordinal_at
 from vidsal.errors import ConfigError, DatasetError, EncodeError
 from vidsal.exports.coco import CocoExport
 from vidsal.exports.contract import Export, Footage, columns_of
@@ -233,7 +235,9 @@ def test_cvat_numbers_the_frames_of_the_whole_source_and_says_outside_where_it_g
     assert_same(found[300:320], truth_of(rows))
     assert not any(found[:300]) and not any(found[320:])
     assert root.findtext("meta/task/size") == "400"
-    assert messages == ["the table begins 10.01 s after the source: its first frame is taken as frame 300"]
+    # Where the source does not lie at hand, that is a guess.
+    assert len(messages) == 1 and "its first frame is taken as frame 300, by a rate of 29.97 frames" in messages[0]
+    assert "a guess" in messages[0] and "--source" in messages[0]
     # Where the source ends with the table, there is no frame after it.
     to_the_end, _ = made_by(CvatExport, rows, footage(NTSC, duration_seconds=float(320 / NTSC)))
     assert max(int(box.get("frame", "")) for box in etree.fromstring(to_the_end).iter("box")) == 319
@@ -243,7 +247,79 @@ def test_cvat_numbers_the_frames_of_the_whole_source_and_says_outside_where_it_g
 def test_of_a_part_of_a_variable_rate_the_first_frames_number_is_said_to_be_a_guess() -> None:
     times = tuple(time + 7.3 for time in uneven(30))
     _, messages = made_by(CvatExport, rows_of(times), footage(Fraction(25)))
-    assert any("of the mean rate, which varies: check it against the picture" in text for text in messages)
+    assert any("by the mean rate of 25 frames a second; that is a guess" in text for text in messages)
+
+
+GAPPY = tuple(n for n in range(124) if n % 4 or n < 6)
+"""Places of frames on a grid of 30 a second of which every fourth is left out: the rate varies, and yet they fit."""
+
+
+@pytest.fixture(scope="module")
+def gappy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video with these frames, in two orders."""
+    pts = [3000 * n for n in GAPPY]
+    return make_video(tmp_path_factory.mktemp("gappy") / "a.mp4", frames=len(pts), pts=pts, rate=30, bframes=2)
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_a_part_of_a_source_is_numbered_by_its_frames_not_by_its_times(
+    gappy: Path, tmp_path: Path, is_beside: bool
+) -> None:
+    first = next(place for place, n in enumerate(GAPPY) if n >= 60)
+    kinds = ("cvat", "coco")
+    result = run(
+        gappy,
+        options=RunOptions(
+            decode=DecodeOptions(start_seconds=2.0),
+            output=OutputOptions(output=tmp_path, video=False, export=kinds),
+        ),
+        model=make_model(),
+    )
+    assert first == 47 and not any("frame 61" in said or "guess" in said for said in result.messages)
+    coco = json.loads((tmp_path / "a.vidsal.coco.json").read_text())
+    assert [image["frame_index"] for image in coco["images"]] == list(range(first, len(GAPPY)))
+    root = etree.parse(tmp_path / "a.vidsal.cvat.xml")
+    assert root.findtext("meta/task/size") == str(len(GAPPY))
+    frames = [int(box.get("frame", "")) for box in root.iter("box")]
+    assert min(frames) == first and max(frames) < len(GAPPY)
+    # The same of the table, where the source is at hand; else what is guessed is said to be.
+    before = {kind: (tmp_path / f"a.vidsal.{kind}").read_bytes() for kind in ("coco.json", "cvat.xml")}
+    table = tmp_path / "a.vidsal.csv"
+    if is_beside:
+        (tmp_path / "a.mp4").symlink_to(gappy)
+        for source in (None, gappy):
+            made = convert(table, kinds, source=source, overwrite=True)
+            assert before == {kind: (tmp_path / f"a.vidsal.{kind}").read_bytes() for kind in before}
+            assert not any("guess" in said for said in made.messages)
+    else:
+        made = convert(table, kinds, overwrite=True)
+        assert any("taken as frame 61" in said and "that is a guess" in said for said in made.messages)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
+@pytest.mark.parametrize("bframes", [0, 2])
+def test_a_moment_has_the_ordinal_of_the_frame_that_decoding_gives(tmp_path: Path, name: str, bframes: int) -> None:
+    pts = None if name == "a.avi" else [3000 * n for n in GAPPY]
+    codec = "mpeg4" if name == "a.avi" else "libx264"
+    path = make_video(
+        tmp_path / name, frames=len(GAPPY), pts=pts, rate=30, bframes=bframes, codec=codec, audio_tracks=1
+    )
+    with open_video(path) as reader:
+        times = [float(time) for batch in reader for time in batch.pts_seconds]
+    found = [ordinal_at(path, time) for time in times[::7]]
+    if name == "a.avi" and found[0] is None:  # its packets have no presentation times
+        assert not any(found)
+        return
+    assert [one and (one.before, one.frames, one.is_exact) for one in found] == [
+        (at, len(GAPPY), True) for at in range(0, len(times), 7)
+    ]
+    between = ordinal_at(path, times[5] + 0.01)
+    assert between is not None and (between.before, between.is_exact) == (6, False)
+
+
+def test_a_file_that_is_none_and_pictures_that_need_what_is_missing_have_no_ordinals(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    assert ordinal_at(tmp_path / "a.mp4", 1.0) is None and ordinal_at(tmp_path / "b.mp4", 1.0) is None
 
 
 def test_names_that_xml_cannot_hold_are_written_in_other_words() -> None:

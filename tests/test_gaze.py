@@ -416,8 +416,7 @@ def test_the_command_writes_the_table_and_says_how_it_understood_the_file(
     said = json.loads(out)
     assert said["table"] == str(table) and said["rows"] == 60 and said["participants"] == ["ann"]
     assert (
-        "60 samples of 1 participant in 1 viewing, 100.0% valid" in err
-        and "count from the video's first frame" in err
+        "60 samples of 1 participant in 1 viewing, 100.0% valid" in err and "count from the video's first frame" in err
     )
     assert main(words) == 3
     assert main([*words, "--overwrite", "--from", "tobi"]) == 2

@@ -77,12 +77,13 @@ class AoiTracker:
 
     Args:
         aois: the areas.
-        rate: frames a second, for areas that go by the number of the frame in a source that is read from the middle
-            on; None where it is read from its first frame: then the frame's ordinal is its number.
+        before: frames of the source before the first one that is measured, for areas that go by their numbers.
+        rate: frames a second, by which they are numbered where `before` is not known; None: by `before`.
     """
 
-    def __init__(self, aois: Aois, *, rate: float | None = None) -> None:
+    def __init__(self, aois: Aois, *, before: int = 0, rate: float | None = None) -> None:
         self.aois = aois
+        self._before = before
         self._rate = rate
         self._coverage: Coverage | None = None
 
@@ -103,7 +104,7 @@ class AoiTracker:
         made = []
         for number, (row, cells) in enumerate(zip(numbers, density, strict=True)):
             seconds = row.pts_seconds
-            frame = float(row.index) if self._rate is None else round(seconds * self._rate)
+            frame = float(self._before + row.index) if self._rate is None else round(seconds * self._rate)
             shapes = self.aois.shapes(Moment(seconds=seconds, frame=frame, shot=int(batch.shot[number])))
             # The table counts from the centre of the first pixel, areas from the picture's edge.
             peak = shapely.points(row.peak_x + 0.5, row.peak_y + 0.5)

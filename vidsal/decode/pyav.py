@@ -43,7 +43,7 @@ from vidsal.decode.deinterlace import Deinterlacer
 from vidsal.decode.local import open_address, open_file, open_stream
 from vidsal.decode.missing import Ledger, Steps
 from vidsal.decode.orientation import Orientation, orientation_of, side_data_of
-from vidsal.decode.streams import pick_stream
+from vidsal.decode.streams import is_hidden, pick_stream
 from vidsal.decode.timecode import sound_of, timecode_of
 from vidsal.decode.transparency import on_white
 from vidsal.errors import DecodeError, Setting
@@ -461,7 +461,7 @@ class PyavReader(Reader):
                 self._packets += 1
                 if packet.pts is not None and packet.dts is not None:
                     self._check_order(packet.pts - packet.dts)
-                if not _is_hidden(packet, self._stream):
+                if not is_hidden(packet, self._stream):
                     ledger.sent(packet)
             try:
                 frames = self._stream.decode(packet)
@@ -715,11 +715,6 @@ def _set_threads(stream: VideoStream, threads: int) -> None:
         threads = min(cores - 1, MAX_THREADS) if large and cores > 2 else 1
     stream.thread_type = "AUTO"
     stream.thread_count = threads
-
-
-def _is_hidden(packet: Packet[Stream], stream: VideoStream) -> bool:
-    """Whether a packet is only a reference for others: VP8 has such, in packets of their own."""
-    return stream.codec_context.name in ("vp8", "libvpx") and packet.size > 0 and not memoryview(packet)[0] & 0x10
 
 
 def _count(number: int, what: str) -> str:

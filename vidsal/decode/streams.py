@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import av.logging
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vidsal.decode.contract import DecodeReport, Request
 from vidsal.errors import DecodeError, Setting
 
-__all__ = ["Choice", "TiledPictureError", "pick_stream"]
+__all__ = ["Choice", "TiledPictureError", "is_hidden", "pick_stream"]
 
 _TILE = getattr(Disposition, "dependent", 0x80000)
 """The mark of a stream that means nothing without others: a tile of a picture."""
@@ -96,6 +97,13 @@ def pick_stream(container: InputContainer, request: Request, report: DecodeRepor
             f"{_listed(others, all_videos, programmes)}; video_stream=N chooses another"
         )
     return Choice(stream, len(videos), _other_programmes(stream, programmes))
+
+
+def is_hidden(packet: Packet[Any], stream: VideoStream) -> bool:
+    """Whether a packet is only a reference for others: VP8 has such, in packets of their own."""
+    context: Any = stream.codec_context
+    is_vp8 = context is not None and context.name in ("vp8", "libvpx")
+    return is_vp8 and packet.size > 0 and not memoryview(packet)[0] & 0x10
 
 
 def _codec_tag(stream: VideoStream) -> str:

@@ -33,7 +33,7 @@ class CocoExport(Export):
 
     def __init__(self, footage: Footage) -> None:
         super().__init__(footage)
-        self._clock = Clock(footage.rate)
+        self._clock = Clock(footage)
         self._ids = Ids()
         self._index: list[npt.NDArray[np.int64]] = []
         self._seconds: list[npt.NDArray[np.float64]] = []

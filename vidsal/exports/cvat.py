@@ -36,6 +36,8 @@ class CvatExport(RegionsExport):
         end = int(numbers[-1]) + 1
         # The source may go on after the part that was run.
         frames = max(end, self._source_frames(float(tracks.seconds[-1]), end, float(rate)))
+        if frames > end and (counted := self.clock.source_frames()) is not None:
+            frames = max(end, counted)
         document = _Document()
         with document.element("annotations"):
             document.text("version", "1.1")

@@ -17,8 +17,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.decode.ordinals import Ordinal, ordinal_at
 from vidsal.exports.contract import Columns, Export, Fact, Footage
-from vidsal.exports.timeline import FrameGrid
+from vidsal.exports.timeline import FrameGrid, shown_rate
 from vidsal.tracks import BOX_COLUMNS
 
 __all__ = [
@@ -152,12 +153,15 @@ class Clock:
     """Numbers the frames of a source as programs do that count them as they are decoded, the first one 0.
 
     Args:
-        rate: frames a second that the source is said to have; None where nothing is said.
+        footage: the source; its file is read once more where the table does not begin with it.
     """
 
-    def __init__(self, rate: Fraction | None) -> None:
-        self._grid = FrameGrid(rate)
+    def __init__(self, footage: Footage) -> None:
+        self._footage = footage
+        self._grid = FrameGrid(footage.rate)
         self._first: tuple[int, float] | None = None
+        self._ordinal: Ordinal | None = None
+        self._is_counted = False
 
     def update(self, columns: Columns) -> None:
         """Takes the next rows."""
@@ -179,11 +183,36 @@ class Clock:
         if varies:
             messages.append("the frame rate varies: frames are numbered as they are decoded, whatever their times")
         index, seconds = self._first or (0, 0.0)
+        if seconds > 0 and (counted := self._counted()) is not None:
+            return max(counted.before - index, 0)
         before = max(round(seconds * float(rate)) - index, 0)
         if before:
-            how = f"the table begins {seconds:.6g} s after the source: its first frame is taken as frame {before}"
-            messages.append(f"{how} of the mean rate, which varies: check it against the picture" if varies else how)
+            name = self._footage.name
+            where = (
+                f"the packets of {name} do not tell"
+                if self._is_counted
+                else f"{name} is not at hand (vidsal convert --source names it)"
+            )
+            messages.append(
+                f"the table begins {seconds:.6g} s after the source: its first frame is taken as frame {before}, by "
+                f"{'the mean' if varies else 'a'} rate of {shown_rate(rate)} frames a second; that is a guess, since "
+                f"{where}: check it against the picture"
+            )
         return before
+
+    def source_frames(self) -> int | None:
+        """How many frames the whole source has, by its file; None where that is not at hand or does not tell."""
+        counted = self._counted()
+        return None if counted is None else counted.frames
+
+    def _counted(self) -> Ordinal | None:
+        """Where the table's first frame lies in the file of the source; None where that is not known."""
+        path, seconds = self._footage.path, 0.0 if self._first is None else self._first[1]
+        if not self._is_counted and path is not None and self._footage.kind == "video":
+            self._is_counted = path.is_file()
+            found = ordinal_at(path, seconds) if self._is_counted else None
+            self._ordinal = found if found is not None and found.is_exact else None
+        return self._ordinal
 
 
 class RegionsExport(Export):
@@ -194,7 +223,7 @@ class RegionsExport(Export):
 
     def __init__(self, footage: Footage) -> None:
         super().__init__(footage)
-        self.clock = Clock(footage.rate)
+        self.clock = Clock(footage)
         self._ids = Ids()
         self._parts: list[npt.NDArray[np.void]] = []
         self._frames: list[tuple[_Integers, _Floats]] = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vidsal.decode import VideoInfo
+from vidsal.decode.ordinals import ordinal_at
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.contract import Footage
 from vidsal.pipe.options import RunOptions
@@ -133,13 +134,22 @@ def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
     if options.output.aois is None:
         raise RuntimeError("areas are measured where they are given")
     found = read_aois(options.output.aois, height=info.height, width=info.width)
-    rate = info.nominal_rate or info.rate
     by_frames = any(part.clock == "frames" for aoi in found.aois for part in aoi.parts)
-    starts_late = options.decode.start_seconds > 0
-    if by_frames and starts_late and rate is None:
-        file, start = Setting("aois", options.output.aois), Setting("start", options.decode.start_seconds)
+    begin = options.decode.start_seconds
+    if not by_frames or begin <= 0:
+        return SharedAois(AoiTracker(found), tracker)
+    is_file = info.kind == "video" and info.path is not None
+    if is_file and (counted := ordinal_at(info.path, begin)) is not None:
+        return SharedAois(AoiTracker(found, before=counted.before), tracker)
+    rate = info.nominal_rate or info.rate
+    if rate is None:
+        file, start = Setting("aois", options.output.aois), Setting("start", begin)
         raise ConfigError(file, " goes by frames, and the input says no rate: leave out ", start)
-    return SharedAois(AoiTracker(found, rate=float(rate) if starts_late and rate is not None else None), tracker)
+    said = (
+        f"{options.output.aois.name} goes by frames, and those before {begin:g} s cannot be counted: they are taken to "
+        f"come at {float(rate):.5g} a second"
+    )
+    return SharedAois(AoiTracker(found, rate=float(rate)), tracker, messages=[said])
 
 
 _CHAPTERS_FILE = Setting("export", "chapters")

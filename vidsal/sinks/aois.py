@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 from vidsal.aois import AoiFrame, AoiSum, AoiSums, AoiTracker
@@ -20,9 +21,11 @@ class SharedAois:
     Args:
         areas: measures them.
         tracker: makes the numbers of the frames, of `vidsal.tracks.FrameNumbers`; None makes a new one.
+        messages: sentences for a person about what was assumed of them.
     """
 
-    def __init__(self, areas: AoiTracker, tracker: ColumnSource | None = None) -> None:
+    def __init__(self, areas: AoiTracker, tracker: ColumnSource | None = None, *, messages: Sequence[str] = ()) -> None:
+        self.messages = tuple(messages)
         self.areas = areas
         self._tracker = tracker or Tracker()
         self._rows: list[list[AoiFrame]] = []
@@ -55,6 +58,7 @@ class AoiSink(FileSink):
     def __init__(self, target: str | Path, aois: SharedAois, *, overwrite: bool = False) -> None:
         super().__init__(target, overwrite=overwrite)
         self._aois = aois
+        self.messages += aois.messages
         self._types = column_types(AoiFrame)
         self._table = TextTable(self.partial_path, self._types)
 
