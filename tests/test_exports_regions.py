@@ -654,7 +654,7 @@ def write_table(path: Path, rows: Sequence[FrameNumbers], without: Sequence[str]
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_a_table_of_an_earlier_version_is_refused_for_boxes_and_taken_for_shots(tmp_path: Path, suffix: str) -> None:
-    clip = make_video(tmp_path / "clip.mp4", frames=2)
+    clip = make_video(tmp_path / "clip.mp4", frames=8, width=640, height=360)
     table = write_table(tmp_path / f"old.vidsal.{suffix}", rows_of(even(25, 8), (3,)), BOX_COLUMNS)
     for kind in ("cvat", "labelstudio", "coco", "eaf", "jsonl"):
         with pytest.raises(DatasetError, match="without the boxes of regions: run the video again"):

@@ -792,6 +792,47 @@ def test_a_table_without_a_record_says_what_is_missing(table: Path, clip: Path, 
     assert "FROM CLIP NAME: clip.mov" in made.read_text() and "01:00:00;05" in made.read_text()
 
 
+@pytest.mark.parametrize("has_record", [True, False], ids=["record", "no record"])
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"width": 32, "height": 24}, "its picture has 32x24 pixels"),
+        ({"frames": COUNT - 20}, f"it has {COUNT - 20} frames, and the table {COUNT} rows"),
+        ({"rate": 50}, "its last frame is shown at"),
+        ({"rate": 25}, "its frames are shown at other times"),
+        ({"rate": 2 * NTSC, "frames": 2 * COUNT}, f"it shows {2 * COUNT - 1} frames, and the table has {COUNT} rows"),
+    ],
+    ids=["smaller", "shorter", "faster", "slower", "twice as many frames"],
+)
+def test_a_video_that_cannot_be_that_of_the_table_is_refused(
+    table: Path, tmp_path: Path, other: dict[str, Any], said: str, has_record: bool
+) -> None:
+    own = tmp_path / table.name
+    own.write_bytes(table.read_bytes())
+    if has_record:
+        (tmp_path / "clip.vidsal.json").write_bytes(table.with_name("clip.vidsal.json").read_bytes())
+    for suffix in (".mov", ".mkv"):
+        wrong = make_video(tmp_path / f"wrong{suffix}", **{"frames": COUNT, "rate": NTSC, **other})
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            convert(own, ["edl"], source=wrong)
+    assert not (tmp_path / "clip.vidsal.edl").exists()
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv", ".ts"])
+def test_a_copy_of_the_video_in_another_container_is_taken(table: Path, tmp_path: Path, suffix: str) -> None:
+    copy = make_video(tmp_path / f"copy{suffix}", frames=COUNT, rate=NTSC, bframes=2)
+    assert convert(table, ["edl"], source=copy, output=tmp_path / "a.edl").frames == COUNT
+
+
+def test_another_video_of_that_name_beside_the_table_is_not_taken_for_its_source(table: Path, tmp_path: Path) -> None:
+    for name in (table.name, "clip.vidsal.json"):
+        (tmp_path / name).write_bytes(table.with_name(name).read_bytes())
+    make_video(tmp_path / "clip.mov", frames=3)
+    made = convert(tmp_path / table.name, ["fcpxml"])
+    assert any("clip.mov beside the table is another one" in said for said in made.messages)
+    assert 'src="clip.mov"' in made.files[0].read_text()
+
+
 def test_a_record_of_an_earlier_version_is_read_and_lacks_the_time(table: Path, tmp_path: Path) -> None:
     (record,) = read_records(table.with_name("clip.vidsal.json"))
     values = json.loads(table.with_name("clip.vidsal.json").read_text())

@@ -1,4 +1,4 @@
-"""A video file and a moment in, the ordinal of the frame that is shown then out: packets are counted, not decoded."""
+"""A video file in, the times and ordinals of its frames out: packets are counted, not decoded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
@@ -15,7 +17,7 @@ from vidsal.decode.local import open_file
 from vidsal.decode.streams import is_hidden
 from vidsal.errors import DecodeError
 
-__all__ = ["Ordinal", "ordinal_at"]
+__all__ = ["Ordinal", "digits_of", "frame_times", "ordinal_at"]
 
 
 @dataclass(frozen=True)
@@ -40,28 +42,54 @@ def ordinal_at(path: Path, seconds: float) -> Ordinal | None:
         seconds: the moment, after the first frame is shown, as in the table.
 
     Returns:
-        None where counting packets does not tell: the file cannot be read, packets have no times or share one, come
-        before the first key frame, or several video streams differ.
+        None where counting packets does not tell, as in `frame_times`.
+    """
+    times = frame_times(path)
+    if times is None:
+        return None
+    near = digits_of(seconds)
+    return Ordinal(
+        before=int((times < seconds - near).sum()),
+        frames=len(times),
+        is_exact=int((np.abs(times - seconds) <= near).sum()) == 1,
+    )
+
+
+def digits_of(seconds: float) -> float:
+    """By how much a time of a table may differ from the one that it stands for: it keeps nine digits."""
+    return 1e-6 + 1e-8 * abs(seconds)
+
+
+def frame_times(path: Path) -> npt.NDArray[np.float64] | None:
+    """The times at which the frames of a video file are shown, by its packets; nothing is decoded.
+
+    Args:
+        path: the file.
+
+    Returns:
+        (N,) seconds after the first one, rising; None where packets do not tell: the file cannot be read, they have no
+        times or share one, or come before the first key frame, or several video streams differ.
     """
     try:
         with open_file(path) as container:
             streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
             if not streams or any(not one.time_base for one in streams):
                 return None
-            times = _times_of(container, streams)
+            ticks = _ticks_of(container, streams)
     except (DecodeError, FFmpegError, OSError, ValueError):
         return None
-    found = {
-        _ordinal(ticks, Fraction(stream.time_base or 1), seconds) for stream, ticks in zip(streams, times, strict=True)
-    }
-    return found.pop() if len(found) == 1 else None
+    found = [_seconds(*each) for each in zip(ticks, (stream.time_base for stream in streams), strict=True)]
+    first = found[0]
+    if first is None or any(other is None or not np.array_equal(first, other) for other in found[1:]):
+        return None
+    return first
 
 
-def _times_of(container: InputContainer, streams: list[VideoStream]) -> list[list[int] | None]:
+def _ticks_of(container: InputContainer, streams: list[VideoStream]) -> list[list[int] | None]:
     """For each stream the times of the packets that become frames; None where they do not tell."""
-    times: dict[int, list[int] | None] = {stream.index: [] for stream in streams}
+    ticks: dict[int, list[int] | None] = {stream.index: [] for stream in streams}
     for packet in container.demux(streams):
-        known = times[packet.stream_index]
+        known = ticks[packet.stream_index]
         if known is None or packet.size == 0 or packet.is_discard:
             continue
         stream = packet.stream
@@ -70,21 +98,14 @@ def _times_of(container: InputContainer, streams: list[VideoStream]) -> list[lis
         if not known and not packet.is_keyframe:
             continue
         if packet.pts is None or packet.is_corrupt:
-            times[packet.stream_index] = None
+            ticks[packet.stream_index] = None
         else:
             known.append(packet.pts)
-    return [times[stream.index] for stream in streams]
+    return [ticks[stream.index] for stream in streams]
 
 
-def _ordinal(ticks: list[int] | None, base: Fraction, seconds: float) -> Ordinal | None:
+def _seconds(ticks: list[int] | None, base: Fraction | None) -> npt.NDArray[np.float64] | None:
     # Pictures that are shown before the first key frame need one that is not there.
-    if not ticks or min(ticks) != ticks[0] or len(set(ticks)) != len(ticks):
+    if not ticks or base is None or min(ticks) != ticks[0] or len(set(ticks)) != len(ticks):
         return None
-    place = float(ticks[0] + Fraction(seconds) / base)
-    # A table keeps nine digits.
-    near = (1e-6 + 1e-8 * seconds) / float(base)
-    return Ordinal(
-        before=sum(tick < place - near for tick in ticks),
-        frames=len(ticks),
-        is_exact=sum(abs(tick - place) <= near for tick in ticks) == 1,
-    )
+    return (np.sort(np.array(ticks, np.int64)) - ticks[0]) * float(base)

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidsal.decode import open_video
+from vidsal.decode import VideoInfo, open_video
 from vidsal.errors import ConfigError, DatasetError, Setting
+from vidsal.exports.belongs import differences_of
 from vidsal.exports.contract import Export, Footage, whole_path
 from vidsal.exports.options import EXPORT_FILES, EXPORTS, ExportName, export_files
 from vidsal.exports.tables import read_columns
 from vidsal.files import check_free, replacing
 from vidsal.pipe.options import TABLE_SUFFIXES
 from vidsal.pipe.places import export_file
-from vidsal.pipe.record import ResultRecord, RunRecord, read_records
+from vidsal.pipe.record import InputRecord, ResultRecord, RunRecord, read_records
 
 __all__ = ["Conversion", "convert"]
 
@@ -53,12 +54,14 @@ def convert(
     Args:
         table: .csv, .jsonl or .parquet.
         kinds: names of exports.
-        source: the video, to read what is known of it from its header; None: as the record says.
+        source: the video, to read what is known of it from its header, once its size and the times of its frames have
+            been held against the table; None: as the record says.
         output: the folder of the exports, or the one file that is written; None: beside the table.
         overwrite: replaces files that are there.
 
     Raises:
-        ConfigError: no kind, or an output that does not fit, or facts that a kind needs are not known.
+        ConfigError: no kind, or an output that does not fit, or facts that a kind needs are not known, or a source
+            that cannot be the table's.
         DatasetError: the table cannot be read, or has no rows.
         DecodeError: the source cannot be opened.
         ExistsError: a file is there already.
@@ -146,6 +149,7 @@ def _footage(
 ) -> Footage:
     if source is not None:
         with open_video(source) as reader:
+            _check_source(table, found, source, reader.info)
             return Footage.of(reader.info)
     if found is None:
         return Footage(name=table.stem.removesuffix(".vidsal"), known=frozenset())
@@ -155,7 +159,37 @@ def _footage(
     made_from = record.provenance.input
     beside = table.parent / made_from.name
     is_there = made_from.bytes is not None and beside.exists()
+    if is_there and not _is_content(made_from, beside):
+        messages.append(f"{beside.name} beside the table is another one than {table.name} was made from: left out")
+        is_there = False
     return made_from.footage(beside if is_there else None)
+
+
+def _is_content(made_from: InputRecord, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return made_from.is_content_of(InputRecord.of(str(path), path))
+    return False
+
+
+def _check_source(
+    table: Path, found: tuple[Path, RunRecord, ResultRecord] | None, source: str | Path, info: VideoInfo
+) -> None:
+    """See that a table can be about a source.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    made_from = None if found is None else found[1].provenance.input
+    if made_from is not None and info.path is not None and _is_content(made_from, info.path):
+        return
+    differences = differences_of(table, info)
+    if made_from is not None and made_from.height is not None and made_from.width is not None:
+        size, own = (f"{one.width}x{one.height}" for one in (info, made_from))
+        if size != own:
+            differences.insert(0, f"its picture has {size} pixels, and {made_from.name}, of which the table is, {own}")
+    if differences:
+        what = f" is not the video of {table.name}: {'; '.join(dict.fromkeys(differences))}. Name the one that was run"
+        raise ConfigError(Setting("source", source), what)
 
 
 def _check_known(name: str, export: type[Export], footage: Footage, table: Path) -> None:
