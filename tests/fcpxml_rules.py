@@ -27,7 +27,7 @@ _ELEMENTS = {
     "sequence": "(note?, spine, metadata?)",
     "note": "(#PCDATA)",
     "spine": "(asset-clip | gap)*",
-    "gap": "EMPTY",
+    "gap": "(note?, (marker | chapter-marker | keyword)*, metadata?)",
     "asset-clip": "(note?, (marker | chapter-marker | keyword)*, metadata?)",
     "marker": "EMPTY",
     "chapter-marker": "EMPTY",
@@ -61,6 +61,9 @@ asset-clip format IDREF #IMPLIED
 asset-clip enabled (0|1) "1"
 asset-clip srcEnable (all|audio|video) "all"
 asset-clip tcFormat (DF|NDF) #IMPLIED
+gap name, offset, start CDATA #IMPLIED
+gap duration CDATA #REQUIRED
+gap enabled (0|1) "1"
 marker start, value CDATA #REQUIRED
 marker duration, completed, note CDATA #IMPLIED
 """

@@ -353,6 +353,10 @@ def exact_spans(made: Made) -> list[tuple[Fraction, Fraction]]:
     if made.clip.suffix == ".mkv":
         times = [Fraction(round(time * 1000), 1000) for time in times]
     end = times[-1] + (times[-1] - times[0]) / (COUNT - 1)
+    if made.case.milliseconds is not None:
+        with av.open(str(made.clip)) as container:
+            video = container.streams.video[0]
+            end = min(end, (video.start_time or 0) * video.time_base + (video.duration or 0) * video.time_base)
     begins = [times[n] for n in (0, *STARTS)]
     return list(zip(begins, [*begins[1:], end], strict=True))
 
@@ -586,6 +590,70 @@ def test_an_edit_list_ends_at_its_last_number_and_says_so() -> None:
     assert export.messages == [
         "an edit list holds 999 events: the last 201 shots, from 01:00:39:24 on, are left out; otio and fcpxml hold all"
     ]
+
+
+@pytest.mark.parametrize(("rate", "mark"), [(Fraction(25), ":"), (NTSC, ";")])
+@pytest.mark.parametrize("early", [10, 30])
+def test_a_list_that_passes_midnight_says_so(rate: Fraction, mark: str, early: int) -> None:
+    code = f"23:59:59{mark}{round(rate) - 5:02d}"
+    rows = columns(np.arange(40) / rate, [10])
+    footage = Footage(name="late.mov", rate=rate, timecode=code)
+    export, text = exported("edl", footage, {name: one[:early] for name, one in rows.items()})
+    assert f"00:00:00{mark}" in text
+    assert [said for said in export.messages if "passes midnight in event 001" in said]
+    before = dataclasses.replace(footage, timecode=f"23:59:57{mark}00")
+    assert not any("midnight" in said for said in exported("edl", before, rows)[0].messages)
+    # A list that ends at midnight does not pass it: its last time is that of the frame after.
+    whole = {name: one[:5] for name, one in rows.items()}
+    assert not any("midnight" in said for said in exported("edl", footage, whole)[0].messages)
+
+
+def test_a_folder_of_pictures_is_named_as_no_media(tmp_path: Path) -> None:
+    footage = Footage(name="frames", path=tmp_path, kind="images", height=48, width=64, rate=Fraction(25))
+    rows = columns(np.arange(40) / 25, [10, 30])
+    export, text = exported("otio", footage, rows)
+    read = otio.adapters.read_from_string(text, "otio_json")
+    clips = list(read.find_clips())
+    assert [clip.source_range.start_time.value for clip in clips] == [0, 10, 30]
+    assert all(isinstance(clip.media_reference, otio.schema.MissingReference) for clip in clips)
+    assert str(tmp_path) not in text and [said for said in export.messages if "clips are without media" in said]
+    export, text = exported("fcpxml", footage, rows)
+    root = fcpxml_rules.parse(text.encode())
+    gaps = root.findall(".//spine/gap")
+    assert [fcpxml_rules.seconds(gap.get("offset")) * 25 for gap in gaps] == [0, 10, 30]
+    assert all(gap.find("marker") is not None for gap in gaps) and root.find(".//asset") is None
+    assert str(tmp_path) not in text and [said for said in export.messages if "gaps with markers" in said]
+
+
+@pytest.mark.parametrize("kind", ["edl", "otio", "fcpxml", "chapters", "vtt", "shots"])
+def test_the_last_shot_of_a_variable_rate_ends_with_the_media(kind: str) -> None:
+    # Long steps first: by the mean step the last frame would be shown far beyond the end.
+    times = np.array([0, 1, 2, 3, 3.04, 3.08, 3.12])
+    footage = Footage(name="a.mov", path=Path("/a.mov"), height=48, width=64, rate=Fraction(25), duration_seconds=3.16)
+    _, text = exported(kind, footage, columns(times, [4]))
+    ends = {
+        "edl": r"00:00:03:01 00:00:03:04 00:00:03:01 00:00:03:04",
+        "chapters": r"START=3040000\nEND=3160000",
+        "vtt": r"00:00:03.040 --> 00:00:03.160",
+        "shots": r"3\.04,3\.16,0\.12,",
+        "fcpxml": r'start="76/25s" duration="3/25s"',
+    }
+    if kind == "otio":
+        read = otio.adapters.read_from_string(text, "otio_json")
+        for clip in read.find_clips():
+            assert clip.source_range.end_time_exclusive() <= clip.media_reference.available_range.end_time_exclusive()
+        assert clip.source_range.duration.value == 3
+    else:
+        assert re.search(ends[kind], text), text
+    # Where the source does not say how long it is, or rounds, the mean step stays.
+    for said in (None, 3.12 + 0.52 - 0.001):
+        _, text = exported("shots", dataclasses.replace(footage, duration_seconds=said), columns(times, [4]))
+        assert "3.04,3.64,0.6," in text
+
+
+def test_the_chapter_of_a_single_picture_ends_after_it_begins() -> None:
+    _, text = exported("chapters", Footage(name="a.jpg", kind="image"), columns([0.0]))
+    assert "START=0\nEND=40000\n" in text
 
 
 def test_names_that_formats_have_no_place_for_are_written_so_that_they_can_be_read() -> None:

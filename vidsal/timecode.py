@@ -63,6 +63,21 @@ class Timecodes:
         """Whether numbers are dropped."""
         return self.dropped > 0
 
+    @property
+    def day(self) -> int:
+        """Frames that 24 hours count.
+
+        Example:
+            >>> Timecodes.of(None, Fraction(25)).day, Timecodes.of("00:00:00;00", Fraction(30000, 1001)).day
+            (2160000, 2589408)
+        """
+        return 144 * (600 * self.base - 9 * self.dropped)
+
+    @property
+    def zero(self) -> str:
+        """The first time code of a day."""
+        return f"00:00:00{self.mark}00"
+
     def __getitem__(self, frame: int) -> str:
         """The time code of a frame; the source's first frame is 0."""
         count = self.first + frame

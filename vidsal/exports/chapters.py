@@ -16,7 +16,7 @@ _UNITS = 1_000_000
 
 
 class ChaptersExport(ShotsOf):
-    """FFMETADATA1 with a chapter a shot, at the times of the table, in microseconds."""
+    """FFMETADATA1 with a chapter a shot, at the times of the table, in microseconds; that of a picture lasts 40 ms."""
 
     def _made(self, shots: list[ShotNumbers]) -> bytes:
         lines = [";FFMETADATA1"]
@@ -44,4 +44,6 @@ def chapters_of(shots: Sequence[ShotNumbers], *, shift: Fraction = Fraction(0)) 
 
 
 def _ticks(shot: ShotNumbers) -> tuple[int, int]:
-    return round(exact(shot.start_seconds) * _UNITS), round(exact(shot.end_seconds) * _UNITS)
+    start, end = (round(exact(time) * _UNITS) for time in (shot.start_seconds, shot.end_seconds))
+    # A single picture is taken for a frame of 25 a second, as timelines take it.
+    return start, end if end > start else start + _UNITS // 25

@@ -43,6 +43,7 @@ class EdlExport(TimelineExport):
                 f"{numbers['start_seconds']} TO {numbers['end_seconds']} S",
                 "",
             ]
+        self._look_for_midnight(timeline)
         left = timeline.shots[MOST_EVENTS:]
         if left:
             self.messages.append(
@@ -50,6 +51,19 @@ class EdlExport(TimelineExport):
                 "are left out; otio and fcpxml hold all"
             )
         return "\n".join(lines).encode()
+
+    def _look_for_midnight(self, timeline: Timeline) -> None:
+        codes = timeline.timecodes
+        days = [(codes.first + frame) // codes.day for frame in (timeline.shots[0].first, timeline.shots[-1].end - 1)]
+        if days[0] == days[1]:
+            return
+        number = next(
+            place for place, one in enumerate(timeline.shots, 1) if (codes.first + one.end - 1) // codes.day > days[0]
+        )
+        self.messages.append(
+            f"the time code passes midnight in event {number:03d} and counts from {codes.zero} again: many programs "
+            "refuse a list whose times go back, or put what comes later first; otio and fcpxml count on"
+        )
 
 
 def reel_of(name: str) -> str:

@@ -23,6 +23,8 @@ _AUDIO_RATES = {32000: "32k", 44100: "44.1k", 48000: "48k", 88200: "88.2k", 9600
 class FcpxmlExport(TimelineExport):
     """One project with one clip a shot, and a marker at each key frame.
 
+    A folder of pictures is no media there: its shots are gaps, with the same markers.
+
     All times are whole multiples of the frame's duration, in the source's time code.
     """
 
@@ -38,21 +40,10 @@ class FcpxmlExport(TimelineExport):
         ratio = footage.sample_aspect_ratio
         pixel = {} if ratio == 1 else {"paspH": str(ratio.numerator), "paspV": str(ratio.denominator)}
         ElementTree.SubElement(resources, "format", {**frame, **size, **pixel})
-        asset = ElementTree.SubElement(
-            resources,
-            "asset",
-            {
-                "id": "r2",
-                "name": readable(footage.name),
-                "start": _at(timeline, 0),
-                "duration": _lasting(timeline, timeline.source_frames),
-                "hasVideo": "1",
-                "format": "r1",
-                "videoSources": "1",
-                **self._sound(),
-            },
-        )
-        ElementTree.SubElement(asset, "media-rep", {"kind": "original-media", "src": self._source_url()})
+        if self._is_media:
+            self._add_asset(resources, timeline)
+        else:
+            self._say_no_media("shots are gaps with markers")
         library = ElementTree.SubElement(root, "library")
         event = ElementTree.SubElement(library, "event", {"name": "vidsal"})
         project = ElementTree.SubElement(event, "project", {"name": readable(footage.stem)})
@@ -69,10 +60,27 @@ class FcpxmlExport(TimelineExport):
         )
         spine = ElementTree.SubElement(sequence, "spine")
         for placed in shots:
-            _add_clip(spine, timeline, placed, drop)
+            _add_clip(spine, timeline, placed, drop if self._is_media else None)
         ElementTree.indent(root, " ")
         text = ElementTree.tostring(root, encoding="unicode")
         return f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE fcpxml>\n{text}\n'.encode()
+
+    def _add_asset(self, resources: ElementTree.Element, timeline: Timeline) -> None:
+        asset = ElementTree.SubElement(
+            resources,
+            "asset",
+            {
+                "id": "r2",
+                "name": readable(self.footage.name),
+                "start": _at(timeline, 0),
+                "duration": _lasting(timeline, timeline.source_frames),
+                "hasVideo": "1",
+                "format": "r1",
+                "videoSources": "1",
+                **self._sound(),
+            },
+        )
+        ElementTree.SubElement(asset, "media-rep", {"kind": "original-media", "src": self._source_url()})
 
     def _sound(self) -> dict[str, str]:
         channels, rate = self.footage.audio_channels, self.footage.audio_rate
@@ -82,20 +90,19 @@ class FcpxmlExport(TimelineExport):
         return {"hasAudio": "1", "audioSources": "1", "audioChannels": str(channels), **known}
 
 
-def _add_clip(spine: ElementTree.Element, timeline: Timeline, placed: GridShot, drop: str) -> None:
+def _add_clip(spine: ElementTree.Element, timeline: Timeline, placed: GridShot, drop: str | None) -> None:
+    """A clip of the asset; a gap where there is none (`drop` is None)."""
     start, numbers = _at(timeline, placed.first), numbers_of(placed.shot)
-    clip = ElementTree.SubElement(
-        spine,
-        "asset-clip",
-        {
-            "ref": "r2",
-            "offset": start,
-            "name": title_of(placed.shot),
-            "start": start,
-            "duration": _lasting(timeline, placed.end - placed.first),
-            "tcFormat": drop,
-        },
-    )
+    facts = {
+        "offset": start,
+        "name": title_of(placed.shot),
+        "start": start,
+        "duration": _lasting(timeline, placed.end - placed.first),
+    }
+    if drop is None:
+        clip = ElementTree.SubElement(spine, "gap", facts)
+    else:
+        clip = ElementTree.SubElement(spine, "asset-clip", {"ref": "r2", **facts, "tcFormat": drop})
     ElementTree.SubElement(
         clip,
         "marker",

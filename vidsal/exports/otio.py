@@ -16,7 +16,7 @@ class OtioExport(TimelineExport):
     """One video track, and one of sound where the source has any; a marker at each key frame.
 
     Ranges are in the time code of the source, and the timeline begins at that of its first shot. Each clip keeps the
-    numbers of its shot in its metadata, under `vidsal`.
+    numbers of its shot in its metadata, under `vidsal`. A folder of pictures is no media: its clips have none.
     """
 
     def __init__(self, footage: Footage) -> None:
@@ -30,7 +30,11 @@ class OtioExport(TimelineExport):
     def _written(self, timeline: Timeline) -> bytes:
         otio = self._otio
         made = otio.schema.Timeline(readable(self.footage.stem))
-        start, self._url = timeline.shots[0].first, self._source_url()
+        start = timeline.shots[0].first
+        if self._is_media:
+            self._url = self._source_url()
+        else:
+            self._say_no_media("clips are without media")
         made.global_start_time = self._time(timeline, start)
         kinds = [otio.schema.TrackKind.Video]
         if self.footage.audio_channels:
@@ -55,9 +59,11 @@ class OtioExport(TimelineExport):
 
     def _clip(self, timeline: Timeline, placed: GridShot, *, marked: bool) -> Any:
         otio, numbers = self._otio, numbers_of(placed.shot)
-        media = otio.schema.ExternalReference(
-            target_url=self._url, available_range=self._range(timeline, 0, timeline.source_frames)
-        )
+        available = self._range(timeline, 0, timeline.source_frames)
+        if self._is_media:
+            media = otio.schema.ExternalReference(target_url=self._url, available_range=available)
+        else:
+            media = otio.schema.MissingReference(available_range=available)
         media.name = readable(self.footage.name)
         clip = otio.schema.Clip(
             name=title_of(placed.shot),

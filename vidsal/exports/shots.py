@@ -2,7 +2,8 @@
 
 Only columns of the table are read, so that a finished table gives the same shots as the run that wrote it. Means are
 over time: a frame counts for as long as it is shown, which is until the next one; the last frame of a source is taken
-to be shown as long as the others are on average. What is kept of a shot does not grow with its length.
+to be shown as long as the others are on average, but not beyond the source's end. What is kept of a shot does not
+grow with its length.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class ShotNumbers:
     end_seconds: float = column_field(
         "s",
         "Presentation time of the first frame of the next shot; at the end of the source that of the last frame and "
-        "the mean time between frames.",
+        "the mean time between frames, but not after the end that the source says it has.",
     )
     """start_seconds or more but for a source that steps back in time."""
     length_seconds: float = column_field("s", "From start to end; 0 for a single picture.")
@@ -121,6 +122,8 @@ SHOT_SOURCES = (
 _INDEX, _SECONDS, _SHOT, _PEAK, _CENTROID, _SPREAD, _BITS, _SHARE, _COVERAGE = (
     *(0, 1, 2, 3, slice(4, 6), slice(6, 8), 8, 9, 10),
 )
+_ROUNDED_SECONDS = 0.002
+"""By so much an end that a container says may be rounded."""
 _KEPT = 8192
 """Frames among which the key frame is looked for: all of a shot of up to so many, else every second, fourth, ..."""
 
@@ -147,6 +150,7 @@ class ShotList:
         width: columns of it.
         timecode: of the source's first frame, HH:MM:SS:FF; None without one. One that cannot be read counts as none.
         rate: frames a second that the time code counts by, see `vidsal.timecode.nominal_rate`.
+        duration_seconds: how long the source says it is, from its first frame on; None where it does not say.
 
     Example:
         >>> row = dict.fromkeys(SHOT_SOURCES, 0.5)
@@ -164,8 +168,10 @@ class ShotList:
         width: int | None = None,
         timecode: str | None = None,
         rate: Fraction | None = None,
+        duration_seconds: float | None = None,
     ) -> None:
         self._height, self._width = height, width
+        self._duration = duration_seconds
         self._rate = rate or Fraction(0)
         self._timecodes: Timecodes | None = None
         if timecode is not None and rate is not None:
@@ -223,6 +229,8 @@ class ShotList:
         if len(self._held):
             last = float(self._held[0, _SECONDS])
             step = max((last - self._begin) / self._steps, 0.0) if self._steps else 0.0
+            if self._duration is not None and last < self._duration < last + step - _ROUNDED_SECONDS:
+                step = float(format(self._duration, ".9g")) - last
             ended.append(self._end(self._held, np.array([step]), seconds=last + step))
         self.reset()
         return ended
@@ -342,7 +350,13 @@ def _pixels(centre: float, spread: float, size: int | None) -> tuple[int | None,
 
 def shot_list(footage: Footage) -> ShotList:
     """An empty shot list for a source."""
-    return ShotList(height=footage.height, width=footage.width, timecode=footage.timecode, rate=footage.rate)
+    return ShotList(
+        height=footage.height,
+        width=footage.width,
+        timecode=footage.timecode,
+        rate=footage.rate,
+        duration_seconds=footage.duration_seconds,
+    )
 
 
 class ShotsExport(Export):

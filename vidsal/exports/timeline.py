@@ -235,6 +235,17 @@ class TimelineExport(ShotsOf):
         said = number(self.footage.duration_seconds or 0.0)
         return Timeline(tuple(placed), rate, timecodes, max(said, placed[-1].end))
 
+    @property
+    def _is_media(self) -> bool:
+        """Whether the source is something that editing programs open; a folder of pictures is not."""
+        return self.footage.kind != "images"
+
+    def _say_no_media(self, instead: str) -> None:
+        self.messages.append(
+            f"{readable(self.footage.name)} is a folder of pictures, which these programs open as no media: {instead}; "
+            "make a video of it to cut it"
+        )
+
     def _source_url(self) -> str:
         """Where the source lies, as a URL; its name alone where that is not known, which is said."""
         if self.footage.path is None and not self.footage.is_address:

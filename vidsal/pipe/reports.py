@@ -118,7 +118,9 @@ def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: boo
     found, without = _source(run, source, messages)
     made_from = None if run.record is None else run.record.provenance.input
     gathered = Gathered(
-        height=None if made_from is None else made_from.height, width=None if made_from is None else made_from.width
+        height=None if made_from is None else made_from.height,
+        width=None if made_from is None else made_from.width,
+        duration_seconds=None if made_from is None else made_from.duration_seconds,
     )
     try:
         for columns in read_columns(run.table, Gathered.sources):

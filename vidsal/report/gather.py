@@ -126,19 +126,20 @@ class Gathered:
     Args:
         height: rows of the upright picture; None where they are not known.
         width: columns of it.
+        duration_seconds: how long the source says it is; None where it does not say.
     """
 
     sources = tuple(dict.fromkeys((*SHOT_SOURCES, *CURVES)))
     """The columns of `vidsal.tracks.FrameNumbers` that are read."""
 
-    def __init__(self, *, height: int | None, width: int | None) -> None:
+    def __init__(self, *, height: int | None, width: int | None, duration_seconds: float | None = None) -> None:
         self.height, self.width = height, width
         self.shots: list[ShotNumbers] = []
         self.curves = Curves()
         self.times = FrameTimes()
         self.first_index = 0
         """Ordinal of the first frame."""
-        self._list = ShotList(height=height, width=width)
+        self._list = ShotList(height=height, width=width, duration_seconds=duration_seconds)
 
     def update(self, columns: Columns) -> None:
         """Takes the next frames: the columns `Gathered.sources` of the table.

@@ -58,7 +58,9 @@ class ReportSink(FileSink):
 
     def _write(self, batch: SaliencyBatch) -> None:
         if self._gathered is None:
-            self._gathered = Gathered(height=batch.height, width=batch.width)
+            self._gathered = Gathered(
+                height=batch.height, width=batch.width, duration_seconds=self._info.duration_seconds
+            )
         self._gathered.update(columns_of(self._tracker.update(batch), Gathered.sources))
         self._frames += len(batch)
 

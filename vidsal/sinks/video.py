@@ -129,7 +129,7 @@ class VideoSink(FileSink):
         self._copier: Copier | None = None
         self._forms: dict[int, SoundForm] = {}
         self._window: Span | None = None
-        self._chapters = _Chapters(numbers) if self._video.chapters else None
+        self._chapters = _Chapters(numbers, info) if self._video.chapters else None
         self._late: list[int] = []
         self._late_tags: list[StreamTags] = []
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
@@ -751,11 +751,11 @@ class VideoSink(FileSink):
 class _Chapters:
     """The shots of the frames that are written, as chapters of the video."""
 
-    def __init__(self, tracker: ColumnSource) -> None:
+    def __init__(self, tracker: ColumnSource, info: VideoInfo) -> None:
         self.shift = Fraction(0)
         """What is taken off the times of the table to get those of the video."""
         self._tracker = tracker
-        self._list = ShotList()
+        self._list = ShotList(duration_seconds=info.duration_seconds)
         self._shots: list[ShotNumbers] = []
 
     def update(self, batch: SaliencyBatch) -> None:
