@@ -15,13 +15,12 @@ from vidsal.aois.read import read_aois
 from vidsal.decode import open_video
 from vidsal.errors import ConfigError, DecodeError
 from vidsal.files import check_free, replacing
+from vidsal.render.palette import distinct_color
 from vidsal.shots import CutDetector
 
 __all__ = ["draw_aois", "write_preview"]
 
 _RGB = npt.NDArray[np.uint8]
-_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
-"""Okabe and Ito's colours, told apart by colour-blind people too."""
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _TILE = 480
 """Columns of a frame on the sheet."""
@@ -39,7 +38,7 @@ def draw_aois(picture: _RGB, aois: Aois, moment: Moment) -> _RGB:
     drawn = picture.copy()
     thick = max(1, round(max(picture.shape[:2]) / 480))
     for number, (name, shape) in enumerate(aois.shapes(moment).items()):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = distinct_color(number)
         for part in shapely.get_parts(shape):
             if shapely.get_dimensions(part) != 2:
                 continue

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from vidsal.cli.parser import Command, check_choice, command, flag
-from vidsal.cli.process import print_out, say
+from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, flag
+from vidsal.cli.process import Stop, print_out, say, share_cores
+from vidsal.errors import Stopped
 from vidsal.gaze.options import MAKERS, GazeOptions, MakerName
+from vidsal.gaze.video_options import DrawGazeOptions
 from vidsal.words import counted
 
 __all__ = ["GAZE"]
@@ -66,9 +68,56 @@ def _import(given: Any, options: GazeOptions) -> int:
     return 0
 
 
+@command(
+    "draw recorded gaze over its video: every viewer's point and trail, the density of all, and how far they disagree",
+    flag("video", metavar="VIDEO", help="the video that was looked at"),
+    flag("gaze", metavar="GAZE", type=Path, help="the table of vidsal gaze import"),
+    flag("-q", "--quiet", help="no progress and no notices on stderr; errors stay"),
+    flag("--json", help="a JSON report on stdout instead of the paths"),
+    options=DrawGazeOptions,
+    usage="vidsal gaze draw [options] VIDEO GAZE",
+)
+def _draw(given: Any, options: DrawGazeOptions) -> int:
+    """Write NAME.vidsal.gaze.mp4, the video with every viewer on it, and NAME.vidsal.gaze.csv, a row a frame: how many
+    look at the picture, and their disagreement (mean distance between two of them). With --beside model, or maps of an
+    earlier run, what is predicted stands at the right. Sound and times are the video's.
+    """
+    from vidsal.console import make_display
+    from vidsal.gaze.draw import draw_gaze
+
+    share_cores()
+    with Stop(quiet=given.quiet) as stop:
+        model = None
+        if options.viewers.beside == "model":
+            check_model(options.model.model)
+            with as_usage():
+                model = options.model.load()
+        try:
+            with make_display(Path(given.video).name, unit="frames", quiet=given.quiet) as display, as_usage():
+                drawn = draw_gaze(
+                    given.video,
+                    given.gaze,
+                    options=options,
+                    model=model,
+                    on_progress=lambda done, total, seconds: display.update(done=done, total=total, seconds=seconds),
+                    should_stop=stop,
+                )
+        except Stopped:
+            stop.note_interrupt()
+            say("vidsal: stopped; what was written stays under a partial name")
+            return stop.status
+        for message in drawn.messages:
+            say(f"vidsal: warning: {Path(drawn.source).name}: {message}", quiet=given.quiet)
+        if given.json:
+            print_out(json.dumps(drawn.as_dict()))
+        else:
+            print_out("".join(f"{path}\n" for path in drawn.files), end="")
+        return stop.status
+
+
 GAZE = Command(
-    "bring recorded gaze into one table",
+    "bring recorded gaze into one table, and draw it",
     "Recorded gaze: exports of eye trackers become one table on the clock and in the pixels of a video.",
-    actions={"import": _import},
+    actions={"import": _import, "draw": _draw},
 )
 """`vidsal gaze`."""

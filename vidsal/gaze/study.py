@@ -26,7 +26,7 @@ from vidsal.gaze.measures import (
     measure_aois,
     transitions,
 )
-from vidsal.gaze.table import Gaze, read_gaze
+from vidsal.gaze.table import Gaze, check_fits, read_gaze
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_types
 
@@ -84,12 +84,7 @@ def measure_study(
         info = reader.info
     areas = read_aois(aois, height=info.height, width=info.width)
     messages = []
-    shown = table.facts.get("video", {}) if isinstance(table.facts.get("video"), Mapping) else {}
-    if shown and (shown.get("height"), shown.get("width")) != (info.height, info.width):
-        raise DatasetError(
-            f"the gaze is in pixels of {shown.get('name')}, {shown.get('width')}x{shown.get('height')}, and {video} "
-            f"has {info.width}x{info.height}; import it with this video"
-        )
+    check_fits(table, height=info.height, width=info.width, video=str(video))
     by_clock = any(part.clock == "frames" for aoi in areas.aois for part in aoi.parts)
     by_shot = any(aoi.shots is not None for aoi in areas.aois)
     shares: PredictedShares | None = None

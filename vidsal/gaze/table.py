@@ -25,6 +25,7 @@ __all__ = [
     "Gaze",
     "GazeKind",
     "GazeRow",
+    "check_fits",
     "check_target",
     "order_of_rows",
     "read_gaze",
@@ -139,7 +140,7 @@ class Gaze:
             raise ValueError("pts_seconds must be finite")
         if any(not isinstance(name, str) or not name for each in names for name in dict.fromkeys(each.tolist())):
             raise ValueError("participant and trial must be text that is not empty")
-        order = order_of_rows(*names, seconds)
+        order = order_of_rows(names[0], names[1], seconds)
         duration, across, down, size = (each[order] for each in numbers)
         there = np.isfinite(across) & np.isfinite(down)
         return cls(
@@ -251,6 +252,26 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
         raise ConfigError(f"{path} must end in one of {', '.join(GAZE_SUFFIXES)}")
     for there in (path, *([] if path.suffix.lower() == ".parquet" else [_facts_path(path)])):
         check_free(there, overwrite=overwrite)
+
+
+def check_fits(gaze: Gaze, *, height: int, width: int, video: str) -> None:
+    """Sees that gaze is in the pixels of a video, where it says of which it is.
+
+    Args:
+        gaze: the table.
+        height: rows of the video's upright picture.
+        width: columns of it.
+        video: its name, for the message.
+
+    Raises:
+        DatasetError: it is not.
+    """
+    shown = gaze.facts.get("video", {})
+    if isinstance(shown, Mapping) and shown and (shown.get("height"), shown.get("width")) != (height, width):
+        raise DatasetError(
+            f"the gaze is in pixels of {shown.get('name')}, {shown.get('width')}x{shown.get('height')}, and {video} "
+            f"has {width}x{height}; import it with this video"
+        )
 
 
 def _facts_path(path: Path) -> Path:

@@ -1,7 +1,8 @@
-"""The name of a colour map in, its colours out, cold to hot."""
+"""The name of a colour map in, its colours out, cold to hot; and colours that tell things apart."""
 
 from __future__ import annotations
 
+import colorsys
 from functools import cache
 
 import cv2
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from vidsal.stages import Colormap
 
-__all__ = ["device_palette", "palette"]
+__all__ = ["device_palette", "distinct_color", "palette"]
 
 
 @cache
@@ -30,3 +31,33 @@ def palette(name: Colormap) -> npt.NDArray[np.uint8]:
     palette = np.ascontiguousarray(np.asarray(cv2.applyColorMap(levels, code), np.uint8)[..., ::-1])
     palette.flags.writeable = False
     return palette
+
+
+def distinct_color(number: int) -> tuple[int, int, int]:
+    """(red, green, blue) of the thing of a number, from 0.
+
+    The first seven are Okabe and Ito's, which are told apart with all kinds of colour vision. Those after them have
+    hues that lie a golden angle apart.
+
+    Example:
+        >>> distinct_color(0), distinct_color(7) != distinct_color(8)
+        ((230, 159, 0), True)
+    """
+    if number < len(_OKABE_ITO):
+        return _OKABE_ITO[number]
+    hue = (number * _GOLDEN) % 1
+    light = (0.55, 0.72, 0.42)[number % 3]
+    red, green, blue = (round(255 * one) for one in colorsys.hls_to_rgb(hue, light, 0.85))
+    return red, green, blue
+
+
+_OKABE_ITO = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+_GOLDEN = 0.6180339887498949
