@@ -10,7 +10,7 @@ from vidsal.cli.parser import Command, as_usage, check_choice, check_model, comm
 from vidsal.cli.process import Stop, print_out, say, share_cores
 from vidsal.errors import Stopped
 from vidsal.gaze.options import MAKERS, GazeOptions, MakerName
-from vidsal.gaze.video_options import DrawGazeOptions
+from vidsal.gaze.video_options import CheckGazeOptions, DrawGazeOptions
 from vidsal.words import counted
 
 __all__ = ["GAZE"]
@@ -115,9 +115,73 @@ def _draw(given: Any, options: DrawGazeOptions) -> int:
         return stop.status
 
 
+@command(
+    "hold recorded gaze against what is predicted: find a flipped axis, swapped axes or a wrong clock",
+    flag("gaze", metavar="GAZE", type=Path, help="the table of vidsal gaze import"),
+    flag("--video", required=True, metavar="VIDEO", help="the video that was looked at"),
+    flag("--to", type=Path, metavar="FILE", help="also write the scores of all readings: .csv, .parquet or .jsonl"),
+    flag("--overwrite", help="replace a table that is there"),
+    flag("-q", "--quiet", help="no progress and no notices on stderr; errors stay"),
+    flag("--json", help="one JSON report on stdout"),
+    options=CheckGazeOptions,
+    usage="vidsal gaze check [options] --video VIDEO GAZE",
+    epilog=(
+        "exit status:\n"
+        "  0    nothing fits better than the gaze as recorded\n"
+        "  1    another reading fits better, and is named; or the check failed\n"
+        "  2    wrong usage, or a wrong value of an option\n"
+        "  3    the table is there already and was not replaced\n"
+        "  130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP\n"
+    ),
+)
+def _check(given: Any, options: CheckGazeOptions) -> int:
+    """Score the gaze under the densities of a model, or of an earlier run (--maps): as it is, with y or x flipped, with
+    x and y swapped, and on clocks that are shifted. What fits better by the margin is named, for all viewers and for
+    single viewings. Nothing is changed: import the gaze again with what is said.
+    """
+    from vidsal.console import make_display
+    from vidsal.files import check_free
+    from vidsal.gaze.checking import check_gaze, write_variants
+    from vidsal.gaze.table import check_ending
+
+    if given.to is not None:
+        check_ending(given.to)
+        check_free(given.to, overwrite=given.overwrite)
+    share_cores()
+    with Stop(quiet=given.quiet) as stop:
+        model = None
+        if options.maps is None:
+            check_model(options.model.model)
+            with as_usage():
+                model = options.model.load()
+        try:
+            with make_display(Path(given.video).name, unit="frames", quiet=given.quiet) as display, as_usage():
+                found = check_gaze(
+                    given.gaze,
+                    given.video,
+                    options=options,
+                    model=model,
+                    on_progress=lambda done, total, seconds: display.update(done=done, total=total, seconds=seconds),
+                    should_stop=stop,
+                )
+        except Stopped:
+            stop.note_interrupt()
+            say("vidsal: stopped; nothing is known yet")
+            return stop.status
+        if given.to is not None:
+            write_variants(found, given.to)
+        for note in found.notes:
+            say(f"vidsal: {note}", quiet=given.quiet)
+        if given.json:
+            print_out(json.dumps({"findings": found.findings, "notes": found.notes}))
+        else:
+            print_out("\n".join(found.findings or ["nothing fits better than the gaze as recorded"]))
+        return stop.status or (1 if found.findings else 0)
+
+
 GAZE = Command(
-    "bring recorded gaze into one table, and draw it",
+    "bring recorded gaze into one table, draw it and check it",
     "Recorded gaze: exports of eye trackers become one table on the clock and in the pixels of a video.",
-    actions={"import": _import, "draw": _draw},
+    actions={"import": _import, "draw": _draw, "check": _check},
 )
 """`vidsal gaze`."""

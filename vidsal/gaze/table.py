@@ -25,6 +25,7 @@ __all__ = [
     "Gaze",
     "GazeKind",
     "GazeRow",
+    "check_ending",
     "check_fits",
     "check_target",
     "order_of_rows",
@@ -241,6 +242,16 @@ def write_gaze(gaze: Gaze, path: str | Path, *, overwrite: bool = False) -> None
         partial.write_text(text, encoding="utf-8")
 
 
+def check_ending(path: Path) -> None:
+    """Refuses a path of a table that ends in none of `GAZE_SUFFIXES`.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if path.suffix.lower() not in GAZE_SUFFIXES:
+        raise ConfigError(f"{path} must end in one of {', '.join(GAZE_SUFFIXES)}")
+
+
 def check_target(path: Path, *, overwrite: bool = False) -> None:
     """Refuses early what `write_gaze` would refuse.
 
@@ -248,8 +259,7 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
         ConfigError: the path ends in none of `GAZE_SUFFIXES`.
         ExistsError: a file is there already.
     """
-    if path.suffix.lower() not in GAZE_SUFFIXES:
-        raise ConfigError(f"{path} must end in one of {', '.join(GAZE_SUFFIXES)}")
+    check_ending(path)
     for there in (path, *([] if path.suffix.lower() == ".parquet" else [_facts_path(path)])):
         check_free(there, overwrite=overwrite)
 

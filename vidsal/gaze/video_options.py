@@ -10,12 +10,12 @@ from vidsal.data.options import DensityOptions
 from vidsal.decode.options import DecodeOptions
 from vidsal.errors import ConfigError, Setting
 from vidsal.options import Checked, Range
-from vidsal.pipe.options import MAPS_SUFFIXES, ModelOptions, RecurrenceOptions, WithPrediction
+from vidsal.pipe.options import MAPS_SUFFIXES, ModelOptions, RecurrenceOptions, WithPrediction, check_maps
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import Colormap, CutOptions
 
-__all__ = ["DrawGazeOptions", "GazeOutputOptions", "ViewerOptions"]
+__all__ = ["CheckGazeOptions", "DrawGazeOptions", "GazeOutputOptions", "VariantOptions", "ViewerOptions"]
 
 
 @dataclass(frozen=True)
@@ -114,3 +114,39 @@ class DrawGazeOptions(WithPrediction):
     """How the video is encoded."""
     output: GazeOutputOptions = field(default_factory=GazeOutputOptions)
     """What is written, and where."""
+
+
+@dataclass(frozen=True)
+class VariantOptions(Checked):
+    """Which other ways to read the gaze are tried."""
+
+    max_shift: Annotated[float, Range(at_least=0, at_most=600)] = 5.0
+    """Farthest shift of the clock that is tried, in seconds, either way."""
+    shift_step: Annotated[float, Range(at_least=0.01)] = 0.1
+    """Seconds from one shift to the next."""
+    margin: Annotated[float, Range(at_least=0)] = 0.2
+    """How much higher the score (NSS) of another reading must be before it is named; its interval must lie above 0
+    too."""
+
+
+@dataclass(frozen=True)
+class CheckGazeOptions(WithPrediction):
+    """All options of `check_gaze`, stage by stage."""
+
+    variants: VariantOptions = field(default_factory=VariantOptions)
+    """Which other ways to read the gaze are tried."""
+    maps: Path | None = None
+    """Takes the maps of an earlier run of this video (`vidsal run --maps`: .mkv or .npz), in place of predicting."""
+    model: ModelOptions = field(default_factory=ModelOptions)
+    """Which model."""
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    """How the source is read."""
+    recurrence: RecurrenceOptions = field(default_factory=RecurrenceOptions)
+    """What the model remembers."""
+    cuts: CutOptions = field(default_factory=CutOptions)
+    """How cuts are found."""
+    smooth: SmoothOptions = field(default_factory=SmoothOptions)
+    """How densities are steadied in time."""
+
+    def __post_init__(self) -> None:
+        check_maps(self.maps)
