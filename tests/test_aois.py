@@ -473,9 +473,12 @@ def test_the_commands_measure_a_run_and_recorded_gaze(tmp_path: Path, capsys: py
     predicted = ["--predicted", str(tmp_path / "clip.vidsal.aois.csv"), "--trials", str(trials)]
     assert main(["aoi", "measure", str(tmp_path / "gaze.csv"), *more, *predicted]) == 0
     made = capsys.readouterr().out.split()
-    assert [Path(path).name for path in made[-5:]] == [
-        f"{name}.csv" for name in ("visits", "transitions", "entropies", "seconds", "agreement")
+    assert [Path(path).name for path in made[-6:]] == [
+        *(f"{name}.csv" for name in ("visits", "transitions", "entropies", "seconds", "agreement")),
+        "study.json",
     ]
+    about = json.loads((out / "study.json").read_text())
+    assert (about["video"], about["areas"], about["participants"]) == ("clip.mp4", ["left", "right"], 2)
     visits = rows_of(out / "visits.csv")
     assert [(row["participant"], row["aoi"], row["visits"], row["weather"]) for row in visits] == [
         ("a", "left", "2", "rain"),

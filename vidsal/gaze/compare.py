@@ -13,57 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.aois.areas import Aois
+from vidsal.aois.measured import AoiAgreement, AoiSecond
 from vidsal.gaze.measures import Looked, Where, areas_looked_at, lasting_seconds
 from vidsal.gaze.table import Gaze
-from vidsal.tracks import column_field
 
 __all__ = ["AoiAgreement", "AoiSecond", "PredictedShares", "compare_shares"]
 
 _Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AoiSecond:
-    """One area in one second: one row of the comparison."""
-
-    aoi: str = column_field("", "Name of the area.")
-    """Not empty."""
-    start_seconds: float = column_field("s", "Start of the second, after the video's first frame.")
-    """0 or more."""
-    predicted_share: float | None = column_field(
-        "share", "Mean predicted share in it; empty where no frame lies in it."
-    )
-    """0 to 1, or None."""
-    dwell_share: float | None = column_field("share", "Mean over participants of the share of their gaze in the area.")
-    """0 to 1; None where nobody's gaze is valid."""
-    low: float | None = column_field("share", "Lower end of the 95 % interval over participants.")
-    """0 to dwell_share; None with fewer than two participants."""
-    high: float | None = column_field("share", "Its upper end.")
-    """dwell_share to 1; None with fewer than two participants."""
-    participants: int = column_field("", "How many have valid gaze in it.")
-    """0 or more."""
-    off: bool = column_field("", "Whether the predicted share lies outside the interval.")
-    """False without an interval."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AoiAgreement:
-    """One area over all seconds."""
-
-    aoi: str = column_field("", "Name of the area.")
-    """Not empty."""
-    seconds: int = column_field("", "How many have both a predicted and a dwell share.")
-    """0 or more."""
-    predicted_share: float | None = column_field("share", "Mean of the predicted shares.")
-    """0 to 1, or None."""
-    dwell_share: float | None = column_field("share", "Mean of the dwell shares.")
-    """0 to 1, or None."""
-    correlation: float | None = column_field(
-        "", "Pearson's over seconds; empty with fewer than three, or if one is flat."
-    )
-    """-1 to 1, or None."""
-    off_share: float | None = column_field("share", "Share of seconds in which the predicted share is off.")
-    """0 to 1, or None."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import bisect
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from vidsal.aois import AoiFrame, Aois, read_aois
+from vidsal.aois.measured import STUDY_NAME
 from vidsal.decode import open_video
 from vidsal.errors import DatasetError
 from vidsal.exports.tables import load_pyarrow, read_table
-from vidsal.files import check_free
+from vidsal.files import check_free, replacing
 from vidsal.gaze.compare import AoiAgreement, AoiSecond, PredictedShares, compare_shares
 from vidsal.gaze.makers.contract import open_sheet
 from vidsal.gaze.measures import (
@@ -27,6 +29,7 @@ from vidsal.gaze.measures import (
     transitions,
 )
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
+from vidsal.provenance import package_version
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_types
 
@@ -52,6 +55,8 @@ class Study:
     """Columns of the list of trials, by trial: each row of a viewing gets them."""
     messages: tuple[str, ...]
     """What is worth knowing."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Of which video, areas and gaze it is; plain values."""
 
 
 def measure_study(
@@ -112,7 +117,15 @@ def measure_study(
     if shares is not None:
         tables["seconds"], tables["agreement"] = compare_shares(table, areas, where, shares, looked_at=looked_at)
     further = {} if trials is None else _trials(Path(trials), table)
-    return Study(tables, further, tuple(messages))
+    facts = {
+        "vidsal": package_version(),
+        "video": Path(info.path).name if info.path is not None else info.source,
+        "areas": areas.names,
+        "participants": len(table.participants),
+        "viewings": len(table.viewings()),
+        "gaze": dict(table.facts),
+    }
+    return Study(tables, further, tuple(messages), facts)
 
 
 def _predicted(path: Path, areas: Aois) -> tuple[PredictedShares, Where]:
@@ -171,7 +184,7 @@ def _trials(path: Path, gaze: Gaze) -> dict[str, dict[str, str]]:
 def write_study(
     study: Study, folder: str | Path, *, form: Literal["csv", "parquet"] = "csv", overwrite: bool = False
 ) -> list[Path]:
-    """Writes a study: FOLDER/visits.csv and so on.
+    """Writes a study: FOLDER/visits.csv and so on, and study.json, which says of what they are.
 
     Returns:
         The files.
@@ -182,7 +195,8 @@ def write_study(
     """
     folder = Path(folder)
     paths = {name: folder / f"{name}.{form}" for name in study.tables}
-    for path in paths.values():
+    about = folder / STUDY_NAME
+    for path in (*paths.values(), about):
         check_free(path, overwrite=overwrite)
     for name, rows in study.tables.items():
         kind = TABLES[name]
@@ -196,4 +210,6 @@ def write_study(
             for row in rows
         ]
         write_rows(paths[name], {**types, **dict.fromkeys(more, str)}, values, make_folder=True)
-    return list(paths.values())
+    with replacing(about, make_folder=True) as partial:
+        partial.write_text(json.dumps(study.facts, indent=2, default=str) + "\n", encoding="utf-8")
+    return [*paths.values(), about]

@@ -119,7 +119,7 @@ def make_sinks(
                 drawn = next((one for one in sinks if one.stage in ("video", "image")), None)
                 from vidsal.report.sink import ReportSink  # with pages and their scripts: only where asked for
 
-                sink = ReportSink(target, info, tracker, drawn=drawn, overwrite=overwrite)
+                sink = ReportSink(target, info, tracker, drawn=drawn, aois=areas, overwrite=overwrite)
             case _:
                 sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
         sinks.append(sink)

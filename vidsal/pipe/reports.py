@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidsal.aois import AoiFrame
+from vidsal.aois.measured import find_measured
 from vidsal.errors import ConfigError, DatasetError, Setting
-from vidsal.exports.tables import read_columns
+from vidsal.exports.tables import read_columns, read_table
 from vidsal.files import check_free, replacing
 from vidsal.pipe.options import IMAGE_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES
 from vidsal.pipe.record import InputRecord, RunRecord, read_records
+from vidsal.report.areas import GatheredAreas
 from vidsal.report.gather import Gathered
 from vidsal.report.page import Drawn, Results, make_report
 
@@ -33,6 +36,8 @@ class FinishedRun:
     """The record that lists the table; None where there is none."""
     drawn: Path | None = None
     """The video or picture with the heat; None where there is none."""
+    aois: Path | None = None
+    """The table of areas of interest; None where there is none."""
 
     @property
     def name(self) -> str:
@@ -66,7 +71,9 @@ def finished_runs(path: Path) -> list[FinishedRun]:
         base = path.with_name(path.stem.removesuffix(".vidsal"))
         named = (base.with_name(f"{base.name}.vidsal{ending}") for ending in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES))
         drawn = next((one for one in named if one.is_file()), None)
-        return [FinishedRun(path, base.with_name(f"{base.name}{_PAGE}"), drawn=drawn)]
+        aois = base.with_name(f"{base.name}.vidsal.aois.csv")
+        page = base.with_name(f"{base.name}{_PAGE}")
+        return [FinishedRun(path, page, drawn=drawn, aois=aois if aois.is_file() else None)]
     raise DatasetError(f"no run with a table is recorded beside {path} ({_RECORD[1:]}): name its table or its record")
 
 
@@ -94,7 +101,8 @@ def _recorded(path: Path) -> FinishedRun | None:
         return None
     record, table = found["table"]
     drawn = next((found[stage][1] for stage in ("video", "image") if stage in found), None)
-    return FinishedRun(table, path.with_name(f"{path.name.removesuffix(_RECORD)}{_PAGE}"), record, drawn)
+    aois = found["aois"][1] if "aois" in found else None
+    return FinishedRun(table, path.with_name(f"{path.name.removesuffix(_RECORD)}{_PAGE}"), record, drawn, aois)
 
 
 def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: bool = False) -> list[str]:
@@ -135,6 +143,7 @@ def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: boo
         gathered=gathered,
         record=_values_of(run.record),
         drawn=None if run.drawn is None else Drawn(run.drawn),
+        areas=None if run.aois is None else _areas(run, run.aois, messages),
         source=found,
         without_source=without,
     )
@@ -142,6 +151,29 @@ def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: boo
     with replacing(run.page) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
     return messages
+
+
+def _areas(run: FinishedRun, path: Path, messages: list[str]) -> GatheredAreas:
+    """What the table of areas says, and what was measured where a study lies beside it."""
+    gathered: GatheredAreas | None = None
+    rows: list[AoiFrame] = []
+    for batch in read_table(path, AoiFrame):
+        rows += [AoiFrame(**values) for values in batch.to_pylist()]
+        if gathered is None:
+            # The first frame names all areas.
+            gathered = GatheredAreas([row.aoi for row in rows if row.index == rows[0].index])
+        count = len(gathered.names)
+        frames = [rows[first : first + count] for first in range(0, len(rows) - count + 1, count)]
+        rows = rows[len(frames) * count :]
+        if any([row.aoi for row in frame] != gathered.names for frame in frames):
+            raise DatasetError(f"{path} is no whole table of areas: not every frame has a row for each of them")
+        gathered.update(frames)
+    if gathered is None or rows:
+        raise DatasetError(f"{path} is no whole table of areas: not every frame has a row for each of them")
+    gathered.finish()
+    gathered.measured, message = find_measured(run.page.parent, video=run.name, names=gathered.names)
+    messages += [message] if message else []
+    return gathered
 
 
 def _values_of(record: RunRecord | None) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vidsal.decode import DecodeOptions
 from vidsal.errors import ConfigError
 from vidsal.exports.shots import SHOT_COLUMNS
+from vidsal.report.areas import GatheredAreas, area_curves, area_section
 from vidsal.report.gather import Gathered
 from vidsal.report.html import asset, data_block, escaped, link_to, make_page, picture_address
 from vidsal.report.pictures import player_facts, small_pictures
@@ -56,6 +57,8 @@ class Results:
     """The input; None where it is no file, or is not there."""
     source_stays: bool = True
     """Whether the input stays there, so that the page may play it; else only its key frames are shown."""
+    areas: GatheredAreas | None = None
+    """The areas of interest, ended; None where none were given."""
     without_source: str = "The input is not there, so the untouched picture cannot be shown."
     """What is said where the source cannot be played for that."""
 
@@ -210,6 +213,7 @@ def _data(results: Results, pictures: _Pictures, page: Path) -> dict[str, Any]:
             if picture is not None
         ],
         "no_picture": shot_without if pictures.heat or pictures.plain else "There are no pictures of the shots.",
+        "areas": None if results.areas is None else area_curves(results.areas),
         "curves": {
             "stride": curves.stride,
             "start": curves.start_seconds.tolist(),
@@ -271,6 +275,7 @@ def _body(results: Results, page: Path) -> str:
         "facts": escaped(" · ".join(_facts(results))),
         "player_title": "Picture" if results.kind == "image" else "Player",
         "messages": _notices(_messages(results)),
+        "areas": "" if results.areas is None else area_section(results.areas),
         "limits": _limits(results, made_by),
         "provenance": _provenance(results, page),
     }

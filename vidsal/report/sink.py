@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vidsal.aois.measured import find_measured
 from vidsal.decode import VideoInfo
 from vidsal.exports.contract import columns_of
 from vidsal.frames import SaliencyBatch
+from vidsal.report.areas import GatheredAreas
 from vidsal.report.gather import Gathered
 from vidsal.report.page import Drawn, Results, make_report
+from vidsal.sinks.aois import SharedAois
 from vidsal.sinks.contract import FileSink
 from vidsal.tracks import ColumnSource, Tracker
 
@@ -27,6 +30,7 @@ class ReportSink(FileSink):
         info: the source.
         tracker: makes the numbers of the frames, of `vidsal.tracks.FrameNumbers`; None makes a new one.
         drawn: the sink of the video or picture with the heat; None where none is written.
+        aois: what measures areas of interest; None where there are none.
         overwrite: replaces a target that exists.
 
     Raises:
@@ -48,12 +52,15 @@ class ReportSink(FileSink):
         tracker: ColumnSource | None = None,
         *,
         drawn: FileSink | None = None,
+        aois: SharedAois | None = None,
         overwrite: bool = False,
     ) -> None:
         super().__init__(target, overwrite=overwrite)
         self._info = info
         self._tracker = tracker or Tracker()
         self._drawn = drawn
+        self._aois = aois
+        self._areas = None if aois is None else GatheredAreas(aois.areas.aois.names)
         self._gathered: Gathered | None = None
 
     def _write(self, batch: SaliencyBatch) -> None:
@@ -62,6 +69,8 @@ class ReportSink(FileSink):
                 height=batch.height, width=batch.width, duration_seconds=self._info.duration_seconds
             )
         self._gathered.update(columns_of(self._tracker.update(batch), Gathered.sources))
+        if self._aois is not None and self._areas is not None:
+            self._areas.update(self._aois.update(batch))
         self._frames += len(batch)
 
     def _close(self, *, complete: bool) -> None:
@@ -70,11 +79,18 @@ class ReportSink(FileSink):
             self._frames = 0
             return
         self._gathered.finish()
-        info, drawn = self._info, self._drawn
+        info, drawn, areas = self._info, self._drawn, self._areas
+        if areas is not None:
+            areas.finish()
+            if info.path is not None:
+                folder = self.path.parent
+                areas.measured, message = find_measured(folder, video=info.path.name, names=areas.names)
+                self.messages += [message] if message else []
         results = Results(
             name=info.source if info.path is None else info.path.name,
             gathered=self._gathered,
             record=self.describe(),
+            areas=areas,
             drawn=None if drawn is None else Drawn(drawn.path, drawn.partial_path),
             source=info.path,
             source_stays=self.source_stays,

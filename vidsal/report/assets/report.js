@@ -585,6 +585,21 @@
     { title: "Coverage and entropy", series: [["coverage", "Coverage", "%", 2, 100], ["entropy_share", "Entropy", "%", 3, 100]], range: [0, 100], unit: "%" },
     { title: "Masses of the regions", series: [["region1_mass", "Largest region", "%", 1, 100], ["region2_mass", "Second", "%", 2, 100], ["region3_mass", "Third", "%", 4, 100]], range: null, unit: "%" },
   ];
+  if (data.areas) {
+    // Up to four areas a plot, so that their colours can be told apart; what was measured is dashed.
+    const { names, low, high } = data.areas;
+    Object.assign(data.curves.low, low);
+    Object.assign(data.curves.high, high);
+    for (let first = 0; first < names.length; first += 4) {
+      const series = [];
+      names.slice(first, first + 4).forEach((name, place) => {
+        const own = `area${first + place}`;
+        series.push([own, `${name}, predicted`, "%", place + 1, 100]);
+        if (`${own}_measured` in low) series.push([`${own}_measured`, `${name}, dwell`, "%", place + 1, 100, [5, 4]]);
+      });
+      PLOTS.push({ title: "Predicted share of areas", series, range: null, unit: "%" });
+    }
+  }
   let plots = [];
   let readers = [];
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -610,19 +625,19 @@
       const series = [{}];
       const bands = [];
       const columns = [data.curves.start];
-      for (const [name, , , hue, factor] of plan.series) {
+      for (const [name, , , hue, factor, dash] of plan.series) {
         const stroke = color(`--curve-${hue}`);
         const scaled = (values) => (factor === 1 ? values : values.map((value) => (value === null ? null : value * factor)));
-        series.push({ stroke, width: 1.5, points: { show: false } });
+        series.push({ stroke, width: 1.5, dash, points: { show: false } });
         columns.push(scaled(data.curves.high[name]));
-        if (data.curves.stride > 1) {
+        if (data.curves.stride > 1 && !dash) {
           series.push({ stroke, width: 1, points: { show: false } });
           columns.push(scaled(data.curves.low[name]));
           bands.push({ series: [series.length - 2, series.length - 1], fill: stroke + "66" });
         }
         const value = make("b");
         const [, title, unit] = plan.series.find((one) => one[0] === name);
-        keys.append(make("span", { class: `key c${hue}` }, make("span", { class: "said" }, `${title} `, value, ` ${unit}`)));
+        keys.append(make("span", { class: dash ? `key c${hue} dashed` : `key c${hue}` }, make("span", { class: "said" }, `${title} `, value, ` ${unit}`)));
         readers.push([name, value, factor]);
       }
       const plot = new uPlot(
