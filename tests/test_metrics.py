@@ -1174,7 +1174,7 @@ def test_scores_on_a_gpu_equal_those_on_the_cpu() -> None:
         torch.testing.assert_close(there.cpu(), here, rtol=0, atol=2e-6)  # one form is float32 by definition
 
 
-@given(seeds, st.sampled_from([None, 3]), st.sampled_from([1, 5, inputs._COUNTED, inputs._COUNTED + 1]))
+@given(seeds, st.sampled_from([None, 3]), st.sampled_from([1, 5, inputs.COUNTED, inputs.COUNTED + 1]))
 @few_examples
 def test_cells_below_few_values_are_counted_as_in_the_order_of_all(seed: int, levels: int | None, many: int) -> None:
     rng = np.random.default_rng(seed)
@@ -1183,7 +1183,60 @@ def test_cells_below_few_values_are_counted_as_in_the_order_of_all(seed: int, le
     maps = inputs.Maps(values, name="saliency")
     wanted = maps.at(torch.from_numpy(rng.integers(maps.cells, size=(2, many))))
     below, not_above = maps.count_below(wanted)
-    assert ("ordered" in maps.__dict__) == (many > inputs._COUNTED)
+    assert ("ordered" in maps.__dict__) == (many > inputs.COUNTED)
     flat = values.flatten(1)[:, None]
     assert torch.equal(below, (flat < wanted[:, :, None]).sum(2))
     assert torch.equal(not_above, (flat <= wanted[:, :, None]).sum(2))
+
+
+@given(
+    seeds,
+    st.sampled_from([None, 3]),
+    st.sampled_from([1, 3, 4, 20, inputs.COUNTED + 1]),
+    st.sampled_from([0.0, 0.01, 0.6]),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.sampled_from([0.0, -0.5]),
+)
+@few_examples
+def test_cells_in_ranges_of_values_are_those_of_the_whole_order(
+    seed: int, levels: int | None, many: int, reach: float, dtype: torch.dtype, lowest: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = rng.random((2, 9, 13)) if levels is None else rng.integers(levels, size=(2, 9, 13)) / levels
+    maps = inputs.Maps(torch.from_numpy(drawn + lowest).to(dtype))
+    for picture in range(2):
+        cells = maps.values[picture].flatten().numpy()
+        middle = np.sort(rng.choice(cells, many))
+        low, high = np.maximum(middle - reach, cells.min()).astype(cells.dtype), (middle + reach).astype(cells.dtype)
+        below, near = maps.near(picture, low, high)
+        assert below.tolist() == [int((cells < one).sum()) for one in low]
+        inside = ((cells[:, None] >= low) & (cells[:, None] <= high)).any(1)
+        assert near.tolist() == np.sort(cells[inside]).tolist()
+    assert ("ordered" in maps.__dict__) == (many > inputs.COUNTED)
+
+
+def test_the_noise_is_drawn_alike_whether_a_map_is_sorted_or_not() -> None:
+    rng = np.random.default_rng(5)
+    soft = np.maximum(rng.random((90, 160)) - 0.5, 0).astype(np.float32) + 1e-6  # half a plateau
+    values = torch.from_numpy(soft)[None]
+    for points in (1, 12):
+        fixated = inputs.FixatedCells.from_points([rng.uniform((0, 0), (160, 90), (points, 2))], height=90, width=160)
+        plain, sorted_before = inputs.Maps(values), inputs.Maps(values)
+        assert len(sorted_before.ordered)
+        for jitter in (0.0, 1e-7, 0.01):
+            one, other = (metrics.auc_judd_mit(each, fixated, jitter=jitter, seed=3) for each in (plain, sorted_before))
+            assert torch.equal(one, other)
+        assert "ordered" not in plain.__dict__
+
+
+def test_means_over_fixations_are_the_means_of_what_the_meter_keeps_of_each() -> None:
+    pictures = [picture(seed) for seed in (1, 2)]
+    maps, truth, counts = (batch(*column) for column in zip(*pictures, strict=True))
+    fixated = inputs.FixatedCells.from_counts(counts)
+    meter = metrics.ScoreMeter([name for name, metric in metrics.METRICS.items() if metric.at_fixations])
+    assert meter.names == ("nss", "auc_judd", "shuffled_auc", "information_gain")
+    meter.update(maps, None, fixated, baseline=truth, negatives={"all": batch(*(picture(s)[2] for s in (7, 8)))})
+    for name, values in meter.at_fixations().items():
+        for own, weights, score in zip(values, fixated.weights.numpy(), meter.scores()[name], strict=True):
+            assert np.average(own[weights > 0], weights=weights[weights > 0]) == pytest.approx(score, rel=1e-9)
+            assert own[weights > 0].std() > 0

@@ -20,7 +20,15 @@ import torch
 from vidsal.metrics import inputs
 from vidsal.metrics.inputs import FixatedCells, Maps, generators
 
-__all__ = ["auc_borji", "auc_judd", "auc_judd_mit", "shuffled_auc", "shuffled_auc_mit"]
+__all__ = [
+    "auc_borji",
+    "auc_judd",
+    "auc_judd_at",
+    "auc_judd_mit",
+    "shuffled_auc",
+    "shuffled_auc_at",
+    "shuffled_auc_mit",
+]
 
 
 def auc_judd(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | FixatedCells) -> torch.Tensor:
@@ -48,11 +56,13 @@ def auc_judd(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | Fixa
         tensor([0.6875], dtype=torch.float64)
     """
     maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
-    values = maps.at(fixated.cells)
-    below, not_above = maps.count_below(values)
-    rank = below + not_above
-    score = (rank * fixated.weights).sum(1) / (fixated.total * 2 * maps.cells)
-    return score.masked_fill(maps.high.isnan(), torch.nan)
+    return fixated.mean_of(auc_judd_at(maps, fixated))
+
+
+def auc_judd_at(maps: Maps, fixated: FixatedCells) -> torch.Tensor:
+    """What `auc_judd` is the mean of: (B, K) float64, the share of the cells that each cell looked at lies above."""
+    below, not_above = maps.count_below(maps.at(fixated.cells))
+    return ((below + not_above).double() / (2 * maps.cells)).masked_fill(maps.high.isnan()[:, None], torch.nan)
 
 
 def auc_judd_mit(
@@ -97,10 +107,10 @@ def auc_judd_mit(
         raise ValueError(f"jitter must not be negative, got {jitter}")
     above = torch.zeros(fixated.weights.shape, dtype=torch.float64)
     found = fixated.found.masked_fill(maps.broken, 0.0).long().tolist()
-    ordered, values = maps.ordered.cpu().numpy(), maps.at(fixated.cells).cpu().numpy()
+    values = maps.at(fixated.cells).cpu().numpy()
     for picture, (rng, n) in enumerate(zip(generators(seed, len(found)), found, strict=True)):
         if n:
-            counted = _not_below_with_noise(ordered[picture], values[picture, :n], jitter, rng)
+            counted = _not_below_with_noise(maps, picture, values[picture, :n], jitter, rng)
             above[picture, :n] = torch.from_numpy(counted)
     above = above.to(maps.device)
     total = fixated.found[:, None]
@@ -151,7 +161,7 @@ def auc_borji(
     """
     maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
     _check_sampling(splits, step)
-    wanted = fixated.found.long().tolist()
+    wanted = [n if n > 1 else 0 for n in fixated.found.long().tolist()]  # of one alone there is no score
     drawn = torch.zeros(len(wanted), splits * max([1, *wanted]), dtype=torch.int64)
     weights = torch.zeros(drawn.shape, dtype=torch.float64)
     for picture, (rng, n) in enumerate(zip(generators(seed, len(wanted)), wanted, strict=True)):
@@ -190,14 +200,18 @@ def shuffled_auc(
     """
     maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
     others = FixatedCells.of(other_counts, saliency, name="other_counts")
+    return fixated.mean_of(shuffled_auc_at(maps, fixated, others))
+
+
+def shuffled_auc_at(maps: Maps, fixated: FixatedCells, others: FixatedCells) -> torch.Tensor:
+    """What `shuffled_auc` is the mean of: (B, K) float64, the share of the others' fixations that each lies above."""
     positive = maps.at(fixated.cells)
     negative, order = _sorted_with_order(maps.at(others.cells))
     weights = others.weights.gather(1, order)
     up_to = torch.cat([weights.new_zeros(len(weights), 1), weights.cumsum(1)], 1)
     below, not_above = (torch.searchsorted(negative, positive, right=right) for right in (False, True))
     rank = up_to.gather(1, below) + up_to.gather(1, not_above)
-    score = (rank * fixated.weights).sum(1) / (2 * fixated.total * others.total)
-    return score.masked_fill(maps.high.isnan(), torch.nan)
+    return (rank / (2 * others.total)[:, None]).masked_fill(maps.high.isnan()[:, None], torch.nan)
 
 
 def shuffled_auc_mit(
@@ -257,31 +271,31 @@ def _sorted_with_order(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 def _not_below_with_noise(
-    ordered: npt.NDArray[np.floating], values: npt.NDArray[np.floating], jitter: float, rng: np.random.Generator
+    maps: Maps, picture: int, values: npt.NDArray[np.floating], jitter: float, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """How many of the N stretched and jittered cells are not below each of n of them, highest of these first."""
     # Noise decides only between cells closer than `jitter`, so it is drawn for the neighbours of the n cells alone.
     # A cell is known by its place in the order: which of several equal ones is which does not matter.
-    low, span = float(ordered[0]), float(ordered[-1]) - float(ordered[0]) or 1.0
+    least, most = (ends[picture].cpu().numpy() for ends in (maps.low, maps.high))
+    low, span = float(least), float(most) - float(least) or 1.0
     values = np.sort(values)
     # Borders a little further out than the noise reaches, since stretching rounds. No cell lies between a border and
     # the number of the map's type that it is rounded to.
-    reach = jitter * span * (1 + 1e-6) + 4 * np.spacing(np.abs(ordered[[0, -1]]).max().astype(np.float64))
+    reach = jitter * span * (1 + 1e-6) + 4 * np.spacing(np.abs([least, most]).max().astype(np.float64))
     exact = values.astype(np.float64)
-    first = np.searchsorted(ordered, (exact - reach).astype(ordered.dtype), side="left")
-    end = np.searchsorted(ordered, (exact + reach).astype(ordered.dtype), side="right")
-    # Borders rise with the values: neighbours that overlap are cut where the ones before end.
-    start = np.maximum(first, np.concatenate([[0], np.maximum.accumulate(end)[:-1]]))
-    lengths = np.maximum(end - start, 0)
-    offset = np.cumsum(lengths) - lengths
-    near = np.arange(lengths.sum()) + np.repeat(start - offset, lengths)
-    noisy = (ordered[near].astype(np.float64) - low) / span + jitter * rng.random(len(near))
+    lower, upper = ((exact + sign * reach).astype(values.dtype) for sign in (-1, 1))
+    below, near = maps.near(picture, np.maximum(lower, least), upper)
+    noisy = (near.astype(np.float64) - low) / span + jitter * rng.random(len(near))
     # The n cells themselves: the first of the cells equal to each, the next for another of the same value.
-    place = np.searchsorted(ordered, values) + np.arange(len(values)) - np.searchsorted(values, values)
-    index = np.searchsorted(near, place)
+    index = np.searchsorted(near, values) + np.arange(len(values)) - np.searchsorted(values, values)
+    place = below + index - np.searchsorted(near, np.maximum(lower, least))
     thresholds = noisy[index]
     # Cells that were not drawn lie on the same side of a cell with noise and without.
-    not_below = len(ordered) - place + index - np.searchsorted(np.sort(noisy), thresholds)
+    if len(thresholds) <= inputs.COUNTED:
+        higher = np.array([np.count_nonzero(noisy < one) for one in thresholds], np.int64)
+    else:
+        higher = np.searchsorted(np.sort(noisy), thresholds)
+    not_below = maps.cells - place + index - higher
     return np.asarray(not_below[np.argsort(-thresholds)], np.int64)
 
 

@@ -33,6 +33,9 @@ class Metric:
     """Which fixations of other pictures it is for; None where it needs none."""
     seeded: bool = False
     """Whether numbers are drawn."""
+    at_fixations: Callable[..., torch.Tensor] | None = None
+    """Takes the same as `Maps` and `FixatedCells`; gives (B, K) float64, a value for each cell looked at, of which the
+    metric is the mean over the fixations. None where it is no such mean."""
     sums: tuple[CellSum, ...] = ()
     """What it sums over the cells of map and density; sums of several metrics are found together more cheaply."""
 
@@ -41,7 +44,7 @@ _SHUFFLED: tuple[_Need, ...] = ("fixations", "negatives")
 _GAIN: tuple[_Need, ...] = ("baseline", "fixations")
 
 METRICS: dict[str, Metric] = {
-    "nss": Metric("NSS", functional.nss, ("fixations",), "higher"),
+    "nss": Metric("NSS", functional.nss, ("fixations",), "higher", at_fixations=functional.nss_at),
     "cc": Metric(
         "CC", functional.cc, ("density",), "higher", sums=(functional.PRODUCT, SQUARES_OF_MAP, SQUARES_OF_TRUTH)
     ),
@@ -56,15 +59,23 @@ METRICS: dict[str, Metric] = {
     "kl_pysaliency": Metric(
         "KL (pysaliency)", functional.kl_pysaliency, ("density",), "lower", sums=(functional.KL_PYSALIENCY_SUM,)
     ),
-    "auc_judd": Metric("AUC-Judd (exact)", auc.auc_judd, ("fixations",), "higher"),
+    "auc_judd": Metric("AUC-Judd (exact)", auc.auc_judd, ("fixations",), "higher", at_fixations=auc.auc_judd_at),
     "auc_judd_mit": Metric("AUC-Judd (MIT)", auc.auc_judd_mit, ("fixations",), "higher", seeded=True),
     "auc_borji": Metric("AUC-Borji", auc.auc_borji, ("fixations",), "higher", seeded=True),
-    "shuffled_auc": Metric("sAUC (exact)", auc.shuffled_auc, _SHUFFLED, "higher", negatives="all"),
+    "shuffled_auc": Metric(
+        "sAUC (exact)", auc.shuffled_auc, _SHUFFLED, "higher", negatives="all", at_fixations=auc.shuffled_auc_at
+    ),
     "shuffled_auc_mit": Metric("sAUC (MIT)", auc.shuffled_auc_mit, _SHUFFLED, "higher", negatives="mit", seeded=True),
     "shuffled_auc_dhf1k": Metric(
         "sAUC (DHF1K-like)", auc.shuffled_auc_mit, _SHUFFLED, "higher", negatives="dhf1k", seeded=True
     ),
-    "information_gain": Metric("IG, bits", functional.information_gain_of_maps, _GAIN, "higher"),
+    "information_gain": Metric(
+        "IG, bits",
+        functional.information_gain_of_maps,
+        _GAIN,
+        "higher",
+        at_fixations=functional.information_gain_at,
+    ),
     "information_gain_mit": Metric("IG, stretched (MIT)", functional.information_gain_mit, _GAIN, "higher"),
     "emd": Metric("EMD, cells", functional.emd, ("density",), "lower"),
     "zeros_under_gaze": Metric("zeros under gaze, share", functional.zeros_under_gaze, ("fixations",), "lower"),

@@ -48,12 +48,14 @@ __all__ = [
     "cc",
     "emd",
     "information_gain",
+    "information_gain_at",
     "information_gain_mit",
     "information_gain_of_maps",
     "kl",
     "kl_dreyeve",
     "kl_pysaliency",
     "nss",
+    "nss_at",
     "sim",
     "sim_minmax",
     "zeros_under_gaze",
@@ -99,10 +101,14 @@ def nss(saliency: torch.Tensor | Maps, fixation_counts: torch.Tensor | FixatedCe
         tensor([1.7321], dtype=torch.float64)
     """
     maps, fixated = Maps.of("saliency", saliency), FixatedCells.of(fixation_counts, saliency)
+    return fixated.mean_of(nss_at(maps, fixated))
+
+
+def nss_at(maps: Maps, fixated: FixatedCells) -> torch.Tensor:
+    """What `nss` is the mean of: (B, K) float64, the standardised map at each cell looked at."""
     deviations = (maps.at(fixated.cells).double() - maps.mean[:, None]) / (maps.span * maps.deviation)[:, None]
     # By hand for constant maps, whose mean may round to another value; a broken map has no mean.
-    deviations = deviations.masked_fill(maps.constant[:, None], 0.0).masked_fill(maps.broken[:, None], torch.nan)
-    return fixated.mean_of(deviations)
+    return deviations.masked_fill(maps.constant[:, None], 0.0).masked_fill(maps.broken[:, None], torch.nan)
 
 
 def cc(saliency: torch.Tensor | Maps, density: torch.Tensor | Maps) -> torch.Tensor:
@@ -360,14 +366,20 @@ def information_gain_of_maps(
         >>> information_gain_of_maps(saliency, baseline, torch.tensor([[[3, 1, 0, 0]]])).item()
         1.0
     """
-    maps = Maps.of("saliency", saliency).non_negative()
-    reference = Maps.of("baseline", baseline, like=saliency).non_negative()
+    maps = Maps.of("saliency", saliency)
+    reference = Maps.of("baseline", baseline, like=saliency)
     fixated = FixatedCells.of(fixation_counts, saliency)
+    return fixated.mean_of(information_gain_at(maps, reference, fixated))
+
+
+def information_gain_at(maps: Maps, baseline: Maps, fixated: FixatedCells) -> torch.Tensor:
+    """What `information_gain_of_maps` is the mean of: (B, K) float64, the gain in bits at each cell looked at."""
     bits, least = (
-        torch.log2(each.at(fixated.cells).double() * _inverse(each.total)[:, None]) for each in (maps, reference)
+        torch.log2(each.non_negative().at(fixated.cells).double() * _inverse(each.total)[:, None])
+        for each in (maps, baseline)
     )
-    broken = maps.broken | reference.broken | (reference.total == 0)
-    return fixated.mean_of(bits - least).masked_fill(broken, torch.nan)
+    broken = maps.broken | baseline.broken | (baseline.total == 0)
+    return (bits - least).masked_fill(broken[:, None], torch.nan)
 
 
 def information_gain_mit(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 __all__ = [
+    "COUNTED",
     "SQUARES_OF_MAP",
     "SQUARES_OF_TRUTH",
     "CellSum",
@@ -151,7 +152,7 @@ class Maps:
         Args:
             values: (B, K) in the precision of the maps.
         """
-        if values.shape[1] > _COUNTED or "ordered" in self.__dict__ or not on_cpu(self.values):
+        if values.shape[1] > COUNTED or "ordered" in self.__dict__ or not on_cpu(self.values):
             return torch.searchsorted(self.ordered, values), torch.searchsorted(self.ordered, values, right=True)
         # Few values are counted in less time than a map is sorted.
         flat = self.values.flatten(1).numpy()
@@ -163,6 +164,33 @@ class Maps:
             np.int64,
         ).reshape(*values.shape, 2)
         return torch.from_numpy(counts[:, :, 0]), torch.from_numpy(counts[:, :, 1])
+
+    def near(
+        self, picture: int, low: npt.NDArray[np.floating], high: npt.NDArray[np.floating]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]:
+        """The cells of one map whose values lie in any of K ranges, and how many cells lie below each of these.
+
+        Found without sorting the whole map where there are few ranges.
+
+        Args:
+            picture: which map; it holds no NaN.
+            low: (K,) rising, the lower ends, in the precision of the maps; they belong to the ranges.
+            high: (K,) rising, the upper ends, which belong to them too; none below its lower end.
+
+        Returns:
+            (K,) how many cells have a value below `low`, and the values in any range in rising order.
+        """
+        if len(low) > COUNTED or "ordered" in self.__dict__ or not on_cpu(self.values):
+            return _near_in_order(self.ordered[picture].cpu().numpy(), low, high)
+        cells = self.values[picture].flatten().numpy()
+        if len(low) <= _COMPARED:
+            below = [np.count_nonzero(cells < one) for one in low]
+            within = np.zeros(len(cells), np.bool_)
+            for first, last in zip(low, high, strict=True):
+                within |= (cells >= first) & (cells <= last)
+            return np.array(below, np.int64), np.sort(cells[within])
+        found = _near_in_bins(cells, low, high)
+        return _near_in_order(np.sort(cells), low, high) if found is None else found
 
     def at(self, cells: torch.Tensor) -> torch.Tensor:
         """The values at cells, (B, K) in the precision of the maps.
@@ -199,8 +227,44 @@ class Maps:
         return f"Maps({tuple(self.shape)}, {self.values.dtype})"
 
 
-_COUNTED = 64
+COUNTED = 64
 """Values up to which counting is quicker than sorting."""
+
+_COMPARED = 3
+"""Ranges up to which comparing all cells with each is quicker than sorting cells into bins."""
+
+
+def _near_in_order(
+    ordered: npt.NDArray[np.floating], low: npt.NDArray[np.floating], high: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]:
+    """`Maps.near` among values in rising order."""
+    first, end = np.searchsorted(ordered, low, side="left"), np.searchsorted(ordered, high, side="right")
+    # Ends rise with the values: ranges that overlap are cut where the ones before end.
+    start = np.maximum(first, np.concatenate([[0], np.maximum.accumulate(end)[:-1]]))
+    lengths = np.maximum(end - start, 0)
+    offset = np.cumsum(lengths) - lengths
+    return np.asarray(first, np.int64), ordered[np.arange(lengths.sum()) + np.repeat(start - offset, lengths)]
+
+
+def _near_in_bins(
+    cells: npt.NDArray[np.floating], low: npt.NDArray[np.floating], high: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]] | None:
+    """`Maps.near` by way of bins: only cells in the bins of the ranges are sorted. None where a cell is negative."""
+    # The upper 16 bits of numbers that are not negative rise with them: 128 bins for each doubling in float32.
+    kind = np.dtype(f"uint{8 * cells.dtype.itemsize}")
+    shift = 8 * cells.dtype.itemsize - 16
+    bins = (cells.view(kind) >> shift).astype(np.uint16)
+    counts = np.bincount(bins, minlength=1 << 16)
+    if counts[1 << 15 :].any() or bool((low < 0).any()):
+        return None
+    first, last = ((ends + 0).view(kind) >> shift for ends in (low, high))
+    wanted = np.zeros(1 << 16, np.bool_)
+    for one, other in zip(first.tolist(), last.tolist(), strict=True):
+        wanted[one : other + 1] = True
+    inside = np.sort(cells[wanted[bins]])
+    all_before, wanted_before = (np.cumsum(each)[first] - each[first] for each in (counts, counts * wanted))
+    found, near = _near_in_order(inside, low, high)
+    return all_before - wanted_before + found, near
 
 
 class FixatedCells:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from vidsal.errors import ConfigError
@@ -51,15 +53,17 @@ class ScoreMeter:
                 raise ConfigError(f"there is no metric {unknown[0]!r}; known are {', '.join(METRICS)}")
             self.names = tuple(dict.fromkeys(names))
         self._scores: dict[str, list[float]] = {}
+        self._at_fixations: dict[str, list[npt.NDArray[np.float64]]] = {}
         self.reset()
 
     def reset(self) -> None:
         """Forgets all pictures."""
         self._scores = {name: [] for name in self.names}
+        self._at_fixations = {name: [] for name in self.names if METRICS[name].at_fixations}
 
     def update(
         self,
-        saliency: torch.Tensor,
+        saliency: torch.Tensor | Maps,
         density: torch.Tensor | Maps | None = None,
         fixation_counts: torch.Tensor | FixatedCells | None = None,
         *,
@@ -101,13 +105,20 @@ class ScoreMeter:
         if isinstance(truth, Maps):
             pair = Pair.of(maps, truth)  # held until all have scored
             pair.prepare([each for name in self.names for each in METRICS[name].sums])
-        added = {name: _score(name, METRICS[name], maps, shared, seed).tolist() for name in self.names}
-        for name, scores in added.items():
+        added = {name: _score(name, METRICS[name], maps, shared, seed) for name in self.names}
+        for name, (scores, at_fixations) in added.items():
             self._scores[name].extend(scores)
+            if at_fixations is not None:
+                self._at_fixations[name].extend(at_fixations)
 
     def scores(self) -> dict[str, list[float]]:
         """Returns the score of each picture in the order they came, a list for each metric; NaN where undefined."""
         return {name: list(scores) for name, scores in self._scores.items()}
+
+    def at_fixations(self) -> dict[str, list[npt.NDArray[np.float64]]]:
+        """Returns for each metric that is a mean over fixations what it is the mean of: (K,) for each picture, a value
+        for each of its `FixatedCells.cells`; of places that were filled up the values mean nothing."""
+        return {name: list(values) for name, values in self._at_fixations.items()}
 
     def mean(self) -> dict[str, float]:
         """Returns the mean of each metric over the pictures where it is defined; NaN where that is none."""
@@ -133,10 +144,16 @@ class ScoreMeter:
 
 def _score(
     name: str, metric: Metric, maps: Maps, shared: Mapping[str, Maps | FixatedCells], seed: int | Sequence[int]
-) -> torch.Tensor:
+) -> tuple[list[float], list[npt.NDArray[np.float64]] | None]:
+    """The score of each picture, and where it is a mean over fixations what it is the mean of."""
     needed = [f"negatives {metric.negatives}" if need == "negatives" else need for need in metric.needs]
     missing = [need for need in needed if need not in shared]
     if missing:
         raise ConfigError(f"{name} needs {missing[0]}, which was not given; pass it to update, or leave {name} out")
     arguments: list[Maps | FixatedCells] = [maps, *(shared[need] for need in needed)]
-    return metric.function(*arguments, **({"seed": seed} if metric.seeded else {}))
+    fixated = shared.get("fixations")
+    if metric.at_fixations is not None and isinstance(fixated, FixatedCells):
+        values = metric.at_fixations(*arguments)
+        return fixated.mean_of(values).tolist(), list(values.cpu().numpy())
+    scores: list[float] = metric.function(*arguments, **({"seed": seed} if metric.seeded else {})).tolist()
+    return scores, None
