@@ -63,11 +63,13 @@ from vidsal.evaluate import (
     read_summary,
 )
 from vidsal.evaluate.fingerprint import Fingerprints
-from vidsal.evaluate.references import gather_means, left_out_viewers, partner_of
+from vidsal.evaluate.references import find_references, gather_means, left_out_viewers, partner_of
 from vidsal.evaluate.results import SequenceScores, read_sequence, sequence_path, write_sequence
 from vidsal.evaluate.score import Judge, quantise, resize_map
 from vidsal.files import try_to_lock
+from vidsal.metrics import FixatedCells, ScoreMeter
 from vidsal.model import store
+from vidsal.model.baselines import BASELINES, CentrePrior
 from vidsal.model.checkpoint import load_model
 from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RunOptions
 from vidsal.pipe.run import run
@@ -334,14 +336,57 @@ def test_the_ceiling_is_the_density_of_the_others_at_the_fixations_of_the_one_le
 
     points = [[8.5, 8.5], [8.5, 8.5], [24.5, 20.5], [24.5, 20.5], [24.5, 20.5]]
     seen = Fixations.on_picture(points, height=32, width=32, viewers=[0, 1, 2, 2, 2])
-    others, own, weights = left_out_viewers(seen, height=32, width=32) or pytest.fail("no viewers")
-    assert weights.tolist() == [1, 1, 3] and [len(each) for each in own] == [1, 1, 3]
+    left = left_out_viewers(seen, height=32, width=32) or pytest.fail("no viewers")
+    others = left.densities(slice(None))
+    assert left.viewers.tolist() == [0, 1, 2] and [len(each) for each in left.points] == [1, 1, 3]
     # The third viewer's spot is only known to the first two, and theirs to each other and not to the third alone.
     assert others[0][20, 24] > others[0][8, 8] > 10 * others[0][30, 2]
     assert others[2][8, 8] > 100 * others[2][20, 24]
     np.testing.assert_allclose(others.sum((1, 2)), 1, rtol=1e-5)
     alone = Fixations.on_picture(points[:2], height=32, width=32, viewers=[7, 7])
     assert left_out_viewers(alone, height=32, width=32) is None
+
+
+def test_the_others_of_a_viewer_are_blurred_added_and_given_a_floor_as_by_the_definition() -> None:
+    from vidsal.data.fixations import density_from_fixations
+    from vidsal.data.layouts import Fixations
+
+    rng = np.random.default_rng(2)
+    points, viewers = rng.uniform((0, 0), (96, 54), (40, 2)), np.repeat([0, 1, 2, 5], 10)
+    seen = Fixations.on_picture(points, height=54, width=96, viewers=viewers)
+    left = left_out_viewers(seen, height=54, width=96) or pytest.fail("no viewers")
+    assert left.viewers.tolist() == [0, 1, 2, 5]
+    for place, viewer in enumerate(left.viewers):
+        rest = points[viewers != viewer].astype(np.float32)
+        counts = density_from_fixations(rest, height=54, width=96, sigma=0.03 * 96)
+        # Cut off at the edges, not scaled: the others are added before the sum is brought to 1.
+        expected = 0.99 * counts + 0.01 / counts.size
+        np.testing.assert_allclose(left.densities(slice(place, place + 1))[0], expected, rtol=1e-4, atol=1e-9)
+
+
+def test_the_usual_baselines_are_those_that_do_not_look_at_pictures(tmp_path: Path) -> None:
+    options = EvalOptions()
+    assert options.evaluation.baselines == "usual"
+    assert find_references("usual") == ("centre-prior", "mean-density", "shuffled", "inter-observer")
+    assert set(find_references("all")) - set(find_references("usual")) == {"spectral-residual", "itti-koch", "gbvs"}
+    looking = {name for name, make in BASELINES.items() if make().looks}
+    assert looking == {"spectral-residual", "itti-koch", "gbvs"}
+
+
+def test_baselines_that_do_not_look_score_the_same_on_pictures_of_any_content(tmp_path: Path, model: str) -> None:
+    root = make_stills(tmp_path / "set", count=3)
+    made = judged("simple", root, tmp_path / "out", model, split="all", baselines="centre-prior,mean-density")
+    for frame in read_scores(made.out):
+        (still,) = (each for each in open_dataset("simple", root) if each.name == frame.name)
+        shown = next(iter(still))
+        picture = shown.picture()
+        seen, truth = shown.fixations(), shown.density()
+        assert seen is not None and truth is not None
+        meter = ScoreMeter(FAST)
+        prior = resize_map(CentrePrior().predict(picture[None])[0], *truth.shape)
+        cells = FixatedCells.from_points([seen.points], height=truth.shape[0], width=truth.shape[1])
+        meter.update(torch.from_numpy(prior)[None], torch.from_numpy(truth)[None], cells)
+        assert frame.scores[1, 0] == pytest.approx([scores[0] for scores in meter.scores().values()], rel=1e-9)
 
 
 def test_where_nobody_tells_viewers_apart_the_ceiling_is_missing_and_the_summary_says_so(

@@ -20,8 +20,10 @@ from vidsal.errors import DatasetError
 
 __all__ = [
     "SIGMA_SHARE",
+    "Patch",
     "TableRow",
     "blur_counts",
+    "blur_points",
     "density_from_fixations",
     "find_table",
     "fixation_counts",
@@ -231,6 +233,9 @@ def density_from_fixations(
 _MOST_STAMPS = 64
 """More of them add up with more rounding than a blur has."""
 
+Patch = tuple[slice, slice, npt.NDArray[np.float32]]
+"""Rows and columns of a part of a map, and its values there; elsewhere it is 0."""
+
 
 def blur_counts(counts: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
     """A Gaussian of `sigma` pixels on each point, cut at four sigma and at the edges, not scaled afterwards.
@@ -241,18 +246,65 @@ def blur_counts(counts: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np
         counts: how many points fall on each pixel, (h, w).
         sigma: standard deviation in pixels.
     """
-    height, width = counts.shape
-    radius = int(np.ceil(4 * sigma))
-    side = 2 * radius + 1
     rows, columns = np.nonzero(counts)
-    # What a stamp takes, and what a blur: the side of the kernel for each pixel.
-    if len(rows) > _MOST_STAMPS or len(rows) * (side + 200) > height * width:
-        return np.asarray(cv2.GaussianBlur(counts, (side, side), sigma, borderType=cv2.BORDER_CONSTANT), np.float32)
-    kernel = cv2.getGaussianKernel(side, sigma, cv2.CV_32F)[:, 0]
-    total = np.zeros((height, width), np.float32)
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        top, left = max(0, row - radius), max(0, column - radius)
-        down = kernel[top - row + radius : height - row + radius]
-        along = kernel[left - column + radius : width - column + radius] * counts[row, column]
-        total[top : top + len(down), left : left + len(along)] += np.outer(down, along)
+    if not _is_stamped(len(rows), counts.shape, sigma):
+        return _blurred(counts, sigma)
+    down, along, values = _stamped(rows, columns, counts[rows, columns], counts.shape, sigma)
+    total = np.zeros(counts.shape, np.float32)
+    total[down, along] = values
     return total
+
+
+def blur_points(points: npt.NDArray[np.float32], *, height: int, width: int, sigma: float) -> Patch:
+    """`blur_counts` of points, as the part of the map that they reach.
+
+    Args:
+        points: (N, 2) x, y in pixels, on the picture.
+        height: rows of the map.
+        width: columns of the map.
+        sigma: standard deviation in pixels.
+    """
+    cells, times = np.unique(np.floor(points[:, ::-1]).astype(np.int64), axis=0, return_counts=True)
+    if not _is_stamped(len(cells), (height, width), sigma):
+        counts = fixation_counts(points, height=height, width=width)
+        return slice(0, height), slice(0, width), _blurred(counts, sigma)
+    return _stamped(cells[:, 0], cells[:, 1], times.astype(np.float32), (height, width), sigma)
+
+
+def _is_stamped(points: int, shape: tuple[int, ...], sigma: float) -> bool:
+    """Whether stamps are quicker than a blur, which takes the side of the kernel for each pixel, and as exact."""
+    return points <= _MOST_STAMPS and points * (2 * _reach(sigma) + 201) <= shape[0] * shape[1]
+
+
+def _reach(sigma: float) -> int:
+    return int(np.ceil(4 * sigma))
+
+
+def _blurred(counts: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
+    side = 2 * _reach(sigma) + 1
+    return np.asarray(cv2.GaussianBlur(counts, (side, side), sigma, borderType=cv2.BORDER_CONSTANT), np.float32)
+
+
+def _stamped(
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+    times: npt.NDArray[np.float32],
+    shape: tuple[int, ...],
+    sigma: float,
+) -> Patch:
+    """A Gaussian on each point, over the rows and columns that any of them reaches."""
+    radius = _reach(sigma)
+    if not len(rows):
+        return slice(0, 0), slice(0, 0), np.zeros((0, 0), np.float32)
+    kernel = cv2.getGaussianKernel(2 * radius + 1, sigma, cv2.CV_32F)[:, 0]
+    top, left = (max(0, int(places.min()) - radius) for places in (rows, columns))
+    bottom, right = (
+        min(size, int(places.max()) + radius + 1) for size, places in zip(shape, (rows, columns), strict=True)
+    )
+    total = np.zeros((bottom - top, right - left), np.float32)
+    for row, column, count in zip(rows.tolist(), columns.tolist(), times, strict=True):
+        first, start = max(0, row - radius), max(0, column - radius)
+        down = kernel[first - row + radius : shape[0] - row + radius]
+        along = kernel[start - column + radius : shape[1] - column + radius] * count
+        total[first - top : first - top + len(down), start - left : start - left + len(along)] += np.outer(down, along)
+    return slice(top, bottom), slice(left, right), total

@@ -34,8 +34,9 @@ class EvaluationOptions(Checked):
     maps: Path | None = None
     """Score the maps in this folder, made by another program, instead of a model's: a folder of pictures, a video or an
     .npz for each sequence, under the sequence's name."""
-    baselines: str = "all"
-    """Baselines scored on the same frames: all, none, or names with commas between them."""
+    baselines: str = "usual"
+    """Baselines scored on the same frames: usual (centre-prior, mean-density, shuffled, inter-observer), all, none, or
+    names with commas between them."""
     metrics: str | None = None
     """Metrics, names with commas between them; default: the protocol's."""
     workers: Annotated[int, Range(at_least=1)] = 1

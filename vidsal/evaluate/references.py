@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.data.fixations import SIGMA_SHARE, blur_counts, fixation_counts
+from vidsal.data.fixations import SIGMA_SHARE, Patch, blur_points
 from vidsal.data.layouts import Dataset, Fixations, LabelledFrame, LabelledSequence, open_dataset
 from vidsal.data.layouts.videos import tiny
 from vidsal.errors import ConfigError, DatasetError, Setting
@@ -26,6 +26,8 @@ __all__ = [
     "MEAN_DENSITY",
     "REFERENCES",
     "SHUFFLED",
+    "USUAL",
+    "LeftOutViewers",
     "MeanDensities",
     "at_most_640",
     "find_references",
@@ -55,6 +57,10 @@ REFERENCES: dict[str, str] = {
 }
 """What `--baselines all` stands for: names and what each is, in the order reported."""
 
+USUAL = ("centre-prior", MEAN_DENSITY, SHUFFLED, INTER_OBSERVER)
+"""What `--baselines usual` stands for: what any score has to be read against. The others look at every picture, which
+costs more than all of these."""
+
 MEAN_GRID = (120, 160)
 """Rows and columns at which mean densities are kept; they are smooth."""
 
@@ -66,7 +72,7 @@ MEAN_SEQUENCES = 200
 
 
 def find_references(text: str) -> tuple[str, ...]:
-    """The baselines of "all", "none" or a list with commas.
+    """The baselines of "usual", "all", "none" or a list with commas.
 
     Raises:
         ConfigError: one is unknown.
@@ -75,14 +81,15 @@ def find_references(text: str) -> tuple[str, ...]:
         >>> find_references("centre-prior, gbvs"), find_references("none")
         (('centre-prior', 'gbvs'), ())
     """
-    if text in ("all", "none"):
-        return tuple(REFERENCES) if text == "all" else ()
+    sets = {"usual": USUAL, "all": tuple(REFERENCES), "none": ()}
+    if text in sets:
+        return sets[text]
     names = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     known = [*REFERENCES, *(name for name in BASELINES if name not in REFERENCES)]
     for name in names:
         if name not in known:
             raise ConfigError(
-                Setting("baselines"), f" must be all, none or a list from {', '.join(known)}; got {name!r}"
+                Setting("baselines"), f" must be usual, all, none or a list from {', '.join(known)}; got {name!r}"
             )
     return names
 
@@ -236,10 +243,39 @@ def partner_densities(
 # Viewers.
 
 
-def left_out_viewers(
-    fixations: Fixations, *, height: int, width: int
-) -> tuple[_Map, list[npt.NDArray[np.float32]], npt.NDArray[np.float64]] | None:
-    """For each viewer with fixations: the others' density, the own points, and how many these are.
+@dataclass(frozen=True, eq=False)
+class LeftOutViewers:
+    """Each viewer of a frame, to be predicted by the others."""
+
+    viewers: npt.NDArray[np.int64]
+    """(V,) their numbers, rising; at least two."""
+    points: list[npt.NDArray[np.float32]]
+    """V arrays (n, 2), where each looked, in pixels of the maps."""
+    _total: _Map
+    _own: list[Patch]
+
+    def densities(self, chosen: slice) -> _Map:
+        """(v, height, width) float32, for some of the viewers the density of all others, with a floor."""
+        own = self._own[chosen]
+        made = np.empty((len(own), *self._total.shape), np.float32)
+        whole = float(self._total.sum(dtype=np.float64))
+        for density, (rows, columns, values) in zip(made, own, strict=True):
+            # All but what this viewer's own points reach is the same for each.
+            here = self._total[rows, columns]
+            rest = np.maximum(here - values, 0)
+            mass = whole - float(here.sum(dtype=np.float64)) + float(rest.sum(dtype=np.float64))
+            if mass <= whole * 1e-12:
+                density[:] = np.float32(1 / density.size)
+                continue
+            share, floor = np.float32((1 - FLOOR_SHARE) / mass), np.float32(FLOOR_SHARE) * np.float32(1 / density.size)
+            np.multiply(self._total, share, out=density)
+            density[rows, columns] = rest * share
+            density += floor
+        return made
+
+
+def left_out_viewers(fixations: Fixations, *, height: int, width: int) -> LeftOutViewers | None:
+    """For each viewer with fixations the others' density and the own points.
 
     Args:
         fixations: of one frame, with viewers.
@@ -247,21 +283,21 @@ def left_out_viewers(
         width: columns of the maps.
 
     Returns:
-        (V, height, width) float32, V arrays (n, 2) of x and y in pixels of the maps, (V,) float64; None where fewer
-        than two viewers looked.
+        What both are made of; None where fewer than two viewers looked.
     """
     if fixations.viewers is None:
         return None
-    points = in_cells(fixations, height, width)
     viewers = np.unique(fixations.viewers)
     if len(viewers) < 2:
         return None
+    points = in_cells(fixations, height, width)
     own = [points[fixations.viewers == viewer] for viewer in viewers]
     sigma = SIGMA_SHARE * max(height, width)
-    blurred = np.stack([blur_counts(fixation_counts(each, height=height, width=width), sigma) for each in own])
-    total = blurred.sum(axis=0)
-    others = np.stack([with_floor(np.maximum(total - each, 0)) for each in blurred])
-    return others, own, np.array([len(each) for each in own], np.float64)
+    patches = [blur_points(each, height=height, width=width, sigma=sigma) for each in own]
+    total = np.zeros((height, width), np.float32)
+    for rows, columns, values in patches:
+        total[rows, columns] += values
+    return LeftOutViewers(viewers, own, total, patches)
 
 
 def in_cells(fixations: Fixations, height: int, width: int) -> npt.NDArray[np.float32]:

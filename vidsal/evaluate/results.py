@@ -85,9 +85,26 @@ class SequenceScores:
     """(S, F, M); NaN where a metric is not defined."""
     zero_mass: _Floats
     """(S, F) share of the recorded density that lies where the map is exactly 0; NaN without a density."""
+    participants: tuple[str, ...] = ()
+    """P names of those who looked; none where the data set does not tell them apart from picture to picture."""
+    participant_scores: _Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
+    """(S, P, M) what each participant's fixations score: the mean over the frames that they looked at, of the mean over
+    their fixations. The source "inter-observer" is the density of the others. NaN where the metric is no mean over
+    fixations."""
+    participant_frames: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    """(S, P, M) over how many frames."""
 
     def __post_init__(self) -> None:
         shape = len(self.sources), len(self.index), len(self.metrics)
+        people = len(self.sources), len(self.participants), len(self.metrics)
+        if not self.participants:
+            object.__setattr__(self, "participant_scores", np.zeros(people))
+            object.__setattr__(self, "participant_frames", np.zeros(people, np.int64))
+        if self.participant_scores.shape != people or self.participant_frames.shape != people:
+            raise ValueError(
+                f"participant_scores and participant_frames must be {people}, got {self.participant_scores.shape}, "
+                f"{self.participant_frames.shape}"
+            )
         if self.scores.shape != shape or self.zero_mass.shape != shape[:2]:
             raise ValueError(
                 f"scores must be {shape} and zero_mass {shape[:2]}, got {self.scores.shape}, {self.zero_mass.shape}"
@@ -118,7 +135,7 @@ def write_sequence(path: Path, scores: SequenceScores, *, key: str) -> None:
         EncodeError: it cannot be written.
     """
     values = {field.name: getattr(scores, field.name) for field in dataclasses.fields(scores)}
-    arrays = {name: values.pop(name) for name in _ARRAYS}
+    arrays = {name: values.pop(name) for name in (*_ARRAYS, *_LATER_ARRAYS)}
     header = json.dumps({"key": key, **values}, default=dict)
     with replacing(path, remedy=_REMEDY) as partial, partial.open("wb") as file:
         np.savez_compressed(file, header=np.array(header), **arrays)
@@ -126,6 +143,8 @@ def write_sequence(path: Path, scores: SequenceScores, *, key: str) -> None:
 
 _REMEDY = "choose another --out"
 _ARRAYS = ("index", "frame", "pts_seconds", "attention", "scores", "zero_mass")
+_LATER_ARRAYS = ("participant_scores", "participant_frames")
+"""Those that earlier versions did not write."""
 
 
 def read_sequence(path: Path, *, key: str | None = None) -> SequenceScores | None:
@@ -149,7 +168,8 @@ def read_keyed_sequence(path: Path) -> tuple[str, SequenceScores] | None:
             values: dict[str, Any] = {
                 name: tuple(one) if isinstance(one, list) else one for name, one in header.items()
             }
-            return key, SequenceScores(**values, **{name: archive[name] for name in _ARRAYS})
+            names = (*_ARRAYS, *(name for name in _LATER_ARRAYS if name in archive))
+            return key, SequenceScores(**values, **{name: archive[name] for name in names})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +37,16 @@ from vidsal.model.baselines import BASELINES, CentrePrior, build_baseline
 __all__ = ["Judge", "Survey", "quantise", "resize_map", "survey"]
 
 _Map = npt.NDArray[np.float32]
+_Floats = npt.NDArray[np.float64]
 
 _CELLS_AT_ONCE = 2_000_000
 """Cells of one source's maps that are scored together; bounds the memory."""
+
+_VIEWERS_CELLS = 8_000_000
+"""The same of the densities of a frame's other viewers."""
+
+_MOST_FIXED = 16
+"""Maps of baselines that do not look at the picture, and of what information gain is measured over, that are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,15 +187,57 @@ class _Item:
     density: _Map | None
     cells: npt.NDArray[np.float32] | None
     """(n, 2) points in pixels of the maps; None where there is no record."""
-    maps: dict[str, _Map]
+    maps: dict[str, _Map | _Fixed]
     size: tuple[int, int]
     seed: int
     pool: int | None
+    people: tuple[str, ...] | None
+    """Who looked at each of the points; None where the data set does not say."""
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """Frames of one kind are scored together."""
-        return self.size, self.density is None, self.cells is None, self.pool is None, tuple(sorted(self.maps))
+        maps = tuple((name, each if isinstance(each, _Fixed) else None) for name, each in sorted(self.maps.items()))
+        return self.size, self.density is None, self.cells is None, self.pool is None, maps
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """A map that many frames have, whatever they show: what the metrics need of it is worked out once."""
+
+    source: str
+    """Name of the baseline."""
+    picture: tuple[int, int] | str
+    """What it was made for: the size of a picture, or a sequence."""
+    size: tuple[int, int]
+    """The size that it is brought to."""
+
+
+class _Participants:
+    """Adds up what each participant's fixations score."""
+
+    def __init__(self, sources: int, metrics: int) -> None:
+        self._shape = sources, metrics
+        self._sums: dict[str, tuple[_Floats, _Floats]] = {}
+
+    def add(self, name: str, source: int, metric: int, score: float) -> None:
+        """Adds the mean over somebody's fixations on one frame; NaN does not count."""
+        totals, counts = self._sums.setdefault(name, (np.zeros(self._shape), np.zeros(self._shape)))
+        if not np.isnan(score):
+            totals[source, metric] += score
+            counts[source, metric] += 1
+
+    def means(self) -> tuple[tuple[str, ...], _Floats, npt.NDArray[np.int64]]:
+        """Names in order, (S, P, M) means over frames, and over how many each."""
+        names = tuple(sorted(self._sums))
+        totals, counts = (
+            np.stack([self._sums[name][part] for name in names], axis=1)
+            if names
+            else np.zeros((self._shape[0], 0, self._shape[1]))
+            for part in (0, 1)
+        )
+        means = np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
+        return names, means, counts.astype(np.int64)
 
 
 class Judge:
@@ -223,12 +272,17 @@ class Judge:
         self._builtin = {name: build_baseline(name) for name in references if name in BASELINES}
         self._pool = NegativePool(surveyed.points, surveyed.sizes, surveyed.videos) if surveyed.points else None
         self._last: tuple[tuple[str, int, int], FixatedCells] | None = None
+        self._kept: dict[Any, Any] = {}
         self._forms: list[NegativeForm] = sorted(
             {form for name in protocol.metrics if (form := METRICS[name].negatives) is not None}
         )
 
-    def score(self, sequence: LabelledSequence) -> SequenceScores:
+    def score(self, sequence: LabelledSequence, *, on_frames: Callable[[int], None] | None = None) -> SequenceScores:
         """Scores one sequence.
+
+        Args:
+            sequence: the sequence.
+            on_frames: called now and then with how many of its frames are done.
 
         Raises:
             DatasetError: a picture, a label or a map is missing or cannot be read.
@@ -239,44 +293,49 @@ class Judge:
         messages: list[str] = []
         waiting: list[_Item] = []
         left_out: dict[str, int] = {}
+        people = _Participants(*shape)
         with contextlib.ExitStack() as stack:
             predicted = self.source.maps(sequence, facts.chosen.tolist())
             stack.enter_context(contextlib.closing(predicted))  # type: ignore[type-var]
             extras = self._extras(sequence, facts, messages)
             stack.enter_context(contextlib.closing(extras))  # type: ignore[type-var]
-            for frame, values in predicted:
+            for done, (frame, values) in enumerate(predicted):
+                if on_frames is not None:
+                    on_frames(done)
                 lent, baselines = next(extras)
                 reason, density, fixations = self._labels(frame)
                 if reason is not None:
                     left_out[reason] = left_out.get(reason, 0) + 1
                     continue
                 size = _size_of(density, fixations)
-                maps = {"model": self._fitted(values, size, sequence.name)}
+                maps: dict[str, _Map | _Fixed] = {"model": self._fitted(values, size, sequence.name)}
                 for name, small in baselines.items():
-                    maps[name] = self._prepared(small, size)
+                    maps[name] = _Fixed(name, small, size) if isinstance(small, tuple) else self._prepared(small, size)
                 if lent is not None:
                     maps[SHUFFLED] = self._prepared(lent, size)
-                if MEAN_DENSITY in self.sources and (mean := self._mean(sequence.name)) is not None:
-                    maps[MEAN_DENSITY] = self._prepared(mean, size)
+                if MEAN_DENSITY in self.sources and self._mean(sequence.name) is not None:
+                    maps[MEAN_DENSITY] = _Fixed(MEAN_DENSITY, sequence.name, size)
                 facts_of_frame = frame.index, frame.name, frame.pts_seconds, frame.attention or ""
                 rows.append(_Row(*facts_of_frame, np.full(shape, np.nan), np.full(shape[:1], np.nan)))
                 cells = None if fixations is None else in_cells(fixations, *size)
                 seed = zlib.crc32(f"{self.protocol.seed}/{sequence.name}/{frame.index}".encode())
-                item = _Item(rows[-1], density, cells, maps, size, seed, facts.pool.get(frame.index))
+                who = None if fixations is None else fixations.people
+                item = _Item(rows[-1], density, cells, maps, size, seed, facts.pool.get(frame.index), who)
                 if waiting and (
                     waiting[0].kind != item.kind or (len(waiting) + 1) * size[0] * size[1] > _CELLS_AT_ONCE
                 ):
-                    self._judge(waiting, sequence.name)
+                    self._judge(waiting, sequence.name, people)
                     waiting = []
                 waiting.append(item)
                 if INTER_OBSERVER in self.sources and fixations is not None:
-                    self._judge_viewers(fixations, item, sequence.name)
+                    self._judge_viewers(fixations, item, sequence.name, people)
         if waiting:
-            self._judge(waiting, sequence.name)
+            self._judge(waiting, sequence.name, people)
         never = len(facts.chosen) - len(rows) - sum(left_out.values())
         if never:
             left_out["missing"] = never
         attributes = {} if sequence.attributes is None else dataclasses.asdict(sequence.attributes)
+        participants, participant_scores, participant_frames = people.means()
         return SequenceScores(
             name=sequence.name,
             frames=facts.frames,
@@ -292,6 +351,9 @@ class Judge:
             attention=np.array([row.attention for row in rows], np.str_),
             scores=np.stack([row.scores for row in rows], axis=1) if rows else np.zeros((shape[0], 0, shape[1])),
             zero_mass=np.stack([row.zero_mass for row in rows], axis=1) if rows else np.zeros((shape[0], 0)),
+            participants=participants,
+            participant_scores=participant_scores,
+            participant_frames=participant_frames,
         )
 
     def _labels(self, frame: LabelledFrame) -> tuple[str | None, _Map | None, Fixations | None]:
@@ -309,12 +371,21 @@ class Judge:
 
     def _extras(
         self, sequence: LabelledSequence, facts: Surveyed, messages: list[str]
-    ) -> Iterator[tuple[_Map | None, dict[str, _Map]]]:
-        """For each chosen frame the density lent by another sequence, and the maps of the built-in baselines."""
+    ) -> Iterator[tuple[_Map | None, dict[str, _Map | tuple[int, int]]]]:
+        """For each chosen frame the density lent by another sequence, and the maps of the built-in baselines: of those
+        that do not look at the picture its size."""
         ordinals = facts.chosen.tolist()
         lent = self._lent(sequence.name, facts) if SHUFFLED in self.sources else None
-        # Those that look at pictures need them larger than a model does.
-        pictures = sequence.read(size=at_most_640) if self._builtin else None
+        looking = {name: model for name, model in self._builtin.items() if model.looks}
+        size = 1, 1
+
+        def wanted(height: int, width: int) -> tuple[int, int]:
+            nonlocal size
+            size = at_most_640(height, width)
+            # Baselines that look at pictures need them larger than a model does.
+            return size if looking else tiny(height, width)
+
+        pictures = sequence.read(size=wanted) if self._builtin else None
         with contextlib.ExitStack() as stack:
             for reader in (lent, pictures):
                 if reader is not None:
@@ -327,11 +398,14 @@ class Judge:
                     except DatasetError as error:
                         messages.append(f"no {SHUFFLED} baseline from here on: {error}")
                         lent = None
-                maps: dict[str, _Map] = {}
+                maps: dict[str, _Map | tuple[int, int]] = {}
                 if pictures is not None:
                     frame = next(frame for frame in pictures if frame.index == ordinal)
                     picture = frame.picture()[None]
-                    maps = {name: model.predict(picture)[0] for name, model in self._builtin.items()}
+                    maps = {
+                        name: model.predict(picture)[0] if model.looks else size
+                        for name, model in self._builtin.items()
+                    }
                 yield density, maps
 
     def _lent(self, name: str, facts: Surveyed) -> Iterator[_Map | None] | None:
@@ -349,6 +423,30 @@ class Judge:
     def _mean(self, name: str) -> _Map | None:
         return None if self._means is None else self._means.of(name)
 
+    def _keep(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What was made for this key before, or is made now."""
+        if key not in self._kept:
+            if len(self._kept) >= _MOST_FIXED:
+                self._kept.clear()
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def _fixed(self, fixed: _Fixed, count: int) -> Maps:
+        """A baseline that does not look at the picture, `count` times."""
+
+        def make() -> Maps:
+            if isinstance(fixed.picture, str):
+                one = self._mean(fixed.picture)
+            else:
+                one = self._builtin[fixed.source].predict(np.zeros((1, *fixed.picture, 3), np.uint8))[0]
+            if one is None:
+                raise ValueError(f"there is no {fixed.source} of {fixed.picture}")
+            return _repeated(self._prepared(one, fixed.size), count)
+
+        made: Maps = self._keep((fixed, count), make)
+        _ = made.ordered  # every frame counts among them
+        return made
+
     def _reference(self, name: str, size: tuple[int, int]) -> _Map:
         """What information gain is measured over, at this size."""
         mean = self._mean(name)
@@ -363,14 +461,19 @@ class Judge:
         gains = [metric for metric in metrics if "baseline" in METRICS[metric].needs]
         if not gains:
             return [(metrics, None)]
-        own = self._reference(name, size)
+        whose = None if self._mean(name) is None else name
         # It is rounded as the maps are, but not for the exact form, which would be infinite where it is 0.
         exact = [metric for metric in gains if metric == "information_gain" and self.protocol.bits is not None]
         rest = [metric for metric in metrics if metric not in exact]
-        pairs = [(rest, quantise(own, self.protocol.bits)), (exact, own)]
         return [
-            (group, Maps(torch.from_numpy(one).expand(count, -1, -1).contiguous(), name="baseline"))
-            for group, one in pairs
+            (
+                group,
+                self._keep(
+                    ("information gain", whose, size, count, bits),
+                    lambda: _repeated(quantise(self._reference(name, size), bits), count, name="baseline"),  # noqa: B023
+                ),
+            )
+            for group, bits in ((rest, self.protocol.bits), (exact, None))
             if group
         ]
 
@@ -390,7 +493,7 @@ class Judge:
     def _prepared(self, values: _Map, size: tuple[int, int]) -> _Map:
         return quantise(resize_map(values, *size), self.protocol.bits)
 
-    def _judge(self, items: Sequence[_Item], name: str) -> None:
+    def _judge(self, items: Sequence[_Item], name: str, people: _Participants) -> None:
         """Scores frames of one kind by all sources."""
         first = items[0]
         height, width = first.size
@@ -401,30 +504,56 @@ class Judge:
         negatives = self._negatives([item.pool for item in items], height, width) if first.pool is not None else None
         groups = self._over_references(metrics, name, first.size, len(items))
         unfixated = self.protocol.nss_without_fixations
-        for source in self.sources:
+        for place, source in enumerate(self.sources):
             if source == INTER_OBSERVER or not all(source in item.maps for item in items):
                 continue
-            maps = _stacked([item.maps[source] for item in items])
+            fixed = first.maps[source]
+            maps = (
+                self._fixed(fixed, len(items))
+                if isinstance(fixed, _Fixed)
+                else Maps(_stacked([item.maps[source] for item in items]))
+            )
             scores: dict[str, list[float]] = {}
             for group, baseline in groups:
                 meter = ScoreMeter(group)
                 meter.update(maps, density, cells, baseline=baseline, negatives=negatives, seed=seeds)
                 scores |= meter.scores()
+                if cells is not None and self.protocol.fixated_cells == "fixations":
+                    self._by_person(items, cells, meter, place, people)
             if unfixated is not None and "nss" in scores and cells is not None:
                 empty = (cells.total == 0).tolist()
                 scores["nss"] = [unfixated if none else one for none, one in zip(empty, scores["nss"], strict=True)]
             self._write([item.row for item in items], source, scores)
             if density is not None:
-                mass = torch.where(maps == 0, density.values, 0.0).flatten(1).double().sum(1) / density.total
+                mass = torch.where(maps.values == 0, density.values, 0.0).flatten(1).double().sum(1) / density.total
                 for item, one in zip(items, mass.tolist(), strict=True):
-                    item.row.zero_mass[self.sources.index(source)] = one
+                    item.row.zero_mass[place] = one
+
+    def _by_person(
+        self, items: Sequence[_Item], cells: FixatedCells, meter: ScoreMeter, source: int, people: _Participants
+    ) -> None:
+        """Adds the mean over each participant's fixations of the metrics that are means over fixations."""
+        found = meter.at_fixations()
+        for picture, item in enumerate(items):
+            if item.people is None or item.cells is None or not len(item.people):
+                continue
+            there = cells.cells[picture, : int(cells.found[picture])].numpy()
+            columns, rows = np.floor(item.cells).astype(np.int64).T
+            which = np.searchsorted(there, rows * item.size[1] + columns)
+            names, number = np.unique(np.array(item.people), return_inverse=True)
+            for metric, values in found.items():
+                own = values[picture][which]
+                with np.errstate(invalid="ignore"):  # infinite ones of both signs
+                    means = np.bincount(number, own) / np.bincount(number)
+                for person, mean in zip(names.tolist(), means.tolist(), strict=True):
+                    people.add(person, source, self.protocol.metrics.index(metric), mean)
 
     def _write(self, rows: Sequence[_Row], source: str, scores: Mapping[str, Sequence[float]]) -> None:
         for metric, values in scores.items():
             for row, value in zip(rows, values, strict=True):
                 row.scores[self.sources.index(source), self.protocol.metrics.index(metric)] = value
 
-    def _judge_viewers(self, fixations: Fixations, item: _Item, name: str) -> None:
+    def _judge_viewers(self, fixations: Fixations, item: _Item, name: str, people: _Participants) -> None:
         """Scores each viewer's fixations by the density of the others; each fixation counts the same."""
         metrics = [
             metric
@@ -434,20 +563,34 @@ class Judge:
         left = left_out_viewers(fixations, height=item.size[0], width=item.size[1]) if metrics else None
         if left is None:
             return
-        others, points, weights = left
-        count = len(weights)
-        cells = FixatedCells.from_points(points, height=item.size[0], width=item.size[1])
-        maps = torch.from_numpy(np.stack([quantise(each, self.protocol.bits) for each in others]))
-        negatives = None if item.pool is None else self._negatives([item.pool] * count, *item.size)
-        seeds = [zlib.crc32(f"{item.seed}/{viewer}".encode()) for viewer in range(count)]
+        weights = np.array([len(each) for each in left.points], np.float64)
+        at_once = max(1, _VIEWERS_CELLS // (item.size[0] * item.size[1]))
+        scores: dict[str, list[float]] = {metric: [] for metric in metrics}
+        for begin in range(0, len(weights), at_once):
+            some = slice(begin, min(begin + at_once, len(weights)))
+            count = some.stop - begin
+            cells = FixatedCells.from_points(left.points[some], height=item.size[0], width=item.size[1])
+            others = left.densities(some)
+            if self.protocol.bits is not None:
+                others = np.stack([quantise(each, self.protocol.bits) for each in others])
+            maps = Maps(torch.from_numpy(others))
+            negatives = None if item.pool is None else self._negatives([item.pool] * count, *item.size)
+            seeds = [zlib.crc32(f"{item.seed}/{viewer}".encode()) for viewer in range(begin, some.stop)]
+            for group, baseline in self._over_references(metrics, name, item.size, count):
+                meter = ScoreMeter(group)
+                meter.update(maps, None, cells, baseline=baseline, negatives=negatives, seed=seeds)
+                for metric, found in meter.scores().items():
+                    scores[metric] += found
         means = {}
-        for group, baseline in self._over_references(metrics, name, item.size, count):
-            meter = ScoreMeter(group)
-            meter.update(maps, None, cells, baseline=baseline, negatives=negatives, seed=seeds)
-            for metric, scores in meter.scores().items():
-                defined = ~np.isnan(scores)
-                known = np.array(scores)[defined]
-                means[metric] = [float(np.average(known, weights=weights[defined]))] if defined.any() else [np.nan]
+        place = self.sources.index(INTER_OBSERVER)
+        for metric, each in scores.items():
+            known = np.array(each)
+            defined = ~np.isnan(known)
+            means[metric] = [float(np.average(known[defined], weights=weights[defined]))] if defined.any() else [np.nan]
+            if fixations.names is not None and METRICS[metric].at_fixations is not None:
+                column = self.protocol.metrics.index(metric)
+                for viewer, score in zip(left.viewers.tolist(), each, strict=True):
+                    people.add(fixations.names[viewer], place, column, score)
         self._write([item.row], INTER_OBSERVER, means)
 
     def _fixated(self, items: Sequence[_Item]) -> FixatedCells | None:
@@ -489,8 +632,12 @@ class Judge:
         return FixatedCells(cells, weights, height=height, width=width)
 
 
-def _stacked(maps: Sequence[_Map | None]) -> torch.Tensor:
-    return torch.from_numpy(np.stack([each for each in maps if each is not None]))
+def _stacked(maps: Sequence[_Map | _Fixed | None]) -> torch.Tensor:
+    return torch.from_numpy(np.stack([each for each in maps if isinstance(each, np.ndarray)]))
+
+
+def _repeated(one: _Map, count: int, *, name: str = "saliency") -> Maps:
+    return Maps(torch.from_numpy(one).expand(count, -1, -1).contiguous(), name=name)
 
 
 def _size_of(density: _Map | None, fixations: Fixations | None) -> tuple[int, int]:

@@ -59,6 +59,8 @@ class Baseline(ABC):
 
     name: ClassVar[str]
     """Key in `BASELINES`."""
+    looks: ClassVar[bool] = True
+    """Whether the answer depends on the picture, and not on its size alone."""
 
     def predict(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Densities of pictures.
@@ -88,6 +90,7 @@ class Uniform(Baseline):
     """Every place is as likely as any other: what a map without any information scores."""
 
     name = "uniform"
+    looks = False
 
     def _density(self, frame: npt.NDArray[np.uint8]) -> _Map:
         return _even(*frame.shape[:2])
@@ -104,6 +107,8 @@ class CentrePrior(Checked, Baseline):
     """
 
     name: ClassVar[str] = "centre-prior"
+    """See `Baseline`."""
+    looks: ClassVar[bool] = False
     """See `Baseline`."""
     variance: Annotated[float, Range(above=0)] = 0.22
     """Variance along x, in units of half the picture's width, squared."""

@@ -73,6 +73,9 @@ class Fixations:
     """Columns of that picture."""
     viewers: npt.NDArray[np.int64] | None = None
     """(N,) int64, who looked, numbered within the picture; None where the data set does not say."""
+    names: tuple[str, ...] | None = None
+    """Name of each viewer's number, the same person's on every picture; None where numbers of different pictures have
+    nothing to do with each other."""
     sigma: float | None = None
     """Standard deviation, in pixels, of the Gaussians that this data set's densities are made of; None where it
     publishes densities of its own."""
@@ -83,6 +86,13 @@ class Fixations:
         if self.viewers is not None and self.viewers.shape != (len(self.points),):
             raise ValueError(f"viewers must be ({len(self.points)},), got {self.viewers.shape}")
 
+    @property
+    def people(self) -> tuple[str, ...] | None:
+        """(N,) the name of who looked, for each point; None where there are no `names`."""
+        if self.viewers is None or self.names is None:
+            return None
+        return tuple(self.names[viewer] for viewer in self.viewers.tolist())
+
     @classmethod
     def on_picture(
         cls,
@@ -91,6 +101,7 @@ class Fixations:
         height: int,
         width: int,
         viewers: npt.ArrayLike | None = None,
+        names: tuple[str, ...] | None = None,
         sigma: float | None = None,
     ) -> Fixations:
         """Takes (N, 2) x, y of any kind and leaves out the points outside the picture, NaN among them."""
@@ -98,7 +109,7 @@ class Fixations:
         x, y = where[:, 0], where[:, 1]
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         who = None if viewers is None else np.asarray(viewers, np.int64).reshape(-1)[inside]
-        return cls(where[inside], height, width, who, sigma)
+        return cls(where[inside], height, width, who, names, sigma)
 
     @classmethod
     def from_map(cls, values: npt.NDArray[Any]) -> Fixations:

@@ -66,9 +66,14 @@ class _Record:
     def fixations(self) -> Fixations:
         """All points; viewers are numbered in the order of their names, where every row has one."""
         names = sorted(set(self.subjects))
-        viewers = None if "" in names else [names.index(subject) for subject in self.subjects]
+        told = "" not in names
         return Fixations.on_picture(
-            self.points, height=self.height, width=self.width, viewers=viewers, sigma=self.sigma
+            self.points,
+            height=self.height,
+            width=self.width,
+            viewers=[names.index(subject) for subject in self.subjects] if told else None,
+            names=tuple(names) if told else None,
+            sigma=self.sigma,
         )
 
     def in_time(self, duration: float) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
