@@ -204,7 +204,7 @@ def test_what_no_row_speaks_of_is_told(tmp_path: Path, capsys: pytest.CaptureFix
     (root / "video_fixations.csv").unlink()
     _, unnamed, left = notes_on(root, capsys)
     assert unnamed == "fixations.csv: no row for 2 of 12 pictures in images/, which are left out: more/a.png, b.PNG"
-    assert left == "videos/ holds 2 videos, but there is no video_fixations.csv (or .csv.gz): left out"
+    assert left == "videos/ holds 2 videos, but there is no video_fixations.csv (or .csv.gz) and no gaze/: left out"
     facts = [check_dataset(open_dataset("simple", root, split=split)) for split in ("train", "val")]
     assert sum(note.count("b.PNG") for one in facts for note in one.notes) == 1
     of_task = check_dataset(open_dataset("simple", root, condition="task")).notes[0]

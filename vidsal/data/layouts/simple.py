@@ -12,8 +12,10 @@
         start_seconds              when the fixation began, after the video's first frame
         duration_ms                optional; how long it lasted. It counts on the frames whose times lie in it; without
                                    a duration, or between two frames, on the frame shown at its start
+    NAME/gaze/...                  tables of recorded gaze (`vidsal.gaze.table`), one a video, instead of rows in
+                                   video_fixations.csv; each says of which video it is, or has its name
 
-Either half may be missing.
+Any part may be missing.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.decode import VideoInfo
 from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
 from vidsal.errors import DatasetError
+from vidsal.gaze.table import GAZE_SUFFIXES, read_gaze
 from vidsal.options import Checked, Range
 
 __all__ = ["LAYOUTS", "SimpleOptions"]
@@ -91,6 +94,8 @@ class _Rows:
     kind: _Kind
     records: dict[str, _Record] = field(default_factory=dict)
     videos: dict[str, VideoPictures] = field(default_factory=dict)
+    samples: bool = False
+    """Whether a row is one measurement, and not a held look."""
 
     def remarks(self, sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
         """See `Dataset.remarks`."""
@@ -116,6 +121,11 @@ class _Rows:
                 height, width = sizes[name]
                 misfits.append(f"{name} (x and y in {record.width}x{record.height}, stored {width}x{height} upright)")
         start = f"{self.table.name}: "
+        if self.samples:
+            yield (
+                f"{start}rows are samples, each of which counts on the frame that is shown then; `vidsal gaze import "
+                "--events` finds fixations"
+            )
         if beside or nowhere:
             yield (
                 f"{start}rows outside their {what}: {beside:,} of {total:,}; without a place (x or y empty or NaN): "
@@ -175,14 +185,19 @@ def _unnamed(root: Path, split: str, named: Mapping[str, frozenset[str]], chosen
         names = [file.as_posix() for file in sorted(there, key=natural_order)]
         if kind not in named:
             if names:
-                yield f"{kind}s/ holds {len(names):,} {what}s, but there is no {table}.csv (or .csv.gz): left out"
+                or_gaze = " and no gaze/" if kind == "video" else ""
+                yield (
+                    f"{kind}s/ holds {len(names):,} {what}s, but there is no {table}.csv (or .csv.gz){or_gaze}: "
+                    "left out"
+                )
             continue
         set_name = root.resolve().name
         own = {name for name in names if split in ("all", "val" if is_validation(set_name, name) else "train")}
         lonely = [name for name in names if name in own - named[kind]]
         if lonely:
+            where = f"{table}.csv and gaze" if kind == "video" and _gaze_tables(root) else f"{table}.csv"
             yield (
-                f"{table}.csv: no row{chosen} for {len(lonely):,} of {len(own):,} {what}s in {kind}s/, which are left "
+                f"{where}: no row{chosen} for {len(lonely):,} of {len(own):,} {what}s in {kind}s/, which are left "
                 f"out: {_some(lonely)}"
             )
 
@@ -199,22 +214,29 @@ _KINDS: Mapping[_Kind, tuple[str, str, frozenset[str]]] = {
 def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
     set_name = root.resolve().name
     tables = {kind: find_table(root, name) for kind, (name, _, _) in _KINDS.items()}
-    if not any(tables.values()):
+    gaze = _gaze_tables(root)
+    if not any(tables.values()) and not gaze:
         raise DatasetError(
-            f"{root}: no fixations.csv or video_fixations.csv (or .csv.gz) here; "
-            "docs/reference/layouts.md has their columns"
+            f"{root}: no fixations.csv, video_fixations.csv (or .csv.gz) or gaze/ with tables here; "
+            "docs/reference/layouts.md has what they hold"
         )
+    if gaze and options.condition is not None:
+        raise DatasetError(f"{root}: tables in gaze/ have no column condition, so none can be chosen")
     sequences: list[LabelledSequence] = []
     counts = {"train": 0, "val": 0}
     found = []
     named: dict[str, frozenset[str]] = {}
-    for kind, table in tables.items():
-        if table is None:
-            continue
-        part = _Rows(table, kind)
+    parts = [(_Rows(table, kind), _read(table, kind, options)) for kind, table in tables.items() if table is not None]
+    for path in gaze:
+        part, name, record = _read_gaze(path, root / "videos", options)
+        before = next((other.table for other, records in parts if other.kind == "video" and name in records), None)
+        if before is not None:
+            raise DatasetError(f"{path} and {before} are both about {name}; leave one of them")
+        parts.append((part, {name: record}))
+    for part, records in parts:
+        kind = part.kind
         found.append(part)
-        records = _read(table, kind, options)
-        named[kind] = frozenset(records)
+        named[kind] = named.get(kind, frozenset()) | frozenset(records)
         for name, record in sorted(records.items()):
             own = "val" if is_validation(set_name, name) else "train"
             fixations = record.fixations()
@@ -226,7 +248,9 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
                 continue
             path = root / f"{kind}s" / name
             if not is_file(path):
-                raise DatasetError(f"{table} names {name}, but {path} is missing; copy it, or remove it from the table")
+                raise DatasetError(
+                    f"{part.table} names {name}, but {path} is missing; copy it, or remove it from the table"
+                )
             if kind == "image":
                 sequences.append(_still(path, name, own, fixations))
             else:
@@ -240,7 +264,44 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
         lost = (text for part in found for text in part.remarks(sizes))
         return (*lost, *_unnamed(root, split, named, chosen))
 
+    sequences.sort(key=lambda each: (each.kind != "still", each.name))
     return Dataset("simple", root, split, tuple(sequences), remarks=remarks)
+
+
+def _gaze_tables(root: Path) -> list[Path]:
+    """The tables in gaze/, in order; .json files beside them say how they came about."""
+    folder = root / "gaze"
+    try:
+        there = [path for path in folder.iterdir() if path.suffix.lower() in GAZE_SUFFIXES] if folder.is_dir() else []
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be listed ({error.strerror}); allow this user to read it") from error
+    return sorted((path for path in there if not path.name.startswith(".")), key=natural_order)
+
+
+def _read_gaze(path: Path, videos: Path, options: SimpleOptions) -> tuple[_Rows, str, _Record]:
+    """A table of recorded gaze, the video that it is about, and its rows."""
+    gaze = read_gaze(path)
+    facts = gaze.facts.get("video")
+    said = str(facts.get("name", "")) if isinstance(facts, Mapping) else ""
+    there = sorted(each.name for each in videos.iterdir() if is_file(each)) if videos.is_dir() else []
+    same = [name for name in there if Path(name).stem == path.stem and Path(name).suffix.lower() in _KINDS["video"][2]]
+    name = said if said in there else same[0] if len(same) == 1 else ""
+    if not name:
+        whose = f"is about {said}, which is not in {videos}" if said else "does not say which video it is about"
+        raise DatasetError(f"{path} {whose}; put the video there, under that name or as {path.stem}.mp4")
+    info = VideoPictures(videos / name).info
+    height, width = info.height, info.width
+    if isinstance(facts, Mapping) and facts.get("height") and facts.get("width"):
+        height, width = int(facts["height"]), int(facts["width"])
+    record = _Record(height, width, options.sigma_share * max(height, width))
+    record.points = list(zip(gaze.x.tolist(), gaze.y.tolist(), strict=True))
+    record.points = [
+        point if valid else (math.nan, math.nan) for point, valid in zip(record.points, gaze.valid, strict=True)
+    ]
+    record.subjects = gaze.participant.tolist()
+    record.starts = gaze.pts_seconds.tolist()
+    record.ends = (gaze.pts_seconds + gaze.duration_seconds).tolist()
+    return _Rows(path, "video", samples=gaze.kind == "samples"), name, record
 
 
 def _why_none(found: list[_Rows], split: str, chosen: str, counts: dict[str, int]) -> str:
