@@ -710,7 +710,7 @@ def test_values_that_nobody_thought_of_cost_their_sequence_only(
 ) -> None:
     score = Judge.score
 
-    def stumbles(judge: Judge, sequence: LabelledSequence) -> SequenceScores:
+    def stumbles(judge: Judge, sequence: LabelledSequence, **_: Any) -> SequenceScores:
         if sequence.name == "actioncliptest00001_2":
             raise ValueError("a map of no size")
         return score(judge, sequence)
@@ -1124,7 +1124,7 @@ def test_finished_results_of_something_else_are_not_written_over(films: Path, mo
 def test_tables_and_figures_of_what_is_written_over_go(films: Path, model: str, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     out = tmp_path / "out"
-    names = ("frames", "sequences", "scenarios")
+    names = ("frames", "seconds", "sequences", "scenarios")
     figures = ("best.png", "worst-scores.png", "reliability.png")
     (out / "figures").mkdir(parents=True)
     for mine in "scenarios.txt", "figures/mine.png", "frames.csv", "figures/best.png":

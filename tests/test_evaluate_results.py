@@ -74,6 +74,7 @@ def test_each_average_is_the_one_worked_out_by_hand(averaging: Any, expected: fl
         "frames": 4,
         "scores": {"cc": (pytest.approx(0.4), 3)},
         "zero_mass": (0.0, 4),
+        "participants": {},
     }
 
 

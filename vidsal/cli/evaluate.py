@@ -43,19 +43,31 @@ def eval_command(given: Any, options: EvalOptions) -> int:
     from vidsal.evaluate.results import format_summary
 
     share_cores()
-    with Stop(quiet=quiet) as stop, make_display(name, unit="sequences", quiet=quiet) as display:
+    with Stop(quiet=quiet) as stop, make_display(name, unit="frames", quiet=quiet) as display:
 
         def show(progress: EvalProgress) -> None:
             if progress.skipped is not None:
                 display.say(f"vidsal: warning: {progress.name}: left out: {progress.skipped}")
-            display.update(done=progress.done, total=progress.total, seconds=progress.seconds)
+            before = progress.frames_resumed
+            display.update(
+                done=progress.frames - before,
+                total=progress.frames_total - before,
+                seconds=progress.seconds,
+                detail=f"{progress.done} of {progress.total} sequences" if progress.total > 1 else "",
+            )
 
         try:
             with as_usage():
                 if options.evaluation.maps is None:
                     check_model(options.model.model)
                 result = evaluate(
-                    name, given.root, options=options, data_options=chosen, on_progress=show, should_stop=stop
+                    name,
+                    given.root,
+                    options=options,
+                    data_options=chosen,
+                    on_progress=show,
+                    on_frames=show,
+                    should_stop=stop,
                 )
         except (Stopped, KeyboardInterrupt):
             stop.note_interrupt()

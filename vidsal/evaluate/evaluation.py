@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from vidsal.evaluate.references import (
 from vidsal.evaluate.results import SequenceScores, Summary, read_summary
 from vidsal.evaluate.score import Judge, Survey, survey
 from vidsal.evaluate.sources import FolderSource, ModelSource, Source
+from vidsal.evaluate.trials import Trials, read_trials
 from vidsal.files import try_to_lock
 from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINIMUM
 from vidsal.processes import worker_context
@@ -64,9 +66,15 @@ class EvalProgress:
     seconds: float
     """Since scoring began."""
     name: str
-    """The sequence that was last done."""
+    """The sequence that was last done, or is under way."""
     skipped: str | None = None
     """Why that could not be scored; None: it could."""
+    frames: int = 0
+    """Frames that are done, of sequences that are under way too."""
+    frames_total: int = 0
+    """Frames that are scored in all."""
+    frames_resumed: int = 0
+    """Frames of the sequences taken up from an earlier run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +98,7 @@ def evaluate(
     options: EvalOptions | None = None,
     data_options: Mapping[str, Any] | None = None,
     on_progress: Callable[[EvalProgress], None] | None = None,
+    on_frames: Callable[[EvalProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """Scores a model, or maps made elsewhere, on a data set.
@@ -100,6 +109,7 @@ def evaluate(
         options: all options; None takes the defaults.
         data_options: of the data set, see `open_dataset`.
         on_progress: called after every sequence, in the calling thread.
+        on_frames: the same, now and then while a sequence is under way.
         should_stop: asked after every sequence; True ends the evaluation.
 
     Raises:
@@ -112,6 +122,7 @@ def evaluate(
     plan = _Request.make(name, Path(root), options or EvalOptions(), dict(data_options or {}))
     wanted = plan.options.evaluation
     dataset = plan.dataset()
+    trials = plan.trials([sequence.name for sequence in dataset])
     plan.source_facts()  # a missing model is reported before the folder is made
     _refuse_data(plan.out, plan.root)
     with _own_folder(plan.out, overwrite=wanted.overwrite) as folder:
@@ -127,13 +138,18 @@ def evaluate(
         jobs = [sequence.name for sequence in dataset if sequence.name in found.sequences]
         chosen = [each for each in jobs if len(found.sequences[each].chosen)]
         skipped = dict(found.skipped)
+        messages += trials.messages
         done = {each: shared.finished(each) for each in chosen}
         left = [each for each in chosen if done[each] is None]
         total = len(chosen) + len(skipped)
-        clock = _Tally(on_progress, should_stop, total=total, resumed=len(chosen) - len(left))
+        frames = {each: len(found.sequences[each].chosen) for each in chosen}
+        clock = _Tally(
+            on_progress, on_frames, should_stop, total=total, resumed=len(chosen) - len(left), frames=frames, left=left
+        )
         for each, reason in found.skipped.items():
             clock.report(each, reason)
-        scored = _score_here(shared, left) if min(wanted.workers, len(left)) <= 1 else _score_beside(shared, left)
+        score = _score_here if min(wanted.workers, len(left)) <= 1 else _score_beside
+        scored = score(shared, left, clock.under_way)
         with closing(scored):  # type: ignore[type-var]
             for each, failure in scored:
                 if failure is not None:
@@ -156,10 +172,11 @@ def evaluate(
             too_short=len(jobs) - len(chosen),
             key=key,
             messages=messages,
+            trials=trials,
         )
         if wanted.overwrite:
             _remove_results(folder)
-        files = results.write_tables(folder, sequences, kind=wanted.table)
+        files = results.write_tables(folder, sequences, kind=wanted.table, trials=trials)
         results.write_summary(folder / "summary.json", summary)
         return Evaluation(summary, folder, (folder / "summary.json", *files), len(chosen) - len(left))
 
@@ -235,6 +252,10 @@ class _Request:
         splits = DATASETS[name].splits
         usual = [split for split in (protocol.split, "val", "test", "all") if split in splits]
         references = find_references(wanted.baselines)
+        if wanted.by is not None and wanted.trials is None:
+            raise ConfigError(
+                Setting("by"), " names columns of a list of trials; give the list with ", Setting("trials")
+            )
         return cls(name, root, wanted.split or usual[0], options, data_options, protocol, references)
 
     @property
@@ -262,6 +283,11 @@ class _Request:
         if not self._gains and MEAN_DENSITY not in self.references:
             return None, []
         return gather_means(dataset, splits=DATASETS[self.name].splits, options=self.data_options)
+
+    def trials(self, sequences: list[str]) -> Trials:
+        """The list of trials; nothing without one."""
+        wanted = self.options.evaluation
+        return Trials() if wanted.trials is None else read_trials(wanted.trials, sequences, by=wanted.by)
 
     def asked(self) -> dict[str, Any]:
         """What was asked for: the data set, the protocol, the model and their options; plain values."""
@@ -327,6 +353,7 @@ class _Request:
         too_short: int,
         key: str,
         messages: list[str],
+        trials: Trials,
     ) -> Summary:
         wanted = self.options.evaluation
         scores, zero, by_sequence = results.summarise(
@@ -383,6 +410,8 @@ class _Request:
             scores=scores,
             zero_frames=zero,
             by_sequence=by_sequence,
+            by_participant=results.summarise_participants(sequences, averaging=self.protocol.averaging),
+            by_scenario=results.summarise_scenarios(sequences, trials),
             messages=(
                 *messages,
                 *(f"{each.name}: {text}" for each in sequences for text in (*each.damage, *each.messages)),
@@ -447,9 +476,13 @@ _Outcome = tuple[str, str | None]
 """A sequence, and why it could not be scored."""
 
 
-def _score_one(shared: _Shared, judge: Judge, name: str) -> _Outcome:
+_OnFrames = Callable[[str, int], None]
+"""Takes a sequence that is under way, and how many of its frames are done."""
+
+
+def _score_one(shared: _Shared, judge: Judge, name: str, on_frames: _OnFrames) -> _Outcome:
     try:
-        scores = judge.score(judge.by_name[name])
+        scores = judge.score(judge.by_name[name], on_frames=partial(on_frames, name))
     except (DatasetError, DecodeError) as error:
         return name, str(error)
     except (ValueError, cv2.error) as error:
@@ -459,14 +492,14 @@ def _score_one(shared: _Shared, judge: Judge, name: str) -> _Outcome:
     return name, None
 
 
-def _score_here(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
+def _score_here(shared: _Shared, names: list[str], on_frames: _OnFrames) -> Iterator[_Outcome]:
     if names:
         judge = shared.judge()
         for name in names:
-            yield _score_one(shared, judge, name)
+            yield _score_one(shared, judge, name, on_frames)
 
 
-def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
+def _score_beside(shared: _Shared, names: list[str], on_frames: _OnFrames) -> Iterator[_Outcome]:
     """Several processes, each with a sequence at a time; one that dies fails only the sequence it was at."""
     context = worker_context(__name__)
     environment = dict(os.environ)
@@ -515,6 +548,9 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
                     continue
                 if isinstance(outcome, BaseException):
                     raise outcome
+                if isinstance(outcome, int):
+                    on_frames(name, outcome)
+                    continue
                 yield outcome
                 give_next(connection)
     finally:
@@ -522,6 +558,10 @@ def _score_beside(shared: _Shared, names: list[str]) -> Iterator[_Outcome]:
             process.terminate()
             process.join()
             connection.close()
+
+
+_SECONDS_BETWEEN = 0.2
+"""How often a worker says how far it is."""
 
 
 def _work(connection: Connection, shared: _Shared, environment: dict[str, str]) -> None:
@@ -533,10 +573,18 @@ def _work(connection: Connection, shared: _Shared, environment: dict[str, str]) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    told = time.monotonic()
+
+    def on_frames(name: str, frames: int) -> None:
+        nonlocal told
+        if time.monotonic() > told + _SECONDS_BETWEEN:
+            told = time.monotonic()
+            connection.send(frames)
+
     try:
         judge = shared.judge()
         while (name := connection.recv()) is not None:
-            connection.send(_score_one(shared, judge, name))
+            connection.send(_score_one(shared, judge, name, on_frames))
     except EOFError:
         return  # the parent has gone
     except Exception as error:
@@ -550,21 +598,51 @@ class _Tally:
     """Reports how far it is, and stops where that is wanted."""
 
     on_progress: Callable[[EvalProgress], None] | None
+    on_frames: Callable[[EvalProgress], None] | None
     should_stop: Callable[[], bool] | None
     total: int
     resumed: int
+    frames: dict[str, int]
+    """Of each sequence."""
+    left: list[str]
+    """Sequences to score."""
     done: int = 0
     begin: float = field(default_factory=time.perf_counter)
+    _under_way: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._whole = sum(self.frames.values())
+        self._finished = self._resumed = self._whole - sum(self.frames[name] for name in self.left)
+
+    def under_way(self, name: str, frames: int) -> None:
+        """Some frames of a sequence are done."""
+        self._under_way[name] = frames
+        self._tell(self.on_frames, name, None)
 
     def report(self, name: str, reason: str | None) -> None:
+        """A sequence is done."""
         self.done += 1
-        if self.on_progress:
-            seconds = time.perf_counter() - self.begin
-            self.on_progress(
-                EvalProgress(self.done + self.resumed, self.total, self.resumed, seconds, name, skipped=reason)
-            )
+        self._under_way.pop(name, None)
+        self._finished += self.frames.get(name, 0)
+        self._tell(self.on_progress, name, reason)
         if self.should_stop and self.should_stop():
             raise Stopped
+
+    def _tell(self, whom: Callable[[EvalProgress], None] | None, name: str, reason: str | None) -> None:
+        if whom:
+            whom(
+                EvalProgress(
+                    done=self.done + self.resumed,
+                    total=self.total,
+                    resumed=self.resumed,
+                    seconds=time.perf_counter() - self.begin,
+                    name=name,
+                    skipped=reason,
+                    frames=self._finished + sum(self._under_way.values()),
+                    frames_total=self._whole,
+                    frames_resumed=self._resumed,
+                )
+            )
 
 
 def _refuse_data(folder: Path, root: Path) -> None:
@@ -604,8 +682,10 @@ def _own_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         os.close(file)
 
 
+_TABLES = ("frames", "seconds", "sequences", "participants", "scenarios")
+
 _RESULTS = (
-    *(f"{name}.{kind}" for name in ("frames", "sequences", "scenarios") for kind in ("csv", "parquet")),
+    *(f"{name}.{kind}" for name in _TABLES for kind in ("csv", "parquet")),
     *(f"figures/{rank}{end}.png" for rank in ("best", "median", "worst") for end in ("", "-scores")),
     "figures/reliability.png",
 )

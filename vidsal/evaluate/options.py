@@ -39,6 +39,11 @@ class EvaluationOptions(Checked):
     names with commas between them."""
     metrics: str | None = None
     """Metrics, names with commas between them; default: the protocol's."""
+    trials: Path | None = None
+    """List of trials (.csv or .tsv): a column video, image or sequence, perhaps one participant, and others whose
+    values become scenarios, as weather or condition."""
+    by: str | None = None
+    """Columns of the list of trials that scores are given by, names with commas between them; default: all."""
     workers: Annotated[int, Range(at_least=1)] = 1
     """Processes that score sequences side by side, each with a model of its own and one thread."""
     strict: bool = False

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.decode.images import natural_order
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.evaluate.options import TableFormat
 from vidsal.evaluate.protocols import Averaging
+from vidsal.evaluate.trials import Trials
 from vidsal.files import replacing
 from vidsal.metrics import METRICS
 
@@ -44,6 +46,8 @@ __all__ = [
     "resamples",
     "sequence_path",
     "summarise",
+    "summarise_participants",
+    "summarise_scenarios",
     "write_sequence",
     "write_summary",
     "write_tables",
@@ -317,11 +321,18 @@ class Summary:
     """Source to the share of frames in which some recorded density lies where the map is exactly 0."""
     by_sequence: dict[str, dict[str, Any]]
     """Name to {"frames": scored, "scores": {metric: [mean, frames where defined]}, "zero_mass": [mean, frames with a
-    density]} of the source "model"; results of earlier versions have no zero_mass."""
+    density], "participants": {name: {metric: [mean, frames]}}} of the source "model"; results of earlier versions lack
+    the last two."""
     messages: tuple[str, ...] = ()
     """Sentences for a person."""
     partial: tuple[str, ...] = ()
     """Sequences that were scored only in part: frames are missing from their files."""
+    by_participant: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name to {"sequences", "frames", "scores": {source: {metric: mean}}}, averaged as the protocol says; the source
+    "inter-observer" is the density of the others. Metrics that are means over fixations."""
+    by_scenario: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """Column of the list of trials to value to {"sequences", "frames", "scores": {metric: mean}} of the source
+    "model"."""
     asked: dict[str, Any] = field(default_factory=dict)
     """What was asked for, of which the key holds a hash; results of earlier versions do not have it."""
 
@@ -447,6 +458,18 @@ def read_summary(path: str | Path) -> Summary:
             one["scores"] = {metric: (_value(mean), count) for metric, (mean, count) in one["scores"].items()}
             if "zero_mass" in one:
                 one["zero_mass"] = _value(one["zero_mass"][0]), one["zero_mass"][1]
+            one["participants"] = {
+                who: {metric: (_value(mean), count) for metric, (mean, count) in scores.items()}
+                for who, scores in one.get("participants", {}).items()
+            }
+        for own in values.get("by_participant", {}).values():
+            own["scores"] = {
+                source: {metric: _value(mean) for metric, mean in scores.items()}
+                for source, scores in own["scores"].items()
+            }
+        for of_values in values.get("by_scenario", {}).values():
+            for own in of_values.values():
+                own["scores"] = {metric: _value(mean) for metric, mean in own["scores"].items()}
         # Of earlier versions, perhaps from another working folder.
         values["dataset"].setdefault("folder", folder_of(values["dataset"]))
         values["messages"] = tuple(values["messages"])
@@ -479,20 +502,82 @@ def summarise(
             "frames": len(each.index),
             "scores": {metric: (float(means[m, n]), int(counts[0, m, n])) for m, metric in enumerate(metrics)},
             "zero_mass": (*_means(each.zero_mass[0, :, None]), int((~np.isnan(each.zero_mass[0])).sum())),
+            "participants": {
+                who: {
+                    metric: (float(each.participant_scores[0, p, m]), int(each.participant_frames[0, p, m]))
+                    for m, metric in enumerate(metrics)
+                    if METRICS[metric].at_fixations
+                }
+                for p, who in enumerate(each.participants)
+            },
         }
         for n, each in enumerate(sequences)
     }
     return scores, dict(zip(sources, shares.tolist(), strict=True)), by_sequence
 
 
+def summarise_participants(sequences: Sequence[SequenceScores], *, averaging: Averaging) -> dict[str, dict[str, Any]]:
+    """`Summary.by_participant`."""
+    found: dict[str, dict[str, Any]] = {}
+    for who in _people(sequences):
+        means, counts, frames = _of_participant(sequences, who)
+        sources, metrics = sequences[0].sources, sequences[0].metrics
+        scores: dict[str, dict[str, float]] = {}
+        for s, source in enumerate(sources):
+            for m, metric in enumerate(metrics):
+                if METRICS[metric].at_fixations and counts[:, s, m].any():
+                    totals = np.where(counts[:, s, m] > 0, means[:, s, m] * counts[:, s, m], 0.0)
+                    above, below = parts_of(totals, counts[:, s, m], frames, averaging)
+                    scores.setdefault(source, {})[metric] = float(_average(above, below)[0])
+        found[who] = {"sequences": len(frames), "frames": int(frames.sum()), "scores": scores}
+    return found
+
+
+def _people(sequences: Sequence[SequenceScores]) -> list[str]:
+    """All participants, in order as people count."""
+    return sorted(
+        {name for each in sequences for name in each.participants}, key=lambda name: natural_order(Path(name))
+    )
+
+
+def _of_participant(sequences: Sequence[SequenceScores], who: str) -> tuple[_Floats, _Floats, _Floats]:
+    """(N, S, M) means and over how many frames of each sequence that somebody saw, and (N,) frames looked at."""
+    own = [(each, each.participants.index(who)) for each in sequences if who in each.participants]
+    means = np.stack([each.participant_scores[:, place] for each, place in own])
+    counts = np.stack([each.participant_frames[:, place] for each, place in own]).astype(np.float64)
+    return means, counts, counts.max(axis=(1, 2))
+
+
+def summarise_scenarios(sequences: Sequence[SequenceScores], trials: Trials) -> dict[str, dict[str, dict[str, Any]]]:
+    """`Summary.by_scenario`: means over sequences."""
+    metrics = sequences[0].metrics
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for column, value, source, count, frames, *means in _scenario_rows(sequences, trials):
+        if source == "model" and column in trials.columns:
+            over_sequences = dict(zip(metrics, means[len(metrics) :], strict=True))
+            found.setdefault(column, {})[value] = {"sequences": count, "frames": frames, "scores": over_sequences}
+    return found
+
+
 # Tables.
 
 
-def write_tables(folder: Path, sequences: Sequence[SequenceScores], *, kind: TableFormat) -> list[Path]:
-    """Writes `frames`, `sequences` and `scenarios`, a row a frame, sequence or scenario and source.
+def write_tables(
+    folder: Path, sequences: Sequence[SequenceScores], *, kind: TableFormat, trials: Trials | None = None
+) -> list[Path]:
+    """Writes `frames`, `seconds`, `sequences`, `participants` and `scenarios`, a row for each of these and each source.
 
-    Scenarios are what the data set says of sequences and frames (weather, category, attention, ...); their means are
-    over frames and over sequences. An empty field (null) is not defined.
+    Seconds are those of videos; rows without a sequence are means over all that last so long. Participants are written
+    where the data tell them apart, with the metrics that are means over fixations. Scenarios are what the data set says
+    of sequences and frames (weather, category, attention, ...), and the columns of a list of trials; where a column
+    says different things of those who saw a sequence, its means are those of their fixations. Means are over frames
+    and over sequences. An empty field (null) is not defined.
+
+    Args:
+        folder: where they go.
+        sequences: at least one.
+        kind: of files.
+        trials: a list of trials.
 
     Raises:
         EncodeError: they cannot be written, or pyarrow is missing.
@@ -501,14 +586,28 @@ def write_tables(folder: Path, sequences: Sequence[SequenceScores], *, kind: Tab
     scores = dict.fromkeys(metrics, float)
     means = dict.fromkeys([f"{name}_over_{over}" for over in ("frames", "sequences") for name in metrics], float)
     one = {"sequence": str, "frame": str, "index": int, "pts_seconds": float, "source": str}
+    each = [name for name in metrics if METRICS[name].at_fixations]
+    of_people = dict.fromkeys([f"{name}_over_{over}" for over in ("frames", "sequences") for name in each], float)
     tables: dict[str, tuple[dict[str, type], Callable[[Sequence[SequenceScores]], Iterator[_Row]]]] = {
         "frames": ({**one, **scores, "zero_mass": float}, _frame_rows),
+        "seconds": (
+            {"sequence": str, "second": int, "source": str, "sequences": int, "frames": int, **scores},
+            _second_rows,
+        ),
         "sequences": ({"sequence": str, "source": str, "frames": int, "frames_scored": int, **scores}, _sequence_rows),
+        "participants": (
+            {"participant": str, "source": str, "sequences": int, "frames": int, **of_people},
+            _participant_rows,
+        ),
         "scenarios": (
             {"scenario": str, "value": str, "source": str, "sequences": int, "frames": int, **means},
-            _scenario_rows,
+            lambda sequences: _scenario_rows(sequences, trials or Trials()),
         ),
     }
+    if not any(one.participants for one in sequences):
+        del tables["participants"]
+    if all(len(one.index) < 2 for one in sequences):
+        del tables["seconds"]
     written = []
     for name, (columns, rows) in tables.items():
         path = folder / f"{name}.{kind}"
@@ -551,21 +650,86 @@ def _means(scores: _Floats) -> list[float]:
     return [float(t / c) if c else math.nan for t, c in zip(totals, counts, strict=True)]
 
 
-def _scenario_rows(sequences: Sequence[SequenceScores]) -> Iterator[_Row]:
+def _second_rows(sequences: Sequence[SequenceScores]) -> Iterator[_Row]:
+    videos = [each for each in sequences if len(each.index) > 1]
+    by_second: dict[int, list[tuple[int, npt.NDArray[np.float64]]]] = {}
+    for each in videos:
+        seconds = np.floor(each.pts_seconds).astype(int)
+        for second in np.unique(seconds).tolist():
+            rows = seconds == second
+            means = np.array([_means(each.scores[s][rows]) for s in range(len(each.sources))])
+            by_second.setdefault(second, []).append((int(rows.sum()), means))
+            for source, of_source in zip(each.sources, means.tolist(), strict=True):
+                yield [each.name, second, source, 1, int(rows.sum()), *of_source]
+    for second, found in sorted(by_second.items()):
+        frames = sum(count for count, _ in found)
+        for s, source in enumerate(videos[0].sources):
+            yield ["", second, source, len(found), frames, *_means(np.stack([means[s] for _, means in found]))]
+
+
+def _participant_rows(sequences: Sequence[SequenceScores]) -> Iterator[_Row]:
+    columns = [m for m, metric in enumerate(sequences[0].metrics) if METRICS[metric].at_fixations]
+    for who in _people(sequences):
+        means, counts, _ = _of_participant(sequences, who)
+        for s, source in enumerate(sequences[0].sources):
+            own, weights = means[:, s, columns], counts[:, s, columns]
+            yield [
+                who,
+                source,
+                len(means),
+                int(weights.max(axis=1, initial=0).sum()),
+                *_pooled(own, weights),
+                *_means(own),
+            ]
+
+
+def _pooled(means: _Floats, counts: _Floats) -> list[float]:
+    """Of (N, M) means over so many frames each the mean over all frames."""
+    totals, below = np.where(counts > 0, means * counts, 0.0).sum(axis=0), counts.sum(axis=0)
+    return [float(total / count) if count else math.nan for total, count in zip(totals, below, strict=True)]
+
+
+def _scenario_rows(sequences: Sequence[SequenceScores], trials: Trials) -> Iterator[_Row]:
     scenarios: dict[tuple[str, str], list[tuple[SequenceScores, npt.NDArray[np.bool_]]]] = {}
     for each in sequences:
         everything = np.ones(len(each.index), np.bool_)
-        for key, value in each.attributes.items():
+        told = {column: values[each.name] for column, values in trials.of_sequences.items() if each.name in values}
+        for key, value in {**each.attributes, **told}.items():
             scenarios.setdefault((key, value), []).append((each, everything))
         for code in np.unique(each.attention):
             if code:
                 scenarios.setdefault(("attention", str(code)), []).append((each, each.attention == code))
-    for (key, value), members in sorted(scenarios.items(), key=lambda pair: pair[0]):
+    rows: list[_Row] = []
+    for (key, value), members in scenarios.items():
         for s, source in enumerate(members[0][0].sources):
-            chosen = [each.scores[s][rows] for each, rows in members]
+            chosen = [each.scores[s][taken] for each, taken in members]
             over_sequences = np.array([_means(one) for one in chosen])
-            frames = int(sum(rows.sum() for _, rows in members))
-            yield [key, value, source, len(members), frames, *_means(np.concatenate(chosen)), *_means(over_sequences)]
+            frames = int(sum(taken.sum() for _, taken in members))
+            means = *_means(np.concatenate(chosen)), *_means(over_sequences)
+            rows.append([key, value, source, len(members), frames, *means])
+    for column, by_viewing in trials.of_participants.items():
+        rows += _rows_of_viewings(sequences, column, by_viewing)
+    yield from sorted(rows, key=lambda row: row[:2])
+
+
+def _rows_of_viewings(
+    sequences: Sequence[SequenceScores], column: str, by_viewing: Mapping[tuple[str, str], str]
+) -> Iterator[_Row]:
+    """Scenarios that differ between those who saw a sequence: means over their fixations, everybody counting alike."""
+    for value in sorted(set(by_viewing.values())):
+        of_sequences, counts = [], []
+        for each in sequences:
+            places = [p for p, who in enumerate(each.participants) if by_viewing.get((each.name, who)) == value]
+            if places:
+                scores = each.participant_scores[:, places]
+                of_sequences.append([_means(of_source) for of_source in scores])
+                counts.append(each.participant_frames[:, places].sum(axis=1))
+        if not of_sequences:
+            continue
+        means, frames = np.array(of_sequences), np.array(counts, np.float64)
+        for s, source in enumerate(sequences[0].sources):
+            whole = int(frames[:, s].max(axis=1, initial=0).sum())
+            yield [column, value, source, len(means), whole, *_pooled(means[:, s], frames[:, s]), *_means(means[:, s])]
 
 
 def _write_csv(path: Path, columns: Mapping[str, type], rows: Iterator[_Row]) -> None:
@@ -639,6 +803,8 @@ def format_summary(summary: Summary) -> str:
         again = "".join(f"{_shown(getattr(own, f'over_{kind}')):<16}" for kind in more)
         title = f"{METRICS[metric].title} {arrow}"
         lines.append(f"{title:<{TITLE_WIDTH}}{_shown(own.value) + span:<26}{again}{cells}".rstrip())
+    lines += _participants_shown(summary, sources)
+    lines += _scenarios_shown(summary)
     lines += ["", "+ higher is better, - lower; in brackets the 95 % interval over sequences"]
     if more:
         shown = " and ".join(f'"over {kind}"' for kind in more)
@@ -671,6 +837,53 @@ def format_summary(summary: Summary) -> str:
         lines.append(f"SKIPPED: {count_of(len(summary.skipped), 'sequence')} could not be scored: {which}: {reason}")
     lines.append(f"vidsal {summary.version}" + (f", commit {summary.commit}" if summary.commit else ""))
     return "\n".join(lines)
+
+
+_MOST_SHOWN = 30
+"""Participants and values of a scenario that are printed; tables have all."""
+
+
+def _participants_shown(summary: Summary, sources: Sequence[str]) -> list[str]:
+    """A row a participant: what their fixations score by the first metric that is a mean over fixations."""
+    people = summary.by_participant
+    metric = next((name for name in summary.scores["model"] if METRICS[name].at_fixations), None)
+    if metric is None or not people:
+        return []
+    there = [source for source in sources if any(metric in one["scores"].get(source, {}) for one in people.values())]
+    if not there:
+        return []
+    width = max(TITLE_WIDTH, 2 + max(map(len, people)))
+    widths = [max(8, len(source)) for source in there]
+    head = "  ".join(f"{name:>{wide}}" for name, wide in zip(there, widths, strict=True))
+    lines = ["", f"{f'by participant, {METRICS[metric].title}':<{width}}{head}  sequences"]
+    for who, one in list(people.items())[:_MOST_SHOWN]:
+        values = [one["scores"].get(source, {}).get(metric, math.nan) for source in there]
+        cells = "  ".join(f"{_shown(value):>{wide}}" for value, wide in zip(values, widths, strict=True))
+        lines.append(f"{who:<{width}}{cells}  {one['sequences']:>9}")
+    if len(people) > _MOST_SHOWN:
+        lines.append(f"and {len(people) - _MOST_SHOWN} more in the table of participants")
+    return lines
+
+
+def _scenarios_shown(summary: Summary) -> list[str]:
+    """A table for each column of the list of trials: the model's means over sequences."""
+    lines = []
+    for column, values in summary.by_scenario.items():
+        metrics = [
+            name for name in summary.scores["model"] if any(not math.isnan(v["scores"][name]) for v in values.values())
+        ][:6]
+        width = max(TITLE_WIDTH, 2 + max(map(len, values)))
+        widths = [max(8, len(name)) for name in metrics]
+        head = "  ".join(f"{name:>{wide}}" for name, wide in zip(metrics, widths, strict=True))
+        lines += ["", f"{f'by {column}':<{width}}{head}  sequences"]
+        for value, one in list(values.items())[:_MOST_SHOWN]:
+            cells = "  ".join(
+                f"{_shown(one['scores'][name]):>{wide}}" for name, wide in zip(metrics, widths, strict=True)
+            )
+            lines.append(f"{value:<{width}}{cells}  {one['sequences']:>9}")
+        if len(values) > _MOST_SHOWN:
+            lines.append(f"and {len(values) - _MOST_SHOWN} more in the table of scenarios")
+    return lines
 
 
 _ZERO_MASS_REPORTED = 0.001
