@@ -264,6 +264,86 @@ def test_the_signs_of_many_sequences_are_drawn_and_agree_with_all_combinations()
     assert sign_flips(np.zeros(5), draws=10, seed=0) == 1.0
 
 
+def with_people(values: dict[str, dict[str, float]], *, metric: str = "nss") -> Summary:
+    """A result of sequences in which each participant has one score on one frame, and the sequence their mean."""
+    sequences = [
+        dataclasses.replace(
+            sequence(name, [float(np.mean(list(own.values())))], metric=metric),
+            participants=tuple(own),
+            participant_scores=np.array(list(own.values()))[None, :, None],
+            participant_frames=np.ones((1, len(own), 1), np.int64),
+        )
+        for name, own in values.items()
+    ]
+    scores, zero, by_sequence = summarise(sequences, averaging="sequences", draws=20, seed=0)
+    plain = result({name: [0.0] for name in values}, metric=metric)
+    return dataclasses.replace(plain, scores=scores, zero_frames=zero, by_sequence=by_sequence)
+
+
+def study(apart: np.ndarray) -> tuple[Summary, Summary]:
+    """Two results of N sequences and P participants that differ by (N, P)."""
+    names, people = [f"s{n}" for n in range(len(apart))], [f"p{p}" for p in range(apart.shape[1])]
+    first = {name: dict.fromkeys(people, 1.0) for name in names}
+    second = {name: dict(zip(people, (1 + row).tolist(), strict=True)) for name, row in zip(names, apart, strict=True)}
+    return with_people(first), with_people(second)
+
+
+def test_intervals_over_sequences_and_participants_hold_the_truth_where_those_over_sequences_alone_do_not() -> None:
+    rng = np.random.default_rng(4)
+    held = alone = 0
+    for _ in range(60):
+        apart = (
+            0.3 + rng.normal(0, 0.1, (10, 1)) + rng.normal(0, 0.5, (1, 8)) + rng.normal(0, 0.2, (10, 8))
+        )  # people differ more than sequences
+        one, other = study(apart)
+        made = compare(one, other, draws=300).differences["nss"]
+        assert made.difference == pytest.approx(apart.mean()) and made.participants == 8
+        held += made.low <= 0.3 <= made.high
+        ones = np.ones(10)
+        plain = paired_difference(
+            (ones, ones, ones),
+            (1 + apart.mean(axis=1), ones, ones),
+            averaging="sequences",
+            higher=True,
+            draws=300,
+            seed=0,
+        )
+        assert plain is not None
+        alone += plain.low <= 0.3 <= plain.high
+    assert held >= 51 and alone <= 40  # of 60
+
+
+def test_a_difference_has_to_hold_for_sequences_and_for_people() -> None:
+    few_people = np.tile([[0.4, 0.41, 0.39]], (12, 1)) + np.linspace(0, 0.01, 12)[:, None]
+    made = compare(*study(few_people))
+    one = made.differences["nss"]
+    assert one.participants_p == 0.25 == one.p and not one.clear  # 2 of the 8 signs of three people
+    assert any("3 participants support no conclusion" in note and "at least 6" in note for note in made.notes)
+    many = compare(*study(np.tile(few_people, 3) + np.linspace(0, 0.01, 9))).differences["nss"]
+    assert many.clear and many.p == max(2 / 2**9, many.participants_p) and many.participants_better == 9
+    text = format_comparison(compare(*study(np.tile(few_people, 3))))
+    assert "for participants" in text and "9 of 9" in text and "B is better" in text
+    # One person who looks elsewhere decides nothing for the others.
+    assert compare(*study(np.tile([[3.0, -0.1, -0.1, -0.1, 0.0, 0.0, -0.1]], (12, 1)))).differences["nss"].p > 0.5
+
+
+def test_people_who_each_saw_one_sequence_only_are_compared_too() -> None:
+    first = {f"s{n}": {f"p{n}{k}": 1.0 for k in "abc"} for n in range(6)}
+    second = {name: {who: 1.2 + 0.01 * k for k, who in enumerate(own)} for name, own in first.items()}
+    made = compare(with_people(first), with_people(second)).differences["nss"]
+    assert made.participants == 18 and made.low <= made.difference <= made.high
+    assert made.participants_effect == pytest.approx(0.21 / np.std([0.2, 0.21, 0.22] * 6, ddof=1))
+
+
+def test_without_a_participant_of_both_only_sequences_are_compared() -> None:
+    one, _ = study(np.zeros((3, 4)))
+    other = with_people({name: {"stranger": 2.0} for name in ("s0", "s1", "s2")})
+    made = compare(one, other).differences["nss"]
+    assert made.participants == 0 and math.isnan(made.participants_p) and made.difference == 1
+    assert compare(one, other).as_dict()["differences"]["nss"]["participants_p"] is None
+    assert "participants" not in format_comparison(compare(one, other))
+
+
 def test_undefined_and_infinite_sequences_are_left_out_of_the_pairs() -> None:
     ones = np.ones(4)
     first = np.array([0.0, NAN, 0.2, -math.inf])

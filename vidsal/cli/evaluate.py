@@ -99,7 +99,8 @@ def eval_command(given: Any, options: EvalOptions) -> int:
 )
 def compare_command(given: Any) -> int:
     """Print by how much two results of vidsal eval differ, B less A, on the sequences that both
-    have, with 95 % intervals over paired resamples of the sequences.
+    have, with 95 % intervals over paired resamples of the sequences, and of the participants
+    where results have them; p is corrected for all metrics that are shown (Holm).
     """
     from vidsal.evaluate.comparison import compare, format_comparison
 

@@ -63,9 +63,20 @@ class Difference:
     where all differ alike."""
     p: float = math.nan
     """Chance of a difference as large or larger if neither result was better: each sequence's difference takes either
-    sign, see `sign_flips`."""
+    sign, see `sign_flips`. Where there are participants, the larger of that and `participants_p`: a difference has to
+    hold for other sequences and for other people."""
     adjusted_p: float = math.nan
     """`p` after Holm's correction over all metrics that are shown."""
+    participants: int = 0
+    """Participants whose fixations both results scored; the interval resamples them too. 0: sequences alone."""
+    participants_better: int = 0
+    """Participants on whose fixations the second is better."""
+    participants_worse: int = 0
+    """Participants on whose fixations the second is worse."""
+    participants_effect: float = math.nan
+    """`effect` of the participants' mean differences."""
+    participants_p: float = math.nan
+    """The test of signs over the participants' mean differences."""
 
     @property
     def clear(self) -> bool:
@@ -106,7 +117,7 @@ class Comparison:
 
 _LEVEL = 0.05
 """Chance below which a difference counts."""
-_MAY_LACK = ("low", "high", "effect", "p", "adjusted_p")
+_MAY_LACK = ("low", "high", "effect", "p", "adjusted_p", "participants_effect", "participants_p")
 _ALL_FLIPS = 14
 """Sequences up to which all combinations of signs are looked at."""
 
@@ -152,7 +163,10 @@ def compare(
     """Compares two results on the sequences that both have scored.
 
     Each resample draws sequences, and both results are averaged over the same ones; so what makes a sequence hard for
-    both does not widen the interval.
+    both does not widen the interval. Where results have the scores of participants, it draws these too, independently
+    of the sequences, and each is weighed by how often both were drawn: the bootstrap of two crossed factors (Owen,
+    "The pigeonhole bootstrap", Annals of Applied Statistics 2007), which also holds where each sequence has
+    participants of its own.
 
     Args:
         first: `summary.json`, its folder, or what `read_summary` gave.
@@ -194,13 +208,22 @@ def compare(
     differences = {}
     for metric in metrics:
         sides = [_columns(each.by_sequence, common, metric) for each in (one, other)]
+        people = _people(one, other, common, metric)
         made = paired_difference(
-            *sides, averaging=averaging, higher=METRICS[metric].better == "higher", draws=draws, seed=seed
+            *sides,
+            averaging=averaging,
+            higher=METRICS[metric].better == "higher",
+            draws=draws,
+            seed=seed,
+            people=people if people.shape[1] > 1 else None,
         )
         if made is not None:
             differences[metric] = made
     differences = _corrected(differences)
-    notes += _too_few(len(common), len(differences))
+    notes += _too_few(len(common), len(differences), "sequence")
+    people = max((each.participants for each in differences.values()), default=0)
+    if people and len(common) > 1:
+        notes += _too_few(people, len(differences), "participant")
     return Comparison(
         first=_title(one),
         second=_title(other),
@@ -227,17 +250,17 @@ def _corrected(differences: dict[str, Difference]) -> dict[str, Difference]:
     }
 
 
-def _too_few(sequences: int, metrics: int) -> list[str]:
-    """A warning where not even sequences that all agree could make a difference count."""
-    if sequences < 2:
-        return [f"{count_of(sequences, 'sequence')} supports no conclusion: there is nothing to compare it with"]
+def _too_few(count: int, metrics: int, what: str) -> list[str]:
+    """A warning where not even sequences, or participants, that all agree could make a difference count."""
+    if count < 2:
+        return [f"{count_of(count, what)} supports no conclusion: there is nothing to compare it with"]
     needed = math.ceil(math.log2(2 * max(metrics, 1) / _LEVEL))
-    if sequences >= needed:
+    if count >= needed:
         return []
-    least = 2.0 ** (1 - sequences)
+    least = 2.0 ** (1 - count)
     return [
-        f"{sequences} sequences support no conclusion: even if all agreed, p would be {least:.2g} before correction "
-        f"for {count_of(metrics, 'metric')}; at least {needed} sequences are needed"
+        f"{count} {what}s support no conclusion: even if all agreed, p would be {least:.2g} before correction "
+        f"for {count_of(metrics, 'metric')}; at least {needed} {what}s are needed"
     ]
 
 
@@ -281,8 +304,34 @@ def _columns(by_sequence: Mapping[str, dict[str, Any]], names: list[str], metric
     return means, counts, np.array([by_sequence[name]["frames"] for name in names], np.float64)
 
 
+def _people(one: Summary, other: Summary, names: list[str], metric: str) -> _Floats:
+    """(N, P) second less first on the fixations of each participant of each sequence; NaN where one lacks it."""
+    sides = [
+        [each.by_sequence[name].get("participants", {}) if METRICS[metric].at_fixations else {} for name in names]
+        for each in (one, other)
+    ]
+    everybody = sorted({who for of_sequence in sides[0] for who in of_sequence})
+
+    def mean(of_sequence: Mapping[str, Any], who: str) -> float:
+        value, frames = of_sequence.get(who, {}).get(metric, (math.nan, 0))
+        return value if frames and math.isfinite(value) else math.nan
+
+    apart = np.array(
+        [[mean(second, who) - mean(first, who) for who in everybody] for first, second in zip(*sides, strict=True)],
+        np.float64,
+    ).reshape(len(names), len(everybody))
+    return apart[:, np.isfinite(apart).any(axis=0)]
+
+
 def paired_difference(
-    first: _Columns, second: _Columns, *, averaging: Averaging, higher: bool, draws: int, seed: int
+    first: _Columns,
+    second: _Columns,
+    *,
+    averaging: Averaging,
+    higher: bool,
+    draws: int,
+    seed: int,
+    people: _Floats | None = None,
 ) -> Difference | None:
     """The difference of one metric over N sequences.
 
@@ -293,6 +342,8 @@ def paired_difference(
         higher: whether higher is better.
         draws: resamples.
         seed: of the resamples.
+        people: (N, P), the difference on the fixations of each participant, NaN where they did not look; None: they are
+            not known.
 
     Returns:
         The difference on the sequences where both are defined; None where there is none.
@@ -321,7 +372,7 @@ def paired_difference(
     gains = apart * (1 if higher else -1)
     spread = float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
     weights = parts_of(first[1][both], first[1][both], first[2][both], averaging)[1]
-    return Difference(
+    made = Difference(
         first=one,
         second=other,
         difference=other - one,
@@ -331,6 +382,50 @@ def paired_difference(
         worse=int((gains < 0).sum()),
         effect=float(apart.mean()) / spread if spread > 0 else math.nan,
         p=sign_flips(apart * weights, draws=max(draws, 1000), seed=seed),
+    )
+    if people is None or not np.isfinite(people[both]).any():
+        return made
+    return _with_people(made, people[both], weights, drawn, higher=higher, seed=seed)
+
+
+def _with_people(
+    made: Difference, people: _Floats, weights: _Floats, drawn: _Floats, *, higher: bool, seed: int
+) -> Difference:
+    """The same with what N sequences and P participants say; both are resampled, independently of each other."""
+    people = people[:, np.isfinite(people).any(axis=0)]
+    there = np.isfinite(people).astype(np.float64)
+    known = np.nan_to_num(people)
+    draws = len(drawn)
+    of_people = resamples(people.shape[1], draws=draws, seed=seed + 1)
+
+    def averaged(sequences: _Floats, participants: _Floats) -> _Floats:
+        """(draws,) the mean over sequences of the mean over the participants of each, so often each."""
+        above, below = participants @ known.T, participants @ there.T
+        some = below > 0
+        means = np.divide(above, below, out=np.zeros_like(above), where=some)
+        share = sequences * weights * some
+        total = share.sum(axis=1)
+        return np.divide((share * means).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
+
+    ones = np.ones((1, len(people))), np.ones((1, people.shape[1]))
+    # Everybody counts alike here, and by their fixations in the difference itself: the interval is laid around that.
+    shift = made.difference - float(averaged(*ones)[0])
+    low, high = interval(averaged(drawn, of_people) + shift) if len(people) > 1 else (math.nan, math.nan)
+    share = weights[:, None] * there
+    own = (share * known).sum(axis=0) / share.sum(axis=0)
+    gains = own * (1 if higher else -1)
+    spread = float(own.std(ddof=1)) if len(own) > 1 else 0.0
+    p = sign_flips(own, draws=max(draws, 1000), seed=seed + 1)
+    return dataclasses.replace(
+        made,
+        low=low,
+        high=high,
+        p=max(made.p, p),
+        participants=len(own),
+        participants_better=int((gains > 0).sum()),
+        participants_worse=int((gains < 0).sum()),
+        participants_effect=float(own.mean()) / spread if spread > 0 else math.nan,
+        participants_p=p,
     )
 
 
@@ -344,13 +439,15 @@ def _short_number(value: float, form: str) -> str:
 
 def format_comparison(comparison: Comparison) -> str:
     """A comparison as text."""
+    with_people = [metric for metric, one in comparison.differences.items() if one.participants]
     lines = [
         f"A: {comparison.first}",
         f"B: {comparison.second}",
         f"{count_of(comparison.sequences, 'sequence')} in both, {comparison.only_first} only in A, "
         f"{comparison.only_second} only in B",
         "",
-        f"{'':<{TITLE_WIDTH}}{'A':>9}{'B':>9}{'B - A':>9}  {'95 % interval':<20}{'d':>6}{'p':>8}  {'B better in':<16}",
+        f"{'':<{TITLE_WIDTH}}{'A':>9}{'B':>9}{'B - A':>9}  {'95 % interval':<20}{'d':>6}{'p':>8}  {'B better in':<16}"
+        f"{'for participants' if with_people else ''}".rstrip(),
     ]
     for metric, one in comparison.differences.items():
         title = f"{METRICS[metric].title} {'+' if METRICS[metric].better == 'higher' else '-'}"
@@ -359,11 +456,12 @@ def format_comparison(comparison: Comparison) -> str:
         if one.clear:
             gains = (one.difference > 0) == (METRICS[metric].better == "higher")
             verdict = "B is better" if gains else "A is better"
-        of = one.better + one.worse
+        of, persons = one.better + one.worse, one.participants_better + one.participants_worse
+        people = f"{one.participants_better} of {persons}" if one.participants else ""
         lines.append(
             f"{title:<{TITLE_WIDTH}}{one.first:>9.4f}{one.second:>9.4f}{one.difference:>+9.4f}  {span:<20}"
             f"{_short_number(one.effect, '+.2f'):>6}{_short_number(one.adjusted_p, '.3f'):>8}"
-            f"  {f'{one.better} of {of}':<16}{verdict}".rstrip()
+            f"  {f'{one.better} of {of}':<16}{f'{people:<18}' if with_people else ''}{verdict}".rstrip()
         )
     lines += [
         "",
@@ -371,6 +469,14 @@ def format_comparison(comparison: Comparison) -> str:
         "d: Cohen's d_z of the sequences' differences; p: test of their signs, corrected for all these metrics (Holm);",
         "below .05 a side is called better",
     ]
+    if with_people:
+        other = [metric for metric in comparison.differences if metric not in with_people]
+        lines.append(
+            "where participants stand, they are resampled too, and p is the larger of the tests over sequences and "
+            "over participants"
+        )
+        if other:
+            lines.append(f"over sequences alone: {', '.join(other)} (no means over fixations)")
     lines += [f"RULES DIFFER: {rule}" for rule in comparison.rules]
     lines += [f"note: {note}" for note in comparison.notes]
     return "\n".join(lines)
