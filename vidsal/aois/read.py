@@ -77,7 +77,7 @@ def _of_json(path: Path, text: str, height: int, width: int) -> list[Aoi]:
 
 
 def _own(path: Path, content: Mapping[str, Any], height: int, width: int) -> list[Aoi]:
-    _only(path, "the file", content, ("format", "size", "units", "aois"))
+    _only(path, "the file", content, ("format", "size", "units", "about", "aois"))
     units = content.get("units", "pixel")
     if units not in ("pixel", "share"):
         raise DatasetError(f"{path}: units must be pixel or share, got {units!r}")

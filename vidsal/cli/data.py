@@ -13,6 +13,7 @@ from vidsal.cli.parser import Command, as_usage, check_choice, check_model, comm
 from vidsal.cli.process import print_error, print_out, say, share_cores
 from vidsal.config import UsageError, options_of
 from vidsal.data.options import DensityOptions, LayoutName, SheetOptions
+from vidsal.driving.options import DrivingOptions
 from vidsal.errors import ConfigError
 from vidsal.pipe.options import ModelOptions
 
@@ -197,9 +198,41 @@ def _clips(given: Any, wanted: SheetOptions) -> int:
     return 0
 
 
+@command(
+    "measure recorded drives: shares of the road ahead, left and right of it, and moments to look at",
+    *_SET,
+    flag("--out", metavar="DIR", type=Path, required=True, help="the folder for the tables"),
+    flag("--camera-template", metavar="FILE", type=Path, help="areas in the car's frame, as for vidsal run"),
+    flag(
+        "--road-half-width",
+        metavar="SHARE",
+        type=float,
+        default=DrivingOptions.road_half_width,
+        help="as for vidsal run (default: %(default)s)",
+    ),
+    flag("--overwrite", help="replace tables that are there"),
+)
+@as_usage()
+def _drives(given: Any) -> int:
+    """Write the tables that vidsal run --report-driving makes, of the gaze that was recorded: DIR/driving.csv (a row a
+    frame and area), driving-summary.csv, driving-moments.csv and driving-points.csv. For the videos of any layout.
+    """
+    from vidsal.data.drives import write_drives
+
+    dataset, _ = _open(given)
+    options = DrivingOptions(camera_template=given.camera_template, road_half_width=given.road_half_width)
+    with sequence_clock(given.name, quiet=given.quiet) as on_progress:
+        report = write_drives(dataset, given.out, options=options, overwrite=given.overwrite, on_progress=on_progress)
+    points = f"a vanishing point in {report.found} of {report.shots} shots"
+    made = (
+        f"{report.frames} recorded frames of {report.sequences} videos; {report.unrecorded} without a record; {points}"
+    )
+    return _finish(given, report.broken, made, given.out)
+
+
 DATA = Command(
     "check a data set on disk, or make densities of its fixations",
     "Data sets of recorded gaze, as their authors published them; docs/reference/layouts.md lists them.",
-    actions={"check": _check, "clips": _clips, "density": _density, "submission": _submission},
+    actions={"check": _check, "clips": _clips, "density": _density, "drives": _drives, "submission": _submission},
 )
 """`vidsal data`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
 from vidsal.decode.options import DecodeOptions
+from vidsal.driving.options import DrivingOptions
 from vidsal.errors import ConfigError, Setting
 from vidsal.exports.options import ExportName
 from vidsal.model.options import Precision, Task
@@ -206,6 +207,10 @@ class OutputOptions(Checked):
     aois: Path | None = None
     """Areas of interest (.json, or .xml of CVAT for video): also write the predicted share of each in every frame
     (NAME.vidsal.aois.csv) and over the whole (NAME.vidsal.aois-summary.csv)."""
+    report_driving: bool = False
+    """Report a drive: also write the predicted share of the road ahead, left and right of it in every frame
+    (NAME.vidsal.driving.csv) and over the whole, the vanishing point of each shot that they go by, moments to look at,
+    and the areas themselves. Reads the input twice, so it must be a file or folder."""
     report: bool = False
     """Also write NAME.vidsal.html, a page to look at: player, shots with key frames, curves, and how it was made.
     Browsers show it without a network."""
@@ -316,5 +321,7 @@ class RunOptions(WithPrediction):
     """How the heatmap is drawn."""
     video: VideoOptions = field(default_factory=VideoOptions)
     """How the video is encoded."""
+    driving: DrivingOptions = field(default_factory=DrivingOptions)
+    """Which areas the report of a drive has."""
     output: OutputOptions = field(default_factory=OutputOptions)
     """What is written, and where."""

@@ -6,12 +6,13 @@ import dataclasses
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from vidsal.decode import VideoInfo
 from vidsal.decode.ordinals import ordinal_at
+from vidsal.driving.options import DRIVING_FILES
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.contract import Footage
 from vidsal.pipe.options import RunOptions
@@ -32,7 +33,9 @@ from vidsal.sinks.timecodes import timecode_columns
 from vidsal.tracks import Shared, Tracker
 
 if TYPE_CHECKING:
+    from vidsal.aois import Aois
     from vidsal.sinks.aois import SharedAois
+    from vidsal.sinks.driving import Drive
 
 __all__ = ["NOTHING_TO_WRITE", "make_sinks", "possible_files", "shared_video_options"]
 
@@ -69,6 +72,10 @@ def make_sinks(
     if options.video.chapters and not wanted.video:
         what = " needs a video, and none is written: leave out "
         raise ConfigError(Setting("chapters", True), what, Setting("video", False), ", or take ", _CHAPTERS_FILE)
+    if not wanted.report_driving:
+        for name in ("camera_template", "road_users"):
+            if (file := getattr(options.driving, name)) is not None:
+                raise ConfigError(Setting(name, file), " is for the report of a drive: add ", _REPORT_DRIVING)
     folder = place.folder
     # Tried first and asked about afterwards: another run may make it meanwhile.
     try:
@@ -86,6 +93,7 @@ def make_sinks(
     tracker = Shared(Tracker(options.tracks))
     footage = Footage.of(info)
     areas: SharedAois | None = None
+    drive: Drive | None = None
     for stage, target in planned.items():
         there = {path for path in possible_files(stage, target) if path.exists()}
         overwrite = wanted.existing == "overwrite" or (bool(there) and there <= {*replaceable})
@@ -115,6 +123,15 @@ def make_sinks(
 
                 areas = areas or _areas(info, options, tracker)
                 sink = (AoiSink if stage == "aois" else AoiSumSink)(target, areas, overwrite=overwrite)
+            case _ if stage in DRIVING_FILES:
+                from vidsal.sinks.driving import driving_sink
+
+                drive = drive or _drive(info, options, tracker)
+                sink = driving_sink(stage, target, drive, overwrite=overwrite)
+                if stage == "driving" and (model := _free_viewing(options)) is not None:
+                    sink.messages.append(
+                        f"the shares are those of {model}, a model of free viewing; task=driving takes one of drivers"
+                    )
             case "report":
                 drawn = next((one for one in sinks if one.stage in ("video", "image")), None)
                 from vidsal.report.sink import ReportSink  # with pages and their scripts: only where asked for
@@ -134,24 +151,65 @@ def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
     if options.output.aois is None:
         raise RuntimeError("areas are measured where they are given")
     found = read_aois(options.output.aois, height=info.height, width=info.width)
-    by_frames = any(part.clock == "frames" for aoi in found.aois for part in aoi.parts)
+    how, said = _times_of_frames(info, options, found, Setting("aois", options.output.aois))
+    return SharedAois(AoiTracker(found, **how), tracker, messages=said)
+
+
+def _times_of_frames(
+    info: VideoInfo, options: RunOptions, aois: Aois, file: Setting
+) -> tuple[dict[str, Any], list[str]]:
+    """How an `AoiTracker` finds areas that go by frames where a run starts late, and what has to be said of it."""
+    by_frames = any(part.clock == "frames" for aoi in aois.aois for part in aoi.parts)
     begin = options.decode.start_seconds
     if not by_frames or begin <= 0:
-        return SharedAois(AoiTracker(found), tracker)
-    is_file = info.kind == "video" and info.path is not None
-    if is_file and (counted := ordinal_at(info.path, begin)) is not None:
-        return SharedAois(AoiTracker(found, before=counted.before), tracker)
+        return {}, []
+    path = info.path if info.kind == "video" else None
+    if path is not None and (counted := ordinal_at(path, begin)) is not None:
+        return {"before": counted.before}, []
     rate = info.nominal_rate or info.rate
     if rate is None:
-        file, start = Setting("aois", options.output.aois), Setting("start", begin)
+        start = Setting("start", begin)
         raise ConfigError(file, " goes by frames, and the input says no rate: leave out ", start)
     said = (
-        f"{options.output.aois.name} goes by frames, and those before {begin:g} s cannot be counted: they are taken to "
-        f"come at {float(rate):.5g} a second"
+        f"{Path(str(file.value)).name} goes by frames, and those before {begin:g} s cannot be counted: they are taken "
+        f"to come at {float(rate):.5g} a second"
     )
-    return SharedAois(AoiTracker(found, rate=float(rate)), tracker, messages=[said])
+    return {"rate": float(rate)}, [said]
 
 
+def _drive(info: VideoInfo, options: RunOptions, tracker: Shared) -> Drive:
+    """What the report of a drive shares: the input is read through for it."""
+    from vidsal.aois import AoiTracker, read_aois
+    from vidsal.driving.areas import road_areas
+    from vidsal.driving.vanishing import find_vanishing_points
+    from vidsal.sinks.aois import SharedAois
+    from vidsal.sinks.driving import Drive
+
+    if info.path is None or info.live:
+        raise ConfigError(_REPORT_DRIVING, f" reads the input twice, and {info.source} can be read once: give a file")
+    asked = options.driving
+    camera, users = (
+        None if file is None else read_aois(file, height=info.height, width=info.width)
+        for file in (asked.camera_template, asked.road_users)
+    )
+    how, said = (
+        ({}, []) if users is None else _times_of_frames(info, options, users, Setting("road_users", asked.road_users))
+    )
+    points = find_vanishing_points(info.path, decode=options.decode, cuts=options.cuts, outside=camera)
+    size = {"height": info.height, "width": info.width}
+    areas = road_areas(points, **size, half_width=asked.road_half_width, camera=camera, users=users)
+    shared = SharedAois(AoiTracker(areas, **how), tracker, messages=said)
+    return Drive(shared, tracker, points, asked.road_half_width)
+
+
+def _free_viewing(options: RunOptions) -> str | None:
+    """The model's name, where it is known to be none of drivers."""
+    name = str(options.model.chosen)
+    known = options.model.task == "free-viewing" and not Path(name).suffix and not name.endswith("-driver")
+    return name if known else None
+
+
+_REPORT_DRIVING = Setting("report_driving", True)
 _CHAPTERS_FILE = Setting("export", "chapters")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vidsal.addresses import hide_secrets
 from vidsal.decode.source import Source, source_of
+from vidsal.driving.options import DRIVING_FILES
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.exports.options import EXPORT_FILES, export_files
 from vidsal.files import is_folder, short_name
@@ -151,6 +152,11 @@ def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False
         "maps": _target(options.maps, folder / f"{stem}.vidsal.maps", MAPS_SUFFIXES),
         **{kind.name: export_file(folder, stem, kind.name) for kind in export_files(options.export)},
         **{kind: folder / f"{stem}.vidsal.{kind}.csv" for kind in AOI_TABLES if options.aois is not None},
+        **{
+            kind: folder / f"{stem}.vidsal.{kind}{suffix}"
+            for kind, suffix in DRIVING_FILES.items()
+            if options.report_driving
+        },
         # It shows the others, so it is made as the last.
         "report": folder / f"{stem}.vidsal.html" if options.report else None,
     }

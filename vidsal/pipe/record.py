@@ -24,6 +24,7 @@ from av.error import FFmpegError
 from vidsal.decode.contract import VideoInfo
 from vidsal.decode.images import IMAGE_SUFFIXES
 from vidsal.decode.local import open_file
+from vidsal.driving.options import DRIVING_FILES
 from vidsal.errors import DatasetError, DecodeError, ExistsError, Setting
 from vidsal.exports.contract import Fact, Footage, whole_path
 from vidsal.exports.options import EXPORT_FILES
@@ -246,8 +247,9 @@ class Provenance:
             "report": ("render", "video", "tracks"),
             **dict.fromkeys(("table", *EXPORT_FILES), ("tracks",)),
             **dict.fromkeys(AOI_TABLES, ("tracks", "aois")),
+            **dict.fromkeys(DRIVING_FILES, ("tracks", "driving", "driving_files")),
         }
-        left_out = {"render", "video", "tracks", "aois"} - {*made_by.get(stage, ())}
+        left_out = {"render", "video", "tracks", "aois", "driving", "driving_files"} - {*made_by.get(stage, ())}
         options = {
             name: {key: value for key, value in values.items() if f"{name}.{key}" not in _INDIFFERENT}
             for name, values in self.options.items()
@@ -270,12 +272,23 @@ def decisive_options(options: RunOptions) -> dict[str, Any]:
 
 
 def _areas(options: RunOptions) -> dict[str, Any]:
-    """What the file of areas of interest holds, by its digest; empty without any."""
-    path = options.output.aois
-    if path is None:
-        return {}
+    """What the files of areas hold, by their digests; empty without any."""
+    driving = options.driving if options.output.report_driving else None
+    given: dict[str, dict[str, Path | None]] = {
+        "aois": {"sha256": options.output.aois},
+        "driving_files": {} if driving is None else {"camera": driving.camera_template, "users": driving.road_users},
+    }
+    made: dict[str, Any] = {}
+    for stage, files in given.items():
+        for name, path in files.items():
+            if path is not None:
+                made.setdefault(stage, {})[name] = _digest(path)
+    return made
+
+
+def _digest(path: Path) -> str:
     try:
-        return {"aois": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -285,7 +298,7 @@ _WHERE = ("output", "aois", "record", "existing", "overwrite")
 
 _INDIFFERENT = {
     *("decode.batch_size", "decode.threads", "decode.strict", "decode.max_pixels", "decode.allow_playlists"),
-    "video.encoder_threads",
+    *("video.encoder_threads", "driving.camera_template", "driving.road_users"),
 }
 """Options that change no result that is whole."""
 
