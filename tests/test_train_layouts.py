@@ -8,16 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import layout_fixtures as fixtures
+import numpy as np
 import pytest
 import torch
-from made import CANVAS, TINY, make_checkpoint
+from made import CANVAS, TINY, make_checkpoint, make_stills
 
+from vidsal.data.clips import make_clip
 from vidsal.data.layouts import DATASETS, open_dataset
-from vidsal.data.options import TrainingSet, VideoSet
+from vidsal.data.options import AugmentOptions, TrainingSet, VideoSet
 from vidsal.data.sets import open_set
 from vidsal.errors import ConfigError
 from vidsal.model.checkpoint import read_checkpoint
 from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
+from vidsal.train.samples import RecordedWindows, Step, Window
 
 Maker = Callable[[Path], Path]
 
@@ -111,3 +114,63 @@ def test_two_sets_of_one_layout_are_scored_under_two_names(tmp_path: Path) -> No
     )
     _, _, card = read_checkpoint(train(made))
     assert set(card.scores) == {"mine", "mit1003-1", "mit1003-2"}
+
+
+def pixels_of(layout: str, root: Path, *, flip: float, **options: object) -> np.ndarray:
+    """The first window that training shows of a set of video."""
+    videos = (VideoSet(layout, root, options={**OPTIONS.get(layout, {}), **options}),)
+    config = TrainConfig(
+        output=root.parent / "run",
+        videos=videos,
+        augment=AugmentOptions.only(flip_probability=flip),
+        schedule=ScheduleOptions(window_frames=2, windows_per_sequence=1),
+    )
+    windows = RecordedWindows([open_set(videos[0], "video")], config, CANVAS)
+    (clip,) = windows.samples(Step(0, (0,), 2, 0, window=Window(0, 7)), Window(0, 7))
+    return np.concatenate([clip.frames[:, :, :, 0].astype(float), clip.density * 1e6])
+
+
+@pytest.mark.parametrize("layout", VIDEOS)
+def test_only_drives_are_never_mirrored(layout: str, tmp_path: Path) -> None:
+    root = VIDEOS[layout](tmp_path / "mine")
+    plain, flipped = (pixels_of(layout, root, flip=flip) for flip in (0.0, 1.0))
+    if layout in ("dreyeve", "dreyeve-scout", "bdd-a"):
+        assert np.array_equal(flipped, plain)
+    else:
+        # The canvas is as wide left of the picture as right of it, up to a pixel.
+        assert np.array_equal(flipped, plain[:, :, ::-1]) and not np.array_equal(flipped, plain)
+
+
+def test_own_drives_are_not_mirrored_where_that_is_said(tmp_path: Path) -> None:
+    root = fixtures.make_simple(tmp_path / "mine")
+    assert np.array_equal(pixels_of("simple", root, flip=1.0, mirror=False), pixels_of("simple", root, flip=0.0))
+    stills = make_stills(tmp_path / "stills", count=1)
+    for mirror in (True, False):
+        (still,) = open_dataset("simple", stills, split="all", mirror=mirror)
+        shown = [
+            make_clip(
+                still,
+                times=1,
+                preprocess=CANVAS,
+                augment=AugmentOptions.only(flip_probability=flip),
+                random=np.random.default_rng(0),
+            ).frames
+            for flip in (0.0, 1.0)
+        ]
+        assert np.array_equal(*shown) is not mirror
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.5])
+def test_a_run_on_drives_says_that_they_are_not_mirrored(flip: float, tmp_path: Path) -> None:
+    root = VIDEOS["bdd-a"](tmp_path / "mine")
+    made = TrainConfig(
+        output=tmp_path / "run",
+        start_from=make_checkpoint(tmp_path / "start.safetensors"),
+        videos=(VideoSet("bdd-a", root),),
+        augment=AugmentOptions(flip_probability=flip),
+        schedule=ScheduleOptions(passes=1, frames_per_step=2, window_frames=2, windows_per_sequence=1),
+        device="cpu",
+    )
+    notes: list[str] = []
+    train(made, on_progress=lambda progress: notes.extend(progress.notes), stop_after_steps=1)
+    assert any("never mirrored" in note and "bdd-a" in note for note in notes) is (flip > 0)

@@ -362,7 +362,7 @@ class _ShotMaker:
     def shot(self, still: LabelledSequence, times: int, viewport: Viewport | None) -> _Shot:
         """Draw one; `viewport` is what it has to fill, None for the first shot, whose window decides."""
         seen = _read(still, self.preprocess)
-        if self.random.random() < self.augment.flip_probability:
+        if self.random.random() < self.augment.flip_probability and still.may_be_mirrored:
             seen = seen.flipped()
         viewport, affines = self._frame(seen, times, viewport)
         on_screen = apply_affine(affines[0], seen.points) - _corner(viewport)

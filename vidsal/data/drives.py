@@ -26,8 +26,8 @@ from vidsal.driving.areas import road_areas
 from vidsal.driving.moments import Candidate, CandidateFinder
 from vidsal.driving.options import DrivingOptions
 from vidsal.driving.vanishing import VanishingFinder, VanishingPoint
-from vidsal.errors import DatasetError, EncodeError, ExistsError, Setting, VidsalError
-from vidsal.files import replacing
+from vidsal.errors import DatasetError, EncodeError, VidsalError
+from vidsal.files import check_free, replacing
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.shots import CutDetector
 from vidsal.sinks.tables import TextTable
@@ -96,9 +96,8 @@ def write_drives(
     if not videos:
         raise DatasetError(f"{dataset.root}: no video of split {dataset.split} of {dataset.name} has recorded gaze")
     names = {name: out / f"{name}.csv" for name in ("driving", "driving-summary", "driving-moments", "driving-points")}
-    there = next((path for path in names.values() if path.exists()), None)
-    if there is not None and not overwrite:
-        raise ExistsError(f"{there} exists already; use ", Setting("overwrite", True), " to replace it")
+    for path in names.values():
+        check_free(path, overwrite=overwrite)
     attributes = _attribute_types(videos)
     types = {
         "driving": _recorded(AoiFrame),

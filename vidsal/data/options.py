@@ -169,7 +169,7 @@ class AugmentOptions(Checked):
     """What is done to a still before it trains the model."""
 
     flip_probability: Annotated[float, Range(at_least=0, at_most=1)] = 0.5
-    """Chance of a mirrored picture."""
+    """Chance of a mirrored picture. Drives (dreyeve, dreyeve-scout, bdd-a, and simple with mirror: false) never are."""
     crop_probability: Annotated[float, Range(at_least=0, at_most=1)] = 0.6
     """Chance of a window smaller than the picture."""
     smallest_crop: Annotated[float, Range(at_least=0.05, at_most=1)] = 0.7

@@ -75,7 +75,7 @@ def read_windows(
             through the whole sequence.
         preprocess: gives the canvas and how pictures are made small.
         augment: mirror, crop and colours, drawn once for all windows; what else it holds is for stills. None changes
-            nothing.
+            nothing. A sequence that may not be mirrored never is.
         random: where all randomness comes from: with `augment`, what that draws; with `windows`, the first frame.
             None: from the first frame on, and nothing may be augmented.
 
@@ -105,7 +105,8 @@ def read_windows(
         with contextlib.closing(_labelled(sequence, size, start, stop, stride)) as shown:
             while left > 0 and (seen := list(islice(shown, frames))):
                 if change is None:
-                    change = _Change.draw(seen, preprocess, augment, frames * (windows or 1), random)
+                    times, mirrored = frames * (windows or 1), sequence.may_be_mirrored
+                    change = _Change.draw(seen, preprocess, augment, times, random, may_be_mirrored=mirrored)
                 yield change.window(seen, frames, detector, begins=begins)
                 begins, left = False, left - 1
         if begins and start == 0:
@@ -207,12 +208,14 @@ class _Change:
         augment: AugmentOptions | None,
         times: int,
         random: np.random.Generator | None,
+        *,
+        may_be_mirrored: bool,
     ) -> _Change:
         rows, columns = seen[0].picture.shape[:2]
         viewport = Viewport.fit(rows, columns, canvas_height=preprocess.height, canvas_width=preprocess.width)
         if augment is None or random is None:
             return cls(preprocess, viewport, _Crop(), False, None, None)
-        flip = bool(random.random() < augment.flip_probability)
+        flip = bool(random.random() < augment.flip_probability) and may_be_mirrored
         crop = _Crop()
         if random.random() < augment.crop_probability:
             share = float(random.uniform(augment.smallest_crop, 1))

@@ -80,7 +80,7 @@ def train(
     counts = [len(one.training) for one in data.videos]
     stretches = () if teacher is None else teacher.sequences
     plan = make_plan(len(data.training_stills), config, stretches, counts)
-    unscored = () if has_validation(config, data) else (_NO_VALIDATION,)
+    said = (*(() if has_validation(config, data) else (_NO_VALIDATION,)), *_unmirrored(config, data))
     run = TrainingRun(config, device, len(plan))
     _make_folder(config.output)
     run.resume()
@@ -103,7 +103,7 @@ def train(
                         passes=config.schedule.passes,
                         loss=run.running,
                         scores=scores,
-                        notes=(*((*run.notes, *unscored) if offset == 0 else ()), *run.patience_notes()),
+                        notes=(*((*run.notes, *said) if offset == 0 else ()), *run.patience_notes()),
                     )
                 )
             stopping = stop_after_steps is not None and offset + 1 >= stop_after_steps
@@ -129,6 +129,14 @@ def _check(config: TrainConfig, data: OpenData) -> None:
         raise ConfigError(f"rmsprop has no weight decay: set weight_decay to 0, got {schedule.weight_decay}")
     if schedule.early_stopping_patience is not None and not has_validation(config, data):
         raise ConfigError("early_stopping_patience needs validation pictures; there are none")
+
+
+def _unmirrored(config: TrainConfig, data: OpenData) -> tuple[str, ...]:
+    """What to say of sets whose pictures are never mirrored, though others are."""
+    sets = [one.name for one in (*data.stills, *data.videos) if not all(each.may_be_mirrored for each in one.training)]
+    if not sets or config.augment.flip_probability == 0:
+        return ()
+    return (f"Drives are never mirrored, since traffic keeps to one side: {', '.join(sets)}.",)
 
 
 def _make_folder(output: Path) -> None:

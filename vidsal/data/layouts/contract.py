@@ -331,6 +331,8 @@ class LabelledSequence:
     """Where the fixations lie; None: there are none."""
     marks: Marks = field(default_factory=Marks, repr=False)
     """What lists say of single frames."""
+    may_be_mirrored: bool = True
+    """Whether its mirror image could have been filmed too; False of drives, since traffic keeps to one side."""
 
     def __post_init__(self) -> None:
         if not self.recording:

@@ -101,7 +101,7 @@ class _Drive:
         """The drive, or a part of it."""
         name = f"{self.number:02d}"
         own: dict[str, Any] = {"name": name, "split": self.split, "rate": DREYEVE_RATE, "attributes": self.attributes}
-        return LabelledSequence(kind="video", recording=name, **(own | fields))
+        return LabelledSequence(kind="video", recording=name, may_be_mirrored=False, **(own | fields))
 
 
 def _open_dreyeve(root: Path, split: str, options: DreyeveOptions) -> Dataset:
@@ -359,6 +359,7 @@ def _open_bdda(root: Path, split: str, options: BDDAOptions) -> Dataset:
                     kind="video",
                     pictures=road,
                     densities=TimedDensities(VideoPictures(maps[name]), crop),
+                    may_be_mirrored=False,
                 )
             )
     narrowed = "" if options.exclude is None else f"exclude={options.exclude}"

@@ -52,6 +52,8 @@ class SimpleOptions(Checked):
     """Only fixations with this word in the column condition; None: all."""
     sigma_share: Annotated[float, Range(above=0)] = SIGMA_SHARE
     """Width of the density's Gaussians as a share of the stimulus's longer side."""
+    mirror: bool = True
+    """Whether training may mirror pictures and videos; False for drives, since traffic keeps to one side."""
 
 
 @dataclass
@@ -252,10 +254,11 @@ def _open_simple(root: Path, split: str, options: SimpleOptions) -> Dataset:
                     f"{part.table} names {name}, but {path} is missing; copy it, or remove it from the table"
                 )
             if kind == "image":
-                sequences.append(_still(path, name, own, fixations))
+                made = _still(path, name, own, fixations)
             else:
                 pictures = part.videos[name] = VideoPictures(path)
-                sequences.append(_video(name, own, pictures, _PointsInTime(record, pictures)))
+                made = _video(name, own, pictures, _PointsInTime(record, pictures))
+            sequences.append(dataclasses.replace(made, may_be_mirrored=options.mirror))
     chosen = f" with condition {options.condition}" if options.condition is not None else ""
     if not sequences:
         raise DatasetError(f"{root}: {_why_none(found, split, chosen, counts)}")
