@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RecurrenceOptions, RunOptions
     from vidsal.pipe.predict import VideoPredictor, predict
     from vidsal.pipe.run import Progress, RunReport, run
+    from vidsal.results import read_maps, read_table
     from vidsal.sinks import Sink, VideoOptions
     from vidsal.smooth.options import SmoothOptions
     from vidsal.stages import CutOptions, RenderOptions
@@ -76,6 +77,8 @@ __all__ = [
     "predict",
     "predict_streams",
     "published_map",
+    "read_maps",
+    "read_table",
     "run",
     "run_many",
 ]
@@ -89,7 +92,7 @@ _load, __dir__ = lazy(
     __all__,
     *("errors", "stages", "decode.options", "sinks.options", "smooth.options", "pipe.options"),
     *("frames", "decode.contract", "decode.open", "sinks.contract", "model.checkpoint", "model.published"),
-    *("pipe.predict", "pipe.run", "pipe.many"),
+    *("pipe.predict", "pipe.run", "pipe.many", "results"),
 )
 
 
