@@ -338,7 +338,8 @@ class _StoredArrays(_Stored):
     def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         mapped = np.memmap(self._path, self._dtype, "r", offset=self._offset, shape=self.shape)
         density = np.exp(mapped[numbers].astype(np.float32))
-        return density / density.sum(axis=(1, 2), keepdims=True)
+        made: npt.NDArray[np.float32] = density / density.sum(axis=(1, 2), keepdims=True)
+        return made
 
 
 def _place_in_archive(path: Path, name: str) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
@@ -388,7 +389,8 @@ class _StoredVideo(_Stored):
                 break
         if len(found) < len(wanted):
             raise ValueError(f"{len(wanted) - len(found)} maps cannot be decoded")
-        return np.stack([found[number] for number in numbers.tolist()]) if wanted else np.zeros((0, *self.shape[1:]))
+        maps = [found[number] for number in numbers.tolist()]
+        return np.stack(maps) if maps else np.zeros((0, *self.shape[1:]), np.float32)
 
     def _from(self, pts: int) -> Iterator[tuple[int, npt.NDArray[np.uint16]]]:
         with open_file(self._path) as container:
@@ -396,4 +398,4 @@ class _StoredVideo(_Stored):
             container.seek(pts, stream=stream, backward=True)
             for frame in container.decode(stream):
                 if frame.pts is not None and frame.pts >= pts:
-                    yield frame.pts, frame.to_ndarray(format="gray16le")
+                    yield frame.pts, np.asarray(frame.to_ndarray(format="gray16le"), np.uint16)

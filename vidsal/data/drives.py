@@ -209,20 +209,19 @@ def _records(
         if not kept:
             continue
         shots = np.array([shot_of.get(frame.index, before) for frame, _ in kept], np.int64)
-        density = torch.from_numpy(np.stack([_small(one) for _, one in kept]))
+        maps = torch.from_numpy(np.stack([_small(one) for _, one in kept]))
         cut = np.diff(shots, prepend=before) != 0
         before = int(shots[-1])
-        zero = torch.zeros_like(density)
         batch = SaliencyBatch(
             index=np.array([frame.index for frame, _ in kept], np.int64),
             pts_seconds=np.array([frame.pts_seconds for frame, _ in kept]),
             shot=shots,
             cut=cut,
-            log_density=zero,
+            log_density=torch.zeros_like(maps),
             height=height,
             width=width,
         )
-        yield batch.with_density(density)
+        yield batch.with_density(maps)
 
 
 def _in_batches(frames: Iterator[LabelledFrame]) -> Iterator[list[LabelledFrame]]:

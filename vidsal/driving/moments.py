@@ -148,4 +148,5 @@ def _small(density: npt.NDArray[np.float32]) -> _Floats:
     share = min(1.0, _CELLS / max(rows, columns))
     size = max(1, round(columns * share)), max(1, round(rows * share))
     small = np.asarray(cv2.resize(density, size, interpolation=cv2.INTER_AREA), np.float64)
-    return small / small.sum()
+    made: _Floats = small / small.sum()
+    return made

@@ -200,7 +200,8 @@ class VanishingFinder:
             return
         rows, columns = after.shape
         if self._grid is None:
-            self._grid = np.arange(0, columns, _STEP, np.float32), np.arange(0, rows, _STEP, np.float32)
+            across, down = (np.arange(0, side, _STEP).astype(np.float32) for side in (columns, rows))
+            self._grid = across, down
         seen = self._seen(rows, columns)
         lines = self._kept(_lines(self._detector, after), seen)
         corners = self._kept(_flow(before, after, seen), seen)
@@ -238,7 +239,8 @@ class VanishingFinder:
     def _kept(self, found: _Floats, seen: _Grey) -> _Floats:
         column = np.clip(found[:, 0].astype(int), 0, seen.shape[1] - 1)
         row = np.clip(found[:, 1].astype(int), 0, seen.shape[0] - 1)
-        return found[seen[row, column] > 0]
+        kept: _Floats = found[seen[row, column] > 0]
+        return kept
 
     def _end_shot(self) -> None:
         if self._shot is not None:
@@ -247,11 +249,16 @@ class VanishingFinder:
 
     def _concluded(self, shot: _Watched) -> VanishingPoint:
         looks = [(look, votes) for look in shot.looks if (votes := look.votes) is not None]
-        known = {"shot": shot.ordinal, "start_seconds": shot.start, "end_seconds": shot.end, "looks": len(looks)}
+        known: dict[str, Any] = {
+            "shot": shot.ordinal,
+            "start_seconds": shot.start,
+            "end_seconds": shot.end,
+            "looks": len(looks),
+        }
         nothing: dict[str, Any] = {"found": False, "x": None, "y": None, "note": NOTE}
         if len(looks) < _LEAST_LOOKS or self._grid is None:
             reason = f"not found: too few looks with lines or motion in them ({len(looks)}, at least {_LEAST_LOOKS})"
-            zero = {"confidence": 0.0, "spread": None, "line_share": 0.0, "flow_share": 0.0}
+            zero: dict[str, Any] = {"confidence": 0.0, "spread": None, "line_share": 0.0, "flow_share": 0.0}
             return VanishingPoint(**known, **nothing, **zero, reason=reason)
         joint = sum((votes for _, votes in looks[1:]), looks[0][1])
         place = np.unravel_index(int(joint.argmax()), joint.shape)
@@ -340,8 +347,8 @@ def _flow(before: _Grey, after: _Grey, seen: _Grey) -> _Floats:
     if start is None:
         return np.zeros((0, 5))
     window: dict[str, Any] = {"winSize": (21, 21), "maxLevel": 3}
-    end, there, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **window)  # type: ignore[call-overload]
-    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, end, None, **window)  # type: ignore[call-overload]
+    end, there, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **window)
+    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, end, None, **window)
     start, end, back = (each.reshape(-1, 2).astype(np.float64) for each in (start, end, back))
     moved = end - start
     length = np.hypot(moved[:, 0], moved[:, 1])

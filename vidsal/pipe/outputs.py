@@ -128,9 +128,9 @@ def make_sinks(
 
                 drive = drive or _drive(info, options, tracker)
                 sink = driving_sink(stage, target, drive, overwrite=overwrite)
-                if stage == "driving" and (model := _free_viewing(options)) is not None:
+                if stage == "driving" and (other := _free_viewing(options)) is not None:
                     sink.messages.append(
-                        f"the shares are those of {model}, a model of free viewing; task=driving takes one of drivers"
+                        f"the shares are those of {other}, a model of free viewing; task=driving takes one of drivers"
                     )
             case "report":
                 drawn = next((one for one in sinks if one.stage in ("video", "image")), None)
