@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 # libgomp reads these once, when torch is imported. Its threads spin at barriers: a hundredfold cost on a busy machine.
@@ -47,6 +48,14 @@ def pytest_collection_finish() -> None:
 def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test finds, checks or replaces weights in the user's own cache."""
     os.environ["VIDSAL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def float32_by_default() -> Iterator[None]:
+    """On every machine `auto` means what it means on a processor that does not multiply bfloat16 by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidsal.model.checkpoint.multiplies_bfloat16", lambda: False)
+        yield
 
 
 @pytest.fixture

@@ -19,7 +19,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vidsal.errors import CheckpointError, ConfigError
-from vidsal.model.checkpoint import PRESETS, ModelCard, load_model, read_checkpoint, resolve_device, save_checkpoint
+from vidsal.model import checkpoint, inference
+from vidsal.model.checkpoint import (
+    PRESETS,
+    ModelCard,
+    SaliencyModel,
+    load_model,
+    read_checkpoint,
+    resolve_device,
+    save_checkpoint,
+)
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -106,6 +115,32 @@ def test_a_model_without_weights_says_what_to_do() -> None:
 def test_a_device_that_is_not_there_is_refused(device: str) -> None:
     with pytest.raises(ConfigError, match="device"):
         resolve_device(device)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "limit", "expected"),
+    [
+        ((), None, "fp32"),
+        (("_is_avx512_bf16_supported",), None, "bf16"),
+        (("_is_amx_tile_supported",), "ALL", "bf16"),
+        (("_is_amx_tile_supported", "_is_avx512_bf16_supported"), "AVX512_CORE_VNNI", "fp32"),
+        (("_is_avx512_bf16_supported",), "avx512_core_bf16", "bf16"),
+    ],
+)
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(
+    instructions: tuple[str, ...], limit: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "multiplies_bfloat16", inference.multiplies_bfloat16)
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda there=name in instructions: there)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    made = [
+        SaliencyModel(make_network(), preprocess=CANVAS, card=ModelCard("tiny"), precision=precision)
+        for precision in ("auto", "fp32", "bf16")
+    ]
+    assert [model.precision for model in made] == [expected, "fp32", "bf16"]
 
 
 def test_the_embedded_default_loads_and_its_card_is_whole() -> None:

@@ -126,12 +126,40 @@ def test_winograd_in_bfloat16_rounds_about_as_the_direct_sum_does() -> None:
     assert 0 < error < 2 * float((direct - expected).pow(2).mean().sqrt())
 
 
+def test_a_frame_in_bfloat16_goes_with_as_many_others_whatever_comes_at_once() -> None:
+    """How a library rounds may depend on how many pictures it gets."""
+    torch.manual_seed(5)
+    network = prepare_for_inference(network_of("light"), dtype=torch.bfloat16)
+    network.pixels_at_once = 3 * 48 * 64
+    seen: set[tuple[str, int]] = set()
+    for name, module in network.named_modules():
+        if isinstance(module, FusedConv2d):
+            module.register_forward_pre_hook(lambda module, given, name=name: seen.add((name, len(given[0]))))
+    clip, unroll = torch.randn(1, 8, 3, 48, 64), {}
+    for first, count in ((0, 8), (0, 1), (1, 2), (3, 4), (7, 1)):
+        row = [place == 0 for place in range(first, first + count)]
+        unroll[first, count] = Unroll.of([row], fresh_steps=2)
+    with torch.inference_mode():
+        whole, _ = network(clip, unroll=unroll[0, 8])
+        counts = dict(seen)
+        assert len(counts) == len(seen) and set(counts.values()) == {1, 3}  # a name with two counts stands twice in it
+        parts, state = [], None
+        for first, count in list(unroll)[1:]:
+            part, state = network(clip[:, first : first + count], state, unroll=unroll[first, count])
+            parts.append(part)
+        assert seen == set(counts.items())
+        assert torch.equal(torch.cat(parts, 1), whole)
+        seen.clear()
+        network(clip, unroll=unroll[0, 8], one_by_one=True)
+        assert {count for _, count in seen} == {1}
+
+
 @pytest.mark.parametrize("amx", [True, False])
 @torch.inference_mode()
 def test_bfloat16_keeps_the_maps_alike_with_and_without_matrix_units(
     amx: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vidsal.model.inference.winograd_pays", lambda dtype: dtype == torch.float32 or not amx)
+    monkeypatch.setattr("vidsal.model.inference.multiplies_bfloat16", lambda: amx)
     plain = network_of("resnet")
     fast = prepare_for_inference(copy.deepcopy(plain), dtype=torch.bfloat16)
     assert (fast.recurrence.gates_input.winograd is None) == amx  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from vidsal.errors import ConfigError, DecodeError, EncodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import ModelCard, SaliencyModel
 from vidsal.model.sam import Unroll
+from vidsal.pipe.many import StreamBatch, predict_streams
 from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.predict import VideoPredictor, predict
 from vidsal.pipe.run import Progress, run
@@ -78,6 +80,40 @@ def test_maps_depend_neither_on_the_batch_size_nor_on_the_cutting_into_calls(
         assert one.cut.tolist() == [n == 11 for n in range(24)] and one.shot.tolist() == [0] * 11 + [1] * 13
     torch.testing.assert_close(again.density, whole.density, atol=2e-6, rtol=1e-3)
     torch.testing.assert_close(whole.density.sum((1, 2)), torch.ones(24))
+
+
+@pytest.fixture(scope="module")
+def in_bfloat16() -> SaliencyModel:
+    return SaliencyModel(make_network(), preprocess=CANVAS, card=ModelCard(name="tiny"), precision="bf16")
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("sizes", [[1] * 12, [7, 1, 4], [11, 1]])
+def test_in_bfloat16_maps_are_the_same_to_the_last_bit_however_frames_are_grouped(
+    in_bfloat16: SaliencyModel, sizes: list[int], live: bool
+) -> None:
+    clip = dataclasses.replace(made_frames(12, cut_at=5), live=live)
+    whole = joined(predict([clip], in_bfloat16))
+    assert torch.equal(joined(predict(parts(clip, sizes), in_bfloat16)).log_density, whole.log_density)
+
+
+def test_a_live_source_beside_files_is_shown_to_the_model_by_itself(in_bfloat16: SaliencyModel) -> None:
+    clips = [dataclasses.replace(made_frames(9), live=live) for live in (False, True, False)]
+    alone = [joined(predict([clip], in_bfloat16, smooth=RAW)).density for clip in clips]
+    called: list[tuple[int, bool]] = []
+    whole = in_bfloat16.network.forward
+
+    def noted(frames: torch.Tensor, *args: Any, **given: Any) -> Any:
+        called.append((len(frames), given["one_by_one"]))
+        return whole(frames, *args, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_bfloat16.network, "forward", noted)
+        results = list(predict_streams([[clip] for clip in clips], in_bfloat16, smooth=RAW))
+    assert called == [(1, True), (2, False)]
+    maps = {result.stream: result.batch.density for result in results if isinstance(result, StreamBatch)}
+    for number, expected in enumerate(alone):
+        assert torch.equal(maps[number], expected)
 
 
 def test_a_dropped_state_shows(model: SaliencyModel) -> None:

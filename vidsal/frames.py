@@ -180,6 +180,8 @@ class FrameBatch(_Batch):
     """Columns of the upright picture at full size, in pixels."""
     pictures: tuple[Picture, ...] = ()
     """B full-size pictures where the reader was asked to keep them, else empty."""
+    live: bool = False
+    """Whether the source does not wait: then each frame is looked at as soon as it is there, and never with others."""
 
     def __post_init__(self) -> None:
         self._check()

@@ -321,6 +321,7 @@ class Reader(ABC):
             height=self.info.height,
             width=self.info.width,
             pictures=tuple(frame.picture for frame in gathered) if self._keep_pictures else (),
+            live=self.info.live,
         )
 
     def _check_end(self) -> None:

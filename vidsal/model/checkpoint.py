@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
-from vidsal.model.inference import prepare_for_inference
+from vidsal.model.inference import multiplies_bfloat16, prepare_for_inference
 from vidsal.model.options import Precision, Task
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, Unroll
 from vidsal.model.store import cached_path, read_record, verified_path
@@ -159,12 +159,19 @@ class SaliencyModel:
 
     @torch.inference_mode()
     def __call__(
-        self, frames: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll | None = None
+        self,
+        frames: torch.Tensor,
+        state: SAMState | None = None,
+        *,
+        unroll: Unroll | None = None,
+        one_by_one: bool = False,
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities over the canvas; arguments and results as `SaliencyAttentiveModel.forward`."""
         # What runs on CUDA in float32 is float32: by default cuDNN would take TF32. Shapes repeat, so it may try which
         # of its algorithms is fastest.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=self.dtype != torch.float32):
+            if self.device.type == "cpu":
+                return self.network(frames, state, unroll=unroll, one_by_one=one_by_one)  # type: ignore[no-any-return]
             result: tuple[torch.Tensor, SAMState] = self._forward(frames, state, unroll=unroll)
         return result
 
@@ -199,7 +206,8 @@ def load_model(
         task: "free-viewing" takes the model named; "driving" the one for drivers' gaze beside it, see `for_task`.
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
         precision: "fp32"; "bf16", weights and features in bfloat16 but for the first layers and the map; "fp16" the
-            same in float16, on CUDA and MPS; "auto" is bf16 on CUDA, fp32 elsewhere.
+            same in float16, on CUDA and MPS; "auto" is bf16 on CUDA and on processors that multiply it by themselves
+            (AMX, AVX512_BF16), fp32 elsewhere.
 
     Raises:
         CheckpointError: unknown name, missing or damaged file, weights that do not fit their architecture, or a
@@ -527,7 +535,8 @@ _PRECISION_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        native = device.type == "cuda" or (device.type == "cpu" and multiplies_bfloat16())
+        return torch.bfloat16 if native else torch.float32
     if precision not in _DTYPES:
         raise ConfigError(f"unknown precision {precision!r}: use auto, {', '.join(_DTYPES)}")
     if precision == "fp16" and device.type == "cpu":

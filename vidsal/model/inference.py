@@ -22,7 +22,7 @@ from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.model.winograd import WinogradKernel, Workspace, suits_winograd
 
-__all__ = ["FusedConv2d", "Rewrites", "prepare_for_inference"]
+__all__ = ["FusedConv2d", "Rewrites", "multiplies_bfloat16", "prepare_for_inference"]
 
 Activation = Literal["none", "relu", "relu6"]
 Rewrites = Literal["fold", "pack", "winograd"]
@@ -57,7 +57,8 @@ def prepare_for_inference(
     network.requires_grad_(False).to(device)
     maker = _Maker(device, dtype, rewrites)
     if device.type == "cpu":
-        network.pixels_at_once = _PIXELS_AT_ONCE * 4 // dtype.itemsize
+        network.pixels_at_once = _PIXELS_AT_ONCE
+        network.fills_groups = dtype != torch.float32
     out = network.head.out
     maker.rewrite(network)
     # The map is made of this one channel: it is always computed in float32.
@@ -204,8 +205,10 @@ class _FastRecurrence(AttentiveConvLSTM):
         self.gates_bias = nn.Buffer(bias.to(maker.device), persistent=False)
 
     def rows_at_once(self, cells: int) -> int | None:
-        """On a CPU more rows at once bring no speed, only memory."""
-        return max(1, _CELLS_AT_ONCE // cells) if self.on_cpu else None
+        """On a CPU more rows at once bring no speed, only memory; rounding to few digits must not depend on them."""
+        if not self.on_cpu:
+            return None
+        return max(1, _CELLS_AT_ONCE // cells) if self.gates_input.dtype == torch.float32 else 1
 
     def step(self, features: torch.Tensor, attended: torch.Tensor, state: SAMState | None) -> SAMState:
         """See `AttentiveConvLSTM.step`; what the convolutions made is overwritten."""
@@ -317,9 +320,9 @@ class _Maker:
         return nn.Sequential(*done)
 
 
-# On a CPU, canvas pixels of float32 that go through the backbone together: four frames of 240x320, whose largest layer
-# (96 channels at half the size) takes 29 MB. Above 32 MB glibc fetches the memory of every layer anew from the kernel,
-# page by page, and gives it back.
+# On a CPU, canvas pixels that go through the convolutions together: four frames of 240x320, whose largest layer
+# (96 channels at half the size) takes 29 MB in float32. Above 32 MB glibc fetches the memory of every layer anew from
+# the kernel, page by page, and gives it back. In bfloat16 more frames bring nothing either.
 _PIXELS_AT_ONCE = 4 * 240 * 320
 # Rows of a recurrence on a CPU are taken so many cells at a time.
 _CELLS_AT_ONCE = 2400
@@ -346,13 +349,16 @@ def winograd_pays(dtype: torch.dtype) -> bool:
 
     AMX and AVX512_BF16 take the direct sum at two to sixteen times float32's rate; the transforms would eat the gain.
     """
-    if dtype != torch.bfloat16:
-        return dtype == torch.float32
+    return not multiplies_bfloat16() if dtype == torch.bfloat16 else dtype == torch.float32
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 by itself, as far as oneDNN may use it: AMX or AVX512_BF16."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     if limit not in ("", "ALL", "DEFAULT") and "BF16" not in limit and "AMX" not in limit:
-        return True
+        return False
     names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return not any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 _Geometry = tuple[list[int], list[int], list[int], int]

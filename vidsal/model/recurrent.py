@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from vidsal.model.groups import Groups
 from vidsal.model.options import AttentionScale
 
 __all__ = ["AttentionScale", "AttentiveConvLSTM", "SAMState", "Unroll"]
@@ -214,7 +215,12 @@ class AttentiveConvLSTM(nn.Module):
         return None
 
     def forward(
-        self, features: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll
+        self,
+        features: torch.Tensor,
+        state: SAMState | None = None,
+        *,
+        unroll: Unroll,
+        groups: Groups | None = None,
     ) -> tuple[torch.Tensor, SAMState]:
         """Run T frames of B videos through the recurrence, in order.
 
@@ -225,12 +231,15 @@ class AttentiveConvLSTM(nn.Module):
             features: X, (B, T, inputs, h, w).
             state: of the B videos after the frame before, or None for zero.
             unroll: which frames start from zero, and the steps on each.
+            groups: which of the B * T frames go together through what is computed once a frame; None: all.
 
         Returns:
             H after each frame, (B, T, channels, h, w), and the state after each video's last frame.
         """
         batch, times = features.shape[:2]
-        attended = torch.unflatten(self.precompute(features.flatten(0, 1)), 0, (batch, times))
+        groups = groups or Groups(batch * times)
+        attended = groups.joined(self.precompute(some) for (some,) in groups.of(features.flatten(0, 1)))
+        attended = torch.unflatten(attended, 0, (batch, times))
         stretches = _stretches(unroll)
         # What each stretch has reached, and H after each frame.
         reached: dict[_Stretch, SAMState] = {}

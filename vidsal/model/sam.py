@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from vidsal.model.backbones import BackboneFeatures, build_backbone
 from vidsal.model.config import SAMConfig
+from vidsal.model.groups import Groups
 from vidsal.model.heads import HeadName, PublishedHead, build_head
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState, Unroll
@@ -51,7 +52,10 @@ class SaliencyAttentiveModel(nn.Module):
         )
         self.dropout = nn.Dropout2d(config.dropout)
         self.pixels_at_once: int | None = None
-        """Canvas pixels that go through the backbone together; None for all frames of a call."""
+        """Canvas pixels that go through the convolutions together; None for all frames of a call."""
+        self.fills_groups = False
+        """Whether groups are always full, filled up with zeros, so that rounding does not depend on how many frames
+        come at once."""
         self.motion: MotionBranch | None = None
         if config.motion_channels:
             self.motion = MotionBranch(self.backbone.skip_channels[0], config.motion_channels, channels)
@@ -63,7 +67,12 @@ class SaliencyAttentiveModel(nn.Module):
             return cls(config)
 
     def forward(
-        self, frames: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll | None = None
+        self,
+        frames: torch.Tensor,
+        state: SAMState | None = None,
+        *,
+        unroll: Unroll | None = None,
+        one_by_one: bool = False,
     ) -> tuple[torch.Tensor, SAMState]:
         """Predict log densities.
 
@@ -73,6 +82,7 @@ class SaliencyAttentiveModel(nn.Module):
             state: what the call before returned for the same videos; None starts every video from zero.
             unroll: which frames start from zero, and the steps on each. None: the first frame of each video where
                 `state` is None, else none; `config.steps` on these and 1 on all others.
+            one_by_one: every frame goes through the convolutions alone, where the network would take several together.
 
         Returns:
             The log density over the canvas, (B, T, H, W) float32, `exp` of it sums to 1 over (H, W); and the
@@ -95,30 +105,34 @@ class SaliencyAttentiveModel(nn.Module):
                 f"unroll must be of {batch} videos of {times} frames, got {unroll.streams} of {unroll.times}"
             )
 
-        features = self._look(frames.flatten(0, 1))
+        groups = Groups(batch * times, together=self._together(height * width, one_by_one), fill=self.fills_groups)
+        features = self._look(frames.flatten(0, 1), groups)
         deep, seen = features.deep, None
         if self.motion is not None:
             finer = torch.unflatten(features.skips[0].float(), 0, (batch, times))
-            moved = self.motion(finer, state, unroll.fresh)
+            moved = self.motion(finer, state, unroll.fresh, groups)
             deep = deep if moved is None else deep + moved.to(deep.dtype)
             seen = _last_of(finer, state, unroll.lengths)
         deep = torch.unflatten(self.dropout(deep), 0, (batch, times))
-        hidden, after = self.recurrence(deep, state, unroll=unroll)
+        hidden, after = self.recurrence(deep, state, unroll=unroll, groups=groups)
         state = SAMState(after.hidden, after.cell, seen)
-        log_density = self.read_out(hidden.flatten(0, 1), features, (height, width))
+        log_density = groups.joined(
+            self.read_out(some, BackboneFeatures(deep, skips), (height, width))
+            for some, deep, *skips in groups.of(hidden.flatten(0, 1), features.deep, *features.skips)
+        )
         return log_density.reshape(batch, times, height, width), state
 
-    def _look(self, frames: torch.Tensor) -> BackboneFeatures:
+    def _together(self, pixels: int, one_by_one: bool) -> int | None:
+        """How many frames of so many pixels go through the convolutions together; None for all."""
+        if one_by_one:
+            return 1
+        return None if self.pixels_at_once is None else max(1, self.pixels_at_once // pixels)
+
+    def _look(self, frames: torch.Tensor, groups: Groups) -> BackboneFeatures:
         """The backbone's features of (N, 3, H, W) frames."""
-        count = len(frames)
-        if self.pixels_at_once is not None:
-            count = max(1, self.pixels_at_once // (frames.shape[-2] * frames.shape[-1]))
-        if count >= len(frames):
-            features: BackboneFeatures = self.backbone(frames)
-            return features
-        parts = [self.backbone(some) for some in torch.split(frames, count)]
+        parts = [self.backbone(some) for (some,) in groups.of(frames)]
         skips = zip(*(part.skips for part in parts), strict=True)
-        return BackboneFeatures(torch.cat([part.deep for part in parts]), tuple(map(torch.cat, skips)))
+        return BackboneFeatures(groups.joined(part.deep for part in parts), tuple(map(groups.joined, skips)))
 
     def relevance(self, frames: torch.Tensor) -> torch.Tensor:
         """The published output before any post-processing: what the authors' network returns for single pictures.
@@ -201,7 +215,11 @@ class MotionBranch(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(
-        self, finer: torch.Tensor, state: SAMState | None, fresh: Sequence[Sequence[bool]]
+        self,
+        finer: torch.Tensor,
+        state: SAMState | None,
+        fresh: Sequence[Sequence[bool]],
+        groups: Groups | None = None,
     ) -> torch.Tensor | None:
         """What to add.
 
@@ -209,6 +227,7 @@ class MotionBranch(nn.Module):
             finer: (B, T, inputs, 2 h, 2 w) float32.
             state: of the B videos after the frame before, with `seen`; None where every video starts.
             fresh: B rows of T flags, True where a frame starts from the zero state.
+            groups: which of the B * T frames go through the convolutions together; None: all.
 
         Returns:
             (B * T, outputs, h, w); None where every frame starts afresh and there is nothing to add.
@@ -221,7 +240,9 @@ class MotionBranch(nn.Module):
             return None
         if state is not None and state.seen is None and any(row[:1] == [True] for row in goes_on):
             raise ValueError("this model compares frames, but the state knows none: it comes from another model")
-        return self.read(finer.flatten(0, 1), _before(finer, state, goes_on))
+        groups = groups or Groups(finer.shape[0] * finer.shape[1])
+        parts = groups.of(finer.flatten(0, 1), _before(finer, state, goes_on))
+        return groups.joined(self.read(now, before) for now, before in parts)
 
     def read(self, finer: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
         """What to add for N frames, given the finer features of each and of the frame before it, (N, c, 2 h, 2 w)."""

@@ -48,8 +48,8 @@ class ModelOptions(Checked):
     device: str = "auto"
     """auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."""
     precision: Precision = "auto"
-    """fp32; bf16, several times as fast on a CPU with AMX; fp16, on CUDA and MPS only; auto is bf16 on CUDA and fp32
-    elsewhere."""
+    """fp32; bf16, up to several times as fast; fp16, on CUDA and MPS only; auto is bf16 on CUDA and on processors that
+    multiply it by themselves (AMX, AVX512_BF16), fp32 elsewhere."""
     task: Task = "free-viewing"
     """What the viewers do: free-viewing takes the model named; driving takes the one for drivers' gaze beside it
     (sam-lite-driver for sam-lite)."""

@@ -210,6 +210,16 @@ def run_model(
     """
     rows = [place for place, piece in enumerate(pieces) if piece.keys]
     results: list[Seen | None] = [None] * len(pieces)
+    live = [row for row in rows if pieces[row].batch.live]
+    if 0 < len(live) < len(rows):
+        # Frames of live sources go through the model one by one, others in groups: which, must not depend on both.
+        for some in (live, [row for row in rows if row not in live]):
+            seen = run_model(
+                model, [pieces[row] for row in some], recurrence=recurrence, clocks=[clocks[row] for row in some]
+            )
+            for row, own in zip(some, seen, strict=True):
+                results[row] = own
+        return results
     if not rows:
         return results
     shown, shared = [pieces[row] for row in rows], StageClock()
@@ -224,7 +234,8 @@ def run_model(
             carry_steps=carry_steps,
             lengths=lengths,
         )
-        log_density, state = model(pixels, _joined_states([piece.state for piece in shown]), unroll=unroll)
+        before = _joined_states([piece.state for piece in shown])
+        log_density, state = model(pixels, before, unroll=unroll, one_by_one=bool(live))
         for place, (row, piece) in enumerate(zip(rows, shown, strict=True)):
             part = log_density[place, : lengths[place]]
             part = model.preprocessor.to_picture(part, piece.batch.height, piece.batch.width)
