@@ -18,7 +18,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     SmoothOptions: {"smoothing": "motion", "time_constant_seconds": 0.15},
     VideoOptions: {
         "encoder": "libx264",
-        "preset": "fast",
+        "preset": "auto",
         "crf": 20,
         "encoder_threads": 0,
         "keep_streams": True,

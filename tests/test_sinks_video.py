@@ -20,7 +20,8 @@ SWSCALE_HAS_2020 = hasattr(av.video.reformatter.Colorspace, "BT2020")
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"crf": 23}, {"preset": "fast", "crf": "23"}),
+        ({"crf": 23}, {"preset": "veryfast", "crf": "23"}),
+        ({"preset": "slow"}, {"preset": "slow", "crf": "20"}),
         (
             {"encoder": "libx265", "crf": 0},
             {"preset": "fast", "crf": "0", "x265-params": "log-level=error", "a53cc": "1"},
@@ -30,7 +31,7 @@ SWSCALE_HAS_2020 = hasattr(av.video.reformatter.Colorspace, "BT2020")
             {"preset": "fast", "crf": "20", "x265-params": "log-level=error:pools=3", "a53cc": "1"},
         ),
         ({"encoder": "h264_nvenc", "preset": "p4"}, {"preset": "p4", "rc": "vbr", "cq": "20"}),
-        ({"encoder": "hevc_nvenc", "crf": 0}, {"preset": "fast", "rc": "vbr", "cq": "1"}),
+        ({"encoder": "hevc_nvenc", "crf": 0}, {"preset": "p4", "rc": "vbr", "cq": "1"}),
         ({"encoder": "libsvtav1", "crf": 60}, {"preset": "8", "crf": "60"}),
         ({"encoder": "libsvtav1", "preset": "13"}, {"preset": "13", "crf": "20"}),
         ({"encoder": "libvpx-vp9", "crf": 31}, {"crf": "31", "cpu-used": "4", "row-mt": "1"}),

@@ -761,7 +761,7 @@ def test_libx265_codes_16_pictures_at_once_at_most(tmp_path: Path, threads: int,
 def test_an_encoder_is_told_what_is_known_of_hdr_and_of_depth() -> None:
     marks = ["a=1", "b=2"]
     for name, told in (
-        ("libx264", {"preset": "fast", "crf": "20", "x264-params": "a=1:b=2"}),
+        ("libx264", {"preset": "veryfast", "crf": "20", "x264-params": "a=1:b=2"}),
         ("libx265", {"preset": "fast", "crf": "20", "x265-params": "log-level=error:a=1:b=2", "a53cc": "1"}),
         ("prores", {"profile": "3"}),
         ("prores_aw", {"profile": "3"}),
@@ -771,7 +771,7 @@ def test_an_encoder_is_told_what_is_known_of_hdr_and_of_depth() -> None:
     # 25.4 times the quantiser at 12, rounded with a half added.
     coarse = {"flags": "+qscale", "global_quality": str(26 * 118)}
     assert _encoder_options(VideoOptions(encoder="mpeg4", crf=40)) == coarse
-    assert _encoder_options(VideoOptions(encoder="libx264", encoder_threads=2)) == {"preset": "fast", "crf": "20"}
+    assert _encoder_options(VideoOptions(encoder="libx264", encoder_threads=2)) == {"preset": "veryfast", "crf": "20"}
 
 
 def test_captions_go_into_the_codes_that_have_a_place_for_them() -> None:

@@ -118,7 +118,7 @@ def transcode(clip: Path, target: Path, video: VideoOptions) -> None:
     """Decode and encode with the same encoder settings, nothing in between, sound copied."""
     with open_file(clip) as reader, av.open(local_name(target), "w") as writer:
         stream = reader.streams.video[0]
-        settings = {"preset": video.preset, "crf": str(video.crf)}
+        settings = {"preset": video.chosen_preset, "crf": str(video.crf)}
         out: Any = writer.add_stream(video.encoder, rate=stream.average_rate or 25, options=settings)
         out.codec_context.thread_count = video.encoder_threads
         out.width, out.height, out.pix_fmt = stream.width, stream.height, "yuv420p"

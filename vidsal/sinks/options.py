@@ -47,9 +47,9 @@ class VideoOptions(Checked):
     encoder: str = "libx264"
     """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, prores_ks, dnxhd, ...;
     auto is h264_nvenc where a GPU encodes with it, else libx264. Sources of 10 bits keep them, but not as H.264."""
-    preset: str = "fast"
-    """Speed of the encoder: ultrafast, ..., fast, medium, ..., veryslow (NVENC: p1 to p7); slower gives smaller
-    files."""
+    preset: str = "auto"
+    """Speed of the encoder: ultrafast, ..., fast, medium, ..., veryslow (NVENC: p1 to p7); slower looks better or gives
+    smaller files; auto is veryfast for libx264, p4 for NVENC and fast for others."""
     crf: int = 20
     """Quality, 0 (best, largest) to 51 (63 for libsvtav1 and libvpx-vp9); about 18 looks like the source; not for
     ProRes and DNxHD."""
@@ -63,13 +63,25 @@ class VideoOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.encoder or not self.preset:
-            end = " must not be empty; leave them out for libx264 and fast"
+            end = " must not be empty; leave them out for libx264 and auto"
             raise ConfigError(Setting("encoder"), " and ", Setting("preset"), end)
         worst = 63 if self.encoder.startswith(_CRF_TO_63) else 51
         if not 0 <= self.crf <= worst:
             raise ConfigError(Setting("crf"), f" must be from 0 (best) to {worst} for {self.encoder}, got {self.crf}")
         presets = _presets(self.encoder)
-        if presets and self.preset not in presets:
+        if presets and self.preset not in ("auto", *presets):
             raise ConfigError(
-                f"{self.encoder} does not take the preset {self.preset!r}; choose one of {', '.join(presets)}"
+                f"{self.encoder} does not take the preset {self.preset!r}; choose one of auto, {', '.join(presets)}"
             )
+
+    @property
+    def chosen_preset(self) -> str:
+        """The preset, with `auto` resolved.
+
+        Example:
+            >>> VideoOptions().chosen_preset, VideoOptions(encoder="libx265").chosen_preset
+            ('veryfast', 'fast')
+        """
+        if self.preset != "auto":
+            return self.preset
+        return "p4" if self.encoder.endswith("_nvenc") else "veryfast" if self.encoder == "libx264" else "fast"

@@ -267,7 +267,7 @@ class VideoSink(FileSink):
                     *instead,
                 ) from error
             text = (
-                f"the encoder {name!r} (preset {self._video.preset!r}, crf {self._video.crf}) cannot "
+                f"the encoder {name!r} (preset {self._video.chosen_preset!r}, crf {self._video.crf}) cannot "
                 f"make a {self._size[1]}x{self._size[0]} {self._target.suffix} video here: {reason}; "
             )
             if codec.capabilities & _HARDWARE and isinstance(error, FFmpegError):
@@ -856,11 +856,12 @@ def _encoder_options(video: VideoOptions, *, deep: bool = False, marks: Sequence
         further = {"x264-params": ":".join(marks)} if marks else {}
         if name == "libx265":
             further = {"x265-params": ":".join(["log-level=error", *pools, *marks]), "a53cc": "1"}
-        return {"preset": video.preset, "crf": crf, **further}
+        return {"preset": video.chosen_preset, "crf": crf, **further}
     if name.endswith("_nvenc"):
-        return {"preset": video.preset, "rc": "vbr", "cq": str(max(1, video.crf))}  # 0 would leave it to the encoder
+        quality = str(max(1, video.crf))  # 0 would leave it to the encoder
+        return {"preset": video.chosen_preset, "rc": "vbr", "cq": quality}
     if name == "libsvtav1":
-        return {"preset": SVT_PRESETS.get(video.preset, video.preset), "crf": crf}
+        return {"preset": SVT_PRESETS.get(video.chosen_preset, video.chosen_preset), "crf": crf}
     if name.startswith(("libvpx", "libaom")):
         return {"crf": crf, "cpu-used": "4", "row-mt": "1"}
     # The classic codecs: quantiser 1 to 31, as FFmpeg's -q:v, on the same footing as crf near 20.
