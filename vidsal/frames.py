@@ -18,7 +18,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["FrameBatch", "Picture", "SaliencyBatch"]
+__all__ = ["FrameBatch", "Picture", "Planes", "SaliencyBatch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """A frame as its decoder left it: upright YUV 4:2:0 of 8 bits and even sides. Nobody may write into it."""
+
+    planes: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+    """(H, W) luma; (H / 2, W / 2) blue and red difference."""
+    colorspace: int
+    """FFmpeg's number of the matrix."""
+    full_range: bool
+    """Whether levels go from 0 to 255, not from 16 to 235 (chroma 240)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +44,8 @@ class Picture:
     """Returns a new upright (height, width, 3) uint8 RGB array; the caller owns it."""
     deep_rgb: Callable[[], npt.NDArray[np.uint16]] | None = field(default=None, repr=False)
     """As `rgb`, with all bits of a source that has more than 8: uint16, 65535 is white; None for other sources."""
+    planes: Callable[[], Planes | None] = field(default=lambda: None, repr=False)
+    """Returns the frame as its decoder left it, where that is of this kind: then nothing needs to be converted."""
     pts: int | None = None
     """Presentation time in units of `time_base`, exactly as the container had it; None for sources without."""
     time_base: Fraction | None = None

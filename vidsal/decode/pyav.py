@@ -47,7 +47,7 @@ from vidsal.decode.streams import is_hidden, pick_stream
 from vidsal.decode.timecode import sound_of, timecode_of
 from vidsal.decode.transparency import on_white
 from vidsal.errors import DecodeError, Setting
-from vidsal.frames import Picture
+from vidsal.frames import Picture, Planes
 from vidsal.prefetch import usable_cores
 from vidsal.timecode import nominal_rate
 
@@ -94,8 +94,14 @@ _CONVERTIBLE_COLORSPACES = frozenset({0, 1, UNSPECIFIED, 4, 5, 6, 7, 9})
 _CAPTIONS = SideDataType.A53_CC
 
 _BT709 = 1
+_BT601 = 6
 _BT2020 = 9
 _BT2020_CONSTANT_LUMINANCE = 10
+
+_FULL_RANGE = 2
+
+_AS_ENCODED = ("yuv420p", "yuvj420p")
+"""Forms of frames that `Planes` holds."""
 
 _PLANAR = {"nv12": "yuv420p", "nv16": "yuv422p", "p010le": "yuv420p10le", "p012le": "yuv420p12le"}
 """The formats of devices, and software's with the same values in another order. From NV12 to RGB of the same size,
@@ -512,12 +518,33 @@ class PyavReader(Reader):
         picture = Picture(
             full,
             deep if self._is_deep else None,
+            lambda: self._planes_of(frame),
             pts=ticks,
             time_base=self._base,
             duration=self._duration_of(frame),
             captions=self._captions_of(frame),
         )
         return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame, was_interlaced), picture)
+
+    def _planes_of(self, frame: VideoFrame) -> Planes | None:
+        """The frame's own memory; None where its picture is of another form, turned, or of another size than the rest.
+
+        A frame without tags has the matrix that players assume.
+        """
+        height, width = self.info.height, self.info.width
+        whole = (frame.height, frame.width) == (height, width) and not (height % 2 or width % 2)
+        if not whole or frame.format.name not in _AS_ENCODED or orientation_of(frame, self.report) != Orientation():
+            return None
+        matrix = self._full.matrix_of(frame)
+        parts = [
+            np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]  # type: ignore[call-overload]
+            for plane in frame.planes
+        ]
+        return Planes(
+            (parts[0], parts[1], parts[2]),
+            _BT601 if matrix == UNSPECIFIED else matrix,
+            int(frame.color_range) == _FULL_RANGE or frame.format.name.startswith("yuvj"),
+        )
 
     def _duration_of(self, frame: VideoFrame) -> int | None:
         # A filter counts in a clock of its own.
@@ -679,7 +706,7 @@ class _Converter:
                 width=width,
                 height=height,
                 format=self._format,
-                src_colorspace=self._matrix_of(frame),
+                src_colorspace=self.matrix_of(frame),
                 # PyAV 16 minds the matrix only where it differs from this one.
                 dst_colorspace=UNSPECIFIED,
                 interpolation=(_AREA | _FULL_CHROMA) if scaled else _BILINEAR,
@@ -691,7 +718,7 @@ class _Converter:
         # A frame that is RGB already comes back as itself; the array would be the decoder's own memory.
         return rgb.copy() if out is frame else rgb
 
-    def _matrix_of(self, frame: VideoFrame) -> int:
+    def matrix_of(self, frame: VideoFrame) -> int:
         """The matrix to convert with: the one the frame is tagged with, wherever that is one."""
         tagged = int(frame.colorspace)
         if tagged == UNSPECIFIED:

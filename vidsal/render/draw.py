@@ -8,17 +8,19 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.frames import Planes
 from vidsal.render.boxes import boxes_layers
 from vidsal.render.contour import contour_layers
-from vidsal.render.heat import heat_layers
-from vidsal.render.layer import Layer, compose, flatten
+from vidsal.render.heat import soft_heat
+from vidsal.render.layer import Layer, SoftLayer, compose, flatten
 from vidsal.render.legend import legend_layers
 from vidsal.render.peak import peak_layers
-from vidsal.render.spotlight import spotlight_layers
+from vidsal.render.planar import compose_planes
+from vidsal.render.spotlight import soft_spotlight
 from vidsal.stages import RenderOptions
 from vidsal.tracks import FrameNumbers
 
-__all__ = ["draw", "draw_alone", "layers_of", "marks_of", "overlay", "side_by_side"]
+__all__ = ["draw", "draw_alone", "draw_planes", "layers_of", "marks_of", "overlay", "side_by_side"]
 
 _Pixels = TypeVar("_Pixels", np.uint8, np.uint16)
 
@@ -51,18 +53,34 @@ def layers_of(
     Raises:
         ValueError: the shape is not as above, or rows are wanted and there are none.
     """
+    found = _layers_of(density, height=height, width=width, scale=scale, options=options, recent=recent, deep=deep)
+    return [layer.enlarged() if isinstance(layer, SoftLayer) else layer for layer in found]
+
+
+def _layers_of(
+    density: npt.NDArray[np.float32],
+    *,
+    height: int,
+    width: int,
+    scale: float | None,
+    options: RenderOptions | None,
+    recent: Sequence[FrameNumbers],
+    deep: bool,
+) -> list[Layer | SoftLayer]:
+    """As `layers_of`, with those that are soft not enlarged yet."""
     if density.ndim != 2:
         raise ValueError(f"density must be (h, w), got {density.shape}")
     options = options or RenderOptions()
     top = options.scale if scale is None else scale
-    layers: list[Layer] = []
+    layers: list[Layer | SoftLayer | None] = []
     if "spotlight" in options.style:
-        layers += spotlight_layers(density, height=height, width=width, options=options)
+        layers.append(soft_spotlight(density, height=height, width=width, options=options))
     if "heat" in options.style:
-        layers += heat_layers(density, height=height, width=width, scale=top, options=options, deep=deep)
+        layers.append(soft_heat(density, height=height, width=width, scale=top, options=options, deep=deep))
     if "contour" in options.style:
         layers += contour_layers(density, height=height, width=width)
-    return layers + marks_of(recent, height=height, width=width, scale=top, options=options)
+    layers += marks_of(recent, height=height, width=width, scale=top, options=options)
+    return [layer for layer in layers if layer is not None]
 
 
 def marks_of(
@@ -151,3 +169,21 @@ def draw(
     """
     drawn = overlay(picture, density, scale=scale, options=options, recent=recent)
     return side_by_side(picture, drawn) if options.side_by_side else drawn
+
+
+def draw_planes(
+    picture: Planes,
+    density: npt.NDArray[np.float32],
+    *,
+    scale: float | None = None,
+    options: RenderOptions,
+    recent: Sequence[FrameNumbers] = (),
+) -> npt.NDArray[np.uint8]:
+    """`draw` on a picture that stays in YUV, for an encoder of the same: a fraction of the time, and nothing is lost.
+
+    Returns:
+        As `compose_planes` gives it.
+    """
+    height, width = picture.planes[0].shape
+    layers = _layers_of(density, height=height, width=width, scale=scale, options=options, recent=recent, deep=False)
+    return compose_planes(picture, layers, side_by_side=options.side_by_side)

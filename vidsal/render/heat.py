@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vidsal.render.layer import Layer, Part
+from vidsal.render.layer import Layer, Part, SoftLayer
 from vidsal.render.palette import device_palette, palette
 from vidsal.render.scale import place_on_scale, place_on_scale_batch, smooth_step
 from vidsal.stages import RenderOptions
 
-__all__ = ["RAMP", "heat_layers", "heat_layers_batch", "opacity_of"]
+__all__ = ["RAMP", "heat_layers", "heat_layers_batch", "opacity_of", "soft_heat"]
 
 RAMP = 0.3
 """Share of the display scale over which the heat fades in above the threshold."""
@@ -33,6 +33,20 @@ def heat_layers(
     options: RenderOptions,
     deep: bool = False,
 ) -> list[Layer]:
+    """`soft_heat`, enlarged; nothing where it is None."""
+    soft = soft_heat(density, height=height, width=width, scale=scale, options=options, deep=deep)
+    return [] if soft is None else [soft.enlarged()]
+
+
+def soft_heat(
+    density: npt.NDArray[np.float32],
+    *,
+    height: int,
+    width: int,
+    scale: float,
+    options: RenderOptions,
+    deep: bool = False,
+) -> SoftLayer | None:
     """Colours and opacity are found at the density's size, where there are any, and interpolated to the picture's.
 
     That costs a fraction of the reverse order.
@@ -44,11 +58,14 @@ def heat_layers(
         scale: density of the hottest colour, in multiples of uniform.
         options: opacity, colour map and threshold.
         deep: gives colours of 16 bits, which lie between those of the map, so that none shows a step.
+
+    Returns:
+        The layer; None where nothing is drawn.
     """
     relative = density * np.float32(density.size)
     part = Part.around(relative > scale**options.threshold, height=height, width=width)
     if part is None or not options.opacity:
-        return []
+        return None
     heat = place_on_scale(relative[part.cells], scale)
     colors = palette(options.colormap)
     if deep:
@@ -57,7 +74,7 @@ def heat_layers(
         shown = np.rint(shown).astype(np.uint16)
     else:
         shown = np.asarray(cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), colors), np.uint8)
-    return [part.enlarged(shown, np.asarray(opacity_of(heat, options), np.float32))]
+    return SoftLayer(part, shown, np.asarray(opacity_of(heat, options), np.float32))
 
 
 def heat_layers_batch(density: Tensor, *, scale: Tensor, options: RenderOptions) -> Tensor:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Layer", "Part", "compose", "flatten", "painted"]
+__all__ = ["Layer", "Part", "SoftLayer", "compose", "flatten", "painted"]
 
 _Pixels = TypeVar("_Pixels", np.uint8, np.uint16)
 _Floats = npt.NDArray[np.float32]
@@ -151,15 +151,23 @@ class Part(NamedTuple):
             pixels.append(slice(first * size // count, end * size // count))
         return cls((cells[0], cells[1]), (pixels[0], pixels[1]))
 
-    def enlarged(self, colors: npt.NDArray[Any], alpha: _Floats) -> Layer:
-        """The layer in the picture of colours (h, w, 3) and alpha (h, w) that were found for the part's cells.
 
-        It is the whole map's, where alpha is 0 in all of the others.
-        """
-        (rows, columns), size = self.pixels, tuple(side.stop - side.start for side in self.pixels[::-1])
+class SoftLayer(NamedTuple):
+    """A layer before it is enlarged to the size of the picture. It is the whole map's, where no other cell is drawn."""
+
+    part: Part
+    """Where it lies."""
+    colors: npt.NDArray[Any]
+    """(h, w, 3) RGB of the part's cells, as those of `Layer`."""
+    alpha: npt.NDArray[np.float32]
+    """(h, w) of the part's cells, as those of `Layer`."""
+
+    def enlarged(self) -> Layer:
+        """The layer in the picture."""
+        (rows, columns), size = self.part.pixels, tuple(side.stop - side.start for side in self.part.pixels[::-1])
         # OpenCV's linear interpolation puts cell centres where SaliencyBatch has them (half-pixel centres).
-        large, share = (cv2.resize(each, size, interpolation=cv2.INTER_LINEAR) for each in (colors, alpha))
-        return Layer(np.asarray(large, colors.dtype), np.asarray(share, np.float32), rows.start, columns.start)
+        large, share = (cv2.resize(each, size, interpolation=cv2.INTER_LINEAR) for each in (self.colors, self.alpha))
+        return Layer(np.asarray(large, self.colors.dtype), np.asarray(share, np.float32), rows.start, columns.start)
 
 
 def _blend(below: npt.NDArray[np.uint8], colors: npt.NDArray[Any], alpha: _Floats) -> None:

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vidsal.render.layer import Layer, Part
+from vidsal.render.layer import Layer, Part, SoftLayer
 from vidsal.render.mass import edge_of_mass, edges_of_mass
 from vidsal.render.scale import smooth_step
 from vidsal.stages import RenderOptions
 
-__all__ = ["LIT_SHARE", "spotlight_layers", "spotlight_layers_batch"]
+__all__ = ["LIT_SHARE", "soft_spotlight", "spotlight_layers", "spotlight_layers_batch"]
 
 LIT_SHARE = 0.5
 """Share of the density in the area that is left as it is."""
@@ -26,6 +26,14 @@ _FADE = math.log(2)
 def spotlight_layers(
     density: npt.NDArray[np.float32], *, height: int, width: int, options: RenderOptions
 ) -> list[Layer]:
+    """`soft_spotlight`, enlarged; nothing where it is None."""
+    soft = soft_spotlight(density, height=height, width=width, options=options)
+    return [] if soft is None else [soft.enlarged()]
+
+
+def soft_spotlight(
+    density: npt.NDArray[np.float32], *, height: int, width: int, options: RenderOptions
+) -> SoftLayer | None:
     """Black around the smallest area that holds `LIT_SHARE` of the density; nothing within it.
 
     Args:
@@ -33,16 +41,19 @@ def spotlight_layers(
         height: rows of the picture.
         width: columns of it.
         options: opacity far from the area.
+
+    Returns:
+        The layer; None where nothing is dimmed.
     """
     (edge,) = edge_of_mass(density, [LIT_SHARE])
     part = Part.around(density < edge, height=height, width=width)
     if part is None or not options.opacity:
-        return []
+        return None
     density = density[part.cells]
     tiny = np.finfo(np.float32).tiny
     outside = np.log(max(edge, tiny) / np.maximum(density, tiny)) / np.float32(_FADE)
     alpha = np.float32(options.opacity) * smooth_step(outside)
-    return [part.enlarged(np.zeros((*density.shape, 3), np.uint8), alpha)]
+    return SoftLayer(part, np.zeros((*density.shape, 3), np.uint8), np.asarray(alpha, np.float32))
 
 
 def spotlight_layers_batch(density: Tensor, *, options: RenderOptions) -> Tensor:

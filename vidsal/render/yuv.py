@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["to_yuv420"]
+__all__ = ["to_yuv420", "yuv_matrix"]
 
 
 def to_yuv420(pictures: Tensor, *, colorspace: int, full_range: bool = False) -> Tensor:
@@ -31,28 +33,45 @@ def to_yuv420(pictures: Tensor, *, colorspace: int, full_range: bool = False) ->
     count, height, width = pictures.shape[:3]
     if height % 2 or width % 2:
         raise ValueError(f"height and width must be even for 4:2:0, got {height}x{width}")
-    if colorspace not in _LUMA_WEIGHTS:
-        raise ValueError(f"colorspace must be one of {', '.join(map(str, _LUMA_WEIGHTS))}, got {colorspace}")
-    red, blue = _LUMA_WEIGHTS[colorspace]
-    green = 1 - red - blue
-    least, luma, chroma = (0.0, 1.0, 1.0) if full_range else (16.0, 219 / 255, 224 / 255)
+    luma, blueness, redness = yuv_matrix(colorspace, full_range=full_range).tolist()
     rgb = pictures.float()
     planes = torch.empty((count, height * width * 3 // 2), dtype=torch.uint8, device=pictures.device)
-    planes[:, : height * width].view(count, height, width).copy_(
-        _weighted(rgb, luma * red, luma * green, luma * blue, least).round_()
-    )
+    planes[:, : height * width].view(count, height, width).copy_(_weighted(rgb, *luma).round_())
     pairs = (rgb[:, :, 0::2] + rgb[:, :, 1::2]) / 2  # (B, H, W / 2, 3)
     upper, lower = pairs[:, 0::2], pairs[:, 1::2]
     above = torch.cat([upper[:, :1], lower[:, :-1]], dim=1)
     below = torch.cat([upper[:, 1:], lower[:, -1:]], dim=1)
     quads = (3 * (upper + lower) + above + below) / 8  # (B, H / 2, W / 2, 3)
     small = planes[:, height * width :].view(count, 2, height // 2, width // 2)
-    by_blue, by_red = chroma / (1 - blue) / 2, chroma / (1 - red) / 2
-    blueness = _weighted(quads, -by_blue * red, -by_blue * green, chroma / 2, 128.0)
-    redness = _weighted(quads, chroma / 2, -by_red * green, -by_red * blue, 128.0)
-    for plane, values in enumerate((blueness, redness)):
-        small[:, plane] = values.round_().clamp_(0, 255)  # the purest blue and red would be 255.5
+    for plane, weights in enumerate((blueness, redness)):
+        # The purest blue and red would be 255.5.
+        small[:, plane] = _weighted(quads, *weights).round_().clamp_(0, 255)
     return planes.view(count, height * 3 // 2, width)
+
+
+def yuv_matrix(colorspace: int, *, full_range: bool) -> npt.NDArray[np.float64]:
+    """(3, 4): for Y, U and V the weights of red, green and blue, and what is added.
+
+    Args:
+        colorspace: FFmpeg's number of the matrix, as for `to_yuv420`.
+        full_range: see `to_yuv420`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if colorspace not in _LUMA_WEIGHTS:
+        raise ValueError(f"colorspace must be one of {', '.join(map(str, _LUMA_WEIGHTS))}, got {colorspace}")
+    red, blue = _LUMA_WEIGHTS[colorspace]
+    green = 1 - red - blue
+    least, luma, chroma = (0.0, 1.0, 1.0) if full_range else (16.0, 219 / 255, 224 / 255)
+    by_blue, by_red = chroma / (1 - blue) / 2, chroma / (1 - red) / 2
+    return np.array(
+        [
+            [luma * red, luma * green, luma * blue, least],
+            [-by_blue * red, -by_blue * green, chroma / 2, 128.0],
+            [chroma / 2, -by_red * green, -by_red * blue, 128.0],
+        ]
+    )
 
 
 _LUMA_WEIGHTS = {

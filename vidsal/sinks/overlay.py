@@ -88,6 +88,9 @@ class OverlaySink(VideoSink):
     def _note_depth(self) -> None:
         """Nothing of the source's colours is written."""
 
+    def _planes(self, picture: Picture) -> None:
+        """Nothing of the picture is written."""
+
     def _drawn(
         self, picture: Picture, density: npt.NDArray[np.float32], scale: float, recent: Sequence[FrameNumbers]
     ) -> npt.NDArray[Any]:

@@ -26,8 +26,8 @@ from vidsal.exports.chapters import chapters_of
 from vidsal.exports.contract import columns_of
 from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
 from vidsal.files import fresh, local_name, put_in_place
-from vidsal.frames import Picture, SaliencyBatch
-from vidsal.render import DisplayScale, Recent, RenderOptions, draw
+from vidsal.frames import Picture, Planes, SaliencyBatch
+from vidsal.render import DisplayScale, Recent, RenderOptions, draw, draw_planes
 from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
@@ -459,7 +459,22 @@ class VideoSink(FileSink):
             return
         densities = batch.density.cpu().numpy()
         for i in range(first, len(batch)):
-            self._encode_drawn(self._drawn(batch.pictures[i], densities[i], scales[i], recent[i]), batch, i)
+            planes = self._planes(batch.pictures[i])
+            if planes is None:
+                self._encode_drawn(self._drawn(batch.pictures[i], densities[i], scales[i], recent[i]), batch, i)
+            else:
+                drawn = draw_planes(planes, densities[i], scale=scales[i], options=self._render, recent=recent[i])
+                self._encode(av.VideoFrame.from_ndarray(drawn, format=_PIX_FMT), batch, i)
+
+    def _planes(self, picture: Picture) -> Planes | None:
+        """The picture as it was decoded, where it is encoded in the same form."""
+        if self._pix_fmt != _PIX_FMT:
+            return None
+        planes = picture.planes()
+        same = planes is not None and (
+            _SWSCALE.get(planes.colorspace) == _SWSCALE[self._matrix] and planes.full_range == (self._range == 2)
+        )
+        return planes if same else None
 
     def _drawn(
         self, picture: Picture, density: npt.NDArray[np.float32], scale: float, recent: Sequence[FrameNumbers]
