@@ -126,7 +126,7 @@ class Preprocessor:
         if self.options.channel_order == "bgr":
             pixels = pixels.flip(1)
         scale, offset = self._constants(device)
-        return (pixels.float() * scale + offset).contiguous(memory_format=torch.channels_last)
+        return pixels.float().mul_(scale).add_(offset).contiguous(memory_format=torch.channels_last)
 
     def _letter_box(self, frames: npt.NDArray[np.uint8]) -> torch.Tensor:
         """(B, h, w, 3) to (B, 3, height, width) uint8 on the CPU."""

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
-from vidsal.cli.aoi import AOI
-from vidsal.cli.batch import batch_command
-from vidsal.cli.bench import bench_command
-from vidsal.cli.captions import captions_command
-from vidsal.cli.convert import convert_command
-from vidsal.cli.data import DATA
-from vidsal.cli.evaluate import compare_command, eval_command
-from vidsal.cli.gaze import GAZE
-from vidsal.cli.models import WEIGHTS, export_command, models_command
 from vidsal.cli.parser import Command, command, flag
 from vidsal.cli.process import print_out
-from vidsal.cli.reframe import reframe_command
-from vidsal.cli.report import report_command
-from vidsal.cli.run import run_command
-from vidsal.cli.serve import serve_command
-from vidsal.cli.train import train_command
 
 __all__ = ["COMMANDS"]
 
@@ -91,24 +78,51 @@ def _complete_words_and_files(action: Any, words: Iterable[str]) -> None:
     action.complete = {**shtab.FILE, "bash": name, "preamble": {"bash": script}}
 
 
-COMMANDS = {
-    "run": run_command,
-    "reframe": reframe_command,
-    "batch": batch_command,
-    "serve": serve_command,
-    "convert": convert_command,
-    "report": report_command,
-    "captions-place": captions_command,
-    "train": train_command,
-    "models": models_command,
-    "weights": WEIGHTS,
-    "bench": bench_command,
-    "export": export_command,
-    "data": DATA,
-    "gaze": GAZE,
-    "aoi": AOI,
-    "eval": eval_command,
-    "compare": compare_command,
-    "completion": _completion,
-}
+class _Commands(Mapping[str, Command]):
+    """Commands by name, each imported when it is asked for: a command need not wait for the others' options.
+
+    Args:
+        places: the name of each, and where it is: a module of this package and a name in it.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[str, str]]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> Command:
+        module, attribute = self._places[name]
+        found: Command = getattr(importlib.import_module(f"vidsal.cli.{module}"), attribute)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+COMMANDS: Mapping[str, Command] = _Commands(
+    {
+        "run": ("run", "run_command"),
+        "reframe": ("reframe", "reframe_command"),
+        "batch": ("batch", "batch_command"),
+        "serve": ("serve", "serve_command"),
+        "convert": ("convert", "convert_command"),
+        "report": ("report", "report_command"),
+        "captions-place": ("captions", "captions_command"),
+        "train": ("train", "train_command"),
+        "models": ("models", "models_command"),
+        "weights": ("models", "WEIGHTS"),
+        "bench": ("bench", "bench_command"),
+        "export": ("models", "export_command"),
+        "data": ("data", "DATA"),
+        "gaze": ("gaze", "GAZE"),
+        "aoi": ("aoi", "AOI"),
+        "eval": ("evaluate", "eval_command"),
+        "compare": ("evaluate", "compare_command"),
+        "completion": ("commands", "_completion"),
+    }
+)
 """All commands, by name."""

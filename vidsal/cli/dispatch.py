@@ -87,6 +87,9 @@ def _main(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        # The parser below lists all commands, for which each has to be imported.
+        return COMMANDS[arguments[0]].run(f"vidsal {arguments[0]}", arguments[1:])
     parser = Command(
         help="",
         description="Predict where people look in video.",

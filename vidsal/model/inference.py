@@ -120,7 +120,7 @@ class FusedConv2d(nn.Module):
             return _activate(y if add is None else y.add_(add), self.activation)
         if self.packed is None:
             # The best layout depends on the size of the input, which is the same ever after.
-            packed = _packed(self.weight, self.geometry, x)
+            packed = _packed(self.weight, self.geometry, x) if _packs(self.dtype) else None
             self.packed = packed is not None
             if packed is not None:
                 self.weight = nn.Buffer(packed, persistent=False)
@@ -374,18 +374,35 @@ def _geometry(convolution: nn.Conv2d) -> _Geometry:
 
 def _packed(weight: torch.Tensor, geometry: _Geometry, x: torch.Tensor) -> torch.Tensor | None:
     """Weights as oneDNN wants them for inputs like `x`; None where this torch or this processor cannot do it."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return None
-    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return None
     try:
         packed: torch.Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, list(x.shape))
-        # Tried once: these operators are torch's own, but not part of its promised interface.
-        x = x.contiguous(memory_format=torch.channels_last)
-        torch.ops.mkldnn._convolution_pointwise(x, packed, None, *geometry, "none", [], "")
     except (RuntimeError, AttributeError, TypeError):
         return None
     return packed
+
+
+@functools.cache
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether convolutions with weights laid out beforehand work here; tried once, for each makes code of its own.
+
+    The operators are torch's own, but not part of its promised interface.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    geometry: _Geometry = [0, 0], [1, 1], [1, 1], 1
+    x = torch.ones(1, 16, 4, 4, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight, bias = torch.ones(16, 16, 1, 1, dtype=dtype), torch.zeros(16, dtype=dtype)
+    packed = _packed(weight, geometry, x)
+    if packed is None:
+        return False
+    try:
+        torch.ops.mkldnn._convolution_pointwise(x, packed, bias, *geometry, "hardtanh", [0.0, 6.0], "")
+        torch.ops.mkldnn._convolution_pointwise_.binary(x, x, packed, bias, *geometry, "add", 1.0, "relu", [], "")
+    except (RuntimeError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def _activate(x: torch.Tensor, activation: Activation) -> torch.Tensor:
