@@ -754,3 +754,28 @@ def test_the_default_model_needs_no_option_and_shows_its_card(clip: Path, capsys
     assert status_of("models", "sam-lite") == 0
     card = capsys.readouterr().out
     assert "licence" in card and "limits" in card and "nss" in card
+
+
+def test_imports_that_take_long_are_not_searched_for_garbage(tmp_path: Path) -> None:
+    """Neither meanwhile nor at exit; the search goes on for all that comes later."""
+    for name in ("torch", "cv2"):
+        (tmp_path / f"{name}.py").write_text("import gc\nassert not gc.isenabled()\nring = []\nring.append(ring)\n")
+    code = """
+import gc, sys
+from vidsal.cli.process import import_heavy
+assert gc.isenabled() and not gc.get_freeze_count()
+import_heavy()
+assert "torch" in sys.modules and gc.isenabled()
+frozen = gc.get_freeze_count()
+assert frozen > 1000
+kept = [[] for _ in range(500)]
+import_heavy()
+assert gc.get_freeze_count() <= frozen
+import atexit
+atexit._run_exitfuncs()
+assert gc.get_freeze_count() > frozen
+print("as it should be")
+"""
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "as it should be\n", done.stderr

@@ -17,6 +17,7 @@ from vidsal.cli.parser import as_usage, check_model, command, count, flag
 from vidsal.cli.process import (
     Stop,
     describe,
+    import_heavy,
     print_error,
     print_out,
     say,
@@ -72,6 +73,7 @@ def run_command(given: Any, options: RunOptions) -> int:
     if not given.inputs:
         need = "no input given: name a video, an image, a folder, a camera's index, an address, or -"
         raise argparse.ArgumentError(None, need)
+    import_heavy()
     left_out = _results_among(given.inputs, quiet=given.quiet)
     inputs = _without_repeats([text for text in given.inputs if text not in left_out], quiet=given.quiet)
     with as_usage():
