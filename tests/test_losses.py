@@ -1,11 +1,13 @@
-"""The loss against NumPy written from the definitions."""
+"""The losses against NumPy written from the definitions, closed forms and worked examples."""
+
+import typing
 
 import numpy as np
 import pytest
 import torch
 
 from vidsal.errors import ConfigError
-from vidsal.losses import LossOptions, sam_loss
+from vidsal.losses import LossName, LossOptions, map_loss, sam_loss
 
 
 def made() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -123,3 +125,160 @@ def test_a_map_without_fixations_counts_nothing_and_gradients_are_finite() -> No
     flat = torch.zeros(3, 8, 10, requires_grad=True)
     sam_loss(flat, density=density, counts=counts, inside=inside).sum().backward()
     assert flat.grad is not None and flat.grad.isfinite().all()
+
+
+# The other losses: the reference's golden vector, worked out by hand, and what every divergence has to hold.
+
+GOLDEN = {
+    "chi-square": (1.8806055, (0.444947, 0.689010, 1.175504, -2.309460)),
+    "total-variation": (0.3358525, (0.011186, 0.018442, 0.030405, -0.060033)),
+    "cosine": (0.2418371, (0.012985, 0.003762, 0.054252, -0.070999)),
+    "bhattacharyya": (0.0952868, (0.014560, 0.011865, 0.029601, -0.056026)),
+    "kl": (0.4667130, (0.074371, 0.087490, 0.173991, -0.335852)),
+}
+DIVERGENCES = (*GOLDEN, "euclidean", "huber", "ml-net")
+OTHERS: tuple[LossName, ...] = tuple(name for name in typing.get_args(LossName) if name != "sam")
+
+
+def loss_of(name: str, x: torch.Tensor, g: torch.Tensor, **options: float) -> torch.Tensor:
+    """Over maps all of whose cells show the picture, (N, h, w)."""
+    inside = torch.ones_like(g, dtype=torch.bool)
+    return map_loss(x, density=g, counts=g, inside=inside, options=LossOptions(loss_name=name, **options))  # type: ignore[arg-type]
+
+
+def gradient_of(name: str, x: torch.Tensor, g: torch.Tensor, **options: float) -> torch.Tensor:
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss_of(name, x, g, **options).sum(), x)
+    return gradient
+
+
+def drawn(*, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 3, 4, generator=random, dtype=torch.float64)
+    g = torch.rand(2, 3, 4, generator=random, dtype=torch.float64)
+    return x, g / g.sum((1, 2), keepdim=True)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_losses_and_gradients_are_those_of_the_worked_example(name: str) -> None:
+    x = torch.tensor([[[0, 0.5, 1, -1]]], dtype=torch.float64)
+    g = torch.tensor([[[0.1, 0.2, 0.3, 0.4]]], dtype=torch.float64)
+    loss, gradient = GOLDEN[name]
+    assert loss_of(name, x, g).item() == pytest.approx(loss, abs=1e-6)
+    assert gradient_of(name, x, g).flatten().tolist() == pytest.approx(gradient, abs=2e-6)
+
+
+def heights_gradient(p: torch.Tensor, by_height: torch.Tensor) -> torch.Tensor:
+    """Through the softmax: p_i (h_i - sum of p_j h_j), h = n times the derivative by the height."""
+    h = by_height * p.numel()
+    return p * (h - (p * h).sum())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_gradients_are_those_of_finite_differences_and_of_the_closed_forms(name: str) -> None:
+    x, g = drawn()
+    assert torch.autograd.gradcheck(lambda x: loss_of(name, x, g, **DELTA.get(name, {})), x.clone().requires_grad_())
+    for one, wanted, got in zip(x, g, gradient_of(name, x, g, **DELTA.get(name, {})), strict=True):
+        p, n = one.flatten().softmax(0).view_as(one), one.numel()
+        sign = (wanted - p).sign()
+        norms = p.norm() * wanted.norm()
+        cosine = (p * wanted).sum() / norms
+        u = wanted / norms - p * cosine / p.square().sum()
+        root = (p * wanted).sqrt()
+        odds, given = n * p / (1 + n * p), n * wanted / (1 + n * wanted)
+        rest = n * (p - wanted)
+        lift = wanted / wanted.max()
+        peak = torch.zeros_like(p)
+        peak.view(-1)[p.argmax()] = 1
+        scaled = 2 / n * (p / p.max() - lift) / (1.1 - lift) * (p / p.max())
+        closed = {
+            "kl": p - wanted,
+            "log-likelihood": p - wanted,
+            "chi-square": p * (wanted.square() / p).sum() - wanted.square() / p,
+            "total-variation": (p * (sign * p).sum() - sign * p) / 2,
+            "cosine": p * (p * u).sum() - p * u,
+            "bhattacharyya": (p - root / root.sum()) / 2,
+            # ln P is the logit: its derivative by x_j is 1 for i = j, less p_j.
+            "bce": (odds - given) / n - p * ((odds - given) / n).sum(),
+            "euclidean": heights_gradient(p, 2 / n * rest),
+            "huber": heights_gradient(p, rest.clamp(-0.5, 0.5) / n),
+            "ml-net": scaled - peak * scaled.sum(),
+        }
+        torch.testing.assert_close(got, closed[name], rtol=1e-8, atol=1e-10)
+        assert abs(got.sum()) < 1e-12  # logits have no height
+
+
+DELTA: dict[str, dict[str, float]] = {"huber": {"huber_delta": 0.5}}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_true_density_has_the_least_loss(name: str) -> None:
+    x, g = drawn(seed=3)
+    best = loss_of(name, g.log(), g)
+    if name in DIVERGENCES:
+        assert best.abs().max() < 1e-9
+    assert gradient_of(name, g.log(), g).abs().max() < 1e-9 or name == "total-variation"
+    for scale in (1e-3, 0.1, 1.0):
+        assert (loss_of(name, g.log() + scale * x, g) > best).all()
+
+
+def test_divergences_keep_their_order() -> None:
+    for seed in range(20):
+        x, g = drawn(seed=seed)
+        kl, variation, distance = (loss_of(name, x, g) for name in ("kl", "total-variation", "bhattacharyya"))
+        assert (variation.square() <= kl / 2).all()  # Pinsker
+        assert (distance <= kl / 2).all()
+
+
+def test_huber_is_a_parabola_up_to_delta_and_a_line_above() -> None:
+    x, g = drawn(seed=5)
+    torch.testing.assert_close(loss_of("huber", x, g, huber_delta=1e6), loss_of("euclidean", x, g) / 2)
+    rest = g.numel() / 2 * (x.flatten(1).softmax(1).view_as(x) - g).abs()
+    small = 1e-4
+    line = small * (rest.mean((1, 2)) - small / 2)
+    torch.testing.assert_close(loss_of("huber", x, g, huber_delta=small), line, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_losses_leave_out_the_bars_and_maps_nobody_looked_at(name: str) -> None:
+    logits, density, counts, inside = made()
+    density[1], counts[1] = 0, 0
+    options = LossOptions(loss_name=name)
+
+    def loss(x: torch.Tensor, of: slice = slice(None)) -> torch.Tensor:
+        rows = np.s_[:, of]
+        recorded = {"density": density[rows], "counts": counts[rows], "inside": inside[rows]}
+        return map_loss(x[rows], **recorded, options=options)
+
+    given = logits.clone().requires_grad_()
+    got = loss(given)
+    got.sum().backward()
+    assert got[1] == 0 and given.grad is not None and given.grad.isfinite().all()
+    assert not given.grad[1].any() and not given.grad[~inside].any() and given.grad[0].any()
+    torch.testing.assert_close(got, loss(torch.where(inside, logits, torch.full_like(logits, 50.0))))
+    torch.testing.assert_close(got, loss(logits, slice(1, 7)))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_large_constant_map_and_a_single_fixation_have_finite_losses_and_gradients(name: str) -> None:
+    logits = torch.zeros(1, 240, 320, requires_grad=True)
+    density = torch.zeros(1, 240, 320)
+    density[0, 100, 200] = 1
+    loss = loss_of(name, logits, density)
+    loss.sum().backward()
+    assert loss.isfinite().all() and logits.grad is not None and logits.grad.isfinite().all()
+    assert logits.grad[0, 100, 200] < 0 or name == "ml-net"
+
+
+def test_chance_has_a_log_likelihood_of_zero() -> None:
+    _, g = drawn()
+    assert loss_of("log-likelihood", torch.zeros_like(g), g).abs().max() < 1e-12
+
+
+def test_constants_of_another_loss_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cc_weight is of the loss 'sam', but the loss is 'kl'"):
+        LossOptions(loss_name="kl", cc_weight=0.0)
+    with pytest.raises(ConfigError, match="huber_delta"):
+        LossOptions(huber_delta=2.0)
+    with pytest.raises(ConfigError, match="loss_name"):
+        LossOptions(loss_name="mse")  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from vidsal.errors import ConfigError, Setting
@@ -14,6 +14,7 @@ __all__ = [
     "Colormap",
     "CutOptions",
     "ExportOptions",
+    "LossName",
     "LossOptions",
     "PreprocessOptions",
     "RenderOptions",
@@ -137,9 +138,25 @@ class RenderOptions(Checked):
         return not TRACKED_STYLES.isdisjoint(self.style)
 
 
+LossName = Literal[
+    "sam",
+    "kl",
+    "log-likelihood",
+    "chi-square",
+    "total-variation",
+    "cosine",
+    "bhattacharyya",
+    "bce",
+    "euclidean",
+    "huber",
+    "ml-net",
+]
+"""Names of the losses that a network can be trained with."""
+
+
 @dataclass(frozen=True)
 class LossOptions(Checked):
-    """Weights of the three terms; the defaults are those of Cornia et al. (2018)."""
+    """Which loss, and its constants; the weights' defaults are those of Cornia et al. (2018)."""
 
     kl_weight: float = 10.0
     """Weight of the divergence of the recorded density from the predicted one, in nats."""
@@ -149,6 +166,23 @@ class LossOptions(Checked):
     """Weight of the predicted map's z-score at the fixations."""
     kl_epsilon: Annotated[float, Range(at_least=0)] = 0.0
     """Added to each predicted cell before the logarithm; the authors' 1e-7 on 480x640 is 4e-7 on 240x320."""
+    loss_name: LossName = "sam"
+    """sam: the sum of the three terms above, which no other loss has. kl, chi-square, total-variation, cosine and
+    bhattacharyya compare the two densities; log-likelihood takes the fixations alone; bce, euclidean, huber and ml-net
+    compare the heights of the two maps. Formulas: `vidsal.losses.map_loss`."""
+    huber_delta: Annotated[float, Range(above=0)] = 1.0
+    """Difference at which "huber" goes from a parabola to a line, in multiples of the uniform density."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = {"sam": ("kl_weight", "cc_weight", "nss_weight", "kl_epsilon"), "huber": ("huber_delta",)}
+        defaults = {one.name: one.default for one in fields(self)}
+        for name, owned in names.items():
+            for setting in owned:
+                if self.loss_name != name and getattr(self, setting) != defaults[setting]:
+                    raise ConfigError(
+                        Setting(setting), f" is of the loss {name!r}, but the loss is {self.loss_name!r}: leave it out"
+                    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from vidsal.data.recorded import RecordedClip
 from vidsal.data.teacher import load_teacher_set
 from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing
-from vidsal.losses import sam_loss
+from vidsal.losses import map_loss
 from vidsal.model.checkpoint import ModelCard, SaliencyModel, resolve_device, save_checkpoint
 from vidsal.model.sam import SAMState, Unroll
 from vidsal.prefetch import prefetch
@@ -262,7 +262,7 @@ class TrainingRun:
         if step.window is not None:
             # Values go on to the next window, gradients do not come back from it.
             self.carried = state.detach()
-        losses = sam_loss(
+        losses = map_loss(
             log_density.flatten(0, 1),
             density=density.flatten(0, 1),
             counts=counts.flatten(0, 1),

@@ -15,7 +15,7 @@ from vidsal.data.layouts import LabelledSequence
 from vidsal.data.sets import OpenSet
 from vidsal.evaluate.score import resize_map
 from vidsal.evaluate.sources import ModelSource
-from vidsal.losses import LossOptions, sam_loss
+from vidsal.losses import LossOptions, map_loss
 from vidsal.metrics import ScoreMeter
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import PredictOptions
@@ -82,7 +82,7 @@ def score_sequences(
                 )
                 meter.update(saliency, density, points)
                 loss += float(
-                    sam_loss(
+                    map_loss(
                         saliency.clamp_min(torch.finfo(torch.float32).tiny).log(),
                         density=density,
                         counts=points if counts.any() else density,
