@@ -242,10 +242,7 @@ def test_the_other_picture_shows_the_same_frame(show: Callable[..., Opened]) -> 
 def test_it_goes_on_playing_in_the_other_picture(show: Callable[..., Opened]) -> None:
     page = show().page
     page.select_option("#rate", "0.25")
-    page.keyboard.press(" ")
-    page.locator("#rate").blur()
-    if page.locator("#play").get_attribute("aria-label") == "Play":
-        page.keyboard.press(" ")
+    page.click("#play")
     page.wait_for_function("() => Number(document.querySelector('#place').dataset.frame) > 2")
     heat = page.evaluate("() => document.querySelector('video:not(.away)').src")
     page.click("#view-plain")

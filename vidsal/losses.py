@@ -116,7 +116,8 @@ class _Maps:
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """(N,), over the cells that show the picture."""
-        return (values * self.visible).sum(1) / self.cells[:, 0]
+        mean: torch.Tensor = (values * self.visible).sum(1) / self.cells[:, 0]
+        return mean
 
 
 def _kl(maps: _Maps, options: LossOptions) -> torch.Tensor:

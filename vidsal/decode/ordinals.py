@@ -108,4 +108,4 @@ def _seconds(ticks: list[int] | None, base: Fraction | None) -> npt.NDArray[np.f
     # Pictures that are shown before the first key frame need one that is not there.
     if not ticks or base is None or min(ticks) != ticks[0] or len(set(ticks)) != len(ticks):
         return None
-    return (np.sort(np.array(ticks, np.int64)) - ticks[0]) * float(base)
+    return ((np.sort(np.array(ticks, np.int64)) - ticks[0]) * float(base)).astype(np.float64)

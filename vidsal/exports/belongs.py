@@ -53,8 +53,8 @@ def differences_of(table: Path, info: VideoInfo) -> list[str]:
         found.append(f"its last frame is shown at {last:.6g} s, and that of the table at {own[-1]:.6g} s")
     elif times is not None and not found:
         # Where a frame would have to stand to be the nearest one.
-        place = np.searchsorted(times, own).clip(1, max(len(times) - 1, 1))
-        nearest = np.minimum(np.abs(own - times[place - 1]), np.abs(own - times[place.clip(max=len(times) - 1)]))
+        after = np.searchsorted(times, own).clip(1, max(len(times) - 1, 1))
+        nearest = np.minimum(np.abs(own - times[after - 1]), np.abs(own - times[after.clip(max=len(times) - 1)]))
         same = float((nearest <= _NEAR_SECONDS).mean())
         between = int(((times >= own[0] - _NEAR_SECONDS) & (times <= own[-1] + _NEAR_SECONDS)).sum())
         if same < _SAME_TIMES:

@@ -245,13 +245,13 @@ class AttentiveConvLSTM(nn.Module):
         reached: dict[_Stretch, SAMState] = {}
         hidden: dict[tuple[int, int], torch.Tensor] = {}
         for offset in range(max((stretch.length for stretch in stretches), default=0)):
-            groups = defaultdict[tuple[bool, int], list[_Stretch]](list)
+            alike = defaultdict[tuple[bool, int], list[_Stretch]](list)
             for stretch in stretches:
                 if stretch.length > offset:
                     zero = offset == 0 and (stretch.fresh or state is None)
                     steps = unroll.fresh_steps if offset == 0 and stretch.fresh else unroll.carry_steps
-                    groups[zero, steps].append(stretch)
-            for (zero, steps), members in groups.items():
+                    alike[zero, steps].append(stretch)
+            for (zero, steps), members in alike.items():
                 for some in _portions(members, self.rows_at_once(features.shape[-1] * features.shape[-2])):
                     places = [(stretch.stream, stretch.start + offset) for stretch in some]
                     before: SAMState | None = None

@@ -117,7 +117,7 @@ class SaliencyAttentiveModel(nn.Module):
         hidden, after = self.recurrence(deep, state, unroll=unroll, groups=groups)
         state = SAMState(after.hidden, after.cell, seen)
         log_density = groups.joined(
-            self.read_out(some, BackboneFeatures(deep, skips), (height, width))
+            self.read_out(some, BackboneFeatures(deep, tuple(skips)), (height, width))
             for some, deep, *skips in groups.of(hidden.flatten(0, 1), features.deep, *features.skips)
         )
         return log_density.reshape(batch, times, height, width), state
