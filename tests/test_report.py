@@ -438,8 +438,26 @@ def test_a_table_alone_has_a_report_too(finished: Path) -> None:
     write_report(found)
     data = data_of(found.page)
     assert data["frames"] == 8 and data["size"] is None and data["media"]["plain"]["href"] is None
-    with pytest.raises(DatasetError, match="no run with a table is recorded beside"):
+    with pytest.raises(DatasetError, match=r"no record \(NAME\.vidsal\.json\) beside .* tells of a run with a table"):
         finished_runs(finished)
+    with pytest.raises(DatasetError, match=r"name the file, such as clip\.vidsal\.csv"):
+        finished_runs(finished.parent)
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_a_report_without_the_video_of_the_run_says_that_it_is_gone_not_that_none_was_written(
+    finished: Path, has_record: bool
+) -> None:
+    pytest.importorskip("pyarrow")
+    finished.with_name("clip.vidsal.mp4").unlink()
+    if not has_record:
+        finished.with_name("clip.vidsal.json").unlink()
+    (found,) = finished_runs(finished.with_name("clip.vidsal.csv"))
+    write_report(found)
+    why = data_of(found.page)["media"]["heat"]["why"]
+    gone = "The video with the heat, clip.vidsal.mp4, is not there any more."
+    alone = "No video with the heat lies beside the table, and no record says that one was made (clip.vidsal.mp4)."
+    assert why == (gone if has_record else alone)
 
 
 def test_another_file_under_the_name_of_the_input_is_not_shown(finished: Path, tmp_path: Path) -> None:
@@ -479,6 +497,7 @@ def test_the_command_makes_all_it_can_and_says_what_it_could_not(
     assert main(["report", str(folder), str(folder / "gone"), str(finished)]) == 1
     out, err = capsys.readouterr()
     assert out == f"{page}\n{folder / INDEX_NAME}\n" and page.is_file() and f"{folder / 'gone'} is not there" in err
+    assert f"{INDEX_NAME} was written all the same, over 1 video" in err
     assert main(["report", str(finished)]) == 3
     assert "use --overwrite to replace it" in capsys.readouterr().err
     assert main(["report", str(finished), "--json", "--overwrite"]) == 0

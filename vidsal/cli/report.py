@@ -9,6 +9,7 @@ from typing import Any
 from vidsal.cli.parser import command, flag
 from vidsal.cli.process import describe, print_error, print_out, say
 from vidsal.errors import ExistsError, VidsalError
+from vidsal.words import counted
 
 __all__ = ["report_command"]
 
@@ -38,7 +39,7 @@ _REFUSED = 3
     epilog=(
         "exit status:\n"
         "  0  every report was written\n"
-        "  1  one could not be made; the others were made all the same\n"
+        "  1  one could not be made; the others, and the page over them, were made all the same\n"
         "  2  wrong usage\n"
         "  3  nothing failed, but a report that was named is there already and was not replaced\n"
     ),
@@ -76,12 +77,21 @@ def report_command(given: Any) -> int:
                 say(f"vidsal: warning: {run.name}: {message}", quiet=given.quiet)
             made = {"page": str(run.page), "outcome": "done", "messages": messages}
             print_out(json.dumps(made) if given.json else str(run.page))
-    outcomes |= {_index(path, as_json=given.json) for path in given.paths if path.is_dir()}
+    failed = outcomes & {"failed"}
+    outcomes |= {
+        _index(path, as_json=given.json, quiet=given.quiet or not failed) for path in given.paths if path.is_dir()
+    }
     return 1 if "failed" in outcomes else _REFUSED if "refused" in outcomes else 0
 
 
-def _index(folder: Path, *, as_json: bool) -> str:
-    """Bring the page over all reports of a folder up to date; returns what became of it."""
+def _index(folder: Path, *, as_json: bool, quiet: bool) -> str:
+    """Bring the page over all reports of a folder up to date; returns what became of it.
+
+    Args:
+        folder: where the reports are.
+        as_json: prints an object.
+        quiet: False says that the page was made although some report was not.
+    """
     from vidsal.batch.accounts import read_accounts
     from vidsal.index import make_index
 
@@ -92,6 +102,8 @@ def _index(folder: Path, *, as_json: bool) -> str:
     if made.entries:
         told = {"page": str(made.path), "outcome": "done", "messages": [], "videos": len(made.entries)}
         print_out(json.dumps(told) if as_json else str(made.path))
+        listed = counted(len(made.entries), "video")
+        say(f"vidsal: {made.path.name} was written all the same, over {listed}", quiet=quiet)
     return "done"
 
 

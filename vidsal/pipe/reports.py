@@ -60,7 +60,11 @@ def finished_runs(path: Path) -> list[FinishedRun]:
     if path.is_dir():
         runs = [run for record in sorted(path.rglob(f"*{_RECORD}")) if (run := _recorded(record)) is not None]
         if not runs:
-            raise DatasetError(f"no run with a table is recorded in {path} ({_RECORD[1:]}): name a folder of results")
+            tables = [one.name for one in sorted(path.iterdir()) if one.suffix.lower() in TABLE_SUFFIXES]
+            hint = f"; of a table without a record, name the file, such as {tables[0]}" if tables else ""
+            raise DatasetError(
+                f"{path} holds no record (NAME{_RECORD}) of a run with a table: name a folder of results{hint}"
+            )
         return runs
     if not path.is_file():
         raise DatasetError(f"{path} is not there: name a folder of results, or the table or record of one run")
@@ -74,7 +78,9 @@ def finished_runs(path: Path) -> list[FinishedRun]:
         aois = base.with_name(f"{base.name}.vidsal.aois.csv")
         page = base.with_name(f"{base.name}{_PAGE}")
         return [FinishedRun(path, page, drawn=drawn, aois=aois if aois.is_file() else None)]
-    raise DatasetError(f"no run with a table is recorded beside {path} ({_RECORD[1:]}): name its table or its record")
+    raise DatasetError(
+        f"no record (NAME{_RECORD}) beside {path} tells of a run with a table: name its table or its record"
+    )
 
 
 def _records_beside(path: Path) -> list[Path]:

@@ -236,15 +236,29 @@ def _listed(values: npt.NDArray[np.float64]) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]
 
 
+def _why_no_heat(record: Mapping[str, Any], what: str, page: Path) -> str:
+    if not record:
+        named = f"{page.name.removesuffix('.html')}.{'mp4' if what == 'video' else 'jpg'}"
+        return f"No {what} with the heat lies beside the table, and no record says that one was made ({named})."
+    made = record.get("results")
+    listed = made if isinstance(made, list | tuple) else ()
+    files = [one.get("file") for one in listed if isinstance(one, Mapping) and one.get("stage") in _HEAT]
+    if files:
+        return f"The {what} with the heat, {files[0]}, is not there any more."
+    return f"No {what} with the heat was written (--no-video)."
+
+
+_HEAT = ("video", "image")
+"""Stages of a run whose results hold the heat."""
+
+
 def _media(results: Results, page: Path) -> dict[str, Any]:
     """The two videos, or pictures, that can be switched between."""
     still, first = results.kind == "image", results.gathered.times.first_seconds
     media: dict[str, Any] = {
-        "heat": {"href": None, "why": "No video with the heat was written (--no-video)."},
+        "heat": {"href": None, "why": _why_no_heat(results.record, "picture" if still else "video", page)},
         "plain": {"href": None, "why": results.without_source},
     }
-    if still:
-        media["heat"]["why"] = "No picture with the heat was written (--no-video)."
     if results.drawn is not None:
         # Its first frame is the first one of the table.
         facts = player_facts(results.drawn.now or results.drawn.path)
