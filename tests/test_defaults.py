@@ -17,7 +17,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     RecurrenceOptions: {"state": "carry", "steps": None, "every": 1},
     SmoothOptions: {"smoothing": "motion", "time_constant_seconds": 0.15},
     VideoOptions: {
-        "encoder": "libx264",
+        "encoder": None,
         "preset": "auto",
         "crf": 20,
         "encoder_threads": 0,

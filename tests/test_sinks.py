@@ -815,6 +815,17 @@ def test_an_encoder_that_does_not_work_here_is_known_before_the_first_frame(
     assert names_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("encoder", ["libsvtav1", "libvpx-vp9", "libvpx"])
+def test_what_a_mov_cannot_hold_although_ffmpeg_lists_it_is_named_with_the_containers_that_can(
+    tmp_path: Path, encoder: str
+) -> None:
+    if encoder not in av.codecs_available:
+        pytest.skip(f"this build of FFmpeg has no {encoder}")
+    others = "container=mkv" if encoder == "libvpx" else "container=mp4 or container=mkv"
+    with pytest.raises(EncodeError, match=rf"which a \.mov file cannot hold: take {others}, or use encoder=libx264"):
+        VideoSink(tmp_path / "out.mov", made_info(), video=VideoOptions(encoder=encoder))
+
+
 def test_a_preset_that_the_encoder_does_not_take_is_an_error_that_lists_those_it_takes() -> None:
     for encoder in ("libx264", "libx265", "libsvtav1", "h264_nvenc"):
         with pytest.raises(ConfigError, match=f"{encoder} does not take the preset 'bogus'.* fast, medium, slow"):

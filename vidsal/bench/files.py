@@ -24,6 +24,7 @@ from vidsal.pipe.outputs import shared_video_options
 from vidsal.pipe.predict import predict
 from vidsal.pipe.run import run
 from vidsal.sinks import VideoOptions, VideoSink
+from vidsal.sinks.options import DEFAULT_ENCODER
 
 __all__ = ["measure_files", "repeat_clip", "transcode"]
 
@@ -119,7 +120,7 @@ def transcode(clip: Path, target: Path, video: VideoOptions) -> None:
     with open_file(clip) as reader, av.open(local_name(target), "w") as writer:
         stream = reader.streams.video[0]
         settings = {"preset": video.chosen_preset, "crf": str(video.crf)}
-        out: Any = writer.add_stream(video.encoder, rate=stream.average_rate or 25, options=settings)
+        out: Any = writer.add_stream(video.encoder or DEFAULT_ENCODER, rate=stream.average_rate or 25, options=settings)
         out.codec_context.thread_count = video.encoder_threads
         out.width, out.height, out.pix_fmt = stream.width, stream.height, "yuv420p"
         copies = {other.index: writer.add_stream_from_template(other) for other in reader.streams.audio}

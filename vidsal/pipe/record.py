@@ -35,6 +35,7 @@ from vidsal.pipe.outputs import possible_files
 from vidsal.pipe.places import AOI_TABLES, Place, planned_outputs
 from vidsal.provenance import differences, package_version, source_commit
 from vidsal.sinks.contract import PROVENANCE_KEY
+from vidsal.sinks.options import DEFAULT_ENCODER
 from vidsal.stages import TRACKED_STYLES
 
 __all__ = [
@@ -255,6 +256,9 @@ class Provenance:
             for name, values in self.options.items()
             if name not in left_out and isinstance(values, Mapping)
         }
+        if "encoder" in options.get("video", {}):
+            # Earlier records name the one that is taken where none is asked for.
+            options["video"] = {**options["video"], "encoder": options["video"]["encoder"] or DEFAULT_ENCODER}
         model = {"name": self.model.name, "sha256": self.model.sha256, "precision": self.model.precision}
         return {"vidsal": self.vidsal, "model": model, **options}
 

@@ -40,8 +40,8 @@ def check_options(options: RunOptions, *, steps: int, here: bool = True) -> None
     options.recurrence.steps_of(steps)
     decode = dataclasses.replace(options.decode, start_seconds=0.0, end_seconds=None, hwaccel="none", strict=False)
     video = dataclasses.replace(options.video, keep_streams=False)
-    if not here and _is_hardware(video.encoder):
-        video = dataclasses.replace(video, encoder="libx264", preset="auto", crf=20)
+    if not here and video.encoder is not None and _is_hardware(video.encoder):
+        video = dataclasses.replace(video, encoder=None, preset="auto", crf=20)
     with tempfile.TemporaryDirectory(prefix="vidsal-") as folder:
         place = Place(Path(folder), "trial")
         output = dataclasses.replace(options.output, output=place.folder, existing="overwrite")

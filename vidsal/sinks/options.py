@@ -8,7 +8,10 @@ from typing import Annotated
 from vidsal.errors import ConfigError, Setting
 from vidsal.options import Checked, Range
 
-__all__ = ["NVENC_FOR_X26", "SVT_PRESETS", "VideoOptions"]
+__all__ = ["DEFAULT_ENCODER", "NVENC_FOR_X26", "SVT_PRESETS", "VideoOptions"]
+
+DEFAULT_ENCODER = "libx264"
+"""What encodes videos where nothing is asked for, and nothing must be transparent."""
 
 _CRF_TO_63 = ("libsvtav1", "libvpx", "libaom")
 
@@ -44,9 +47,10 @@ def _presets(encoder: str) -> tuple[str, ...]:
 class VideoOptions(Checked):
     """How the overlaid video is encoded."""
 
-    encoder: str = "libx264"
+    encoder: str | None = None
     """FFmpeg's name of the video encoder: libx264, libx265, libsvtav1, h264_nvenc, hevc_nvenc, prores_ks, dnxhd, ...;
-    auto is h264_nvenc where a GPU encodes with it, else libx264. Sources of 10 bits keep them, but not as H.264."""
+    auto is h264_nvenc where a GPU encodes with it, else libx264. Sources of 10 bits keep them, but not as H.264.
+    Default: libx264; with overlay_only prores_ks (.mov) or ffv1 (.mkv), which hold transparency."""
     preset: str = "auto"
     """Speed of the encoder: ultrafast, ..., fast, medium, ..., veryslow (NVENC: p1 to p7); slower looks better or gives
     smaller files; auto is veryfast for libx264, p4 for NVENC and fast for others."""
@@ -62,16 +66,17 @@ class VideoOptions(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.encoder or not self.preset:
+        encoder = DEFAULT_ENCODER if self.encoder is None else self.encoder
+        if not encoder or not self.preset:
             end = " must not be empty; leave them out for libx264 and auto"
             raise ConfigError(Setting("encoder"), " and ", Setting("preset"), end)
-        worst = 63 if self.encoder.startswith(_CRF_TO_63) else 51
+        worst = 63 if encoder.startswith(_CRF_TO_63) else 51
         if not 0 <= self.crf <= worst:
-            raise ConfigError(Setting("crf"), f" must be from 0 (best) to {worst} for {self.encoder}, got {self.crf}")
-        presets = _presets(self.encoder)
+            raise ConfigError(Setting("crf"), f" must be from 0 (best) to {worst} for {encoder}, got {self.crf}")
+        presets = _presets(encoder)
         if presets and self.preset not in ("auto", *presets):
             raise ConfigError(
-                f"{self.encoder} does not take the preset {self.preset!r}; choose one of auto, {', '.join(presets)}"
+                f"{encoder} does not take the preset {self.preset!r}; choose one of auto, {', '.join(presets)}"
             )
 
     @property
@@ -84,4 +89,5 @@ class VideoOptions(Checked):
         """
         if self.preset != "auto":
             return self.preset
-        return "p4" if self.encoder.endswith("_nvenc") else "veryfast" if self.encoder == "libx264" else "fast"
+        encoder = self.encoder or DEFAULT_ENCODER
+        return "p4" if encoder.endswith("_nvenc") else "veryfast" if encoder == "libx264" else "fast"

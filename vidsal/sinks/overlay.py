@@ -20,7 +20,6 @@ from vidsal.tracks import FrameNumbers
 
 __all__ = ["OverlaySink"]
 
-_DEFAULT = VideoOptions().encoder
 _ENCODERS = {".mov": "prores_ks", ".mkv": "ffv1"}
 """What is taken in each container where no encoder is asked for."""
 _PRORES_4444 = {"profile": "4444", "alpha_bits": "16"}
@@ -46,13 +45,16 @@ class OverlaySink(VideoSink):
         EncodeError: as `VideoSink`.
     """
 
+    containers = (".mov", ".mkv")
+    common_encoder = "prores_ks"
+
     def __init__(
         self, target: str | Path, info: Any, *, video: VideoOptions | None = None, device: Any = None, **more: Any
     ) -> None:
         asked, video = Path(target), video or VideoOptions()
         suffix = asked.suffix.lower()
         target = asked.with_suffix(".mov") if suffix == ".mp4" else asked
-        if video.encoder in (_DEFAULT, "auto"):
+        if video.encoder in (None, "auto"):
             video = dataclasses.replace(video, encoder=_ENCODERS.get(target.suffix.lower(), "prores_ks"))
         super().__init__(target, info, video=video, **more)
         if target != asked:
@@ -74,7 +76,7 @@ class OverlaySink(VideoSink):
         return chosen
 
     def _encoder_options(self) -> dict[str, str]:
-        match self._video.encoder:
+        match self._encoder:
             case "prores_ks" | "prores":
                 return dict(_PRORES_4444)
             case "ffv1":

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import av
 import numpy as np
@@ -32,7 +32,7 @@ from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_ref
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.marks import hdr_parameters, lost_marks
-from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
+from vidsal.sinks.options import DEFAULT_ENCODER, NVENC_FOR_X26, SVT_PRESETS, VideoOptions
 from vidsal.sinks.remux import Copier, Span
 from vidsal.sinks.sound import SoundForm
 from vidsal.sinks.tags import StreamTags, append_keys, lost_stream_tags, missing_tags
@@ -76,6 +76,10 @@ class VideoSink(FileSink):
 
     suffixes = (".mp4", ".mov", ".mkv")
     stage = "video"
+    containers: ClassVar[tuple[str, ...]] = tuple(FORMATS)
+    """Endings of the files that may be written."""
+    common_encoder: ClassVar[str] = DEFAULT_ENCODER
+    """One that is nearly everywhere."""
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class VideoSink(FileSink):
         super().__init__(target, overwrite=overwrite, source=info.path)
         self._info = info
         self._video = video or VideoOptions()
+        self._encoder = self._video.encoder or DEFAULT_ENCODER
         self._render = render or RenderOptions()
         self._start_seconds = start_seconds
         self._end_seconds = end_seconds
@@ -140,8 +145,8 @@ class VideoSink(FileSink):
             self._close(complete=False)
             raise
         self._note_depth()
-        if lost := lost_marks(self._video.encoder, self._marks):
-            self.messages.append(f"left out, as {self._video.encoder} does not write it: {', '.join(lost)}")
+        if lost := lost_marks(self._encoder, self._marks):
+            self.messages.append(f"left out, as {self._encoder} does not write it: {', '.join(lost)}")
 
     def _drawn_size(self) -> tuple[int, int]:
         """(height, width) of the pictures that are drawn."""
@@ -217,13 +222,14 @@ class VideoSink(FileSink):
 
     def _choose_encoder(self) -> None:
         """Settles on an encoder that works here, or raises what keeps the one that was asked for from working."""
-        if self._video.encoder != "auto":
+        if self._encoder != "auto":
             self._probe_encoder()
             return
         asked = self._video
         self._video = dataclasses.replace(
             asked, encoder=_AUTO_HARDWARE, preset=NVENC_FOR_X26.get(asked.preset, asked.preset)
         )
+        self._encoder = _AUTO_HARDWARE
         try:
             self._probe_encoder()
         except (ConfigError, EncodeError) as error:
@@ -231,7 +237,8 @@ class VideoSink(FileSink):
             reason = getattr(cause, "strerror", None) or str(cause or error)
             if isinstance(cause, UnknownCodecError):
                 reason = "it is not in this build of FFmpeg"
-            self._video = dataclasses.replace(asked, encoder="libx264")
+            self._encoder = DEFAULT_ENCODER
+            self._video = dataclasses.replace(asked, encoder=self._encoder)
             self._probe_encoder()
             self.messages.append(f"encoded by libx264: {_AUTO_HARDWARE} cannot be used here ({reason})")
         else:
@@ -240,8 +247,8 @@ class VideoSink(FileSink):
     def _probe_encoder(self) -> None:
         """Encodes one grey frame into memory: hardware encoders fail only there."""
         time_base = self._info.time_base or self._time_base
-        name = self._video.encoder
-        instead = "use ", Setting("encoder", "libx264"), " or another one that this machine has"
+        name = self._encoder
+        instead = "use ", Setting("encoder", self.common_encoder), " or another one that this machine has"
         try:
             codec = av.Codec(name, "w")
         except UnknownCodecError as error:
@@ -279,28 +286,25 @@ class VideoSink(FileSink):
 
     def _better_containers(self, codec: Any) -> list[Setting | str]:
         """The containers that hold what an encoder makes; none if this one does."""
-        holding = {}
-        for suffix, name in FORMATS.items():
-            with av.open(io.BytesIO(), "w", format=name) as out:
-                holding[suffix] = codec.canonical_name in out.supported_codecs
+        holding = {suffix: _holds(FORMATS[suffix], codec.canonical_name) for suffix in self.containers}
         if holding[self._target.suffix.lower()]:
             return []
         named = [Setting("container", suffix.removeprefix(".")) for suffix, holds in holding.items() if holds]
         return [part for setting in named for part in (" or ", setting)][1:]
 
     def _add_video(self, out: Any, time_base: Fraction) -> Any:
-        if self._video.encoder == "libsvtav1":
+        if self._encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only; it knows no other way to be quiet
         rate = usable_rate(self._info.rate)
-        self._pix_fmt = self._pixel_format(av.Codec(self._video.encoder, "w"))
+        self._pix_fmt = self._pixel_format(av.Codec(self._encoder, "w"))
         options = self._encoder_options()
-        stream = out.add_stream(self._video.encoder, rate=rate, options=options)
+        stream = out.add_stream(self._encoder, rate=rate, options=options)
         context = stream.codec_context
         context.height, context.width = self._size
         context.pix_fmt = self._pix_fmt
         context.time_base = time_base
         # libx265 takes this for pictures at once, 16 at most; its threads are in its options.
-        most = 16 if self._video.encoder == "libx265" else self._video.encoder_threads
+        most = 16 if self._encoder == "libx265" else self._video.encoder_threads
         context.thread_count = min(self._video.encoder_threads, most)
         context.sample_aspect_ratio = self._info.sample_aspect_ratio
         context.colorspace = self._matrix
@@ -318,7 +322,7 @@ class VideoSink(FileSink):
 
     def _encoder_options(self) -> dict[str, str]:
         """Preset and quality in the words of the encoder."""
-        marks = hdr_parameters(self._video.encoder, self._marks)
+        marks = hdr_parameters(self._encoder, self._marks)
         return _encoder_options(self._video, deep=self._is_deep, marks=marks)
 
     def _to_yuv(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -339,7 +343,7 @@ class VideoSink(FileSink):
     def _with_captions(self, frame: av.VideoFrame, carrier: Any) -> av.VideoFrame:
         """The same pixels in a frame that is derived from the decoder's, and so has its closed captions."""
         if not _takes_captions(self._stream.codec_context.codec):
-            lost = f"closed captions are left out: {self._video.encoder} does not write them; libx264 does"
+            lost = f"closed captions are left out: {self._encoder} does not write them; libx264 does"
             if lost not in self.messages:
                 self.messages.append(lost)
             return frame
@@ -783,6 +787,15 @@ class _Chapters:
         return chapters_of(self._shots, shift=self.shift)
 
 
+def _holds(container: str, codec: str) -> bool:
+    """Whether FFmpeg writes a codec into a container; its names. Its list for .mov has those of .mp4 alone too."""
+    with av.open(io.BytesIO(), "w", format=container) as out:
+        return codec in out.supported_codecs and (container, codec) not in _REFUSED
+
+
+_REFUSED = frozenset({("mov", "av1"), ("mov", "vp9"), ("mov", "vp8")})
+"""What FFmpeg lists for .mov, and refuses when the file is begun."""
+
 _NOT_MOVED = Fraction(2, 1000)
 """Seconds by which a .mkv may differ, as it counts milliseconds."""
 
@@ -861,7 +874,7 @@ _AUTO_HARDWARE = "h264_nvenc"
 
 def _encoder_options(video: VideoOptions, *, deep: bool = False, marks: Sequence[str] = ()) -> dict[str, str]:
     """Preset and quality in the words of the encoder; `deep` where it gets more than 8 bits, `marks` of libx26*."""
-    name, crf = video.encoder, str(video.crf)
+    name, crf = video.encoder or DEFAULT_ENCODER, str(video.crf)
     if name in ("prores", "prores_aw", "prores_ks"):
         return {"profile": "3"}  # 422 HQ, of a fixed quality
     if name == "dnxhd":
