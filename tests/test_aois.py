@@ -28,6 +28,7 @@ from vidsal.frames import SaliencyBatch
 from vidsal.gaze import Gaze, write_gaze
 from vidsal.gaze.compare import PredictedShares, compare_shares
 from vidsal.gaze.measures import measure_aois, transitions
+from vidsal.gaze.study import measure_study
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.run import run
 from vidsal.tracks import Tracker
@@ -429,6 +430,42 @@ def test_areas_that_go_by_frames_lie_where_those_frames_are_in_a_part_of_a_varia
     seconds = [round(30 * float(row["pts_seconds"])) for row in table]
     assert [places[47 + n] for n in range(len(table))] == seconds and len(table) > 8
     assert [float(row["area_share"]) * 64 for row in table] == pytest.approx([7 + n for n in range(len(table))])
+
+
+def test_areas_that_never_lie_in_the_picture_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=3)
+    crosses = [{"seconds": n, "box": [x, 0, 10, 10]} for n, x in ((0, -20), (1, 70))]
+    listed = [
+        {"name": "in", "box": [60, 40, 90, 90]},
+        {"name": "right", "box": [64, 0, 10, 10]},
+        {"name": "crosses", "keyframes": crosses},
+        {"name": "above", "box": [0, -10, 10, 10]},
+    ]
+    aois = written(tmp_path, {"format": "vidsal-aois-1", "aois": listed})
+    said = "the areas right, above lie outside the picture (64x48 pixels) at all times"
+    assert main(["run", str(clip), "--no-video", "--aois", str(aois), "--every", "3"]) == 0
+    assert capsys.readouterr().err.count(said) == 1
+    assert main(["aoi", "preview", str(clip), "--aois", str(aois), "--to", str(tmp_path / "a.png")]) == 0
+    assert said in capsys.readouterr().err
+    gaze = Gaze.of(participant="a", trial="t", pts_seconds=[0.0], x=[3.0], y=[3.0])
+    assert said in "".join(measure_study(gaze, aois, clip).messages)
+
+
+def test_gaze_is_measured_by_the_frames_of_a_variable_rate(tmp_path: Path) -> None:
+    places = [n for n in range(124) if n % 4 or n < 6]
+    clip = make_video(tmp_path / "clip.mp4", frames=len(places), pts=[3000 * n for n in places], rate=30)
+    keys = [
+        {"frame": 0, "absent": True},
+        {"frame": 50, "box": [0, 0, 64, 48], "hold": True},
+        {"frame": 60, "absent": True},
+    ]
+    aois = written(tmp_path, {"format": "vidsal-aois-1", "aois": [{"name": "a", "keyframes": keys}]})
+    seconds = np.arange(400) / 100
+    gaze = Gaze.of(participant="a", trial="t", pts_seconds=seconds, x=1.0, y=1.0)
+    study = measure_study(gaze, aois, clip)
+    (visit,) = study.tables["visits"]
+    assert visit.total_dwell_seconds == pytest.approx((places[60] - places[50]) / 30, abs=0.021)
+    assert not any("as the header says" in said for said in study.messages)
 
 
 def test_the_commands_measure_a_run_and_recorded_gaze(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

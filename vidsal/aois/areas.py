@@ -140,6 +140,28 @@ class Aois:
         """Of the areas, in order."""
         return [aoi.name for aoi in self.aois]
 
+    def outside(self, *, height: int, width: int) -> list[str]:
+        """A sentence for a person about areas that never lie in the picture; none where all do.
+
+        Args:
+            height: rows of the picture.
+            width: columns of it.
+
+        Example:
+            >>> far = Aois((Aoi("far", (Part("seconds", (Key(0, np.array([[9.0, 0], [12, 0], [12, 2]])),)),)),))
+            >>> far.outside(height=4, width=8), far.outside(height=4, width=10)
+            (['the area far lies outside the picture (8x4 pixels) at all times: is it that of another size?'], [])
+        """
+        names = [aoi.name for aoi in self.aois if not any(_touches(part, height, width) for part in aoi.parts)]
+        if not names:
+            return []
+        what, lies, them = ("area", "lies", "is it that") if len(names) == 1 else ("areas", "lie", "are they those")
+        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        return [
+            f"the {what} {listed} {lies} outside the picture ({width}x{height} pixels) at all times: {them} of another "
+            "size?"
+        ]
+
     def shapes(self, moment: Moment) -> dict[str, Any]:
         """The area of each that is there, as a shapely geometry, without what belongs to another.
 
@@ -165,6 +187,16 @@ class Aois:
             own[aoi.name] = shape if taken is None else shapely.difference(shape, taken)
             taken = shape if taken is None else shapely.union(taken, shape)
         return {name: own[name] for name in whole}
+
+
+def _touches(part: Part, height: int, width: int) -> bool:
+    """Whether a part may lie in the picture: those that move may cross it between two keys."""
+    corners = [key.points for key in part.keys if key.points is not None]
+    if not corners:
+        return True
+    points = np.concatenate(corners)
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    return bool(left < width and top < height and right > 0 and bottom > 0)
 
 
 def _union(shapely: Any, corners: Sequence[_Points]) -> Any:

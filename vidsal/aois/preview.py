@@ -62,7 +62,9 @@ def _write(drawn: _RGB, name: str, shape: Any, colour: tuple[int, int, int], thi
     cv2.putText(drawn, name, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
 
 
-def write_preview(video: str | Path, aois: str | Path, to: Path, *, frames: int = 12, overwrite: bool = False) -> None:
+def write_preview(
+    video: str | Path, aois: str | Path, to: Path, *, frames: int = 12, overwrite: bool = False
+) -> list[str]:
     """Writes a sheet of frames with areas.
 
     Args:
@@ -71,6 +73,9 @@ def write_preview(video: str | Path, aois: str | Path, to: Path, *, frames: int 
         to: .png or .jpg.
         frames: how many, evenly spread.
         overwrite: replaces a picture that is there.
+
+    Returns:
+        Sentences for a person about areas that never lie in the picture.
 
     Raises:
         ConfigError: the picture's ending is another one.
@@ -116,6 +121,7 @@ def write_preview(video: str | Path, aois: str | Path, to: Path, *, frames: int 
         raise ConfigError(f"{to}: the picture could not be coded")
     with replacing(to) as partial:
         partial.write_bytes(coded.tobytes())
+    return areas.outside(height=info.height, width=info.width)
 
 
 def _small(picture: _RGB, text: str) -> _RGB:

@@ -28,7 +28,9 @@ def _preview(given: Any) -> int:
     """
     from vidsal.aois.preview import write_preview
 
-    write_preview(given.video, given.aois, given.to, frames=given.frames, overwrite=given.overwrite)
+    said = write_preview(given.video, given.aois, given.to, frames=given.frames, overwrite=given.overwrite)
+    for message in said:
+        say(f"vidsal: warning: {message}")
     print_out(str(given.to))
     return 0
 

@@ -14,6 +14,7 @@ import numpy as np
 from vidsal.aois import AoiFrame, Aois, read_aois
 from vidsal.aois.measured import STUDY_NAME
 from vidsal.decode import open_video
+from vidsal.decode.ordinals import frame_times
 from vidsal.errors import DatasetError
 from vidsal.exports.tables import load_pyarrow, read_table
 from vidsal.files import check_free, replacing
@@ -88,7 +89,7 @@ def measure_study(
     with open_video(video) as reader:
         info = reader.info
     areas = read_aois(aois, height=info.height, width=info.width)
-    messages = []
+    messages = areas.outside(height=info.height, width=info.width)
     check_fits(table, height=info.height, width=info.width, video=str(video))
     by_clock = any(part.clock == "frames" for aoi in areas.aois for part in aoi.parts)
     by_shot = any(aoi.shots is not None for aoi in areas.aois)
@@ -100,13 +101,18 @@ def measure_study(
             raise DatasetError(
                 f"{aois} names shots; give the table of areas that a run wrote (predicted), which has them"
             )
-        if by_clock:
+        times = frame_times(info.path) if by_clock and info.kind == "video" and info.path is not None else None
+        if by_clock and times is None:
             rate = info.nominal_rate or info.rate
             if rate is None:
                 raise DatasetError(f"{video} says no rate, and areas go by frames; give the table of areas (predicted)")
             messages.append(f"areas go by frames: {float(rate):g} a second are taken, as the header says")
         steps = float(info.nominal_rate or info.rate or 25)
-        where = lambda seconds: (seconds * steps, 0)  # noqa: E731
+        if times is None:
+            where = lambda seconds: (seconds * steps, 0)  # noqa: E731
+        else:
+            numbers = np.arange(len(times))
+            where = lambda seconds: (float(np.interp(seconds, times, numbers)), 0)  # noqa: E731
     looked_at = areas_looked_at(table, areas, where)
     moves, entropies = transitions(table, areas, where, looked_at=looked_at)
     tables: dict[str, Sequence[Any]] = {

@@ -152,7 +152,8 @@ def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
         raise RuntimeError("areas are measured where they are given")
     found = read_aois(options.output.aois, height=info.height, width=info.width)
     how, said = _times_of_frames(info, options, found, Setting("aois", options.output.aois))
-    return SharedAois(AoiTracker(found, **how), tracker, messages=said)
+    outside = found.outside(height=info.height, width=info.width)
+    return SharedAois(AoiTracker(found, **how), tracker, messages=[*outside, *said])
 
 
 def _times_of_frames(
@@ -195,8 +196,9 @@ def _drive(info: VideoInfo, options: RunOptions, tracker: Shared) -> Drive:
     how, said = (
         ({}, []) if users is None else _times_of_frames(info, options, users, Setting("road_users", asked.road_users))
     )
-    points = find_vanishing_points(info.path, decode=options.decode, cuts=options.cuts, outside=camera)
     size = {"height": info.height, "width": info.width}
+    said += [one for aois in (camera, users) if aois is not None for one in aois.outside(**size)]
+    points = find_vanishing_points(info.path, decode=options.decode, cuts=options.cuts, outside=camera)
     areas = road_areas(points, **size, half_width=asked.road_half_width, camera=camera, users=users)
     shared = SharedAois(AoiTracker(areas, **how), tracker, messages=said)
     return Drive(shared, tracker, points, asked.road_half_width)
