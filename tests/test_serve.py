@@ -353,6 +353,45 @@ def test_the_address_with_the_token_opens_the_page_in_a_browser(start: Callable[
         assert not [said for said in opened.said if "401" not in said]
 
 
+BROKEN_EVENTS = """
+window.waits = [];
+window.EventSource = class extends EventTarget {
+  constructor() {
+    super();
+    later(() => {
+      if (BEGINS) this.dispatchEvent(new MessageEvent("uploads", { data: "[]" }));
+      this.dispatchEvent(new Event("error"));
+      this.dispatchEvent(new Event("error"));
+    }, 0);
+  }
+  close() {}
+};
+const later = window.setTimeout.bind(window);
+window.setTimeout = (work, milliseconds, ...more) => {
+  if (!(milliseconds >= 500)) return later(work, milliseconds, ...more);
+  window.waits.push(milliseconds);
+  if (window.waits.length < 12) return later(work, 0, ...more);
+  document.documentElement.dataset.waits = JSON.stringify(window.waits);
+  return 0;
+};
+"""
+"""Every connection for progress breaks at once, and waiting takes no time; how long would be waited is kept."""
+
+
+@pytest.mark.parametrize("begins", ["true", "false"])
+def test_a_page_asks_a_server_that_breaks_every_connection_ever_less_often(
+    start: Callable[..., Served], begins: str
+) -> None:
+    served = start()
+    script = BROKEN_EVENTS.replace("BEGINS", begins)
+    with chromium() as browser, open_page(browser, served.address, script=script) as opened:
+        opened.page.locator("html[data-waits]").wait_for()
+        waits = json.loads(opened.page.locator("html").get_attribute("data-waits"))
+        for number, wait in enumerate(waits):
+            assert 0.75 <= wait / min(1000 * 2**number, 30000) <= 1.25
+        assert opened.page.locator("#lost").is_visible() and not opened.said
+
+
 @pytest.mark.parametrize(
     ("method", "target", "status"),
     [

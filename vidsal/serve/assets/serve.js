@@ -213,12 +213,24 @@
     }
   }
 
-  const events = new EventSource("/-/events");
-  events.addEventListener("uploads", (event) => {
-    find("lost").hidden = true;
-    show(JSON.parse(event.data));
-  });
-  events.addEventListener("error", () => { find("lost").hidden = false; });
+  // A server that is gone, refuses, or drops every connection is asked ever less often, by each page at another time.
+  const soonest = 1000, latest = 30000, steady = 10000;
+  let wait = soonest;
+  function watch() {
+    const events = new EventSource("/-/events"), begun = Date.now();
+    events.addEventListener("uploads", (event) => {
+      find("lost").hidden = true;
+      show(JSON.parse(event.data));
+    });
+    events.addEventListener("error", () => {
+      events.close();
+      find("lost").hidden = false;
+      if (Date.now() - begun > steady) wait = soonest;
+      setTimeout(watch, wait * (0.75 + Math.random() / 2));
+      wait = Math.min(2 * wait, latest);
+    }, { once: true });
+  }
+  watch();
 
   const holdsFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
   let inside = 0;
