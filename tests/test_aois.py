@@ -27,6 +27,7 @@ from vidsal.errors import DatasetError
 from vidsal.frames import SaliencyBatch
 from vidsal.gaze import Gaze, write_gaze
 from vidsal.gaze.compare import PredictedShares, compare_shares
+from vidsal.gaze.groups import group_visits
 from vidsal.gaze.measures import measure_aois, transitions
 from vidsal.gaze.study import measure_study
 from vidsal.pipe.options import OutputOptions, RunOptions
@@ -392,6 +393,55 @@ def test_a_made_study_gives_back_its_shares_and_its_participants() -> None:
     assert left.dwell_share == pytest.approx(true[:, 2].mean(), abs=0.08) and left.correlation is None
 
 
+def test_a_study_of_several_clips_gives_back_shares_by_clip_condition_and_participant() -> None:
+    shares = np.array([0.2, 0.35, 0.5, 0.65, 0.8, 0.5])
+    effect = np.linspace(-0.8, 0.8, 12)
+    visits = measure_aois(made_study(shares, effect, seed=11), HALVES, in_shot_0)
+    weather = {f"clip{clip}": {"weather": "rain" if clip in (0, 1) else "sun"} for clip in range(6)}
+    groups = [group for group in group_visits(visits, weather) if group.aoi == "left"]
+    odds = shares / (1 - shares) * np.exp(effect)[:, None]
+    true = odds / (1 + odds)
+    expected = {
+        ("all", ""): true.mean(),
+        ("weather", "rain"): true[:, :2].mean(),
+        ("weather", "sun"): true[:, 2:].mean(),
+    }
+    expected |= {("trial", f"clip{clip}"): true[:, clip].mean() for clip in range(6)}
+    expected |= {("participant", f"P{person:02}"): true[person].mean() for person in range(12)}
+    assert {(group.by, group.value) for group in groups} == set(expected)
+    held = wrong = 0
+    for group in groups:
+        value = expected[group.by, group.value]
+        assert group.low is not None and group.high is not None
+        assert group.dwell_share == pytest.approx(value, abs=0.06)
+        held += group.low <= value <= group.high
+        wrong += group.low <= value + 0.3 <= group.high or group.low <= value - 0.3 <= group.high
+        people = 1 if group.by == "participant" else 12
+        clips = {"all": 6, "participant": 6, "trial": 1}.get(group.by, 2 if group.value == "rain" else 4)
+        assert (group.participants, group.viewings) == (people, people * clips)
+    # Of twenty-one intervals of 95 %, one or two may miss.
+    assert held >= 19 and wrong == 0
+    people = [group.dwell_share for group in groups if group.by == "participant"]
+    assert np.corrcoef(people, effect)[0, 1] > 0.97
+
+
+def test_people_with_many_viewings_count_no_more_than_others() -> None:
+    gaze = Gaze.of(
+        participant=["a", "a", "a", "b"],
+        trial=["1", "2", "3", "1"],
+        pts_seconds=[0.0] * 4,
+        duration_seconds=0.3,
+        x=[25.0, 25.0, 25.0, 75.0],
+        y=25.0,
+        kind="fixations",
+    )
+    groups = group_visits(measure_aois(gaze, HALVES, in_shot_0), {}, draws=400)
+    (whole,) = [group for group in groups if group.by == "all" and group.aoi == "left"]
+    assert whole.dwell_share == 0.5 and (whole.low, whole.high) == (0.0, 1.0) and whole.looked_share == 0.75
+    (one,) = [group for group in groups if (group.by, group.value, group.aoi) == ("trial", "3", "left")]
+    assert one.dwell_share == 1.0 and one.low is None and one.first_seconds == 0.0
+
+
 def test_a_prediction_that_follows_the_gaze_correlates_with_it() -> None:
     rng = np.random.default_rng(5)
     course = 0.5 + 0.4 * np.sin(np.arange(20))
@@ -510,8 +560,8 @@ def test_the_commands_measure_a_run_and_recorded_gaze(tmp_path: Path, capsys: py
     predicted = ["--predicted", str(tmp_path / "clip.vidsal.aois.csv"), "--trials", str(trials)]
     assert main(["aoi", "measure", str(tmp_path / "gaze.csv"), *more, *predicted]) == 0
     made = capsys.readouterr().out.split()
-    assert [Path(path).name for path in made[-6:]] == [
-        *(f"{name}.csv" for name in ("visits", "transitions", "entropies", "seconds", "agreement")),
+    assert [Path(path).name for path in made[-7:]] == [
+        *(f"{name}.csv" for name in ("visits", "transitions", "entropies", "groups", "seconds", "agreement")),
         "study.json",
     ]
     about = json.loads((out / "study.json").read_text())
@@ -525,6 +575,8 @@ def test_the_commands_measure_a_run_and_recorded_gaze(tmp_path: Path, capsys: py
     ]
     seconds = rows_of(out / "seconds.csv")
     assert len(seconds) == 6 and all(row["predicted_share"] for row in seconds)
+    groups = {(row["by"], row["value"]) for row in rows_of(out / "groups.csv")}
+    assert groups == {("all", ""), ("participant", "a"), ("participant", "b"), ("trial", "clip"), ("weather", "rain")}
     assert main(["aoi", "measure", str(tmp_path / "gaze.csv"), *more]) == 3
     assert main(["aoi", "measure", str(tmp_path / "gaze.csv"), *more, "--overwrite", "--format", "parquet"]) == 0
 
@@ -541,3 +593,43 @@ def test_the_preview_shows_the_outlines_where_the_areas_lie(tmp_path: Path) -> N
     assert abs(columns.min() - 39.5) <= 1 and abs(columns.max() - 119.5) <= 1 and abs(rows.max() - 59.5) <= 1
     assert main(["aoi", "preview", str(clip), "--aois", str(aois), "--to", str(sheet)]) == 3
     assert main(["aoi", "preview", str(clip), "--aois", str(aois), "--to", str(tmp_path / "a.gif")]) == 1
+
+
+def test_studies_of_several_videos_are_brought_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    halves = {
+        "format": "vidsal-aois-1",
+        "aois": [{"name": "left", "box": [0, 0, 50, 50]}, {"name": "right", "box": [50, 0, 50, 50]}],
+    }
+    aois = written(tmp_path, halves)
+    clip = make_video(tmp_path / "clip.mp4", frames=5, width=100, height=50, rate=10)
+    for trial, x in (("one", 25.0), ("two", 75.0)):
+        gaze = Gaze.of(
+            participant=["a", "b"],
+            trial=trial,
+            pts_seconds=[0.0, 0.0],
+            duration_seconds=0.3,
+            x=x,
+            y=9.0,
+            kind="fixations",
+        )
+        write_gaze(gaze, tmp_path / f"{trial}.csv")
+        words = ["aoi", "measure", str(tmp_path / f"{trial}.csv"), "--aois", str(aois), "--video", str(clip)]
+        assert main([*words, "--out", str(tmp_path / trial), "--format", "parquet" if trial == "two" else "csv"]) == 0
+    trials = tmp_path / "trials.csv"
+    trials.write_text("trial,light\none,day\ntwo,night\n")
+    call = ["aoi", "pool", str(tmp_path / "one"), str(tmp_path / "two"), "--trials", str(trials)]
+    assert main([*call, "--out", str(tmp_path / "all")]) == 0
+    left = {
+        (row["by"], row["value"]): float(row["dwell_share"])
+        for row in rows_of(tmp_path / "all" / "groups.csv")
+        if row["aoi"] == "left"
+    }
+    assert left[("all", "")] == 0.5 and left[("light", "day")] == 1.0 and left[("light", "night")] == 0.0
+    assert left[("participant", "a")] == 0.5 and len(rows_of(tmp_path / "all" / "visits.csv")) == 8
+    assert json.loads((tmp_path / "all" / "study.json").read_text())["viewings"] == 4
+    capsys.readouterr()
+    twice = ["aoi", "pool", str(tmp_path / "one"), str(tmp_path / "one")]
+    assert main([*twice, "--out", str(tmp_path / "more")]) == 1
+    assert "both have participant 'a', trial 'one'" in capsys.readouterr().err
+    assert main(["aoi", "pool", str(tmp_path), "--out", str(tmp_path / "more")]) == 1
+    assert "holds no study" in capsys.readouterr().err and not (tmp_path / "more").exists()

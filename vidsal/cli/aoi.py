@@ -59,8 +59,9 @@ def _preview(given: Any) -> int:
     usage="vidsal aoi measure [options] --aois FILE --video VIDEO --out DIR GAZE",
 )
 def _measure(given: Any) -> int:
-    """Write DIR/visits.csv (a row a participant, viewing and area), transitions.csv and entropies.csv; with --predicted
-    also seconds.csv (predicted beside measured share, with intervals over participants) and agreement.csv.
+    """Write DIR/visits.csv (a row a participant, viewing and area), transitions.csv, entropies.csv and groups.csv (by
+    participant, trial and condition, with intervals); with --predicted also seconds.csv (predicted beside measured
+    share, with intervals over participants) and agreement.csv. study.json says of what they are.
     """
     from vidsal.gaze.study import measure_study, write_study
 
@@ -73,9 +74,36 @@ def _measure(given: Any) -> int:
     return 0
 
 
+@command(
+    "bring studies of several videos together: by participant, by trial and by condition",
+    flag("studies", nargs="+", metavar="DIR", type=Path, help="folders that vidsal aoi measure wrote, one a video"),
+    flag(
+        "--trials",
+        type=Path,
+        metavar="FILE",
+        help="a table with a column trial and others (weather, condition, ...) by which results are grouped",
+    ),
+    flag("--out", required=True, type=Path, metavar="DIR", help="the folder for the tables"),
+    flag("--format", dest="form", default="csv", metavar="{csv,parquet}", help="of the tables (default: csv)"),
+    flag("--overwrite", help="replace tables that are there"),
+    usage="vidsal aoi pool [options] --out DIR STUDY [STUDY ...]",
+)
+def _pool(given: Any) -> int:
+    """Write DIR/visits.csv (those of all studies) and DIR/groups.csv: dwell shares over all viewings, by participant,
+    by trial, and by each column of --trials, with intervals over participants. Areas of one name are one area.
+    """
+    from vidsal.gaze.study import pool_studies, write_study
+
+    check_choice(given.form, ("csv", "parquet"), "format")
+    study = pool_studies(given.studies, trials=given.trials)
+    for path in write_study(study, given.out, form=given.form, overwrite=given.overwrite):
+        print_out(str(path))
+    return 0
+
+
 AOI = Command(
     "areas of interest: look at them, and measure recorded gaze by them",
     "Areas of interest. vidsal run --aois FILE writes the predicted share of each; these commands do the rest.",
-    actions={"preview": _preview, "measure": _measure},
+    actions={"preview": _preview, "measure": _measure, "pool": _pool},
 )
 """`vidsal aoi`."""

@@ -19,6 +19,7 @@ from vidsal.errors import DatasetError
 from vidsal.exports.tables import load_pyarrow, read_table
 from vidsal.files import check_free, replacing
 from vidsal.gaze.compare import AoiAgreement, AoiSecond, PredictedShares, compare_shares
+from vidsal.gaze.groups import ALL, AoiGroup, group_visits
 from vidsal.gaze.makers.contract import open_sheet
 from vidsal.gaze.measures import (
     AoiVisits,
@@ -34,12 +35,13 @@ from vidsal.provenance import package_version
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_types
 
-__all__ = ["TABLES", "Study", "measure_study", "write_study"]
+__all__ = ["TABLES", "Study", "measure_study", "pool_studies", "write_study"]
 
 TABLES: dict[str, type[Any]] = {
     "visits": AoiVisits,
     "transitions": Transition,
     "entropies": TransitionEntropy,
+    "groups": AoiGroup,
     "seconds": AoiSecond,
     "agreement": AoiAgreement,
 }
@@ -115,14 +117,16 @@ def measure_study(
             where = lambda seconds: (float(np.interp(seconds, times, numbers)), 0)  # noqa: E731
     looked_at = areas_looked_at(table, areas, where)
     moves, entropies = transitions(table, areas, where, looked_at=looked_at)
+    further = {} if trials is None else _trials(Path(trials), table.trial.tolist())
+    visits = measure_aois(table, areas, where, looked_at=looked_at)
     tables: dict[str, Sequence[Any]] = {
-        "visits": measure_aois(table, areas, where, looked_at=looked_at),
+        "visits": visits,
         "transitions": moves,
         "entropies": entropies,
+        "groups": group_visits(visits, further),
     }
     if shares is not None:
         tables["seconds"], tables["agreement"] = compare_shares(table, areas, where, shares, looked_at=looked_at)
-    further = {} if trials is None else _trials(Path(trials), table)
     facts = {
         "vidsal": package_version(),
         "video": Path(info.path).name if info.path is not None else info.source,
@@ -132,6 +136,52 @@ def measure_study(
         "gaze": dict(table.facts),
     }
     return Study(tables, further, tuple(messages), facts)
+
+
+def pool_studies(folders: Sequence[str | Path], *, trials: str | Path | None = None) -> Study:
+    """Brings studies of several videos together: their visits in one table, and the groups over all of them.
+
+    An area is the same one in all videos where it has the same name.
+
+    Args:
+        folders: where `write_study` wrote them.
+        trials: as for `measure_study`, of all trials.
+
+    Raises:
+        DatasetError: a folder holds no study, or two hold the same viewing.
+        EncodeError: pyarrow is missing.
+    """
+    visits: list[AoiVisits] = []
+    videos: list[str] = []
+    seen: dict[tuple[str, str], Path] = {}
+    for folder in map(Path, folders):
+        about = folder / STUDY_NAME
+        path = next((one for form in ("csv", "parquet") if (one := folder / f"visits.{form}").is_file()), None)
+        if path is None or not about.is_file():
+            raise DatasetError(f"{folder} holds no study of vidsal aoi measure (visits and {STUDY_NAME})")
+        rows = [AoiVisits(**values) for batch in read_table(path, AoiVisits) for values in batch.to_pylist()]
+        for viewing in dict.fromkeys((row.participant, row.trial) for row in rows):
+            if viewing in seen:
+                who = f"participant {viewing[0]!r}, trial {viewing[1]!r}"
+                raise DatasetError(f"{seen[viewing]} and {folder} both have {who}: give each clip a trial of its own")
+            seen[viewing] = folder
+        visits += rows
+        videos.append(_video_of(about))
+    if not visits:
+        raise DatasetError("the studies have no viewing")
+    further = {} if trials is None else _trials(Path(trials), [row.trial for row in visits])
+    tables: dict[str, Sequence[Any]] = {"visits": visits, "groups": group_visits(visits, further)}
+    people = dict.fromkeys(row.participant for row in visits)
+    facts = {"vidsal": package_version(), "videos": videos, "participants": len(people), "viewings": len(seen)}
+    return Study(tables, further, (), facts)
+
+
+def _video_of(about: Path) -> str:
+    try:
+        facts = json.loads(about.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{about} cannot be read: {error}") from error
+    return str(facts.get("video", "")) if isinstance(facts, dict) else ""
 
 
 def _predicted(path: Path, areas: Aois) -> tuple[PredictedShares, Where]:
@@ -166,19 +216,22 @@ def _predicted(path: Path, areas: Aois) -> tuple[PredictedShares, Where]:
     return PredictedShares(np.asarray(seconds, np.float64), by_area), where
 
 
-def _trials(path: Path, gaze: Gaze) -> dict[str, dict[str, str]]:
+def _trials(path: Path, trials: Sequence[str]) -> dict[str, dict[str, str]]:
     sheet = open_sheet(path)
     key = sheet.need("the trial", "trial")
     others = [name for name in sheet.names if name and name != key]
     if not others:
         raise DatasetError(f"{path}: no column beside {key!r}")
+    taken = next((name for name in others if name in (ALL, "participant")), None)
+    if taken is not None:
+        raise DatasetError(f"{path}: a column must not be called {taken!r}; rename it")
     found: dict[str, dict[str, str]] = {}
     values = {name: sheet.text(name) for name in others}
     for row, trial in enumerate(sheet.text(key)):
         if trial in found:
             raise sheet.wrong(row, key, f"{trial!r} is there twice")
         found[trial] = {name: values[name][row] for name in others}
-    lacking = [trial for trial in dict.fromkeys(gaze.trial.tolist()) if trial not in found]
+    lacking = [trial for trial in dict.fromkeys(trials) if trial not in found]
     if lacking:
         raise DatasetError(
             f"{path} has no row for the trial {lacking[0]!r}"
