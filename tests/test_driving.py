@@ -376,6 +376,30 @@ def test_the_command_reports_a_drive(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(skip) == 3
 
 
+def test_a_drive_without_a_point_says_so_and_the_page_shows_its_areas(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = make_video(
+        tmp_path / "still.mp4", frames=8, width=WIDTH, height=HEIGHT, picture=lambda _: road(1, (99, 80))[0]
+    )
+    area = {"name": "mirror", "box": [120, 0, 60, 25]}
+    template = tmp_path / "camera.json"
+    template.write_text(json.dumps({"format": "vidsal-aois-1", "size": [320, 180], "aois": [area]}))
+    model = make_checkpoint(tmp_path / "tiny.safetensors")
+    wanted = ["run", str(video), "--model", str(model), "--device", "cpu", "--no-video", "--report", "--report-driving"]
+    assert main([*wanted, "--camera-template", str(template)]) == 0
+    assert "no vanishing point in 1 of 1 shots, so nothing is said of the road ahead" in capsys.readouterr().err
+    summary = {row["aoi"]: row for row in rows_of(tmp_path / "still.vidsal.driving-summary.csv")}
+    assert summary["road ahead"]["predicted_share"] == "" and float(summary["mirror"]["predicted_share"]) > 0
+    page = tmp_path / "still.vidsal.html"
+    shown = page.read_text()
+    assert "mirror" in shown and "no measurement of any person" in shown and "no vanishing point" in shown
+    # As the run wrote it, so it comes out of the finished tables.
+    page.unlink()
+    assert main(["report", str(tmp_path / "still.vidsal.csv"), "-q"]) == 0
+    assert "mirror" in page.read_text() and "no measurement of any person" in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

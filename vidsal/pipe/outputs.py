@@ -136,7 +136,8 @@ def make_sinks(
                 drawn = next((one for one in sinks if one.stage in ("video", "image")), None)
                 from vidsal.report.sink import ReportSink  # with pages and their scripts: only where asked for
 
-                sink = ReportSink(target, info, tracker, drawn=drawn, aois=areas, overwrite=overwrite)
+                shown = areas if drive is None or areas is not None else drive.aois
+                sink = ReportSink(target, info, tracker, drawn=drawn, aois=shown, overwrite=overwrite)
             case _:
                 sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
         sinks.append(sink)
@@ -182,6 +183,7 @@ def _drive(info: VideoInfo, options: RunOptions, tracker: Shared) -> Drive:
     """What the report of a drive shares: the input is read through for it."""
     from vidsal.aois import AoiTracker, read_aois
     from vidsal.driving.areas import road_areas
+    from vidsal.driving.report import not_found
     from vidsal.driving.vanishing import find_vanishing_points
     from vidsal.sinks.aois import SharedAois
     from vidsal.sinks.driving import Drive
@@ -200,6 +202,7 @@ def _drive(info: VideoInfo, options: RunOptions, tracker: Shared) -> Drive:
     said += [one for aois in (camera, users) if aois is not None for one in aois.outside(**size)]
     points = find_vanishing_points(info.path, decode=options.decode, cuts=options.cuts, outside=camera)
     areas = road_areas(points, **size, half_width=asked.road_half_width, camera=camera, users=users)
+    said += not_found(points)
     shared = SharedAois(AoiTracker(areas, **how), tracker, messages=said)
     return Drive(shared, tracker, points, asked.road_half_width)
 

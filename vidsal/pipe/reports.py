@@ -75,12 +75,16 @@ def finished_runs(path: Path) -> list[FinishedRun]:
         base = path.with_name(path.stem.removesuffix(".vidsal"))
         named = (base.with_name(f"{base.name}.vidsal{ending}") for ending in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES))
         drawn = next((one for one in named if one.is_file()), None)
-        aois = base.with_name(f"{base.name}.vidsal.aois.csv")
+        areas = (base.with_name(f"{base.name}.vidsal.{kind}.csv") for kind in _AREAS)
         page = base.with_name(f"{base.name}{_PAGE}")
-        return [FinishedRun(path, page, drawn=drawn, aois=aois if aois.is_file() else None)]
+        return [FinishedRun(path, page, drawn=drawn, aois=next((one for one in areas if one.is_file()), None))]
     raise DatasetError(
         f"no record (NAME{_RECORD}) beside {path} tells of a run with a table: name its table or its record"
     )
+
+
+_AREAS = ("aois", "driving")
+"""Stages of the tables of areas; the first that is there is shown."""
 
 
 def _records_beside(path: Path) -> list[Path]:
@@ -107,7 +111,7 @@ def _recorded(path: Path) -> FinishedRun | None:
         return None
     record, table = found["table"]
     drawn = next((found[stage][1] for stage in ("video", "image") if stage in found), None)
-    aois = found["aois"][1] if "aois" in found else None
+    aois = next((found[stage][1] for stage in _AREAS if stage in found), None)
     return FinishedRun(table, path.with_name(f"{path.name.removesuffix(_RECORD)}{_PAGE}"), record, drawn, aois)
 
 
