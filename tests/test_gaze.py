@@ -377,6 +377,19 @@ def test_options_that_cannot_be_are_refused() -> None:
 
 
 @needs_pymovements
+@pytest.mark.parametrize("rate", [60, 120, 250])
+@pytest.mark.parametrize("events", ["idt", "ivt"])
+def test_times_that_are_rounded_to_milliseconds_and_drift_hold_the_same_fixations(events: str, rate: int) -> None:
+    rng = np.random.default_rng(0)
+    seconds = np.round(np.cumsum(rng.normal(1, 0.02, 2 * rate) / rate), 3)
+    x = np.where(np.arange(2 * rate) < rate, 100.0, 300.0) + rng.normal(0, 0.02, 2 * rate)
+    samples = Gaze.of(participant="a", trial="t", pts_seconds=seconds, x=x, y=100.0)
+    found = find_fixations(samples, GazeOptions(events=events, pixels_per_degree=40.0))  # type: ignore[arg-type]
+    assert found.x.tolist() == pytest.approx([100, 300], abs=2)
+    np.testing.assert_allclose(found.duration_seconds, 1, atol=0.08)
+
+
+@needs_pymovements
 @pytest.mark.parametrize("events", ["idt", "ivt"])
 def test_fixations_are_found_where_they_were_made(events: str) -> None:
     rng = np.random.default_rng(1)

@@ -46,16 +46,17 @@ def find_fixations(gaze: Gaze, options: GazeOptions) -> Gaze:
                 continue
             seconds = gaze.pts_seconds[part]
             place = np.stack([gaze.x[part], gaze.y[part]], axis=1) / (options.pixels_per_degree or 1.0)
-            stamps = np.round((seconds - seconds[0]) * 1e6).astype(np.int64)
-            shortest = math.ceil(options.min_fixation * 1e6)
-            if options.events == "idt":
-                table = events.idt(
-                    place, stamps, minimum_duration=shortest, dispersion_threshold=options.max_dispersion
-                )
-            else:
-                speed = np.gradient(place, seconds, axis=0)
-                table = events.ivt(speed, stamps, minimum_duration=shortest, velocity_threshold=options.max_velocity)
             step = float(np.median(np.diff(seconds)))
+            if options.events == "idt":
+                # It takes even times only, and those of a recording are rounded and drift: it counts samples.
+                stamps = np.arange(len(part))
+                least = max(2, math.ceil(options.min_fixation / step - 1e-6))
+                table = events.idt(place, stamps, minimum_duration=least, dispersion_threshold=options.max_dispersion)
+            else:
+                stamps = np.round((seconds - seconds[0]) * 1e6).astype(np.int64)
+                least = math.ceil(options.min_fixation * 1e6)
+                speed = np.gradient(place, seconds, axis=0)
+                table = events.ivt(speed, stamps, minimum_duration=least, velocity_threshold=options.max_velocity)
             for event in table.frame.to_dicts():
                 inside = part[(stamps >= event["onset"]) & (stamps <= event["offset"])]
                 first, last = gaze.pts_seconds[inside[0]], gaze.pts_seconds[inside[-1]]
