@@ -11,11 +11,20 @@ from vidsal.errors import ConfigError
 from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RecurrenceOptions, RunOptions
 from vidsal.sinks.options import NVENC_FOR_X26, SVT_PRESETS, VideoOptions
 from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import ViewerOptions
 
 DEFAULTS: dict[type, dict[str, Any]] = {
     ModelOptions: {"model": "sam-lite", "device": "auto", "precision": "auto", "task": "free-viewing"},
     RecurrenceOptions: {"state": "carry", "steps": None, "every": 1},
-    SmoothOptions: {"smoothing": "motion", "time_constant_seconds": 0.15},
+    SmoothOptions: {"smoothing": "exponential", "time_constant_seconds": 0.15},
+    ViewerOptions: {
+        "viewers": "auto",
+        "centre_share": 0.8,
+        "centre_seconds": 0.5,
+        "gaze_latency_seconds": 0.18,
+        "gaze_inertia_seconds": 0.0,
+        "sharpness": 1.1,
+    },
     VideoOptions: {
         "encoder": None,
         "preset": "auto",

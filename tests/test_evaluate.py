@@ -74,6 +74,7 @@ from vidsal.model.checkpoint import load_model
 from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RunOptions
 from vidsal.pipe.run import run
 from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import ViewerOptions
 
 FAST = ("nss", "cc", "kl", "auc_judd")
 
@@ -97,7 +98,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def judged(name: str, root: Path, out: Path, model: str, **wanted: Any) -> Evaluation:
     data = wanted.pop("data", None)
-    stages = {stage: wanted.pop(stage) for stage in ("recurrence", "cuts", "smooth") if stage in wanted}
+    stages = {stage: wanted.pop(stage) for stage in ("recurrence", "cuts", "smooth", "viewers") if stage in wanted}
     on_progress, should_stop = wanted.pop("on_progress", None), wanted.pop("should_stop", None)
     wanted = {"baselines": "none", "metrics": ",".join(FAST), **wanted}
     options = EvalOptions(
@@ -142,6 +143,7 @@ def test_the_maps_scored_are_those_that_run_writes(films: Path, model: str, tmp_
     options = RunOptions(
         model=ModelOptions(model=model, device="cpu"),
         smooth=SmoothOptions(smoothing="none"),
+        viewers=ViewerOptions("off"),  # as the default is for a folder of pictures, but not for a film of a data set
         output=OutputOptions(output=tmp_path, video=False, table="none", maps="npz"),
     )
     (made,) = run(shot / "images", options=options).files
@@ -149,9 +151,8 @@ def test_the_maps_scored_are_those_that_run_writes(films: Path, model: str, tmp_
         expected = np.exp(archive["log_density"].astype(np.float32))
     dataset = open_dataset("hollywood2", films, split="test")
     sequence = next(each for each in dataset if each.name == shot.name)
-    source = ModelSource(
-        load_model(model, device="cpu"), options=PredictOptions(smooth=SmoothOptions(smoothing="none")), batch_size=2
-    )
+    options = PredictOptions(smooth=SmoothOptions(smoothing="none"), viewers=ViewerOptions("off"))
+    source = ModelSource(load_model(model, device="cpu"), options=options, batch_size=2)
     found = {frame.index: values for frame, values in source.maps(sequence, range(5))}
     assert list(found) == [0, 1, 2, 3, 4]
     for index, values in found.items():

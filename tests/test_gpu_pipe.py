@@ -29,7 +29,7 @@ PASSES = 3
 SETTINGS: dict[str, dict[str, Any]] = {
     "carry": {},
     "carry, two steps": {"recurrence": RecurrenceOptions(steps=2)},
-    "reset": {"recurrence": RecurrenceOptions(state="reset"), "smooth": RAW},
+    "reset": {"recurrence": RecurrenceOptions(state="reset"), **RAW},
     "every third": {"recurrence": RecurrenceOptions(every=3)},
     "looking ahead": {"smooth": SmoothOptions(smoothing="gaussian", time_constant_seconds=0.1)},
 }

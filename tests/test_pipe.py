@@ -27,8 +27,9 @@ from vidsal.pipe.predict import VideoPredictor, predict
 from vidsal.pipe.run import Progress, run
 from vidsal.shots import CutOptions
 from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import ViewerOptions
 
-RAW = SmoothOptions(smoothing="none")
+RAW: Any = {"smooth": SmoothOptions(smoothing="none"), "viewers": ViewerOptions("off")}
 NO_CUTS = CutOptions(detect_cuts=False)
 
 
@@ -60,8 +61,8 @@ joined = SaliencyBatch.join
 SETTINGS = {
     "default": {},
     "trailing": {"smooth": SmoothOptions(smoothing="exponential")},
-    "raw": {"smooth": RAW},
-    "reset": {"recurrence": RecurrenceOptions(state="reset", steps=2), "smooth": RAW},
+    "raw": {**RAW},
+    "reset": {"recurrence": RecurrenceOptions(state="reset", steps=2), **RAW},
     "every third": {"recurrence": RecurrenceOptions(every=3)},
     "looking ahead": {"smooth": SmoothOptions(smoothing="gaussian", time_constant_seconds=0.08)},
 }
@@ -118,26 +119,26 @@ def test_a_live_source_beside_files_is_shown_to_the_model_by_itself(in_bfloat16:
 
 def test_a_dropped_state_shows(model: SaliencyModel) -> None:
     clip = made_frames(12)
-    whole = joined(predict([clip], model, smooth=RAW, cuts=NO_CUTS)).density
-    halves = [joined(predict([half], model, smooth=RAW, cuts=NO_CUTS)).density for half in parts(clip, [6, 6])]
+    whole = joined(predict([clip], model, **RAW, cuts=NO_CUTS)).density
+    halves = [joined(predict([half], model, **RAW, cuts=NO_CUTS)).density for half in parts(clip, [6, 6])]
     torch.testing.assert_close(halves[0], whole[:6], atol=2e-6, rtol=1e-3)
     assert ((halves[1] - whole[6:]).abs().sum((1, 2)) > 0.01).any()
 
 
 def test_a_cut_starts_afresh_and_a_missed_cut_does_not(model: SaliencyModel) -> None:
     clip = made_frames(16, cut_at=8)
-    second = joined(predict(list(parts(clip, [8, 8]))[1:], model, smooth=RAW)).density
-    found = joined(predict([clip], model, smooth=RAW)).density[8:]
-    missed = joined(predict([clip], model, smooth=RAW, cuts=NO_CUTS)).density[8:]
+    second = joined(predict(list(parts(clip, [8, 8]))[1:], model, **RAW)).density
+    found = joined(predict([clip], model, **RAW)).density[8:]
+    missed = joined(predict([clip], model, **RAW, cuts=NO_CUTS)).density[8:]
     torch.testing.assert_close(found, second, atol=2e-6, rtol=1e-3)
     assert (missed[0] - second[0]).abs().sum() > 0.01
 
 
 def test_reset_gives_every_frame_the_map_of_the_picture_alone(model: SaliencyModel) -> None:
     clip = made_frames(5)
-    together = joined(predict([clip], model, recurrence=RecurrenceOptions(state="reset"), smooth=RAW)).density
+    together = joined(predict([clip], model, recurrence=RecurrenceOptions(state="reset"), **RAW)).density
     for n, single in enumerate(parts(clip, [1] * 5)):
-        alone = joined(predict([single], model, smooth=RAW)).density
+        alone = joined(predict([single], model, **RAW)).density
         torch.testing.assert_close(together[n : n + 1], alone, atol=2e-6, rtol=1e-3)
 
 
@@ -161,7 +162,7 @@ def test_carry_takes_k_steps_a_frame_and_all_after_a_cut_and_reset_takes_its_own
     piped = SaliencyModel(make_network(config=config), preprocess=CANVAS, card=card)
     network, state = make_network(config=config), None
     clip = made_frames(8, cut_at=5)
-    maps = joined(predict(parts(clip, [3, 5]), piped, recurrence=options, smooth=RAW)).density
+    maps = joined(predict(parts(clip, [3, 5]), piped, recurrence=options, **RAW)).density
     for t, frame in enumerate(piped.preprocessor(clip.frames)):
         fresh, steps = first if t in (0, 5) else later
         unroll = Unroll.of([[fresh]], fresh_steps=steps, carry_steps=steps)
@@ -180,7 +181,7 @@ def test_numbers_of_steps_give_maps_that_differ() -> None:
         *(RecurrenceOptions(steps=steps) for steps in (1, 2, 3)),
         *(RecurrenceOptions(state="reset", steps=steps) for steps in (1, 2, 3)),
     ]
-    last = [joined(predict([clip], piped, recurrence=options, smooth=RAW)).density[-1] for options in choices]
+    last = [joined(predict([clip], piped, recurrence=options, **RAW)).density[-1] for options in choices]
     for i, one in enumerate(last):
         assert all((one - other).abs().sum() > 1e-3 for other in last[:i])
 
@@ -200,9 +201,9 @@ def test_maps_between_two_keys_are_interpolated_in_time_and_held_before_a_cut(mo
     clip = made_frames(9, cut_at=6)
     # Uneven times: interpolation goes by the clock, not by the count.
     clip = dataclasses.replace(clip, pts_seconds=np.array([0, 0.01, 0.03, 0.04, 0.05, 0.06, 0.1, 0.14, 0.18]))
-    maps = joined(predict([clip], model, recurrence=RecurrenceOptions(every=3), smooth=RAW)).density
+    maps = joined(predict([clip], model, recurrence=RecurrenceOptions(every=3), **RAW)).density
     keys = list(parts(clip, [1] * 9))
-    expected = joined(predict([keys[0], keys[3]], model, smooth=RAW, cuts=NO_CUTS)).density
+    expected = joined(predict([keys[0], keys[3]], model, **RAW, cuts=NO_CUTS)).density
     torch.testing.assert_close(maps[[0, 3]], expected, atol=2e-6, rtol=1e-3)
     torch.testing.assert_close(maps[1], 0.75 * maps[0] + 0.25 * maps[3], atol=2e-6, rtol=1e-3)
     torch.testing.assert_close(maps[2], 0.25 * maps[0] + 0.75 * maps[3], atol=2e-6, rtol=1e-3)
@@ -218,7 +219,7 @@ def test_smoothing_at_25_and_50_frames_a_second_agrees_at_the_same_instants(mode
     every_frame = RecurrenceOptions(state="reset")
     a = joined(predict([fast], model, recurrence=every_frame, cuts=NO_CUTS)).density[::2]
     b = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS)).density
-    raw = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS, smooth=RAW)).density
+    raw = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS, **RAW)).density
     difference = (a - b).abs().sum((1, 2)).mean()
     assert difference < 0.25 * (raw - b).abs().sum((1, 2)).mean()
 
@@ -292,7 +293,7 @@ def test_the_table_says_where_the_heat_is(tmp_path: Path) -> None:
     source = make_video(
         tmp_path / "in.mp4", frames=3, width=256, height=144, picture=lambda _: np.full((144, 256, 3), 90, np.uint8)
     )
-    run(source, model=Corner(make_model()))  # type: ignore[arg-type]
+    run(source, model=Corner(make_model()), options=RunOptions(viewers=ViewerOptions("off")))  # type: ignore[arg-type]
     with (tmp_path / "in.vidsal.csv").open() as table:
         row = next(csv.DictReader(table))
     # The picture lies on canvas rows 6 to 41, every cell is 4 pixels: column 55, row 10 - 6 = 4.

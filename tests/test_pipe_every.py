@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,9 @@ from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import PredictOptions, RecurrenceOptions
 from vidsal.pipe.predict import predict
 from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import ViewerOptions
 
-RAW = SmoothOptions(smoothing="none")
+RAW: Any = {"smooth": SmoothOptions(smoothing="none"), "viewers": ViewerOptions("off")}
 COUNT, CUT_AT = 24, 11
 
 
@@ -54,7 +57,7 @@ def test_the_model_sees_every_nth_frame_counted_from_each_cut_and_no_other(
 ) -> None:
     clip, model = numbered(), Watching(tiny)
     parts = [clip[begin : begin + size] for begin in range(0, COUNT, size)]
-    options = PredictOptions(recurrence=RecurrenceOptions(every=every), smooth=RAW)
+    options = PredictOptions(recurrence=RecurrenceOptions(every=every), **RAW)
     result = SaliencyBatch.join(predict(parts, model, options))  # type: ignore[arg-type]
     assert result.cut.nonzero()[0].tolist() == [CUT_AT]
     keys = [*range(0, CUT_AT, every), *range(CUT_AT, COUNT, every)]

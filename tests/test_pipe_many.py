@@ -79,10 +79,10 @@ def by_stream(results: Iterator[StreamBatch | StreamEnd], count: int) -> list[li
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
-    "carry": {"smooth": RAW},
-    "carry, two steps": {"recurrence": RecurrenceOptions(steps=2), "smooth": RAW},
-    "reset": {"recurrence": RecurrenceOptions(state="reset"), "smooth": RAW},
-    "reset, three steps": {"recurrence": RecurrenceOptions(state="reset", steps=3), "smooth": RAW},
+    "carry": {**RAW},
+    "carry, two steps": {"recurrence": RecurrenceOptions(steps=2), **RAW},
+    "reset": {"recurrence": RecurrenceOptions(state="reset"), **RAW},
+    "reset, three steps": {"recurrence": RecurrenceOptions(state="reset", steps=3), **RAW},
     "every third": {"recurrence": RecurrenceOptions(every=3)},
     "looking ahead": {"smooth": SmoothOptions(smoothing="gaussian", time_constant_seconds=0.08)},
 }
@@ -104,11 +104,11 @@ def test_streams_side_by_side_give_the_maps_of_each_alone(model: SaliencyModel, 
 
 def test_the_clips_of_the_comparison_have_cuts_and_maps_that_differ(model: SaliencyModel) -> None:
     """What the test above could not tell apart it could not judge."""
-    alone = [joined(predict(clip, model, smooth=RAW)) for clip in three_clips()]
+    alone = [joined(predict(clip, model, **RAW)) for clip in three_clips()]
     assert [int(one.cut.sum()) for one in alone] == [1, 0, 1]
     frames = [made_clip(seed, 8, size=(48, 64), cut_at=None, rate=25).frames for seed in (1, 2)]
     one, other = (
-        joined(predict([FrameBatch(np.arange(8), np.arange(8) / 25, own, 48, 64)], model, smooth=RAW)).density
+        joined(predict([FrameBatch(np.arange(8), np.arange(8) / 25, own, 48, 64)], model, **RAW)).density
         for own in frames
     )
     assert ((one - other).abs().sum((1, 2)) > 0.05).all()
@@ -119,14 +119,14 @@ def test_states_that_are_swapped_or_forgotten_would_be_noticed(
     model: SaliencyModel, monkeypatch: pytest.MonkeyPatch, sabotage: str
 ) -> None:
     clips = [list(parts(made_clip(seed, 12, size=(48, 64), cut_at=None, rate=25), [4, 4, 4])) for seed in (1, 2)]
-    wanted = [joined(predict(clip, model, smooth=RAW, cuts=NO_CUTS)).density for clip in clips]
+    wanted = [joined(predict(clip, model, **RAW, cuts=NO_CUTS)).density for clip in clips]
     real = predict_module._joined_states
 
     def broken(states: list[SAMState | None]) -> SAMState | None:
         return real(states[::-1]) if sabotage == "swapped" else real([None] * len(states))
 
     monkeypatch.setattr(predict_module, "_joined_states", broken)
-    got = by_stream(predict_streams(clips, model, side_by_side=2, smooth=RAW, cuts=NO_CUTS), 2)
+    got = by_stream(predict_streams(clips, model, side_by_side=2, **RAW, cuts=NO_CUTS), 2)
     for batches, alone in zip(got, wanted, strict=True):
         maps = joined(batches).density
         torch.testing.assert_close(maps[:4], alone[:4], atol=1e-6, rtol=1e-3)
@@ -151,7 +151,7 @@ def test_streams_share_each_call_of_the_model_and_the_next_takes_the_place_of_on
             begun.append(number)
             yield clip
 
-    results = predict_streams(clips(), model, side_by_side=2, smooth=RAW)
+    results = predict_streams(clips(), model, side_by_side=2, **RAW)
     assert next(results).stream == 0
     assert begun == [0, 1], "a stream is only asked for when there is a place"
     list(results)
@@ -169,12 +169,12 @@ def test_a_reader_that_fails_ends_its_own_stream_only(model: SaliencyModel) -> N
         def __iter__(self) -> Iterator[FrameBatch]:
             raise DecodeError("cannot be opened")
 
-    results = list(predict_streams([broken(), Closed(), first, third], model, side_by_side=2, smooth=RAW))
+    results = list(predict_streams([broken(), Closed(), first, third], model, side_by_side=2, **RAW))
     ends = {end.stream: str(end.error or "") for end in results if isinstance(end, StreamEnd)}
     assert ends == {0: "broken at frame 8", 1: "cannot be opened", 2: "", 3: ""}
     for number, clip in ((2, first), (3, third)):
         own = [r.batch for r in results if isinstance(r, StreamBatch) and r.stream == number]
-        alone = joined(predict(clip, model, smooth=RAW))
+        alone = joined(predict(clip, model, **RAW))
         torch.testing.assert_close(joined(own).density, alone.density, atol=1e-6, rtol=1e-3)
 
 
@@ -184,7 +184,7 @@ def test_an_error_of_the_model_is_everybodys(model: SaliencyModel, monkeypatch: 
 
     monkeypatch.setattr(SaliencyModel, "__call__", failing)
     with pytest.raises(ZeroDivisionError):
-        list(predict_streams(three_clips(), model, side_by_side=2, smooth=RAW))
+        list(predict_streams(three_clips(), model, side_by_side=2, **RAW))
 
 
 def test_each_stream_has_a_clock_of_its_own_where_one_is_asked_for(model: SaliencyModel) -> None:

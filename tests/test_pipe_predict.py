@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from vidsal.pipe.options import RecurrenceOptions
 from vidsal.pipe.predict import StageClock, VideoPredictor, run_model
 from vidsal.shots import CutOptions
 from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import ViewerOptions
 
-RAW = SmoothOptions(smoothing="none")
+RAW: Any = {"smooth": SmoothOptions(smoothing="none"), "viewers": ViewerOptions("off")}
 NO_CUTS = CutOptions(detect_cuts=False)
 
 
@@ -56,7 +58,7 @@ def test_each_video_gets_its_share_of_the_models_time_by_the_frames_it_showed(mo
     pieces = []
     for count, every in ((6, 2), (3, 3), (1, 1)):  # 3 keys, 1 key, 1 key
         options = RecurrenceOptions(every=every)
-        predictor = VideoPredictor(model, recurrence=options, smooth=RAW, cuts=NO_CUTS)
+        predictor = VideoPredictor(model, recurrence=options, **RAW, cuts=NO_CUTS)
         pieces.append(predictor.prepare(numbered(count, cut_at=None)))
     clocks = [StageClock() for _ in pieces]
     seen = run_model(model, pieces, recurrence=RecurrenceOptions(), clocks=clocks)
@@ -67,7 +69,7 @@ def test_each_video_gets_its_share_of_the_models_time_by_the_frames_it_showed(mo
 
 def test_what_has_no_key_costs_the_model_nothing_and_changes_nothing_for_the_others(model: SaliencyModel) -> None:
     waiting, seeing = (
-        VideoPredictor(model, recurrence=RecurrenceOptions(every=4), smooth=RAW, cuts=NO_CUTS) for _ in range(2)
+        VideoPredictor(model, recurrence=RecurrenceOptions(every=4), **RAW, cuts=NO_CUTS) for _ in range(2)
     )
     clip = numbered(6, cut_at=None)
     for predictor in (waiting, seeing):
@@ -89,7 +91,7 @@ def test_a_frame_starts_afresh_at_the_beginning_after_a_cut_and_where_nothing_is
     model: SaliencyModel, state: str
 ) -> None:
     options = RecurrenceOptions(state=state)  # type: ignore[arg-type]
-    predictor = VideoPredictor(model, recurrence=options, smooth=RAW)
+    predictor = VideoPredictor(model, recurrence=options, **RAW)
     clip = numbered(24, cut_at=11)
     fresh: list[bool] = []
     for begin in (0, 7, 14):
@@ -110,12 +112,12 @@ def test_videos_of_several_lengths_get_what_each_gets_alone(model: SaliencyModel
     predictors, pieces, expected = [], [], []
     for i in chosen:
         begin, middle, end = videos[i]
-        predictor = VideoPredictor(model, smooth=RAW, cuts=NO_CUTS)
+        predictor = VideoPredictor(model, **RAW, cuts=NO_CUTS)
         if middle > begin:
             predictor.update(whole[begin:middle])
         predictors.append(predictor)
         pieces.append(predictor.prepare(whole[middle:end]))
-        alone = VideoPredictor(model, smooth=RAW, cuts=NO_CUTS).update(whole[begin : end + 1])
+        alone = VideoPredictor(model, **RAW, cuts=NO_CUTS).update(whole[begin : end + 1])
         expected.append(SaliencyBatch.join(alone).density[middle - begin :])
     clocks = [StageClock() for _ in chosen]
     together = run_model(model, pieces, recurrence=RecurrenceOptions(), clocks=clocks)
@@ -139,13 +141,13 @@ def test_a_model_is_loaded_by_name_or_path_and_taken_as_it_is(
     monkeypatch.setattr(predict_module, "load_model", load)
     clip = numbered(1, cut_at=None)
     for given in ((), ("other",), (Path("mine.safetensors"),), (model,)):
-        (batch,) = predict_module.predict([clip], *given, smooth=RAW)
+        (batch,) = predict_module.predict([clip], *given, **RAW)
         assert len(batch) == 1
     assert asked == ["sam-lite", "other", Path("mine.safetensors")]
 
 
 def test_shots_are_counted_on_over_calls_and_anew_after_reset(model: SaliencyModel) -> None:
-    predictor = VideoPredictor(model, smooth=RAW)
+    predictor = VideoPredictor(model, **RAW)
     clip = numbered(24, cut_at=11)
     for _ in range(2):
         shots = [predictor.prepare(clip[begin : begin + 8]).shot for begin in (0, 8, 16)]
@@ -190,7 +192,7 @@ def test_what_a_device_still_holds_is_returned_by_flush_and_forgotten_by_reset(
         return source.clone(), lambda: None
 
     monkeypatch.setattr(predict_module, "Downloads", lambda device: Downloads(device, begin_copy=begin_copy))
-    predictor, clip = VideoPredictor(model, smooth=RAW, cuts=NO_CUTS), numbered(9, cut_at=None)
+    predictor, clip = VideoPredictor(model, **RAW, cuts=NO_CUTS), numbered(9, cut_at=None)
     assert predictor.update(clip[:3]) == []
     (held,) = predictor.update(clip[3:5])
     assert held.index.tolist() == [0, 1, 2]

@@ -138,7 +138,7 @@ def test_a_result_that_is_an_input_again_does_not_carry_the_first_run_on(
         with av.open(str(tmp_path / name)) as container:
             (text,) = (value for key, value in container.metadata.items() if key.lower() == "vidsal_run")
         made = json.loads(text)
-        assert made["input"]["name"] == "clip.vidsal.mp4" and made["options"]["smooth"]["smoothing"] == "motion"
+        assert made["input"]["name"] == "clip.vidsal.mp4" and made["options"]["smooth"]["smoothing"] == "exponential"
 
 
 def test_a_table_of_text_is_the_same_with_a_record_and_without(clip: Path, model: SaliencyModel) -> None:
@@ -178,7 +178,7 @@ def test_what_is_done_is_skipped_and_nothing_is_touched(
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"smooth": SmoothOptions(smoothing="none")}, "smooth.smoothing was motion, is now none"),
+        ({"smooth": SmoothOptions(smoothing="none")}, "smooth.smoothing was exponential, is now none"),
         ({"tracks": TrackOptions(region_reach=0.5)}, "tracks.region_reach was 0.1, is now 0.5"),
     ],
 )

@@ -325,7 +325,7 @@ def test_a_run_loads_the_model_of_its_options_unless_it_is_given_one(tmp_path: P
 def test_a_run_without_options_takes_the_defaults(model: SaliencyModel, tmp_path: Path) -> None:
     report = run(make_video(tmp_path / "in.mp4", frames=2), model=model)
     assert names_in(tmp_path) == ["in.mp4", "in.vidsal.csv", "in.vidsal.json", "in.vidsal.mp4"]
-    assert report.options["smooth"]["smoothing"] == "motion"
+    assert report.options["smooth"]["smoothing"] == "exponential"
 
 
 def test_a_run_has_the_machine_to_itself_unless_told_otherwise(

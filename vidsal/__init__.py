@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vidsal.results import read_maps, read_table
     from vidsal.sinks import Sink, VideoOptions
     from vidsal.smooth.options import SmoothOptions
-    from vidsal.stages import CutOptions, RenderOptions
+    from vidsal.stages import CutOptions, RenderOptions, ViewerOptions
 
     __version__: str
 
@@ -71,6 +71,7 @@ __all__ = [
     "VideoOptions",
     "VideoPredictor",
     "VidsalError",
+    "ViewerOptions",
     "__version__",
     "load_model",
     "open_video",

@@ -196,6 +196,8 @@ class FrameBatch(_Batch):
     """B full-size pictures where the reader was asked to keep them, else empty."""
     live: bool = False
     """Whether the source does not wait: then each frame is looked at as soon as it is there, and never with others."""
+    stills: bool = False
+    """True where the source is a picture, or a folder of pictures, and no video."""
 
     def __post_init__(self) -> None:
         self._check()

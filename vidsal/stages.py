@@ -20,6 +20,7 @@ __all__ = [
     "RenderOptions",
     "Style",
     "TrackOptions",
+    "ViewerOptions",
 ]
 
 Colormap = Literal["turbo", "inferno", "magma", "plasma", "viridis", "cividis", "hot", "jet"]
@@ -73,6 +74,25 @@ class CutOptions(Checked):
         float, Range(above=0, at_most=1, otherwise=(Setting("detect_cuts", False), " to find none"))
     ] = 0.38
     """Change that makes a cut, above 0 (a copy) to 1 (nothing in common): lower finds more, higher forgives motion."""
+
+
+@dataclass(frozen=True)
+class ViewerOptions(Checked):
+    """What viewers of a video do that its pictures do not say."""
+
+    viewers: Literal["auto", "on", "off"] = "auto"
+    """Let maps follow viewers, who look at the middle as a shot begins, need time to move their eyes, and agree more
+    than an average of maps does: on, off, or auto, which is off for pictures, folders of pictures and drivers."""
+    centre_share: Annotated[float, Range(at_least=0, at_most=1)] = 0.8
+    """Share of gaze in the middle of the picture as a shot begins; it fades with the time below. 0 for none."""
+    centre_seconds: Annotated[float, Range(above=0)] = 0.5
+    """Time in which that share falls to 37 %, in seconds."""
+    gaze_latency_seconds: Annotated[float, Range(at_least=0, at_most=1)] = 0.18
+    """Median time for which gaze stays after a cut where it was before, in seconds; 0 lets it jump with the picture."""
+    gaze_inertia_seconds: Annotated[float, Range(at_least=0)] = 0.0
+    """Lag with which gaze follows within a shot, in seconds, on top of that of the smoothing."""
+    sharpness: Annotated[float, Range(above=0, at_most=10)] = 1.1
+    """Power to which densities are raised at the end: above 1 sharpens, 1 leaves them."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from vidsal.pipe.options import (
     existing_of,
 )
 from vidsal.smooth.options import SmoothOptions
-from vidsal.stages import CutOptions
+from vidsal.stages import CutOptions, ViewerOptions
 
 __all__ = ["PLACES", "CaptionOptions", "CaptionsOutputOptions", "Place", "PlaceCaptionsOptions"]
 
@@ -135,6 +135,7 @@ class PlaceCaptionsOptions(WithPrediction):
     """How cuts are found."""
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
     """How densities are steadied in time."""
+    viewers = ViewerOptions("off")  # no field: a caption goes by what is shown, not by where eyes still rest
 
     def __post_init__(self) -> None:
         check_maps(self.maps)

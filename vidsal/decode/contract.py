@@ -235,6 +235,7 @@ class Reader(ABC):
         self.size = _resolve_size(request.size, info.height, info.width)
         self._options = request.options
         self._keep_pictures = request.keep_pictures
+        self._stills = info.kind in ("image", "images")
         self._begun = False
         self._closed = False
 
@@ -322,6 +323,7 @@ class Reader(ABC):
             width=self.info.width,
             pictures=tuple(frame.picture for frame in gathered) if self._keep_pictures else (),
             live=self.info.live,
+            stills=self._stills,
         )
 
     def _check_end(self) -> None:

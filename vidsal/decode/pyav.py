@@ -331,6 +331,8 @@ class PyavReader(Reader):
             other_programmes=choice.other_programmes,
         )
         super().__init__(info, request, report)
+        # FFmpeg's formats of bare pictures, as they come through a pipe: png_pipe, jpeg_pipe, ...
+        self._stills = self._stills or container.format.name.endswith("_pipe")
         drawn = request.kind == "animation"
         self._small = _Converter(self.size, report, on_paper=drawn)
         self._full = _Converter((height, width), report, on_paper=drawn)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from vidsal.options import Checked, Range
 from vidsal.pipe.options import ModelOptions, RecurrenceOptions, WithPrediction
 from vidsal.smooth.options import SmoothOptions
-from vidsal.stages import CutOptions
+from vidsal.stages import CutOptions, ViewerOptions
 
 __all__ = ["EvalOptions", "EvaluationOptions", "ProtocolName", "TableFormat"]
 
@@ -76,3 +76,5 @@ class EvalOptions(WithPrediction):
     """How cuts are found."""
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
     """How densities are steadied in time."""
+    viewers: ViewerOptions = field(default_factory=ViewerOptions)
+    """What viewers do that pictures do not say."""

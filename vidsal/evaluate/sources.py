@@ -142,21 +142,25 @@ class ModelSource:
 
         frames: list[LabelledFrame] = []
         pictures: list[npt.NDArray[np.uint8]] = []
-        before = shown
+        before, stills = shown, sequence.kind == "still"
         for frame in itertools.islice(sequence.read(size=size, stop=stop), 0, None, self.stride):
             picture = frame.picture()
             if frames and (len(frames) == self.batch_size or shown != before):
-                yield _batch(frames, pictures, before), frames
+                yield _batch(frames, pictures, before, stills=stills), frames
                 frames, pictures = [], []
             before = shown
             frames.append(frame)
             pictures.append(picture)
         if frames:
-            yield _batch(frames, pictures, before), frames
+            yield _batch(frames, pictures, before, stills=stills), frames
 
 
 def _batch(
-    frames: Sequence[LabelledFrame], pictures: Sequence[npt.NDArray[np.uint8]], shown: tuple[int, int]
+    frames: Sequence[LabelledFrame],
+    pictures: Sequence[npt.NDArray[np.uint8]],
+    shown: tuple[int, int],
+    *,
+    stills: bool,
 ) -> FrameBatch:
     return FrameBatch(
         index=np.array([frame.index for frame in frames], np.int64),
@@ -164,6 +168,7 @@ def _batch(
         frames=np.stack(pictures),
         height=shown[0],
         width=shown[1],
+        stills=stills,
     )
 
 

@@ -176,6 +176,11 @@ class SaliencyModel:
         return result
 
     @property
+    def task(self) -> Task:
+        """What the viewers do whose gaze it predicts: "driving" for the models that `for_task` gives for it."""
+        return "driving" if self.card.name in _DRIVING.values() else "free-viewing"
+
+    @property
     def precision(self) -> str:
         """What weights and features are computed in: "fp32", "bf16" or "fp16"."""
         return _PRECISION_NAMES[self.dtype]

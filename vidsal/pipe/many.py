@@ -70,7 +70,7 @@ def predict_streams(
         options: how; None takes the defaults.
         side_by_side: most videos at once, at least 1.
         clock: adds up the seconds a stage: one for all, or a function that gives each video's own by its ordinal.
-        stages: recurrence, cuts or smooth in place of those of `options`, as for `predict`.
+        stages: recurrence, cuts, smooth or viewers in place of those of `options`, as for `predict`.
 
     Yields:
         The densities of every frame once, in order within each video, as `predict` yields them; and one `StreamEnd` a

@@ -15,7 +15,7 @@ from vidsal.model.options import Precision, Task
 from vidsal.options import Checked, Range
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
-from vidsal.stages import CutOptions, RenderOptions, TrackOptions
+from vidsal.stages import CutOptions, RenderOptions, TrackOptions, ViewerOptions
 
 if TYPE_CHECKING:
     from vidsal.model.checkpoint import SaliencyModel
@@ -119,6 +119,7 @@ class StageOptions(TypedDict, total=False):
     recurrence: RecurrenceOptions | None
     cuts: CutOptions | None
     smooth: SmoothOptions | None
+    viewers: ViewerOptions | None
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ class PredictOptions:
     """How cuts are found."""
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
     """How densities are steadied in time."""
+    viewers: ViewerOptions = field(default_factory=ViewerOptions)
+    """What viewers do that pictures do not say."""
 
     @property
     def looks_ahead(self) -> bool:
@@ -154,11 +157,12 @@ class WithPrediction:
     recurrence: RecurrenceOptions
     cuts: CutOptions
     smooth: SmoothOptions
+    viewers: ViewerOptions
 
     @property
     def prediction(self) -> PredictOptions:
         """Those of the stages between the frames and their densities."""
-        return PredictOptions(self.recurrence, self.cuts, self.smooth)
+        return PredictOptions(self.recurrence, self.cuts, self.smooth, self.viewers)
 
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
@@ -315,6 +319,8 @@ class RunOptions(WithPrediction):
     """How cuts are found."""
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
     """How densities are steadied in time."""
+    viewers: ViewerOptions = field(default_factory=ViewerOptions)
+    """What viewers do that pictures do not say."""
     tracks: TrackOptions = field(default_factory=TrackOptions)
     """How the table's numbers are made."""
     render: RenderOptions = field(default_factory=RenderOptions)

@@ -21,6 +21,7 @@ from vidsal.pipe.between import Between
 from vidsal.pipe.downloads import Downloads
 from vidsal.pipe.options import PredictOptions, RecurrenceOptions, StageOptions
 from vidsal.shots import CutDetector
+from vidsal.viewers import make_viewers
 
 __all__ = ["Prepared", "Seen", "StageClock", "VideoPredictor", "predict", "run_model"]
 
@@ -78,7 +79,7 @@ class VideoPredictor:
             model: the loaded model.
             options: how; None takes the defaults.
             clock: adds up the seconds a stage.
-            stages: recurrence, cuts or smooth, in place of those of `options`.
+            stages: recurrence, cuts, smooth or viewers, in place of those of `options`.
 
         Raises:
             ConfigError: more refinement steps are asked for than the model allows, see `RecurrenceOptions.steps`.
@@ -90,6 +91,8 @@ class VideoPredictor:
         self.recurrence.steps_of(model.config.steps)
         self._cuts = CutDetector(options.cuts)
         self._smoother = options.smooth.make()
+        self._automatic = options.viewers.viewers == "auto"
+        self._viewers = make_viewers(options.viewers, driving=self._automatic and model.task == "driving")
         self._between = Between()
         self._downloads = Downloads(model.device)
         self.reset()
@@ -99,6 +102,9 @@ class VideoPredictor:
         self._cuts.reset()
         self._between.reset()
         self._smoother.reset()
+        if self._viewers is not None:
+            self._viewers.reset()
+        self._stills = False
         self._downloads.reset()
         self._state: SAMState | None = None
         self._shot = 0
@@ -113,7 +119,16 @@ class VideoPredictor:
     def flush(self) -> list[SaliencyBatch]:
         """Return what was held back; call it once, at the end."""
         smoothed = [steady for held in self._between.flush() for steady in self._smoother.update(held)]
-        return self._downloads.update(smoothed + self._smoother.flush()) + self._downloads.flush()
+        watched = self._watched(smoothed + self._smoother.flush())
+        if self._viewers is not None:
+            watched += self._viewers.flush()
+        return self._downloads.update(watched) + self._downloads.flush()
+
+    def _watched(self, batches: list[SaliencyBatch]) -> list[SaliencyBatch]:
+        """Steadied densities as viewers of the video follow them."""
+        if self._viewers is None or (self._stills and self._automatic):
+            return batches
+        return [followed for batch in batches for followed in self._viewers.update(batch)]
 
     def prepare(self, batch: FrameBatch) -> Prepared:
         """Find out what the model has to see of the next frames; `finish` has to follow before the next `prepare`."""
@@ -137,6 +152,7 @@ class VideoPredictor:
         """
         if seen is not None:
             self._state = seen.state
+        self._stills = prepared.batch.stills
         with self.clock("smooth"):
             self._smoother.watch(prepared.batch)
             smoothed: list[SaliencyBatch] = []
@@ -149,6 +165,7 @@ class VideoPredictor:
             )
             for batch in filled:
                 smoothed += self._smoother.update(batch)
+            smoothed = self._watched(smoothed)
         # Where the copy of the batch before is waited for, it is the model that it waits for.
         with self.clock("model"):
             return self._downloads.update(smoothed)
@@ -279,8 +296,9 @@ def predict(
         model: a loaded model, or what `load_model` takes.
         options: how; None takes the defaults.
         clock: adds up the seconds a stage.
-        stages: `recurrence` (what the model remembers), `cuts` (how cuts are found) or `smooth` (how densities are
-            steadied in time), in place of those of `options`; None takes these.
+        stages: `recurrence` (what the model remembers), `cuts` (how cuts are found), `smooth` (how densities are
+            steadied in time) or `viewers` (what viewers do that pictures do not say), in place of those of `options`;
+            None takes these.
 
     Yields:
         The frames' densities, every frame once, in order, on the CPU whatever the model's device. Batches may be

@@ -22,7 +22,7 @@ from vidsal.pipe.options import (
 )
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
-from vidsal.stages import CutOptions
+from vidsal.stages import CutOptions, ViewerOptions
 
 __all__ = ["CameraOptions", "ReframeOptions", "ReframeOutputOptions", "WindowOptions", "parse_aspect"]
 
@@ -160,6 +160,7 @@ class ReframeOptions(WithPrediction):
     """How cuts are found."""
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
     """How densities are steadied in time."""
+    viewers = ViewerOptions("off")  # no field: a window goes by what is shown, not by where eyes still rest
     video: VideoOptions = field(default_factory=VideoOptions)
     """How the videos are encoded."""
     output: ReframeOutputOptions = field(default_factory=ReframeOutputOptions)

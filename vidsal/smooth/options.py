@@ -18,7 +18,7 @@ __all__ = ["SmoothOptions"]
 class SmoothOptions(Checked):
     """How densities are steadied over time."""
 
-    smoothing: Literal["none", "exponential", "motion", "gaussian"] = "motion"
+    smoothing: Literal["none", "exponential", "motion", "gaussian"] = "exponential"
     """Average maps over time: none, exponential (past only, adds no delay), motion (the same, the past moved along with
     the picture by optical flow on the CPU) or gaussian (past and future, no lag)."""
     time_constant_seconds: Annotated[

@@ -20,6 +20,7 @@ from vidsal.metrics import ScoreMeter
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import PredictOptions
 from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import ViewerOptions
 from vidsal.train.options import TrainConfig
 from vidsal.train.samples import OpenData
 
@@ -57,13 +58,13 @@ def score_sequences(
     stride: int = 1,
     frames: int | None = None,
 ) -> Scored:
-    """Score a model through the pipe, without smoothing, at its own resolution.
+    """Score a model through the pipe, without smoothing or viewers, at its own resolution.
 
     Each still or video starts afresh, and so does what follows a cut that is found. Every `stride` frames one is shown;
     of each video only the first `frames` of these count (None: all).
     """
     meter = ScoreMeter()
-    unsmoothed = PredictOptions(smooth=SmoothOptions(smoothing="none"))
+    unsmoothed = PredictOptions(smooth=SmoothOptions(smoothing="none"), viewers=ViewerOptions("off"))
     source = ModelSource(model, options=unsmoothed, stride=stride)
     loss, count = 0.0, 0
     for sequence in sequences:
