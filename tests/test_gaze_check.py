@@ -22,7 +22,7 @@ from vidsal.gaze import Gaze, read_gaze, write_gaze
 from vidsal.gaze.checking import check_gaze
 from vidsal.gaze.variants import READINGS, GazeVariants, VariantScorer, score_variants
 from vidsal.gaze.video_options import VariantOptions
-from vidsal.gaze.viewers import Viewers
+from vidsal.gaze.viewers import RecordedViewers
 from vidsal.metrics import nss
 
 HEIGHT, WIDTH = 90, 160
@@ -84,7 +84,9 @@ def gaze_of(clip: int, change: Change = same, *, only: str | None = None) -> Gaz
 
 
 def checked(clip: int, gaze: Gaze) -> GazeVariants:
-    return score_variants([maps_of(clip)], Viewers(gaze, height=HEIGHT, width=WIDTH), VariantOptions(max_shift=2))
+    return score_variants(
+        [maps_of(clip)], RecordedViewers(gaze, height=HEIGHT, width=WIDTH), VariantOptions(max_shift=2)
+    )
 
 
 def late(seconds: _Floats, x: _Floats, y: _Floats) -> tuple[_Floats, _Floats, _Floats]:
@@ -152,7 +154,7 @@ def test_an_early_clock_and_a_flipped_axis_at_once_are_told_apart() -> None:
 def test_the_score_as_recorded_is_the_nss_of_the_metrics() -> None:
     gaze = gaze_of(2)
     batch = maps_of(2)[:30]
-    viewers = Viewers(gaze, height=HEIGHT, width=WIDTH)
+    viewers = RecordedViewers(gaze, height=HEIGHT, width=WIDTH)
     base = score_variants([batch], viewers, VariantOptions(max_shift=0)).scores[0]
     total, looks = 0.0, 0
     for density, seconds in zip(batch.density, batch.pts_seconds.tolist(), strict=True):
@@ -165,7 +167,9 @@ def test_the_score_as_recorded_is_the_nss_of_the_metrics() -> None:
     assert base.nss is not None and 0 <= outside < 0.1 * looks
     assert base.nss == pytest.approx(total / looks, abs=0.1 + outside / looks)
     inside = Gaze.of(participant="a", trial="t", pts_seconds=np.arange(60) / 20, x=50.0, y=70.0)
-    exact = score_variants([batch], Viewers(inside, height=HEIGHT, width=WIDTH), VariantOptions(max_shift=0)).scores[0]
+    exact = score_variants(
+        [batch], RecordedViewers(inside, height=HEIGHT, width=WIDTH), VariantOptions(max_shift=0)
+    ).scores[0]
     counts = np.zeros((18, 32), np.float32)
     counts[14, 10] = 1
     each = nss(batch.density, torch.from_numpy(np.repeat(counts[None], 30, axis=0)))
@@ -173,7 +177,7 @@ def test_the_score_as_recorded_is_the_nss_of_the_metrics() -> None:
 
 
 def test_how_frames_are_grouped_changes_nothing() -> None:
-    viewers = Viewers(gaze_of(3), height=HEIGHT, width=WIDTH)
+    viewers = RecordedViewers(gaze_of(3), height=HEIGHT, width=WIDTH)
     options = VariantOptions(max_shift=0.2)
     batch = maps_of(3)
     one, many = VariantScorer(viewers, options), VariantScorer(viewers, options)
@@ -184,7 +188,7 @@ def test_how_frames_are_grouped_changes_nothing() -> None:
 
 
 def test_little_to_see_and_little_time_are_said() -> None:
-    viewers = Viewers(gaze_of(0, from_below), height=HEIGHT, width=WIDTH)
+    viewers = RecordedViewers(gaze_of(0, from_below), height=HEIGHT, width=WIDTH)
     short = score_variants([maps_of(0)[:40]], viewers, VariantOptions())
     assert not short.findings and any("too short" in note for note in short.notes)
     batch = maps_of(0)
@@ -201,7 +205,7 @@ def test_little_to_see_and_little_time_are_said() -> None:
     assert not nothing.findings and nothing.scores[0].nss == 0
     assert any("not told apart" in note and "y flipped" in note for note in nothing.notes)
     nobody = Gaze.of(participant="a", trial="t", pts_seconds=[100.0], x=1.0, y=1.0)
-    unseen = score_variants([batch], Viewers(nobody, height=HEIGHT, width=WIDTH), VariantOptions(max_shift=1))
+    unseen = score_variants([batch], RecordedViewers(nobody, height=HEIGHT, width=WIDTH), VariantOptions(max_shift=1))
     assert not unseen.findings and "no viewer looks anywhere" in unseen.notes[0]
 
 

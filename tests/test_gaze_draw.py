@@ -24,8 +24,8 @@ from vidsal.errors import ConfigError, DatasetError, ExistsError
 from vidsal.frames import SaliencyBatch
 from vidsal.gaze import Gaze, write_gaze
 from vidsal.gaze.draw import draw_gaze
-from vidsal.gaze.video_options import DrawGazeOptions, GazeOutputOptions, ViewerOptions
-from vidsal.gaze.viewers import Viewers, ViewerTracker, evenly_spread, mean_distance
+from vidsal.gaze.video_options import DrawGazeOptions, GazeDrawingOptions, GazeOutputOptions
+from vidsal.gaze.viewers import RecordedViewers, ViewerTracker, evenly_spread, mean_distance
 from vidsal.render import compose
 from vidsal.render.gaze import Marked, plate_layers, viewer_layers
 from vidsal.render.palette import distinct_color
@@ -34,7 +34,7 @@ from vidsal.sinks.options import VideoOptions
 pytest.importorskip("pyarrow", reason="tables of gaze need pyarrow")
 
 WIDTH, HEIGHT = 320, 180
-BARE = ViewerOptions(trail_seconds=0, density=False, names=False)
+BARE = GazeDrawingOptions(trail_seconds=0, density=False, names=False)
 LOSSLESS = VideoOptions(crf=0, preset="ultrafast")
 
 
@@ -113,7 +113,7 @@ def test_a_part_of_a_video_shows_the_gaze_of_that_part_and_keeps_its_sound(tmp_p
 
 def test_a_fixation_is_seen_from_its_start_to_its_end() -> None:
     gaze = samples({"a": [(1.0, 10, 20), (1.5, 30, 40)]}, duration_seconds=0.3, kind="fixations")
-    viewers = Viewers(gaze, height=HEIGHT, width=WIDTH)
+    viewers = RecordedViewers(gaze, height=HEIGHT, width=WIDTH)
     seen = viewers.all_at(np.array([0.99, 1.0, 1.29, 1.31, 1.5, 1.79, 1.81]))[0, :, 0]
     np.testing.assert_array_equal(seen, [np.nan, 10, 10, np.nan, 30, 30, np.nan])
     (way,) = viewers.trails(1.6, 1.0)[0]
@@ -123,7 +123,7 @@ def test_a_fixation_is_seen_from_its_start_to_its_end() -> None:
 
 def test_a_trail_is_the_way_of_the_last_seconds_and_breaks_where_the_eye_was_lost() -> None:
     rows = [(ms / 1000, ms / 10, 50.0) for ms in range(0, 1000, 5) if not 400 <= ms < 600]
-    viewers = Viewers(samples({"a": rows}), height=HEIGHT, width=WIDTH)
+    viewers = RecordedViewers(samples({"a": rows}), height=HEIGHT, width=WIDTH)
     before, after = viewers.trails(0.9, 0.8)[0]
     assert before[0, 2] == pytest.approx(0.1, abs=0.02) and before[-1, 2] == pytest.approx(0.395)
     assert after[0, 2] == pytest.approx(0.6, abs=0.02) and after[-1, 2] == pytest.approx(0.9)
@@ -184,7 +184,7 @@ def test_the_table_counts_who_looks_and_scores_each_viewer_by_the_others_and_all
     density[2, 2] = 100.0
     density /= density.sum()
     tracker = ViewerTracker(
-        Viewers(samples(ways), height=HEIGHT, width=WIDTH), sigma=10.0, pixels_per_degree=20.0, predicted=True
+        RecordedViewers(samples(ways), height=HEIGHT, width=WIDTH), sigma=10.0, pixels_per_degree=20.0, predicted=True
     )
     first, second, third = tracker.update(flat_batch([0.0, 0.1, 5.0], density))
     assert (first.viewers, first.outside) == (2, 1)
@@ -243,7 +243,7 @@ def test_maps_of_an_earlier_run_stand_beside_as_well(clip: Path, table: Path, tm
     run = ["run", str(clip), "--model", str(checkpoint), "--output", str(tmp_path), "--no-video", "--table", "none"]
     assert main([*run, "--maps", "npz", "-q"]) == 0
     options = DrawGazeOptions(
-        viewers=ViewerOptions(beside=str(tmp_path / "clip.vidsal.maps.npz")),
+        drawing=GazeDrawingOptions(beside=str(tmp_path / "clip.vidsal.maps.npz")),
         video=VideoOptions(preset="ultrafast"),
         output=GazeOutputOptions(output=tmp_path / "out"),
     )
@@ -253,7 +253,9 @@ def test_maps_of_an_earlier_run_stand_beside_as_well(clip: Path, table: Path, tm
 
 def test_what_cannot_be_drawn_is_refused_before_anything_is_written(clip: Path, table: Path, tmp_path: Path) -> None:
     def refused(kind: type[Exception], match: str, gaze: Gaze | Path = table, **viewers: Any) -> None:
-        options = DrawGazeOptions(viewers=ViewerOptions(**viewers), output=GazeOutputOptions(output=tmp_path / "out"))
+        options = DrawGazeOptions(
+            drawing=GazeDrawingOptions(**viewers), output=GazeOutputOptions(output=tmp_path / "out")
+        )
         with pytest.raises(kind, match=match):
             draw_gaze(clip, gaze, options=options)
 
@@ -264,9 +266,9 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(clip: Path, 
     refused(DatasetError, "160x90, and .*320x180", samples({"a": [(0.0, 1, 1)]}, facts=facts))
     for wrong in ({"sigma": "2deg"}, {"sigma": "wide"}, {"beside": "other"}):
         with pytest.raises(ConfigError):
-            ViewerOptions(**wrong)
-    assert ViewerOptions(sigma="2deg", pixels_per_degree=20).sigma_pixels(height=1, width=1) == 40
-    assert ViewerOptions(sigma="15px", pixels_per_degree=20).sigma_pixels(height=1, width=1) == 15
+            GazeDrawingOptions(**wrong)
+    assert GazeDrawingOptions(sigma="2deg", pixels_per_degree=20).sigma_pixels(height=1, width=1) == 40
+    assert GazeDrawingOptions(sigma="15px", pixels_per_degree=20).sigma_pixels(height=1, width=1) == 15
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 

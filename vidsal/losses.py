@@ -116,12 +116,12 @@ class _Maps:
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """(N,), over the cells that show the picture."""
-        mean: torch.Tensor = (values * self.visible).sum(1) / self.cells[:, 0]
-        return mean
+        return (values * self.visible).sum(1) / self.cells[:, 0]
 
 
 def _kl(maps: _Maps, options: LossOptions) -> torch.Tensor:
-    return (torch.special.xlogy(maps.g, maps.g) - maps.g * maps.log_p).sum(1)
+    divergence: torch.Tensor = (torch.special.xlogy(maps.g, maps.g) - maps.g * maps.log_p).sum(1)
+    return divergence
 
 
 def _log_likelihood(maps: _Maps, options: LossOptions) -> torch.Tensor:

@@ -88,7 +88,7 @@ def _draw(given: Any, options: DrawGazeOptions) -> int:
     share_cores()
     with Stop(quiet=given.quiet) as stop:
         model = None
-        if options.viewers.beside == "model":
+        if options.drawing.beside == "model":
             check_model(options.model.model)
             with as_usage():
                 model = options.model.load()

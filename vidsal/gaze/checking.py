@@ -12,7 +12,7 @@ from vidsal.errors import ConfigError, DatasetError, Stopped
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
 from vidsal.gaze.variants import GazeVariants, VariantScore, VariantScorer
 from vidsal.gaze.video_options import CheckGazeOptions
-from vidsal.gaze.viewers import Viewers
+from vidsal.gaze.viewers import RecordedViewers
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.maps import saved_densities
 from vidsal.pipe.places import local_path
@@ -68,7 +68,7 @@ def check_gaze(
     with open_video(path, options=options.decode, size=size) as reader:
         info = reader.info
         check_fits(table, height=info.height, width=info.width, video=str(path))
-        scorer = VariantScorer(Viewers(table, height=info.height, width=info.width), options.variants)
+        scorer = VariantScorer(RecordedViewers(table, height=info.height, width=info.width), options.variants)
         total = info.frame_count if options.decode == type(options.decode)() else None
         frames = 0
         with prefetch(reader, name="vidsal-decode") as batches:

@@ -20,7 +20,7 @@ from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.gaze.sink import GazeSink
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
 from vidsal.gaze.video_options import DrawGazeOptions
-from vidsal.gaze.viewers import Viewers, ViewerTracker
+from vidsal.gaze.viewers import RecordedViewers, ViewerTracker
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.maps import saved_densities
 from vidsal.pipe.options import OutputOptions
@@ -108,7 +108,7 @@ def draw_gaze(
     if path is None:
         raise ConfigError(f"{hide_secrets(video)} is no file: gaze is drawn over a video file; save it first")
     table = chosen_rows(gaze if isinstance(gaze, Gaze) else read_gaze(gaze), options)
-    shown = options.viewers
+    shown = options.drawing
     loaded = None
     if shown.beside == "model":
         loaded = model or options.model.load()
@@ -120,7 +120,7 @@ def draw_gaze(
             raise ConfigError(f"{path} is a single picture: gaze is drawn over a video")
         check_fits(table, height=info.height, width=info.width, video=str(path))
         _check_in_time(table, info.duration_seconds, options, path)
-        viewers = Viewers(table, height=info.height, width=info.width)
+        viewers = RecordedViewers(table, height=info.height, width=info.width)
         sigma = shown.sigma_pixels(height=info.height, width=info.width)
         numbers = Shared(
             ViewerTracker(
@@ -175,7 +175,7 @@ def chosen_rows(gaze: Gaze, options: DrawGazeOptions) -> Gaze:
         DatasetError: a name is not in the table, or no row is left.
     """
     kept = np.ones(len(gaze), bool)
-    for name, text in (("participants", options.viewers.participants), ("trials", options.viewers.trials)):
+    for name, text in (("participants", options.drawing.participants), ("trials", options.drawing.trials)):
         if text is None:
             continue
         wanted = [one.strip() for one in text.split(",")]
@@ -209,7 +209,7 @@ def _sinks(
     path: Path,
     reader: Reader,
     options: DrawGazeOptions,
-    viewers: Viewers,
+    viewers: RecordedViewers,
     numbers: Shared,
     model: SaliencyModel | None,
 ) -> list[FileSink]:
@@ -218,7 +218,7 @@ def _sinks(
     wanted = options.output
     device = torch.device("cpu") if model is None else model.device
     beside = None
-    if options.viewers.beside != "none":
+    if options.drawing.beside != "none":
         beside = f"predicted by {model.card.name}" if model is not None else "maps of an earlier run"
     sinks: list[FileSink] = [
         GazeSink(
@@ -226,7 +226,7 @@ def _sinks(
             reader.info,
             viewers=viewers,
             numbers=numbers,
-            drawing=options.viewers,
+            drawing=options.drawing,
             beside=beside,
             video=shared_video_options(options.video, device),
             overwrite=wanted.overwrite,
@@ -243,7 +243,7 @@ def _sinks(
 def _densities(
     frames: Iterable[FrameBatch], options: DrawGazeOptions, model: SaliencyModel | None
 ) -> Iterator[SaliencyBatch]:
-    maps = options.viewers.maps
+    maps = options.drawing.maps
     if model is not None:
         return predict(frames, model, options.prediction)
     if maps is not None:
@@ -273,7 +273,7 @@ def _made_by(model: SaliencyModel | None, maps: Path | None) -> ModelRecord:
 class _GazeTally:
     """Counts what of the gaze is drawn."""
 
-    def __init__(self, gaze: Gaze, viewers: Viewers) -> None:
+    def __init__(self, gaze: Gaze, viewers: RecordedViewers) -> None:
         self._from = gaze.pts_seconds[gaze.valid]
         self._to = self._from + np.nan_to_num(gaze.duration_seconds[gaze.valid])
         self._inside = viewers.inside(np.column_stack([gaze.x, gaze.y])[gaze.valid])

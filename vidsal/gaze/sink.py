@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from vidsal.decode import VideoInfo
 from vidsal.frames import SaliencyBatch
-from vidsal.gaze.video_options import ViewerOptions
-from vidsal.gaze.viewers import ViewerNumbers, Viewers
+from vidsal.gaze.video_options import GazeDrawingOptions
+from vidsal.gaze.viewers import RecordedViewers, ViewerNumbers
 from vidsal.render import DisplayScale, Layer, RenderOptions, compose, layers_of, overlay, side_by_side
 from vidsal.render.gaze import Marked, plate_layers, viewer_layers
 from vidsal.render.palette import distinct_color
@@ -49,9 +49,9 @@ class GazeSink(VideoSink):
         target: str | Path,
         info: VideoInfo,
         *,
-        viewers: Viewers,
+        viewers: RecordedViewers,
         numbers: ColumnSource,
-        drawing: ViewerOptions,
+        drawing: GazeDrawingOptions,
         beside: str | None = None,
         video: VideoOptions | None = None,
         overwrite: bool = False,

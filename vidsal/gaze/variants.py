@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from vidsal.frames import SaliencyBatch
 from vidsal.gaze.video_options import VariantOptions
-from vidsal.gaze.viewers import Viewers
+from vidsal.gaze.viewers import RecordedViewers
 from vidsal.tracks import column_field
 
 __all__ = ["LEAST_SHIFT", "READINGS", "GazeVariants", "Reading", "VariantScore", "VariantScorer", "score_variants"]
@@ -112,7 +112,7 @@ class VariantScorer:
         options: which shifts, and the margin.
     """
 
-    def __init__(self, viewers: Viewers, options: VariantOptions) -> None:
+    def __init__(self, viewers: RecordedViewers, options: VariantOptions) -> None:
         self._viewers, self._options = viewers, options
         steps = math.floor(options.max_shift / options.shift_step + 1e-9)
         self.shifts: _Floats = np.arange(-steps, steps + 1).astype(np.float64) * options.shift_step
@@ -296,7 +296,7 @@ def _student(probability: float, freedom: int) -> float:
     return z + math.fsum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
-def score_variants(batches: Iterable[SaliencyBatch], viewers: Viewers, options: VariantOptions) -> GazeVariants:
+def score_variants(batches: Iterable[SaliencyBatch], viewers: RecordedViewers, options: VariantOptions) -> GazeVariants:
     """Scores the gaze of viewers under the densities of a whole video, as `VariantScorer` does."""
     scorer = VariantScorer(viewers, options)
     for batch in batches:

@@ -13,13 +13,13 @@ from vidsal.options import Checked, Range
 from vidsal.pipe.options import MAPS_SUFFIXES, ModelOptions, RecurrenceOptions, WithPrediction, check_maps
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
-from vidsal.stages import Colormap, CutOptions
+from vidsal.stages import Colormap, CutOptions, ViewerOptions
 
-__all__ = ["CheckGazeOptions", "DrawGazeOptions", "GazeOutputOptions", "VariantOptions", "ViewerOptions"]
+__all__ = ["CheckGazeOptions", "DrawGazeOptions", "GazeDrawingOptions", "GazeOutputOptions", "VariantOptions"]
 
 
 @dataclass(frozen=True)
-class ViewerOptions(Checked):
+class GazeDrawingOptions(Checked):
     """What is drawn of the viewers."""
 
     trail_seconds: Annotated[float, Range(at_least=0, at_most=60)] = 1.0
@@ -98,7 +98,7 @@ class GazeOutputOptions(Checked):
 class DrawGazeOptions(WithPrediction):
     """All options of `draw_gaze`, stage by stage."""
 
-    viewers: ViewerOptions = field(default_factory=ViewerOptions)
+    drawing: GazeDrawingOptions = field(default_factory=GazeDrawingOptions)
     """What is drawn of the viewers."""
     model: ModelOptions = field(default_factory=ModelOptions)
     """Which model."""
@@ -110,6 +110,8 @@ class DrawGazeOptions(WithPrediction):
     """How cuts are found."""
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
     """How densities are steadied in time."""
+    viewers: ViewerOptions = field(default_factory=ViewerOptions)
+    """What viewers of a video do that its pictures do not say."""
     video: VideoOptions = field(default_factory=VideoOptions)
     """How the video is encoded."""
     output: GazeOutputOptions = field(default_factory=GazeOutputOptions)
@@ -147,6 +149,8 @@ class CheckGazeOptions(WithPrediction):
     """How cuts are found."""
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
     """How densities are steadied in time."""
+    viewers: ViewerOptions = field(default_factory=ViewerOptions)
+    """What viewers of a video do that its pictures do not say."""
 
     def __post_init__(self) -> None:
         check_maps(self.maps)

@@ -23,7 +23,7 @@ from vidsal.gaze.table import Gaze
 from vidsal.metrics.functional import nss
 from vidsal.tracks import column_field
 
-__all__ = ["ViewerNumbers", "ViewerTracker", "Viewers", "evenly_spread", "mean_distance"]
+__all__ = ["RecordedViewers", "ViewerNumbers", "ViewerTracker", "evenly_spread", "mean_distance"]
 
 _Floats = npt.NDArray[np.float64]
 _Map = npt.NDArray[np.float32]
@@ -46,7 +46,7 @@ class _Viewer:
     """(n, 2) x, y."""
 
 
-class Viewers:
+class RecordedViewers:
     """All viewings of a table, each one a viewer.
 
     A sample holds from its time to the next one (at most 1.5 times the usual step), a fixation from its start to its
@@ -59,7 +59,7 @@ class Viewers:
 
     Example:
         >>> gaze = Gaze.of(participant=["a", "a", "b"], trial="t", pts_seconds=[0, 0.1, 0], x=[1, 2, 3], y=5.0)
-        >>> Viewers(gaze, height=10, width=10).at(0.12)[:, 0].tolist()
+        >>> RecordedViewers(gaze, height=10, width=10).at(0.12)[:, 0].tolist()
         [2.0, nan]
     """
 
@@ -249,7 +249,7 @@ class ViewerTracker:
     row = ViewerNumbers
 
     def __init__(
-        self, viewers: Viewers, *, sigma: float, pixels_per_degree: float | None = None, predicted: bool = False
+        self, viewers: RecordedViewers, *, sigma: float, pixels_per_degree: float | None = None, predicted: bool = False
     ) -> None:
         self.viewers, self.sigma = viewers, sigma
         self._degree, self._predicted = pixels_per_degree, predicted
