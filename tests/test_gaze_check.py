@@ -19,11 +19,11 @@ from vidsal.cli import main
 from vidsal.errors import DatasetError
 from vidsal.frames import SaliencyBatch
 from vidsal.gaze import Gaze, read_gaze, write_gaze
-from vidsal.gaze.checking import check_gaze
-from vidsal.gaze.variants import READINGS, GazeVariants, VariantScorer, score_variants
-from vidsal.gaze.video_options import VariantOptions
-from vidsal.gaze.viewers import RecordedViewers
 from vidsal.metrics import nss
+from vidsal.viewing.checking import check_gaze
+from vidsal.viewing.options import VariantOptions
+from vidsal.viewing.variants import READINGS, GazeVariants, VariantScorer, score_variants
+from vidsal.viewing.viewers import RecordedViewers
 
 HEIGHT, WIDTH = 90, 160
 SECONDS = 24

@@ -23,13 +23,13 @@ from vidsal.decode import DecodeOptions
 from vidsal.errors import ConfigError, DatasetError, ExistsError
 from vidsal.frames import SaliencyBatch
 from vidsal.gaze import Gaze, write_gaze
-from vidsal.gaze.draw import draw_gaze
-from vidsal.gaze.video_options import DrawGazeOptions, GazeDrawingOptions, GazeOutputOptions
-from vidsal.gaze.viewers import RecordedViewers, ViewerTracker, evenly_spread, mean_distance
 from vidsal.render import compose
 from vidsal.render.gaze import Marked, plate_layers, viewer_layers
 from vidsal.render.palette import distinct_color
 from vidsal.sinks.options import VideoOptions
+from vidsal.viewing.draw import draw_gaze
+from vidsal.viewing.options import DrawGazeOptions, GazeDrawingOptions, GazeOutputOptions
+from vidsal.viewing.viewers import RecordedViewers, ViewerTracker, evenly_spread, mean_distance
 
 pytest.importorskip("pyarrow", reason="tables of gaze need pyarrow")
 

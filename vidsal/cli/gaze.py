@@ -10,7 +10,7 @@ from vidsal.cli.parser import Command, as_usage, check_choice, check_model, comm
 from vidsal.cli.process import Stop, print_out, say, share_cores
 from vidsal.errors import Stopped
 from vidsal.gaze.options import MAKERS, GazeOptions, MakerName
-from vidsal.gaze.video_options import CheckGazeOptions, DrawGazeOptions
+from vidsal.viewing.options import CheckGazeOptions, DrawGazeOptions
 from vidsal.words import counted
 
 __all__ = ["GAZE"]
@@ -83,7 +83,7 @@ def _draw(given: Any, options: DrawGazeOptions) -> int:
     earlier run, what is predicted stands at the right. Sound and times are the video's.
     """
     from vidsal.console import make_display
-    from vidsal.gaze.draw import draw_gaze
+    from vidsal.viewing.draw import draw_gaze
 
     share_cores()
     with Stop(quiet=given.quiet) as stop:
@@ -141,8 +141,8 @@ def _check(given: Any, options: CheckGazeOptions) -> int:
     """
     from vidsal.console import make_display
     from vidsal.files import check_free
-    from vidsal.gaze.checking import check_gaze, write_variants
     from vidsal.gaze.table import check_ending
+    from vidsal.viewing.checking import check_gaze, write_variants
 
     if given.to is not None:
         check_ending(given.to)

@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from vidsal.decode import VideoInfo
 from vidsal.frames import SaliencyBatch
-from vidsal.gaze.video_options import GazeDrawingOptions
-from vidsal.gaze.viewers import RecordedViewers, ViewerNumbers
 from vidsal.render import DisplayScale, Layer, RenderOptions, compose, layers_of, overlay, side_by_side
 from vidsal.render.gaze import Marked, plate_layers, viewer_layers
 from vidsal.render.palette import distinct_color
 from vidsal.sinks.options import VideoOptions
 from vidsal.sinks.video import VideoSink
 from vidsal.tracks import ColumnSource
+from vidsal.viewing.options import GazeDrawingOptions
+from vidsal.viewing.viewers import RecordedViewers, ViewerNumbers
 
 __all__ = ["GazeSink"]
 
@@ -31,7 +31,7 @@ class GazeSink(VideoSink):
         target: .mp4, .mov or .mkv.
         info: the source.
         viewers: who looked where.
-        numbers: measures them, rows of `vidsal.gaze.viewers.ViewerNumbers`.
+        numbers: measures them, rows of `vidsal.viewing.viewers.ViewerNumbers`.
         drawing: what is drawn.
         beside: what the densities of the batches are, in words: they are drawn at the right. None: nothing is.
         video: encoder and quality.

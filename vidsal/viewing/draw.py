@@ -17,10 +17,7 @@ from vidsal.addresses import hide_secrets
 from vidsal.decode import Reader, open_video
 from vidsal.errors import ConfigError, DatasetError, DecodeError, Setting, Stopped
 from vidsal.frames import FrameBatch, SaliencyBatch
-from vidsal.gaze.sink import GazeSink
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
-from vidsal.gaze.video_options import DrawGazeOptions
-from vidsal.gaze.viewers import RecordedViewers, ViewerTracker
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.maps import saved_densities
 from vidsal.pipe.options import OutputOptions
@@ -34,6 +31,9 @@ from vidsal.sinks.contract import FileSink, finish_together
 from vidsal.sinks.tables import TableSink
 from vidsal.stages import CutOptions
 from vidsal.tracks import Shared
+from vidsal.viewing.options import DrawGazeOptions
+from vidsal.viewing.sink import GazeSink
+from vidsal.viewing.viewers import RecordedViewers, ViewerTracker
 
 __all__ = ["GazeDrawn", "chosen_rows", "draw_gaze"]
 
@@ -84,7 +84,7 @@ def draw_gaze(
 
     A frame shows where each viewer looks at its own time, so that variable rates need nothing. Disagreement is the mean
     distance between two viewers; it stands on the video, with a bar that is full where viewers look anywhere, and in a
-    table, see `vidsal.gaze.viewers.ViewerNumbers`.
+    table, see `vidsal.viewing.viewers.ViewerNumbers`.
 
     Args:
         video: a video file.

@@ -10,9 +10,6 @@ from vidsal.addresses import hide_secrets
 from vidsal.decode import open_video
 from vidsal.errors import ConfigError, DatasetError, Stopped
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
-from vidsal.gaze.variants import GazeVariants, VariantScore, VariantScorer
-from vidsal.gaze.video_options import CheckGazeOptions
-from vidsal.gaze.viewers import RecordedViewers
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.maps import saved_densities
 from vidsal.pipe.places import local_path
@@ -20,6 +17,9 @@ from vidsal.pipe.predict import predict
 from vidsal.prefetch import prefetch
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_types
+from vidsal.viewing.options import CheckGazeOptions
+from vidsal.viewing.variants import GazeVariants, VariantScore, VariantScorer
+from vidsal.viewing.viewers import RecordedViewers
 
 __all__ = ["check_gaze", "write_variants"]
 
@@ -89,7 +89,7 @@ def check_gaze(
 
 
 def write_variants(found: GazeVariants, path: Path) -> None:
-    """Writes the scores as a table, see `vidsal.gaze.variants.VariantScore`.
+    """Writes the scores as a table, see `vidsal.viewing.variants.VariantScore`.
 
     Raises:
         EncodeError: it cannot be written, or pyarrow is missing for a .parquet.

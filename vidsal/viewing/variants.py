@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.frames import SaliencyBatch
-from vidsal.gaze.video_options import VariantOptions
-from vidsal.gaze.viewers import RecordedViewers
 from vidsal.tracks import column_field
+from vidsal.viewing.options import VariantOptions
+from vidsal.viewing.viewers import RecordedViewers
 
 __all__ = ["LEAST_SHIFT", "READINGS", "GazeVariants", "Reading", "VariantScore", "VariantScorer", "score_variants"]
 
