@@ -70,7 +70,7 @@ def test_points_sit_where_and_when_they_were_recorded_at_any_rate_of_frames(tmp_
     moving = [(ms / 1000, 20 + 0.3 * ms, 30.5 + 0.1 * ms) for ms in range(-100, 1100, 10)]
     still = [(ms / 1000, 60.25, 150.0) for ms in range(0, 1100, 10) if not 175 <= ms < 400]
     gaze = samples({"a": moving, "b": still})
-    options = DrawGazeOptions(viewers=BARE, video=LOSSLESS, output=GazeOutputOptions(output=tmp_path / "out"))
+    options = DrawGazeOptions(drawing=BARE, video=LOSSLESS, output=GazeOutputOptions(output=tmp_path / "out"))
     made = draw_gaze(clip, gaze, options=options)
     assert [path.name for path in made.files] == ["clip.vidsal.gaze.mp4", "clip.vidsal.gaze.csv"]
     frames = list(drawn_frames(made.files[0]))
@@ -96,7 +96,7 @@ def test_a_part_of_a_video_shows_the_gaze_of_that_part_and_keeps_its_sound(tmp_p
     make_video(clip, frames=50, rate=25, width=WIDTH, height=HEIGHT, picture=grey, audio_tracks=1)
     gaze = samples({"a": [(frame / 25, 20 + 5 * frame, 90.0) for frame in range(50)]})
     options = DrawGazeOptions(
-        viewers=BARE,
+        drawing=BARE,
         video=LOSSLESS,
         decode=DecodeOptions(start_seconds=1.0, end_seconds=1.4),
         output=GazeOutputOptions(output=tmp_path / "out", table="none"),
