@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from browser import Opened, chromium, open_page, picture_of
 from made import make_model
@@ -140,13 +141,22 @@ def test_it_opens_without_a_word_and_names_the_input_as_it_is(show: Callable[...
     assert is_at(page, 0)
 
 
+@pytest.fixture(scope="module")
+def length(folder: Path) -> float:
+    """How long the clip is, by its file: shorter than its last frame would be shown by the mean step."""
+    with av.open(str(folder / NAME)) as container:
+        video = container.streams.video[0]
+        found = float(video.duration * video.time_base)
+    assert SECONDS[-1] < found < SECONDS[-1] * FRAMES / (FRAMES - 1)
+    return found
+
+
 @pytest.mark.parametrize("view", ["heat", "plain"])
-def test_a_click_on_the_timeline_lands_on_the_frame(show: Callable[..., Opened], view: str) -> None:
+def test_a_click_on_the_timeline_lands_on_the_frame(show: Callable[..., Opened], view: str, length: float) -> None:
     page = show().page
     page.click(f"#view-{view}")
     page.wait_for_selector(f"#view-{view}[aria-checked=true]")
     box = page.locator("#timeline").bounding_box()
-    length = SECONDS[-1] + SECONDS[-1] / (FRAMES - 1)
     for number in (5, 15, 16, 29, 30, 41, 47):
         middle = SECONDS[number] + 0.01
         page.mouse.click(box["x"] + box["width"] * middle / length, box["y"] + 20)
@@ -155,14 +165,39 @@ def test_a_click_on_the_timeline_lands_on_the_frame(show: Callable[..., Opened],
         assert is_at(page, number)
 
 
-def test_a_click_on_a_curve_lands_on_the_frame_and_a_drag_zooms(show: Callable[..., Opened]) -> None:
+TEXTS_OF_CANVAS = """
+window.drawn = [];
+const draw = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  const wide = this.measureText(text).width / devicePixelRatio;
+  window.drawn.push([String(text), x / devicePixelRatio, this.canvas.clientWidth, wide]);
+  return draw.call(this, text, x, y);
+};
+"""
+
+
+@pytest.mark.parametrize("width", [420, 1000, 1700])
+def test_marks_of_time_stand_at_their_times_and_none_is_cut(
+    browser: Any, page: Path, length: float, width: int
+) -> None:
+    with open_page(browser, page, script=TEXTS_OF_CANVAS, viewport={"width": width, "height": 900}) as opened:
+        opened.page.locator("#curves canvas").nth(2).wait_for()
+        drawn = [one for one in opened.page.evaluate("window.drawn") if ":" in one[0]]
+    left, right = (40, 6) if width < 600 else (48, 12)
+    assert len(drawn) >= 3
+    for text, x, canvas, wide in drawn:
+        seconds = 60 * int(text.partition(":")[0]) + float(text.partition(":")[2])
+        assert x == pytest.approx(left + (canvas - left - right) * seconds / length, abs=1.5), text
+        assert x + wide / 2 <= canvas + 1, text
+
+
+def test_a_click_on_a_curve_lands_on_the_frame_and_a_drag_zooms(show: Callable[..., Opened], length: float) -> None:
     page = show().page
     assert page.locator("#curves .u-over").count() == 3
     for place, number in ((0, 7), (1, 22), (2, 40)):
         over = page.locator("#curves .u-over").nth(place)
         over.scroll_into_view_if_needed()
         box = over.bounding_box()
-        length = SECONDS[-1] * FRAMES / (FRAMES - 1)
         page.mouse.click(box["x"] + box["width"] * (SECONDS[number] + 0.01) / length, box["y"] + 30)
         assert frame_of(page) == number
         wait_for_number(page, number)

@@ -606,8 +606,17 @@
 
   const digitsFor = (marks) => {
     const step = marks.length > 1 ? marks[1] - marks[0] : 1;
-    return step >= 1 ? 0 : step >= 0.1 ? 1 : 3;
+    // As many as the step has: 0.25 needs two, or marks would stand beside their times.
+    return [0, 1, 2].find((digits) => Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) < 1e-6) ?? 3;
   };
+
+  // A label that would be cut off at the right edge is left out.
+  const labels = (u, marks) =>
+    marks.map((mark) => {
+      const text = clock(mark, digitsFor(marks));
+      const room = ((view[1] - mark) / (view[1] - view[0])) * (u.width - 60);
+      return room < 3.5 * text.length - 12 ? null : text;
+    });
 
   function drawCurves() {
     for (const plot of plots) plot.destroy();
@@ -648,7 +657,7 @@
           legend: { show: false },
           scales: { x: { time: false, range: () => view }, y: { range: plan.range ? () => plan.range : (u, low, high) => [0, Math.max(high, 1) * 1.05] } },
           axes: [
-            { ...axis, show: last, size: 24, values: (u, marks) => marks.map((mark) => clock(mark, digitsFor(marks))) },
+            { ...axis, show: last, size: 24, values: labels },
             { ...axis, size: narrow ? 40 : 48, splits: plan.range ? () => [0, 50, 100] : undefined, values: (u, marks) => marks.map((mark) => mark + plan.unit) },
           ],
           cursor: { sync: { key: "vidsal", setSeries: false }, y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => null } },
