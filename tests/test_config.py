@@ -434,6 +434,7 @@ def test_several_choices_have_commas_between(tmp_path: Path, text: str, packed: 
     ("wine", "packed must be one of bread, cheese; got 'wine'"),
     ("bread,", "packed must be one of bread, cheese; got ''"),
     ("2", "packed must be a list such as"),
+    ("", "packed is empty: leave it out, or name one or several"), (" , ", "packed is empty"),
 ])  # fmt: skip
 def test_each_of_several_choices_is_checked(given: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:

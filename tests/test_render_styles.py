@@ -297,6 +297,29 @@ def test_a_region_keeps_its_colour_and_id_whatever_its_place_in_the_row() -> Non
     assert (eight != first).any()
 
 
+@pytest.mark.parametrize(
+    "box",
+    [
+        *((44, 30, 7, 6), (0, 0, 6, 6), (90, 58, 6, 6), (90, 0, 6, 6), (0, 58, 6, 6)),
+        *((0, 30, 96, 4), (46, 0, 3, 64), (-3, 20, 6, 6)),
+    ],
+)
+def test_the_id_of_a_small_box_stands_beside_it_whole_and_leaves_its_inside_free(
+    box: tuple[int, int, int, int],
+) -> None:
+    left, top, wide, tall = box
+    numbers = with_boxes((1, *box))
+    layers = boxes_layers(numbers, height=64, width=96)
+    # The last two are the tab and the number in it.
+    tab, number = layers[-2:]
+    rows, columns = tab.alpha.shape
+    assert min(rows, columns) >= 9 and min(number.alpha.shape) >= 5
+    assert tab.top >= 0 and tab.left >= 0 and tab.top + rows <= 64 and tab.left + columns <= 96
+    assert number.top >= tab.top and number.top + number.alpha.shape[0] <= tab.top + rows
+    apart = tab.left >= left + wide or tab.left + columns <= left or tab.top >= top + tall or tab.top + rows <= top
+    assert apart
+
+
 @pytest.mark.parametrize("box", [(0, 0, WIDTH, HEIGHT), (235, 175, 5, 5), (0, 170, 1, 1), (100, 0, 3, 180)])
 def test_boxes_of_any_size_at_any_border_are_drawn_inside_the_picture(box: tuple[int, int, int, int]) -> None:
     picture = noise(6)

@@ -292,6 +292,8 @@ def _convert(rule: Rule, value: Any, name: str) -> Any:
                     raise ConfigError(Setting(name), " must not be empty: give a path")
                 return kind(value)
         else:
+            if isinstance(value, str) and rule.items is not None and not value.strip(" ,"):
+                raise ConfigError(Setting(name), " is empty: leave it out, or name one or several with commas between")
             loaded = yaml.load(value, _Loader) if isinstance(value, str) else value
             if isinstance(loaded, str) and rule.items is not None and rule.items.choices:
                 loaded = [word.strip() for word in loaded.split(",")]

@@ -142,7 +142,7 @@ class RenderOptions(Checked):
     overlay_only: bool = False
     """Writes what is drawn alone, with transparency in place of the picture, to lay over the source in an editor:
     ProRes 4444 in a .mov, FFV1 in a .mkv (or the encoder libvpx-vp9, qtrle or png), a .png for a picture; a frame for
-    each of the source, no sound."""
+    each of the source, no sound. The legend is drawn too, unless it is off."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -73,7 +73,7 @@ def convert(
         raise DatasetError(f"{table} {'is no file' if table.exists() else 'is not there'}: give a finished table")
     wanted = export_files(kinds)
     if not wanted:
-        raise ConfigError("nothing to convert to: name one of ", ", ".join(EXPORTS))
+        raise ConfigError("nothing to convert to: name one or several of ", ", ".join(EXPORTS))
     messages: list[str] = []
     found = _record_of(table)
     footage = _footage(table, found, source, messages)

@@ -53,8 +53,7 @@ def _box_layers(region: int, left: int, top: int, wide: int, tall: int, *, pictu
     text = str(region)
     margin = max(2, size // 4)
     tab_width, tab_height = text_size(text, size) + 2 * margin, line_height(size) + 2 * margin
-    # In the box, where it lies in the picture even for a box at its border.
-    x, y = min(left, picture[1] - tab_width), min(top, picture[0] - tab_height)
+    x, y = _tab_place((left, top, wide, tall), (tab_width, tab_height), picture)
     if x >= 0 and y >= 0:
         layers += _plate(x, y, tab_width, tab_height, color=color, picture=picture)
         cover = text_cover(text, size)
@@ -62,6 +61,20 @@ def _box_layers(region: int, left: int, top: int, wide: int, tall: int, *, pictu
         ink = np.full((*cover.shape, 3), 0 if dark else 255, np.uint8)
         layers.append(painted(cover, ink, top=y + margin, left=x + margin))
     return layers
+
+
+def _tab_place(box: tuple[int, int, int, int], tab: tuple[int, int], picture: tuple[int, int]) -> tuple[int, int]:
+    """Column and row of the tab: in the box's corner, or beside a box that it would cover, and whole in any case."""
+    left, top, wide, tall = box
+    across, down = picture[1] - tab[0], picture[0] - tab[1]
+    # In the box, where it lies in the picture even for a box at its border.
+    inside = min(left, across), min(top, down)
+    if wide >= 2 * tab[0] and tall >= 2 * tab[1]:
+        return inside
+    along_x, along_y = min(max(left, 0), across), min(max(top, 0), down)
+    beside = ((along_x, top - tab[1]), (along_x, top + tall), (left + wide, along_y), (left - tab[0], along_y))
+    whole = [(x, y) for x, y in beside if 0 <= x <= across and 0 <= y <= down]
+    return whole[0] if whole else inside
 
 
 def _plate(x: int, y: int, w: int, h: int, *, color: tuple[int, int, int], picture: tuple[int, int]) -> list[Layer]:
