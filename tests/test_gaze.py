@@ -328,6 +328,70 @@ def test_durations_that_cannot_be_are_refused(
     assert re.search(message, refusal(path, clip))
 
 
+def test_an_end_makes_a_row_a_fixation_and_must_not_lie_before_its_start(clip: Path, tmp_path: Path) -> None:
+    head = ["participant", "start_ms", "end_ms", "x_px", "y_px"]
+    rows = [["ann", 100 * number, 100 * number + 80, 30 + number, 40] for number in range(12)]
+    path = gaze_files.write_table(tmp_path / "own.csv", head, rows)
+    gaze = import_gaze([path], clip).gaze
+    assert gaze.kind == "fixations"
+    np.testing.assert_allclose(gaze.duration_seconds, 0.08)
+    np.testing.assert_allclose(gaze.pts_seconds, np.arange(12) / 10)
+    rows[4][2] = 350
+    gaze_files.write_table(path, head, rows)
+    assert re.search(r"line 6, column 'end_ms': a fixation that ends 0\.05 s before its start\.", refusal(path, clip))
+
+
+def rows_of_own(seconds: object, *, who: object = "ann") -> list[list[object]]:
+    times = np.asarray(seconds, float)
+    names = [who] * len(times) if isinstance(who, str) else list(who)  # type: ignore[call-overload]
+    return [[name, t * 1000, x, y] for name, t, x, y in zip(names, times, TRUE.x, TRUE.y, strict=False)]
+
+
+HEAD = ["participant", "time_ms", "x_px", "y_px"]
+
+
+def test_a_second_recording_behind_the_first_under_one_name_is_refused(clip: Path, tmp_path: Path) -> None:
+    once = np.arange(30) / 20
+    path = gaze_files.write_table(tmp_path / "own.csv", HEAD, rows_of_own([*once, *once + 0.007]))
+    assert re.search(
+        r"line 32, column 'time_ms': the time goes back by 1\.443 s .* under one name", refusal(path, clip)
+    )
+    # Under two names it is right, and a file in another order is only said to be so.
+    gaze_files.write_table(path, HEAD, rows_of_own([*once, *once + 0.007], who=["ann"] * 30 + ["ben"] * 30))
+    assert not import_gaze([path], clip).findings
+    gaze_files.write_table(path, HEAD, rows_of_own(once[::-1]))
+    made = import_gaze([path], clip)
+    assert "put into the order of time" in made.findings[0].message and (np.diff(made.gaze.pts_seconds) > 0).all()
+
+
+def test_one_participant_in_another_unit_than_the_others_is_named(clip: Path, tmp_path: Path) -> None:
+    times = np.arange(30) / 20
+    both = [*times, *times / 1000]
+    path = gaze_files.write_table(tmp_path / "own.csv", HEAD, rows_of_own(both, who=["ann"] * 30 + ["ben"] * 30))
+    assert re.search(r"line 32, .*all rows of participant 'ben', .* count in seconds", refusal(path, clip))
+
+
+def test_rows_without_a_name_among_others_and_names_in_two_ways_are_named(clip: Path, tmp_path: Path) -> None:
+    who = ["ann"] * 30
+    who[4] = ""
+    path = gaze_files.write_table(tmp_path / "own.csv", HEAD, rows_of_own(np.arange(30) / 20, who=who))
+    assert re.search(r"line 6, column 'participant': no participant is named; others are", refusal(path, clip))
+    both = rows_of_own([*np.arange(20) / 20] * 2, who=["ann"] * 20 + ["Ann "] * 20)
+    made = import_gaze([gaze_files.write_table(path, HEAD, both)], clip)
+    assert [finding.message for finding in made.findings] == [
+        "participants 'Ann' and 'ann': is that one person, written in two ways?"
+    ]
+
+
+def test_positions_that_are_exactly_0_are_no_places_until_somebody_says_so(clip: Path, tmp_path: Path) -> None:
+    x, y = TRUE.x.copy(), TRUE.y.copy()
+    x[[3, 9, 20]] = y[[3, 9, 20]] = 0.0
+    path = own(tmp_path, x=x, y=y)
+    assert re.search(r"line 5, column 'x_px': x and y are exactly 0, as in 2 other rows", refusal(path, clip))
+    made = import_gaze([path], clip, options=GazeOptions(zero_is_lost=True))
+    assert not made.findings and np.flatnonzero(~made.gaze.valid).tolist() == [3, 9, 20]
+
+
 def test_two_people_under_one_name_are_refused(clip: Path, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -11,12 +11,16 @@ import numpy.typing as npt
 from vidsal.gaze.makers.contract import Recording
 from vidsal.gaze.table import Gaze
 
-__all__ = ["Finding", "check_positions", "check_table", "check_times"]
+__all__ = ["Finding", "check_names", "check_positions", "check_table", "check_times"]
 
 _Floats = npt.NDArray[np.float64]
 
 FEW = 0.2
 """Share of positions outside the picture from which they are doubtful: people do look away, but not so often."""
+FEW_BACK = 0.01
+"""Share of rows at which the time goes back, up to which these are seams and not a file in another order."""
+MANY_AT_ZERO = 0.01
+"""Share of valid positions in the very corner from which they are doubtful: nobody looks there to the last digit."""
 _SIZES = (
     *((640, 360), (640, 480), (800, 600), (854, 480), (960, 540), (1024, 768), (1280, 720), (1280, 1024), (1366, 768)),
     *((1600, 900), (1600, 1200), (1680, 1050), (1920, 1080), (1920, 1200), (2560, 1440), (3840, 2160)),
@@ -49,14 +53,22 @@ def check_positions(recording: Recording, *, height: int, width: int, x: _Floats
         yield Finding(f"{recording.path}: no row has a valid position", True)
         return
     where = _where(recording)
+    corner = there & (raw_x == 0) & (raw_y == 0)
+    if corner.sum() > max(1, MANY_AT_ZERO * there.sum()):
+        at = int(np.flatnonzero(corner)[0])
+        yield Finding(
+            f"{where(at, 'x')}: x and y are exactly 0{_more(int(corner.sum()) - 1, 'as in {} other rows')}: "
+            "is that how the file writes a lost eye? (zero_is_lost)",
+            True,
+        )
     if recording.unit == "share":
         beyond = there & ((raw_x < 0) | (raw_x > 1) | (raw_y < 0) | (raw_y > 1))
         far = there & ((np.abs(raw_x - 0.5) > 2) | (np.abs(raw_y - 0.5) > 2))
         if far.sum() > FEW * there.sum():
             at = int(np.flatnonzero(far)[0])
             yield Finding(
-                f"{where(at, 'x')}: {raw_x[at]:g}, {raw_y[at]:g} is no share from 0 to 1, nor are {int(far.sum()) - 1} "
-                "others: these look like pixels",
+                f"{where(at, 'x')}: {raw_x[at]:g}, {raw_y[at]:g} is no share from 0 to 1"
+                f"{_more(int(far.sum()) - 1, 'nor are {} others')}: these look like pixels",
                 True,
             )
             return
@@ -65,8 +77,9 @@ def check_positions(recording: Recording, *, height: int, width: int, x: _Floats
             axis = "y" if 0 <= raw_x[at] <= 1 else "x"
             value = raw_y[at] if axis == "y" else raw_x[at]
             yield Finding(
-                f"{where(at, axis)}: {value:g} lies outside 0 to 1, as do {int(beyond.sum()) - 1} other positions of "
-                f"{int(there.sum())}: kept as they are, outside the picture",
+                f"{where(at, axis)}: {value:g} lies outside 0 to 1"
+                f"{_more(int(beyond.sum()) - 1, 'as do {} other positions')} of {int(there.sum())}: kept as they are, "
+                "outside the picture",
                 False,
             )
     elif np.abs(raw_x[there]).max() <= 1.5 and np.abs(raw_y[there]).max() <= 1.5:
@@ -130,11 +143,14 @@ def check_times(recording: Recording, seconds: _Floats, *, video_seconds: float 
     where = _where(recording)
     bad = np.flatnonzero(~np.isfinite(seconds))
     if len(bad):
-        yield Finding(f"{where(int(bad[0]), 'time')}: no time, as in {len(bad) - 1} other rows: left out", False)
+        yield Finding(
+            f"{where(int(bad[0]), 'time')}: no time{_more(len(bad) - 1, 'as in {} other rows')}: left out", False
+        )
     timed = np.isfinite(seconds)
     if not timed.any():
         yield Finding(f"{recording.path}: no row has a time", True)
         return
+    yield from _order_of_file(recording, seconds, where)
     if recording.kind == "fixations":
         yield from _durations(recording, where)
     if video_seconds is None or video_seconds <= 0:
@@ -149,7 +165,7 @@ def check_times(recording: Recording, seconds: _Floats, *, video_seconds: float 
             "count in a smaller unit, such as milliseconds?",
             True,
         )
-    elif many and 0 < span < video_seconds / 100 and _too_dense(recording, seconds[timed]):
+    elif many and 0 < span < video_seconds / 100 and _too_dense(recording.kind, seconds[timed]):
         yield Finding(
             f"{where(at, 'time')}: all rows lie within {span:.6g} s, and the video lasts {video_seconds:.6g} s: does "
             "the column count in seconds, and not in a smaller unit?",
@@ -168,18 +184,38 @@ def check_times(recording: Recording, seconds: _Floats, *, video_seconds: float 
             at = int(np.flatnonzero(late)[0])
             doubtful = late.sum() > 0.5 * timed.sum()
             yield Finding(
-                f"{where(at, 'time')}: at {seconds[at]:.6g} s the video of {video_seconds:.6g} s is over, as in "
-                f"{int(late.sum()) - 1} other rows"
+                f"{where(at, 'time')}: at {seconds[at]:.6g} s the video of {video_seconds:.6g} s is over"
+                + _more(int(late.sum()) - 1, "as in {} other rows")
                 + (": does the clock begin elsewhere? (offset)" if doubtful else ""),
                 bool(doubtful),
             )
 
 
-def _too_dense(recording: Recording, seconds: _Floats) -> bool:
+def _too_dense(kind: str, seconds: _Floats) -> bool:
     """Whether rows follow on each other faster than eyes, or trackers, go."""
     steps = np.diff(np.sort(seconds))
     steps = steps[steps > 0]
-    return bool(len(steps)) and float(np.median(steps)) < (0.02 if recording.kind == "fixations" else 1 / 5000)
+    return bool(len(steps)) and float(np.median(steps)) < (0.02 if kind == "fixations" else 1 / 5000)
+
+
+def _order_of_file(recording: Recording, seconds: _Floats, where: Callable[[int, str], str]) -> Iterator[Finding]:
+    """Times of one viewing that go back: once or twice, as where two recordings follow on each other; or all over."""
+    same = np.ones(max(0, len(seconds) - 1), bool)
+    for names in (recording.participant, recording.trial):
+        if names is not None:
+            same &= names[1:] == names[:-1]
+    back = np.flatnonzero(same & (np.diff(seconds) < 0))
+    if not len(back):
+        return
+    at = int(back[0]) + 1
+    step = seconds[at - 1] - seconds[at]
+    text = (
+        f"{where(at, 'time')}: the time goes back by {step:.6g} s within one viewing, as in {len(back) - 1} other rows"
+    )
+    if len(back) <= max(1, FEW_BACK * len(seconds)) and step > 0.5:
+        yield Finding(f"{text}: two recordings under one name? (participant, trial)", True)
+    else:
+        yield Finding(f"{text}: rows are put into the order of time", False)
 
 
 def _durations(recording: Recording, where: Callable[[int, str], str]) -> Iterator[Finding]:
@@ -189,8 +225,8 @@ def _durations(recording: Recording, where: Callable[[int, str], str]) -> Iterat
     if len(negative):
         at = int(negative[0])
         yield Finding(
-            f"{where(at, 'duration')}: a fixation that ends {-lasting[at]:.6g} s before its start, as do "
-            f"{len(negative) - 1} others",
+            f"{where(at, 'duration')}: a fixation that ends {-lasting[at]:.6g} s before its start"
+            + _more(len(negative) - 1, "as do {} others"),
             True,
         )
     usual = float(np.median(lasting[known])) if known.any() else 0.25
@@ -204,14 +240,41 @@ def _durations(recording: Recording, where: Callable[[int, str], str]) -> Iterat
         )
 
 
-def check_table(gaze: Gaze, sources: list[Recording], place: npt.NDArray[np.int64]) -> Iterator[Finding]:
+def check_names(recording: Recording) -> Iterator[Finding]:
+    """Looks at rows that lack a name in a file that names others.
+
+    Args:
+        recording: as its maker has it.
+    """
+    for what, names in (("participant", recording.participant), ("trial", recording.trial)):
+        if names is None:
+            continue
+        empty = np.flatnonzero([not name for name in names])
+        if 0 < len(empty) < len(names):
+            at = int(empty[0])
+            yield Finding(
+                f"{_where(recording)(at, what)}: no {what} is named{_more(len(empty) - 1, 'as in {} other rows')}; "
+                "others are: whose is it?",
+                True,
+            )
+
+
+def check_table(
+    gaze: Gaze, sources: list[Recording], place: npt.NDArray[np.int64], *, video_seconds: float | None = None
+) -> Iterator[Finding]:
     """Looks at what rows say together.
 
     Args:
         gaze: the whole table.
         sources: the recordings.
         place: (N, 2) for each row its recording and its row in that.
+        video_seconds: how long the video is; None where not known.
     """
+    folded: dict[str, str] = {}
+    for name in gaze.participants:
+        other = folded.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            yield Finding(f"participants {other!r} and {name!r}: is that one person, written in two ways?", False)
 
     def line(row: int) -> str:
         return _where(sources[place[row, 0]])(int(place[row, 1]), "time")
@@ -224,12 +287,23 @@ def check_table(gaze: Gaze, sources: list[Recording], place: npt.NDArray[np.int6
             yield Finding(f"{names} both have {who}: give each its own (participant, trial)", True)
             continue
         seconds = gaze.pts_seconds[rows]
+        span = float(seconds[-1] - seconds[0])
+        # What is so for all was found before.
+        is_short = video_seconds is not None and 0 < span < video_seconds / 100 <= np.ptp(gaze.pts_seconds)
+        if len(seconds) >= 10 and is_short and _too_dense(gaze.kind, seconds):
+            yield Finding(
+                f"{line(rows.start)}: all rows of {who} lie within {span:.6g} s, and the video lasts "
+                f"{video_seconds:.6g} s: does the column count in seconds, and not in a smaller unit?",
+                True,
+            )
+            continue
         same = np.flatnonzero(np.diff(seconds) == 0)
         if len(same):
             at = rows.start + int(same[0])
             text = f"{line(at + 1)}: {who} has a row of this time already (line {_line(sources, place, at)})"
             often = len(same) > 0.1 * len(seconds)
-            yield Finding(f"{text}, as in {len(same) - 1} other rows: two people under one name?", bool(often))
+            others = _more(len(same) - 1, "as in {} other rows")
+            yield Finding(f"{text}{others}: two people under one name?", bool(often))
         if gaze.kind == "fixations":
             ends = seconds + np.nan_to_num(gaze.duration_seconds[rows])
             over = np.flatnonzero(ends[:-1] > seconds[1:] + 0.002)
@@ -237,7 +311,7 @@ def check_table(gaze: Gaze, sources: list[Recording], place: npt.NDArray[np.int6
                 at = rows.start + int(over[0])
                 yield Finding(
                     f"{line(at + 1)}: {who} begins a fixation {ends[over[0]] - seconds[over[0] + 1]:.3f} s before the "
-                    f"one before it ends, as in {len(over) - 1} other rows",
+                    f"one before it ends{_more(len(over) - 1, 'as in {} other rows')}",
                     len(over) > 0.1 * len(seconds),
                 )
 
@@ -250,3 +324,8 @@ def _where(recording: Recording) -> Callable[[int, str], str]:
     return lambda row, what: (
         f"{recording.path}, line {recording.line[row]}, column {recording.columns.get(what, what)!r}"
     )
+
+
+def _more(count: int, words: str) -> str:
+    """That there are others; nothing where there are none."""
+    return f", {words.format(count)}" if count else ""

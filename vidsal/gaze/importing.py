@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vidsal.decode import VideoInfo, open_video
 from vidsal.errors import ConfigError, DatasetError, Setting
-from vidsal.gaze.check import Finding, check_positions, check_table, check_times
+from vidsal.gaze.check import Finding, check_names, check_positions, check_table, check_times
 from vidsal.gaze.events import find_fixations
 from vidsal.gaze.makers import maker_of, reader_of
 from vidsal.gaze.makers.contract import Recording, open_sheet
@@ -76,6 +76,7 @@ def import_gaze(
         seconds, clock_note = _on_the_video(recording, chosen)
         placed = place(recording, chosen, height=info.height, width=info.width, pixel_shape=info.sample_aspect_ratio)
         findings += check_times(recording, seconds, video_seconds=info.duration_seconds)
+        findings += check_names(recording)
         findings += check_positions(recording, height=info.height, width=info.width, x=placed.x, y=placed.y)
         words = [*recording.notes, placed.note, *([clock_note] if clock_note else [])]
         notes += [f"{recording.path.name}: {word}" for word in words]
@@ -100,7 +101,8 @@ def import_gaze(
     facts = _facts(info, name, recordings, chosen, notes)
     gaze = Gaze.of(**columns, kind=recordings[0].kind, facts=facts)
     order = order_of_rows(columns["participant"], columns["trial"], columns["pts_seconds"])
-    findings += check_table(gaze, recordings, np.stack([source[order], row[order]], axis=1))
+    place_of_row = np.stack([source[order], row[order]], axis=1)
+    findings += check_table(gaze, recordings, place_of_row, video_seconds=info.duration_seconds)
     doubtful = [finding.message for finding in findings if finding.doubtful]
     if doubtful and chosen.strict:
         text = "; ".join(doubtful[:_SHOWN]) + (f"; and {len(doubtful) - _SHOWN} more" if len(doubtful) > _SHOWN else "")

@@ -61,6 +61,8 @@ class GazeOptions(Checked):
     """Where y is 0 in a plain table; auto is top."""
     space: Literal["auto", "video", "screen"] = "auto"
     """What the positions of a plain table refer to; auto is the video."""
+    zero_is_lost: bool = False
+    """Plain tables: a row with x and y of exactly 0 is a lost eye, and not valid."""
     recorded_size: str | None = None
     """Size of the picture that pixels of the video refer to, as 1920x1080; default: what the file says, else the
     video's own."""

@@ -1,7 +1,7 @@
 """Any other table in, a `Recording` out: columns for x, y and a time, whose names may say their units.
 
 Understood are, among others, `pts_seconds`, `start_seconds`, `time_ms`, `timestamp [us]`; `x`, `x_px`, `x_norm`;
-`duration_ms`; `participant`, `subject`, `viewer`; `trial`; `valid`; `pupil`.
+`duration_ms` or `end_ms`, which make a row a fixation; `participant`, `subject`, `viewer`; `trial`; `valid`; `pupil`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vidsal.gaze.options import GazeOptions
 __all__ = ["read"]
 
 _TIMES = r"(?:pts|start|onset|time|timestamp|t|start_time|starttime|gaze_time|video_time)"
+_ENDS = r"(?:end|offset|stop|end_time|endtime)"
 _UNIT = r"(?:[ _]?[\[(]?(s|sec|seconds|ms|us|µs|μs|ns)[\])]?)"
 _PIXEL, _SHARE = r"[ _]?[\[(]?(?:px|pixels?)[\])]?", r"[ _]?[\[(]?(?:norm|normalised|normalized|share|rel)[\])]?"
 _WORDS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
@@ -31,11 +32,17 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
     seconds = sheet.numbers(timed) * _scale(sheet, timed, options.time_unit)
     unit, x_name, y_name = _position(sheet, options.units)
     x, y = sheet.numbers(x_name), sheet.numbers(y_name)
-    lasting = sheet.find(rf"duration{_UNIT}?")
+    words = "|".join(_WORDS)
+    lasting = sheet.find(rf"duration{_UNIT}?", rf"duration[ _]?({words})")
+    ends = None if lasting is not None else sheet.find(rf"{_ENDS}{_UNIT}?", rf"{_ENDS}[ _]?({words})")
     duration = np.full(len(seconds), np.nan)
     if lasting is not None:
         duration = sheet.numbers(lasting) * _scale(sheet, lasting, options.time_unit)
+    elif ends is not None:
+        lasting, duration = ends, sheet.numbers(ends) * _scale(sheet, ends, options.time_unit) - seconds
     valid = np.isfinite(x) & np.isfinite(y)
+    if options.zero_is_lost:
+        valid &= (x != 0) | (y != 0)
     if (good := sheet.find("valid", "validity")) is not None:
         valid &= np.array([value.lower() in ("true", "1", "yes", "valid") for value in sheet.text(good)], bool)
     who, which = sheet.find("participant.*", "subject.*", "viewer.*", "observer.*"), sheet.find("trial.*")
@@ -70,7 +77,7 @@ def _scale(sheet: Sheet, name: str, asked: str) -> float:
     match = re.fullmatch(rf".*?{_UNIT}", name.strip(), re.IGNORECASE)
     word = next((short for long, short in _WORDS.items() if name.lower().endswith(long)), None)
     named = word or (match[1].lower() if match and name.lower() not in ("t", "ts") else None)
-    if named is not None and re.fullmatch(rf"{_TIMES}|duration", name.strip(), re.IGNORECASE):
+    if named is not None and re.fullmatch(rf"{_TIMES}|{_ENDS}|duration", name.strip(), re.IGNORECASE):
         named = None  # the end of a word such as "timestamps"
     scale = None if named is None else seconds_of_unit(named)
     chosen = None if asked == "auto" else seconds_of_unit(asked)
