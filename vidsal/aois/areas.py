@@ -162,6 +162,22 @@ class Aois:
             "size?"
         ]
 
+    def state_at(self, moment: Moment) -> Any:
+        """What the shapes of a moment depend on: where it is equal, `shapes` are equal. It can be a key.
+
+        Example:
+            >>> still = Aoi("a", (Part("seconds", (Key(0, np.eye(3, 2)),)),), end_seconds=1.0)
+            >>> first, second, third = (Aois((still,)).state_at(Moment(seconds=s, frame=0)) for s in (0.2, 0.4, 1.4))
+            >>> first == second, first == third
+            (True, False)
+        """
+        there = tuple(aoi.is_there(moment) for aoi in self.aois)
+        moves = any(
+            is_there and any(len(part.keys) > 1 for part in aoi.parts)
+            for aoi, is_there in zip(self.aois, there, strict=True)
+        )
+        return there, (moment.seconds, moment.frame) if moves else None
+
     def shapes(self, moment: Moment) -> dict[str, Any]:
         """The area of each that is there, as a shapely geometry, without what belongs to another.
 

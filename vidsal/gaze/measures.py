@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -129,15 +130,24 @@ def areas_looked_at(gaze: Gaze, aois: Aois, where: Where) -> Looked:
     looked = np.full(len(gaze), ELSEWHERE, object)
     there = np.zeros((len(gaze), len(names)), bool)
     middle = gaze.pts_seconds + np.nan_to_num(gaze.duration_seconds) / 2
+    # Rows at one time, and those at which no area has moved, see the same shapes.
+    alike: dict[Any, tuple[Moment, list[int]]] = {}
     for row, seconds in enumerate(middle.tolist()):
         frame, shot = where(seconds)
-        shapes = aois.shapes(Moment(seconds=seconds, frame=frame, shot=shot))
-        there[row] = [name in shapes and not shapely.is_empty(shapes[name]) for name in names]
-        if gaze.valid[row]:
-            point = shapely.points(gaze.x[row], gaze.y[row])
-            looked[row] = next(
-                (name for name in names if name in shapes and shapely.intersects(shapes[name], point)), ""
-            )
+        moment = Moment(seconds=seconds, frame=frame, shot=shot)
+        alike.setdefault(aois.state_at(moment), (moment, []))[1].append(row)
+    for moment, group in alike.values():
+        rows = np.array(group)
+        shapes = aois.shapes(moment)
+        for place in reversed(range(len(names))):
+            shape = shapes.get(names[place])
+            if shape is None or shapely.is_empty(shape):
+                continue
+            there[rows, place] = True
+            shapely.prepare(shape)
+            inside = shapely.intersects_xy(shape, gaze.x[rows], gaze.y[rows])
+            # On an edge that two share, the first one has it.
+            looked[rows[inside & gaze.valid[rows]]] = names[place]
     return looked, there
 
 
