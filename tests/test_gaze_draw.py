@@ -267,6 +267,9 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(clip: Path, 
     for wrong in ({"sigma": "2deg"}, {"sigma": "wide"}, {"beside": "other"}):
         with pytest.raises(ConfigError):
             GazeDrawingOptions(**wrong)
+    for named in ("out.mp4", "out.csv"):
+        with pytest.raises(ConfigError, match="must be a folder"):
+            GazeOutputOptions(output=tmp_path / named)
     assert GazeDrawingOptions(sigma="2deg", pixels_per_degree=20).sigma_pixels(height=1, width=1) == 40
     assert GazeDrawingOptions(sigma="15px", pixels_per_degree=20).sigma_pixels(height=1, width=1) == 15
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

@@ -10,7 +10,15 @@ from vidsal.data.options import DensityOptions
 from vidsal.decode.options import DecodeOptions
 from vidsal.errors import ConfigError, Setting
 from vidsal.options import Checked, Range
-from vidsal.pipe.options import MAPS_SUFFIXES, ModelOptions, RecurrenceOptions, WithPrediction, check_maps
+from vidsal.pipe.options import (
+    MAPS_SUFFIXES,
+    TABLE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    ModelOptions,
+    RecurrenceOptions,
+    WithPrediction,
+    check_maps,
+)
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import Colormap, CutOptions, ViewerOptions
@@ -92,6 +100,9 @@ class GazeOutputOptions(Checked):
         super().__post_init__()
         if self.table not in ("csv", "parquet", "jsonl", "none"):
             raise ConfigError(Setting("table"), f" must be csv, parquet, jsonl or none; got {self.table!r}")
+        suffixes = (*VIDEO_SUFFIXES, *TABLE_SUFFIXES)
+        if self.output is not None and self.output.suffix.lower() in suffixes and not self.output.is_dir():
+            raise ConfigError(Setting("output", self.output), " must be a folder: a video and a table go into it")
 
 
 @dataclass(frozen=True)
