@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -99,7 +100,7 @@ def _disc(x: float, y: float, radius: float, color: tuple[int, int, int], *, hei
 
 def _name(viewer: Marked, pixels: int, left: int, top: int, *, height: int, width: int) -> list[Layer]:
     """The name in the viewer's colour on a dark plate, moved into the picture; none where it is too large for that."""
-    cover = text_cover(viewer.name, pixels)
+    cover = _cover(viewer.name, pixels)
     tall, wide = cover.shape[0] + 2, cover.shape[1] + 4
     if wide > width or tall > height:
         return []
@@ -110,6 +111,12 @@ def _name(viewer: Marked, pixels: int, left: int, top: int, *, height: int, widt
     light = tuple(round(one + (255 - one) * 0.45) for one in viewer.color)
     colors = np.full((*cover.shape, 3), light, np.uint8)
     return [plate, painted(cover, colors, top=top + 1, left=left + 2)]
+
+
+@lru_cache(maxsize=256)
+def _cover(text: str, pixels: int) -> npt.NDArray[np.uint8]:
+    """`text_cover` of a name, which is drawn in every frame."""
+    return text_cover(text, pixels)
 
 
 def plate_layers(lines: Sequence[str], *, height: int, width: int, share: float | None = None) -> list[Layer]:
