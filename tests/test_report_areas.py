@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from browser import chromium, open_page
 from made import make_checkpoint
@@ -112,6 +114,18 @@ def test_a_study_of_another_video_or_other_areas_is_not_shown(folder: Path, tmp_
     assert "other areas" in find_measured(tmp_path, video="clip.mp4", names=["left"])[1]
     (tmp_path / "seconds.csv").write_text("aoi,start_seconds\nleft,x\n")
     assert find_measured(tmp_path, video="clip.mp4", names=names)[1].startswith("what was measured is not shown")
+
+
+def test_the_table_of_a_picture_has_no_times(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 100, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(tmp_path / "still.png"), pixels)
+    (tmp_path / "aois.json").write_text(json.dumps({**AOIS, "aois": AOIS["aois"][:1]}))
+    checkpoint = make_checkpoint(tmp_path / "tiny.safetensors")
+    words = ["run", str(tmp_path / "still.png"), "--aois", str(tmp_path / "aois.json"), "--model", str(checkpoint)]
+    assert main([*words, "--report", "-q"]) == 0
+    text = (tmp_path / "still.vidsal.html").read_text()
+    table = text[text.index('<table id="areas">') : text.index("</table>", text.index('<table id="areas">'))]
+    assert "Predicted share" in table and "First peak" not in table and table.count("<td") == 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -68,8 +68,13 @@ def _listed(values: Sequence[float]) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values]
 
 
-def area_section(areas: GatheredAreas) -> str:
-    """The table of the areas, as HTML."""
+def area_section(areas: GatheredAreas, *, still: bool = False) -> str:
+    """The table of the areas, as HTML.
+
+    Args:
+        areas: ended.
+        still: of one picture, in which nothing lasts.
+    """
     measured = areas.measured
     heads = [
         ("Area", "", "aoi"),
@@ -81,6 +86,7 @@ def area_section(areas: GatheredAreas) -> str:
         ("Order", "number", "order"),
         ("Longest without", "number", "longest_absence_seconds"),
     ]
+    heads = heads[:_TIMELESS] if still else heads
     if measured is not None:
         heads += [("Dwell share", "number", ""), ("Correlation", "number", ""), ("Seconds off", "number", "")]
     meanings = {
@@ -93,7 +99,7 @@ def area_section(areas: GatheredAreas) -> str:
     for title, kind, column in heads:
         about = AOI_SUMMARY_COLUMNS[column].meaning if column else meanings[title]
         cells.append(f'<th scope="col" class="{kind}" title="{escaped(about)}">{title}</th>')
-    rows = "".join(_row(each, measured) for each in areas.sums)
+    rows = "".join(_row(each, measured, still=still) for each in areas.sums)
     words = (
         "A <em>predicted share</em> is how much of the attention the model expects in the area, of many viewers. It is "
         "no time, and no measurement of any person."
@@ -116,7 +122,11 @@ def area_section(areas: GatheredAreas) -> str:
 </section>"""
 
 
-def _row(one: AoiSum, measured: Measured | None) -> str:
+_TIMELESS = 4
+"""Columns before those that are about time."""
+
+
+def _row(one: AoiSum, measured: Measured | None, *, still: bool) -> str:
     ratio = one.predicted_share / one.area_share if one.predicted_share is not None and one.area_share else None
     cells = [
         (_percent(one.predicted_share), one.predicted_share),
@@ -127,6 +137,7 @@ def _row(one: AoiSum, measured: Measured | None) -> str:
         ("" if one.order is None else str(one.order), one.order),
         (f"{one.longest_absence_seconds:.2f} s", one.longest_absence_seconds),
     ]
+    cells = cells[: _TIMELESS - 1] if still else cells
     if measured is not None:
         found = measured.agreement.get(one.aoi)
         dwell, correlation, off = (

@@ -289,7 +289,7 @@ def _body(results: Results, page: Path) -> str:
         "facts": escaped(" · ".join(_facts(results))),
         "player_title": "Picture" if results.kind == "image" else "Player",
         "messages": _notices(_messages(results)),
-        "areas": "" if results.areas is None else area_section(results.areas),
+        "areas": "" if results.areas is None else area_section(results.areas, still=results.kind == "image"),
         "limits": _limits(results, made_by),
         "provenance": _provenance(results, page),
     }
