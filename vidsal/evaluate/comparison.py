@@ -221,9 +221,9 @@ def compare(
             differences[metric] = made
     differences = _corrected(differences)
     notes += _too_few(len(common), len(differences), "sequence")
-    viewers = max((each.participants for each in differences.values()), default=0)
-    if viewers and len(common) > 1:
-        notes += _too_few(viewers, len(differences), "participant")
+    persons = max((each.participants for each in differences.values()), default=0)
+    if persons and len(common) > 1:
+        notes += _too_few(persons, len(differences), "participant")
     return Comparison(
         first=_title(one),
         second=_title(other),
@@ -405,8 +405,8 @@ def _with_people(
         means = np.divide(above, below, out=np.zeros_like(above), where=some)
         share = sequences * weights * some
         total = share.sum(axis=1)
-        mean: _Floats = np.divide((share * means).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
-        return mean
+        found: _Floats = np.divide((share * means).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
+        return found
 
     ones = np.ones((1, len(people))), np.ones((1, people.shape[1]))
     # Everybody counts alike here, and by their fixations in the difference itself: the interval is laid around that.
