@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layout_fixtures import HEIGHT, WIDTH, picture
+from layout_fixtures import HEIGHT, WIDTH
 from made import LIGHT, make_checkpoint
-from media import make_video
+from made_study import VIEWERS, make_study, rows_of_study, write_rows
 
 from vidsal.cli import main
 from vidsal.data.layouts import open_dataset
@@ -28,52 +28,10 @@ from vidsal.evaluate.trials import read_trials
 from vidsal.gaze import Gaze, write_gaze
 from vidsal.pipe.options import ModelOptions
 
-RATE = 5
-VIEWERS = ("anna", "bo", "p2", "p10")
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
-
-
-def rows_of_study(seed: int = 3) -> list[dict[str, Any]]:
-    """Two videos of 2.4 and 1.2 s; "p10" sees the first only, and nobody looks in the last frame of it."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for video, frames in (("a.mp4", 12), ("b.mp4", 6)):
-        for viewer in VIEWERS[: 4 if video == "a.mp4" else 3]:
-            for frame in range(frames - (video == "a.mp4")):
-                x, y = rng.uniform((0, 0), (WIDTH, HEIGHT))
-                rows.append(
-                    {
-                        "video": video,
-                        "width": WIDTH,
-                        "height": HEIGHT,
-                        "subject": viewer,
-                        "start_seconds": frame / RATE,
-                        "x": round(float(x), 2),
-                        "y": round(float(y), 2),
-                    }
-                )
-    return rows
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def make_study(root: Path, *, table: bool = True) -> Path:
-    (root / "videos").mkdir(parents=True)
-    for name, frames in (("a.mp4", 12), ("b.mp4", 6)):
-        make_video(root / "videos" / name, frames=frames, width=WIDTH, height=HEIGHT, rate=RATE, picture=picture)
-    if table:
-        write_rows(root / "video_fixations.csv", rows_of_study())
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +172,7 @@ def test_scenarios_come_from_the_columns_of_a_list_of_trials(tmp_path: Path, stu
     night = rows["time of day", "night", "model"]
     expected = [float(sequences[video, "model"]["cc"]) for video in ("a.mp4", "b.mp4")]
     assert float(night["cc_over_sequences"]) == pytest.approx(np.mean(expected), abs=1e-8)
-    assert result.summary.by_scenario["weather"]["rain"]["scores"]["nss"] == pytest.approx(
+    assert result.summary.by_scenario["weather"]["rain"]["scores"]["model"]["nss"] == pytest.approx(
         float(rows["weather", "rain", "model"]["nss_over_sequences"])
     )
 

@@ -13,7 +13,7 @@ from vidsal.cli.process import print_out
 __all__ = ["COMMANDS"]
 
 _SHELLS = ("bash", "zsh", "tcsh")
-_FILES = ("FILE", "PATH", "INPUT", "A.json", "B.json", None)
+_FILES = ("FILE", "PATH", "INPUT", "RESULT", "A.json", "B.json", None)
 _FOLDERS = ("DIR", "ROOT")
 
 
@@ -122,6 +122,7 @@ COMMANDS: Mapping[str, Command] = _Commands(
         "aoi": ("aoi", "AOI"),
         "eval": ("evaluate", "eval_command"),
         "compare": ("evaluate", "compare_command"),
+        "figure": ("figure", "figure_command"),
         "completion": ("commands", "_completion"),
     }
 )

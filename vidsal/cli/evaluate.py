@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from vidsal.cli.data import LAYOUT, layout_options, option_flag, sequence_clock
 from vidsal.cli.parser import as_usage, check_model, command, count, flag
 from vidsal.cli.process import Stop, print_out, say, share_cores
 from vidsal.errors import Stopped
-from vidsal.evaluate.options import EvalOptions
+from vidsal.evaluate.options import EvalOptions, FigureFormat
 
 __all__ = ["compare_command", "eval_command"]
 
@@ -23,6 +23,13 @@ __all__ = ["compare_command", "eval_command"]
     flag(
         "--figures",
         help="also draw the best, median and worst sequences, and the reliability of the density, to OUT/figures",
+    ),
+    flag(
+        "--figure-format",
+        metavar="{" + ",".join(get_args(FigureFormat)) + "}",
+        choices=get_args(FigureFormat),
+        default="png",
+        help="how --figures are written (default: png); vidsal figure draws further ones for a paper",
     ),
     flag("-q", "--quiet", help="no progress on stderr; errors stay"),
     options=EvalOptions,
@@ -81,7 +88,8 @@ def eval_command(given: Any, options: EvalOptions) -> int:
         from vidsal.evaluate.gallery import draw_evaluation
 
         with sequence_clock("figures", quiet=quiet) as on_progress:
-            figures = draw_evaluation(result.out, open_source(options), on_progress=on_progress)
+            source = open_source(options)
+            figures = draw_evaluation(result.out, source, form=given.figure_format, on_progress=on_progress)
         for path in figures:
             print_out(str(path))
     lacking = result.summary.skipped or result.summary.partial

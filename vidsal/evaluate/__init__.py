@@ -6,8 +6,9 @@ from vidsal.lazy import lazy
 
 if TYPE_CHECKING:
     from vidsal.evaluate.comparison import Comparison, Difference, compare, format_comparison
+    from vidsal.evaluate.draw import draw_figures
     from vidsal.evaluate.evaluation import EvalProgress, Evaluation, evaluate, read_scores
-    from vidsal.evaluate.options import EvalOptions, EvaluationOptions
+    from vidsal.evaluate.options import EvalOptions, EvaluationOptions, FigureOptions
     from vidsal.evaluate.protocols import PROTOCOLS, Protocol, find_protocol
     from vidsal.evaluate.references import REFERENCES
     from vidsal.evaluate.results import SequenceScores, Summary, format_summary, read_summary
@@ -22,6 +23,7 @@ __all__ = [
     "EvalProgress",
     "Evaluation",
     "EvaluationOptions",
+    "FigureOptions",
     "FolderSource",
     "ModelSource",
     "Protocol",
@@ -29,6 +31,7 @@ __all__ = [
     "Source",
     "Summary",
     "compare",
+    "draw_figures",
     "evaluate",
     "find_protocol",
     "format_comparison",
@@ -38,5 +41,5 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy(
-    __name__, __all__, "options", "comparison", "evaluation", "protocols", "references", "results", "sources"
+    __name__, __all__, "options", "comparison", "draw", "evaluation", "protocols", "references", "results", "sources"
 )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import torch
@@ -29,7 +29,7 @@ from vidsal.data.layouts import DATASETS, Dataset, open_dataset
 from vidsal.errors import ConfigError, DatasetError, DecodeError, EncodeError, Setting, Stopped
 from vidsal.evaluate import results
 from vidsal.evaluate.fingerprint import Fingerprints
-from vidsal.evaluate.options import EvalOptions
+from vidsal.evaluate.options import EvalOptions, FigureFormat
 from vidsal.evaluate.protocols import Protocol, find_protocol, metric_names
 from vidsal.evaluate.references import (
     INTER_OBSERVER,
@@ -412,6 +412,7 @@ class _Request:
             by_sequence=by_sequence,
             by_participant=results.summarise_participants(sequences, averaging=self.protocol.averaging),
             by_scenario=results.summarise_scenarios(sequences, trials),
+            trials=trials.as_dict(),
             messages=(
                 *messages,
                 *(f"{each.name}: {text}" for each in sequences for text in (*each.damage, *each.messages)),
@@ -686,8 +687,14 @@ _TABLES = ("frames", "seconds", "sequences", "participants", "scenarios")
 
 _RESULTS = (
     *(f"{name}.{kind}" for name in _TABLES for kind in ("csv", "parquet")),
-    *(f"figures/{rank}{end}.png" for rank in ("best", "median", "worst") for end in ("", "-scores")),
-    "figures/reliability.png",
+    *(
+        f"figures/{name}.{form}"
+        for form in get_args(FigureFormat)
+        for name in (
+            *(f"{rank}{end}" for rank in ("best", "median", "worst") for end in ("", "-scores")),
+            "reliability",
+        )
+    ),
 )
 """Tables and figures of an evaluation."""
 

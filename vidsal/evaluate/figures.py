@@ -295,7 +295,16 @@ def save_figure(figure: Figure, path: Path) -> Path:
     kind = path.suffix.removeprefix(".")
     with replacing(path, remedy="choose another path", also=(ValueError,), make_folder=True) as partial:
         # No version and no date: the same figure gives the same file.
-        figure.savefig(partial, format=kind, metadata={"Software": None} if kind == "png" else None)
+        unsaid: dict[str, dict[str, Any]] = {
+            "png": {"Software": None},
+            "pdf": {"Creator": "vidsal", "Producer": None, "CreationDate": None},
+            "svg": {"Creator": "vidsal", "Date": None},
+        }
+        import matplotlib as mpl
+
+        # Journals refuse Type 3, matplotlib's default.
+        with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "vidsal"}):
+            figure.savefig(partial, format=kind, metadata=unsaid.get(kind))
     return path
 
 

@@ -30,6 +30,7 @@ from vidsal.evaluate.figures import (
     rank_sequences,
     save_figure,
 )
+from vidsal.evaluate.options import FigureFormat
 from vidsal.evaluate.references import at_most_640
 from vidsal.evaluate.reliability import Reliability
 from vidsal.evaluate.results import SequenceScores, read_summary
@@ -51,7 +52,11 @@ to the worst."""
 
 
 def draw_evaluation(
-    out: str | Path, source: Source, *, on_progress: Callable[[int, int], None] | None = None
+    out: str | Path,
+    source: Source,
+    *,
+    form: FigureFormat = "png",
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, ...]:
     """Draws the best, the median and the worst sequences of an evaluation, and the reliability of its densities.
 
@@ -60,6 +65,7 @@ def draw_evaluation(
     Args:
         out: folder that `evaluate` wrote.
         source: of the same maps; see `open_source`.
+        form: how figures are written.
         on_progress: called after each sequence looked at with the number done and that of all.
 
     Returns:
@@ -100,12 +106,12 @@ def draw_evaluation(
         of_rank = [row for name in names for row in rows[name]]
         title = f"{what}: {rank} by {by}" + ("" if stills else f": {names[0]}, {means[names[0]]:.2f}")
         if of_rank:
-            written.append(save_figure(contact_sheet(of_rank, title=title), folder / f"{rank}.png"))
-        written.extend(_over_time(rank, [scores[name] for name in names], model, title, folder))
+            written.append(save_figure(contact_sheet(of_rank, title=title), folder / f"{rank}.{form}"))
+        written.extend(_over_time(rank, [scores[name] for name in names], model, title, folder, form))
     if own.fixations:
         title = f"{what}: reliability, {own.fixations:,} fixations on {own.frames:,} frames"
         figure = plot_reliability({model: own, CentrePrior.name: centre}, title=title)
-        written.append(save_figure(figure, folder / "reliability.png"))
+        written.append(save_figure(figure, folder / f"reliability.{form}"))
     return tuple(written)
 
 
@@ -190,7 +196,9 @@ def _pictures(sequence: LabelledSequence, sheet: frozenset[int]) -> dict[int, np
     return {frame.index: frame.picture() for frame in frames if frame.index in sheet}
 
 
-def _over_time(rank: Rank, scores: Sequence[SequenceScores], model: str, title: str, folder: Path) -> Iterator[Path]:
+def _over_time(
+    rank: Rank, scores: Sequence[SequenceScores], model: str, title: str, folder: Path, form: FigureFormat
+) -> Iterator[Path]:
     """The scores of a video over time; stills have no time."""
     one = scores[0]
     if len(one.index) < 2:
@@ -205,4 +213,4 @@ def _over_time(rank: Rank, scores: Sequence[SequenceScores], model: str, title: 
         if defined:
             curves[model if name == "model" else name] = defined
     if curves:
-        yield save_figure(plot_scores(one.pts_seconds, curves, title=title), folder / f"{rank}-scores.png")
+        yield save_figure(plot_scores(one.pts_seconds, curves, title=title), folder / f"{rank}-scores.{form}")

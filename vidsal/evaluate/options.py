@@ -11,13 +11,58 @@ from vidsal.pipe.options import ModelOptions, RecurrenceOptions, WithPrediction
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import CutOptions, ViewerOptions
 
-__all__ = ["EvalOptions", "EvaluationOptions", "ProtocolName", "TableFormat"]
+__all__ = [
+    "EvalOptions",
+    "EvaluationOptions",
+    "FigureFormat",
+    "FigureKind",
+    "FigureOptions",
+    "ProtocolName",
+    "TableFormat",
+]
 
 ProtocolName = Literal["vidsal", "dhf1k", "unisal", "stsanet", "dreyeve", "scout", "tuebingen"]
 """Names of the protocols."""
 
 TableFormat = Literal["csv", "parquet"]
 """How tables are written."""
+
+FigureFormat = Literal["pdf", "svg", "png"]
+"""How figures are written."""
+
+FigureKind = Literal["scores", "timeline", "strip", "participants", "scenarios", "maps", "aois"]
+"""What a figure for a paper shows."""
+
+
+@dataclass(frozen=True)
+class FigureOptions(Checked):
+    """How figures for a paper look, and what of the results they show."""
+
+    figure_format: FigureFormat = "pdf"
+    """How figures are written: pdf with its fonts embedded, svg with text that stays text, or png."""
+    width_mm: Annotated[float, Range(at_least=30, at_most=500)] = 180.0
+    """Width in millimetres; columns of journals have about 85 to 90, pages 170 to 180."""
+    height_mm: Annotated[float, Range(at_least=20, at_most=500)] | None = None
+    """Height in millimetres; default: what the figure needs."""
+    font: str | None = None
+    """Family of the letters, as Arial or Times New Roman; default: that of the style."""
+    font_size: Annotated[float, Range(at_least=3, at_most=30)] = 8.0
+    """Size of the letters in points; titles are as large, ticks one point smaller."""
+    style: Path | None = None
+    """A style file of matplotlib (.mplstyle) that is laid over the one of vidsal."""
+    dpi: Annotated[int, Range(at_least=50, at_most=1200)] = 300
+    """Pixels an inch of a png, and of the maps within a pdf or svg."""
+    metrics: str | None = None
+    """Metrics, names with commas between them; default: nss, or the first that there is (scores: all)."""
+    sources: str | None = None
+    """Sources, names with commas between them: model and the baselines; default: all (strip: model)."""
+    sequences: str | None = None
+    """Sequences that a timeline shows one by one, names with commas between them; default: all, if at most 6."""
+    by: str | None = None
+    """Scenarios that are shown, names with commas between them, as weather; default: those of the list of trials, else
+    all of the data set."""
+    titles: bool = True
+    """Write the names of metrics and panels above them."""
 
 
 @dataclass(frozen=True)

@@ -331,8 +331,11 @@ class Summary:
     """Name to {"sequences", "frames", "scores": {source: {metric: mean}}}, averaged as the protocol says; the source
     "inter-observer" is the density of the others. Metrics that are means over fixations."""
     by_scenario: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    """Column of the list of trials to value to {"sequences", "frames", "scores": {metric: mean}} of the source
-    "model"."""
+    """What the data set or a list of trials says (weather, condition, ...) to value to {"sequences", "frames",
+    "scores": {source: {metric: mean over sequences}}}."""
+    trials: dict[str, Any] = field(default_factory=dict)
+    """What the list of trials says: {"of_sequences": {column: {sequence: value}}, "of_participants": {column:
+    {sequence: {participant: value}}}}; empty without one."""
     asked: dict[str, Any] = field(default_factory=dict)
     """What was asked for, of which the key holds a hash; results of earlier versions do not have it."""
 
@@ -469,7 +472,10 @@ def read_summary(path: str | Path) -> Summary:
             }
         for of_values in values.get("by_scenario", {}).values():
             for own in of_values.values():
-                own["scores"] = {metric: _value(mean) for metric, mean in own["scores"].items()}
+                own["scores"] = {
+                    source: {metric: _value(mean) for metric, mean in scores.items()}
+                    for source, scores in own["scores"].items()
+                }
         # Of earlier versions, perhaps from another working folder.
         values["dataset"].setdefault("folder", folder_of(values["dataset"]))
         values["messages"] = tuple(values["messages"])
@@ -553,9 +559,8 @@ def summarise_scenarios(sequences: Sequence[SequenceScores], trials: Trials) -> 
     metrics = sequences[0].metrics
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for column, value, source, count, frames, *means in _scenario_rows(sequences, trials):
-        if source == "model" and column in trials.columns:
-            over_sequences = dict(zip(metrics, means[len(metrics) :], strict=True))
-            found.setdefault(column, {})[value] = {"sequences": count, "frames": frames, "scores": over_sequences}
+        one = found.setdefault(column, {}).setdefault(value, {"sequences": count, "frames": frames, "scores": {}})
+        one["scores"][source] = dict(zip(metrics, means[len(metrics) :], strict=True))
     return found
 
 
@@ -868,17 +873,19 @@ def _participants_shown(summary: Summary, sources: Sequence[str]) -> list[str]:
 def _scenarios_shown(summary: Summary) -> list[str]:
     """A table for each column of the list of trials: the model's means over sequences."""
     lines = []
+    asked = {column for columns in summary.trials.values() for column in columns}
     for column, values in summary.by_scenario.items():
-        metrics = [
-            name for name in summary.scores["model"] if any(not math.isnan(v["scores"][name]) for v in values.values())
-        ][:6]
+        if column not in asked:
+            continue
+        own = [one["scores"]["model"] for one in values.values()]
+        metrics = [name for name in summary.scores["model"] if not all(math.isnan(each[name]) for each in own)][:6]
         width = max(TITLE_WIDTH, 2 + max(map(len, values)))
         widths = [max(8, len(name)) for name in metrics]
         head = "  ".join(f"{name:>{wide}}" for name, wide in zip(metrics, widths, strict=True))
         lines += ["", f"{f'by {column}':<{width}}{head}  sequences"]
         for value, one in list(values.items())[:_MOST_SHOWN]:
             cells = "  ".join(
-                f"{_shown(one['scores'][name]):>{wide}}" for name, wide in zip(metrics, widths, strict=True)
+                f"{_shown(one['scores']['model'][name]):>{wide}}" for name, wide in zip(metrics, widths, strict=True)
             )
             lines.append(f"{value:<{width}}{cells}  {one['sequences']:>9}")
         if len(values) > _MOST_SHOWN:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from vidsal.errors import ConfigError, Setting
 from vidsal.gaze.makers.contract import Sheet, open_sheet
@@ -39,6 +40,15 @@ class Trials:
     def columns(self) -> tuple[str, ...]:
         """Names of all columns."""
         return (*self.of_sequences, *self.of_participants)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as `Summary.trials` holds them; empty without a column."""
+        nested: dict[str, dict[str, dict[str, str]]] = {}
+        for column, values in self.of_participants.items():
+            for (sequence, who), value in values.items():
+                nested.setdefault(column, {}).setdefault(sequence, {})[who] = value
+        of_sequences = {column: dict(values) for column, values in self.of_sequences.items()}
+        return {"of_sequences": of_sequences, "of_participants": nested} if self.columns else {}
 
 
 def read_trials(path: Path, sequences: Sequence[str], *, by: str | None = None) -> Trials:

@@ -20,7 +20,7 @@ from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.shots import CutDetector
 from vidsal.stages import CutOptions
 
-__all__ = ["saved_densities"]
+__all__ = ["saved_densities", "saved_maps"]
 
 _Saved = tuple[float, npt.NDArray[np.float64]]
 """When a map is shown, in seconds, and its log density, (h, w)."""
@@ -78,6 +78,27 @@ def saved_densities(path: Path, frames: Iterable[FrameBatch], cuts: CutOptions) 
 
 
 _AGAIN = "give the video that they were made of, with the same start and end, or make them again"
+
+
+def saved_maps(path: Path) -> Iterator[tuple[float, npt.NDArray[np.float64]]]:
+    """The maps of an earlier run alone, without the video.
+
+    Args:
+        path: what `vidsal run --maps` wrote: .mkv or .npz.
+
+    Yields:
+        When a map is shown, in seconds, and its log density, (h, w) float64.
+
+    Raises:
+        DecodeError: the file holds no such maps.
+    """
+    read = _read_arrays if path.suffix.lower() == ".npz" else _read_video
+    with closing(read(path)) as saved:
+        try:
+            next(saved)
+            yield from saved
+        except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
+            raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
 
 
 def _read_arrays(path: Path) -> Generator[Any, None, None]:
