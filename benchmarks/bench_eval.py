@@ -1,7 +1,7 @@
 """What the baselines of `vidsal eval` cost, here and at an earlier commit: prints a table of CPU times and ratios.
 
     python benchmarks/bench_eval.py [--before COMMIT] [--seconds 10] [--viewers 12] [--height 720] [--rounds 1]
-        [--json FILE]
+        [--kinds none,default,all] [--json FILE]
 
 Makes a video with moving shapes and the fixations of its viewers in the layout `simple`, and evaluates it by the
 command: without baselines, with those of the default, and with all. With --before the same is done with the code of a
@@ -147,9 +147,11 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=12)
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--kinds", default="none,default,all", help="none has to be among them")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
-    kinds: dict[str, list[str]] = {"none": ["--baselines", "none"], "default": [], "all": ["--baselines", "all"]}
+    flags_of = {"none": ["--baselines", "none"], "default": [], "all": ["--baselines", "all"]}
+    kinds: dict[str, list[str]] = {kind: flags_of[kind] for kind in given.kinds.split(",")}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         frames = make_study(folder / "study", seconds=given.seconds, viewers=given.viewers, height=given.height)
@@ -161,6 +163,9 @@ def main() -> None:
             for kind, flags in kinds.items():
                 for side, code in sides.items():
                     taken[side][kind].append(evaluate(code, folder / "study", folder / f"{side}-{kind}", flags))
+                    print(
+                        f"{side}, baselines {kind}: {taken[side][kind][-1]:.1f} s of CPU", file=sys.stderr, flush=True
+                    )
         middle = {side: {kind: statistics.median(each) for kind, each in own.items()} for side, own in taken.items()}
         print(
             f"{frames} frames of {given.viewers} viewers, {given.height} rows; CPU seconds, median of {given.rounds}\n"

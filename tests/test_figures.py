@@ -310,6 +310,13 @@ def test_the_command_draws_when_asked(tmp_path: Path, capsys: pytest.CaptureFixt
     folder = tmp_path / "out" / "figures"
     assert written == [str(folder / name) for name in ("best.png", "best-scores.png", "reliability.png")]
     assert all(Path(line).is_file() for line in written)
+    assert main([*arguments, "--figures", "--figure-format", "pdf"]) == 0
+    for name in ("best.pdf", "best-scores.pdf", "reliability.pdf"):
+        data = (folder / name).read_bytes()
+        assert data.startswith(b"%PDF-") and b"/FontFile2" in data and b"/Type3" not in data
+    capsys.readouterr()
+    assert main([*arguments, "--metrics", "nss,cc", "--overwrite"]) == 0  # figures of what is replaced go, in any form
+    assert not folder.exists()
 
 
 def test_the_centre_prior_is_that_of_the_picture_on_cells_of_any_shape() -> None:

@@ -17,7 +17,7 @@ from made import make_checkpoint
 from made_study import VIEWERS, make_study
 
 from vidsal.cli import main
-from vidsal.errors import ConfigError, ExistsError
+from vidsal.errors import ConfigError, ExistsError, VidsalError
 from vidsal.evaluate import EvalOptions, EvaluationOptions, FigureOptions, draw_figures, evaluate, read_summary
 from vidsal.evaluate import draw as drawing
 from vidsal.evaluate.paper import Dot, Line, ShownMap, paper_style, plot_dots, plot_lines, plot_maps, plot_strips
@@ -174,6 +174,21 @@ def test_a_strip_of_maps_follows_the_density_along_both_sides(tmp_path: Path, dr
     assert columns.argmax(axis=0).tolist() == [1, 2, 3, 4, 5]
     assert down.collections[0].get_array().reshape(6, 5).argmax(axis=0).tolist() == [1] * 5
     assert columns.mean() == pytest.approx(1)
+
+
+def test_a_file_that_holds_no_maps_and_one_of_another_kind_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", x=1)
+    (tmp_path / "cut.npz").write_bytes(b"PK")
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "notes.txt").write_text("mine")
+    for name, message in (
+        ("other.npz", "has no log_density"),
+        ("cut.npz", "cannot be read as maps of a run"),
+        ("rows.csv", "is no table of areas over time"),
+        ("notes.txt", "is no result that can be drawn"),
+    ):
+        with pytest.raises(VidsalError, match=message):
+            draw_figures(tmp_path / name)
 
 
 # How it is drawn.

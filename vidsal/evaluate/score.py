@@ -45,7 +45,7 @@ _CELLS_AT_ONCE = 2_000_000
 _VIEWERS_CELLS = 8_000_000
 """The same of the densities of a frame's other viewers."""
 
-_MOST_FIXED = 16
+_MOST_FIXED = 12
 """Maps of baselines that do not look at the picture, and of what information gain is measured over, that are kept."""
 
 
@@ -425,11 +425,11 @@ class Judge:
 
     def _keep(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What was made for this key before, or is made now."""
-        if key not in self._kept:
-            if len(self._kept) >= _MOST_FIXED:
-                self._kept.clear()
-            self._kept[key] = make()
-        return self._kept[key]
+        made = self._kept.pop(key) if key in self._kept else make()
+        if len(self._kept) >= _MOST_FIXED:
+            del self._kept[next(iter(self._kept))]  # the one that was not asked for the longest
+        self._kept[key] = made
+        return made
 
     def _fixed(self, fixed: _Fixed, count: int) -> Maps:
         """A baseline that does not look at the picture, `count` times."""
@@ -441,7 +441,7 @@ class Judge:
                 one = self._builtin[fixed.source].predict(np.zeros((1, *fixed.picture, 3), np.uint8))[0]
             if one is None:
                 raise ValueError(f"there is no {fixed.source} of {fixed.picture}")
-            return _repeated(self._prepared(one, fixed.size), count)
+            return Maps(_stacked([self._prepared(one, fixed.size)] * count))
 
         made: Maps = self._keep((fixed, count), make)
         _ = made.ordered  # every frame counts among them
@@ -636,8 +636,9 @@ def _stacked(maps: Sequence[_Map | _Fixed | None]) -> torch.Tensor:
     return torch.from_numpy(np.stack([each for each in maps if isinstance(each, np.ndarray)]))
 
 
-def _repeated(one: _Map, count: int, *, name: str = "saliency") -> Maps:
-    return Maps(torch.from_numpy(one).expand(count, -1, -1).contiguous(), name=name)
+def _repeated(one: _Map, count: int, *, name: str) -> Maps:
+    """The same map so many times, without copies."""
+    return Maps(torch.from_numpy(one).expand(count, -1, -1), name=name)
 
 
 def _size_of(density: _Map | None, fixations: Fixations | None) -> tuple[int, int]:
