@@ -449,7 +449,8 @@ def test_times_that_are_rounded_to_milliseconds_and_drift_hold_the_same_fixation
     x = np.where(np.arange(2 * rate) < rate, 100.0, 300.0) + rng.normal(0, 0.02, 2 * rate)
     samples = Gaze.of(participant="a", trial="t", pts_seconds=seconds, x=x, y=100.0)
     found = find_fixations(samples, GazeOptions(events=events, pixels_per_degree=40.0))  # type: ignore[arg-type]
-    assert found.x.tolist() == pytest.approx([100, 300], abs=2)
+    # The first sample beyond the dispersion still counts: one of 60 that lies 200 px away.
+    assert found.x.tolist() == pytest.approx([100, 300], abs=4)
     np.testing.assert_allclose(found.duration_seconds, 1, atol=0.08)
 
 
