@@ -35,6 +35,7 @@ def test_a_notebook_is_kept_without_output(path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_the_notebook_goes_from_raw_gaze_to_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("matplotlib", "pandas", "pyarrow", "shapely", "xarray"):
         pytest.importorskip(package, reason=f"the notebook needs {package}")
