@@ -148,15 +148,15 @@ def test_scores_of_an_evaluation_are_read_with_their_metrics(suffix: Any, tmp_pa
         scores=np.array([[[1.0, 0.5], [2.0, np.nan]], [[0.5, 0.25], [0.5, 0.25]]]),
         zero_mass=np.zeros((2, 2)),
     )
-    frames, sequences, scenarios = (read_table(path) for path in write_tables(tmp_path, [scores], kind=suffix))
+    made = {path.stem: read_table(path) for path in write_tables(tmp_path, [scores], kind=suffix)}
+    assert {name: frame.attrs["kind"] for name, frame in made.items()} == {name: f"scores-{name}" for name in made}
+    assert made["seconds"]["second"].tolist()[:2] == [0, 0] and str(made["seconds"]["second"].dtype) == "int64"
+    frames, sequences, scenarios = made["frames"], made["sequences"], made["scenarios"]
     assert frames["frame"].tolist() == ["000001", "000002"] * 2 and frames["sequence"].tolist() == ["01"] * 4
     assert frames["nss"].tolist() == [1, 2, 0.5, 0.5] and frames["cc"].isna().sum() == 1
     assert frames.groupby("source")["nss"].mean().to_dict() == {"centre": 0.5, "model": 1.5}
     assert sequences["nss"].tolist() == [1.5, 0.5] and str(sequences["frames"].dtype) == "int64"
     assert scenarios["scenario"].tolist() == ["weather"] * 2 and scenarios["value"].tolist() == ["rain"] * 2
-    assert {frame.attrs["kind"] for frame in (frames, sequences, scenarios)} == {
-        "scores-frames", "scores-sequences", "scores-scenarios"
-    }  # fmt: skip
 
 
 def test_the_summary_of_an_evaluation_is_a_row_a_source_and_metric(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from vidsal.evaluate.results import Estimate, read_summary
 from vidsal.exports.shots import ShotNumbers
 from vidsal.gaze.study import TABLES
 from vidsal.gaze.table import GazeRow
+from vidsal.gaze.variants import VariantScore
+from vidsal.gaze.viewers import ViewerNumbers
 from vidsal.sinks.contract import PROVENANCE_KEY
 from vidsal.tracks import BOX_COLUMNS, FrameNumbers, column_types
 
@@ -47,6 +49,8 @@ _ROWS: Mapping[str, type[Any]] = {
     "driving-points": VanishingPoint,
     "driving-moments": Candidate,
     "gaze": GazeRow,
+    "gaze-frames": ViewerNumbers,
+    "gaze-variants": VariantScore,
     **TABLES,
 }
 """The tables whose rows are dataclasses, by kind."""
@@ -54,6 +58,8 @@ _ROWS: Mapping[str, type[Any]] = {
 _SCORES: Mapping[str, Mapping[str, type]] = {
     "scores-frames": {"sequence": str, "frame": str, "index": int, "pts_seconds": float, "source": str},
     "scores-sequences": {"sequence": str, "source": str, "frames": int, "frames_scored": int},
+    "scores-seconds": {"sequence": str, "second": int, "source": str, "sequences": int, "frames": int},
+    "scores-participants": {"participant": str, "source": str, "sequences": int, "frames": int},
     "scores-scenarios": {"scenario": str, "value": str, "source": str, "sequences": int, "frames": int},
 }
 """The first columns of the tables of `vidsal eval`; metrics follow."""
@@ -65,8 +71,8 @@ _NAMES = frozenset({"sequence", "frame", "source", "participant", "trial", "aoi"
 def read_table(path: str | Path) -> pandas.DataFrame:
     """Reads a table that vidsal wrote as a pandas frame, its columns of the types that they have.
 
-    It takes what `vidsal run` (the table, shots, areas of interest, drives), `vidsal gaze import`, `vidsal aoi
-    measure`, `vidsal data drives` and `vidsal eval` write, the summary.json of the last included (a row a source and
+    It takes what `vidsal run` (the table, shots, areas of interest, drives), `vidsal gaze`, `vidsal aoi measure`,
+    `vidsal data drives` and `vidsal eval` write, the summary.json of the last included (a row a source and
     metric). Which of them it is, is told from the names of the columns.
 
     Args:
