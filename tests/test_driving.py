@@ -19,6 +19,7 @@ from roads import road_picture
 
 from vidsal.aois import AoiTracker, Moment, read_aois
 from vidsal.aois.write import aois_as_json
+from vidsal.batch.verify import _fault
 from vidsal.cli import main
 from vidsal.data.drives import write_drives
 from vidsal.data.layouts import open_dataset
@@ -374,6 +375,16 @@ def test_the_command_reports_a_drive(tmp_path: Path, capsys: pytest.CaptureFixtu
     # Another template makes another report.
     (tmp_path / "camera.json").write_text((tmp_path / "camera.json").read_text().replace("120", "100"))
     assert main(skip) == 3
+
+
+def test_a_drive_without_a_moment_is_a_whole_result_of_a_batch(tmp_path: Path) -> None:
+    """Of all tables only that one may have no row."""
+    path = tmp_path / "a.vidsal.driving-moments.csv"
+    path.write_text("kind,shot\n")
+    row: Any = None
+    assert _fault(path, "driving-moments", row) == "" and _fault(path, "driving", row) == "it holds no row"
+    path.write_text("")
+    assert _fault(path, "driving-moments", row) == "it is empty"
 
 
 def test_a_drive_without_a_point_says_so_and_the_page_shows_its_areas(

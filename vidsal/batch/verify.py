@@ -25,6 +25,7 @@ from vidsal.batch.uploads import Uploads
 from vidsal.batch.work import Made
 from vidsal.decode import open_video
 from vidsal.decode.local import open_file
+from vidsal.driving.options import MAY_BE_EMPTY
 from vidsal.errors import VidsalError
 from vidsal.files import sha256_of
 from vidsal.index import INDEX_NAME, THUMBNAILS
@@ -218,6 +219,9 @@ def _fault(path: Path, stage: str, row: Row) -> str:
             return _wrong_count("maps", _maps_of_arrays(path), row)
         case "table", _:
             return _wrong_count("rows", _rows_of(path), row)
+        case stage, _ if stage in MAY_BE_EMPTY:
+            # Its columns have to be there all the same.
+            return "" if path.stat().st_size and _rows_of(path) >= 0 else "it is empty"
         case _, ".csv" | ".jsonl" | ".parquet":
             return "" if _rows_of(path) else "it holds no row"
     return ""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from vidsal.options import Checked, Range
 
-__all__ = ["DRIVING_FILES", "DrivingOptions"]
+__all__ = ["DRIVING_FILES", "MAY_BE_EMPTY", "DrivingOptions"]
 
 DRIVING_FILES: Mapping[str, str] = MappingProxyType(
     {
@@ -22,6 +22,9 @@ DRIVING_FILES: Mapping[str, str] = MappingProxyType(
     }
 )
 """The results that report a drive, by stage, with their endings."""
+
+MAY_BE_EMPTY = frozenset({"driving-moments"})
+"""Those of them that may have no row: a drive may have no moment to look at."""
 
 
 @dataclass(frozen=True)
