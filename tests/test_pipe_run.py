@@ -63,6 +63,7 @@ class Opened:
     info: VideoInfo
     report: DecodeReport = dataclasses.field(default_factory=DecodeReport)
     asked: dict[str, Any] = dataclasses.field(default_factory=dict)
+    arrivals: tuple[tuple[int, float], ...] = ()
 
 
 def job_of(monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, opened: Opened, *sinks: Sink, **stages: Any) -> Job:
@@ -134,6 +135,19 @@ def test_the_source_is_opened_at_the_size_that_the_model_wants_and_with_pictures
     assert names_in(tmp_path) == []
 
 
+def test_the_delay_is_counted_from_when_a_frame_came(
+    monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run_module.time, "monotonic", lambda: 100.0)
+    opened = Opened(made_info(), arrivals=((2, 1.0), (3, 98.5), (4, 99.5), (5, 50.0)))
+    output = OutputOptions(video=False, table="none", maps="mkv", output=tmp_path)
+    job = job_of(monkeypatch, model, opened, output=output)
+    with job.opened(), job.writing():
+        job.write(random_batch(2, first=3))
+    report = job.report()
+    assert (report.mean_delay_seconds, report.longest_delay_seconds) == (1.0, 1.5)
+
+
 def test_the_report_hands_on_what_the_reader_the_model_and_the_sinks_say(
     monkeypatch: pytest.MonkeyPatch, model: SaliencyModel, tmp_path: Path
 ) -> None:
@@ -163,8 +177,10 @@ def test_the_report_hands_on_what_the_reader_the_model_and_the_sinks_say(
     assert (*numbers, report.truncated, report.missing_seconds) == (1, 2, 3, 4, True, 5.0)
     further = (report.lost_frames, report.damaged_packets, report.structure_faults, report.skipped_at_start)
     assert further == (6, 7, 8, 9)
-    assert report.messages[:2] == ("something of the source", "something of the model")
-    assert "were clipped" in report.messages[2] and len(report.messages) == 3
+    left_out = "4 frames of the live source left out, to keep up with it"
+    assert report.messages[:3] == ("something of the source", left_out, "something of the model")
+    assert report.mean_delay_seconds == report.longest_delay_seconds == 0.0  # it is no live source that has arrivals
+    assert "were clipped" in report.messages[3] and len(report.messages) == 4
     assert report.deinterlaced == 6
     assert report.files == (tmp_path / "made.vidsal.maps.mkv",)
     assert report.stage_frames_per_second.keys() == {"maps"}

@@ -6,7 +6,9 @@ release (`_release`); cutting to start and end, batches, live dropping and the r
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,6 +25,7 @@ from vidsal.frames import FrameBatch, Picture
 from vidsal.prefetch import prefetch
 
 __all__ = [
+    "LIVE_FRAMES",
     "MAX_CORRUPT_IN_A_ROW",
     "MAX_CORRUPT_TOTAL",
     "DecodeOptions",
@@ -214,7 +217,8 @@ class Reader(ABC):
     A context manager; iterating it yields `FrameBatch`es of at most `batch_size` frames, each frame
     once, in presentation order, times strictly increasing. `info` is complete when the reader is made,
     `report` when the iteration has ended. Frames that were read before an error are delivered before it.
-    A live source delivers what is there, at least one frame, instead of waiting for a full batch.
+    A live source delivers what is there, at least one frame, instead of waiting for a full batch; of more than
+    `LIVE_FRAMES` that wait, the oldest are left out.
     """
 
     info: VideoInfo
@@ -233,6 +237,9 @@ class Reader(ABC):
         self.report = report or DecodeReport()
         self._source = info.source
         self.size = _resolve_size(request.size, info.height, info.width)
+        self.arrivals: deque[tuple[int, float]] = deque(maxlen=_KNOWN_ARRIVALS)
+        """Of a live source: the ordinals of its last frames, with when each was decoded, on the machine's monotonic
+        clock."""
         self._options = request.options
         self._keep_pictures = request.keep_pictures
         self._stills = info.kind in ("image", "images")
@@ -302,13 +309,17 @@ class Reader(ABC):
 
     def _live_batches(self) -> Iterator[FrameBatch]:
         limit = self._options.batch_size
-        with prefetch(self._wanted(), depth=max(2, limit), drop_oldest=True, name="vidsal-live") as frames:
-            for frame in frames:
-                gathered = [frame]
+        came = ((time.monotonic(), frame) for frame in self._wanted())
+        with prefetch(came, depth=LIVE_FRAMES, drop_oldest=True, name="vidsal-live") as frames:
+            for first in frames:
+                gathered = [first]
                 while len(gathered) < limit and frames.ready:
                     gathered.append(next(frames))
                 self.report.dropped_live = frames.dropped
-                yield self._batch(gathered)
+                self.arrivals.extend(
+                    (number, seconds) for number, (seconds, _) in enumerate(gathered, self.report.decoded)
+                )
+                yield self._batch([frame for _, frame in gathered])
         self._check_end()
 
     def _batch(self, gathered: list[DecodedFrame]) -> FrameBatch:
@@ -406,6 +417,11 @@ def check_pixels(source: str, width: int, height: int, most: int) -> None:
 
 _SAME_TIME_SECONDS = 1e-6
 """Times closer than this are the same: `end_seconds=0.1` means the frame at 1/10, whatever its float."""
+
+LIVE_FRAMES = 2
+"""Frames of a live source that may wait for the reader: more would only be older when their turn comes."""
+
+_KNOWN_ARRIVALS = 256
 
 _SLACK_SECONDS = 0.1
 """Headers round; a smaller gap at the end is no loss."""

@@ -279,7 +279,7 @@ class PyavReader(Reader):
         self._video_streams = choice.readable
         self._max_pixels = request.options.max_pixels
         check_pixels(request.source, *self._coded_size(), self._max_pixels)
-        _set_threads(self._stream, threads)
+        _set_threads(self._stream, threads, live=request.live)
         self._base = _fraction(self._stream.time_base) or Fraction(1, 90000)
         self._rate = _fraction(self._stream.average_rate) or _fraction(self._stream.guessed_rate)
         self._deinterlacer = Deinterlacer(request.options.deinterlace, self._stream.codec_context.name)
@@ -737,12 +737,13 @@ def _side_data(frame: VideoFrame) -> tuple[tuple[str, bytes], ...]:
     return tuple((data.type.name, bytes(data)) for data in side_data_of(frame) or ())
 
 
-def _set_threads(stream: VideoStream, threads: int) -> None:
+def _set_threads(stream: VideoStream, threads: int, *, live: bool) -> None:
     if threads == 0:
         cores = usable_cores()
         large = stream.codec_context.width * stream.codec_context.height >= THREADS_FROM_PIXELS
         threads = min(cores - 1, MAX_THREADS) if large and cores > 2 else 1
-    stream.thread_type = "AUTO"
+    # Threads that share out the frames hold one back each.
+    stream.thread_type = "SLICE" if live else "AUTO"
     stream.thread_count = threads
 
 

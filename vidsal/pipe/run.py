@@ -16,7 +16,7 @@ from vidsal.addresses import hide_secrets
 from vidsal.decode import DecodeOptions, DecodeReport, Reader, VideoInfo, open_video
 from vidsal.decode.contract import CountsDamage
 from vidsal.errors import ConfigError, DecodeError, ExistsError, Stopped
-from vidsal.frames import SaliencyBatch
+from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.outputs import NOTHING_TO_WRITE, make_sinks
@@ -32,7 +32,7 @@ from vidsal.pipe.record import (
     plain_options,
     write_record,
 )
-from vidsal.prefetch import prefetch
+from vidsal.prefetch import Prefetched, prefetch
 from vidsal.sinks import Sink
 from vidsal.sinks.contract import FileSink, finish_together
 
@@ -99,6 +99,10 @@ class RunReport(CountsDamage):
     """Packets before the first frame that need a key frame from before the beginning."""
     dropped_live: int
     """Frames of a live source dropped to keep up."""
+    mean_delay_seconds: float
+    """Of a live source: from when a frame was decoded to when all results had it, mean over the frames; else 0."""
+    longest_delay_seconds: float
+    """The same of the frame that took longest."""
     truncated: bool
     """The input ends before its header says, or in the middle of a piece."""
     missing_seconds: float
@@ -164,16 +168,20 @@ def run(
     job = Job(source, options=options, model=loaded, sinks=sinks, place=place)
     if job.is_done():
         return job.report()
-    with job.opened() as reader, job.writing(), prefetch(reader, name="vidsal-decode") as batches:
+    with job.opened() as reader, job.writing(), contextlib.ExitStack() as threads:
+        # A live reader has a thread of its own. What waited in another would only grow old there.
+        ahead: Any = contextlib.closing(iter(reader)) if reader.info.live else prefetch(reader, name="vidsal-decode")
+        batches: Iterable[FrameBatch] = threads.enter_context(ahead)
         predicted = predict(batches, loaded, options.prediction, clock=job.clock)
-        with prefetch(predicted, name="vidsal-predict") as results:
+        with prefetch(predicted, depth=1 if reader.info.live else 2, name="vidsal-predict") as results:
             for batch in results:
                 progress = job.write(batch)
                 if on_progress:
                     on_progress(progress)
                 if should_stop and should_stop():
                     raise Stopped
-        job.clock.add("decode", batches.busy_seconds)
+        if isinstance(batches, Prefetched):
+            job.clock.add("decode", batches.busy_seconds)
     return job.report()
 
 
@@ -225,6 +233,7 @@ class Job:
         self._begin = time.perf_counter()
         self._first_seconds: float | None = None
         self._last_seconds = 0.0
+        self._delays = self._longest_delay = 0.0
         self._standing = Standing()
         self._provenance: Provenance | None = None
         self._record: RunRecord | None = None
@@ -409,6 +418,7 @@ class Job:
         for sink in self._sinks:
             with self.clock(sink.stage if isinstance(sink, FileSink) else type(sink).__name__.lower()):
                 sink.write(batch)
+        self._note_delays(batch)
         self.frames += len(batch)
         if self.total is not None:
             # What a source says of its length may be too little.
@@ -424,6 +434,14 @@ class Job:
             seconds=time.perf_counter() - self._begin,
             cuts=self.cuts,
         )
+
+    def _note_delays(self, batch: SaliencyBatch) -> None:
+        """How long ago the frames of a live source came that were just written."""
+        arrivals, now = self._reader.arrivals if self._reader is not None else (), time.monotonic()
+        for number, came in tuple(arrivals):
+            if batch.index[0] <= number <= batch.index[-1]:
+                self._delays += now - came
+                self._longest_delay = max(self._longest_delay, now - came)
 
     @property
     def _video_seconds(self) -> float:
@@ -482,6 +500,8 @@ class Job:
             "structure_faults": counts.structure_faults,
             "skipped_at_start": counts.skipped_at_start,
             "dropped_live": counts.dropped_live,
+            "mean_delay_seconds": self._delays / self.frames if self.frames else 0.0,
+            "longest_delay_seconds": self._longest_delay,
             "truncated": counts.truncated,
             "missing_seconds": counts.missing_seconds,
         }
@@ -490,6 +510,9 @@ class Job:
         info, counts = reader.info, reader.report
         if info.kind == "stream" and self.options.output.video and self.options.video.keep_streams:
             counts.say(f"sound and subtitles are not copied: {info.source} can be read only once")
+        if counts.dropped_live:
+            many = "1 frame" if counts.dropped_live == 1 else f"{counts.dropped_live} frames"
+            counts.say(f"{many} of the live source left out, to keep up with it")
         if self._provenance is not None and info.path is not None and info.path.exists():
             before = self._provenance.input
             if not before.is_unchanged(InputRecord.of(info.source, info.path, sampled=False)):
