@@ -231,6 +231,8 @@ def test_a_report_tells_memory_errors_and_the_run_from_file_to_file(report: Benc
     assert video.share_of_slowest == pytest.approx(
         video.frames_per_second / min(video.alone_frames_per_second.values())
     )
+    stages = ["decode", "cuts", "preprocess", "model", "smooth", "draw and encode", "table"]
+    assert list(video.stage_cpu_seconds) == stages and all(one > 0 for one in video.stage_cpu_seconds.values())
     # A run decodes and encodes as a transcoder does, and predicts beside it.
     assert video.cpu_seconds > video.transcode_cpu_seconds > 0
     assert video.long is not None and video.long.frames == 3 * video.frames
@@ -251,6 +253,7 @@ def test_a_report_is_plain_json_and_readable(report: BenchReport) -> None:
         "bf16 against fp32",
         "vidsal run",
         "of the slowest stage alone",
+        "CPU ms a frame of each stage alone: decode",
         "transcoding",
         "30 frames: resident",
         "MiB",

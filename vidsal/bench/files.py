@@ -21,12 +21,13 @@ from vidsal.files import local_name
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.outputs import shared_video_options
-from vidsal.pipe.predict import predict
+from vidsal.pipe.predict import StageClock, predict
 from vidsal.pipe.run import run
-from vidsal.sinks import VideoOptions, VideoSink
+from vidsal.sinks import FileSink, TableSink, VideoOptions, VideoSink
 from vidsal.sinks.options import DEFAULT_ENCODER
+from vidsal.tracks import Tracker
 
-__all__ = ["measure_files", "repeat_clip", "transcode"]
+__all__ = ["measure_files", "repeat_clip", "stage_cpu_seconds", "transcode"]
 
 # Frames that lie ready for the stages after decoding.
 _READY_FRAMES = 64
@@ -60,6 +61,7 @@ def measure_files(
     transcode(clip, folder / "transcoded.mkv", shared_video_options(options.video, model.device))
     transcode_cpu_seconds = time.process_time() - before
     alone = _stages_alone(clip, model, options, done.frames, folder)
+    stages = stage_cpu_seconds(clip, model, options, folder=folder)
     with open_video(clip) as reader:
         height, width = reader.info.height, reader.info.width
     return VideoReport(
@@ -72,6 +74,7 @@ def measure_files(
         alone_frames_per_second=alone,
         share_of_slowest=done.frames_per_second / min(alone.values()),
         cpu_seconds=cpu_seconds,
+        stage_cpu_seconds=stages,
         transcode_cpu_seconds=transcode_cpu_seconds,
         peak_bytes=peak,
         long=long,
@@ -108,6 +111,51 @@ def _stages_alone(clip: Path, model: SaliencyModel, options: RunOptions, frames:
         "predict": _rate(lambda: exhaust(predict(ready, model, recurrence=recurrence)), few),
         "draw and encode": _rate(draw, few),
     }
+
+
+def stage_cpu_seconds(clip: Path, model: SaliencyModel, options: RunOptions, *, folder: Path) -> dict[str, float]:
+    """Seconds of the processor, all threads together, that each stage of a run takes a frame, with nothing beside it.
+
+    Args:
+        clip: the video.
+        model: a model that has warmed up.
+        options: of the run.
+        folder: for everything that is written.
+
+    Returns:
+        decode (and making small frames), cuts, preprocess, model, smooth (the last four on a CPU only: elsewhere they
+        are one, predict), draw and encode, table.
+    """
+    video = shared_video_options(options.video, model.device)
+    ready: list[Any] = []
+    with open_video(clip, options=options.decode, size=model.preprocessor.frame_size, keep_pictures=True) as reader:
+        info = reader.info
+        begin = time.process_time()
+        for batch in itertools.islice(reader, -(-_READY_FRAMES // options.decode.batch_size)):
+            ready.append(batch)
+        decode = time.process_time() - begin
+    frames = sum(map(len, ready))
+    list(predict(ready[:1], model, options.prediction))
+    clock = StageClock(time.process_time)
+    begin = time.process_time()
+    predicted = list(predict(ready, model, options.prediction, clock=clock))
+    whole = time.process_time() - begin
+    predicting = clock.seconds if model.device.type == "cpu" else {"predict": whole}
+    sinks: dict[str, FileSink] = {
+        "draw and encode": VideoSink(
+            folder / "stages.mkv", info, video=video, render=options.render, overwrite=True, device=model.device
+        ),
+        "table": TableSink(folder / "stages.csv", Tracker(options.tracks), overwrite=True),
+    }
+    writing = {}
+    for stage, sink in sinks.items():
+        begin = time.process_time()
+        with sink:
+            for result in predicted:
+                sink.write(result)
+        writing[stage] = time.process_time() - begin
+    taken = {"decode": decode, **predicting, **writing}
+    return {stage: seconds / frames for stage, seconds in taken.items()}
 
 
 def _rate(work: Callable[[], None], frames: int) -> float:

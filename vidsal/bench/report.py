@@ -186,6 +186,8 @@ class VideoReport:
     """`frames_per_second` over the slowest of these."""
     cpu_seconds: float
     """Of all threads of the run."""
+    stage_cpu_seconds: dict[str, float]
+    """Of each stage alone, a frame."""
     transcode_cpu_seconds: float
     """Of decoding and encoding the clip with the same encoder settings, with nothing in between."""
     peak_bytes: dict[str, int]
@@ -270,6 +272,8 @@ def format_bench(report: BenchReport) -> str:
             f"{video.share_of_slowest:.2f} of the slowest stage alone",
             f"  frames/s of each stage at work: {_rates(video.stage_frames_per_second)}",
             f"  frames/s of each stage alone: {_rates(video.alone_frames_per_second)}",
+            "  CPU ms a frame of each stage alone: "
+            + ", ".join(f"{stage} {1e3 * seconds:.1f}" for stage, seconds in video.stage_cpu_seconds.items()),
             f"  CPU time: {video.cpu_seconds:.1f} s, transcoding {video.transcode_cpu_seconds:.1f} s, ratio "
             f"{video.cpu_seconds / video.transcode_cpu_seconds:.2f}",
             f"  most memory, {video.frames} frames: {_sizes(video.peak_bytes)}",
