@@ -307,6 +307,26 @@ def make_challenge(
     return root
 
 
+def make_crowdsal(root: Path, *, frames: int = 6) -> Path:
+    """`{Train,Test}/{Videos,Saliency}/NAME.mp4`, `{Train,Test}/Fixations/NAME.json`, `{Train,Test}/metadata.jsonl`."""
+    for part, names in (("Train", ("0003", "0001")), ("Test", ("0002",))):
+        for folder in ("Videos", "Saliency", "Fixations"):
+            (root / part / folder).mkdir(parents=True)
+        for name in names:
+            kind: dict[str, Any] = {"frames": frames, "rate": 30}
+            numbers = numbered_picture(2 * WIDTH, 2 * HEIGHT)
+            make_video(
+                root / part / "Videos" / f"{name}.mp4", picture=numbers, width=2 * WIDTH, height=2 * HEIGHT, **kind
+            )
+            shown = {"width": WIDTH, "height": HEIGHT, "picture": lambda k: as_rgb(density(k))}
+            make_video(root / part / "Saliency" / f"{name}.mp4", **kind | shown)
+            places = [[list(spot(k)), [spot(k)[0], spot(k)[1] + 1]] for k in range(frames)]
+            (root / part / "Fixations" / f"{name}.json").write_text(json.dumps(places))
+        lines = [json.dumps({"file_name": f"Videos/{name}.mp4"}) for name in names]
+        (root / part / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return root
+
+
 def _make_deep_video(path: Path, luma: Callable[[int], npt.NDArray[np.uint16]], frames: int) -> None:
     """Lossless 10-bit grey, as the challenges' maps are."""
     import av

@@ -163,7 +163,8 @@ def test_a_smoothing_is_a_class_with_one_method_and_options_that_make_it(clip: P
     maps = {}
     for name, options in {"raw": vidsal.SmoothOptions(smoothing="none"), "mine": SlowestOptions()}.items():
         with vidsal.open_video(clip, size=model.preprocessor.frame_size) as frames:
-            batches = vidsal.predict(frames, model, smooth=options, cuts=vidsal.CutOptions(detect_cuts=False))
+            cuts, viewers = vidsal.CutOptions(detect_cuts=False), vidsal.ViewerOptions("off")
+            batches = vidsal.predict(frames, model, smooth=options, cuts=cuts, viewers=viewers)
             maps[name] = SaliencyBatch.join(batches).density.double()
     counts = torch.arange(1, 13).reshape(-1, 1, 1)
     torch.testing.assert_close(maps["mine"], maps["raw"].cumsum(0) / counts, atol=1e-8, rtol=1e-4)

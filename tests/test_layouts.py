@@ -31,6 +31,7 @@ from layout_fixtures import (
     make_bdda,
     make_cat2000,
     make_challenge,
+    make_crowdsal,
     make_dhf1k,
     make_dreyeve,
     make_dut_omron,
@@ -569,6 +570,43 @@ def test_a_challenge_is_read_whole_and_in_order(tmp_path: Path, name: str, neste
         assert seen is not None and (seen.height, seen.width) == (HEIGHT, WIDTH)
         assert frames[0].picture().shape == (2 * HEIGHT, 2 * WIDTH, 3)
         assert sequence.check().frames == 6
+
+
+def test_crowdsal_is_read_whole_and_in_order(tmp_path: Path) -> None:
+    root = make_crowdsal(tmp_path)
+    named = {split: [s.name for s in open_dataset("crowdsal", root, split=split)] for split in ("train", "test", "all")}
+    assert named == {"train": ["0001", "0003"], "test": ["0002"], "all": ["0001", "0003", "0002"]}
+    dataset = open_dataset("crowdsal", root, split="train")
+    assert dataset.published == 2 and {s.split for s in dataset} == {"train"}
+    for sequence in dataset:
+        frames = list(sequence)
+        assert [number_shown(frame) for frame in frames] == list(range(6))
+        assert np.abs(np.subtract([peak(frame) for frame in frames], [spot(k) for k in range(6)])).max() <= 1
+        assert [points(frame) for frame in frames] == [centres(k) for k in range(6)]
+        assert sequence.check().frames == 6
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("Saliency/0001.mp4", r"Train has no Saliency/0001\.mp4; download"),
+        ("Fixations/0001.json", r"Train has no Fixations/0001\.json; download"),
+    ],
+)
+def test_a_file_that_crowdsal_lacks_is_named(tmp_path: Path, missing: str, message: str) -> None:
+    root = make_crowdsal(tmp_path, frames=2)
+    (root / "Train" / missing).unlink()
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("crowdsal", root, split="train")
+    assert len(open_dataset("crowdsal", root, split="test")) == 1
+
+
+def test_videos_of_crowdsal_that_are_missing_are_seen_by_its_record(tmp_path: Path) -> None:
+    root = make_crowdsal(tmp_path, frames=2)
+    for folder, suffix in (("Videos", "mp4"), ("Saliency", "mp4"), ("Fixations", "json")):
+        (root / "Train" / folder / f"0003.{suffix}").unlink()
+    dataset = open_dataset("crowdsal", root, split="train")
+    assert (len(dataset), dataset.published) == (1, 2)
 
 
 def test_challenges_are_split_as_their_list_says_and_withheld_labels_are_none(tmp_path: Path) -> None:

@@ -222,10 +222,11 @@ def test_a_prediction_gives_what_its_maps_give(clip: Made, tmp_path: Path) -> No
     assert report.frames == FRAMES
     assert {step.stage for step in steps} == {"predicting", "cutting"} and steps[-1].frames == FRAMES
     from vidsal.pipe.predict import predict
+    from vidsal.stages import ViewerOptions
 
     maps = tmp_path / "own.npz"
     with open_video(clip.video, size=model.preprocessor.frame_size) as reader, MapsSink(maps) as sink:
-        for batch in predict(reader, model):
+        for batch in predict(reader, model, viewers=ViewerOptions("off")):
             sink.write(batch)
     other = tmp_path / "other"
     Made(clip.video, maps).reframe(other, output={"video": False, "keyframes": ()})

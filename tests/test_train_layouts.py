@@ -44,6 +44,7 @@ VIDEOS: dict[str, Maker] = {
     "bdd-a": fixtures.make_bdda,
     "aim2024": lambda root: fixtures.make_challenge(root),
     "ntire2026": lambda root: fixtures.make_challenge(root),
+    "crowdsal": lambda root: fixtures.make_crowdsal(root),
     "simple": fixtures.make_simple,
 }
 WITHHELD = "mit300"

@@ -25,7 +25,8 @@ __all__ = [
     "VideoSet",
 ]
 
-_Videos = Literal["dhf1k", "hollywood2", "ucf-sports", "dreyeve", "dreyeve-scout", "bdd-a", "aim2024", "ntire2026"]
+_Challenges = Literal["aim2024", "ntire2026", "crowdsal"]
+_Videos = Literal["dhf1k", "hollywood2", "ucf-sports", "dreyeve", "dreyeve-scout", "bdd-a", _Challenges]
 _Stills = Literal["salicon", "mit1003", "mit300", "cat2000", "osie", "toronto", "pascal-s", "dut-omron", "isun"]
 LayoutName = Literal[_Videos, _Stills, "simple"]
 """Names of the layouts in `vidsal.data.layouts.DATASETS`."""

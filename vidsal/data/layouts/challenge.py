@@ -1,4 +1,4 @@
-"""The unpacked archives of AIM 2024 or NTIRE 2026 in, their videos out with maps and lists of fixations."""
+"""AIM 2024, NTIRE 2026 or CrowdSAL as they are published in, their videos out with maps and lists of fixations."""
 
 from __future__ import annotations
 
@@ -130,6 +130,44 @@ def _lists(folder: Path) -> dict[str, Path]:
     return {file.parent.name: file for file in files}
 
 
+def _open_crowdsal(root: Path, split: str, options: NoOptions) -> Dataset:
+    parts = [part for part in ("Train", "Test") if split in ("all", part.lower())]
+    sequences = []
+    for part in parts:
+        own = part.lower()
+        videos = _videos(need_folder(root / part / "Videos", f"the videos of the part {part}"))
+        maps = _videos(need_folder(root / part / "Saliency", f"the maps of the part {part}"))
+        lists = {file.stem: file for file in list_files(root / part / "Fixations", suffixes=(".json",))}
+        for name in sorted(videos):
+            for found, file in ((maps, f"Saliency/{name}.mp4"), (lists, f"Fixations/{name}.json")):
+                if name not in found:
+                    raise DatasetError(f"{root / part} has no {file}; download the part {part} again")
+            pictures = VideoPictures(videos[name])
+            sequences.append(
+                LabelledSequence(
+                    name=name,
+                    split=own,
+                    kind="video",
+                    pictures=pictures,
+                    densities=OrderedDensities(maps[name]),
+                    points=_FixationLists(lists[name], maps[name], pictures),
+                )
+            )
+    # The record of each part says how many videos it has.
+    published = sum(_lines(root / part / "metadata.jsonl") or 0 for part in parts)
+    return Dataset("crowdsal", root, split, tuple(sequences), published=published or len(sequences))
+
+
+def _lines(path: Path) -> int | None:
+    """Records of a file with one a line; None where it is missing."""
+    try:
+        return sum(1 for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}); download it again") from error
+
+
 # `Videos/`, `TrainTestSplit.json`, `Saliency{Train,Test}/`, `Fixations{Train,Test}/.../NAME/fixations.json`.
 LAYOUTS = {
     key: Layout(
@@ -138,5 +176,10 @@ LAYOUTS = {
         partial(_open, key),
     )
     for key, title, home in (("aim2024", "AIM 2024", "ECCVW24"), ("ntire2026", "NTIRE 2026", "NTIRE26"))
+} | {
+    # `{Train,Test}/{Videos,Saliency}/NAME.mp4`, `{Train,Test}/Fixations/NAME.json`, `{Train,Test}/metadata.jsonl`.
+    "crowdsal": Layout(
+        "CrowdSAL (https://huggingface.co/datasets/ANDRYHA/CrowdSAL)", ("all", "train", "test"), _open_crowdsal
+    ),
 }
-"""The layouts of this file by their names; NTIRE 2026 has 2,000 videos."""
+"""The layouts of this file by their names; NTIRE 2026 has 2,000 videos, CrowdSAL 5,000."""
