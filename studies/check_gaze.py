@@ -21,11 +21,11 @@ from arguments import count_from
 from vidsal.data.layouts import DATASETS, open_dataset
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.gaze import Gaze
-from vidsal.gaze.variants import GazeVariants, score_variants
-from vidsal.gaze.video_options import VariantOptions
-from vidsal.gaze.viewers import Viewers
 from vidsal.model.checkpoint import SaliencyModel, load_model
 from vidsal.pipe.predict import predict
+from vidsal.viewing.options import VariantOptions
+from vidsal.viewing.variants import GazeVariants, score_variants
+from vidsal.viewing.viewers import RecordedViewers
 
 HEIGHT, WIDTH, RATE = 480, 640, 5
 
@@ -98,7 +98,7 @@ def main() -> None:
     print(f"{arguments.layout}, {len(batches)} pictures of {arguments.seconds} s, {people} viewers, {model.card.name}")
     print(f"{'gaze':28} {'NSS':>5}  named")
     for name, each in made.items():
-        found = score_variants(batches, Viewers(each, height=HEIGHT, width=WIDTH), VariantOptions())
+        found = score_variants(batches, RecordedViewers(each, height=HEIGHT, width=WIDTH), VariantOptions())
         print(f"{name:28} {found.scores[0].nss or 0:5.2f}  {named(found)}")
 
 

@@ -24,6 +24,7 @@ from vidsal.cli import main
 from vidsal.cli.commands import COMMANDS
 from vidsal.cli.process import share_cores
 from vidsal.config import read_file, resolve
+from vidsal.model.baselines import BASELINES
 from vidsal.model.checkpoint import PRESETS, read_checkpoint
 from vidsal.pipe import run as pipe_run
 from vidsal.pipe.options import RunOptions
@@ -647,8 +648,23 @@ def test_the_models_are_listed_with_whether_they_have_weights(capsys: pytest.Cap
     assert status_of("models") == 0
     # What is set in belongs to the line above.
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
-    assert [line.split()[0] for line in lines] == list(PRESETS)
-    assert ["no weights here" in line for line in lines] == [preset.weights is None for preset in PRESETS.values()]
+    assert [line.split()[0] for line in lines] == [*PRESETS, *BASELINES]
+    absent = ["no weights here" in line for line in lines]
+    assert absent == [*(preset.weights is None for preset in PRESETS.values()), *([False] * len(BASELINES))]
+    assert ["without weights" in line for line in lines] == [False] * len(PRESETS) + [True] * len(BASELINES)
+
+
+def test_a_model_without_weights_runs_through_the_pipe_and_says_what_it_is(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of("models", "bms") == 0
+    assert "BMS" in capsys.readouterr().out
+    assert status_of("run", str(clip), "--model", "bms", "--output", str(tmp_path), "--quiet", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "bms"
+    record = json.loads(next(tmp_path.glob("*.vidsal.json")).read_text())
+    assert record["model"]["name"] == "bms" and len(record["model"]["sha256"]) == 64
+    assert status_of("export", "bms", "--output", str(tmp_path / "bms.onnx")) == 1
+    assert "model without weights" in capsys.readouterr().err
 
 
 def test_a_card_is_shown_for_a_checkpoint_and_for_an_architecture(

@@ -214,3 +214,37 @@ def test_shrinking_by_area_is_left_to_the_cpu() -> None:
     assert not area._resizes_on_device(720, 1280)
     assert area._resizes_on_device(180, 320)
     assert bilinear._resizes_on_device(720, 1280)
+
+
+# Canvases without bars.
+
+
+def test_a_stretched_picture_covers_the_whole_canvas() -> None:
+    preprocess = Preprocessor(
+        PreprocessOptions(height=48, width=64, divisor=1, mean=(0, 0, 0), std=(1, 1, 1), fit="stretch")
+    )
+    frame = np.zeros((1, 100, 30, 3), np.uint8)
+    frame[0, :, 15:] = 200
+    pixels = preprocess(frame)
+    assert pixels.shape == (1, 3, 48, 64)
+    assert not pixels[..., :31].any() and (pixels[..., 33:] == 200).all()
+    assert preprocess.frame_size(100, 30) == (48, 64)
+    assert preprocess.to_picture(torch.randn(2, 48, 64), 100, 30).shape == (2, 48, 64)
+
+
+def test_the_canvas_of_a_picture_inside_is_as_small_as_the_picture_and_never_larger() -> None:
+    options = PreprocessOptions(height=320, width=320, fit="inside", cells=8)
+    preprocess = Preprocessor(options)
+    for size, canvas in {
+        (480, 640): (240, 320),
+        (640, 480): (320, 240),
+        (100, 50): (96, 48),
+        (3, 900): (8, 320),
+    }.items():
+        view = preprocess.viewport(*size)
+        assert (view.canvas_height, view.canvas_width) == (view.height, view.width) == canvas
+        assert preprocess.frame_size(*preprocess.frame_size(*size)) == canvas
+        pixels = preprocess(np.full((1, *size, 3), 7, np.uint8))
+        assert pixels.shape[2:] == canvas
+        finished = preprocess.to_picture(torch.randn(1, *canvas), *size)
+        assert finished.shape[1:] == canvas and finished.exp().sum().item() == pytest.approx(1)

@@ -88,7 +88,8 @@ def map_loss(
     even = visible / visible.sum(1, keepdim=True)
     recorded = torch.where(looked[:, None], density.flatten(1), even).to(log_p.dtype)
     maps = _Maps(log_p.masked_fill(~visible, 0.0), recorded, counts.flatten(1), visible)
-    return torch.where(looked, _LOSSES[options.loss_name](maps, options), torch.zeros_like(log_p[:, 0]))
+    loss = _LOSSES[options.loss_name](maps, options)
+    return torch.where(looked, loss, torch.zeros_like(loss))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +121,8 @@ class _Maps:
 
 
 def _kl(maps: _Maps, options: LossOptions) -> torch.Tensor:
-    divergence: torch.Tensor = (torch.special.xlogy(maps.g, maps.g) - maps.g * maps.log_p).sum(1)
-    return divergence
+    entropy: torch.Tensor = torch.special.xlogy(maps.g, maps.g)
+    return (entropy - maps.g * maps.log_p).sum(1)
 
 
 def _log_likelihood(maps: _Maps, options: LossOptions) -> torch.Tensor:

@@ -42,6 +42,22 @@ class Viewport:
     """Columns of the picture on the canvas."""
 
     @classmethod
+    def of(cls, height: int, width: int, options: PreprocessOptions) -> Viewport:
+        """Where an upright picture of `height` x `width` pixels lies, as the options say.
+
+        Example:
+            >>> Viewport.of(720, 1280, PreprocessOptions(fit="inside"))
+            Viewport(canvas_height=180, canvas_width=320, top=0, left=0, height=180, width=320)
+        """
+        if options.fit == "letterbox":
+            return cls.fit(height, width, canvas_height=options.height, canvas_width=options.width)
+        rows, columns = options.height, options.width
+        if options.fit == "inside":
+            share = min(1.0, rows / height, columns / width)
+            rows, columns = (max(1, round(side * share / options.cells)) * options.cells for side in (height, width))
+        return cls(canvas_height=rows, canvas_width=columns, top=0, left=0, height=rows, width=columns)
+
+    @classmethod
     def fit(cls, height: int, width: int, *, canvas_height: int, canvas_width: int) -> Viewport:
         """Fit an upright picture of `height` x `width` pixels into the canvas, aspect kept, centred.
 
@@ -90,7 +106,7 @@ class Preprocessor:
 
     def viewport(self, height: int, width: int) -> Viewport:
         """Where a picture of `height` x `width` pixels lies on the canvas."""
-        return Viewport.fit(height, width, canvas_height=self.options.height, canvas_width=self.options.width)
+        return Viewport.of(height, width, self.options)
 
     def frame_size(self, height: int, width: int) -> tuple[int, int]:
         """(rows, columns) in which frames of a picture of `height` x `width` pixels are best given.
@@ -111,7 +127,7 @@ class Preprocessor:
             device: where the result lives.
 
         Returns:
-            (B, 3, height, width) float32 in channels-last memory order.
+            (B, 3, height, width) float32 in channels-last memory order; with `fit="inside"` the picture's own canvas.
 
         Raises:
             ValueError: if frames are not (B, h, w, 3) uint8.
@@ -132,7 +148,7 @@ class Preprocessor:
         """(B, h, w, 3) to (B, 3, height, width) uint8 on the CPU."""
         count, height, width = frames.shape[:3]
         viewport = self.viewport(height, width)
-        canvas = np.zeros((count, self.options.height, self.options.width, 3), np.uint8)
+        canvas = np.zeros((count, viewport.canvas_height, viewport.canvas_width, 3), np.uint8)
         inner = canvas[:, viewport.top : viewport.top + viewport.height, viewport.left : viewport.left + viewport.width]
         for target, frame in zip(inner, frames, strict=True):
             if (height, width) == (viewport.height, viewport.width):
@@ -186,6 +202,10 @@ class Preprocessor:
             sums to 1 over (h, w).
         """
         viewport = self.viewport(height, width)
+        if self.options.fit == "inside":
+            # The canvas is that of the frames that were given, which may be a row off what a larger picture has.
+            own, along = log_density.shape[-2:]
+            viewport = Viewport(own, along, top=0, left=0, height=own, width=along)
         part = viewport.crop(log_density)
         if self.options.blur_pixels == 0:
             return part

@@ -29,10 +29,10 @@ from vidsal.evaluate.results import Estimate, read_summary
 from vidsal.exports.shots import ShotNumbers
 from vidsal.gaze.study import TABLES
 from vidsal.gaze.table import GazeRow
-from vidsal.gaze.variants import VariantScore
-from vidsal.gaze.viewers import ViewerNumbers
 from vidsal.sinks.contract import PROVENANCE_KEY
 from vidsal.tracks import BOX_COLUMNS, FrameNumbers, column_types
+from vidsal.viewing.variants import VariantScore
+from vidsal.viewing.viewers import ViewerNumbers
 
 if TYPE_CHECKING:
     import pandas

@@ -54,6 +54,11 @@ class PreprocessOptions(Checked):
     pixels of the full picture, as `cv2.resize` does by default and the published networks were trained."""
     blur_pixels: Annotated[float, Range(at_least=0, at_most=1000)] = 0.0
     """Standard deviation, in pixels of the full picture, of the Gaussian blur of the finished map; 0 for none."""
+    fit: Literal["letterbox", "stretch", "inside"] = "letterbox"
+    """How a picture comes onto the canvas: "letterbox", aspect kept, black bars beside it; "stretch", over the whole
+    canvas, aspect not kept; "inside", aspect kept and never enlarged, with a canvas as small as the picture then is."""
+    cells: Annotated[int, Range(at_least=1, at_most=64)] = 1
+    """Rows and columns of an "inside" canvas are multiples of this, at least one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -221,7 +221,7 @@ def _fault(path: Path, stage: str, row: Row) -> str:
             return _wrong_count("rows", _rows_of(path), row)
         case stage, _ if stage in MAY_BE_EMPTY:
             # Its columns have to be there all the same.
-            return "" if path.stat().st_size and _rows_of(path) >= 0 else "it is empty"
+            return "" if path.stat().st_size and (_rows_of(path) or 0) >= 0 else "it is empty"
         case _, ".csv" | ".jsonl" | ".parquet":
             return "" if _rows_of(path) else "it holds no row"
     return ""

@@ -37,6 +37,7 @@ from vidsal.model import checkpoint
 from vidsal.model.checkpoint import ModelCard, Precision, SaliencyModel
 from vidsal.model.recurrent import SAMState, Unroll
 from vidsal.model.sam import SaliencyAttentiveModel
+from vidsal.model.state import VideoState
 from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.predict import predict
 from vidsal.pipe.run import run
@@ -86,7 +87,7 @@ class _Caller:
 
     def __init__(self, model: SaliencyModel, pixels: torch.Tensor, way: Way) -> None:
         self.model, self.pixels, self.way = model, pixels, way
-        self.state: SAMState | None = None
+        self.state: VideoState | None = None
         self.log_density = torch.empty(0)
 
     def __call__(self) -> None:
@@ -98,7 +99,7 @@ class _Caller:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=not exact):
             self._call(self.model.network)
 
-    def _call(self, model: Callable[..., tuple[torch.Tensor, SAMState]]) -> None:
+    def _call(self, model: Callable[..., tuple[torch.Tensor, VideoState]]) -> None:
         way, reset = self.way, self.way.state == "reset"
         row = [reset or (self.state is None and t == 0) for t in range(way.batch)]
         fresh_steps = way.steps if reset else max(self.model.config.steps, way.steps)
@@ -215,12 +216,12 @@ class _Bench:
         reset_peaks(self.device)
         stages["model"] = self.measure(call, way.frames)
         most = peak_bytes(self.device)
-        with PartTimes(model.network, self.clock) as parts:
+        with PartTimes(model.attentive, self.clock) as parts:
             self.clock.measure(call.network, self.options.measure.repeats)
         stages |= {part: [taken / way.frames for taken in values] for part, values in parts.seconds().items()}
         stages |= self.after(model, call.log_density, way)
         height, width = call.pixels.shape[-2:]
-        counted = count_operations(model.config, height=height, width=width, state=way.state, steps=way.steps)
+        counted = count_operations(model.attentive.config, height=height, width=width, state=way.state, steps=way.steps)
         median = statistics.median(stages["model"])
         return CaseReport(
             **vars(way),
@@ -278,7 +279,8 @@ class _Bench:
             for caller.pixels in frames:
                 caller()
                 maps.append(caller.log_density[0, 0].exp().cpu())
-            return torch.stack(maps), torch.empty(0) if caller.state is None else caller.state.hidden.float().cpu()
+            state = caller.state
+            return torch.stack(maps), state.hidden.float().cpu() if isinstance(state, SAMState) else torch.empty(0)
 
         reports = []
         for way in {way.state: Way(way.state, way.steps, 1, 1) for way in self.ways()}.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, count, flag
 from vidsal.cli.process import Terminated, print_error, print_out, say
@@ -27,8 +27,13 @@ _REPLACE = flag("--overwrite", help="replace the checkpoint that is there")
 def models_command(given: Any) -> int:
     """List the models, or show what is known of one."""
     from vidsal.console import format_card
-    from vidsal.model.checkpoint import PRESETS, find_weights, read_checkpoint
+    from vidsal.model.checkpoint import PRESETS, find_weights, is_baseline, load_model, read_checkpoint
+    from vidsal.model.options import BaselineName
 
+    if given.model is not None and is_baseline(given.model):
+        card = load_model(given.model).card
+        print_out(f"{given.model}\n  {card.description}\n\n  limits\n    {card.limits[0]}")
+        return 0
     if given.model in PRESETS:
         print_out(_preset_card(given.model))
         return 0
@@ -37,7 +42,7 @@ def models_command(given: Any) -> int:
         network, _, card = read_checkpoint(Path(given.model))
         print_out(format_card(given.model, network.config, card))
         return 0
-    width = max(map(len, PRESETS))
+    width = max(map(len, [*PRESETS, *get_args(BaselineName)]))
     for name, preset in PRESETS.items():
         place, config = find_weights(name), preset.config
         state = f"no weights here: vidsal weights fetch {name}" if place.state == "absent" else place.state
@@ -45,6 +50,8 @@ def models_command(given: Any) -> int:
         if place.state == "embedded" and place.path.is_file():
             summary = read_checkpoint(place.path)[2].description
             print_out(textwrap.indent(textwrap.fill(summary, 80), " " * (width + 2)))
+    for name in get_args(BaselineName):
+        print_out(f"{name:<{width}}  without weights: {load_model(name).card.description}")
     return 0
 
 

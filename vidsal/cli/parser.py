@@ -256,8 +256,8 @@ def check_choice(name: str, known: Iterable[str], what: str, more: str = "") -> 
 
 
 def check_model(name: str) -> None:
-    """A word that is neither a preset nor a file is bad usage; a path without a file is the reader's to report."""
-    from vidsal.model.checkpoint import PRESETS
+    """A word that is neither a model nor a file is bad usage; a path without a file is the reader's to report."""
+    from vidsal.model.checkpoint import PRESETS, is_baseline
 
-    if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name):
+    if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name) and not is_baseline(name):
         check_choice(name, PRESETS, "model", ", or the path of a checkpoint")

@@ -5,28 +5,18 @@ from typing import TYPE_CHECKING
 from vidsal.lazy import lazy
 
 if TYPE_CHECKING:
-    from vidsal.gaze.checking import check_gaze
-    from vidsal.gaze.draw import GazeDrawn, draw_gaze
     from vidsal.gaze.importing import Imported, import_gaze
     from vidsal.gaze.options import GazeOptions
     from vidsal.gaze.study import Study, measure_study, pool_studies, write_study
     from vidsal.gaze.table import GAZE_COLUMNS, Gaze, GazeRow, read_gaze, write_gaze
-    from vidsal.gaze.variants import GazeVariants
-    from vidsal.gaze.video_options import CheckGazeOptions, DrawGazeOptions
 
 __all__ = [
     "GAZE_COLUMNS",
-    "CheckGazeOptions",
-    "DrawGazeOptions",
     "Gaze",
-    "GazeDrawn",
     "GazeOptions",
     "GazeRow",
-    "GazeVariants",
     "Imported",
     "Study",
-    "check_gaze",
-    "draw_gaze",
     "import_gaze",
     "measure_study",
     "pool_studies",
@@ -35,6 +25,4 @@ __all__ = [
     "write_study",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__, __all__, "options", "video_options", "table", "importing", "study", "variants", "draw", "checking"
-)
+__getattr__, __dir__ = lazy(__name__, __all__, "options", "table", "importing", "study")

@@ -1,4 +1,4 @@
-"""A checkpoint file or the name of a preset in, a model ready to predict out; and back to a file.
+"""A checkpoint file or the name of a model in, a model ready to predict out; and back to a file.
 
 A checkpoint is one safetensors file: the weights, and in its header, as JSON under the key "vidsal", the
 architecture, the preprocessing and the model card. Nothing is ever unpickled.
@@ -16,7 +16,7 @@ import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,8 +26,11 @@ from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import multiplies_bfloat16, prepare_for_inference
-from vidsal.model.options import Precision, Task
-from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, SAMState, Unroll
+from vidsal.model.network import Network
+from vidsal.model.options import BaselineName, Precision, Task
+from vidsal.model.recurrent import Unroll
+from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
+from vidsal.model.state import VideoState
 from vidsal.model.store import cached_path, read_record, verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
@@ -42,6 +45,7 @@ __all__ = [
     "copy_checkpoint",
     "find_weights",
     "for_task",
+    "is_baseline",
     "load_model",
     "read_checkpoint",
     "resolve_device",
@@ -138,7 +142,7 @@ class SaliencyModel:
 
     def __init__(
         self,
-        network: SaliencyAttentiveModel,
+        network: Network,
         *,
         preprocess: PreprocessOptions,
         card: ModelCard,
@@ -146,7 +150,7 @@ class SaliencyModel:
         precision: Precision = "auto",
         sha256: str | None = None,
     ) -> None:
-        """Take over `network` and rewrite it in place for prediction on `device`, see `prepare_for_inference`."""
+        """Take over `network`; one of SAM's is rewritten in place for prediction, see `prepare_for_inference`."""
         self.sha256 = sha256 or weights_sha256(network)
         """Of the checkpoint file; of the weights where the model comes from no file."""
         self.device = torch.device(device)
@@ -154,31 +158,47 @@ class SaliencyModel:
         self.card = card
         self.preprocessor = Preprocessor(preprocess)
         self.dtype = _dtype(precision, self.device)
-        self.network = prepare_for_inference(network.eval(), device=self.device, dtype=self.dtype)
-        self._forward = RecordedNetwork(self.network) if self.device.type == "cuda" else self.network
+        self.network: Network
+        self._forward: Network | RecordedNetwork
+        if isinstance(network, SaliencyAttentiveModel):
+            self.network = prepare_for_inference(network.eval(), device=self.device, dtype=self.dtype)
+            self._forward = RecordedNetwork(self.network) if self.device.type == "cuda" else self.network
+        else:
+            self.network = self._forward = network.eval().requires_grad_(False).to(self.device)
 
     @torch.inference_mode()
     def __call__(
         self,
         frames: torch.Tensor,
-        state: SAMState | None = None,
+        state: VideoState | None = None,
         *,
         unroll: Unroll | None = None,
         one_by_one: bool = False,
-    ) -> tuple[torch.Tensor, SAMState]:
-        """Predict log densities over the canvas; arguments and results as `SaliencyAttentiveModel.forward`."""
+    ) -> tuple[torch.Tensor, VideoState]:
+        """Predict log densities over the canvas; arguments and results as those of the network's `forward`."""
         # What runs on CUDA in float32 is float32: by default cuDNN would take TF32. Shapes repeat, so it may try which
         # of its algorithms is fastest.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=self.dtype != torch.float32):
-            if self.device.type == "cpu":
+            if self.device.type == "cpu" and isinstance(self.network, SaliencyAttentiveModel):
                 return self.network(frames, state, unroll=unroll, one_by_one=one_by_one)  # type: ignore[no-any-return]
-            result: tuple[torch.Tensor, SAMState] = self._forward(frames, state, unroll=unroll)
+            result: tuple[torch.Tensor, VideoState] = self._forward(frames, state, unroll=unroll)
         return result
 
     @property
     def task(self) -> Task:
         """What the viewers do whose gaze it predicts: "driving" for the models that `for_task` gives for it."""
         return "driving" if self.card.name in _DRIVING.values() else "free-viewing"
+
+    @property
+    def attentive(self) -> SaliencyAttentiveModel:
+        """The network, where it is one of SAM's family.
+
+        Raises:
+            CheckpointError: it is another system's.
+        """
+        if not isinstance(self.network, SaliencyAttentiveModel):
+            raise CheckpointError(f"{self.card.name} is not of SAM's family, which this needs")
+        return self.network
 
     @property
     def precision(self) -> str:
@@ -207,7 +227,8 @@ def load_model(
     Weights that are not embedded are taken from the user's cache (see `vidsal weights`) if their sha256 is right.
 
     Args:
-        model: a name in `PRESETS`, or the path of a vidsal checkpoint (.safetensors).
+        model: a name in `PRESETS`, that of a model without weights (`vidsal.model.baselines`), which runs on the CPU in
+            float32 whatever is asked for, or the path of a vidsal checkpoint (.safetensors).
         task: "free-viewing" takes the model named; "driving" the one for drivers' gaze beside it, see `for_task`.
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
         precision: "fp32"; "bf16", weights and features in bfloat16 but for the first layers and the map; "fp16" the
@@ -224,11 +245,33 @@ def load_model(
         'sam-lite'
     """
     target = resolve_device(device)
-    path = weights_path(for_task(model, task))
+    chosen = for_task(model, task)
+    if is_baseline(chosen):
+        return _load_baseline(str(chosen))
+    path = weights_path(chosen)
     network, preprocess, card = read_checkpoint(path)
     return SaliencyModel(
         network, preprocess=preprocess, card=card, device=target, precision=precision, sha256=sha256_of(path)
     )
+
+
+def is_baseline(model: str | Path) -> bool:
+    """Whether a name is that of a model without weights, of which there is no checkpoint."""
+    return str(model) in get_args(BaselineName)
+
+
+def _load_baseline(name: str) -> SaliencyModel:
+    from vidsal.model.baselines.network import BASELINE_INPUT, BaselineConfig, BaselineNetwork
+
+    network = BaselineNetwork(BaselineConfig(name))
+    card = ModelCard(
+        name=name,
+        description=(type(network.baseline).__doc__ or "").partition("\n")[0],
+        licence="MIT",
+        limits=("Written from its description, without weights learned from gaze.",),
+    )
+    digest = hashlib.sha256(f"baseline {name}".encode()).hexdigest()
+    return SaliencyModel(network, preprocess=BASELINE_INPUT, card=card, precision="fp32", sha256=digest)
 
 
 def for_task(model: str | Path, task: Task) -> str | Path:
@@ -262,6 +305,8 @@ def weights_path(model: str | Path) -> Path:
     name = str(model)
     if name in PRESETS:
         return PRESETS[name].weights or verified_path(name)
+    if is_baseline(model):
+        raise CheckpointError(f"{name} is a model without weights: there is no checkpoint of it, nor does it need one")
     path = Path(model)
     if not path.exists():
         raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
@@ -396,7 +441,7 @@ def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveMo
     return network, preprocess
 
 
-def weights_sha256(network: SaliencyAttentiveModel) -> str:
+def weights_sha256(network: Network) -> str:
     """The sha256 of a network's weights and of nothing else: names, shapes and float32 values, sorted by name."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from vidsal.model.recurrent import SAMState, Unroll
+from vidsal.model.state import VideoState
 
 __all__ = ["RecordedNetwork"]
 
@@ -66,11 +67,13 @@ class RecordedNetwork:
         return len(self._recordings)
 
     def __call__(
-        self, frames: torch.Tensor, state: SAMState | None = None, *, unroll: Unroll | None = None
+        self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
     ) -> tuple[torch.Tensor, SAMState]:
         """As `SaliencyAttentiveModel.forward`; what is returned belongs to the caller."""
         # Streams and recordings are of the current device, which need not be that of the frames.
         with torch.cuda.device(frames.device) if frames.is_cuda else contextlib.nullcontext():
+            if state is not None and not isinstance(state, SAMState):
+                raise ValueError(f"the state must be a SAMState, got a {type(state).__name__}")
             recording = self._recording(frames, state, unroll)
             if recording is None:
                 return self.network(frames, state, unroll=unroll)

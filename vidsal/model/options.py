@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["AttentionScale", "BackboneName", "HeadName", "Precision", "StrideIn", "Task"]
+__all__ = ["AttentionScale", "BackboneName", "BaselineName", "HeadName", "Precision", "StrideIn", "Task"]
 
 BackboneName = Literal["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2", "resnet50", "vgg16"]
 StrideIn = Literal["first_1x1", "middle_3x3"]
@@ -13,3 +13,7 @@ AttentionScale = Literal["none", "cells"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Task = Literal["free-viewing", "driving"]
 """What the viewers do whose gaze is predicted."""
+BaselineName = Literal[
+    "uniform", "centre-prior", "spectral-residual", "itti-koch", "gbvs", "aim", "sun", "icl", "bms", "aws"
+]
+"""Names of the models without weights."""

@@ -41,16 +41,17 @@ def published_map(model: SaliencyModel, picture: npt.NDArray[np.uint8]) -> npt.N
         CheckpointError: if the model has another head.
         ValueError: if the picture is not (height, width, 3) uint8.
     """
-    if model.config.head != "published":
+    network = model.attentive
+    if network.config.head != "published":
         raise CheckpointError(
-            f"{model.card.name} has the head {model.config.head!r}, which has no published map: "
+            f"{model.card.name} has the head {network.config.head!r}, which has no published map: "
             "give a model of the architecture sam-resnet or sam-vgg, or take the density that predict gives"
         )
     if picture.ndim != 3:
         raise ValueError(f"picture must be (height, width, 3) uint8, got {picture.shape} {picture.dtype}")
     pixels = model.preprocessor(picture[None], device=model.device)
     with torch.inference_mode():
-        relevance = model.network.relevance(pixels)[0]
+        relevance = network.relevance(pixels)[0]
     return finish_relevance(relevance, *picture.shape[:2]).cpu().numpy()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,12 +21,13 @@ from torch import nn
 
 from vidsal.model.groups import Groups
 from vidsal.model.options import AttentionScale
+from vidsal.model.state import VideoState
 
 __all__ = ["AttentionScale", "AttentiveConvLSTM", "SAMState", "Unroll"]
 
 
-@dataclass(frozen=True, eq=False)
-class SAMState:
+@dataclass(frozen=True, eq=False, repr=False)
+class SAMState(VideoState):
     """What the model remembers of B videos between calls. All zeros is the authors' start."""
 
     hidden: torch.Tensor
@@ -45,40 +46,6 @@ class SAMState:
             raise ValueError(
                 f"seen must be (B, c, rows, columns) of {self.hidden.shape[0]} videos, got {tuple(self.seen.shape)}"
             )
-
-    @staticmethod
-    def join(states: Sequence[SAMState]) -> SAMState:
-        """One state of all videos, in the order given.
-
-        Raises:
-            ValueError: if there is none.
-        """
-        if not states:
-            raise ValueError("there is no state to join")
-        if len(states) == 1:
-            return states[0]
-        seen = [state.seen for state in states if state.seen is not None]
-        return SAMState(
-            torch.cat([state.hidden for state in states]),
-            torch.cat([state.cell for state in states]),
-            torch.cat(seen) if seen else None,
-        )
-
-    def row(self, stream: int) -> SAMState:
-        """The state of one video: a slice, not an index, which would have to be copied to the device."""
-        return self.map(lambda tensor: tensor[stream : stream + 1])
-
-    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> SAMState:
-        """`function` of each tensor."""
-        return SAMState(function(self.hidden), function(self.cell), None if self.seen is None else function(self.seen))
-
-    def detach(self) -> SAMState:
-        """The same values, cut off from the graph (truncated back-propagation)."""
-        return self.map(torch.Tensor.detach)
-
-    def __repr__(self) -> str:
-        seen = "" if self.seen is None else f", seen={tuple(self.seen.shape)}"
-        return f"SAMState(hidden={tuple(self.hidden.shape)}, cell={tuple(self.cell.shape)}{seen})"
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,15 @@ from vidsal.model.backbones import BackboneFeatures, build_backbone
 from vidsal.model.config import SAMConfig
 from vidsal.model.groups import Groups
 from vidsal.model.heads import HeadName, PublishedHead, build_head
+from vidsal.model.network import Network
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState, Unroll
+from vidsal.model.state import VideoState
 
 __all__ = ["HeadName", "MotionBranch", "SAMConfig", "SAMState", "SaliencyAttentiveModel", "Unroll"]
 
 
-class SaliencyAttentiveModel(nn.Module):
+class SaliencyAttentiveModel(Network):
     """The Saliency Attentive Model over consecutive frames.
 
     Features of all frames are computed at once, only the recurrence runs frame by frame, the head again runs on
@@ -37,7 +39,7 @@ class SaliencyAttentiveModel(nn.Module):
 
     def __init__(self, config: SAMConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: SAMConfig = config
         channels = config.recurrent_channels
         self.backbone = build_backbone(config.backbone, channels, stride_in=config.stride_in)
         self.recurrence = AttentiveConvLSTM(channels, channels, attention_scale=config.attention_scale)
@@ -69,7 +71,7 @@ class SaliencyAttentiveModel(nn.Module):
     def forward(
         self,
         frames: torch.Tensor,
-        state: SAMState | None = None,
+        state: VideoState | None = None,
         *,
         unroll: Unroll | None = None,
         one_by_one: bool = False,
@@ -91,19 +93,10 @@ class SaliencyAttentiveModel(nn.Module):
         Raises:
             ValueError: if the shapes do not fit.
         """
-        if frames.ndim != 5 or frames.shape[2] != 3:
-            raise ValueError(f"frames must be (B, T, 3, H, W), got {tuple(frames.shape)}")
+        unroll = self.unrolled(frames, state, unroll, stride=self.backbone.stride)
         batch, times, _, height, width = frames.shape
-        stride = self.backbone.stride
-        if height % stride or width % stride:
-            raise ValueError(f"H and W must be multiples of {stride}, got {height}x{width}")
-        if unroll is None:
-            fresh = [[state is None and t == 0 for t in range(times)]] * batch
-            unroll = Unroll.of(fresh, fresh_steps=self.config.steps)
-        if (unroll.streams, unroll.times) != (batch, times):
-            raise ValueError(
-                f"unroll must be of {batch} videos of {times} frames, got {unroll.streams} of {unroll.times}"
-            )
+        if state is not None and not isinstance(state, SAMState):
+            raise ValueError(f"the state must be a SAMState, got a {type(state).__name__}")
 
         groups = Groups(batch * times, together=self._together(height * width, one_by_one), fill=self.fills_groups)
         features = self._look(frames.flatten(0, 1), groups)

@@ -44,7 +44,7 @@ class ModelOptions(Checked):
     """Which model, where, how exact."""
 
     model: str = "sam-lite"
-    """Name of a model with weights here (`vidsal weights list`), or path of a vidsal checkpoint (.safetensors)."""
+    """Name of a model (`vidsal models`), or path of a vidsal checkpoint (.safetensors)."""
     device: str = "auto"
     """auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."""
     precision: Precision = "auto"

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
-from vidsal.model.recurrent import SAMState, Unroll
+from vidsal.model.recurrent import Unroll
+from vidsal.model.state import VideoState
 from vidsal.pipe.between import Between
 from vidsal.pipe.downloads import Downloads
 from vidsal.pipe.options import PredictOptions, RecurrenceOptions, StageOptions
@@ -111,7 +112,7 @@ class VideoPredictor:
             self._viewers.reset()
         self._stills = False
         self._downloads.reset()
-        self._state: SAMState | None = None
+        self._state: VideoState | None = None
         self._shot = 0
         self._since_key = 0
 
@@ -200,7 +201,7 @@ class Prepared:
     """Rows of the frames that the model has to see, rising; may be empty."""
     fresh: tuple[bool, ...]
     """For each key: does it start from the zero state?"""
-    state: SAMState | None
+    state: VideoState | None
     """What the model remembers of the video so far (one row); None at its start."""
 
 
@@ -210,7 +211,7 @@ class Seen:
 
     log_density: torch.Tensor
     """(keys, h, w) float32 over the picture, on the model's device."""
-    state: SAMState
+    state: VideoState
     """What the model remembers now (one row)."""
 
 
@@ -230,21 +231,26 @@ def run_model(
     Returns:
         What the model saw, one a piece; None for pieces without keys.
     """
-    rows = [place for place, piece in enumerate(pieces) if piece.keys]
     results: list[Seen | None] = [None] * len(pieces)
-    live = [row for row in rows if pieces[row].batch.live]
-    if 0 < len(live) < len(rows):
-        # Frames of live sources go through the model one by one, others in groups: which, must not depend on both.
-        for some in (live, [row for row in rows if row not in live]):
-            seen = run_model(
-                model, [pieces[row] for row in some], recurrence=recurrence, clocks=[clocks[row] for row in some]
-            )
-            for row, own in zip(some, seen, strict=True):
-                results[row] = own
-        return results
-    if not rows:
-        return results
-    shown, shared = [pieces[row] for row in rows], StageClock(clocks[rows[0]].timer)
+    # One call for all, but for models whose canvas is as large as the picture. Frames of live sources go through the
+    # model one by one, others in groups: which, must not depend on both.
+    groups: dict[tuple[int, int, bool], list[int]] = {}
+    for place, piece in enumerate(pieces):
+        if piece.keys:
+            view = model.preprocessor.viewport(*piece.batch.frames.shape[1:3])
+            groups.setdefault((view.canvas_height, view.canvas_width, piece.batch.live), []).append(place)
+    for rows in groups.values():
+        seen = _run_alike(model, [pieces[row] for row in rows], recurrence, [clocks[row] for row in rows])
+        for row, one in zip(rows, seen, strict=True):
+            results[row] = one
+    return results
+
+
+def _run_alike(
+    model: SaliencyModel, shown: Sequence[Prepared], recurrence: RecurrenceOptions, clocks: Sequence[StageClock]
+) -> list[Seen]:
+    """As `run_model`, of pieces with keys and one size of canvas, all live or none."""
+    shared = StageClock(clocks[0].timer)
     with shared("preprocess"):
         pixels = _pixels(model, shown)
     with shared("model"):
@@ -257,14 +263,15 @@ def run_model(
             lengths=lengths,
         )
         before = _joined_states([piece.state for piece in shown])
-        log_density, state = model(pixels, before, unroll=unroll, one_by_one=bool(live))
-        for place, (row, piece) in enumerate(zip(rows, shown, strict=True)):
+        log_density, state = model(pixels, before, unroll=unroll, one_by_one=shown[0].batch.live)
+        results = []
+        for place, piece in enumerate(shown):
             part = log_density[place, : lengths[place]]
             part = model.preprocessor.to_picture(part, piece.batch.height, piece.batch.width)
-            results[row] = Seen(part, state if len(rows) == 1 else state.row(place))
-    for row, length in zip(rows, lengths, strict=True):
+            results.append(Seen(part, state if len(shown) == 1 else state.row(place)))
+    for clock, length in zip(clocks, lengths, strict=True):
         for stage, seconds in shared.seconds.items():
-            clocks[row].add(stage, seconds * length / sum(lengths))
+            clock.add(stage, seconds * length / sum(lengths))
     return results
 
 
@@ -276,13 +283,13 @@ def _pixels(model: SaliencyModel, pieces: Sequence[Prepared]) -> torch.Tensor:
     return filled[0][None] if len(filled) == 1 else torch.stack(filled)
 
 
-def _joined_states(states: Sequence[SAMState | None]) -> SAMState | None:
+def _joined_states(states: Sequence[VideoState | None]) -> VideoState | None:
     """One state of all videos; zeros for those that begin, which are never read."""
     known = next((state for state in states if state is not None), None)
     if known is None or len(states) == 1:
         return known
     zeros = known.map(torch.zeros_like)
-    return SAMState.join([zeros if state is None else state for state in states])
+    return type(known).join([zeros if state is None else state for state in states])
 
 
 def predict(

@@ -1,0 +1,69 @@
+"""What every network promises, whoever's system it is: frames and a state in, log densities and the new state out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from vidsal.model.recurrent import Unroll
+from vidsal.model.state import VideoState
+
+__all__ = ["Network", "NetworkOptions"]
+
+
+class NetworkOptions(Protocol):
+    """What the rest of the package asks of a network's configuration, a frozen dataclass that JSON holds."""
+
+    @property
+    def steps(self) -> int:
+        """Refinement steps on a frame that starts afresh; 1 for a network without a recurrence that refines."""
+        ...
+
+
+class Network(nn.Module):
+    """A system for saliency. Nothing about a video is stored on it: the state goes in and comes out."""
+
+    config: NetworkOptions
+    """Its architecture."""
+
+    def forward(
+        self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
+    ) -> tuple[torch.Tensor, VideoState]:
+        """Predict log densities.
+
+        Args:
+            frames: (B, T, 3, H, W) float, T consecutive frames of B videos, as the model's preprocessing makes them.
+            state: what the call before returned for the same videos; None starts every video afresh.
+            unroll: which frames start afresh, and the steps on each. None: the first of each video where `state` is
+                None, else none.
+
+        Returns:
+            The log density over the canvas, (B, T, H, W) float32, `exp` of it sums to 1 over (H, W); and the state
+            after the last frame of each video.
+
+        Raises:
+            ValueError: if the shapes do not fit.
+        """
+        raise NotImplementedError
+
+    def unrolled(self, frames: torch.Tensor, state: VideoState | None, unroll: Unroll | None, *, stride: int) -> Unroll:
+        """`unroll` itself or what it stands for, once shapes are seen to fit.
+
+        Raises:
+            ValueError: if they do not, or H or W is no multiple of `stride`.
+        """
+        if frames.ndim != 5 or frames.shape[2] != 3:
+            raise ValueError(f"frames must be (B, T, 3, H, W), got {tuple(frames.shape)}")
+        batch, times, _, height, width = frames.shape
+        if height % stride or width % stride:
+            raise ValueError(f"H and W must be multiples of {stride}, got {height}x{width}")
+        if unroll is None:
+            fresh = [[state is None and t == 0 for t in range(times)]] * batch
+            unroll = Unroll.of(fresh, fresh_steps=self.config.steps)
+        if (unroll.streams, unroll.times) != (batch, times):
+            raise ValueError(
+                f"unroll must be of {batch} videos of {times} frames, got {unroll.streams} of {unroll.times}"
+            )
+        return unroll
