@@ -51,7 +51,9 @@ def test_a_base_that_makes_no_sense_is_an_error_that_names_the_file(tmp_path: Pa
         read_file(written(tmp_path / "last.yaml", base=base), TrainConfig)
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("train_*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted([*CONFIGS.glob("train_*.yaml"), *CONFIGS.glob("study_*.yaml")]), ids=lambda path: path.stem
+)
 def test_every_configuration_is_valid_and_names_no_folder_outside(path: Path) -> None:
     config = resolve(TrainConfig, read_file(path, TrainConfig))
     folders = [*config.datasets, config.output, config.start_from, *(videos.root for videos in config.videos)]
