@@ -31,11 +31,11 @@ class StageClock:
     """Adds up the seconds that each stage was at work.
 
     Args:
-        timer: the clock, in seconds; `time.process_time` counts those of the processor.
+        timer: the clock, in seconds; None: `time.perf_counter`. `time.process_time` counts those of the processor.
     """
 
-    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
-        self.timer = timer
+    def __init__(self, timer: Callable[[], float] | None = None) -> None:
+        self.timer = timer or time.perf_counter
         self.seconds: dict[str, float] = {}
 
     @contextmanager
