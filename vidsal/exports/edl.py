@@ -46,9 +46,10 @@ class EdlExport(TimelineExport):
         self._look_for_midnight(timeline)
         left = timeline.shots[MOST_EVENTS:]
         if left:
+            what, are = ("shot", "is") if len(left) == 1 else (f"{len(left)} shots", "are")
             self.messages.append(
-                f"an edit list holds {MOST_EVENTS} events: the last {len(left)} shots, from {codes[left[0].first]} on, "
-                "are left out; otio and fcpxml hold all"
+                f"an edit list holds {MOST_EVENTS} events: the last {what}, from {codes[left[0].first]} on, {are} left "
+                "out; otio and fcpxml hold all"
             )
         return "\n".join(lines).encode()
 
