@@ -595,6 +595,21 @@ def test_the_preview_shows_the_outlines_where_the_areas_lie(tmp_path: Path) -> N
     assert main(["aoi", "preview", str(clip), "--aois", str(aois), "--to", str(tmp_path / "a.gif")]) == 1
 
 
+def test_gaze_before_and_after_the_video_counts_nowhere_and_is_said(tmp_path: Path) -> None:
+    aois = written(tmp_path, {"format": "vidsal-aois-1", "aois": [{"name": "left", "box": [0, 0, 50, 50]}]})
+    clip = make_video(tmp_path / "clip.mp4", frames=20, width=100, height=50, rate=10)
+    seconds = np.arange(-1.0, 5.0, 0.5)
+    gaze = Gaze.of(
+        participant="a", trial="t", pts_seconds=seconds, duration_seconds=0.4, x=25.0, y=9.0, kind="fixations"
+    )
+    study = measure_study(gaze, aois, clip)
+    (row,) = study.tables["visits"]
+    assert row.tracked_seconds == pytest.approx(4 * 0.4) and row.fixation_count == 4
+    assert any("8 rows of gaze before the first frame or after" in message for message in study.messages)
+    with pytest.raises(DatasetError, match="no row of the gaze lies in the time"):
+        measure_study(gaze.rows(seconds > 3), aois, clip)
+
+
 def test_studies_of_several_videos_are_brought_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     halves = {
         "format": "vidsal-aois-1",

@@ -93,6 +93,13 @@ def measure_study(
     areas = read_aois(aois, height=info.height, width=info.width)
     messages = areas.outside(height=info.height, width=info.width)
     check_fits(table, height=info.height, width=info.width, video=str(video))
+    table, left_out = _while_it_runs(table, info.duration_seconds)
+    if left_out:
+        if not len(table):
+            raise DatasetError(
+                f"no row of the gaze lies in the time of {video}: import it with the offset of its clock"
+            )
+        messages.append(f"{left_out} rows of gaze before the first frame or after the last one are left out")
     by_clock = any(part.clock == "frames" for aoi in areas.aois for part in aoi.parts)
     by_shot = any(aoi.shots is not None for aoi in areas.aois)
     shares: PredictedShares | None = None
@@ -136,6 +143,13 @@ def measure_study(
         "gaze": dict(table.facts),
     }
     return Study(tables, further, tuple(messages), facts)
+
+
+def _while_it_runs(gaze: Gaze, duration_seconds: float | None) -> tuple[Gaze, int]:
+    """The rows whose middle lies in the time of the video, and how many others there are."""
+    middle = gaze.pts_seconds + np.nan_to_num(gaze.duration_seconds) / 2
+    inside = (middle >= 0) & (middle < (np.inf if duration_seconds is None else duration_seconds))
+    return gaze.rows(inside), int((~inside).sum())
 
 
 def pool_studies(folders: Sequence[str | Path], *, trials: str | Path | None = None) -> Study:
