@@ -111,6 +111,22 @@ def test_a_part_of_a_video_shows_the_gaze_of_that_part_and_keeps_its_sound(tmp_p
         assert [stream.type for stream in container.streams] == ["video", "audio"]
 
 
+def test_points_sit_upright_where_a_video_is_stored_turned(tmp_path: Path) -> None:
+    clip = tmp_path / "turned.mp4"
+    coded = np.full((WIDTH, HEIGHT, 3), 128, np.uint8)
+    make_video(clip, frames=3, width=HEIGHT, height=WIDTH, rotation=90, picture=lambda _: coded)
+    gaze = samples({"a": [(frame / 25, 250.0, 40.5) for frame in range(3)]})
+    options = DrawGazeOptions(
+        viewers=BARE, video=LOSSLESS, output=GazeOutputOptions(output=tmp_path / "out", table="none")
+    )
+    (path,) = draw_gaze(clip, gaze, options=options).files
+    for _, picture in drawn_frames(path):
+        assert picture.shape == (HEIGHT, WIDTH, 3)
+        found = middle_of(picture, distinct_color(0))
+        assert found is not None
+        np.testing.assert_allclose(found, (250.0, 40.5), atol=0.75)
+
+
 def test_a_fixation_is_seen_from_its_start_to_its_end() -> None:
     gaze = samples({"a": [(1.0, 10, 20), (1.5, 30, 40)]}, duration_seconds=0.3, kind="fixations")
     viewers = RecordedViewers(gaze, height=HEIGHT, width=WIDTH)
