@@ -16,7 +16,7 @@ from made import make_checkpoint, make_model
 from media import make_video
 
 from vidsal.cli import main
-from vidsal.errors import DatasetError
+from vidsal.errors import ConfigError, DatasetError
 from vidsal.frames import SaliencyBatch
 from vidsal.gaze import Gaze, read_gaze, write_gaze
 from vidsal.metrics import nss
@@ -207,6 +207,12 @@ def test_little_to_see_and_little_time_are_said() -> None:
     nobody = Gaze.of(participant="a", trial="t", pts_seconds=[100.0], x=1.0, y=1.0)
     unseen = score_variants([batch], RecordedViewers(nobody, height=HEIGHT, width=WIDTH), VariantOptions(max_shift=1))
     assert not unseen.findings and "no viewer looks anywhere" in unseen.notes[0]
+
+
+def test_more_shifts_than_can_be_told_apart_are_refused() -> None:
+    with pytest.raises(ConfigError, match="longer step"):
+        VariantOptions(max_shift=600, shift_step=0.1)
+    assert len(VariantScorer(Viewers(gaze_of(0), height=HEIGHT, width=WIDTH), VariantOptions()).shifts) == 101
 
 
 # The command.

@@ -129,6 +129,10 @@ class DrawGazeOptions(WithPrediction):
     """What is written, and where."""
 
 
+MOST_STEPS = 500
+"""Shifts that are tried each way, at most: all are scored at once."""
+
+
 @dataclass(frozen=True)
 class VariantOptions(Checked):
     """Which other ways to read the gaze are tried."""
@@ -140,6 +144,12 @@ class VariantOptions(Checked):
     margin: Annotated[float, Range(at_least=0)] = 0.2
     """How much higher the score (NSS) of another reading must be before it is named; its interval must lie above 0
     too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_shift > MOST_STEPS * self.shift_step:
+            shift, step = Setting("max_shift", self.max_shift), Setting("shift_step", self.shift_step)
+            raise ConfigError(shift, f" is more than {MOST_STEPS} steps of ", step, ": take a longer step")
 
 
 @dataclass(frozen=True)
