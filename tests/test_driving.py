@@ -405,6 +405,7 @@ def test_a_drive_without_a_point_says_so_and_the_page_shows_its_areas(
     page = tmp_path / "still.vidsal.html"
     shown = page.read_text()
     assert "mirror" in shown and "no measurement of any person" in shown and "no vanishing point" in shown
+    assert "nothing here is about safety" in shown
     # As the run wrote it, so it comes out of the finished tables.
     page.unlink()
     assert main(["report", str(tmp_path / "still.vidsal.csv"), "-q"]) == 0

@@ -339,6 +339,13 @@ def _notices(messages: Sequence[str]) -> str:
 def _limits(results: Results, model: str) -> str:
     options = _part(results.record, "options")
     said = []
+    made = results.record.get("results")
+    stages = [one.get("stage") for one in made if isinstance(one, Mapping)] if isinstance(made, list | tuple) else []
+    if "driving" in stages:
+        text = (
+            "The road ahead, left and right go by a vanishing point that is estimated from the picture, one for each "
+        )
+        said.append(f"{text}shot. Bends and turns are not followed, and nothing here is about safety.")
     if results.kind != "image":
         text = (
             "Shots are found by a detector. It can miss a cut between shots that look alike, or take very fast motion "
