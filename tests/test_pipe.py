@@ -100,7 +100,7 @@ def test_in_bfloat16_maps_are_the_same_to_the_last_bit_however_frames_are_groupe
 
 def test_a_live_source_beside_files_is_shown_to_the_model_by_itself(in_bfloat16: SaliencyModel) -> None:
     clips = [dataclasses.replace(made_frames(9), live=live) for live in (False, True, False)]
-    alone = [joined(predict([clip], in_bfloat16, smooth=RAW)).density for clip in clips]
+    alone = [joined(predict([clip], in_bfloat16, **RAW)).density for clip in clips]
     called: list[tuple[int, bool]] = []
     whole = in_bfloat16.network.forward
 
@@ -110,7 +110,7 @@ def test_a_live_source_beside_files_is_shown_to_the_model_by_itself(in_bfloat16:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(in_bfloat16.network, "forward", noted)
-        results = list(predict_streams([[clip] for clip in clips], in_bfloat16, smooth=RAW))
+        results = list(predict_streams([[clip] for clip in clips], in_bfloat16, **RAW))
     assert called == [(1, True), (2, False)]
     maps = {result.stream: result.batch.density for result in results if isinstance(result, StreamBatch)}
     for number, expected in enumerate(alone):
