@@ -21,15 +21,15 @@ are. The result is a running average of the weights.
 Every sixth source of clips is held out, with all its clips. What is printed: agreement with the teacher on these clips,
 state carried, and the usual scores on the validation stills, both on the model's canvas and without smoothing.
 
-configs/candidates/sam-lite-video.safetensors is of two runs side by side on one H100, of 1,161 and 1,168 steps:
+The embedded default is of two runs side by side on one H100, of 1,161 and 1,168 steps:
 
     ... OUT/a --minutes 5 --device cuda --learning-rate 2e-4 --backbone-learning-rate 5e-5 --anchor-weight 0.5
     ... OUT/b --minutes 5 --device cuda
     ... OUT --join sam-lite OUT/a/sam-lite-video.safetensors OUT/b/sam-lite-video.safetensors \\
         --shares 0.2 0.25 0.55 --power 1.05
 
-There the stills were given at the canvas's size, and the teacher's maps of every second frame were the means of those
-of its neighbours.
+There `sam-lite` was the default before (sha256 ed920fe1045b), which the history of its file keeps. The stills were
+given at the canvas's size, and the teacher's maps of every second frame were the means of those of its neighbours.
 
 All pictures lie on the device as the canvas shows them, and are cropped, mirrored and recoloured there.
 """
