@@ -42,6 +42,7 @@ from vidsal.reframe.marginals import MarginalCollector, Marginals, kept_share
 from vidsal.reframe.options import CameraOptions, parse_aspect
 from vidsal.reframe.path import find_path, slid
 from vidsal.reframe.window import Window, window_of
+from vidsal.stages import ViewerOptions
 
 Floats = npt.NDArray[np.float64]
 EVEN_SECONDS = 0.5
@@ -175,7 +176,7 @@ def default_model() -> SaliencyModel:
 def predicted(path: Path, model: SaliencyModel) -> Marginals:
     collector = MarginalCollector(["x", "y"])
     with open_video(path, size=model.preprocessor.frame_size) as reader:
-        for batch in predict(reader, model):
+        for batch in predict(reader, model, viewers=ViewerOptions("off")):
             collector.update(batch)
     return collector.marginals()
 

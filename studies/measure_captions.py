@@ -21,6 +21,7 @@ from vidsal.captions.layout import Layout
 from vidsal.captions.options import PLACES
 from vidsal.captions.values import Cue, Run
 from vidsal.model.checkpoint import SaliencyModel
+from vidsal.stages import ViewerOptions
 
 GAINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 1.0)
 TEXT = "A line of about thirty letters\nand another one below it"
@@ -46,7 +47,7 @@ def watch(video: Path, model: SaliencyModel, seconds: float) -> Watched:
         layout = Layout(float(info.width * info.sample_aspect_ratio / info.height))
         candidates = Candidates.of(cues, PLACES, layout, replace_own=False)
         attention = CueAttention(starts, starts + SHOWN_SECONDS, candidates.boxes)
-        for batch in predict(reader, model, recurrence=RecurrenceOptions(every=2)):
+        for batch in predict(reader, model, recurrence=RecurrenceOptions(every=2), viewers=ViewerOptions("off")):
             attention.update(batch)
         attention.flush()
     return Watched(cues, candidates, attention)

@@ -26,6 +26,7 @@ from vidsal.reframe.marginals import MarginalCollector
 from vidsal.reframe.options import CameraOptions, parse_aspect
 from vidsal.reframe.path import find_path, slid
 from vidsal.reframe.window import Window, window_of
+from vidsal.stages import ViewerOptions
 
 Floats = npt.NDArray[np.float64]
 BATCH = 8
@@ -81,7 +82,7 @@ def main() -> None:
     for sequence in sequences:
         points: list[Floats | None] = []
         collector = MarginalCollector(["x", "y"])
-        for batch in predict(batches(sequence, model, points), model):
+        for batch in predict(batches(sequence, model, points), model, viewers=ViewerOptions("off")):
             collector.update(batch)
         marginals = collector.marginals()
         try:

@@ -24,6 +24,7 @@ from vidsal.pipe.predict import predict
 from vidsal.preprocess import Viewport
 from vidsal.shots import CutOptions
 from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import ViewerOptions
 
 ROWS, COLUMNS = 48, 64
 CARRY, RESET = RecurrenceOptions("carry", 1), RecurrenceOptions("reset", 4)
@@ -63,15 +64,15 @@ def clip_of(tool: ModuleType, density: list[Any], *, cuts: tuple[int, ...] = (),
 
 def test_the_maps_are_those_of_the_pipe(tool: ModuleType, model: SaliencyModel) -> None:
     clip = clip_of(tool, [spot(30, 20)] * 8, cuts=(5,))
-    raw, blind = SmoothOptions(smoothing="none"), CutOptions(detect_cuts=False)
+    raw: Any = {"smooth": SmoothOptions(smoothing="none"), "cuts": CutOptions(False), "viewers": ViewerOptions("off")}
     none = np.zeros(8, np.bool_)
     for recurrence in (CARRY, RecurrenceOptions("reset", 2)):
-        (piped,) = predict([clip.batch], model, recurrence=recurrence, smooth=raw, cuts=blind)
+        (piped,) = predict([clip.batch], model, recurrence=recurrence, **raw)
         own = tool.maps_of(model, clip.batch, recurrence, none)
         assert torch.allclose(own.log_density, piped.log_density, atol=1e-5)
     # A cut that is told makes what follows a clip of its own.
     later = FrameBatch(np.arange(3), np.arange(3) / 25, clip.batch.frames[5:], ROWS, COLUMNS)
-    (alone,) = predict([later], model, recurrence=CARRY, smooth=raw, cuts=blind)
+    (alone,) = predict([later], model, recurrence=CARRY, **raw)
     told, untold = (tool.maps_of(model, clip.batch, CARRY, cut).log_density[5:] for cut in (clip.cut, none))
     assert torch.allclose(told, alone.log_density, atol=1e-5)
     assert not torch.allclose(untold, alone.log_density, atol=1e-3)
