@@ -26,6 +26,7 @@ from vidsal.cli.process import share_cores
 from vidsal.config import read_file, resolve
 from vidsal.model.baselines import BASELINES
 from vidsal.model.checkpoint import PRESETS, read_checkpoint
+from vidsal.model.networks.catalogue import NETWORKS
 from vidsal.pipe import run as pipe_run
 from vidsal.pipe.options import RunOptions
 
@@ -648,10 +649,10 @@ def test_the_models_are_listed_with_whether_they_have_weights(capsys: pytest.Cap
     assert status_of("models") == 0
     # What is set in belongs to the line above.
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
-    assert [line.split()[0] for line in lines] == [*PRESETS, *BASELINES]
-    absent = ["no weights here" in line for line in lines]
-    assert absent == [*(preset.weights is None for preset in PRESETS.values()), *([False] * len(BASELINES))]
-    assert ["without weights" in line for line in lines] == [False] * len(PRESETS) + [True] * len(BASELINES)
+    assert [line.split()[0] for line in lines] == [*PRESETS, *NETWORKS, *BASELINES]
+    absent = [line.split()[0] for line in lines if "no weights here" in line]
+    assert absent == [*(name for name, preset in PRESETS.items() if preset.weights is None), *NETWORKS]
+    assert [line.split()[0] for line in lines if "without weights" in line] == list(BASELINES)
 
 
 def test_a_model_without_weights_runs_through_the_pipe_and_says_what_it_is(

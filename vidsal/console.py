@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vidsal.batch.schedule import BatchProgress, LaneProgress
     from vidsal.batch.status import JobStatus, PartStatus
     from vidsal.model.checkpoint import ModelCard, WeightsPlace
-    from vidsal.model.sam import SAMConfig
+    from vidsal.model.network import NetworkOptions
     from vidsal.model.store import Record
     from vidsal.pipe.many import ManyProgress
     from vidsal.pipe.run import RunReport
@@ -689,20 +689,14 @@ def format_scores(scores: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join([head, *rows])
 
 
-def format_card(name: str, config: SAMConfig, card: ModelCard | None, *, weights: tuple[str, ...] = ()) -> str:
+def format_card(name: str, config: NetworkOptions, card: ModelCard | None, *, weights: tuple[str, ...] = ()) -> str:
     """What is known of a model and of its weight file, for stdout; a preset without weights has no card."""
     lines = [name]
     if card is None:
         lines.append(f"  no weights here: vidsal weights fetch {name}, or vidsal weights import FILE")
     elif card.description:
         lines.append(_wrapped(card.description, "  "))
-    architecture = (
-        f"{config.backbone}, {config.recurrent_channels} recurrent channels, {config.steps} steps, "
-        f"{config.priors} priors, {config.head} head"
-    )
-    if config.motion_channels:
-        architecture += f", motion branch of {config.motion_channels} channels"
-    facts: dict[str, tuple[str, ...]] = {"architecture": (architecture,)}
+    facts: dict[str, tuple[str, ...]] = {"architecture": (_architecture(config),)}
     if card is not None:
         facts |= {
             "licence": (card.licence,),
@@ -721,6 +715,21 @@ def format_card(name: str, config: SAMConfig, card: ModelCard | None, *, weights
         lines += ["", "  scores", *([_wrapped(card.protocol, "    ")] if card.protocol else [])]
         lines += [f"    {row}".rstrip() for row in format_scores(card.scores).splitlines()]
     return "\n".join(lines)
+
+
+def _architecture(config: NetworkOptions) -> str:
+    from vidsal.model.config import SAMConfig
+    from vidsal.model.networks.config import NetworkConfig
+
+    if isinstance(config, NetworkConfig):
+        return config.network + ("" if config.width == 1 else f", {config.width:g} of the published channels")
+    if not isinstance(config, SAMConfig):
+        return type(config).__name__
+    architecture = (
+        f"{config.backbone}, {config.recurrent_channels} recurrent channels, {config.steps} steps, "
+        f"{config.priors} priors, {config.head} head"
+    )
+    return architecture + (f", motion branch of {config.motion_channels} channels" if config.motion_channels else "")
 
 
 def _recipe(training: str) -> list[str]:

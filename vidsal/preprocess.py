@@ -54,8 +54,19 @@ class Viewport:
         rows, columns = options.height, options.width
         if options.fit == "inside":
             share = min(1.0, rows / height, columns / width)
-            rows, columns = (max(1, round(side * share / options.cells)) * options.cells for side in (height, width))
+            # To the nearest multiple that is not larger than the picture.
+            rows, columns = (
+                max(1, min(round(side * share / options.cells), side // options.cells)) * options.cells
+                for side in (height, width)
+            )
         return cls(canvas_height=rows, canvas_width=columns, top=0, left=0, height=rows, width=columns)
+
+    @classmethod
+    def on_canvas(cls, height: int, width: int, options: PreprocessOptions) -> Viewport:
+        """As `of`, on the whole canvas, as pictures of a training step need one size: "inside" gets black bars."""
+        if options.fit == "stretch":
+            return cls.of(height, width, options)
+        return cls.fit(height, width, canvas_height=options.height, canvas_width=options.width)
 
     @classmethod
     def fit(cls, height: int, width: int, *, canvas_height: int, canvas_width: int) -> Viewport:

@@ -27,22 +27,33 @@ _REPLACE = flag("--overwrite", help="replace the checkpoint that is there")
 def models_command(given: Any) -> int:
     """List the models, or show what is known of one."""
     from vidsal.console import format_card
-    from vidsal.model.checkpoint import PRESETS, find_weights, is_baseline, load_model, read_checkpoint
-    from vidsal.model.options import BaselineName
+    from vidsal.model.checkpoint import (
+        PRESETS,
+        find_weights,
+        is_baseline,
+        load_model,
+        read_any_checkpoint,
+        read_checkpoint,
+    )
+    from vidsal.model.networks.catalogue import describe
+    from vidsal.model.options import BaselineName, NetworkName
 
     if given.model is not None and is_baseline(given.model):
         card = load_model(given.model).card
         print_out(f"{given.model}\n  {card.description}\n\n  limits\n    {card.limits[0]}")
+        return 0
+    if given.model in get_args(NetworkName):
+        print_out(f"{given.model}\n  no weights here: vidsal train --preset {given.model}\n\n{describe(given.model)}")
         return 0
     if given.model in PRESETS:
         print_out(_preset_card(given.model))
         return 0
     if given.model is not None:
         check_model(given.model)
-        network, _, card = read_checkpoint(Path(given.model))
+        network, _, card = read_any_checkpoint(Path(given.model))
         print_out(format_card(given.model, network.config, card))
         return 0
-    width = max(map(len, [*PRESETS, *get_args(BaselineName)]))
+    width = max(map(len, [*PRESETS, *get_args(NetworkName), *get_args(BaselineName)]))
     for name, preset in PRESETS.items():
         place, config = find_weights(name), preset.config
         state = f"no weights here: vidsal weights fetch {name}" if place.state == "absent" else place.state
@@ -50,6 +61,8 @@ def models_command(given: Any) -> int:
         if place.state == "embedded" and place.path.is_file():
             summary = read_checkpoint(place.path)[2].description
             print_out(textwrap.indent(textwrap.fill(summary, 80), " " * (width + 2)))
+    for name in get_args(NetworkName):
+        print_out(f"{name:<{width}}  no weights here: vidsal train --preset {name}")
     for name in get_args(BaselineName):
         print_out(f"{name:<{width}}  without weights: {load_model(name).card.description}")
     return 0

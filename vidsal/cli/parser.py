@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, get_args
 
 from vidsal.cli.process import print_out
 from vidsal.config import UsageError, add_flags, as_key, options_of, read_file, resolve, shortened, to_yaml
@@ -257,7 +257,9 @@ def check_choice(name: str, known: Iterable[str], what: str, more: str = "") -> 
 
 def check_model(name: str) -> None:
     """A word that is neither a model nor a file is bad usage; a path without a file is the reader's to report."""
-    from vidsal.model.checkpoint import PRESETS, is_baseline
+    from vidsal.model.checkpoint import PRESETS
+    from vidsal.model.options import BaselineName, NetworkName
 
-    if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name) and not is_baseline(name):
+    others = (*get_args(BaselineName), *get_args(NetworkName))
+    if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name) and name not in others:
         check_choice(name, PRESETS, "model", ", or the path of a checkpoint")

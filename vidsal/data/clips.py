@@ -174,7 +174,7 @@ def _write_labels(clip: Clip, t: int, points: _Floats, sigma: float, density: _M
 def _plain_clip(still: LabelledSequence, times: int, preprocess: PreprocessOptions) -> Clip:
     seen = _read(still, preprocess, whole=True)
     rows, columns = seen.pixels.shape[:2]
-    view = Viewport.fit(rows, columns, canvas_height=preprocess.height, canvas_width=preprocess.width)
+    view = Viewport.on_canvas(rows, columns, preprocess)
     clip = _empty_clip(times, preprocess, view)
     # As `Preprocessor` does it.
     smaller = view.height * view.width < rows * columns
@@ -384,12 +384,8 @@ class _ShotMaker:
             if viewport is None:
                 # A smooth camera makes its own room to move in.
                 window = self._window(seen.points, rows, columns, moves=times > 1 and not smooth)
-                view = Viewport.fit(
-                    max(1, round(window[3])),
-                    max(1, round(window[2] * stretch)),
-                    canvas_height=self.preprocess.height,
-                    canvas_width=self.preprocess.width,
-                )
+                shape = max(1, round(window[3])), max(1, round(window[2] * stretch))
+                view = Viewport.on_canvas(*shape, self.preprocess)
             else:
                 view = viewport
                 window = self._filling(view.width / view.height / stretch, rows, columns)

@@ -142,7 +142,7 @@ def _reading_size(
     closer = 1.0 if augment is None or augment.crop_probability == 0 else 1 / augment.smallest_crop
 
     def size(height: int, width: int) -> tuple[int, int]:
-        view = Viewport.fit(height, width, canvas_height=preprocess.height, canvas_width=preprocess.width)
+        view = Viewport.on_canvas(height, width, preprocess)
         if preprocess.resize == "bilinear" or (closer > 1 and height < closer * view.height):
             return height, width
         return round(closer * view.height), round(closer * view.width)
@@ -212,7 +212,7 @@ class _Change:
         may_be_mirrored: bool,
     ) -> _Change:
         rows, columns = seen[0].picture.shape[:2]
-        viewport = Viewport.fit(rows, columns, canvas_height=preprocess.height, canvas_width=preprocess.width)
+        viewport = Viewport.on_canvas(rows, columns, preprocess)
         if augment is None or random is None:
             return cls(preprocess, viewport, _Crop(), False, None, None)
         flip = bool(random.random() < augment.flip_probability) and may_be_mirrored

@@ -27,7 +27,7 @@ from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import multiplies_bfloat16, prepare_for_inference
 from vidsal.model.network import Network
-from vidsal.model.options import BaselineName, Precision, Task
+from vidsal.model.options import BaselineName, NetworkName, Precision, Task
 from vidsal.model.recurrent import Unroll
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.model.state import VideoState
@@ -47,6 +47,7 @@ __all__ = [
     "for_task",
     "is_baseline",
     "load_model",
+    "read_any_checkpoint",
     "read_checkpoint",
     "resolve_device",
     "save_checkpoint",
@@ -249,7 +250,7 @@ def load_model(
     if is_baseline(chosen):
         return _load_baseline(str(chosen))
     path = weights_path(chosen)
-    network, preprocess, card = read_checkpoint(path)
+    network, preprocess, card = read_any_checkpoint(path)
     return SaliencyModel(
         network, preprocess=preprocess, card=card, device=target, precision=precision, sha256=sha256_of(path)
     )
@@ -307,6 +308,10 @@ def weights_path(model: str | Path) -> Path:
         return PRESETS[name].weights or verified_path(name)
     if is_baseline(model):
         raise CheckpointError(f"{name} is a model without weights: there is no checkpoint of it, nor does it need one")
+    if name in get_args(NetworkName) and not Path(model).exists():
+        raise CheckpointError(
+            f"{name} has no weights: train it (vidsal train --preset {name}) and give the checkpoint that comes out"
+        )
     path = Path(model)
     if not path.exists():
         raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
@@ -330,6 +335,18 @@ def find_weights(name: str) -> WeightsPlace:
 
 
 def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, PreprocessOptions, ModelCard]:
+    """As `read_any_checkpoint`, of a network of SAM's family.
+
+    Raises:
+        CheckpointError: as there, or it holds another system's network.
+    """
+    network, preprocess, card = read_any_checkpoint(path)
+    if not isinstance(network, SaliencyAttentiveModel):
+        raise CheckpointError(f"{path} holds a network that is not of SAM's family ({card.name}), which this needs")
+    return network, preprocess, card
+
+
+def read_any_checkpoint(path: Path | str) -> tuple[Network, PreprocessOptions, ModelCard]:
     """Read a checkpoint written by `save_checkpoint`: the network (float32, CPU), its preprocessing, its card.
 
     Raises:
@@ -370,7 +387,7 @@ def _check_header_size(path: Path) -> None:
             )
 
 
-def _from_header(path: Path, header: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions, ModelCard]:
+def _from_header(path: Path, header: str) -> tuple[Network, PreprocessOptions, ModelCard]:
     """The network that a header describes, with its weights where they come from a base, else without any."""
     try:
         content = json.loads(header)
@@ -380,12 +397,20 @@ def _from_header(path: Path, header: str) -> tuple[SaliencyAttentiveModel, Prepr
         _check_card(card)
         if "base" in content:
             return *_read_base(path, content["base"]["model"], content["base"]["sha256"]), card
-        config = _from_dict(SAMConfig, content["config"])
         preprocess = _from_dict(PreprocessOptions, content["preprocess"])
         # Nothing is allocated before the file is seen to hold it.
-        return SaliencyAttentiveModel.without_weights(config), preprocess, card
+        if "network" in content["config"]:
+            return _other_without_weights(content["config"]), preprocess, card
+        return SaliencyAttentiveModel.without_weights(_from_dict(SAMConfig, content["config"])), preprocess, card
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ConfigError) as error:
         raise CheckpointError(f"{path}: its vidsal header cannot be used ({error})") from error
+
+
+def _other_without_weights(values: dict[str, Any]) -> Network:
+    from vidsal.model.networks.catalogue import without_weights
+    from vidsal.model.networks.config import NetworkConfig
+
+    return without_weights(_from_dict(NetworkConfig, values))
 
 
 def _check_card(card: ModelCard) -> None:
@@ -412,7 +437,7 @@ def _check_card(card: ModelCard) -> None:
             check(field_.name, text)
 
 
-def _check_shapes(path: Path, network: SaliencyAttentiveModel, found: dict[str, list[int]]) -> None:
+def _check_shapes(path: Path, network: Network, found: dict[str, list[int]]) -> None:
     """See that a file holds the tensors of a network, those that come from its base excepted."""
     own = network.state_dict()
     missing = sorted(name for name, value in own.items() if value.is_meta and name not in found)
@@ -452,7 +477,7 @@ def weights_sha256(network: Network) -> str:
 
 def save_checkpoint(
     path: Path | str,
-    network: SaliencyAttentiveModel,
+    network: Network,
     *,
     preprocess: PreprocessOptions,
     card: ModelCard,
@@ -470,7 +495,7 @@ def save_checkpoint(
     Raises:
         EncodeError: it cannot be written.
     """
-    made_of = {"config": dataclasses.asdict(network.config), "preprocess": dataclasses.asdict(preprocess)}
+    made_of = {"config": dataclasses.asdict(cast(Any, network.config)), "preprocess": dataclasses.asdict(preprocess)}
     _write(Path(path), network.state_dict(), dtype, made_of, card)
 
 
@@ -486,7 +511,7 @@ def copy_checkpoint(path: Path, target: Path, *, card: ModelCard) -> None:
         CheckpointError: the file is no checkpoint.
         EncodeError: the new one cannot be written.
     """
-    read_checkpoint(path)
+    read_any_checkpoint(path)
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["vidsal"])
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)

@@ -24,6 +24,8 @@ __all__ = [
     "RefineHead",
     "Upsampler",
     "build_head",
+    "log_of_relevance",
+    "upsampling_matrix",
 ]
 
 Upsampler = Literal["deconvolution", "subpixel", "bilinear"]
@@ -73,9 +75,7 @@ class PublishedHead(Head):
         relevant = self._enlarge(self._coarse(x), average=2)  # (N, H, W)
         if relevant.shape[-2:] != size:
             raise ValueError(f"the head made {tuple(relevant.shape[-2:])}, the canvas is {size}")
-        # ReLU can leave an all-zero map: the floor makes it uniform instead of undefined.
-        density = relevant + _FLOOR * relevant.mean((-1, -2), keepdim=True).clamp_min(1e-12)
-        return (density / density.sum((-1, -2), keepdim=True)).log()
+        return log_of_relevance(relevant)
 
     def relevance(self, x: torch.Tensor) -> torch.Tensor:
         """The published output of (N, C, h, w) features: (N, 16 h, 16 w) float32, not negative."""
@@ -97,7 +97,7 @@ class PublishedHead(Head):
         if key not in self._matrices:
             # Not an inference tensor, wherever it is made first: training needs it too.
             with torch.inference_mode(False), torch.no_grad():
-                matrix = _upsampling_matrix(cells).reshape(-1, average, cells).mean(1)
+                matrix = upsampling_matrix(cells, _PUBLISHED_UPSAMPLING).reshape(-1, average, cells).mean(1)
                 self._matrices[key] = matrix.to(device, torch.float32)
         return self._matrices[key]
 
@@ -230,8 +230,24 @@ def _convolution(inputs: int, outputs: int, kernel: int, groups: int = 1) -> nn.
     )
 
 
-def _upsampling_matrix(cells: int) -> torch.Tensor:
-    """Bilinear upsampling as a (16 * cells, cells) float64 matrix; the edge cells are repeated, as Theano does it."""
-    pixels = torch.arange(cells * _PUBLISHED_UPSAMPLING, dtype=torch.float64)
-    position = ((pixels - (_PUBLISHED_UPSAMPLING // 2 - 1)) / _PUBLISHED_UPSAMPLING).clamp(0, cells - 1)
+def log_of_relevance(relevance: torch.Tensor) -> torch.Tensor:
+    """The log density of a map that a ReLU leaves.
+
+    Args:
+        relevance: (..., H, W), at least 0, of any scale.
+
+    Returns:
+        (..., H, W). A millionth of the mean is added, so that an all-zero map is uniform instead of undefined.
+    """
+    density = relevance + _FLOOR * relevance.mean((-1, -2), keepdim=True).clamp_min(1e-12)
+    return (density / density.sum((-1, -2), keepdim=True)).log()
+
+
+def upsampling_matrix(cells: int, ratio: int) -> torch.Tensor:
+    """Bilinear upsampling by an even ratio as a (ratio * cells, cells) float64 matrix, as Theano does it.
+
+    Cell i lies on pixel `ratio` i + `ratio` / 2 - 1; the edge cells are repeated.
+    """
+    pixels = torch.arange(cells * ratio, dtype=torch.float64)
+    position = ((pixels - (ratio // 2 - 1)) / ratio).clamp(0, cells - 1)
     return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0)

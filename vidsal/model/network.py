@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import VideoState
 
-__all__ = ["Network", "NetworkOptions"]
+__all__ = ["Network", "NetworkOptions", "NothingDrawn"]
 
 
 class NetworkOptions(Protocol):
@@ -48,6 +50,13 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
+    def is_pretrained(self, name: str) -> bool:
+        """Whether a parameter of this name comes from a network that classifies pictures, and trains more slowly."""
+        return name.startswith("backbone.")
+
+    def freeze(self) -> None:
+        """Take what the system's authors do not train out of training; called once, before training begins."""
+
     def unrolled(self, frames: torch.Tensor, state: VideoState | None, unroll: Unroll | None, *, stride: int) -> Unroll:
         """`unroll` itself or what it stands for, once shapes are seen to fit.
 
@@ -67,3 +76,19 @@ class Network(nn.Module):
                 f"unroll must be of {batch} videos of {times} frames, got {unroll.streams} of {unroll.times}"
             )
         return unroll
+
+
+class NothingDrawn(TorchFunctionMode):
+    """Leaves normal numbers undrawn. On "meta", to draw them imports torch's compiler, which takes as long as torch."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.Tensor.normal_:
+            return args[0]
+        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **kwargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["AttentionScale", "BackboneName", "BaselineName", "HeadName", "Precision", "StrideIn", "Task"]
+__all__ = ["AttentionScale", "BackboneName", "BaselineName", "HeadName", "NetworkName", "Precision", "StrideIn", "Task"]
 
 BackboneName = Literal["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2", "resnet50", "vgg16"]
 StrideIn = Literal["first_1x1", "middle_3x3"]
@@ -17,3 +17,5 @@ BaselineName = Literal[
     "uniform", "centre-prior", "spectral-residual", "itti-koch", "gbvs", "aim", "sun", "icl", "bms", "aws"
 ]
 """Names of the models without weights."""
+NetworkName = Literal["ml-net", "salnet", "salgan", "deepgaze-2"]
+"""Names of other people's systems that are made here, and trained by whoever uses them."""

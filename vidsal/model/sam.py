@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from vidsal.model.backbones import BackboneFeatures, build_backbone
 from vidsal.model.config import SAMConfig
 from vidsal.model.groups import Groups
 from vidsal.model.heads import HeadName, PublishedHead, build_head
-from vidsal.model.network import Network
+from vidsal.model.network import Network, NothingDrawn
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState, Unroll
 from vidsal.model.state import VideoState
@@ -65,7 +63,7 @@ class SaliencyAttentiveModel(Network):
     @classmethod
     def without_weights(cls, config: SAMConfig) -> SaliencyAttentiveModel:
         """The network on torch's device "meta", where tensors have shapes and no values: weights are assigned to it."""
-        with _NothingDrawn(), torch.device("meta"):
+        with NothingDrawn(), torch.device("meta"):
             return cls(config)
 
     def forward(
@@ -121,6 +119,11 @@ class SaliencyAttentiveModel(Network):
             return 1
         return None if self.pixels_at_once is None else max(1, self.pixels_at_once // pixels)
 
+    def is_pretrained(self, name: str) -> bool:
+        """See `Network.is_pretrained`; what no ImageNet weights hold is new in a backbone, too."""
+        part, _, inside = name.partition(".")
+        return part == "backbone" and not self.backbone.is_new(inside)
+
     def _look(self, frames: torch.Tensor, groups: Groups) -> BackboneFeatures:
         """The backbone's features of (N, 3, H, W) frames."""
         parts = [self.backbone(some) for (some,) in groups.of(frames)]
@@ -167,22 +170,6 @@ class SaliencyAttentiveModel(Network):
             maps = priors(*x.shape[-2:]).to(x.dtype).expand(x.shape[0], -1, -1, -1)
             x = F.relu(convolution(torch.cat([x, maps], 1)))
         return x
-
-
-class _NothingDrawn(TorchFunctionMode):
-    """Leaves normal numbers undrawn. On "meta", to draw them imports torch's compiler, which takes as long as torch."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.Tensor.normal_:
-            return args[0]
-        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **kwargs)
 
 
 class MotionBranch(nn.Module):

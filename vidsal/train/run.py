@@ -26,7 +26,9 @@ from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing
 from vidsal.losses import map_loss
 from vidsal.model.checkpoint import ModelCard, SaliencyModel, resolve_device, save_checkpoint
-from vidsal.model.sam import SAMState, Unroll
+from vidsal.model.network import Network
+from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
+from vidsal.model.state import Memory, VideoState
 from vidsal.prefetch import prefetch
 from vidsal.preprocess import Preprocessor
 from vidsal.provenance import source_commit
@@ -217,18 +219,20 @@ class TrainingRun:
     def __init__(self, config: TrainConfig, device: torch.device, steps: int) -> None:
         torch.manual_seed(config.seed)
         network, self.preprocess, self.notes, self.learnt = first_network(config)
+        network.freeze()
         self.config, self.device, self.steps = config, device, steps
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Without averaging the network itself is what counts: a copy of SAM-ResNet would be 280 MB more.
         averages = config.schedule.average_decay > 0
         self.average = copy.deepcopy(self.network).requires_grad_(False) if averages else self.network
-        self.preprocessor = Preprocessor(self.preprocess)
+        # What a step shows lies on the canvas already, however pictures come there.
+        self.preprocessor = Preprocessor(dataclasses.replace(self.preprocess, fit="letterbox"))
         groups = parameter_groups(network, config.schedule)
         self.peaks = [group["lr"] for group in groups]
         self.optimizer = make_optimizer(groups, config.schedule)
         self.best: _Best | None = None
         self.passes_since_best = 0
-        self.carried: SAMState | None = None
+        self.carried: VideoState | None = None
         self.running: float | None = None
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.step = 0
@@ -240,7 +244,7 @@ class TrainingRun:
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * rate_share(self.step, self.steps, self.config.schedule)
         self.network.train()
-        if self.config.freeze_backbone_statistics:
+        if self.config.freeze_backbone_statistics and isinstance(self.network, SaliencyAttentiveModel):
             backbone = self.network.backbone
             for name, module in backbone.named_modules():
                 # The statistics of new layers have to be learned.
@@ -405,7 +409,8 @@ class TrainingRun:
             self.passes_since_best = saved.get("passes_since_best", 0)
             self.running = saved.get("running")
             if saved.get("carried") is not None:
-                self.carried = SAMState(**saved["carried"])
+                kind = SAMState if "hidden" in saved["carried"] else Memory
+                self.carried = kind(**saved["carried"])
         lines = self.log_path.read_text().splitlines() if self.log_path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
         with replacing(self.log_path) as partial:

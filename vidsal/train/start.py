@@ -11,7 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from vidsal.errors import CheckpointError, ConfigError
-from vidsal.model.checkpoint import PRESETS, read_checkpoint
+from vidsal.model.checkpoint import PRESETS, read_any_checkpoint, read_checkpoint
+from vidsal.model.network import Network
+from vidsal.model.networks.catalogue import NETWORKS, build_network, input_of
+from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions
 from vidsal.train.options import ScheduleOptions, TrainConfig
@@ -48,13 +51,17 @@ def initialise_as_published(network: SaliencyAttentiveModel) -> None:
 
 def first_network(
     config: TrainConfig,
-) -> tuple[SaliencyAttentiveModel, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
     """The network to begin with, its preprocessing, what to say of its weights, and the data they were trained on."""
     if config.start_from is not None:
-        network, preprocess, card = read_checkpoint(config.start_from)
+        found, preprocess, card = read_any_checkpoint(config.start_from)
         if config.add_motion_channels:
-            network = with_motion(network, config.add_motion_channels)
-        return network.requires_grad_(True), preprocess, (), card.training_data
+            found = with_motion(read_checkpoint(config.start_from)[0], config.add_motion_channels)
+        return found.requires_grad_(True), preprocess, (), card.training_data
+    if config.preset in NETWORKS:
+        return _first_of_others(config, NetworkConfig(config.preset, config.width))
+    if config.width != 1:
+        raise ConfigError(f"width is for the presets {', '.join(NETWORKS)}; {config.preset} has the options of model")
     preset = PRESETS[config.preset]
     network, preprocess = SaliencyAttentiveModel(config.model or preset.config), config.preprocess or preset.preprocess
     if network.config.head == "published":
@@ -64,6 +71,19 @@ def first_network(
     )
     if config.imagenet_weights is not None:
         notes = network.backbone.load_imagenet(_read_state_dict(config.imagenet_weights)) + _input_notes(preprocess)
+    return network, preprocess, notes, ()
+
+
+def _first_of_others(
+    config: TrainConfig, architecture: NetworkConfig
+) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
+    """As `first_network`, of a system that is not of SAM's family."""
+    if config.model is not None:
+        raise ConfigError(f"model is for SAM's family; {config.preset} has no other option than width")
+    network, preprocess = build_network(architecture), config.preprocess or input_of(architecture.network)
+    if config.imagenet_weights is None:
+        return network, preprocess, ("No pretrained weights: every layer begins at random.",), ()
+    notes = network.load_imagenet(_read_state_dict(config.imagenet_weights)) + _input_notes(preprocess)
     return network, preprocess, notes, ()
 
 
@@ -106,12 +126,11 @@ def with_motion(network: SaliencyAttentiveModel, channels: int) -> SaliencyAtten
     return larger
 
 
-def parameter_groups(network: SaliencyAttentiveModel, schedule: ScheduleOptions) -> list[dict[str, Any]]:
+def parameter_groups(network: Network, schedule: ScheduleOptions) -> list[dict[str, Any]]:
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        part, _, inside = name.partition(".")
-        pretrained = part == "backbone" and not network.backbone.is_new(inside)
-        groups.setdefault((pretrained, parameter.ndim > 1), []).append(parameter)
+        if parameter.requires_grad:
+            groups.setdefault((network.is_pretrained(name), parameter.ndim > 1), []).append(parameter)
     return [
         {
             "params": parameters,
