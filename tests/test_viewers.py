@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -266,6 +268,17 @@ def test_readers_say_whether_they_read_pictures_or_a_video(tmp_path: Path) -> No
         with open_video(source) as reader:
             found[source] = {batch.stills for batch in reader}
     assert found == {tmp_path / "a.png": {True}, tmp_path: {True}, video: {False}}
+
+
+def test_a_picture_that_comes_through_a_pipe_is_a_picture_too(tmp_path: Path) -> None:
+    picture, pipe = tmp_path / "a.png", tmp_path / "pipe"
+    cv2.imwrite(str(picture), np.random.default_rng(2).integers(0, 255, (32, 48, 3), np.uint8))
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(picture.read_bytes(),))
+    writer.start()
+    with open_video(pipe) as reader:
+        assert [batch.stills for batch in reader] == [True]
+    writer.join()
 
 
 def test_the_model_for_drivers_says_so() -> None:
