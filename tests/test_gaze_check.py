@@ -212,7 +212,7 @@ def test_little_to_see_and_little_time_are_said() -> None:
 def test_more_shifts_than_can_be_told_apart_are_refused() -> None:
     with pytest.raises(ConfigError, match="longer step"):
         VariantOptions(max_shift=600, shift_step=0.1)
-    assert len(VariantScorer(Viewers(gaze_of(0), height=HEIGHT, width=WIDTH), VariantOptions()).shifts) == 101
+    assert len(VariantScorer(RecordedViewers(gaze_of(0), height=HEIGHT, width=WIDTH), VariantOptions()).shifts) == 101
 
 
 # The command.
