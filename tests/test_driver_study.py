@@ -95,9 +95,11 @@ def test_the_page_runs_as_it_stands(
         words = words_of(step)[1:]
         assert main([*words, *(short if words[0] == "train" else [])]) == 0, (step, capsys.readouterr().err)
         done.append(words[0])
-    assert done == ["gaze", "gaze", "gaze", "run", "aoi", "aoi", "aoi", "eval", "train"]
+    assert done == ["gaze", "gaze", "gaze", "run", "aoi", "aoi", "aoi", "eval", "figure", "figure", "train"]
 
-    for name in ("dwell.pdf", "road-ahead.pdf"):
+    drawn = sorted(map(str, Path("figures").rglob("*.pdf")))
+    assert len(drawn) > 1
+    for name in ("dwell.pdf", "road-ahead.pdf", *drawn):
         assert Path(name).read_bytes().startswith(b"%PDF")
     assert Path("runs/own-drives/sam-lite-own-drives.safetensors").is_file()
     point = read_table("results/drive1.vidsal.driving-points.csv").iloc[0]
