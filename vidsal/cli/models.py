@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, count, flag
 from vidsal.cli.process import Terminated, print_error, print_out, say
+from vidsal.config import UsageError
 from vidsal.errors import CheckpointError
 from vidsal.stages import ExportOptions
 
@@ -142,10 +143,13 @@ def _fetch(given: Any) -> int:
 
 
 @command(
-    "make a checkpoint of a published file (HDF5 as Keras 1 wrote it)",
-    flag("file", metavar="FILE", type=Path, help="the file, as published (HDF5; its name ends in .pkl)"),
+    "make a checkpoint of a published file (SAM's HDF5, SalGAN's .npz, SalNet's .caffemodel)",
+    flag("file", metavar="FILE", type=Path, help="the file, as published (that of SAM is HDF5, named .pkl)"),
     flag(
-        "--as", dest="name", metavar="MODEL", help=f"{_PUBLISHED_NAMES}; without it, by the layers and the file's name"
+        "--as",
+        dest="name",
+        metavar="MODEL",
+        help=f"{_PUBLISHED_NAMES}; without it, by the layers and the file's name; salgan and salnet have to be named",
     ),
     flag(
         *("--output", "-o"),
@@ -158,10 +162,18 @@ def _fetch(given: Any) -> int:
 )
 def _import(given: Any) -> int:
     """Make a checkpoint of a published weight file."""
+    from vidsal.model.networks.published import IMPORTED, import_network
     from vidsal.model.release import PUBLISHED, import_weights
 
+    if given.name in IMPORTED:
+        if given.output is None:
+            raise UsageError(f"weights of {given.name} are not kept in the cache: say with --output where they go")
+        checkpoint = import_network(given.file, name=given.name, output=given.output, overwrite=given.overwrite)
+        say(f"{given.file}: taken as {given.name}, as given", quiet=given.quiet)
+        print_out(str(checkpoint))
+        return 0
     if given.name is not None:
-        check_choice(given.name, PUBLISHED, "published weights of")
+        check_choice(given.name, [*PUBLISHED, *IMPORTED], "published weights of")
     made = import_weights(given.file, name=given.name, output=given.output, overwrite=given.overwrite)
     say(f"{given.file}: taken as {made.name}, {made.reason}", quiet=given.quiet)
     print_out(str(made.path))

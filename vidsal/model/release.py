@@ -27,7 +27,7 @@ from vidsal.model.keras_hdf5 import (
 )
 from vidsal.model.sam import SaliencyAttentiveModel
 
-__all__ = ["PUBLISHED", "ImportedWeights", "Publication", "fetch_weights", "import_weights"]
+__all__ = ["PUBLISHED", "ImportedWeights", "Publication", "check_target", "fetch_weights", "import_weights"]
 
 _RELEASE = "https://github.com/marcellacornia/sam/releases/download/1.0"
 
@@ -118,11 +118,11 @@ def import_weights(
     """
     path = Path(path)
     if name is not None:
-        _check_target(path, output or store.cached_path(name), overwrite=overwrite)
+        check_target(path, output or store.cached_path(name), overwrite=overwrite)
     weights = read_published(path)
     chosen, reason = (name, "as given") if name is not None else _name_of(path, weights)
     _check_network(path, weights, chosen)
-    _check_target(path, output or store.cached_path(chosen), overwrite=overwrite)
+    check_target(path, output or store.cached_path(chosen), overwrite=overwrite)
     if output is None and not overwrite:
         _check_other_names(path, weights, chosen)
     if output is not None:
@@ -130,7 +130,7 @@ def import_weights(
         return ImportedWeights(chosen, output, reason)
     with store.claim(chosen):
         # It may have appeared while the file was read.
-        _check_target(path, store.cached_path(chosen), overwrite=overwrite)
+        check_target(path, store.cached_path(chosen), overwrite=overwrite)
         return ImportedWeights(chosen, _keep(weights, chosen, str(path.absolute()), path.name), reason)
 
 
@@ -202,7 +202,12 @@ def _check_other_names(path: Path, weights: PublishedWeights, name: str) -> None
             )
 
 
-def _check_target(path: Path, target: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, target: Path, *, overwrite: bool) -> None:
+    """See that a checkpoint may be written of a file, before the file is read.
+
+    Raises:
+        EncodeError: it is the file itself, no safetensors file by its name, or there already.
+    """
     if target.exists() and path.exists() and target.samefile(path):
         raise EncodeError(f"{target} is the file to import itself; choose another name for the checkpoint")
     if target.suffix != ".safetensors":
