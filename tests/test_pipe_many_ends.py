@@ -83,7 +83,7 @@ def test_eight_videos_run_side_by_side_unless_told_otherwise(
             begun.append(number)
             yield [made_clip(1, 1, size=(48, 64), cut_at=None, rate=25)]
 
-    results = predict_streams(twelve(), model, smooth=RAW)
+    results = predict_streams(twelve(), model, **RAW)
     next(results)
     assert len(begun) == 8
     results.close()  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def test_predictions_run_ahead_of_the_files_by_a_round_and_at_least_by_two(
 def test_one_clock_counts_the_seconds_of_all_streams(model: SaliencyModel) -> None:
     clock = StageClock()
     two = [list(parts(made_clip(seed, 3, size=(48, 64), cut_at=None, rate=25), [2, 1])) for seed in (1, 2)]
-    list(predict_streams(two, model, clock=clock, smooth=RAW))
+    list(predict_streams(two, model, clock=clock, **RAW))
     assert {"cuts", "preprocess", "model"} <= set(clock.seconds)
 
 
@@ -342,12 +342,12 @@ def test_an_error_nobody_foresaw_ends_its_own_stream_only_wherever_it_arises(
             return real(self, *arguments)
 
         monkeypatch.setattr(VideoPredictor, stage, failing)
-    results = list(predict_streams([Broken(), first], model, side_by_side=2, smooth=RAW))
+    results = list(predict_streams([Broken(), first], model, side_by_side=2, **RAW))
     ends = {end.stream: type(end.error) for end in results if isinstance(end, StreamEnd)}
     assert ends == {0: ZeroDivisionError, 1: type(None)}
     own = joined(r.batch for r in results if isinstance(r, StreamBatch) and r.stream == 1)
     monkeypatch.undo()
-    torch.testing.assert_close(own.density, joined(predict(first, model, smooth=RAW)).density, atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(own.density, joined(predict(first, model, **RAW)).density, atol=1e-6, rtol=1e-3)
 
 
 def test_no_streams_give_nothing_and_a_number_below_one_is_refused(model: SaliencyModel) -> None:
