@@ -342,7 +342,10 @@ def read_checkpoint(path: Path | str) -> tuple[SaliencyAttentiveModel, Preproces
     """
     network, preprocess, card = read_any_checkpoint(path)
     if not isinstance(network, SaliencyAttentiveModel):
-        raise CheckpointError(f"{path} holds a network that is not of SAM's family ({card.name}), which this needs")
+        raise CheckpointError(
+            f"{path} holds a network that is not of SAM's family ({getattr(network.config, 'network', card.name)}): it "
+            "can be trained, run and scored, but not exported, averaged or measured by bench"
+        )
     return network, preprocess, card
 
 
