@@ -428,9 +428,9 @@ def _corners(cells: int, factor: int = 16) -> torch.Tensor:
     return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0)
 
 
-def _upsampling(matrix: Callable[[int], torch.Tensor]) -> Change:
+def _upsampling(matrix: Callable[[int, int], torch.Tensor]) -> Change:
     return _both(
-        _attributes(lambda _: vidsal.model.heads, _upsampling_matrix=matrix),
+        _attributes(lambda _: vidsal.model.heads, upsampling_matrix=matrix),
         # The right matrices are kept from before.
         lambda subject: patch.object(subject.network.head, "_matrices", {}),
     )

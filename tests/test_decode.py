@@ -1049,12 +1049,12 @@ class FakeCapture:
 
 @pytest.mark.parametrize("source", [0, "0"])
 def test_a_camera_is_a_live_source_timed_by_the_clock(monkeypatch: pytest.MonkeyPatch, source: int | str) -> None:
-    capture = FakeCapture(3)
+    capture = FakeCapture(2)  # as many as may wait: it gives them all at once
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture)
     started = time.monotonic()
     batches, reader = read(source)
     assert (reader.info.kind, reader.info.live) == ("camera", True)
-    assert numbers_of(batches) == [0, 1, 2]
+    assert numbers_of(batches) == [0, 1]
     times = times_of(batches)
     assert times[0] == 0
     assert (np.diff(times) > 0).all()

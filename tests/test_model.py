@@ -9,7 +9,7 @@ from made import LIGHT, make_network
 
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.model.backbones import DilatedResNet50, DilatedVGG16, LightMobileNetV2, _pool_same_top_left
-from vidsal.model.heads import _upsampling_matrix
+from vidsal.model.heads import upsampling_matrix
 from vidsal.model.priors import LearnedPriors
 from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig, Unroll
@@ -258,7 +258,7 @@ def test_priors_are_the_published_formula_and_clipped() -> None:
 
 def test_upsampling_puts_cell_i_on_pixel_16_i_plus_7_and_repeats_the_edge() -> None:
     cells = torch.tensor([1.0, 3.0], dtype=torch.float64)
-    fine = _upsampling_matrix(2) @ cells
+    fine = upsampling_matrix(2, 16) @ cells
     assert fine.shape == (32,)
     assert fine[7] == 1.0 and fine[23] == 3.0
     assert fine[15].item() == pytest.approx(2.0)
