@@ -6,12 +6,14 @@ import gc
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 # libgomp reads these once, when torch is imported. Its threads spin at barriers: a hundredfold cost on a busy machine.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# On every machine, and in every process that a test starts, the precision `auto` means what it means on a processor
+# that does not multiply bfloat16 by itself.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
 
 import pytest
 from hypothesis import settings
@@ -48,14 +50,6 @@ def pytest_collection_finish() -> None:
 def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test finds, checks or replaces weights in the user's own cache."""
     os.environ["VIDSAL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def float32_by_default() -> Iterator[None]:
-    """On every machine `auto` means what it means on a processor that does not multiply bfloat16 by itself."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidsal.model.checkpoint.multiplies_bfloat16", lambda: False)
-        yield
 
 
 @pytest.fixture

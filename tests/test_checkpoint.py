@@ -19,7 +19,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vidsal.errors import CheckpointError, ConfigError
-from vidsal.model import checkpoint, inference
 from vidsal.model.checkpoint import (
     PRESETS,
     ModelCard,
@@ -130,7 +129,6 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 def test_auto_is_bfloat16_where_the_processor_multiplies_it(
     instructions: tuple[str, ...], limit: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "multiplies_bfloat16", inference.multiplies_bfloat16)
     for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda there=name in instructions: there)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
