@@ -40,6 +40,8 @@ def main() -> int:
             [
                 *("eval", "simple", str(root), "--split", "val", "--model", arguments.model, "--out", str(out)),
                 *("--baselines", arguments.baselines, "--workers", str(arguments.workers), "--strict", "--overwrite"),
+                # The same digits on every processor.
+                *("--precision", "fp32"),
             ]
         )
         if status:
@@ -75,7 +77,7 @@ def table(name: str, summary: Summary) -> str:
         if source == "model":
             spans = [f"{shown(scores[metric].low)} to {shown(scores[metric].high)}" for metric in metrics]
             lines.append(f"| 95 % interval | {' | '.join(spans)} |")
-    lines += [f"\nNo `{source}`: {summary.baselines[source].rpartition('(not there: ')[2][:-1]}." for source in absent]
+    lines += [f"\nNo `{source}`: {summary.baselines[source].rpartition('(not available: ')[2][:-1]}." for source in absent]
     return "\n".join(lines) + "\n"
 
 
