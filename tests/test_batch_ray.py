@@ -80,15 +80,33 @@ class Nodes:
         # A node takes over SIGTERM for the whole process.
         self._handler = signal.getsignal(signal.SIGTERM)
         self._cluster = Cluster()
-        self._cluster.add_node(wait=False, _system_config=patient, **self._each)
-        signal.signal(signal.SIGTERM, self._handler)
+        while not self._cluster.list_all_nodes():
+            self._start(Cluster, _system_config=patient)
         self.address: str = self._cluster.address
         self._other: Any = None
 
     def add(self) -> None:
         """Add the node that can be taken away; it is there a moment later."""
-        self._other = self._cluster.add_node(wait=False, **self._each)
-        signal.signal(signal.SIGTERM, self._handler)
+        self._other = None
+        while self._other is None:
+            self._other = self._start()
+
+    def _start(self, anew: Callable[[], Any] | None = None, **more: Any) -> Any:
+        """Start a node; None where it took longer than the 30 s that Ray allows, which a busy machine may well need.
+
+        What began is stopped then, and with `anew` the cluster made again.
+        """
+        try:
+            return self._cluster.add_node(wait=False, **more, **self._each)
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            if anew is not None:
+                self._cluster.shutdown()
+                self._cluster = anew()
+            return None
+        finally:
+            signal.signal(signal.SIGTERM, self._handler)
 
     def remove(self) -> None:
         """Kill all its processes."""
