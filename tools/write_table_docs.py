@@ -25,6 +25,11 @@ means that there is no such region.
 """
 
 FOOT = """
+The numbers are those of the map that is drawn: smoothed, and of a video as
+[its viewers](../how-to/smoothing.md#viewers) look at it. So the first frames after a cut (0.18 s) have the peak, the
+centroid and the regions of the map before the cut, although `shot` counts on. `--viewers off` gives rows of what each
+frame shows.
+
 A region is a hill of the density around a local maximum. Regions are followed from frame to frame, so an id stays
 with its hill until the next cut. The three regions are ordered by mass, and the order may change from frame to frame:
 follow ids, not places in the row.
@@ -62,6 +67,10 @@ SHOTS_FOOT = """
 **Means** are over time. A frame counts for as long as it is shown, so a variable frame rate needs no care. The last
 frame of a source is taken to be shown as long as the others are on average, so the lengths of all shots add up to the
 `video_seconds` of [the record](results.md#the-record).
+
+**Where eyes still rest.** Rows of the table just after a cut are those of the map before it, as
+[viewers' gaze](../how-to/smoothing.md#viewers) stays for a moment. They count in their new shot: its `max_peak_density`
+can be that of the shot before, and in a short shot the means lean towards it. `--viewers off` leaves that out.
 
 **The key frame** is the one that stands for where people look in the shot. Each frame has a centroid and a spread, and
 so have the medians of these over the shot. The distance between two of them is sqrt(dx² + dy² + dsx² + dsy²) in
