@@ -7,6 +7,9 @@ processes took of the CPU stands beside the wall time; on a machine that does no
 cores a command keeps busy. Bookkeeping is what the process of the batch itself takes once the inputs are listed: the
 CPU time of scheduler, database and display, by what all workers took; and the share of their time in which workers were
 at no input. Without a folder of clips, clips are made.
+
+A run spreads over several cores by itself. With `--run-cores 1` it gets one only, as each worker of a batch has: then
+the ratio says how well the work of one process spreads over two.
 """
 
 from __future__ import annotations
@@ -75,14 +78,15 @@ def children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def command(arguments: Sequence[str], note: Path | None = None) -> Took:
-    """Run vidsal with some arguments; what it took."""
+def command(arguments: Sequence[str], note: Path | None = None, *, cores: int | None = None) -> Took:
+    """Run vidsal with some arguments, on so many cores or all; what it took."""
     before = children()
     begin = time.monotonic()
     given = [sys.executable, str(SELF), "--note", str(note), "--", *arguments] if note else None
     ended = subprocess.run(
         given or [sys.executable, "-m", "vidsal", *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=None if cores is None else lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores]),
         capture_output=True,
         text=True,
         check=False,
@@ -128,7 +132,15 @@ def idle_share(output: Path, workers: int) -> float:
     return 1 - busy / (workers * (end - begin))
 
 
-def compare(clips: Sequence[Path], folder: Path, *, workers: int, rounds: int, options: Sequence[str]) -> None:
+def compare(
+    clips: Sequence[Path],
+    folder: Path,
+    *,
+    workers: int,
+    rounds: int,
+    options: Sequence[str],
+    run_cores: int | None = None,
+) -> None:
     """Run both in turns and print what they took."""
     took: dict[str, list[Took]] = {"run": [], "batch": []}
     output = folder / "out"
@@ -136,7 +148,7 @@ def compare(clips: Sequence[Path], folder: Path, *, workers: int, rounds: int, o
         shutil.rmtree(output, ignore_errors=True)
         given = [*map(str, clips), "--output", str(output), "--device", "cpu", "--quiet", *options]
         if which == "run":
-            took[which].append(command(["run", *given]))
+            took[which].append(command(["run", *given], cores=run_cores))
         else:
             batch = ["batch", *given, "--workers", str(workers), "--no-dataset", "--keep-free", "0.1"]
             one = command(batch, folder / "note.json")
@@ -166,6 +178,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=40, help="how many of them (default: 40)")
     parser.add_argument("--workers", type=int, default=2, help="of the batch (default: 2)")
     parser.add_argument("--rounds", type=int, default=1, help="each is two runs and two batches (default: 1)")
+    parser.add_argument("--run-cores", type=int, help="that `vidsal run` gets (default: all)")
     given, options = parser.parse_known_args()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(36, 1)  # orphans become children of this process (Linux)
@@ -175,7 +188,7 @@ def main() -> int:
         clips = find_clips(given.clips, given.count) if there else make_clips(folder / "made", given.count)
         print(f"{len(clips)} clips{'' if there else ', made'}; load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores\n")
         print("          wall     CPU  cores")
-        compare(clips, folder, workers=given.workers, rounds=given.rounds, options=options)
+        compare(clips, folder, workers=given.workers, rounds=given.rounds, options=options, run_cores=given.run_cores)
     return 0
 
 
