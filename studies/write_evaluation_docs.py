@@ -77,7 +77,9 @@ def table(name: str, summary: Summary) -> str:
         if source == "model":
             spans = [f"{shown(scores[metric].low)} to {shown(scores[metric].high)}" for metric in metrics]
             lines.append(f"| 95 % interval | {' | '.join(spans)} |")
-    lines += [f"\nNo `{source}`: {summary.baselines[source].rpartition('(not available: ')[2][:-1]}." for source in absent]
+    lines += [
+        f"\nNo `{source}`: {summary.baselines[source].rpartition('(not available: ')[2][:-1]}." for source in absent
+    ]
     return "\n".join(lines) + "\n"
 
 

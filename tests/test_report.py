@@ -38,7 +38,7 @@ from vidsal.report.gather import CURVE_BUCKETS, CURVES, Curves, FrameTimes, Gath
 from vidsal.report.html import data_block, link_to, make_page, picture_address
 from vidsal.report.page import PICTURED_SHOTS, Results, make_report
 from vidsal.report.pictures import PICTURE_SIDE, player_facts, small_pictures
-from vidsal.stages import RenderOptions
+from vidsal.stages import RenderOptions, ViewerOptions
 
 
 def data_of(page: Path | str, id: str = "data") -> Any:
@@ -357,6 +357,20 @@ def test_a_run_writes_its_report_and_says_so_in_its_record(clip: Path) -> None:
     assert "tiny, fp32 on cpu" in text and 'href="clip.vidsal.csv"' in text
     assert str(clip.parent) not in text
     assert "Permission is hereby granted" in text, "what is in the page has its licence with it"
+
+
+def test_the_page_says_whose_gaze_it_is_and_what_viewers_do_after_cuts(clip: Path) -> None:
+    # The default, an option that says otherwise, and a model that goes by other viewers.
+    for viewers, name in (("auto", "tiny"), ("off", "tiny"), ("auto", "tiny-driver")):
+        model = make_model()
+        model.card = dataclasses.replace(model.card, name=name)
+        output = OutputOptions(report=True, video=False, table="none", overwrite=True)
+        asked = ViewerOptions(viewers=viewers)  # type: ignore[arg-type]
+        run(clip, options=RunOptions(output=output, viewers=asked), model=model)
+        text = " ".join(clip.with_name("clip.vidsal.html").read_text().split())
+        assert ("numbers are those of the shot before" in text) == (viewers == "auto" and name == "tiny")
+        assert ("predicts where drivers look" in text) == (name == "tiny-driver")
+        assert ("predicts free viewing by adults" in text) == (name == "tiny")
 
 
 def test_what_is_left_out_is_said(clip: Path) -> None:

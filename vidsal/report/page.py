@@ -291,6 +291,7 @@ def _body(results: Results, page: Path) -> str:
         "messages": _notices(_messages(results)),
         "areas": "" if results.areas is None else area_section(results.areas, still=results.kind == "image"),
         "limits": _limits(results, made_by),
+        "viewers": escaped(_viewers(made_by)),
         "provenance": _provenance(results, page),
     }
     return string.Template(asset("report.html")).substitute(texts)
@@ -336,6 +337,19 @@ def _notices(messages: Sequence[str]) -> str:
     return f'<details class="note messages" open><summary>{said} of the run</summary><ul>{items}</ul></details>'
 
 
+def _viewers(model: str) -> str:
+    """Whose gaze a model predicts, and what it knows nothing of."""
+    if model.endswith("driver"):
+        return (
+            "It predicts where drivers look, for many drivers, not for one. Route, speed and traffic rules guide them "
+            "too; the model knows none of these."
+        )
+    return (
+        "It predicts free viewing by adults at a screen, for many viewers, not for one. Task, story, sound and culture "
+        "guide viewers too; the model knows none of them."
+    )
+
+
 def _limits(results: Results, model: str) -> str:
     options = _part(results.record, "options")
     said = []
@@ -351,6 +365,9 @@ def _limits(results: Results, model: str) -> str:
             "Shots are found by a detector. It can miss a cut between shots that look alike, or take very fast motion "
         )
         said.append(f"{text}for one.")
+        if _part(options, "viewers").get("viewers", "off") != "off" and not model.endswith("driver"):
+            text = "After a cut gaze stays for a moment where it was, and so do the maps: in the first tenths of a "
+            said.append(f"{text}second of a shot, numbers are those of the shot before.")
     if model.endswith("driver"):
         text = "This model was trained on 80 traffic pictures: draw no conclusions about the safety of drivers from it."
         said.append(text)
