@@ -107,7 +107,8 @@ def import_gaze(
     if doubtful and chosen.strict:
         text = "; ".join(doubtful[:_SHOWN]) + (f"; and {len(doubtful) - _SHOWN} more" if len(doubtful) > _SHOWN else "")
         raise DatasetError(
-            f"{text}{'' if text.endswith('?') else '.'} Nothing was written; where it is right all the same, import it with ",
+            text + ("" if text.endswith("?") else "."),
+            " Nothing was written; where it is right all the same, import it with ",
             Setting("strict", False),
         )
     if chosen.events != "none":
