@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, flag
 from vidsal.cli.process import Stop, print_out, say, share_cores
@@ -13,7 +15,12 @@ from vidsal.gaze.options import MAKERS, GazeOptions, MakerName
 from vidsal.viewing.options import CheckGazeOptions, DrawGazeOptions
 from vidsal.words import counted
 
+if TYPE_CHECKING:
+    from vidsal.pipe.options import ModelOptions
+
 __all__ = ["GAZE"]
+
+_Made = TypeVar("_Made")
 
 
 @command(
@@ -82,26 +89,13 @@ def _draw(given: Any, options: DrawGazeOptions) -> int:
     look at the picture, and their disagreement (mean distance between two of them). With --beside model, or maps of an
     earlier run, what is predicted stands at the right. Sound and times are the video's.
     """
-    from vidsal.console import make_display
     from vidsal.viewing.draw import draw_gaze
 
     share_cores()
     with Stop(quiet=given.quiet) as stop:
-        model = None
-        if options.drawing.beside == "model":
-            check_model(options.model.model)
-            with as_usage():
-                model = options.model.load()
         try:
-            with make_display(Path(given.video).name, unit="frames", quiet=given.quiet) as display, as_usage():
-                drawn = draw_gaze(
-                    given.video,
-                    given.gaze,
-                    options=options,
-                    model=model,
-                    on_progress=lambda done, total, seconds: display.update(done=done, total=total, seconds=seconds),
-                    should_stop=stop,
-                )
+            work = partial(draw_gaze, given.video, given.gaze, options=options)
+            drawn = _watch(work, given, options.model if options.drawing.beside == "model" else None, stop)
         except Stopped:
             stop.note_interrupt()
             say("vidsal: stopped; what was written stays under a partial name")
@@ -139,7 +133,6 @@ def _check(given: Any, options: CheckGazeOptions) -> int:
     x and y swapped, and on clocks that are shifted. What fits better by the margin is named, for all viewers and for
     single viewings. Nothing is changed: import the gaze again with what is said.
     """
-    from vidsal.console import make_display
     from vidsal.files import check_free
     from vidsal.gaze.table import check_ending
     from vidsal.viewing.checking import check_gaze, write_variants
@@ -149,21 +142,9 @@ def _check(given: Any, options: CheckGazeOptions) -> int:
         check_free(given.to, overwrite=given.overwrite)
     share_cores()
     with Stop(quiet=given.quiet) as stop:
-        model = None
-        if options.maps is None:
-            check_model(options.model.model)
-            with as_usage():
-                model = options.model.load()
         try:
-            with make_display(Path(given.video).name, unit="frames", quiet=given.quiet) as display, as_usage():
-                found = check_gaze(
-                    given.gaze,
-                    given.video,
-                    options=options,
-                    model=model,
-                    on_progress=lambda done, total, seconds: display.update(done=done, total=total, seconds=seconds),
-                    should_stop=stop,
-                )
+            work = partial(check_gaze, given.gaze, given.video, options=options)
+            found = _watch(work, given, options.model if options.maps is None else None, stop)
         except Stopped:
             stop.note_interrupt()
             say("vidsal: stopped; nothing is known yet")
@@ -177,6 +158,23 @@ def _check(given: Any, options: CheckGazeOptions) -> int:
         else:
             print_out("\n".join(found.findings or ["nothing fits better than the gaze as recorded"]))
         return stop.status or (1 if found.findings else 0)
+
+
+def _watch(work: Callable[..., _Made], given: Any, predicted_by: ModelOptions | None, stop: Stop) -> _Made:
+    """Do what goes through a video, with the model that it needs, if any, and show how far it is."""
+    from vidsal.console import make_display
+
+    model = None
+    if predicted_by is not None:
+        check_model(predicted_by.model)
+        with as_usage():
+            model = predicted_by.load()
+    with make_display(Path(given.video).name, unit="frames", quiet=given.quiet) as display, as_usage():
+        return work(
+            model=model,
+            on_progress=lambda done, total, seconds: display.update(done=done, total=total, seconds=seconds),
+            should_stop=stop,
+        )
 
 
 GAZE = Command(
