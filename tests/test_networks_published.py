@@ -14,7 +14,8 @@ from vidsal.errors import CheckpointError
 from vidsal.model.checkpoint import read_any_checkpoint
 from vidsal.model.networks.catalogue import build_network
 from vidsal.model.networks.config import NetworkConfig
-from vidsal.model.networks.published import import_network, read_caffemodel
+from vidsal.model.networks.formats.caffemodel import read_caffemodel
+from vidsal.model.networks.published import import_network
 from vidsal.model.networks.salnet import SalNet
 
 THIN = 1 / 32

@@ -143,13 +143,18 @@ def _fetch(given: Any) -> int:
 
 
 @command(
-    "make a checkpoint of a published file (SAM's HDF5, SalGAN's .npz, SalNet's .caffemodel)",
-    flag("file", metavar="FILE", type=Path, help="the file, as published (that of SAM is HDF5, named .pkl)"),
+    "make a checkpoint of a weight file as its authors published it",
+    flag(
+        "file",
+        metavar="FILE",
+        type=Path,
+        help="the file: HDF5 (named .pkl) of SAM, .npz of SalGAN, .caffemodel of SalNet, and more",
+    ),
     flag(
         "--as",
         dest="name",
         metavar="MODEL",
-        help=f"{_PUBLISHED_NAMES}; without it, by the layers and the file's name; salgan and salnet have to be named",
+        help=f"{_PUBLISHED_NAMES}; without it, by the layers and the file's name; other systems have to be named",
     ),
     flag(
         *("--output", "-o"),
