@@ -6,6 +6,8 @@ import gc
 import os
 import shutil
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # libgomp reads these once, when torch is imported. Its threads spin at barriers: a hundredfold cost on a busy machine.
@@ -44,6 +46,19 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays to the end: no search for garbage needs to go through its million objects again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def as_urgent_as_before() -> Iterator[None]:
+    """No test leaves this process real-time, as libsvtav1 does to root: later tests would starve."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    if os.sched_getscheduler(0) != before[0]:
+        os.sched_setscheduler(0, *before)
+        pytest.fail("the test has changed how urgent the process is")
 
 
 @pytest.fixture(autouse=True, scope="session")

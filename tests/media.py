@@ -14,6 +14,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.processes import kept_urgency
+
 RGB = npt.NDArray[np.uint8]
 
 AUDIO_RATE = 48000
@@ -146,7 +148,8 @@ def make_video(
         options |= {"q": "3", "qmin": "3", "qmax": "3"}
     options |= dict(codec_options or {})
 
-    with av.open(str(path), "w", format=container_format, options=dict(container_options or {})) as container:
+    opened = av.open(str(path), "w", format=container_format, options=dict(container_options or {}))
+    with kept_urgency(), opened as container:
         for key, value in (metadata or {}).items():
             container.metadata[key] = value
         video: Any = container.add_stream(codec, rate=rate, options=options)

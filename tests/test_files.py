@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -378,7 +377,7 @@ def test_a_name_that_is_no_utf_8_is_cut_too(tmp_path: Path) -> None:
 
 WRITE_OFTEN = """
 import faulthandler
-faulthandler.dump_traceback_later(60, exit=True)
+faulthandler.dump_traceback_later(300, exit=True)
 import sys
 from pathlib import Path
 from vidsal.files import replacing
@@ -388,36 +387,18 @@ for _ in range(50):
 """
 
 
-def state_of(process: int) -> str:
-    """What Linux says of a process: R, S, D (waits for a disk, cannot be ended), Z (ended); empty where unknown."""
-    with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    return ""
-
-
 def test_who_reads_while_two_processes_write_never_sees_half_or_a_mixture(target: Path) -> None:
     target.write_bytes(b"a" * 100_000)
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITE_OFTEN, target, letter], stderr=subprocess.PIPE, text=True)
         for letter in "ab"
     ]
-    readings, begin = 0, time.monotonic()
+    readings = 0
     while any(writer.poll() is None for writer in writers):
         assert target.read_bytes() in (b"a" * 100_000, b"b" * 100_000)
         readings += 1
         time.sleep(0.001)
-        if time.monotonic() - begin > 150:
-            # Seen in two of nine runs of the whole check, never alone; they should have ended themselves by now.
-            states = [state_of(writer.pid) for writer in writers]
-            for writer in writers:
-                writer.kill()
-                if writer.stderr is not None:
-                    writer.stderr.close()
-                writer.returncode = -signal.SIGKILL  # not waited for: what waits for a disk does not end
-            pytest.skip(f"the writers hang on this machine, in the states {states}")
     said = [(writer.communicate()[1], writer.returncode) for writer in writers]
-    if any("Timeout" in text for text, _ in said):
-        pytest.skip(f"the writers hang on this machine: {said}")
     assert said == [("", 0)] * 2
     assert readings and [path.name for path in target.parent.iterdir()] == ["out.bin"]
 

@@ -47,3 +47,35 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_one() -> None:
         for _ in range(2):
             assert left(top, "os.kill(os.getpid(), 9)") == ["pymp", "vidsal-fork"]
         assert left(top, "pass") == ["pymp"] and [path.name for path in top.iterdir()] == ["pymp-other"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere urgency is not looked at")
+def test_threads_are_as_urgent_as_before_whatever_was_done_to_them() -> None:
+    # SCHED_BATCH stands for real time, which takes root.
+    code = """
+import os, threading
+from vidsal.processes import kept_urgency
+nothing = os.sched_param(0)
+go = threading.Event()
+def thread():
+    started = threading.Event()
+    made = threading.Thread(target=lambda: (started.set(), go.wait()), daemon=True)
+    made.start()
+    started.wait()
+    return made.native_id
+old = thread()
+os.sched_setscheduler(old, os.SCHED_BATCH, nothing)
+try:
+    with kept_urgency():
+        os.sched_setscheduler(old, os.SCHED_OTHER, nothing)
+        new = thread()
+        os.sched_setscheduler(new, os.SCHED_BATCH, nothing)
+        os.sched_setscheduler(0, os.SCHED_BATCH, nothing)
+        raise KeyError
+except KeyError:
+    found = [os.sched_getscheduler(of) for of in (0, old, new)]
+go.set()
+assert found == [os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_OTHER], found
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

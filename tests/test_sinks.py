@@ -857,6 +857,29 @@ def test_libsvtav1_says_nothing_of_itself(tmp_path: Path) -> None:
     assert len(times(tmp_path / "out.mp4")) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libsvtav1 asks for nothing")
+@pytest.mark.skipif("libsvtav1" not in av.codecs_available, reason="this build of FFmpeg has no libsvtav1")
+def test_libsvtav1_makes_no_thread_of_the_process_real_time(tmp_path: Path) -> None:
+    # It does so where root opens it, for good: whatever computes then keeps all else off the cores.
+    code = """
+        import os
+        from test_sinks import made_batch, made_info
+        from vidsal.sinks import VideoOptions, VideoSink
+
+        def policies():
+            return {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+
+        with VideoSink(sys.argv[1], made_info(), video=VideoOptions(encoder="libsvtav1", preset="12")) as sink:
+            found = [policies()]
+            sink.write(made_batch([0.0, 0.1]))
+            found.append(policies())
+        found.append(policies())
+        assert found == [{os.SCHED_OTHER}] * 3, found
+    """
+    done = run_in_child(code, str(tmp_path / "out.mp4"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize(("encoder", "mark"), [("libx264", "threads=%d "), ("libx265", "frame-threads=%d ")])
 def test_the_encoder_takes_as_many_threads_as_asked(tmp_path: Path, encoder: str, mark: str) -> None:
     if encoder not in av.codecs_available:

@@ -23,6 +23,7 @@ from vidsal.pipe.options import RunOptions
 from vidsal.pipe.outputs import shared_video_options
 from vidsal.pipe.predict import StageClock, predict
 from vidsal.pipe.run import run
+from vidsal.processes import kept_urgency
 from vidsal.sinks import FileSink, TableSink, VideoOptions, VideoSink
 from vidsal.sinks.options import DEFAULT_ENCODER
 from vidsal.tracks import Tracker
@@ -171,6 +172,8 @@ def transcode(clip: Path, target: Path, video: VideoOptions) -> None:
         out: Any = writer.add_stream(video.encoder or DEFAULT_ENCODER, rate=stream.average_rate or 25, options=settings)
         out.codec_context.thread_count = video.encoder_threads
         out.width, out.height, out.pix_fmt = stream.width, stream.height, "yuv420p"
+        with kept_urgency():
+            out.codec_context.open()
         copies = {other.index: writer.add_stream_from_template(other) for other in reader.streams.audio}
         for packet in reader.demux():
             if packet.stream.index in copies and packet.dts is not None:

@@ -27,6 +27,7 @@ from vidsal.exports.contract import columns_of
 from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, Planes, SaliencyBatch
+from vidsal.processes import kept_urgency
 from vidsal.render import DisplayScale, Recent, RenderOptions, draw, draw_planes
 from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
@@ -256,7 +257,8 @@ class VideoSink(FileSink):
         if codec.type != "video":
             raise ConfigError(f"the encoder {name!r} is one for {codec.type}, not for video; ", *instead)
         try:
-            with av.open(io.BytesIO(), "w", format=FORMATS[self._target.suffix.lower()]) as out:
+            memory = av.open(io.BytesIO(), "w", format=FORMATS[self._target.suffix.lower()])
+            with memory as out, kept_urgency():
                 stream = self._add_video(out, time_base)
                 frame = av.VideoFrame.from_ndarray(np.full((*self._size, 3), 128, np.uint8), format="rgb24")
                 stream.encode(self._stamped(self._to_yuv(frame), 0, time_base))
@@ -408,7 +410,8 @@ class VideoSink(FileSink):
                 )
                 none: list[Any] | None = None if self._chapters is None else []
                 copier.attach(self._out, self._stream, window=self._window, chapters=none, is_copy=False)
-            self._out.start_encoding()
+            with kept_urgency():
+                self._out.start_encoding()
 
     def _muxing(self, suffix: str, copier: Copier | None, whole: bool = False) -> dict[str, str]:
         """Options of the muxer; `whole`: where a finished file is written once more."""
