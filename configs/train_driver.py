@@ -383,6 +383,7 @@ def make_card(
     shown = {"driver's model": "", "free-viewing model": "/free-viewing", "drivers' centre prior": "/drivers-mean"}
     return checkpoints.ModelCard(
         name=NAME,
+        task="driving",
         description=(
             f"{base} with the head trained on where drivers look: the same backbone, recurrence and priors, so the "
             "same state and speed."

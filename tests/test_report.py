@@ -360,17 +360,18 @@ def test_a_run_writes_its_report_and_says_so_in_its_record(clip: Path) -> None:
 
 
 def test_the_page_says_whose_gaze_it_is_and_what_viewers_do_after_cuts(clip: Path) -> None:
-    # The default, an option that says otherwise, and a model that goes by other viewers.
-    for viewers, name in (("auto", "tiny"), ("off", "tiny"), ("auto", "tiny-driver")):
+    # The default, an option that says otherwise, and a model of drivers: its card says so, not its name.
+    for viewers, task in (("auto", "free-viewing"), ("off", "free-viewing"), ("auto", "driving")):
         model = make_model()
-        model.card = dataclasses.replace(model.card, name=name)
+        model.card = dataclasses.replace(model.card, name="not-of-a-driver", task=task)  # type: ignore[arg-type]
         output = OutputOptions(report=True, video=False, table="none", overwrite=True)
         asked = ViewerOptions(viewers=viewers)  # type: ignore[arg-type]
         run(clip, options=RunOptions(output=output, viewers=asked), model=model)
         text = " ".join(clip.with_name("clip.vidsal.html").read_text().split())
-        assert ("numbers are those of the shot before" in text) == (viewers == "auto" and name == "tiny")
-        assert ("predicts where drivers look" in text) == (name == "tiny-driver")
-        assert ("predicts free viewing by adults" in text) == (name == "tiny")
+        assert ("numbers are those of the shot before" in text) == (viewers == "auto" and task == "free-viewing")
+        assert ("predicts where drivers look" in text) == (task == "driving")
+        assert ("predicts free viewing by adults" in text) == (task == "free-viewing")
+        assert "80 traffic pictures" not in text
 
 
 def test_what_is_left_out_is_said(clip: Path) -> None:

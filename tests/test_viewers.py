@@ -8,13 +8,14 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from made import make_model
+from made import CANVAS, make_model, make_network
 from media import make_video
 from test_smooth import make
 
@@ -22,6 +23,7 @@ from vidsal.decode.open import open_video
 from vidsal.errors import ConfigError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
+from vidsal.model.options import Task
 from vidsal.pipe.options import PredictOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.predict import VideoPredictor, predict
 from vidsal.shots import CutOptions
@@ -281,8 +283,13 @@ def test_a_picture_that_comes_through_a_pipe_is_a_picture_too(tmp_path: Path) ->
     writer.join()
 
 
-def test_the_model_for_drivers_says_so() -> None:
-    from vidsal.model.checkpoint import load_model
+def test_the_model_for_drivers_says_so(tmp_path: Path) -> None:
+    from vidsal.model.checkpoint import ModelCard, load_model, save_checkpoint
 
     assert load_model("sam-lite", task="driving", device="cpu").task == "driving"
+    # One's own says so on its card, and its name is free.
+    for task in get_args(Task):
+        path, card = tmp_path / f"{task}.safetensors", ModelCard("own-driver", task=task)
+        save_checkpoint(path, make_network(), preprocess=CANVAS, card=card)
+        assert load_model(path, device="cpu").task == task
     assert RunOptions().viewers == ViewerOptions()

@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidsal.addresses import harmless, hide_secrets
+from vidsal.model.options import named_task
 from vidsal.words import counted
 
 if TYPE_CHECKING:
@@ -699,6 +700,7 @@ def format_card(name: str, config: NetworkOptions, card: ModelCard | None, *, we
     facts: dict[str, tuple[str, ...]] = {"architecture": (_architecture(config),)}
     if card is not None:
         facts |= {
+            "predicts": ("where drivers look",) if "driving" in (card.task, named_task(card.name)) else (),
             "licence": (card.licence,),
             "initialised with": (card.initialisation,),
             "trained on": card.training_data,

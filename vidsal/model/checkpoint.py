@@ -27,7 +27,7 @@ from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import multiplies_bfloat16, prepare_for_inference
 from vidsal.model.network import Network
-from vidsal.model.options import BaselineName, NetworkName, Precision, Task
+from vidsal.model.options import DRIVING_MODELS, BaselineName, NetworkName, Precision, Task, named_task
 from vidsal.model.recurrent import Unroll
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.model.state import VideoState
@@ -94,9 +94,6 @@ PRESETS: dict[str, Preset] = {
 }
 """The named architectures; "sam-lite" is the default. It and "sam-lite-driver" have embedded weights."""
 
-_DRIVING = {"sam-lite": "sam-lite-driver"}
-"""A model to the one that predicts drivers' gaze with the same network."""
-
 
 @dataclass(frozen=True)
 class WeightsPlace:
@@ -133,6 +130,8 @@ class ModelCard:
     """How the scores were made."""
     limits: tuple[str, ...] = ()
     """What it is not good for."""
+    task: Task = "free-viewing"
+    """What the viewers do whose gaze it predicts."""
 
 
 class SaliencyModel:
@@ -187,8 +186,9 @@ class SaliencyModel:
 
     @property
     def task(self) -> Task:
-        """What the viewers do whose gaze it predicts: "driving" for the models that `for_task` gives for it."""
-        return "driving" if self.card.name in _DRIVING.values() else "free-viewing"
+        """What the viewers do whose gaze it predicts: as its card says; "driving" for the models that `for_task` gives
+        for it, too, whose cards are older than that."""
+        return "driving" if "driving" in (self.card.task, named_task(self.card.name)) else "free-viewing"
 
     @property
     def attentive(self) -> SaliencyAttentiveModel:
@@ -285,16 +285,16 @@ def for_task(model: str | Path, task: Task) -> str | Path:
         >>> for_task("sam-lite", "driving"), for_task("sam-lite", "free-viewing")
         ('sam-lite-driver', 'sam-lite')
     """
-    if task == "free-viewing" or (task == "driving" and str(model) in _DRIVING.values()):
+    if task == "free-viewing" or (task == "driving" and str(model) in DRIVING_MODELS.values()):
         return model
     if task != "driving":
         raise ConfigError(f"unknown task {task!r}: use free-viewing or driving")
-    if str(model) not in _DRIVING:
+    if str(model) not in DRIVING_MODELS:
         raise ConfigError(
-            f"there is no model of {str(model)!r} for the task driving, only of {', '.join(_DRIVING)}; leave the task "
-            "out where the model is itself one of drivers"
+            f"there is no model of {str(model)!r} for the task driving, only of {', '.join(DRIVING_MODELS)}; leave the "
+            "task out where the model is itself one of drivers"
         )
-    return _DRIVING[str(model)]
+    return DRIVING_MODELS[str(model)]
 
 
 def weights_path(model: str | Path) -> Path:
@@ -456,7 +456,7 @@ def _check_shapes(path: Path, network: Network, found: dict[str, list[int]]) -> 
 
 def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions]:
     """The network that a derived checkpoint builds on."""
-    embedded = PRESETS[model].weights if model in PRESETS and model not in _DRIVING.values() else None
+    embedded = PRESETS[model].weights if model in PRESETS and model not in DRIVING_MODELS.values() else None
     if embedded is None:
         raise CheckpointError(f"{path} builds on {model!r}, which has no embedded weights; take a whole checkpoint")
     network, preprocess, _ = read_checkpoint(embedded)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-__all__ = ["AttentionScale", "BackboneName", "BaselineName", "HeadName", "NetworkName", "Precision", "StrideIn", "Task"]
+__all__ = [
+    "DRIVING_MODELS",
+    "AttentionScale",
+    "BackboneName",
+    "BaselineName",
+    "HeadName",
+    "NetworkName",
+    "Precision",
+    "StrideIn",
+    "Task",
+    "named_task",
+]
 
 BackboneName = Literal["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2", "resnet50", "vgg16"]
 StrideIn = Literal["first_1x1", "middle_3x3"]
@@ -19,3 +30,17 @@ BaselineName = Literal[
 """Names of the models without weights."""
 NetworkName = Literal["ml-net", "salnet", "salgan", "deepgaze-2"]
 """Names of other people's systems that are made here, and trained by whoever uses them."""
+
+DRIVING_MODELS = {"sam-lite": "sam-lite-driver"}
+"""A model to the one that predicts drivers' gaze with the same network."""
+_FREE_VIEWING = ("sam-lite", "sam-resnet", "sam-resnet-2017", "sam-vgg", *get_args(BaselineName))
+
+
+def named_task(name: str) -> Task | None:
+    """The task of a model that comes with vidsal, by its name; None for any other, whose card has to say it.
+
+    Example:
+        >>> named_task("sam-lite-driver"), named_task("own-driver")
+        ('driving', None)
+    """
+    return "driving" if name in DRIVING_MODELS.values() else "free-viewing" if name in _FREE_VIEWING else None

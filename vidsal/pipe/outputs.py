@@ -15,6 +15,7 @@ from vidsal.decode.ordinals import ordinal_at
 from vidsal.driving.options import DRIVING_FILES
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.contract import Footage
+from vidsal.model.options import named_task
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
 from vidsal.prefetch import usable_cores
@@ -210,8 +211,7 @@ def _drive(info: VideoInfo, options: RunOptions, tracker: Shared) -> Drive:
 def _free_viewing(options: RunOptions) -> str | None:
     """The model's name, where it is known to be none of drivers."""
     name = str(options.model.chosen)
-    known = options.model.task == "free-viewing" and not Path(name).suffix and not name.endswith("-driver")
-    return name if known else None
+    return name if options.model.task == "free-viewing" and named_task(name) == "free-viewing" else None
 
 
 _REPORT_DRIVING = Setting("report_driving", True)

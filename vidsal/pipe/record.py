@@ -197,11 +197,13 @@ class ModelRecord:
     """fp32, bf16 or fp16."""
     device: str
     """Where it ran."""
+    task: str = ""
+    """What the viewers do whose gaze it predicts; empty in records of before this was known."""
 
     @classmethod
     def of(cls, model: SaliencyModel) -> ModelRecord:
         """The record of a loaded model."""
-        return cls(model.card.name, model.sha256, model.precision, str(model.device))
+        return cls(model.card.name, model.sha256, model.precision, str(model.device), model.task)
 
 
 @dataclass(frozen=True)

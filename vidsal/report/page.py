@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vidsal.decode import DecodeOptions
 from vidsal.errors import ConfigError
 from vidsal.exports.shots import SHOT_COLUMNS
+from vidsal.model.options import named_task
 from vidsal.report.areas import GatheredAreas, area_curves, area_section
 from vidsal.report.gather import Gathered
 from vidsal.report.html import asset, data_block, escaped, link_to, make_page, picture_address
@@ -291,7 +292,7 @@ def _body(results: Results, page: Path) -> str:
         "messages": _notices(_messages(results)),
         "areas": "" if results.areas is None else area_section(results.areas, still=results.kind == "image"),
         "limits": _limits(results, made_by),
-        "viewers": escaped(_viewers(made_by)),
+        "viewers": escaped(_viewers(of_drivers=_is_of_drivers(results))),
         "provenance": _provenance(results, page),
     }
     return string.Template(asset("report.html")).substitute(texts)
@@ -337,9 +338,15 @@ def _notices(messages: Sequence[str]) -> str:
     return f'<details class="note messages" open><summary>{said} of the run</summary><ul>{items}</ul></details>'
 
 
-def _viewers(model: str) -> str:
+def _is_of_drivers(results: Results) -> bool:
+    """Whether the model that made them predicts drivers' gaze; by its name where the record is older than its task."""
+    model = _part(results.record, "model")
+    return "driving" in (model.get("task"), named_task(str(model.get("name") or "")))
+
+
+def _viewers(*, of_drivers: bool) -> str:
     """Whose gaze a model predicts, and what it knows nothing of."""
-    if model.endswith("driver"):
+    if of_drivers:
         return (
             "It predicts where drivers look, for many drivers, not for one. Route, speed and traffic rules guide them "
             "too; the model knows none of these."
@@ -365,10 +372,10 @@ def _limits(results: Results, model: str) -> str:
             "Shots are found by a detector. It can miss a cut between shots that look alike, or take very fast motion "
         )
         said.append(f"{text}for one.")
-        if _part(options, "viewers").get("viewers", "off") != "off" and not model.endswith("driver"):
+        if _part(options, "viewers").get("viewers", "off") != "off" and not _is_of_drivers(results):
             text = "After a cut gaze stays for a moment where it was, and so do the maps: in the first tenths of a "
             said.append(f"{text}second of a shot, numbers are those of the shot before.")
-    if model.endswith("driver"):
+    if model == "sam-lite-driver":
         text = "This model was trained on 80 traffic pictures: draw no conclusions about the safety of drivers from it."
         said.append(text)
     every = _part(options, "recurrence").get("every", 1)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from vidsal.data.options import AugmentOptions, TrainingSet, VideoSet
 from vidsal.errors import ConfigError, Setting
 from vidsal.model.config import SAMConfig
+from vidsal.model.options import Task
 from vidsal.options import NONE, Checked, Range
 from vidsal.stages import LossOptions, PreprocessOptions
 
@@ -91,6 +92,9 @@ class CardText:
     """Source and licence of the backbone's weights; on the card only where `imagenet_weights` is given."""
     limits: tuple[str, ...] = ()
     """What it is not good for."""
+    task: Task = "free-viewing"
+    """What the viewers do whose gaze it learns: the model of drivers gets none of what viewers of films do by default,
+    and the report says whom it is of."""
 
 
 @dataclass(frozen=True)

@@ -332,7 +332,7 @@ class TrainingRun:
     def inference_model(self) -> SaliencyModel:
         """The averaged network, ready to score."""
         network = copy.deepcopy(self.average)
-        card = ModelCard(name=self.config.card.name)
+        card = ModelCard(name=self.config.card.name, task=self.config.card.task)
         return SaliencyModel(network, preprocess=self.preprocess, card=card, device=self.device)
 
     def end_pass(self, pass_index: int, loss: float, data: OpenData) -> dict[str, dict[str, float]]:
@@ -448,6 +448,7 @@ class TrainingRun:
             scores=scores,
             protocol=_protocol_of(config),
             limits=words.limits,
+            task=words.task,
         )
         path = config.output / f"{words.name}.safetensors"
         dtype = _DTYPES[config.weights_dtype]
