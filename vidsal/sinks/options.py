@@ -75,8 +75,11 @@ class VideoOptions(Checked):
             raise ConfigError(Setting("crf"), f" must be from 0 (best) to {worst} for {encoder}, got {self.crf}")
         presets = _presets(encoder)
         if presets and self.preset not in ("auto", *presets):
+            names = ", ".join(name for name in presets if not name.isdecimal())
+            numbers = [int(name) for name in presets if name.isdecimal()]
+            counted = f", or a number from {min(numbers)} to {max(numbers)}" if numbers else ""
             raise ConfigError(
-                f"{encoder} does not take the preset {self.preset!r}; choose one of auto, {', '.join(presets)}"
+                f"{encoder} does not take the preset {self.preset!r}; choose one of auto, {names}{counted}"
             )
 
     @property
