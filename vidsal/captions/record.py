@@ -68,9 +68,7 @@ class CaptionsRecord:
             return cls(
                 package_version(),
                 source_commit(),
-                None
-                if model is None
-                else ModelRecord(model.card.name, model.sha256, model.precision, str(model.device)),
+                None if model is None else ModelRecord.of(model),
                 None if options.maps is None else InputRecord.of(options.maps.name, options.maps, kind="maps"),
                 InputRecord.of(path.name, path, kind=kind),
                 None if subtitles is None else InputRecord.of(subtitles.name, subtitles, kind="captions"),

@@ -205,6 +205,20 @@ class ModelRecord:
         """The record of a loaded model."""
         return cls(model.card.name, model.sha256, model.precision, str(model.device), model.task)
 
+    @classmethod
+    def of_either(cls, model: SaliencyModel | None, maps: Path | None) -> ModelRecord:
+        """That of the model, or of the maps of an earlier run that were read in its place; "none" where neither was.
+
+        Raises:
+            OSError: the maps cannot be read.
+        """
+        if model is not None:
+            return cls.of(model)
+        if maps is None:
+            return cls("none", "", "", "")
+        made = InputRecord.of(str(maps), maps)
+        return cls(f"the maps of {made.name}", made.sample_sha256 or "", "", "")
+
 
 @dataclass(frozen=True)
 class Provenance:

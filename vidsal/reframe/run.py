@@ -216,7 +216,7 @@ class _Job:
     def _made_by(self, info: VideoInfo | None = None) -> Provenance:
         try:
             source = InputRecord.of(str(self.path), self.path, kind="video" if info is None else info.kind)
-            made_by = _model_record(self.model, self.options.maps)
+            made_by = ModelRecord.of_either(self.model, self.options.maps)
             pin = self.options.window.pin
             digest = hashlib.sha256(pin.read_bytes()).hexdigest() if pin is not None and pin.is_file() else ""
         except OSError as error:
@@ -490,13 +490,6 @@ class _LateRows(PathRows):
     def update(self, batch: SaliencyBatch) -> list[Any]:
         self._path = self._find()
         return super().update(batch)
-
-
-def _model_record(model: SaliencyModel | None, maps: Path | None) -> ModelRecord:
-    if model is not None:
-        return ModelRecord.of(model)
-    made = InputRecord.of(str(maps), maps)
-    return ModelRecord(f"the maps of {made.name}", made.sample_sha256 or "", "", "")
 
 
 def _possible(stage: str, target: Path) -> set[Path]:

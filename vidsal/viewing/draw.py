@@ -132,7 +132,9 @@ def draw_gaze(
         )
         sinks = _sinks(path, reader, options, viewers, numbers, loaded)
         made_by = Provenance.of(
-            InputRecord.of(str(path), path, kind=info.kind).opened(info), options, _made_by(loaded, shown.maps)
+            InputRecord.of(str(path), path, kind=info.kind).opened(info),
+            options,
+            ModelRecord.of_either(loaded, shown.maps),
         )
         for sink in sinks:
             sink.provenance = made_by.as_text()
@@ -259,15 +261,6 @@ def _without_maps(frames: Iterable[FrameBatch], cuts: CutOptions) -> Iterator[Sa
         shots = shot + np.cumsum(cut, dtype=np.int64)
         shot = int(shots[-1])
         yield SaliencyBatch.of(batch, shot=shots, cut=cut, log_density=torch.zeros(len(batch), 1, 1))
-
-
-def _made_by(model: SaliencyModel | None, maps: Path | None) -> ModelRecord:
-    if model is not None:
-        return ModelRecord.of(model)
-    if maps is None:
-        return ModelRecord("none", "", "", "")
-    made = InputRecord.of(str(maps), maps)
-    return ModelRecord(f"the maps of {made.name}", made.sample_sha256 or "", "", "")
 
 
 class _GazeTally:
