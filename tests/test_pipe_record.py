@@ -70,7 +70,13 @@ def test_the_record_says_what_was_made_from_what_by_what(clip: Path, model: Sali
     assert report.record_file not in report.files
     assert (made["format"], made["status"], made["earlier"]) == ("vidsal-run-1", "done", [])
     assert made["vidsal"] == vidsal.__version__ and isinstance(made["commit"], str)
-    assert made["model"] == {"name": "tiny", "sha256": model.sha256, "precision": "fp32", "device": "cpu"}
+    assert made["model"] == {
+        "name": "tiny",
+        "sha256": model.sha256,
+        "precision": "fp32",
+        "device": "cpu",
+        "task": "free-viewing",
+    }
     assert made["input"]["name"] == "clip.mp4" and made["input"]["kind"] == "video"
     assert made["input"]["bytes"] == clip.stat().st_size
     assert made["options"]["recurrence"]["state"] == "reset"
@@ -426,6 +432,7 @@ def test_the_default_options_name_a_model_whose_sha256_is_that_of_its_file(clip:
         "sha256": sha256_of(embedded),
         "precision": "fp32",
         "device": "cpu",
+        "task": "free-viewing",
     }
 
 
