@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from vidsal.model.recurrent import Unroll
-from vidsal.model.state import VideoState
+from vidsal.model.state import Memory, VideoState
 
 __all__ = ["Network", "NetworkOptions", "NothingDrawn"]
 
@@ -29,6 +29,8 @@ class Network(nn.Module):
 
     config: NetworkOptions
     """Its architecture."""
+    state_type: type[VideoState] = Memory
+    """The class of its states, which are made of their tensors again where a run goes on from a file."""
 
     def forward(
         self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None

@@ -35,6 +35,8 @@ class SaliencyAttentiveModel(Network):
         (torch.Size([1, 2, 64, 64]), SAMState(hidden=(1, 8, 4, 4), cell=(1, 8, 4, 4)))
     """
 
+    state_type = SAMState
+
     def __init__(self, config: SAMConfig) -> None:
         super().__init__()
         self.config: SAMConfig = config

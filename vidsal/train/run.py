@@ -27,8 +27,8 @@ from vidsal.files import replacing
 from vidsal.losses import map_loss
 from vidsal.model.checkpoint import ModelCard, SaliencyModel, resolve_device, save_checkpoint
 from vidsal.model.network import Network
-from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
-from vidsal.model.state import Memory, VideoState
+from vidsal.model.sam import SaliencyAttentiveModel, Unroll
+from vidsal.model.state import VideoState
 from vidsal.prefetch import prefetch
 from vidsal.preprocess import Preprocessor
 from vidsal.provenance import source_commit
@@ -221,7 +221,10 @@ class TrainingRun:
         network, self.preprocess, self.notes, self.learnt = first_network(config)
         network.freeze()
         self.config, self.device, self.steps = config, device, steps
-        self.network: Network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Network = network.to(device)
+        for parameter in network.parameters():
+            if parameter.ndim == 4:  # kernels over time know no such order
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         # Without averaging the network itself is what counts: a copy of SAM-ResNet would be 280 MB more.
         averages = config.schedule.average_decay > 0
         self.average = copy.deepcopy(self.network).requires_grad_(False) if averages else self.network
@@ -409,8 +412,7 @@ class TrainingRun:
             self.passes_since_best = saved.get("passes_since_best", 0)
             self.running = saved.get("running")
             if saved.get("carried") is not None:
-                kind = SAMState if "hidden" in saved["carried"] else Memory
-                self.carried = kind(**saved["carried"])
+                self.carried = self.network.state_type(**saved["carried"])
         lines = self.log_path.read_text().splitlines() if self.log_path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
         with replacing(self.log_path) as partial:

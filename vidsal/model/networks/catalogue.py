@@ -9,7 +9,7 @@ import torch
 
 from vidsal.model.network import NothingDrawn
 from vidsal.model.networks.config import NetworkConfig
-from vidsal.model.networks.parts import PictureNetwork
+from vidsal.model.networks.parts import OtherNetwork
 from vidsal.model.options import NetworkName
 from vidsal.stages import PreprocessOptions
 
@@ -24,7 +24,7 @@ NETWORKS: dict[NetworkName, tuple[str, str]] = {
 """The file and the class of each network."""
 
 
-def build_network(config: NetworkConfig) -> PictureNetwork:
+def build_network(config: NetworkConfig) -> OtherNetwork:
     """Make a network with random weights.
 
     Example:
@@ -32,7 +32,7 @@ def build_network(config: NetworkConfig) -> PictureNetwork:
         >>> network.preprocess.fit
         'stretch'
     """
-    network: PictureNetwork = _class_of(config.network)(config)
+    network: OtherNetwork = _class_of(config.network)(config)
     return network
 
 
@@ -41,7 +41,7 @@ def describe(name: NetworkName) -> str:
     return inspect.cleandoc(_class_of(name).__doc__ or name)
 
 
-def without_weights(config: NetworkConfig) -> PictureNetwork:
+def without_weights(config: NetworkConfig) -> OtherNetwork:
     """The network on torch's device "meta", where tensors have shapes and no values: weights are assigned to it."""
     with NothingDrawn(), torch.device("meta"):
         return build_network(config)
@@ -53,7 +53,7 @@ def input_of(name: NetworkName) -> PreprocessOptions:
     return preprocess
 
 
-def _class_of(name: NetworkName) -> type[PictureNetwork]:
+def _class_of(name: NetworkName) -> type[OtherNetwork]:
     file, kind = NETWORKS[name]
-    found: type[PictureNetwork] = getattr(importlib.import_module(f"vidsal.model.networks.{file}"), kind)
+    found: type[OtherNetwork] = getattr(importlib.import_module(f"vidsal.model.networks.{file}"), kind)
     return found

@@ -16,13 +16,13 @@ from vidsal.model.recurrent import Unroll
 from vidsal.model.state import Memory, VideoState
 from vidsal.stages import PreprocessOptions
 
-__all__ = ["VGG", "PictureNetwork", "Pool", "normalised", "theano_pool"]
+__all__ = ["VGG", "OtherNetwork", "PictureNetwork", "Pool", "normalised", "theano_pool"]
 
 Pool = Callable[[torch.Tensor], torch.Tensor]
 
 
-class PictureNetwork(Network):
-    """A network that judges each frame by itself: its state holds nothing."""
+class OtherNetwork(Network):
+    """A system that is not of SAM's family."""
 
     config: NetworkConfig
     """Its architecture."""
@@ -30,19 +30,6 @@ class PictureNetwork(Network):
     """H and W must be multiples of this."""
     preprocess: PreprocessOptions
     """The input that its authors give it."""
-
-    def forward(
-        self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
-    ) -> tuple[torch.Tensor, Memory]:
-        """See `Network.forward`."""
-        self.unrolled(frames, state, unroll, stride=self.stride)
-        batch, times, _, height, width = frames.shape
-        log_density = self.log_density(frames.flatten(0, 1)).float()
-        return log_density.reshape(batch, times, height, width), Memory.none(batch, device=frames.device)
-
-    def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) to (N, H, W), the log of densities."""
-        raise NotImplementedError
 
     def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
         """Take over ImageNet weights from torchvision's state dict of the network's backbone.
@@ -58,6 +45,23 @@ class PictureNetwork(Network):
             raise CheckpointError(f"{self.config.network} has no backbone that ImageNet weights are known of")
         backbone.load_torchvision(state)
         return ()
+
+
+class PictureNetwork(OtherNetwork):
+    """A network that judges each frame by itself: its state holds nothing."""
+
+    def forward(
+        self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
+    ) -> tuple[torch.Tensor, Memory]:
+        """See `Network.forward`."""
+        self.unrolled(frames, state, unroll, stride=self.stride)
+        batch, times, _, height, width = frames.shape
+        log_density = self.log_density(frames.flatten(0, 1)).float()
+        return log_density.reshape(batch, times, height, width), Memory.none(batch, device=frames.device)
+
+    def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) to (N, H, W), the log of densities."""
+        raise NotImplementedError
 
 
 class VGG(nn.Module):
