@@ -37,6 +37,8 @@ __all__ = [
     "PublishedNetwork",
     "PublishedWeights",
     "read_arrays",
+    "read_layers",
+    "read_network_layers",
     "read_published",
     "require_h5py",
     "what_it_is",
@@ -52,6 +54,8 @@ _PICKLE = re.compile(rb"\x80[\x00-\x08]|\(d[pq]|\(l[pq]|\}q|\]q|c[A-Za-z_][\w.]*
 _EXPECTED = "expected HDF5, which the published files are in spite of their suffix .pkl"
 _SECONDS = 600.0
 _NAMES_SHOWN = 4
+# What the weights of a network that is not of SAM's family may take.
+_MOST_OF_ANY = 1 << 30
 _CHANNELS = 512
 _PRIORS = 16
 # The order of the gates, in AttentiveConvLSTM.gates_input and gates_hidden as in the files.
@@ -133,6 +137,40 @@ def read_arrays(path: Path) -> dict[str, Any]:
         return {"network": network, "state": layers.convert(_LAYER_PLANS[network], network)}
 
 
+def read_network_layers(path: Path) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
+    """Every array of any network's file that Keras 1 saved on Theano, with the same care.
+
+    Args:
+        path: an HDF5 file, whatever its suffix.
+
+    Returns:
+        By layer, in the order of `layer_names`, and by the name of the array; layers without any are left out. A model
+        that is a layer of another is one layer with the arrays of all of its own. Kernels are as stored, not rotated.
+
+    Raises:
+        CheckpointError: as `read_published` does over damaged and hostile files, and where h5py is not installed.
+    """
+    _check_signature(path)
+    require_h5py()
+    layers: dict[str, dict[str, npt.NDArray[np.float32]]] = read_isolated(
+        read_layers, path, failure=CheckpointError, seconds=_SECONDS
+    )
+    return layers
+
+
+def read_layers(path: Path) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
+    """What `read_network_layers` does in the other process.
+
+    Raises:
+        CheckpointError: as there.
+    """
+    with _reading(path), _h5py().File(path, "r", locking="best-effort") as file:
+        root = _child(file, "model_weights") if file.id.links.exists(b"model_weights") else file
+        layers = _Layers(path, root)
+        layers.refuse_tensorflow(file.attrs.get("backend", root.attrs.get("backend")))
+        return layers.everything()
+
+
 def require_h5py() -> None:
     """See that h5py, which is an optional extra, is there.
 
@@ -162,6 +200,7 @@ class _Layers:
             )
         names = self._names(root.attrs["layer_names"], "layer_names")
         self.arrays: dict[str, list[Any]] = {}
+        self.names: dict[str, list[str]] = {}
         self.surplus = sorted(set(root.keys()) - set(names))
         for name in names:
             group = _child(root, name)
@@ -169,6 +208,7 @@ class _Layers:
             self.surplus += [f"{name}/{key}" for key in sorted(set(group) - {w.split("/")[0] for w in weights})]
             if weights:
                 self.arrays[name] = [_child(group, weight) for weight in weights]
+                self.names[name] = weights
 
     def _names(self, value: Any, what: str) -> list[str]:
         if isinstance(value, _h5py().Empty):
@@ -225,13 +265,34 @@ class _Layers:
             raise CheckpointError(f"{self.path}: its layers are not those of {network}: {', '.join(parts)}")
         return self._read(pairs)
 
-    def _check_array(self, name: str, array: Any, slot: _Slot) -> None:
+    def everything(self) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
+        """All arrays by layer and name, once each is seen to be one, and all of them to fit into memory."""
+        if self.surplus:
+            raise CheckpointError(f"{self.path}: {len(self.surplus)} arrays of no layer ({_first(self.surplus)})")
+        size = 0
+        for name, arrays in self.arrays.items():
+            for array in arrays:
+                self._check_kind(name, array)
+                size += 4 * math.prod(array.shape)
+        if size > _MOST_OF_ANY:
+            raise CheckpointError(f"{self.path}: weights of {size} bytes; no published file has over {_MOST_OF_ANY}")
+        found: dict[str, dict[str, npt.NDArray[np.float32]]] = {}
+        for layer, arrays in self.arrays.items():
+            with np.errstate(over="ignore"):
+                values = [np.asarray(array[()], dtype=np.float32) for array in arrays]
+            found[layer] = dict(zip(self.names[layer], values, strict=True))
+        return found
+
+    def _check_kind(self, name: str, array: Any) -> None:
         if not hasattr(array, "is_virtual"):
             raise CheckpointError(f"{self.path}: {name} holds something that is no array; the file is damaged")
         if array.is_virtual or array.external:
             raise CheckpointError(f"{self.path}: an array of {name} lies in another file; vidsal opens only this one")
         if array.dtype.kind != "f":
             raise CheckpointError(f"{self.path}: an array of {name} holds {array.dtype}, expected floating point")
+
+    def _check_array(self, name: str, array: Any, slot: _Slot) -> None:
+        self._check_kind(name, array)
         out_in, size = slot.shape[:2], slot.shape[2:]
         if size and array.shape != slot.shape and array.shape == (*size, *reversed(out_in)):
             raise CheckpointError(
