@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy.typing as npt
 import pytest
 import torch
 from made import make_stills
-from scipy.ndimage import gaussian_filter1d
+from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
 from scipy.signal import correlate2d
 
 from vidsal.cli import main
@@ -22,6 +25,8 @@ from vidsal.model.checkpoint import load_model, read_any_checkpoint, read_checkp
 from vidsal.model.networks.catalogue import NETWORKS, build_network, describe, input_of, without_weights
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.deepgaze2 import DeepGaze2
+from vidsal.model.networks.dva import DVA
+from vidsal.model.networks.edn import EDN, _ycbcr
 from vidsal.model.networks.ml_net import MLNet
 from vidsal.model.networks.parts import VGG, PictureNetwork
 from vidsal.model.options import NetworkName
@@ -51,6 +56,10 @@ def thin(name: NetworkName, seed: int = 0) -> PictureNetwork:
         if isinstance(network, MLNet):
             network.out.weight.abs_()
             network.prior.normal_(std=0.3)
+        if isinstance(network, EDN):
+            for name, value in network.whitening.named_buffers():
+                if name.startswith("running"):
+                    value.uniform_(0.5, 2)
     return network
 
 
@@ -62,6 +71,9 @@ PARAMETERS = {
     "salgan": 31_787_009,
     # VGG-19's convolutions; the readout of 2560 to 16, 32, 2, 1; the width of the blur; the weight of the centre.
     "deepgaze-2": 20_024_384 + (2560 * 16 + 16) + (16 * 32 + 32) + (32 * 2 + 2) + (2 + 1) + 2,
+    "dva": 25_072_735,
+    # The weights of 832 features and of the centre: filters are drawn from a seed, means and deviations counted.
+    "edn": 833,
 }
 
 
@@ -203,7 +215,117 @@ def deepgaze2_stages(x: Array, network: typing.Any) -> dict[str, Array]:
     return found
 
 
-REFERENCES = {"ml-net": ml_net_stages, "salgan": salgan_stages, "deepgaze-2": deepgaze2_stages}
+def transposed(x: Array, layer: torch.nn.Module) -> Array:
+    """(c, h, w) by a 4x4 transposed convolution of stride 2: each cell lays its kernel down."""
+    weight, bias = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()  # type: ignore[operator]
+    result = np.zeros((weight.shape[1], 2 * x.shape[1] + 2, 2 * x.shape[2] + 2))
+    for i in range(x.shape[1]):
+        for j in range(x.shape[2]):
+            result[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.tensordot(x[:, i, j], weight, 1)
+    return result + bias[:, None, None]
+
+
+def dva_stages(x: Array, network: typing.Any, begins: tuple[int, ...] = (48, 40, 36)) -> dict[str, Array]:
+    height, width = x.shape[1:]
+    found = vgg_stages(np.pad(x, ((0, 0), (34, 34), (34, 34))), network.backbone, ("ceil",) * 4)
+    for number, (name, begin) in enumerate(zip(("relu5_3", "relu4_3", "relu3_3"), begins, strict=True)):
+        x = found[name]
+        for layer in network.ups[number]:
+            x = np.maximum(transposed(x, layer), 0)
+        x = convolved(x, network.outs[number], padding=0)
+        found[f"branch{number + 1}"] = x[:, begin : begin + height, begin : begin + width]
+    joined = np.concatenate([found[f"branch{number}"] for number in (1, 2, 3)])
+    found["logits"] = convolved(joined, network.fusion, padding=1)
+    return found
+
+
+# Colours, first normalisation | filters, size, least and most / size and power of the pool / normalisation | ...
+# A normalisation: size, whether the mean is taken off, threshold, stretch.
+EDN_SYSTEMS = """
+rgb 7,F,1,10   | 32,3,-,- / 3,10 / 7,F,1,1   | 16,7,-,1 / 5,10 / 9,F,1,10  | 128,9,0,- / 9,10 / 9,F,.1,1
+yuv 3,F,10,.1  | 32,5,-,1 / 9,10 / 3,F,10,.1 | 32,7,0,1 / 7,10 / 7,F,10,1  | 128,5,-,1 / 9,1 / 3,T,10,.1
+yuv 3,F,10,10  | 32,5,-,1 / 9,10 / 3,F,10,.1 | 32,7,0,1 / 7,10 / 5,F,10,1  | 128,5,-,- / 9,1 / 5,T,10,.1
+yuv 7,F,.1,.1  | 16,5,-,- / 3,2 / 5,F,1,1    | 64,9,0,1 / 9,10 / 7,F,1,.1
+rgb 7,F,1,1    | 16,3,-,- / 7,10 / 7,T,.1,1  | 64,7,0,- / 9,10 / 9,T,.1,.1 | 256,7,-,1 / 9,2 / 9,T,10,.1
+rgb 9,F,10,10  | 32,9,-,- / 7,1 / 5,F,1,.1   | 32,5,0,- / 7,10 / 7,T,10,.1 | 128,7,-,- / 9,2 / 7,F,10,.1
+"""
+
+
+def windows(x: Array, size: int) -> Array:
+    """(c, h, w, size, size): what lies around each cell, zeros beyond the border."""
+    half = size // 2
+    return sliding_window_view(np.pad(x, ((0, 0), (half, half), (half, half))), (size, size), axis=(1, 2))
+
+
+def edn_normalised(x: Array, description: str) -> Array:
+    size, centred, threshold, stretch = description.split(",")
+    around = windows(x, int(size))
+    count = len(x) * int(size) ** 2
+    total, squares = around.sum((0, 3, 4)), (around**2).sum((0, 3, 4))
+    if centred == "T":
+        x = x - total / count
+        squares = np.maximum(squares - total**2 / count, 0)
+    length = (np.sqrt(squares) + 1e-4) * float(stretch)
+    length[length < float(threshold) + 1e-4] = 1
+    return x * float(stretch) / length
+
+
+def edn_system(x: Array, description: str, width: float) -> Array:
+    first, *layers = description.split("|")
+    colours, norm = first.split()
+    if colours == "yuv":
+        x = np.floor((x - x.min()) * 255 / (x.max() - x.min()) + 0.5)
+        red, green, blue = 64 * x
+        luma = np.round(0.299 * red) + np.round(0.587 * green) + np.round(0.114 * blue)
+        cb = np.trunc(-0.168736 * red) + np.trunc(-0.331264 * green) + np.trunc(0.5 * blue)
+        cr = np.trunc(0.5 * red) + np.trunc(-0.418688 * green) + np.trunc(-0.081312 * blue)
+        x = np.clip(np.floor(np.stack([luma, cb, cr]) / 64) + np.array([0, 128, 128])[:, None, None], 0, 255)
+    x = edn_normalised(x, norm)
+    for layer in layers:
+        filtering, pooling, norm = layer.split("/")
+        published, size, low, high = filtering.strip().split(",")
+        count = max(1, round(int(published) * width))
+        filters = np.random.RandomState(42).uniform(size=(count, int(size), int(size), len(x)))
+        for one in filters:
+            one -= one.mean()
+            one /= np.linalg.norm(one)
+        x = np.einsum("chwij,nijc->nhw", windows(x, int(size)), filters)
+        x = np.clip(x, -np.inf if low == "-" else float(low), np.inf if high == "-" else float(high))
+        size, power = map(int, pooling.split(","))
+        x = ((windows(x, size) ** power).sum((3, 4)) ** (1 / power))[:, ::2, ::2]
+        x = edn_normalised(x, norm.strip())
+    return x
+
+
+def zoomed(x: Array, rows: int, columns: int) -> Array:
+    """By SciPy, which rounds sizes down."""
+    return zoom(x, (rows * (1 + 1e-5) / x.shape[0], columns * (1 + 1e-5) / x.shape[1]))  # type: ignore[no-any-return]
+
+
+def edn_stages(x: Array, network: typing.Any) -> dict[str, Array]:
+    height, width = x.shape[1:]
+    systems = [edn_system(x, line, network.config.width) for line in EDN_SYSTEMS.strip().splitlines()]
+    rows, columns = systems[0].shape[1:]
+    y, z = np.mgrid[:height, :width]
+    distance = np.floor(np.sqrt((y - height // 2) ** 2 + (z - width // 2) ** 2))
+    maps = [distance / distance.max(), *(one for system in systems for one in system)]
+    features = np.stack([one if one.shape == (rows, columns) else zoomed(one, rows, columns) for one in maps])
+    found = {"features": features}
+    mean, variance = (getattr(network.whitening, f"running_{name}").double().numpy() for name in ("mean", "var"))
+    whitened = (features - mean[:, None, None]) / np.sqrt(variance)[:, None, None]
+    found["decision"] = np.tensordot(network.readout.weight.detach().double().numpy()[0, :, 0, 0], whitened, 1)
+    found["blurred"] = gaussian_filter(zoomed(found["decision"], height, width), 30 / 1024 * max(height, width))
+    found["relevance"] = found["blurred"] - found["blurred"].min()
+    return found
+
+
+REFERENCES = {
+    "ml-net": ml_net_stages,
+    "salgan": salgan_stages,
+    "deepgaze-2": deepgaze2_stages,
+    "dva": dva_stages,
+    "edn": edn_stages,
+}
 
 
 def differing(found: dict[str, Array], network: PictureNetwork, pixels: torch.Tensor) -> list[str]:
@@ -232,7 +354,7 @@ def test_every_stage_is_that_of_the_description(name: NetworkName) -> None:
     assert last.std() > 1e-3 * max(abs(last.mean()), 1e-6), "a map of nothing would agree with anything"
     with torch.inference_mode():
         log_density = network(pixels()[None])[0][0, 0].double().numpy()
-    if name == "salgan":
+    if name in ("salgan", "dva"):
         density = 1 / (1 + np.exp(-found["logits"][0]))
     elif name == "deepgaze-2":
         density = np.exp(nearest(found["biased"][None] if last.ndim == 2 else last, 48, 80)[0])
@@ -258,6 +380,8 @@ def test_deliberate_errors_are_seen_where_they_are_made() -> None:
     assert differing(ml_net_stages(x, network), bare, pixels()) == ["prior", "relevance"]
     # Channels in the other order.
     assert differing(salgan_stages(x[::-1], thin("salgan")), thin("salgan"), pixels())[0] == "conv1_1"
+    # A map that is cut one cell off.
+    assert differing(dva_stages(x, thin("dva"), (48, 41, 36)), thin("dva"), pixels()) == ["branch2", "logits"]
 
 
 @torch.inference_mode()
@@ -273,6 +397,79 @@ def test_deepgaze_is_its_centre_bias_without_a_readout_and_knows_no_height() -> 
     assert abs(row - 23.5) < 2 and abs(column - 39.5) < 2
     network.centre_weight.zero_()
     torch.testing.assert_close(network(pixels()[None])[0].exp(), torch.full((1, 1, 48, 80), 1 / (48 * 80)))
+
+
+def test_the_maps_of_dva_are_cut_where_caffe_says_that_the_picture_lies() -> None:
+    # Caffe's rule: cell i of a layer's output has its middle over stride * i + (kernel - 1) / 2 - pad of its input, for
+    # a transposed convolution the other way round. So each map's cell o lies over pixel o - begin of the picture.
+    for pools, begin in ((4, 48), (3, 40), (2, 36)):
+        scale, shift = Fraction(1), Fraction(0)  # of the picture's pixel, as a function of the cell
+        layers = [(3, 1, 35), *[(2, 2, 0)] * pools]
+        for kernel, stride, pad in layers:
+            shift += scale * (Fraction(kernel - 1, 2) - pad)
+            scale *= stride
+        for _ in range(pools):
+            scale /= 2
+            shift -= scale * Fraction(4 - 1, 2)
+        shift += scale * Fraction(3 - 1, 2)
+        assert (scale, shift) == (1, -begin)
+
+
+@torch.inference_mode()
+def test_the_maps_of_dva_lie_over_the_picture() -> None:
+    network = typing.cast(DVA, thin("dva"))
+    for name, parameter in network.named_parameters():
+        parameter.zero_()
+        if name.endswith("weight"):
+            # Convolutions hand on, transposed ones spread evenly.
+            if ".ups." in f".{name}":
+                parameter.fill_(1)
+            else:
+                parameter[:, :, 1, 1] = 1
+    # A dot in each of 16 rows, as many as a cell of block 5 is high.
+    pictures = torch.zeros(16, 3, 96, 64)
+    for place in range(16):
+        pictures[place, :, 40 + place, 32] = 1
+    stages = network.stages(pictures)
+    for number in (1, 2, 3):
+        rows = stages[f"branch{number}"].sum((1, 3)).double()
+        assert (rows[:, 0] == 0).all() and (rows[:, -1] == 0).all()
+        middle = (rows * torch.arange(96)).sum(1) / rows.sum(1)
+        assert float(middle.mean()) == pytest.approx(47.5)
+
+
+def test_only_the_readout_of_edn_is_trained_and_filters_are_not_in_its_checkpoints() -> None:
+    network = build_network(NetworkConfig("edn", THIN))
+    assert [name for name, _ in network.named_parameters()] == ["readout.weight"]
+    assert not any(name.startswith("filters") for name in network.state_dict())
+    # Weights are assigned to this one: filters have to be there before.
+    empty = without_weights(NetworkConfig("edn", THIN))
+    assert torch.equal(empty.get_buffer("filters6_3"), network.get_buffer("filters6_3"))
+    network.train()
+    density, _ = network(pixels()[None] * 20 + 128)
+    density[0, 0, 10, 10].backward()
+    assert network.get_parameter("readout.weight").grad is not None
+    assert int(network.get_buffer("whitening.num_batches_tracked")) == 1
+
+
+def test_colours_of_edn_are_those_of_pillow() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    rgb[0, 0], rgb[0, 1] = 0, 255
+    expected = np.asarray(Image.fromarray(rgb).convert("YCbCr")).astype(int)
+    pictures = torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
+    own = _ycbcr(pictures)[0].permute(1, 2, 0).int().numpy()
+    np.testing.assert_array_equal(own[..., 0], expected[..., 0])
+    assert set(np.unique(expected - own)) <= {0, 1} and (own != expected).mean() < 0.02
+    # Their conversion stretches colours first, so that a fainter picture is the same.
+    torch.testing.assert_close(_ycbcr(pictures / 4 + 50), _ycbcr(pictures))
+
+
+@torch.inference_mode()
+def test_a_picture_of_one_colour_has_a_finite_map() -> None:
+    network = thin("edn")
+    for colour in (0.0, 255.0):
+        density, _ = network(torch.full((1, 1, 3, 48, 64), colour))
+        torch.testing.assert_close(density.exp().sum(), torch.tensor(1.0))
 
 
 # Training, checkpoints, the pipe.

@@ -20,6 +20,8 @@ NETWORKS: dict[NetworkName, tuple[str, str]] = {
     "salnet": ("salnet", "SalNet"),
     "salgan": ("salgan", "SalGAN"),
     "deepgaze-2": ("deepgaze2", "DeepGaze2"),
+    "dva": ("dva", "DVA"),
+    "edn": ("edn", "EDN"),
 }
 """The file and the class of each network."""
 
