@@ -588,7 +588,7 @@ def test_a_run_imports_the_stages_that_it_goes_through_and_no_other(light: str, 
     loaded = imported_by("run", str(clip), "--model", light, "--quiet") - imported_by("--help")
     stages = {name.split(".")[1] for name in loaded if name.startswith("vidsal.")}
     assert stages == {
-        *("console", "decode", "exports", "frames", "model", "pipe", "prefetch", "preprocess", "provenance"),
+        *("console", "decode", "exports", "flow", "frames", "model", "pipe", "prefetch", "preprocess", "provenance"),
         *("render", "shots", "sinks", "smooth", "timecode", "tracks", "viewers"),
     }
     # Of what is installed, neither what trains and scores, nor what only an option asks for.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from vidsal.flow import BackwardFlow
 from vidsal.frames import FrameBatch
 from vidsal.smooth.exponential import Exponential
 
@@ -46,7 +47,7 @@ class Motion(Exponential):
 
     def __init__(self, time_constant_seconds: float) -> None:
         super().__init__(time_constant_seconds)
-        self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._backward = BackwardFlow()
         self._watched: deque[tuple[int, _Grey]] = deque()  # index and picture of frames whose maps have not come yet
         self._before: _Grey | None = None
         self._now: _Grey | None = None
@@ -82,7 +83,7 @@ class Motion(Exponential):
         rows, columns = after.shape
         if before.shape != after.shape:
             return np.zeros((rows, columns, 3), np.float32)
-        shift = self._dis.calc(after, before, None)  # (rows, columns, 2) pixels, from this frame back
+        shift = self._backward(before, after)  # (rows, columns, 2) pixels, from this frame back
         x = shift[..., 0] + np.arange(columns, dtype=np.float32)
         y = shift[..., 1] + np.arange(rows, dtype=np.float32)[:, None]
         there = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
