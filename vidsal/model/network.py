@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import Memory, VideoState
 
-__all__ = ["Network", "NetworkOptions", "NothingDrawn"]
+__all__ = ["Network", "NetworkOptions", "NothingDrawn", "Part"]
 
 
 class NetworkOptions(Protocol):
@@ -22,6 +23,22 @@ class NetworkOptions(Protocol):
     def steps(self) -> int:
         """Refinement steps on a frame that starts afresh; 1 for a network without a recurrence that refines."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a network says in training of a part of the canvas by itself; its loss is added to that of the maps."""
+
+    log_density: torch.Tensor
+    """(B, T, h, w) float32, the log of densities over that part."""
+    top: int
+    """First row of the canvas that belongs to it."""
+    left: int
+    """First column."""
+    height: int
+    """Rows of the canvas, at least h."""
+    width: int
+    """Columns of the canvas, at least w."""
 
 
 class Network(nn.Module):
@@ -51,6 +68,13 @@ class Network(nn.Module):
             ValueError: if the shapes do not fit.
         """
         raise NotImplementedError
+
+    def rehearse(
+        self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
+    ) -> tuple[torch.Tensor, VideoState, tuple[Part, ...]]:
+        """As `forward`, in training: with what the system's authors train beside the maps."""
+        log_density, state = self(frames, state, unroll=unroll)
+        return log_density, state, ()
 
     def is_pretrained(self, name: str) -> bool:
         """Whether a parameter of this name comes from a network that classifies pictures, and trains more slowly."""

@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from vidsal.data.clips import Clip
 from vidsal.data.recorded import RecordedClip
 from vidsal.data.teacher import load_teacher_set
 from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing
-from vidsal.losses import map_loss
+from vidsal.losses import LossOptions, map_loss
 from vidsal.model.checkpoint import ModelCard, SaliencyModel, resolve_device, save_checkpoint
-from vidsal.model.network import Network
+from vidsal.model.network import Network, Part
 from vidsal.model.sam import SaliencyAttentiveModel, Unroll
 from vidsal.model.state import VideoState
 from vidsal.prefetch import prefetch
@@ -37,7 +38,7 @@ from vidsal.train.samples import OpenData, Step, make_plan, open_data, read_samp
 from vidsal.train.score import has_validation, validate
 from vidsal.train.start import first_network, make_optimizer, parameter_groups, rate_share
 
-__all__ = ["TrainingRun", "train"]
+__all__ = ["TrainingRun", "part_loss", "train"]
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -213,6 +214,37 @@ def _begins(clip: Clip) -> bool:
     return not isinstance(clip, RecordedClip) or clip.begins
 
 
+def part_loss(
+    part: Part, density: torch.Tensor, counts: torch.Tensor, inside: torch.Tensor, *, options: LossOptions
+) -> torch.Tensor:
+    """The loss of a part of the canvas, as if it were the whole.
+
+    Args:
+        part: what the network says of it.
+        density: (B, T, H, W), recorded, over the canvas.
+        counts: (B, T, H, W), fixations.
+        inside: (B, T, H, W) bool, where the canvas shows the picture.
+        options: which loss.
+
+    Returns:
+        (B * T,) float32; 0 where nobody looked at that part.
+    """
+    rows, columns = slice(part.top, part.top + part.height), slice(part.left, part.left + part.width)
+    size = (part.log_density.shape[-2], part.log_density.shape[-1])
+    recorded, looks, shown = (
+        F.adaptive_avg_pool2d(each[..., rows, columns].flatten(0, 1).float(), size)
+        for each in (density, counts, inside)
+    )
+    mass = recorded.sum((1, 2), keepdim=True)
+    return map_loss(
+        part.log_density.flatten(0, 1),
+        density=recorded / mass.clamp_min(torch.finfo(mass.dtype).tiny),
+        counts=torch.where(mass > 0, looks, torch.zeros_like(looks)),
+        inside=shown > 0,
+        options=options,
+    )
+
+
 class TrainingRun:
     """The moving parts of a run: network, averaged network, optimiser, step."""
 
@@ -257,7 +289,7 @@ class TrainingRun:
         frames, density, counts, inside = self._tensors(clips, step)
         precision, mixed = self.config.precision, self.config.precision != "fp32"
         with torch.autocast(self.device.type, _DTYPES[precision] if mixed else torch.bfloat16, enabled=mixed):
-            log_density, state = self.network(
+            log_density, state, parts = self.network.rehearse(
                 frames,
                 self.carried if step.window is not None and step.window.number > 0 else None,
                 unroll=Unroll.of(
@@ -276,6 +308,8 @@ class TrainingRun:
             inside=inside.flatten(0, 1),
             options=self.config.loss,
         )
+        for part in parts:
+            losses = losses + part_loss(part, density, counts, inside, options=self.config.loss)
         if step.window is None:
             loss = losses.mean()
         else:
