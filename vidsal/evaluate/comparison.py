@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +29,17 @@ from vidsal.evaluate.results import (
 from vidsal.metrics import METRICS
 
 __all__ = [
+    "LEVEL",
     "Comparison",
     "Difference",
+    "chances_of_pairs",
     "compare",
     "differing_rules",
     "format_comparison",
+    "holm",
     "paired_difference",
     "sign_flips",
+    "too_few",
 ]
 
 _Floats = npt.NDArray[np.float64]
@@ -81,7 +86,7 @@ class Difference:
     @property
     def clear(self) -> bool:
         """Whether the difference is significant at 5 % after the correction."""
-        return self.adjusted_p < _LEVEL
+        return self.adjusted_p < LEVEL
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class Comparison:
         return values
 
 
-_LEVEL = 0.05
+LEVEL = 0.05
 """Chance below which a difference counts."""
 _MAY_LACK = ("low", "high", "effect", "p", "adjusted_p", "participants_effect", "participants_p")
 _ALL_FLIPS = 14
@@ -220,10 +225,10 @@ def compare(
         if made is not None:
             differences[metric] = made
     differences = _corrected(differences)
-    notes += _too_few(len(common), len(differences), "sequence")
+    notes += too_few(len(common), len(differences), "sequence")
     persons = max((each.participants for each in differences.values()), default=0)
     if persons and len(common) > 1:
-        notes += _too_few(persons, len(differences), "participant")
+        notes += too_few(persons, len(differences), "participant")
     return Comparison(
         first=_title(one),
         second=_title(other),
@@ -238,29 +243,40 @@ def compare(
 
 
 def _corrected(differences: dict[str, Difference]) -> dict[str, Difference]:
-    """With Holm's step-down correction (1979): the k-th smallest of m chances times m - k + 1, and never falling."""
-    known = sorted((one.p, name) for name, one in differences.items() if not math.isnan(one.p))
-    adjusted: dict[str, float] = {}
+    adjusted = holm({name: one.p for name, one in differences.items()})
+    return {name: dataclasses.replace(one, adjusted_p=adjusted[name]) for name, one in differences.items()}
+
+
+_Key = TypeVar("_Key")
+
+
+def holm(chances: Mapping[_Key, float]) -> dict[_Key, float]:
+    """Chances corrected for being looked at together, by Holm's step-down procedure (Scandinavian Journal of Statistics
+    1979): the k-th smallest of m times m - k + 1, at most 1, and never falling. NaN is not counted, and stays.
+
+    Example:
+        >>> holm({"a": 0.04, "b": 0.01, "c": 0.5, "d": math.nan})
+        {'a': 0.08, 'b': 0.03, 'c': 0.5, 'd': nan}
+    """
+    known = sorted((p, place) for place, p in enumerate(chances.values()) if not math.isnan(p))
+    adjusted = [math.nan] * len(chances)
     highest = 0.0
-    for place, (p, name) in enumerate(known):
-        highest = max(highest, min(1.0, p * (len(known) - place)))
-        adjusted[name] = highest
-    return {
-        name: dataclasses.replace(one, adjusted_p=adjusted.get(name, math.nan)) for name, one in differences.items()
-    }
+    for rank, (p, place) in enumerate(known):
+        highest = adjusted[place] = max(highest, min(1.0, p * (len(known) - rank)))
+    return dict(zip(chances, adjusted, strict=True))
 
 
-def _too_few(count: int, metrics: int, what: str) -> list[str]:
+def too_few(count: int, tests: int, what: str, *, of: str = "metric") -> list[str]:
     """A warning where not even sequences, or participants, that all agree could make a difference count."""
     if count < 2:
         return [f"{count_of(count, what)} supports no conclusion: there is nothing to compare it with"]
-    needed = math.ceil(math.log2(2 * max(metrics, 1) / _LEVEL))
+    needed = math.ceil(math.log2(2 * max(tests, 1) / LEVEL))
     if count >= needed:
         return []
     least = 2.0 ** (1 - count)
     return [
         f"{count} {what}s support no conclusion: even if all agreed, p would be {least:.2g} before correction "
-        f"for {count_of(metrics, 'metric')}; at least {needed} {what}s are needed"
+        f"for {count_of(tests, of)}; at least {needed} {what}s are needed"
     ]
 
 
@@ -282,9 +298,14 @@ def sign_flips(differences: _Floats, *, draws: int, seed: int) -> float:
         >>> sign_flips(np.array([1.0, 2.0, 3.0]), draws=100, seed=0)
         0.25
     """
-    count = len(differences)
-    if count == 0:
+    if len(differences) == 0:
         return math.nan
+    return float(_flips(differences[:, None], draws=draws, seed=seed)[0])
+
+
+def _flips(differences: _Floats, *, draws: int, seed: int) -> _Floats:
+    """`sign_flips` of each of K columns of (N, K): the same signs for all."""
+    count = len(differences)
     if count <= _ALL_FLIPS:
         signs = 1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
     else:
@@ -292,7 +313,8 @@ def sign_flips(differences: _Floats, *, draws: int, seed: int) -> float:
         signs[0] = 1.0
     sums = np.abs(signs @ differences)
     # Sums in another order differ by rounding.
-    return float((sums >= abs(differences.sum()) * (1 - 1e-9)).mean())
+    found: _Floats = (sums >= np.abs(differences.sum(axis=0)) * (1 - 1e-9)).mean(axis=0)
+    return found
 
 
 _Columns = tuple[_Floats, _Floats, _Floats]
@@ -306,21 +328,83 @@ def _columns(by_sequence: Mapping[str, dict[str, Any]], names: list[str], metric
 
 def _people(one: Summary, other: Summary, names: list[str], metric: str) -> _Floats:
     """(N, P) second less first on the fixations of each participant of each sequence; NaN where one lacks it."""
-    sides = [
-        [each.by_sequence[name].get("participants", {}) if METRICS[metric].at_fixations else {} for name in names]
-        for each in (one, other)
+    first, second = _of_people([one.by_sequence, other.by_sequence], names, metric)
+    apart = second - first
+    return apart[:, np.isfinite(apart).any(axis=0)]
+
+
+def _of_people(results: Sequence[Mapping[str, dict[str, Any]]], names: list[str], metric: str) -> list[_Floats]:
+    """(N, P) of each result: the mean on the fixations of each participant of each sequence; NaN where it lacks it."""
+    looked = [
+        [each[name].get("participants", {}) if METRICS[metric].at_fixations else {} for name in names]
+        for each in results
     ]
-    everybody = sorted({who for of_sequence in sides[0] for who in of_sequence})
+    everybody = sorted({who for of_sequence in looked[0] for who in of_sequence})
 
     def mean(of_sequence: Mapping[str, Any], who: str) -> float:
         value, frames = of_sequence.get(who, {}).get(metric, (math.nan, 0))
         return value if frames and math.isfinite(value) else math.nan
 
-    apart = np.array(
-        [[mean(second, who) - mean(first, who) for who in everybody] for first, second in zip(*sides, strict=True)],
-        np.float64,
-    ).reshape(len(names), len(everybody))
-    return apart[:, np.isfinite(apart).any(axis=0)]
+    return [
+        np.array([[mean(each, who) for who in everybody] for each in of_result], np.float64).reshape(
+            len(names), len(everybody)
+        )
+        for of_result in looked
+    ]
+
+
+def chances_of_pairs(
+    results: Sequence[Mapping[str, dict[str, Any]]],
+    names: Sequence[str],
+    metric: str,
+    *,
+    averaging: Averaging,
+    draws: int,
+    seed: int,
+) -> dict[tuple[int, int], float]:
+    """For each two of several results the chance of as large a difference if neither was better.
+
+    As `Difference.p`, of all pairs at once: sequences that one of a pair lacks count for nothing.
+
+    Args:
+        results: `Summary.by_sequence` of each.
+        names: sequences that all have.
+        metric: that all have.
+        averaging: how sequences are put together.
+        draws: combinations of signs where all are too many.
+        seed: of these.
+
+    Returns:
+        Places of the two, rising, to the chance; NaN where no sequence has both. Not corrected, see `holm`.
+    """
+    columns = [_columns(each, list(names), metric) for each in results]
+    known = [(counts > 0) & np.isfinite(means) for means, counts, _ in columns]
+    weights = [parts_of(counts, counts, frames, averaging)[1] for _, counts, frames in columns]
+    pairs = list(itertools.combinations(range(len(results)), 2))
+    if not pairs:
+        return {}
+    draws = max(draws, 1000)
+    both = np.stack([known[i] & known[j] for i, j in pairs], axis=1)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        apart = np.stack([(columns[j][0] - columns[i][0]) * weights[i] for i, j in pairs], axis=1)
+    found = np.where(both.any(axis=0), _flips(np.where(both, apart, 0.0), draws=draws, seed=seed), np.nan)
+    people = _of_people(results, list(names), metric)
+    if people[0].shape[1] > 1:
+        for place, (i, j) in enumerate(pairs):
+            of_both = (people[j] - people[i])[both[:, place]]
+            there = np.isfinite(of_both)
+            if there.any():
+                own, _ = _own_of_people(of_both, weights[i][both[:, place]])
+                found[place] = max(found[place], sign_flips(own, draws=draws, seed=seed + 1))
+    return dict(zip(pairs, found.tolist(), strict=True))
+
+
+def _own_of_people(people: _Floats, weights: _Floats) -> tuple[_Floats, _Floats]:
+    """Of (N, P) differences the mean of each participant who has any, over weighted sequences; and those (N, Q)."""
+    people = people[:, np.isfinite(people).any(axis=0)]
+    share = weights[:, None] * np.isfinite(people)
+    own: _Floats = (share * np.nan_to_num(people)).sum(axis=0) / share.sum(axis=0)
+    return own, people
 
 
 def paired_difference(
@@ -392,7 +476,7 @@ def _with_people(
     made: Difference, people: _Floats, weights: _Floats, drawn: _Floats, *, higher: bool, seed: int
 ) -> Difference:
     """The same with what N sequences and P participants say; both are resampled, independently of each other."""
-    people = people[:, np.isfinite(people).any(axis=0)]
+    own, people = _own_of_people(people, weights)
     there = np.isfinite(people).astype(np.float64)
     known = np.nan_to_num(people)
     draws = len(drawn)
@@ -412,8 +496,6 @@ def _with_people(
     # Everybody counts alike here, and by their fixations in the difference itself: the interval is laid around that.
     shift = made.difference - float(averaged(*ones)[0])
     low, high = interval(averaged(drawn, of_people) + shift) if len(people) > 1 else (math.nan, math.nan)
-    share = weights[:, None] * there
-    own = (share * known).sum(axis=0) / share.sum(axis=0)
     gains = own * (1 if higher else -1)
     spread = float(own.std(ddof=1)) if len(own) > 1 else 0.0
     p = sign_flips(own, draws=max(draws, 1000), seed=seed + 1)

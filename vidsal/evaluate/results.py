@@ -38,6 +38,7 @@ __all__ = [
     "estimates",
     "folder_of",
     "format_summary",
+    "from_json",
     "interval",
     "parts_of",
     "read_keyed_sequence",
@@ -48,6 +49,7 @@ __all__ = [
     "summarise",
     "summarise_participants",
     "summarise_scenarios",
+    "to_json",
     "write_sequence",
     "write_summary",
     "write_tables",
@@ -401,18 +403,19 @@ def describe_frames(protocol: Mapping[str, Any]) -> str:
     )
 
 
-def _for_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """The same, with None for NaN and a text for infinity, which JSON does not have."""
     if isinstance(value, Mapping):
-        return {name: _for_json(one) for name, one in value.items()}
+        return {name: to_json(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_for_json(one) for one in value]
+        return [to_json(one) for one in value]
     if not isinstance(value, float) or math.isfinite(value):
         return value
     return None if math.isnan(value) else str(value)
 
 
-def _value(number: float | str | None) -> Any:
+def from_json(number: float | str | None) -> Any:
+    """The number that `to_json` wrote."""
     return math.nan if number is None else float(number) if isinstance(number, str) else number
 
 
@@ -423,7 +426,7 @@ def write_summary(path: Path, summary: Summary) -> None:
         EncodeError: it cannot be written.
     """
     values = {"format": _FORMAT, **dataclasses.asdict(summary)}
-    text = json.dumps(_for_json(values), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(to_json(values), indent=1, allow_nan=False) + "\n"
     with replacing(path, remedy=_REMEDY) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -451,29 +454,29 @@ def read_summary(path: str | Path) -> Summary:
     try:
         values["scores"] = {
             source: {
-                metric: Estimate(**{name: _value(number) for name, number in one.items()})
+                metric: Estimate(**{name: from_json(number) for name, number in one.items()})
                 for metric, one in metrics.items()
             }
             for source, metrics in values["scores"].items()
         }
-        values["zero_frames"] = {source: _value(share) for source, share in values["zero_frames"].items()}
+        values["zero_frames"] = {source: from_json(share) for source, share in values["zero_frames"].items()}
         for one in values["by_sequence"].values():
-            one["scores"] = {metric: (_value(mean), count) for metric, (mean, count) in one["scores"].items()}
+            one["scores"] = {metric: (from_json(mean), count) for metric, (mean, count) in one["scores"].items()}
             if "zero_mass" in one:
-                one["zero_mass"] = _value(one["zero_mass"][0]), one["zero_mass"][1]
+                one["zero_mass"] = from_json(one["zero_mass"][0]), one["zero_mass"][1]
             one["participants"] = {
-                who: {metric: (_value(mean), count) for metric, (mean, count) in scores.items()}
+                who: {metric: (from_json(mean), count) for metric, (mean, count) in scores.items()}
                 for who, scores in one.get("participants", {}).items()
             }
         for own in values.get("by_participant", {}).values():
             own["scores"] = {
-                source: {metric: _value(mean) for metric, mean in scores.items()}
+                source: {metric: from_json(mean) for metric, mean in scores.items()}
                 for source, scores in own["scores"].items()
             }
         for of_values in values.get("by_scenario", {}).values():
             for own in of_values.values():
                 own["scores"] = {
-                    source: {metric: _value(mean) for metric, mean in scores.items()}
+                    source: {metric: from_json(mean) for metric, mean in scores.items()}
                     for source, scores in own["scores"].items()
                 }
         # Of earlier versions, perhaps from another working folder.
