@@ -48,7 +48,7 @@ def completed(script: Path, folder: Path, *words: str) -> list[str]:
     ("words", "answers"),
     [
         (["ru"], ["run"]),
-        (["comp"], ["compare", "completion"]),
+        (["comp"], ["compare", "compare-models", "completion"]),
         (["weights", "f"], ["fetch"]),
         (["weights", "show", "sam-v"], ["sam-vgg"]),
         (["run", "--opac"], ["--opacity"]),

@@ -123,6 +123,7 @@ COMMANDS: Mapping[str, Command] = _Commands(
         "aoi": ("aoi", "AOI"),
         "eval": ("evaluate", "eval_command"),
         "compare": ("evaluate", "compare_command"),
+        "compare-models": ("evaluate", "compare_models_command"),
         "figure": ("figure", "figure_command"),
         "completion": ("commands", "_completion"),
     }

@@ -1,18 +1,20 @@
-"""`vidsal eval` and `vidsal compare`: recorded gaze and a model in, scores and their differences out."""
+"""`vidsal eval`, `compare` and `compare-models`: recorded gaze and models in, scores and their differences out."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, get_args
 
 from vidsal.cli.data import LAYOUT, layout_options, option_flag, sequence_clock
 from vidsal.cli.parser import as_usage, check_model, command, count, flag
-from vidsal.cli.process import Stop, print_out, say, share_cores
+from vidsal.cli.process import Stop, print_error, print_out, say, share_cores
+from vidsal.comparing.options import CompareModelsOptions
 from vidsal.errors import Stopped
 from vidsal.evaluate.options import EvalOptions, FigureFormat
 
-__all__ = ["compare_command", "eval_command"]
+__all__ = ["compare_command", "compare_models_command", "eval_command"]
 
 
 @command(
@@ -115,3 +117,82 @@ def compare_command(given: Any) -> int:
     made = compare(given.first, given.second, force=given.force, draws=given.draws, seed=given.seed)
     print_out(json.dumps(made.as_dict()) if given.json else format_comparison(made))
     return 0
+
+
+@command(
+    "score several models on one data set, and put them into one table",
+    LAYOUT,
+    flag("root", metavar="ROOT", type=Path, help="the folder the data set lies in"),
+    flag(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="at least two: names of models (vidsal models), paths of checkpoints, or folders of maps that another "
+        "program made; each perhaps with a name of its own, as mine=runs/a/best.safetensors",
+    ),
+    option_flag("weather=Rainy"),
+    flag("-q", "--quiet", help="no progress on stderr; errors stay"),
+    options=CompareModelsOptions,
+)
+def compare_models_command(given: Any, options: CompareModelsOptions) -> int:
+    """Score several models by the same rules on the same frames of a data set, each as vidsal eval
+    does, and write one table: every metric with its interval, differences from the best that are
+    beyond chance, parameters, operations, CPU time and memory a frame. As a page, with figures,
+    as Markdown and as JSON. The same command goes on where it stopped.
+    """
+    quiet = given.quiet
+    chosen = layout_options(given.name, given.options)
+    for word in given.models:
+        target = word.rpartition("=")[2] or word
+        if not Path(word).exists() and not Path(target).is_dir():
+            check_model(target)
+    from vidsal.comparing.run import ModelsProgress, compare_models
+    from vidsal.console import Display, make_display
+    from vidsal.evaluate.ranking import as_text
+
+    share_cores()
+    with Stop(quiet=quiet) as stop, contextlib.ExitStack() as shown:
+        display, shows = Display(), ""
+
+        def show(progress: ModelsProgress) -> None:
+            nonlocal display, shows
+            if progress.doing == "failed":
+                print_error(f"{progress.name}: {progress.reason}")
+                return
+            if shows != progress.name:
+                shown.close()
+                display, shows = (
+                    shown.enter_context(make_display(progress.name, unit="frames", quiet=quiet)),
+                    progress.name,
+                )
+            place = f"{progress.place} of {progress.total}"
+            made = progress.evaluation
+            if progress.doing == "measuring":
+                display.say(f"vidsal: {progress.name}: measuring what a frame costs")
+            elif made is not None:
+                if made.skipped is not None:
+                    display.say(f"vidsal: warning: {progress.name}: {made.name}: left out: {made.skipped}")
+                before = made.frames_resumed
+                display.update(
+                    done=made.frames - before, total=made.frames_total - before, seconds=made.seconds, detail=place
+                )
+
+        try:
+            with as_usage():
+                report = compare_models(
+                    given.name,
+                    given.root,
+                    given.models,
+                    options=options,
+                    data_options=chosen,
+                    on_progress=show,
+                    should_stop=stop,
+                )
+        except (Stopped, KeyboardInterrupt):
+            stop.note_interrupt()
+            display.say("vidsal: stopped; the same command goes on from the sequences that are done")
+            return stop.status
+    print_out(as_text(report.ranking))
+    for path in report.files:
+        print_out(str(path))
+    return 1 if report.ranking.failed or (options.scoring.strict and report.incomplete) else 0

@@ -19,7 +19,8 @@ __all__ = ["figure_command"]
         "result",
         metavar="RESULT",
         type=Path,
-        help="folder of vidsal eval; or NAME.vidsal.aois.csv, seconds.csv of vidsal aoi measure, NAME.vidsal.maps.npz",
+        help="folder of vidsal eval or compare-models; or NAME.vidsal.aois.csv, seconds.csv of vidsal aoi measure, "
+        "NAME.vidsal.maps.npz",
     ),
     flag(
         "--kind",

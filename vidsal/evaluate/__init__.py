@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from vidsal.evaluate.comparison import Comparison, Difference, compare, format_comparison
     from vidsal.evaluate.draw import draw_figures
     from vidsal.evaluate.evaluation import EvalProgress, Evaluation, evaluate, read_scores
-    from vidsal.evaluate.options import EvalOptions, EvaluationOptions, FigureOptions
+    from vidsal.evaluate.options import EvalOptions, EvaluationOptions, FigureOptions, ScoringOptions
     from vidsal.evaluate.protocols import PROTOCOLS, Protocol, find_protocol
+    from vidsal.evaluate.ranking import Ranked, Ranking, read_ranking
     from vidsal.evaluate.references import REFERENCES
     from vidsal.evaluate.results import SequenceScores, Summary, format_summary, read_summary
     from vidsal.evaluate.sources import FolderSource, ModelSource, Source
@@ -27,6 +28,9 @@ __all__ = [
     "FolderSource",
     "ModelSource",
     "Protocol",
+    "Ranked",
+    "Ranking",
+    "ScoringOptions",
     "SequenceScores",
     "Source",
     "Summary",
@@ -36,10 +40,13 @@ __all__ = [
     "find_protocol",
     "format_comparison",
     "format_summary",
+    "read_ranking",
     "read_scores",
     "read_summary",
 ]
 
 __getattr__, __dir__ = lazy(
-    __name__, __all__, "options", "comparison", "draw", "evaluation", "protocols", "references", "results", "sources"
+    __name__,
+    __all__,
+    *("options", "comparison", "draw", "evaluation", "protocols", "ranking", "references", "results", "sources"),
 )

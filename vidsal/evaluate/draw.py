@@ -25,14 +25,27 @@ from vidsal.errors import ConfigError, DatasetError, ExistsError, Setting
 from vidsal.evaluate.evaluation import read_scores
 from vidsal.evaluate.figures import save_figure
 from vidsal.evaluate.options import FigureKind, FigureOptions
-from vidsal.evaluate.paper import Dot, Line, ShownMap, paper_style, plot_dots, plot_lines, plot_maps, plot_strips
-from vidsal.evaluate.results import SequenceScores, Summary, interval, read_summary, resamples
+from vidsal.evaluate.paper import (
+    Costly,
+    Dot,
+    Line,
+    ShownMap,
+    paper_style,
+    plot_costs,
+    plot_dots,
+    plot_lines,
+    plot_maps,
+    plot_ranking,
+    plot_strips,
+)
+from vidsal.evaluate.ranking import RANKING_NAME, Ranking, chance_mark, read_ranking
+from vidsal.evaluate.results import Estimate, SequenceScores, Summary, interval, read_summary, resamples
 from vidsal.exports.tables import load_pyarrow, read_table
 from vidsal.gaze.compare import AoiSecond
 from vidsal.metrics import METRICS
 from vidsal.pipe.maps import saved_maps
 
-__all__ = ["KINDS", "draw_figures"]
+__all__ = ["KINDS", "draw_figures", "figures_of_ranking"]
 
 KINDS: tuple[FigureKind, ...] = get_args(FigureKind)
 """What a figure may show."""
@@ -66,7 +79,8 @@ def draw_figures(
     """Draws figures of a finished result.
 
     Args:
-        result: the folder or the summary.json that `vidsal eval` wrote; or a table of areas, NAME.vidsal.aois.csv or
+        result: the folder or the summary.json that `vidsal eval` wrote; or the folder or the models.json of `vidsal
+            compare-models`; or a table of areas, NAME.vidsal.aois.csv or
             the seconds.csv of `vidsal aoi measure`; or raw maps, NAME.vidsal.maps.npz or .mkv.
         kinds: what is drawn; none: all that there is, but maps.
         out: folder; None: figures/ beside the summary, or the folder of the file.
@@ -88,7 +102,14 @@ def draw_figures(
     if not path.exists():
         raise ConfigError(f"{path}: no such file or folder; give a finished result")
     with paper_style(chosen):
-        if path.is_dir() or suffix == ".json":
+        if path.name == RANKING_NAME or (path / RANKING_NAME).is_file():
+            other = next((kind for kind in kinds if kind not in _OF_RANKING), None)
+            if other is not None:
+                raise ConfigError(
+                    f"{path} has nothing for ", Setting("kind", other), "; of it there are ranking, costs"
+                )
+            made = figures_of_ranking(read_ranking(path), chosen, kinds=kinds)
+        elif path.is_dir() or suffix == ".json":
             made = _of_evaluation(path if path.is_dir() else path.parent, read_summary(path), kinds, chosen)
         elif suffix in (".npz", ".mkv"):
             _only(kinds, "strip", path)
@@ -118,11 +139,78 @@ _Made = Iterator[tuple[str, Any]]
 """Names of files without endings, and their figures."""
 
 
+# Of several models.
+
+_OF_RANKING: tuple[FigureKind, ...] = ("ranking", "costs")
+
+
+def figures_of_ranking(ranking: Ranking, options: FigureOptions, *, kinds: Sequence[FigureKind] = ()) -> _Made:
+    """Yields names of files without endings, and figures, within `paper_style`.
+
+    Args:
+        ranking: several models.
+        options: how figures look; `metrics` and `sources` choose.
+        kinds: "ranking" (scores with intervals, best on top), "costs" (scores against CPU time); none: both, where
+            costs are known.
+
+    Raises:
+        ConfigError: an option is wrong, or costs are asked for and not known.
+    """
+    metrics = _chosen(options.metrics, ranking.metrics, "metrics", ranking.metrics[:1])
+    there = [one.name for one in ranking.references]
+    shown = _chosen(options.sources, there, "sources", there)
+    if not kinds or "ranking" in kinds:
+        yield (
+            "ranking",
+            plot_ranking(
+                {_label(metric): {one.name: _dot(one.scores[metric]) for one in ranking.models} for metric in metrics},
+                level={
+                    _label(metric): frozenset(one.name for one in ranking.models if chance_mark(one, metric))
+                    for metric in metrics
+                },
+                references={
+                    _label(metric): {
+                        one.name: one.scores[metric].value for one in ranking.references if one.name in shown
+                    }
+                    for metric in metrics
+                },
+                labels={_label(metric): _better(metric) for metric in metrics},
+                options=options,
+            ),
+        )
+    costly = {one.name: (one, one.cost.cpu_seconds) for one in ranking.models if one.cost.cpu_seconds}
+    if kinds and "costs" in kinds and not costly:
+        raise ConfigError("what these models cost was not measured, so there is nothing for ", Setting("kind", "costs"))
+    for metric in metrics if costly and (not kinds or "costs" in kinds) else ():
+        points = {
+            name: Costly(
+                _dot(one.scores[metric]),
+                1e3 * seconds,
+                "with learned weights" if one.cost.parameters else "without weights",
+            )
+            for name, (one, seconds) in costly.items()
+            if math.isfinite(one.scores[metric].value)
+        }
+        if points:
+            figure = plot_costs(
+                points,
+                higher=METRICS[metric].better == "higher",
+                label=f"{_label(metric)} ({_better(metric)})",
+                cost_label="CPU time of a frame (ms, one core)",
+                options=options,
+            )
+            yield "costs" if metric == metrics[0] else f"costs-{metric}", figure
+
+
+def _dot(one: Estimate) -> Dot:
+    return Dot(one.value, one.low, one.high)
+
+
 def _of_evaluation(folder: Path, summary: Summary, kinds: Sequence[FigureKind], options: FigureOptions) -> _Made:
     sources = _sources(summary, options)
     scores = read_scores(folder)
     asked = set(kinds)
-    for kind in kinds or [kind for kind in KINDS if kind not in ("maps", "aois")]:
+    for kind in kinds or [kind for kind in KINDS if kind not in ("maps", "aois", *_OF_RANKING)]:
         found = list(_of_kind(kind, summary, scores, sources, options))
         if not found and kind in asked:
             raise ConfigError(f"{folder} has nothing for ", Setting("kind", kind), f": {_LACKING[kind]}")
@@ -136,6 +224,8 @@ _LACKING: Mapping[FigureKind, str] = {
     "participants": "the data do not tell participants apart",
     "scenarios": "there is no list of trials, and the data set says nothing of its sequences",
     "maps": "no fixation was recorded",
+    "ranking": "it is drawn of several models, a result of vidsal compare-models",
+    "costs": "it is drawn of several models, a result of vidsal compare-models",
     "aois": "it is drawn of a table of areas, NAME.vidsal.aois.csv or the seconds of vidsal aoi measure",
 }
 

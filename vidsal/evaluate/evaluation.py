@@ -50,7 +50,7 @@ from vidsal.metrics import DREYEVE_EPSILON, KL_EPSILON, METRICS, PYSALIENCY_MINI
 from vidsal.processes import worker_context
 from vidsal.provenance import differences, package_version, source_commit
 
-__all__ = ["EvalProgress", "Evaluation", "evaluate", "open_source", "read_scores"]
+__all__ = ["EvalProgress", "Evaluation", "evaluate", "open_source", "read_scores", "split_of"]
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,18 @@ def open_source(options: EvalOptions) -> Source:
     return ModelSource(model, sha256=model.sha256, options=options.prediction, batch_size=options.evaluation.batch_size)
 
 
+def split_of(name: str, protocol: Protocol, split: str | None) -> str:
+    """The split that is scored: the one given, else the protocol's, else val, test or all.
+
+    Raises:
+        ConfigError: there is no such data set.
+    """
+    if name not in DATASETS:
+        raise ConfigError(f"there is no data set {name!r}; known are {', '.join(DATASETS)}")
+    usual = [one for one in (protocol.split, "val", "test", "all") if one in DATASETS[name].splits]
+    return split or usual[0]
+
+
 def _left_out(sequences: list[SequenceScores]) -> Counter[str]:
     return sum((Counter(each.left_out) for each in sequences), Counter())
 
@@ -247,16 +259,13 @@ class _Request:
             protocol = dataclasses.replace(protocol, metrics=metric_names(wanted.metrics))
         if wanted.seed is not None:
             protocol = dataclasses.replace(protocol, seed=wanted.seed)
-        if name not in DATASETS:
-            raise ConfigError(f"there is no data set {name!r}; known are {', '.join(DATASETS)}")
-        splits = DATASETS[name].splits
-        usual = [split for split in (protocol.split, "val", "test", "all") if split in splits]
+        split = split_of(name, protocol, wanted.split)
         references = find_references(wanted.baselines)
         if wanted.by is not None and wanted.trials is None:
             raise ConfigError(
                 Setting("by"), " names columns of a list of trials; give the list with ", Setting("trials")
             )
-        return cls(name, root, wanted.split or usual[0], options, data_options, protocol, references)
+        return cls(name, root, split, options, data_options, protocol, references)
 
     @property
     def out(self) -> Path:

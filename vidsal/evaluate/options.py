@@ -18,6 +18,7 @@ __all__ = [
     "FigureKind",
     "FigureOptions",
     "ProtocolName",
+    "ScoringOptions",
     "TableFormat",
 ]
 
@@ -30,7 +31,7 @@ TableFormat = Literal["csv", "parquet"]
 FigureFormat = Literal["pdf", "svg", "png"]
 """How figures are written."""
 
-FigureKind = Literal["scores", "timeline", "strip", "participants", "scenarios", "maps", "aois"]
+FigureKind = Literal["scores", "timeline", "strip", "participants", "scenarios", "maps", "aois", "ranking", "costs"]
 """What a figure for a paper shows."""
 
 
@@ -66,19 +67,14 @@ class FigureOptions(Checked):
 
 
 @dataclass(frozen=True)
-class EvaluationOptions(Checked):
-    """What is scored, how, and where the results go."""
+class ScoringOptions(Checked):
+    """By which rules maps are scored, and how much of it is written."""
 
     protocol: ProtocolName = "vidsal"
     """Rules by which frames are chosen, scored and averaged: vidsal (all frames, float maps, all usual metrics), or
     those that published numbers were made by."""
     split: str | None = None
     """Split of the data set, as its authors name it; default: the protocol's, else val, test or all."""
-    out: Path | None = None
-    """Folder for the results; default: NAME-SPLIT-PROTOCOL-MODEL.vidsal-eval in the working folder."""
-    maps: Path | None = None
-    """Score the maps in this folder, made by another program, instead of a model's: a folder of pictures, a video or an
-    .npz for each sequence, under the sequence's name."""
     baselines: str = "usual"
     """Baselines scored on the same frames: usual (centre-prior, mean-density, shuffled, inter-observer), all, none, or
     names with commas between them."""
@@ -105,6 +101,17 @@ class EvaluationOptions(Checked):
     """Of all that is drawn: noise, negatives, frames, resamples; default: the protocol's."""
     overwrite: bool = False
     """Replace the results of another evaluation in the same folder, its tables and figures too; default: refuse."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(ScoringOptions):
+    """What is scored, how, and where the results go."""
+
+    out: Path | None = None
+    """Folder for the results; default: NAME-SPLIT-PROTOCOL-MODEL.vidsal-eval in the working folder."""
+    maps: Path | None = None
+    """Score the maps in this folder, made by another program, instead of a model's: a folder of pictures, a video or an
+    .npz for each sequence, under the sequence's name."""
 
 
 @dataclass(frozen=True)

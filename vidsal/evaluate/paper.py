@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "Costly",
     "Dot",
     "Line",
     "ShownMap",
     "paper_style",
+    "plot_costs",
     "plot_dots",
     "plot_lines",
     "plot_maps",
+    "plot_ranking",
     "plot_strips",
 ]
 
@@ -64,6 +67,18 @@ class Dot:
     """Lower end; NaN: there is no interval."""
     high: float = math.nan
     """Upper end."""
+
+
+@dataclass(frozen=True)
+class Costly:
+    """One number with its interval, and what it costs."""
+
+    dot: Dot
+    """The number."""
+    cost: float
+    """Above 0."""
+    group: str
+    """Those of a group have one colour."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +153,9 @@ def _colours(names: Sequence[str]) -> dict[str, Any]:
     return {name: cycle[place % len(cycle)] for place, name in enumerate(names)}
 
 
-def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """Below all panels, in as many columns as fit into the width: it covers nothing."""
-    if len(labels) < 2:
+def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], *, always: bool = False) -> None:
+    """Below all panels, in as many columns as fit into the width: it covers nothing. One thing needs none."""
+    if len(labels) < 2 and not always:
         return
     width = figure.get_figwidth() * figure.dpi
     for columns in range(len(labels), 0, -1):
@@ -305,3 +320,160 @@ def plot_maps(maps: Sequence[ShownMap], *, options: FigureOptions) -> Figure:
     bar.set_label("density, multiples of uniform")
     bar.outline.set_linewidth(0.4)
     return figure
+
+
+def plot_ranking(
+    panels: Mapping[str, Mapping[str, Dot]],
+    *,
+    level: Mapping[str, frozenset[str]],
+    references: Mapping[str, Mapping[str, float]],
+    labels: Mapping[str, str],
+    options: FigureOptions,
+) -> Figure:
+    """Numbers with intervals, a row for each thing in the order given, a panel for each metric.
+
+    Args:
+        panels: title to row to number; the same rows in each.
+        level: title to the rows that are as good as the best, as far as one can tell; their dots are filled.
+        references: title to name to a number that is drawn as a line.
+        labels: title to what stands below the panel.
+        options: size and style.
+    """
+    rows = list(next(iter(panels.values())))
+    columns = min(len(panels), 1 if options.width_mm < 120 else 3)
+    lines = math.ceil(len(panels) / columns)
+    figure = _figure(options, lines * (16 + max(2, len(rows)) * 4.6) + 10)
+    axes = np.asarray(figure.subplots(lines, columns, squeeze=False, sharey=True)).ravel()
+    names = list(dict.fromkeys(name for of_panel in references.values() for name in of_panel))
+    blue, *others = _colours(["", *names]).values()
+    styles = ["--", ":", "-."]
+    handles: dict[str, Any] = {}
+    for panel, (title, dots) in zip(axes, panels.items(), strict=False):
+        for place, name in enumerate(names):
+            if math.isfinite(value := references.get(title, {}).get(name, math.nan)):
+                style = styles[place % len(styles)]
+                handles[name] = panel.axvline(value, color=others[place], linestyle=style, linewidth=0.9, zorder=1)
+        for place, (name, dot) in enumerate(dots.items()):
+            if math.isfinite(dot.low) and math.isfinite(dot.high):
+                panel.plot([dot.low, dot.high], [place, place], color=blue, linewidth=1.2, zorder=2)
+            filled = name in level.get(title, ())
+            face = blue if filled else "white"
+            panel.plot([dot.value], [place], "o", color=blue, markerfacecolor=face, markersize=4, zorder=3)
+        panel.set_yticks(range(len(rows)), rows)
+        for text in panel.get_yticklabels():
+            text.set_parse_math(False)
+        panel.set_ylim(len(rows) - 0.5, -0.5)
+        panel.grid(False, axis="y")
+        panel.set_xlabel(labels.get(title, ""), parse_math=False)
+        _title(panel, title, options)
+    for panel in axes[len(panels) :]:
+        panel.set_axis_off()
+    if handles:
+        # A single line has to be named, too: no row says what it is.
+        _legend(figure, list(handles.values()), list(handles), always=True)
+    return figure
+
+
+def plot_costs(
+    points: Mapping[str, Costly],
+    *,
+    higher: bool,
+    label: str,
+    cost_label: str,
+    options: FigureOptions,
+) -> Figure:
+    """Numbers against what they cost, on a log scale; a line joins those that nothing cheaper reaches.
+
+    Args:
+        points: name to number and cost; at least one.
+        higher: whether a higher number is better.
+        label: of the numbers.
+        cost_label: of the costs.
+        options: size and style.
+    """
+    from matplotlib.ticker import LogLocator
+
+    figure = _figure(options, min(0.62 * options.width_mm + 8, 120))
+    panel = figure.subplots()
+    panel.set_xscale("log")
+    groups = _colours(list(dict.fromkeys(one.group for one in points.values())))
+    front: list[Costly] = []
+    for one in sorted(points.values(), key=lambda each: (each.cost, -each.dot.value if higher else each.dot.value)):
+        gain = one.dot.value - front[-1].dot.value if front else math.inf
+        if not front or (gain > 0 if higher else gain < 0):
+            front.append(one)
+    if len(front) > 1:
+        panel.plot(
+            [one.cost for one in front], [one.dot.value for one in front], color="#c8c8c8", linewidth=1, zorder=1
+        )
+    handles: dict[str, Any] = {}
+    for one in points.values():
+        if math.isfinite(one.dot.low) and math.isfinite(one.dot.high):
+            ends = [one.dot.low, one.dot.high]
+            panel.plot([one.cost] * 2, ends, color=groups[one.group], linewidth=0.8, alpha=0.5, zorder=2)
+        (handles[one.group],) = panel.plot(
+            [one.cost], [one.dot.value], "o", color=groups[one.group], markersize=4, zorder=3
+        )
+    costs = [one.cost for one in points.values()]
+    panel.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    panel.set_xlabel(cost_label, parse_math=False)
+    panel.set_ylabel(label, parse_math=False)
+    _legend(figure, list(handles.values()), list(handles))
+    _name_points(figure, panel, {name: (one.cost, one.dot.value) for name, one in points.items()})
+    return figure
+
+
+_SIDES = (
+    *((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom"), (0, -6, "center", "top")),
+    *((5, 5, "left", "bottom"), (5, -5, "left", "top"), (-5, 5, "right", "bottom"), (-5, -5, "right", "top")),
+    *((12, 14, "left", "bottom"), (12, -14, "left", "top"), (-12, 14, "right", "bottom"), (-12, -14, "right", "top")),
+)
+"""Where the name of a point may stand: points of type to the right and up, and how it is aligned."""
+
+
+def _name_points(figure: Figure, panel: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Writes names beside points, each where it covers least of the others."""
+    figure.draw_without_rendering()  # now the panel has its place
+    renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    frame = panel.get_window_extent(renderer)
+    centres = {name: panel.transData.transform(place) for name, place in points.items()}
+    reach = 2.5 * figure.dpi / 72
+    taken = [(x - reach, y - reach, x + reach, y + reach) for x, y in centres.values()]
+    size = panel.xaxis.get_ticklabels()[0].get_fontsize()
+
+    def covered(box: tuple[float, float, float, float]) -> float:
+        shared = sum(
+            max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
+            * max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
+            for other in taken
+        )
+        inside = max(0.0, min(box[2], frame.x1) - max(box[0], frame.x0))
+        inside *= max(0.0, min(box[3], frame.y1) - max(box[1], frame.y0))
+        return float(shared + (box[2] - box[0]) * (box[3] - box[1]) - inside)
+
+    for name, place in points.items():
+        tried: list[tuple[float, int, Any, Any]] = []
+        for right, up, horizontal, vertical in _SIDES:
+            text = panel.annotate(
+                name,
+                place,
+                (right, up),
+                textcoords="offset points",
+                ha=horizontal,
+                va=vertical,
+                fontsize=size,
+                parse_math=False,
+                annotation_clip=False,
+                zorder=4,
+            )
+            box = text.get_window_extent(renderer)
+            text.remove()
+            tried.append((covered((box.x0, box.y0, box.x1, box.y1)), len(tried), text, box))
+            if tried[-1][0] <= 0:
+                break
+        _, _, text, box = min(tried, key=lambda each: each[:2])
+        panel.add_artist(text)
+        text.set_in_layout(False)
+        taken.append((box.x0, box.y0, box.x1, box.y1))
