@@ -46,6 +46,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from arguments import count_from
+from pages import fill
 
 from vidsal.bench import describe_machine
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
@@ -716,19 +717,6 @@ def draw(rows: Sequence[Row], clips: Sequence[Labelled], path: Path) -> None:
     pyplot.close(figure)
 
 
-def with_tables(page: str, text: str) -> str:
-    """The page with the tables between its markers.
-
-    Raises:
-        ConfigError: a marker is missing.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"the page lacks {BEGIN} or {END}; put both where the tables belong")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-
-
 def ablate(
     model: SaliencyModel,
     clips: Sequence[Labelled],
@@ -800,8 +788,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in filter(None, (given.plot, PLOT if given.write_docs else None)):
         draw(rows, clips, path)
     if given.write_docs:
-        page = with_tables(PAGE.read_text(encoding="utf-8"), f"{text}\n\n{SHOWN}")
-        PAGE.write_text(page, encoding="utf-8")
+        fill(PAGE, BEGIN, END, f"{text}\n\n{SHOWN}")
     said = failures(rows) if given.check else []
     for each in said:
         print(f"not as promised: {each}", file=sys.stderr)

@@ -32,6 +32,7 @@ from ablate_state import Labelled, made_clips
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "configs"))
 
+from pages import fill
 from train_sam_lite_video import held_out_sources
 from video_teacher import (
     Clip,
@@ -265,11 +266,7 @@ def main() -> int:
     shown = "\n\n".join(parts)
     print(shown)
     if arguments.write_docs:
-        text = PAGE.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{shown}\n\n{END}{after}", encoding="utf-8")
-        print(f"wrote {PAGE}")
+        fill(PAGE, BEGIN, END, shown)
     return 0
 
 

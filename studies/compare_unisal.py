@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from arguments import count_from
+from pages import fill
 
 from vidsal.data.clips import AugmentOptions, Clip, make_clip
 from vidsal.data.layouts import LabelledSequence
@@ -255,11 +256,7 @@ def write_docs(result: dict[str, Any], *, clips: int, frames: int) -> None:
         lines.append("")
     times = [f"{label} {value:.1f}" for label, value in result["milliseconds"].items()]
     lines.append(f"CPU milliseconds a frame on one thread, preprocessing included: {', '.join(times)}.")
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
-    print(f"wrote {PAGE}")
+    fill(PAGE, BEGIN, END, "\n".join(lines))
 
 
 def main(given: Sequence[str] | None = None) -> int:

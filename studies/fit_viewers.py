@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from pages import fill
 
 from vidsal.data.sets import open_simple_stills
 from vidsal.errors import ConfigError, DatasetError, VidsalError
@@ -247,11 +248,7 @@ def main() -> int:
     print(shown)
     if arguments.write_docs:
         draw(first, options, PLOT)
-        text = PAGE.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{shown}\n\n{SHOWN}\n\n{END}{after}", encoding="utf-8")
-        print(f"wrote {PAGE}")
+        fill(PAGE, BEGIN, END, f"{shown}\n\n{SHOWN}")
     return 0
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pages import fill
 
 from vidsal.errors import VidsalError
 from vidsal.evaluate import EvalOptions, Evaluation, EvaluationOptions, evaluate
@@ -59,10 +60,7 @@ def main() -> int:
         text = table(results) + ladder(steps)
     print(text)
     if arguments.write:
-        page = arguments.write.read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        arguments.write.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
+        fill(arguments.write, BEGIN, END, text)
     return 0
 
 

@@ -14,6 +14,8 @@ import re
 import sys
 from pathlib import Path
 
+from pages import fill
+
 from vidsal.cli import main as vidsal
 from vidsal.errors import VidsalError
 from vidsal.evaluate import Summary, read_summary
@@ -47,11 +49,7 @@ def main() -> int:
         if status:
             return status
         parts.append(table(root.name, read_summary(out)))
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{''.join(parts)}{END}{after}", encoding="utf-8")
-    print(f"wrote {PAGE}")
+    fill(PAGE, BEGIN, END, "".join(parts))
     return 0
 
 

@@ -231,13 +231,26 @@ def test_the_interval_of_a_difference_is_that_of_the_clips(tool: ModuleType) -> 
     )
 
 
-def test_tables_go_between_the_markers_of_the_page(tool: ModuleType) -> None:
-    page = f"before\n{tool.BEGIN}\nold\n{tool.END}\nafter\n"
-    assert tool.with_tables(page, "new") == f"before\n{tool.BEGIN}\n\nnew\n\n{tool.END}\nafter\n"
-    with pytest.raises(ConfigError, match="lacks"):
-        tool.with_tables("a page without", "new")
-    committed = Path(__file__).parents[1] / "docs" / "reports" / "state.md"
-    assert tool.with_tables(committed.read_text(encoding="utf-8"), "new")
+def test_what_a_study_made_goes_between_the_marks_of_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = importlib.import_module("pages")
+    page, (begin, end) = tmp_path / "page.md", ("<!-- a: begin -->", "<!-- a: end -->")
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
+    for _ in range(2):
+        pages.fill(page, begin, end, "new\n")
+        assert page.read_text(encoding="utf-8") == f"before\n{begin}\n\nnew\n\n{end}\nafter\n"
+    assert capsys.readouterr().out == f"wrote {page}\n" * 2
+    for odd in ("without", f"{begin} only", f"{end} {begin}", f"{begin} {begin} {end}", f"{begin} {end} {end}"):
+        page.write_text(odd, encoding="utf-8")
+        with pytest.raises(ConfigError, match="once each"):
+            pages.fill(page, begin, end, "new")
+        assert page.read_text(encoding="utf-8") == odd
+
+
+@pytest.mark.parametrize("name", ["ablate_state", "ablate_video", "compare_unisal", "fit_viewers"])
+def test_the_page_of_a_study_has_its_marks(name: str) -> None:
+    pages, tool = importlib.import_module("pages"), importlib.import_module(name)
+    committed = (Path(__file__).parents[1] / "docs" / "reports" / tool.PAGE.name).read_text(encoding="utf-8")
+    assert "\n\nnew\n\n" in pages.between_marks(committed, tool.BEGIN, tool.END, "new")
 
 
 def test_a_whole_run_prints_writes_and_checks(
@@ -258,7 +271,7 @@ def test_a_whole_run_prints_writes_and_checks(
     printed = capsys.readouterr()
     # Random weights keep no promise; the status is that of what is said.
     assert status == (1 if "not as promised" in printed.err else 0)
-    assert printed.out.strip() in page.read_text(encoding="utf-8")
+    assert printed.out.removesuffix(f"wrote {page}\n").strip() in page.read_text(encoding="utf-8")
     assert plot.read_bytes().startswith(b"\x89PNG")
     values = json.loads(numbers.read_text(encoding="utf-8"))
     assert set(values) == {way.label for way in tool.ways_of(2)}
