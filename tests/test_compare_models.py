@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from browser import chromium, open_page, picture_of
 from layout_fixtures import make_bdda
 from made import LIGHT, TINY, make_checkpoint, make_stills
 
@@ -438,6 +439,27 @@ def test_a_page_asks_nothing_of_the_network_and_a_table_marks_best_and_level() -
     assert "| 3 | c | 1.000 [0.900, 1.100] | 0.000 |" in table or "| 3 | c | 1.000 [0.900, 1.100] |" in table
     assert "n/a" in table  # what c costs is not known
     assert "2.000 [1.900, 2.100] *" in as_text(ranking)
+
+
+def test_a_page_fits_a_phone_sorts_by_every_column_and_loads_nothing(tmp_path: Path) -> None:
+    ranking = made_ranking(["middle", "<b>quick", "costly"], scores=[2.0, 1.9, 1.0], costs=[0.02, 0.01, None])
+    size = 'width="9" height="9"'
+    figure = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><rect style="fill: red" {size}/></svg>'
+    page = tmp_path / "models.html"
+    page.write_text(make_models_page(ranking, figures={"ranking": figure}), encoding="utf-8")
+    with chromium() as browser, open_page(browser, page, viewport={"width": 360, "height": 740}) as opened:
+        names = "[...document.querySelectorAll('#models tbody th')].map((cell) => cell.textContent)"
+        assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
+        assert opened.page.evaluate(names) == ["middle", "<b>quick", "costly"]
+        opened.page.get_by_role("button", name="CPU ms a frame").click()
+        assert opened.page.evaluate(names) == ["<b>quick", "middle", "costly"]
+        opened.page.get_by_role("button", name="CPU ms a frame").click()
+        assert opened.page.evaluate(names) == ["middle", "<b>quick", "costly"]  # what is not known stays last
+        opened.page.get_by_role("button", name="model").click()
+        assert opened.page.evaluate(names) == ["<b>quick", "costly", "middle"]
+        assert (picture_of(opened.page.locator("img"))[4, 4] == (255, 0, 0)).all()  # its own style is not blocked
+        assert opened.said == opened.blocked == []
+        assert all(one.startswith(("file:", "data:")) for one in opened.asked)
 
 
 def test_figures_show_each_model_in_order_and_its_cost(tmp_path: Path) -> None:

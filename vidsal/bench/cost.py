@@ -22,11 +22,11 @@ from vidsal.bench.made import HEIGHT, RATE, WIDTH, make_pictures
 from vidsal.bench.report import Spread
 from vidsal.errors import CheckpointError
 from vidsal.frames import FrameBatch
-from vidsal.model.checkpoint import SaliencyModel, is_baseline, load_model, read_any_checkpoint, weights_path
+from vidsal.model.checkpoint import SaliencyModel, is_baseline, read_any_checkpoint, weights_path
 from vidsal.model.options import Precision
 from vidsal.model.recurrent import Unroll
 from vidsal.model.sam import SaliencyAttentiveModel
-from vidsal.pipe.options import PredictOptions
+from vidsal.pipe.options import ModelOptions, PredictOptions
 from vidsal.pipe.predict import predict
 from vidsal.processes import worker_context
 
@@ -86,7 +86,7 @@ def measure_cost(model: str, *, precision: Precision, prediction: PredictOptions
     The frames are made: 1280x720, as the reader gives them at the size that the model takes. Decoding does not count.
 
     Args:
-        model: as `load_model` takes it.
+        model: as `ModelOptions` takes it.
         precision: of the model on the CPU.
         prediction: the stages around it.
         stills: whether each frame is a picture of its own, for which the model starts afresh; else a video.
@@ -149,7 +149,7 @@ def measure_cost_here(model: str, *, precision: Precision, prediction: PredictOp
     for batch in predict([_frame(pictures[0][None], 0, stills=stills)], "uniform", prediction):
         batch.density.numpy()
     before = bytes_in_use(device)["resident"]
-    loaded = load_model(model, device="cpu", precision=precision)
+    loaded = ModelOptions(model=model, device="cpu", precision=precision).load()
     rows, columns = loaded.preprocessor.frame_size(HEIGHT, WIDTH)
     frames = np.stack([cv2.resize(one, (columns, rows), interpolation=cv2.INTER_AREA) for one in pictures])
     canvas = tuple(loaded.preprocessor(frames[:1], device=device).shape[-2:])

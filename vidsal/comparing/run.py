@@ -38,6 +38,7 @@ from vidsal.evaluate.ranking import (
     make_ranking,
     write_ranking,
 )
+from vidsal.evaluate.results import count_of
 from vidsal.files import replacing
 from vidsal.model.checkpoint import PRESETS
 from vidsal.model.options import BaselineName, NetworkName
@@ -207,13 +208,15 @@ class _Comparing:
         lost = {name: one.summary.skipped for name, one in done.items() if one.summary.skipped}
         for name, skipped in lost.items():
             which, reason = next(iter(skipped.items()))
-            self.notes.append(f"{name}: {len(skipped)} sequences could not be scored, first {which}: {reason}")
+            self.notes.append(
+                f"{name}: {count_of(len(skipped), 'sequence')} could not be scored, first {which}: {reason}"
+            )
         ranking = make_ranking(
             scored,
             rank_by=self.options.comparing.rank_by,
             references=None if references is None else Scored(references.summary, read_scores(references.out)),
             failed=self.failed,
-            measured=self.measured(stills=stills) if self.options.comparing.cost else "",
+            measured=self.measured(costs, stills=stills),
             machine=describe_machine()["processor"],
             notes=self.notes,
         )
@@ -350,12 +353,21 @@ class _Comparing:
         made: dict[str, Any] = json.loads(json.dumps(values, default=str))
         return made
 
-    def measured(self, *, stills: bool) -> str:
+    def measured(self, costs: Mapping[str, Cost], *, stills: bool) -> str:
+        """How costs came about, in a sentence; empty where none did."""
+        precisions: dict[str, list[str]] = {}
+        for name, cost in costs.items():
+            if cost.precision:
+                precisions.setdefault(cost.precision, []).append(name)
+        if not precisions:
+            return ""
+        usual = max(precisions, key=lambda precision: len(precisions[precision]))
+        others = "".join(f", {', '.join(names)} in {one}" for one, names in precisions.items() if one != usual)
         what = "a picture, for which the model starts afresh" if stills else "a frame that goes on from the one before"
         return (
-            f"costs: of {what}, 1280x720, from its pixels to its density, one at a time with one thread; CPU time is "
-            "the median, memory the most beyond the process without the model; on "
-            f"{describe_machine()['processor']}, torch {describe_versions()['torch']}"
+            f"costs: of {what}, 1280x720, from its pixels to its density, one at a time with one thread, in "
+            f"{usual}{others}; CPU time is the median, memory the most beyond the same process with a uniform "
+            f"map in the model's place; on {describe_machine()['processor']}, torch {describe_versions()['torch']}"
         )
 
     def write(self, ranking: Ranking, *, figures: bool) -> tuple[Path, ...]:
