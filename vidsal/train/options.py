@@ -110,9 +110,9 @@ class TrainConfig(Checked):
     """Still pictures with gaze, in the layouts of docs/reference/layouts.md."""
     videos: tuple[VideoSet, ...] = ()
     """Recorded video with gaze, in the layouts of docs/reference/layouts.md; its steps come between those on stills."""
-    preset: Literal["sam-lite", "sam-resnet", "sam-vgg", "ml-net", "salnet", "salgan", "deepgaze-2", "dva", "edn"] = (
-        "sam-lite"
-    )
+    preset: Literal[
+        "sam-lite", "sam-resnet", "sam-vgg", "ml-net", "salnet", "salgan", "deepgaze-2", "dva", "edn", "rmdn"
+    ] = "sam-lite"
     """The architecture to start from, with its preprocessing."""
     width: Annotated[float, Range(above=0, at_most=1)] = 1.0
     """Share of the published channels of a preset that is not of SAM's family."""

@@ -22,6 +22,7 @@ NETWORKS: dict[NetworkName, tuple[str, str]] = {
     "deepgaze-2": ("deepgaze2", "DeepGaze2"),
     "dva": ("dva", "DVA"),
     "edn": ("edn", "EDN"),
+    "rmdn": ("rmdn", "RMDN"),
 }
 """The file and the class of each network."""
 
