@@ -23,7 +23,7 @@ from vidsal.cli import main
 from vidsal.comparing import CompareModelsOptions, ComparingOptions, ModelsProgress, compare_models
 from vidsal.comparing import run as comparing
 from vidsal.comparing.page import make_models_page
-from vidsal.errors import CheckpointError, ConfigError
+from vidsal.errors import CheckpointError, ConfigError, Stopped
 from vidsal.evaluate import EvalOptions, EvaluationOptions, compare, evaluate, read_scores, read_summary
 from vidsal.evaluate.comparison import chances_of_pairs, holm
 from vidsal.evaluate.options import FigureOptions, ScoringOptions
@@ -214,6 +214,29 @@ def test_a_second_call_scores_nothing_and_a_new_model_only_itself(
     after = {path: path.stat().st_mtime_ns for path in made.rglob("sequences/*.npz")}
     assert before.items() <= after.items() and len(after) == len(before) + COUNT
     compare_models("simple", stills, words, options=options_of(made))
+
+
+def test_a_comparison_that_was_stopped_goes_on_where_it_ended(stills: Path, tiny: str, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(len(asked))
+        return len(asked) == COUNT + 3  # three sequences of the second model are done
+
+    options = options_of(tmp_path / "out", baselines="none")
+    with pytest.raises(Stopped):
+        compare_models("simple", stills, ["uniform", tiny], options=options, should_stop=stop)
+    assert not (tmp_path / "out" / "models.json").exists()
+    assert len(list((tmp_path / "out" / "models" / "tiny" / "sequences").iterdir())) == 3
+    scored: list[tuple[str, str]] = []
+
+    def note(progress: ModelsProgress) -> None:
+        if progress.evaluation is not None:
+            scored.append((progress.name, progress.evaluation.name))
+
+    report = compare_models("simple", stills, ["uniform", tiny], options=options, on_progress=note)
+    assert {name for name, _ in scored} == {"tiny"} and len(set(scored)) == COUNT - 3
+    assert report.ranking.sequences == COUNT
 
 
 def test_a_comparison_by_other_rules_in_the_same_folder_is_refused(stills: Path, words: list[str], made: Path) -> None:
