@@ -10,7 +10,7 @@ from typing import Any, get_args
 from vidsal.cli.data import LAYOUT, layout_options, option_flag, sequence_clock
 from vidsal.cli.parser import as_usage, check_model, command, count, flag
 from vidsal.cli.process import Stop, print_error, print_out, say, share_cores
-from vidsal.comparing.options import CompareModelsOptions
+from vidsal.comparing.options import CompareModelsOptions, named
 from vidsal.errors import Stopped
 from vidsal.evaluate.options import EvalOptions, FigureFormat
 
@@ -143,9 +143,9 @@ def compare_models_command(given: Any, options: CompareModelsOptions) -> int:
     quiet = given.quiet
     chosen = layout_options(given.name, given.options)
     for word in given.models:
-        target = word.rpartition("=")[2] or word
-        if not Path(word).exists() and not Path(target).is_dir():
-            check_model(target)
+        _, model = named(word)
+        if not Path(model).is_dir():
+            check_model(model)
     from vidsal.comparing.run import ModelsProgress, compare_models
     from vidsal.console import Display, make_display
     from vidsal.evaluate.ranking import as_text

@@ -12,7 +12,20 @@ from vidsal.pipe.options import ModelOptions, RecurrenceOptions, WithPrediction
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import CutOptions, ViewerOptions
 
-__all__ = ["CompareModelsOptions", "ComparingOptions", "RunningOptions"]
+__all__ = ["CompareModelsOptions", "ComparingOptions", "RunningOptions", "named"]
+
+
+def named(word: str) -> tuple[str, str]:
+    """The name that stands before a model, empty where there is none, and the model. A path that is there has none.
+
+    Example:
+        >>> named("mine=runs/a=1/best.safetensors"), named("sam-lite"), named("runs/a=1/best.safetensors")
+        (('mine', 'runs/a=1/best.safetensors'), ('', 'sam-lite'), ('', 'runs/a=1/best.safetensors'))
+    """
+    name, _, target = word.partition("=")
+    if not name or not target or "/" in name or Path(word).exists():
+        return "", word
+    return name, target
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from vidsal.bench.cost import FrameCost, WeightCount, count_weights, measure_cost
 from vidsal.bench.machine import describe_machine, describe_versions
-from vidsal.comparing.options import CompareModelsOptions
+from vidsal.comparing.options import CompareModelsOptions, named
 from vidsal.comparing.page import make_models_page
 from vidsal.data.layouts import open_dataset
 from vidsal.errors import CheckpointError, ConfigError, DatasetError, Setting, Stopped, VidsalError
@@ -130,13 +130,10 @@ class _Contestant:
     @classmethod
     def of(cls, word: str) -> _Contestant:
         """What a word stands for: a known name is a model, a folder holds maps, everything else is a checkpoint."""
-        label, equals, target = word.partition("=")
-        named = bool(equals and label and target and "/" not in label and not Path(word).exists())
-        target = target if named else word
+        name, target = named(word)
         if target not in (*PRESETS, *get_args(BaselineName), *get_args(NetworkName)) and Path(target).is_dir():
-            return cls(label if named else Path(target).resolve().name, maps=Path(target))
-        made = target if not Path(target).suffix else Path(target).stem
-        return cls(label if named else made, model=target)
+            return cls(name or Path(target).resolve().name, maps=Path(target))
+        return cls(name or (Path(target).stem if Path(target).suffix else target), model=target)
 
     @property
     def folder(self) -> str:
