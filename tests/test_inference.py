@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import get_args
 
 import pytest
@@ -224,3 +225,20 @@ def test_frames_go_through_the_backbone_in_portions_with_the_same_maps(at_once: 
     parts, _ = network(frames)
     assert relative(parts.exp(), whole.exp()) < 1e-4
     assert seen == [5, *([at_once] * (5 // at_once)), *([5 % at_once] if 5 % at_once else [])]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "efficientnet_lite0"])
+def test_on_a_cpu_the_largest_layers_get_one_picture_after_the_other_with_the_same_maps(backbone: str) -> None:
+    config = dataclasses.replace(LIGHT, backbone=backbone)
+    plain = make_network(config=config)
+    network = prepare_for_inference(copy.deepcopy(plain))
+    frames = torch.randn(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    seen: set[tuple[int, int]] = set()
+    for module in network.backbone.modules():
+        if isinstance(module, FusedConv2d):
+            module.register_forward_hook(lambda _, given, made: seen.add((made.shape[-1], len(made))))
+    expected, _ = plain(frames)
+    assert relative(network(frames)[0].exp(), expected.exp()) < 1e-4
+    assert {count for side, count in seen if side == 32} == {1} and {count for side, count in seen if side < 16} == {3}
+    assert not plain.backbone.first_layers_alone and network.backbone.first_layers_alone

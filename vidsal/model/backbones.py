@@ -75,10 +75,20 @@ class Backbone(nn.Module):
     imagenet_input: PreprocessOptions = PreprocessOptions()
     """How the pixels were normalised that the ImageNet weights were trained on: channel order, divisor, mean and
     standard deviation; the other options say nothing here."""
+    first_layers_alone: bool = False
+    """Whether the layers before the finer features get one picture after the other. On a CPU their values then stay
+    in its cache, and take a fraction of the memory; set by `prepare_for_inference`."""
 
     def forward(self, pixels: torch.Tensor) -> BackboneFeatures:
         """Compute features of (N, 3, H, W) normalised pixels."""
         raise NotImplementedError
+
+    def _at_first(self, layers: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+        """What the first layers make of (N, 3, H, W), see `first_layers_alone`."""
+        if not self.first_layers_alone or len(pixels) == 1:
+            made: torch.Tensor = layers(pixels)
+            return made
+        return torch.cat([layers(one) for one in pixels.split(1)])
 
     def is_new(self, name: str) -> bool:
         """Whether a module or a parameter of this name is in one of `new_layers`."""
@@ -125,7 +135,7 @@ class LightMobileNetV2(Backbone):
 
     def forward(self, pixels: torch.Tensor) -> BackboneFeatures:
         """(N, 3, H, W) to deep (N, channels, H/16, W/16), skips at H/8 (32) and H/4 (24)."""
-        quarter = self.features[:4](pixels)
+        quarter = self._at_first(self.features[:4], pixels)
         eighth = self.features[4:7](quarter)
         middle = self.features[7:14](eighth)
         last = self.features[14:18](middle)
@@ -253,7 +263,9 @@ class EfficientNetLite(Backbone):
 
     def forward(self, pixels: torch.Tensor) -> BackboneFeatures:
         """(N, 3, H, W) to deep (N, channels, H/16, W/16), skips at H/8 and H/4; H and W are multiples of 16."""
-        _, quarter, eighth, _, middle, _, last = self.each_stage(pixels)
+        quarter = self._at_first(nn.Sequential(self.stem, *self.stages[:2]), pixels)
+        after = itertools.accumulate(self.stages[2:], lambda x, stage: stage(x), initial=quarter)
+        _, eighth, _, middle, _, last = after
         return BackboneFeatures(self.project(torch.cat([middle, last], 1)), (eighth, quarter))
 
     def each_stage(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:

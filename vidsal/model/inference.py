@@ -59,6 +59,7 @@ def prepare_for_inference(
     if device.type == "cpu":
         network.pixels_at_once = _PIXELS_AT_ONCE
         network.fills_groups = dtype != torch.float32
+        network.backbone.first_layers_alone = True
     out = network.head.out
     maker.rewrite(network)
     # The map is made of this one channel: it is always computed in float32.
