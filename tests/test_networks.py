@@ -24,6 +24,7 @@ from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import load_model, read_any_checkpoint, read_checkpoint
 from vidsal.model.networks.catalogue import NETWORKS, build_network, describe, input_of, without_weights
 from vidsal.model.networks.config import NetworkConfig
+from vidsal.model.networks.deepgaze1 import AlexNet
 from vidsal.model.networks.deepgaze2 import DeepGaze2
 from vidsal.model.networks.dva import DVA
 from vidsal.model.networks.edn import EDN, _ycbcr
@@ -70,6 +71,8 @@ PARAMETERS = {
     "ml-net": 15_452_145,
     "salnet": 25_806_209,
     "salgan": 31_787_009,
+    # torchvision's AlexNet without its classifier; a weight a channel; the width of the blur; the weight of the centre.
+    "deepgaze-1": 2_469_696 + 256 + 2,
     # VGG-19's convolutions; the readout of 2560 to 16, 32, 2, 1; the width of the blur; the weight of the centre.
     "deepgaze-2": 20_024_384 + (2560 * 16 + 16) + (16 * 32 + 32) + (32 * 2 + 2) + (2 + 1) + 2,
     "dva": 25_072_735,
@@ -129,12 +132,17 @@ def test_what_does_not_fit_is_refused(name: NetworkName) -> None:
 # Stages, worked out again in NumPy and SciPy.
 
 
-def convolved(x: Array, layer: torch.nn.Module, *, padding: int) -> Array:
+def convolved(x: Array, layer: torch.nn.Module, *, padding: int, stride: int = 1, dilation: int = 1) -> Array:
     """(c, h, w) by correlation, zeros around it."""
-    weight, bias = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()  # type: ignore[operator]
+    weight: Array = layer.weight.detach().double().numpy()  # type: ignore[operator]
+    bias = np.zeros(len(weight)) if layer.bias is None else layer.bias.detach().double().numpy()  # type: ignore[operator]
+    if dilation > 1:
+        spread = np.zeros((*weight.shape[:2], *(dilation * (side - 1) + 1 for side in weight.shape[2:])))
+        spread[..., ::dilation, ::dilation] = weight
+        weight = spread
     padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
     sums = [sum(correlate2d(one, kernel, "valid") for one, kernel in zip(padded, row, strict=True)) for row in weight]
-    result: Array = np.stack(sums) + bias[:, None, None]
+    result: Array = np.stack(sums)[:, ::stride, ::stride] + bias[:, None, None]
     return result
 
 
@@ -213,11 +221,40 @@ def deepgaze2_stages(x: Array, network: typing.Any) -> dict[str, Array]:
     for axis in (1, 2):
         blurred = gaussian_filter1d(blurred, sigma, axis=axis, mode="nearest", radius=int(np.ceil(3 * sigma)))
     found["blurred"] = blurred
-    x_of = (np.arange(half[1]) + 0.5) * 2 / half[1] - 1
-    y_of = ((np.arange(half[0]) + 0.5) * 2 / half[0] - 1) * half[0] / half[1]
+    found["biased"] = blurred + network.centre_weight.item() * gaussian_centre(*half)
+    return found
+
+
+def gaussian_centre(rows: int, columns: int) -> Array:
+    """The log of Clarke and Tatler's density."""
+    x_of = (np.arange(columns) + 0.5) * 2 / columns - 1
+    y_of = ((np.arange(rows) + 0.5) * 2 / rows - 1) * rows / columns
     bias = -(y_of[:, None] ** 2) / (2 * 0.22 * 0.45) - x_of**2 / (2 * 0.22)
-    bias -= np.log(np.exp(bias).sum())
-    found["biased"] = blurred + network.centre_weight.item() * bias
+    result: Array = bias - np.log(np.exp(bias).sum())
+    return result
+
+
+def maxima(x: Array, size: int, stride: int) -> Array:
+    """Of windows of `size` x `size` that lie in the picture."""
+    return sliding_window_view(x, (size, size), axis=(1, 2)).max((3, 4))[:, ::stride, ::stride]  # type: ignore[no-any-return]
+
+
+def deepgaze1_stages(x: Array, network: typing.Any) -> dict[str, Array]:
+    height, width = x.shape[1:]
+    layers = [layer for layer in network.backbone.features if isinstance(layer, torch.nn.Conv2d)]
+    x = np.maximum(convolved(x[:, ::2, ::2], layers[0], padding=2, stride=4), 0)
+    x = np.maximum(convolved(maxima(x, 3, 2), layers[1], padding=2), 0)
+    x = np.maximum(convolved(maxima(x, 3, 2), layers[2], padding=1), 0)
+    x = np.maximum(convolved(x, layers[3], padding=1), 0)
+    found = {"conv5": convolved(x, layers[4], padding=1)}
+    found["features"] = nearest(found["conv5"], -(-height // 8), -(-width // 8))
+    weights = network.readout.weight.detach().double().numpy()[0, :, 0, 0]
+    found["readout"] = np.tensordot(weights, found["features"], 1)[None]
+    sigma, smooth = network.sigma.item(), nearest(found["readout"], height // 4, width // 4)
+    for axis in (1, 2):
+        smooth = gaussian_filter1d(smooth, sigma, axis=axis, mode="nearest", radius=int(np.ceil(3 * sigma)))
+    found["blurred"] = smooth
+    found["biased"] = smooth + network.centre_weight.item() * gaussian_centre(height, width)[::4, ::4]
     return found
 
 
@@ -328,6 +365,7 @@ def edn_stages(x: Array, network: typing.Any) -> dict[str, Array]:
 REFERENCES = {
     "ml-net": ml_net_stages,
     "salgan": salgan_stages,
+    "deepgaze-1": deepgaze1_stages,
     "deepgaze-2": deepgaze2_stages,
     "dva": dva_stages,
     "edn": edn_stages,
@@ -347,23 +385,24 @@ def differing(found: dict[str, Array], network: OtherNetwork, pixels: torch.Tens
     return wrong
 
 
-def pixels() -> torch.Tensor:
-    return torch.randn(1, 3, 48, 80, generator=torch.Generator().manual_seed(2)) * 3
+def pixels(name: str = "") -> torch.Tensor:
+    rows, columns = (144, 208) if name == "deepgaze-1" else (48, 80)
+    return torch.randn(1, 3, rows, columns, generator=torch.Generator().manual_seed(2)) * 3
 
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_every_stage_is_that_of_the_description(name: NetworkName) -> None:
-    network = thin(name)
-    found = REFERENCES[name](pixels()[0].double().numpy(), network)
-    assert differing(found, network, pixels()) == []
+    network, given = thin(name), pixels(name)
+    found = REFERENCES[name](given[0].double().numpy(), network)
+    assert differing(found, network, given) == []
     last = list(found.values())[-1]
     assert last.std() > 1e-3 * max(abs(last.mean()), 1e-6), "a map of nothing would agree with anything"
     with torch.inference_mode():
-        log_density = network(pixels()[None])[0][0, 0].double().numpy()
+        log_density = network(given[None])[0][0, 0].double().numpy()
     if name in ("salgan", "dva"):
         density = 1 / (1 + np.exp(-found["logits"][0]))
-    elif name == "deepgaze-2":
-        density = np.exp(nearest(found["biased"][None] if last.ndim == 2 else last, 48, 80)[0])
+    elif name.startswith("deepgaze"):
+        density = np.exp(nearest(last, *given.shape[2:])[0])
     else:
         return
     np.testing.assert_allclose(np.exp(log_density), density / density.sum(), rtol=1e-3)
@@ -390,19 +429,38 @@ def test_deliberate_errors_are_seen_where_they_are_made() -> None:
     assert differing(dva_stages(x, thin("dva"), (48, 41, 36)), thin("dva"), pixels()) == ["branch2", "logits"]
 
 
+@pytest.mark.parametrize("name", ["deepgaze-1", "deepgaze-2"])
 @torch.inference_mode()
-def test_deepgaze_is_its_centre_bias_without_a_readout_and_knows_no_height() -> None:
-    network = typing.cast(DeepGaze2, thin("deepgaze-2"))
-    before, _ = network(pixels()[None])
-    network.readout[-1].bias.add_(5)  # type: ignore[operator]
-    torch.testing.assert_close(network(pixels()[None])[0], before, rtol=1e-4, atol=1e-4)
+def test_deepgaze_is_its_centre_bias_without_a_readout_and_knows_no_height(name: NetworkName) -> None:
+    network, given = typing.cast(typing.Any, thin(name)), pixels(name)
+    height, width = given.shape[2:]
+    before = network(given[None])[0]
+    if isinstance(network, DeepGaze2):
+        network.readout[-1].bias.add_(5)
+    else:
+        # A constant added to every feature is one added to the readout.
+        network.backbone.features[-1].bias.add_(5)
+    torch.testing.assert_close(network(given[None])[0], before, rtol=1e-4, atol=1e-4)
     for parameter in network.readout.parameters():
         parameter.zero_()
-    without, _ = network(pixels()[None])
-    row, column = divmod(int(without[0, 0].argmax()), 80)
-    assert abs(row - 23.5) < 2 and abs(column - 39.5) < 2
+    without = network(given[None])[0][0, 0]
+    cells = 4 if name == "deepgaze-1" else 2
+    bias = torch.from_numpy(gaussian_centre(height, width) if cells == 4 else gaussian_centre(height // 2, width // 2))
+    bias = bias[::4, ::4] if cells == 4 else bias
+    weighted = (network.centre_weight.item() * bias).repeat_interleave(cells, 0).repeat_interleave(cells, 1)
+    torch.testing.assert_close(without, weighted.flatten().log_softmax(0).view(height, width).float())
     network.centre_weight.zero_()
-    torch.testing.assert_close(network(pixels()[None])[0].exp(), torch.full((1, 1, 48, 80), 1 / (48 * 80)))
+    uniform = torch.full((1, 1, height, width), 1 / (height * width))
+    torch.testing.assert_close(network(given[None])[0].exp(), uniform)
+
+
+@torch.inference_mode()
+def test_deepgaze_1_sees_the_smallest_picture_as_one_cell() -> None:
+    network = typing.cast(typing.Any, thin("deepgaze-1"))
+    stages = network.stages(pixels()[..., :4, :16])
+    assert stages["conv5"].shape[2:] == (1, 1) and stages["biased"].shape[2:] == (1, 4)
+    # From two cells of the halved picture on, of AlexNet's 16 pixels, it is seen as it is.
+    assert network.stages(pixels("deepgaze-1")[..., :96, :64])["conv5"].shape[2:] == (2, 1)
 
 
 def test_the_maps_of_dva_are_cut_where_caffe_says_that_the_picture_lies() -> None:
@@ -511,7 +569,10 @@ def test_a_network_is_trained_saved_and_run_like_any_other(
     torch.manual_seed(config.seed)
     begun = build_network(NetworkConfig(name, THIN)).state_dict()
     moved = {key for key, value in network.state_dict().items() if not torch.equal(value, begun[key])}
-    frozen = {"salgan": ("backbone.blocks.0", "backbone.blocks.1", "backbone.blocks.2"), "deepgaze-2": ("backbone.",)}
+    frozen = {
+        "salgan": ("backbone.blocks.0", "backbone.blocks.1", "backbone.blocks.2"),
+        **dict.fromkeys(("deepgaze-1", "deepgaze-2"), ("backbone.",)),
+    }
     assert moved and not any(key.startswith(frozen.get(name, ("none",))) for key in moved)
     if name == "salgan":
         assert any(key.startswith("backbone.blocks.4") for key in moved)
@@ -563,3 +624,23 @@ def test_imagenet_weights_go_into_the_convolutions_in_order() -> None:
     state["features.5.weight"] = state["features.5.weight"][:1]
     with pytest.raises(CheckpointError, match=r"features\.5\.weight"):
         network.load_imagenet(state)
+
+
+def test_imagenet_weights_of_alexnet_go_into_the_convolutions_by_name() -> None:
+    network, other = thin("deepgaze-1"), thin("deepgaze-1", seed=1)
+    state = {name.removeprefix("backbone."): value for name, value in other.state_dict().items()}
+    network.load_imagenet({**state, "classifier.1.weight": torch.zeros(3)})
+    assert torch.equal(network.get_parameter("backbone.features.10.weight"), state["features.10.weight"])
+    assert torch.equal(network.get_parameter("backbone.features.0.bias"), state["features.0.bias"])
+    del state["features.3.bias"]
+    with pytest.raises(CheckpointError, match=r"features\.3\.bias .* found nothing: give torchvision's alexnet"):
+        network.load_imagenet(state)
+
+
+def test_alexnet_is_torchvisions() -> None:
+    from torchvision_models import import_torchvision_models
+
+    with torch.device("meta"):
+        theirs = import_torchvision_models().alexnet(weights=None).features[:11]
+        own = AlexNet(NetworkConfig("deepgaze-1"))
+    assert [str(layer).replace("inplace=True", "") for layer in theirs] == [str(layer) for layer in own.features]

@@ -111,7 +111,17 @@ class TrainConfig(Checked):
     videos: tuple[VideoSet, ...] = ()
     """Recorded video with gaze, in the layouts of docs/reference/layouts.md; its steps come between those on stills."""
     preset: Literal[
-        "sam-lite", "sam-resnet", "sam-vgg", "ml-net", "salnet", "salgan", "deepgaze-2", "dva", "edn", "rmdn"
+        "sam-lite",
+        "sam-resnet",
+        "sam-vgg",
+        "ml-net",
+        "salnet",
+        "salgan",
+        "deepgaze-1",
+        "deepgaze-2",
+        "dva",
+        "edn",
+        "rmdn",
     ] = "sam-lite"
     """The architecture to start from, with its preprocessing."""
     width: Annotated[float, Range(above=0, at_most=1)] = 1.0

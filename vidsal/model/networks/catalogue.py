@@ -19,6 +19,7 @@ NETWORKS: dict[NetworkName, tuple[str, str]] = {
     "ml-net": ("ml_net", "MLNet"),
     "salnet": ("salnet", "SalNet"),
     "salgan": ("salgan", "SalGAN"),
+    "deepgaze-1": ("deepgaze1", "DeepGaze1"),
     "deepgaze-2": ("deepgaze2", "DeepGaze2"),
     "dva": ("dva", "DVA"),
     "edn": ("edn", "EDN"),

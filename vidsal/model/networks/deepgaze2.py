@@ -9,15 +9,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidsal.model.networks.config import NetworkConfig
-from vidsal.model.networks.parts import VGG, PictureNetwork, normalised
+from vidsal.model.networks.parts import VGG, PictureNetwork, blurred, centre_bias, normalised
 from vidsal.stages import PreprocessOptions
 
 __all__ = ["DeepGaze2"]
 
 _FEATURES = ("conv5_1", "relu5_1", "relu5_2", "conv5_3", "relu5_4")
 _READOUT = (16, 32, 2, 1)
-# Clarke and Tatler's variances of a centre bias, in units of half the picture's width, squared.
-_CENTRE_VARIANCES = (0.22, 0.22 * 0.45)
 
 
 class DeepGaze2(PictureNetwork):
@@ -73,23 +71,6 @@ class DeepGaze2(PictureNetwork):
         # The finishing has few numbers that all of the density depends on: float32 under autocast too.
         with torch.autocast(pictures.device.type, enabled=False):
             half = (math.ceil(height / 2), math.ceil(width / 2))
-            blurred = self._blurred(F.interpolate(x.float(), size=half, mode="nearest"))
-            biased = blurred + self.centre_weight * _centre_bias(*half, device=pictures.device)
-        return {**seen, "features": features, "readout": x, "blurred": blurred, "biased": biased}
-
-    def _blurred(self, x: torch.Tensor) -> torch.Tensor:
-        """A Gaussian of the learned width, cut off at three of them, the edge repeated."""
-        sigma = self.sigma.abs().clamp_min(0.1)
-        radius = math.ceil(3 * float(sigma.detach()))
-        offsets = torch.arange(-radius, radius + 1, device=x.device)
-        taps = torch.softmax(-(offsets**2) / (2 * sigma**2), 0)
-        x = F.conv2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), taps.view(1, 1, -1, 1))
-        return F.conv2d(F.pad(x, (radius, radius, 0, 0), mode="replicate"), taps.view(1, 1, 1, -1))
-
-
-def _centre_bias(rows: int, columns: int, *, device: torch.device) -> torch.Tensor:
-    """(rows, columns), the log of a density."""
-    x = (torch.arange(columns, device=device) + 0.5) * (2 / columns) - 1
-    y = ((torch.arange(rows, device=device) + 0.5) * (2 / rows) - 1) * (rows / columns)
-    across, down = _CENTRE_VARIANCES
-    return normalised(-(y[:, None] ** 2) / (2 * down) - x**2 / (2 * across))
+            smooth = blurred(F.interpolate(x.float(), size=half, mode="nearest"), self.sigma)
+            biased = smooth + self.centre_weight * centre_bias(*half, device=pictures.device)
+        return {**seen, "features": features, "readout": x, "blurred": smooth, "biased": biased}

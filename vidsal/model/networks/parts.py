@@ -1,8 +1,9 @@
-"""What several networks are made of: VGG's convolutions with the pools of any framework, and pictures judged alone."""
+"""What networks share: VGG's convolutions with any framework's pools, pictures judged alone, how DeepGaze ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import torch
@@ -16,9 +17,23 @@ from vidsal.model.recurrent import Unroll
 from vidsal.model.state import Memory, VideoState
 from vidsal.stages import PreprocessOptions
 
-__all__ = ["VGG", "OtherNetwork", "PictureNetwork", "Pool", "normalised", "theano_pool"]
+__all__ = [
+    "VGG",
+    "OtherNetwork",
+    "PictureNetwork",
+    "Pool",
+    "Pretrained",
+    "blurred",
+    "centre_bias",
+    "normalised",
+    "theano_pool",
+    "with_edges",
+]
 
 Pool = Callable[[torch.Tensor], torch.Tensor]
+
+# Clarke and Tatler's variances of a centre bias, in units of half the picture's width, squared.
+_CENTRE_VARIANCES = (0.22, 0.22 * 0.45)
 
 
 class OtherNetwork(Network):
@@ -40,10 +55,11 @@ class OtherNetwork(Network):
         Raises:
             CheckpointError: a tensor is missing or has another shape, or there are no such weights for this network.
         """
-        backbone = getattr(self, "backbone", None)
-        if not isinstance(backbone, VGG):
+        parts = [module for module in self.modules() if isinstance(module, Pretrained)]
+        if not parts:
             raise CheckpointError(f"{self.config.network} has no backbone that ImageNet weights are known of")
-        backbone.load_torchvision(state)
+        for part in parts:
+            part.load_torchvision(state)
         return ()
 
 
@@ -64,42 +80,86 @@ class PictureNetwork(OtherNetwork):
         raise NotImplementedError
 
 
-class VGG(nn.Module):
+class Pretrained(nn.Module):
+    """A part of a network that ImageNet weights are known of."""
+
+    def load_torchvision(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over what torchvision's state dict of the whole classifier has of it.
+
+        Raises:
+            CheckpointError: a tensor is missing or has another shape.
+        """
+        raise NotImplementedError
+
+    def take_over(self, module: nn.Module, state: dict[str, torch.Tensor], *, prefix: str, source: str) -> None:
+        """Copy the tensors whose names begin with `prefix` into a module that has the names after it.
+
+        Raises:
+            CheckpointError: one is missing or has another shape; `source` says what was to be given.
+        """
+        for name, own in module.state_dict().items():
+            given = state.get(prefix + name)
+            if given is None and name.endswith("num_batches_tracked"):  # older files have none
+                continue
+            if given is None or given.shape != own.shape:
+                found = "nothing" if given is None else tuple(given.shape)
+                raise CheckpointError(
+                    f"{prefix}{name} of the ImageNet weights: expected {tuple(own.shape)}, found {found}: give {source}"
+                )
+            own.copy_(given)
+
+
+class VGG(Pretrained):
     """The 3x3 convolutions of VGG-16 or VGG-19, without the classifier.
 
     Source: Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015.
     """
 
-    def __init__(self, config: NetworkConfig, depth: Literal[16, 19], pools: tuple[Pool, Pool, Pool, Pool]) -> None:
+    def __init__(
+        self, config: NetworkConfig, depth: Literal[16, 19], pools: tuple[Pool, ...], *, last_dilation: int = 1
+    ) -> None:
         """Make it with random weights.
 
         Args:
             config: how wide.
             depth: 16, three convolutions in the later blocks, or 19, four.
-            pools: what comes between the five blocks.
+            pools: what comes after each of the five blocks; four, or five where the last block has one too.
+            last_dilation: of the convolutions of block 5.
         """
         super().__init__()
         later = 3 if depth == 16 else 4
         self.depth, self.pools = depth, pools
         inputs = 3
         blocks = []
-        for published, count in ((64, 2), (128, 2), (256, later), (512, later), (512, later)):
+        for published, count, hole in (
+            *((64, 2, 1), (128, 2, 1), (256, later, 1), (512, later, 1)),
+            (512, later, last_dilation),
+        ):
             block = []
             for _ in range(count):
-                block.append(nn.Conv2d(inputs, config.channels(published), 3, padding=1))
+                block.append(nn.Conv2d(inputs, config.channels(published), 3, padding=hole, dilation=hole))
                 inputs = config.channels(published)
             blocks.append(nn.ModuleList(block))
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """All that may be asked for: "conv5_1" before and "relu5_1" after its ReLU, and so on; "pool1" to "pool4"."""
+    def forward(self, x: torch.Tensor, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
+        """All that may be asked for: "conv5_1" before and "relu5_1" after its ReLU, and so on; "pool1" to the last.
+
+        `only` names what is wanted, so that a large picture does not leave all of it in memory; None: everything.
+        """
         found: dict[str, torch.Tensor] = {}
+
+        def keep(name: str, made: torch.Tensor) -> torch.Tensor:
+            if only is None or name in only:
+                found[name] = made
+            return made
+
         for number, block in enumerate(self.blocks, start=1):
             for place, convolution in enumerate(block.children(), start=1):
-                found[f"conv{number}_{place}"] = convolution(x)
-                x = found[f"relu{number}_{place}"] = F.relu(found[f"conv{number}_{place}"])
+                x = F.relu(keep(f"conv{number}_{place}", convolution(x)))
+                keep(f"relu{number}_{place}", x)
             if number <= len(self.pools):
-                x = found[f"pool{number}"] = self.pools[number - 1](x)
+                x = keep(f"pool{number}", self.pools[number - 1](x))
         return found
 
     @property
@@ -108,11 +168,7 @@ class VGG(nn.Module):
         return [module for module in self.modules() if isinstance(module, nn.Conv2d)]
 
     def load_torchvision(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over the convolutions of torchvision's `vgg16` or `vgg19`.
-
-        Raises:
-            CheckpointError: there are more or fewer, or one has another shape.
-        """
+        """Take over the convolutions of torchvision's `vgg16` or `vgg19`; see `Pretrained.load_torchvision`."""
         numbers = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
         if len(numbers) != len(self.convolutions):
             raise CheckpointError(
@@ -146,3 +202,38 @@ def theano_pool(stride: int) -> Pool:
 def normalised(logits: torch.Tensor) -> torch.Tensor:
     """(..., H, W) minus the log of the sum of its exponentials."""
     return logits - logits.flatten(-2).logsumexp(-1)[..., None, None]
+
+
+def with_edges(pictures: torch.Tensor, rows: int, columns: int) -> tuple[torch.Tensor, slice, slice]:
+    """(N, C, H, W) made at least so large by its edges, repeated; and the rows and the columns where it lies there."""
+    height, width = pictures.shape[-2:]
+    down, across = max(rows - height, 0), max(columns - width, 0)
+    top, left = down // 2, across // 2
+    if down or across:
+        pictures = F.pad(pictures, (left, across - left, top, down - top), mode="replicate")
+    return pictures, slice(top, top + height), slice(left, left + width)
+
+
+def blurred(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """(N, 1, H, W) through a Gaussian of a learned width in cells, cut off at three of them, the edge repeated.
+
+    Source: the finishing of Kümmerer's networks in github.com/matthias-k/DeepGaze.
+    """
+    sigma = sigma.abs().clamp_min(0.1)
+    radius = math.ceil(3 * float(sigma.detach()))
+    offsets = torch.arange(-radius, radius + 1, device=x.device)
+    taps = torch.softmax(-(offsets**2) / (2 * sigma**2), 0)
+    x = F.conv2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), taps.view(1, 1, -1, 1))
+    return F.conv2d(F.pad(x, (radius, radius, 0, 0), mode="replicate"), taps.view(1, 1, 1, -1))
+
+
+def centre_bias(rows: int, columns: int, *, device: torch.device) -> torch.Tensor:
+    """(rows, columns), the log of a density: Clarke and Tatler's Gaussian.
+
+    Source: Clarke and Tatler, "Deriving an appropriate baseline for describing fixation behaviour", Vision Research
+    102, 2014.
+    """
+    x = (torch.arange(columns, device=device) + 0.5) * (2 / columns) - 1
+    y = ((torch.arange(rows, device=device) + 0.5) * (2 / rows) - 1) * (rows / columns)
+    across, down = _CENTRE_VARIANCES
+    return normalised(-(y[:, None] ** 2) / (2 * down) - x**2 / (2 * across))
