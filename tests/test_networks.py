@@ -30,6 +30,7 @@ from vidsal.model.networks.dva import DVA
 from vidsal.model.networks.edn import EDN, _ycbcr
 from vidsal.model.networks.ml_net import MLNet
 from vidsal.model.networks.parts import VGG, OtherNetwork, PictureNetwork
+from vidsal.model.networks.salicon_net import SaliconNet
 from vidsal.model.options import NetworkName
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import Memory
@@ -58,6 +59,8 @@ def thin(name: NetworkName, seed: int = 0) -> OtherNetwork:
         if isinstance(network, MLNet):
             network.out.weight.abs_()
             network.prior.normal_(std=0.3)
+        if isinstance(network, SaliconNet):
+            network.out.weight.normal_()
         if isinstance(network, EDN):
             for name, value in network.whitening.named_buffers():
                 if name.startswith("running"):
@@ -75,6 +78,8 @@ PARAMETERS = {
     "deepgaze-1": 2_469_696 + 256 + 2,
     # VGG-19's convolutions; the readout of 2560 to 16, 32, 2, 1; the width of the blur; the weight of the centre.
     "deepgaze-2": 20_024_384 + (2560 * 16 + 16) + (16 * 32 + 32) + (32 * 2 + 2) + (2 + 1) + 2,
+    # Twice VGG-16's convolutions; a weight for each of both's channels, and a bias.
+    "salicon-net": 2 * 14_714_688 + 1024 + 1,
     "dva": 25_072_735,
     # The weights of 832 features and of the centre: filters are drawn from a seed, means and deviations counted.
     "edn": 833,
@@ -167,7 +172,7 @@ def vgg_stages(x: Array, backbone: VGG, rules: tuple[str, ...]) -> dict[str, Arr
         for place, layer in enumerate(block.children(), start=1):
             found[f"conv{number}_{place}"] = convolved(x, layer, padding=1)
             x = found[f"relu{number}_{place}"] = np.maximum(found[f"conv{number}_{place}"], 0)
-        if number <= 4:
+        if number <= len(rules):
             x = found[f"pool{number}"] = pooled(x, rules[number - 1])
     return found
 
@@ -255,6 +260,26 @@ def deepgaze1_stages(x: Array, network: typing.Any) -> dict[str, Array]:
         smooth = gaussian_filter1d(smooth, sigma, axis=axis, mode="nearest", radius=int(np.ceil(3 * sigma)))
     found["blurred"] = smooth
     found["biased"] = smooth + network.centre_weight.item() * gaussian_centre(height, width)[::4, ::4]
+    return found
+
+
+def between_corners(x: Array, rows: int, columns: int) -> Array:
+    """Straight lines from the first to the last cell."""
+    for axis, size in ((1, rows), (2, columns)):
+        at, cells = np.linspace(0, x.shape[axis] - 1, size), np.arange(x.shape[axis])
+        x = np.apply_along_axis(lambda line, at=at, cells=cells: np.interp(at, cells, line), axis, x)
+    return x
+
+
+def salicon_stages(x: Array, network: typing.Any) -> dict[str, Array]:
+    halved = x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2).mean((2, 4))
+    found: dict[str, Array] = {}
+    for name, seen in (("coarse", halved), ("fine", x)):
+        stages = vgg_stages(seen, network.backbone[name], ("ceil",) * 5)
+        found |= {f"{name}.{stage}": value for stage, value in stages.items()}
+    fine = found["fine.pool5"]
+    found["joined"] = np.concatenate([between_corners(found["coarse.pool5"], *fine.shape[1:]), fine])
+    found["logits"] = convolved(found["joined"], network.out, padding=0)
     return found
 
 
@@ -367,6 +392,7 @@ REFERENCES = {
     "salgan": salgan_stages,
     "deepgaze-1": deepgaze1_stages,
     "deepgaze-2": deepgaze2_stages,
+    "salicon-net": salicon_stages,
     "dva": dva_stages,
     "edn": edn_stages,
 }
@@ -425,6 +451,11 @@ def test_deliberate_errors_are_seen_where_they_are_made() -> None:
     assert differing(ml_net_stages(x, network), bare, pixels()) == ["prior", "relevance"]
     # Channels in the other order.
     assert differing(salgan_stages(x[::-1], thin("salgan")), thin("salgan"), pixels())[0] == "conv1_1"
+    # The coarse features after the fine ones.
+    swapped = thin("salicon-net")
+    with torch.no_grad():
+        swapped.out.weight.copy_(swapped.out.weight.roll(swapped.config.channels(512), 1))  # type: ignore[union-attr, operator]
+    assert differing(salicon_stages(x, thin("salicon-net")), swapped, pixels()) == ["logits"]
     # A map that is cut one cell off.
     assert differing(dva_stages(x, thin("dva"), (48, 41, 36)), thin("dva"), pixels()) == ["branch2", "logits"]
 
@@ -571,11 +602,14 @@ def test_a_network_is_trained_saved_and_run_like_any_other(
     moved = {key for key, value in network.state_dict().items() if not torch.equal(value, begun[key])}
     frozen = {
         "salgan": ("backbone.blocks.0", "backbone.blocks.1", "backbone.blocks.2"),
+        "salicon-net": tuple(f"backbone.{stream}.blocks.{n}" for stream in ("coarse", "fine") for n in (0, 1)),
         **dict.fromkeys(("deepgaze-1", "deepgaze-2"), ("backbone.",)),
     }
     assert moved and not any(key.startswith(frozen.get(name, ("none",))) for key in moved)
     if name == "salgan":
         assert any(key.startswith("backbone.blocks.4") for key in moved)
+    if name == "salicon-net":
+        assert {"backbone.coarse.blocks.4.2.weight", "backbone.fine.blocks.2.0.weight"} <= moved
 
     model = load_model(path, device="cpu")
     frames = np.random.default_rng(0).integers(0, 256, (3, 60, 80, 3), dtype=np.uint8)
@@ -624,6 +658,26 @@ def test_imagenet_weights_go_into_the_convolutions_in_order() -> None:
     state["features.5.weight"] = state["features.5.weight"][:1]
     with pytest.raises(CheckpointError, match=r"features\.5\.weight"):
         network.load_imagenet(state)
+
+
+def test_imagenet_weights_go_into_both_streams() -> None:
+    network, other = thin("salicon-net"), thin("salgan", seed=1)
+    state: dict[str, torch.Tensor] = {}
+    for place, layer in enumerate(other.backbone.convolutions):  # type: ignore[union-attr, arg-type]
+        state |= {f"features.{place}.weight": layer.weight, f"features.{place}.bias": layer.bias}
+    network.load_imagenet(state)
+    for stream in ("coarse", "fine"):
+        own = network.get_submodule(f"backbone.{stream}").state_dict()
+        assert all(torch.equal(value, other.backbone.state_dict()[key]) for key, value in own.items())  # type: ignore[union-attr, operator]
+
+
+@torch.inference_mode()
+def test_salicon_net_begins_with_an_even_map_and_does_not_keep_all_of_vgg() -> None:
+    network = build_network(NetworkConfig("salicon-net", THIN)).eval()
+    even = torch.full((1, 1, 48, 80), 1 / (48 * 80))
+    torch.testing.assert_close(network(pixels()[None])[0].exp(), even)
+    kept = network.backbone["fine"](pixels(), ("pool5",))  # type: ignore[index, operator]
+    assert list(kept) == ["pool5"]
 
 
 def test_imagenet_weights_of_alexnet_go_into_the_convolutions_by_name() -> None:

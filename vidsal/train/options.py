@@ -119,6 +119,7 @@ class TrainConfig(Checked):
         "salgan",
         "deepgaze-1",
         "deepgaze-2",
+        "salicon-net",
         "dva",
         "edn",
         "rmdn",

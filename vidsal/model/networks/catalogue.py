@@ -21,6 +21,7 @@ NETWORKS: dict[NetworkName, tuple[str, str]] = {
     "salgan": ("salgan", "SalGAN"),
     "deepgaze-1": ("deepgaze1", "DeepGaze1"),
     "deepgaze-2": ("deepgaze2", "DeepGaze2"),
+    "salicon-net": ("salicon_net", "SaliconNet"),
     "dva": ("dva", "DVA"),
     "edn": ("edn", "EDN"),
     "rmdn": ("rmdn", "RMDN"),
