@@ -24,6 +24,7 @@ from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import load_model, read_any_checkpoint, read_checkpoint
 from vidsal.model.networks.catalogue import NETWORKS, build_network, describe, input_of, without_weights
 from vidsal.model.networks.config import NetworkConfig
+from vidsal.model.networks.deepfix import DeepFix
 from vidsal.model.networks.deepgaze1 import AlexNet
 from vidsal.model.networks.deepgaze2 import DeepGaze2
 from vidsal.model.networks.dva import DVA
@@ -59,6 +60,8 @@ def thin(name: NetworkName, seed: int = 0) -> OtherNetwork:
         if isinstance(network, MLNet):
             network.out.weight.abs_()
             network.prior.normal_(std=0.3)
+        if isinstance(network, DeepFix):
+            network.out.weight.abs_()
         if isinstance(network, SaliconNet):
             network.out.weight.normal_()
         if isinstance(network, EDN):
@@ -80,6 +83,12 @@ PARAMETERS = {
     "deepgaze-2": 20_024_384 + (2560 * 16 + 16) + (16 * 32 + 32) + (32 * 2 + 2) + (2 + 1) + 2,
     # Twice VGG-16's convolutions; a weight for each of both's channels, and a bias.
     "salicon-net": 2 * 14_714_688 + 1024 + 1,
+    # VGG-16's convolutions; two blocks of 1x1; 1x1 and 3x3; 1x1 and 3x3 with holes; 1x1 after a pool; two convolutions
+    # that see 16 maps more; 1x1.
+    "deepfix": 14_714_688
+    + 2 * (512 * (128 + 128 + 24 + 64) + 9 * (128 * 256 + 24 * 64) + (128 + 128 + 256 + 24 + 64 + 64))
+    + 2 * (9 * (512 + 16) * 512 + 512)
+    + 513,
     "dva": 25_072_735,
     # The weights of 832 features and of the centre: filters are drawn from a seed, means and deviations counted.
     "edn": 833,
@@ -152,7 +161,12 @@ def convolved(x: Array, layer: torch.nn.Module, *, padding: int, stride: int = 1
 
 
 def pooled(x: Array, rule: str) -> Array:
-    """2x2 maxima: "floor" and "ceil" as torch says it, "theano2" and "theano1" shifted by one to the top and left."""
+    """2x2 maxima: "floor" and "ceil" as torch says it, "theano2" and "theano1" shifted by one to the top and left.
+
+    "around": of the 3x3 cells around each.
+    """
+    if rule == "around":
+        return maxima(np.pad(x, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf), 3, 1)
     stride = 1 if rule == "theano1" else 2
     start = -1 if rule.startswith("theano") else 0
     rows, columns = x.shape[1:]
@@ -166,11 +180,12 @@ def pooled(x: Array, rule: str) -> Array:
     return result
 
 
-def vgg_stages(x: Array, backbone: VGG, rules: tuple[str, ...]) -> dict[str, Array]:
+def vgg_stages(x: Array, backbone: VGG, rules: tuple[str, ...], last_dilation: int = 1) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for number, block in enumerate(backbone.blocks, start=1):
+        hole = last_dilation if number == 5 else 1
         for place, layer in enumerate(block.children(), start=1):
-            found[f"conv{number}_{place}"] = convolved(x, layer, padding=1)
+            found[f"conv{number}_{place}"] = convolved(x, layer, padding=hole, dilation=hole)
             x = found[f"relu{number}_{place}"] = np.maximum(found[f"conv{number}_{place}"], 0)
         if number <= len(rules):
             x = found[f"pool{number}"] = pooled(x, rules[number - 1])
@@ -260,6 +275,33 @@ def deepgaze1_stages(x: Array, network: typing.Any) -> dict[str, Array]:
         smooth = gaussian_filter1d(smooth, sigma, axis=axis, mode="nearest", radius=int(np.ceil(3 * sigma)))
     found["blurred"] = smooth
     found["biased"] = smooth + network.centre_weight.item() * gaussian_centre(height, width)[::4, ::4]
+    return found
+
+
+def deepfix_stages(x: Array, network: typing.Any) -> dict[str, Array]:
+    found = vgg_stages(x, network.backbone, ("floor", "floor", "floor", "around"), last_dilation=2)
+    x = found["relu5_3"]
+    for number, block in enumerate(network.parallel, start=1):
+        near = np.maximum(convolved(x, block.reduce_near, padding=0), 0)
+        far = np.maximum(convolved(x, block.reduce_far, padding=0), 0)
+        branches = [
+            convolved(x, block.plain, padding=0),
+            convolved(near, block.near, padding=1),
+            convolved(far, block.far, padding=2, dilation=2),
+            convolved(pooled(x, "around"), block.pooled, padding=0),
+        ]
+        x = found[f"parallel{number}"] = np.maximum(np.concatenate(branches), 0)
+    rows, columns = x.shape[1:]
+    place_y, place_x = np.mgrid[:rows, :columns] + 0.5
+    maps = [
+        np.exp(-((place_y / rows - 0.5) ** 2) / (2 * high**2) - (place_x / columns - 0.5) ** 2 / (2 * wide**2))
+        for high in (0.0625, 0.125, 0.25, 0.5)
+        for wide in (0.0625, 0.125, 0.25, 0.5)
+    ]
+    for number, layer in enumerate(network.biased, start=1):
+        x = np.maximum(convolved(np.concatenate([x, maps]), layer.convolution, padding=6, dilation=6), 0)
+        found[f"biased{number}"] = x
+    found["map"] = convolved(x, network.out, padding=0)
     return found
 
 
@@ -393,6 +435,7 @@ REFERENCES = {
     "deepgaze-1": deepgaze1_stages,
     "deepgaze-2": deepgaze2_stages,
     "salicon-net": salicon_stages,
+    "deepfix": deepfix_stages,
     "dva": dva_stages,
     "edn": edn_stages,
 }
@@ -492,6 +535,24 @@ def test_deepgaze_1_sees_the_smallest_picture_as_one_cell() -> None:
     assert stages["conv5"].shape[2:] == (1, 1) and stages["biased"].shape[2:] == (1, 4)
     # From two cells of the halved picture on, of AlexNet's 16 pixels, it is seen as it is.
     assert network.stages(pixels("deepgaze-1")[..., :96, :64])["conv5"].shape[2:] == (2, 1)
+
+
+@torch.inference_mode()
+def test_deepfix_knows_where_in_the_picture_it_is_by_its_gaussians_alone() -> None:
+    network = typing.cast(typing.Any, thin("deepfix"))
+    picture = torch.randn(1, 3, 16, 640, generator=torch.Generator().manual_seed(3)) * 50
+    # Far from both ends: farther than the network sees, 34 cells.
+    inner = slice(36, 44)
+
+    def moves_along() -> bool:
+        here, there = (network.stages(one)["map"][0, 0] for one in (picture, picture.roll(8, 3)))
+        assert here[:, inner].std() > 1e-3 * here[:, inner].abs().mean()
+        return torch.allclose(there[:, inner], here[:, 35:43], rtol=1e-4, atol=1e-6 * float(here.abs().max()))
+
+    assert not moves_along()
+    for layer in network.biased:
+        layer.convolution.weight[:, -16:] = 0
+    assert moves_along()
 
 
 def test_the_maps_of_dva_are_cut_where_caffe_says_that_the_picture_lies() -> None:

@@ -28,7 +28,9 @@ BaselineName = Literal[
     "uniform", "centre-prior", "spectral-residual", "itti-koch", "gbvs", "aim", "sun", "icl", "bms", "aws"
 ]
 """Names of the models without weights."""
-NetworkName = Literal["ml-net", "salnet", "salgan", "deepgaze-1", "deepgaze-2", "salicon-net", "dva", "edn", "rmdn"]
+NetworkName = Literal[
+    "ml-net", "salnet", "salgan", "deepgaze-1", "deepgaze-2", "salicon-net", "deepfix", "dva", "edn", "rmdn"
+]
 """Names of other people's systems that are made here, and trained by whoever uses them."""
 
 DRIVING_MODELS = {"sam-lite": "sam-lite-driver"}

@@ -120,6 +120,7 @@ class TrainConfig(Checked):
         "deepgaze-1",
         "deepgaze-2",
         "salicon-net",
+        "deepfix",
         "dva",
         "edn",
         "rmdn",

@@ -22,6 +22,7 @@ NETWORKS: dict[NetworkName, tuple[str, str]] = {
     "deepgaze-1": ("deepgaze1", "DeepGaze1"),
     "deepgaze-2": ("deepgaze2", "DeepGaze2"),
     "salicon-net": ("salicon_net", "SaliconNet"),
+    "deepfix": ("deepfix", "DeepFix"),
     "dva": ("dva", "DVA"),
     "edn": ("edn", "EDN"),
     "rmdn": ("rmdn", "RMDN"),
