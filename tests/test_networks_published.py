@@ -1,13 +1,18 @@
-"""Published weight files of other systems, written here in their layout: Lasagne's .npz and Caffe's .caffemodel."""
+"""Published weight files of other systems, written here in their layout: .npz, .caffemodel, Keras's HDF5, text."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from keras_files import write_layer
+from scipy.signal import convolve2d
+from test_networks import THIN as THINNER
+from test_networks import dva_stages, edn_stages, pixels, pooled, thin
 
 from vidsal.cli import main
 from vidsal.errors import CheckpointError
@@ -216,6 +221,252 @@ def test_a_damaged_caffemodel_is_refused_by_what_is_wrong(tmp_path: Path) -> Non
     refused(lying, r"a blob of \[9\] holds 1 numbers")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_caffemodel(tmp_path / "none.caffemodel")
+
+
+# DVA.
+
+# Names of the authors' file, in its order, with those of our modules.
+DVA_LAYERS = {
+    f"conv{block}_{place}": f"backbone.blocks.{block - 1}.{place - 1}"
+    for block, count in ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))
+    for place in range(1, count + 1)
+} | {
+    "deconv5_1": "ups.0.0",
+    "deconv5_2": "ups.0.1",
+    "deconv5_3": "ups.0.2",
+    "deconv5_4": "ups.0.3",
+    "attention1_pred": "outs.0",
+    "deconv4_1": "ups.1.0",
+    "deconv4_2": "ups.1.1",
+    "deconv4_3": "ups.1.2",
+    "attention2_pred": "outs.1",
+    "deconv3_1": "ups.2.0",
+    "deconv3_2": "ups.2.1",
+    "attention3_pred": "outs.2",
+    "final_attention_pred": "fusion",
+}
+
+
+def dva_file(path: Path, network: torch.nn.Module, **changed: np.ndarray | None) -> Path:
+    """Caffe's blobs; a transposed convolution has those of (in, out, rows, columns), as PyTorch's."""
+    content = field(1, b"VGG_ILSVRC_16")
+    for name, module in DVA_LAYERS.items():
+        layer = network.get_submodule(module)
+        blobs = [changed.get(f"{name}_{part}", getattr(layer, part).detach().numpy()) for part in ("weight", "bias")]
+        blobs_content = b"".join(field(7, blob(one, old=False)) for one in blobs if one is not None)
+        content += field(100, field(1, name.encode()) + field(2, b"Convolution") + blobs_content)
+    path.write_bytes(content)
+    return path
+
+
+def test_dvas_blobs_become_the_network_that_caffe_runs(tmp_path: Path) -> None:
+    network = thin("dva")
+    file = dva_file(tmp_path / "attention_final", network)
+    path = import_network(file, name="dva", output=tmp_path / "out.safetensors", width=THINNER)
+    read, preprocess, card = read_any_checkpoint(path)
+    assert preprocess.mean == (128, 128, 128) and "ask its authors" in card.licence
+    with torch.inference_mode():
+        own = read.stages(pixels())["logits"][0].numpy()  # type: ignore[operator]
+    expected = dva_stages(pixels()[0].double().numpy(), network)["logits"]
+    assert np.abs(own - expected).max() < 1e-4 * np.abs(expected).max() and expected.std() > 1e-4
+    # Kernels that are turned, and branches in the other order, are another network.
+    weight = network.get_submodule("fusion").weight.detach().numpy()  # type: ignore[union-attr, operator]
+    for other in (weight[:, :, ::-1, ::-1], weight[:, ::-1]):
+        wrong = dva_file(tmp_path / "wrong", network, final_attention_pred_weight=other)
+        import_network(wrong, name="dva", output=path, width=THINNER, overwrite=True)
+        with torch.inference_mode():
+            own = read_any_checkpoint(path)[0].stages(pixels())["logits"][0].numpy()  # type: ignore[operator]
+        assert np.abs(own - expected).max() > 1e-3 * np.abs(expected).max()
+
+
+def test_a_file_that_is_not_dvas_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
+    network = thin("dva")
+    whole = dva_file(tmp_path / "whole", network).read_bytes()
+    spoilt = np.array([np.nan], np.float32)
+    wrong: dict[str, tuple[bytes, str]] = {
+        "missing": (
+            dva_file(tmp_path / "a", network, deconv4_2_bias=None).read_bytes(),
+            "layer deconv4_2 has no bias",
+        ),
+        "shape": (
+            dva_file(tmp_path / "a", network, attention2_pred_weight=np.zeros((1, 1, 4, 4))).read_bytes(),
+            r"outs\.1\.weight is \(1, 1, 4, 4\), expected \(1, 1, 3, 3\)",
+        ),
+        "nan": (
+            dva_file(tmp_path / "a", network, attention3_pred_bias=spoilt).read_bytes(),
+            r"outs\.2\.bias .*not finite",
+        ),
+        "truncated": (whole[: len(whole) // 2], "ends early|has no"),
+        "pickle": (b"\x80\x02}q\x00.", "not a .caffemodel"),
+        "other": (caffemodel(thin_salnet()), "layer conv1_1 has no weight; it has layers conv1, conv2"),
+    }
+    for name, (content, says) in wrong.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=says):
+            import_network(tmp_path / name, name="dva", output=tmp_path / "out.safetensors", width=THINNER)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+# ML-Net.
+
+
+def ml_net_arrays() -> list[np.ndarray]:
+    """W and b of 15 convolutions, as Theano keeps them, and the prior."""
+    state = dict(thin("ml-net").state_dict())
+    prior = state.pop("prior")
+    return [value.numpy()[..., ::-1, ::-1] if value.ndim == 4 else value.numpy() for value in (*state.values(), prior)]
+
+
+def ml_net_file(path: Path, arrays: list[np.ndarray], *, first: int = 1, **further: list[np.ndarray]) -> Path:
+    """As Keras 1.1 saved it, layers without weights among the others."""
+    layers: dict[str, list[np.ndarray]] = {"input_1": []}
+    for number in range(15):
+        layers[f"convolution2d_{first + number}"] = arrays[2 * number : 2 * number + 2]
+        if number in (1, 3, 6, 9):
+            layers[f"maxpooling2d_{first + number}"] = []
+    layers |= {"dropout_1": [], "eltwiseproduct_1": arrays[30:], "activation_1": [], **further}
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = np.array([name.encode() for name in layers])
+        for name, held in layers.items():
+            write_layer(file, name, held)
+    return path
+
+
+def theano_ml_net(arrays: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """ML-Net's map from its file's arrays by SciPy: true convolutions, Theano's pools, the prior as a factor."""
+    rules = {1: "theano2", 3: "theano2", 6: "theano2", 9: "theano1"}
+    kept = []
+    for number in range(15):
+        weight, bias = arrays[2 * number : 2 * number + 2]
+        if number == 13:
+            x = np.concatenate([*kept, x])
+        x = np.stack([sum(convolve2d(a, k, "same") for a, k in zip(x, row, strict=True)) for row in weight])
+        x = np.maximum(x + bias[:, None, None], 0)
+        if number in rules:
+            x = pooled(x, rules[number])
+            kept += [x] if number in (6, 9) else []
+    at = [(np.arange(size) - 4) / 10 for size in x.shape[1:]]
+    down = np.stack([np.interp(at[0], np.arange(6), column) for column in arrays[30].T], 1)
+    return np.maximum(x[0] * (1 + np.stack([np.interp(at[1], np.arange(8), row) for row in down])), 0)
+
+
+def test_ml_nets_arrays_become_the_network_that_theano_runs(tmp_path: Path) -> None:
+    arrays = ml_net_arrays()
+    # Counters run on where a session had made other layers before.
+    file = ml_net_file(tmp_path / "mlnet_salicon_weights.pkl", arrays, first=8)
+    path = import_network(file, name="ml-net", output=tmp_path / "out.safetensors", width=THINNER)
+    read, preprocess, card = read_any_checkpoint(path)
+    assert (preprocess.height, preprocess.width) == (
+        480,
+        640,
+    ) and "mlnet_salicon_weights.pkl, sha256" in card.initialisation
+    with torch.inference_mode():
+        own = read.stages(pixels())["relevance"][0].numpy()  # type: ignore[operator]
+    expected = theano_ml_net(arrays, pixels()[0].double().numpy())
+    assert np.abs(own - expected).max() < 1e-4 * expected.max() and expected.std() > 1e-3 * expected.mean()
+    # Kernels that are not turned are another network.
+    plain = [array[:, :, ::-1, ::-1] if array.ndim == 4 else array for array in arrays]
+    assert np.abs(own - theano_ml_net(plain, pixels()[0].double().numpy())).max() > 1e-2 * expected.max()
+
+
+def test_a_file_that_is_not_ml_nets_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
+    arrays = ml_net_arrays()
+
+    def refused(file: Path, says: str) -> None:
+        with pytest.raises(CheckpointError, match=says):
+            import_network(file, name="ml-net", output=tmp_path / "out.safetensors", width=THINNER)
+        assert not (tmp_path / "out.safetensors").exists()
+
+    file = tmp_path / "weights.pkl"
+    refused(ml_net_file(file, arrays[:30]), "0 named eltwiseproduct, expected 1")
+    refused(ml_net_file(file, arrays, convolution2d_99=arrays[:2]), "16 named convolution2d, expected 15")
+    refused(ml_net_file(file, arrays, dense_1=arrays[:2]), "dense_1 is left over")
+    refused(ml_net_file(file, [*arrays[:30], arrays[30].T]), r"eltwiseproduct_1 holds arrays of \[\(8, 6\)\], expected")
+    without = [array for place, array in enumerate(arrays) if place != 5]
+    refused(ml_net_file(file, without), "convolution2d_3 holds arrays of")
+    other = [array.transpose(2, 3, 1, 0) if array.ndim == 4 else array for array in arrays]
+    refused(ml_net_file(file, other), r"convolution2d_1 holds arrays of \[\(3, 3, 3, 1\)")
+    spoilt = [array.copy() for array in arrays]
+    spoilt[6].flat[0] = np.inf
+    refused(ml_net_file(file, spoilt), "not finite")
+    whole = ml_net_file(file, arrays).read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    refused(file, "truncated|not a readable file")
+    file.write_bytes(b"\x80\x02}q\x00.")
+    refused(file, "a pickle, which vidsal never opens")
+    refused(dva_file(tmp_path / "dva", thin("dva")), "not an HDF5 file")
+
+
+# eDN.
+
+
+def edn_files(folder: Path, count: int, *, suffix: str = "-cntr") -> tuple[Path, np.ndarray, np.ndarray]:
+    """Both text files as published, of random numbers: the weights' file, the weights, means and deviations."""
+    random = np.random.default_rng(0)
+    weights = random.normal(0, 0.01, count).round(18)
+    whitening = np.stack([random.normal(0, 0.02, count), random.uniform(0.001, 0.05, count)], 1).round(14)
+    head = f"solver_type L2R_L2LOSS_SVC_DUAL\nnr_class 2\nlabel 1 0\nnr_feature {count}\nbias -1\nw\n"
+    file = folder / f"svm-slm{suffix}"
+    file.write_text(head + "".join(f"{weight:.18f}\n" for weight in weights))
+    (folder / f"whiten-slm{suffix}").write_text("".join(f"{mean:.14f} {std:.14f}\n" for mean, std in whitening))
+    return file, weights, whitening
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_edns_text_files_become_the_readout_that_liblinear_computes(centre: bool, tmp_path: Path) -> None:
+    network = thin("edn")
+    count = network.get_parameter("readout.weight").numel() - (not centre)
+    file, weights, whitening = edn_files(tmp_path, count, suffix="-cntr" if centre else "")
+    path = import_network(file, name="edn", output=tmp_path / "out.safetensors", width=THINNER)
+    read, preprocess, card = read_any_checkpoint(path)
+    assert preprocess.fit == "inside" and f"{file.name}, sha256 " in card.initialisation
+    assert f"and whiten{file.name[3:]}, sha256 " in card.initialisation
+    picture = pixels()[0].double().numpy()
+    seen = edn_stages(picture, network)["features"][0 if centre else 1 :]
+    expected = np.tensordot(weights, (seen - whitening[:, 0, None, None]) / whitening[:, 1, None, None], 1)
+    with torch.inference_mode():
+        own = read.stages(pixels())["decision"][0].numpy()  # type: ignore[operator]
+    assert np.abs(own - expected).max() < 1e-4 * np.abs(expected).max() and expected.std() > 1e-3
+    # Features in another order are another model.
+    turned = np.tensordot(weights[::-1], (seen - whitening[:, 0, None, None]) / whitening[:, 1, None, None], 1)
+    assert np.abs(own - turned).max() > 1e-2 * np.abs(expected).max()
+
+
+def test_text_files_that_are_not_edns_are_refused_by_what_is_wrong(tmp_path: Path) -> None:
+    count = thin("edn").get_parameter("readout.weight").numel()
+    file, _, _ = edn_files(tmp_path, count)
+    beside = tmp_path / "whiten-slm-cntr"
+    good = {one: one.read_text() for one in (file, beside)}
+
+    def refused(one: Path, content: str | bytes, says: str) -> None:
+        one.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(CheckpointError, match=says):
+            import_network(file, name="edn", output=tmp_path / "out.safetensors", width=THINNER)
+        assert not (tmp_path / "out.safetensors").exists()
+        one.write_text(good[one])
+
+    lines = good[file].splitlines(keepends=True)
+    refused(file, "".join(lines[:-1]), rf"{count - 1} weights of nr_feature {count}; the file is damaged")
+    refused(file, "".join([*lines[:-1], "0.1 0.2\n"]), "weights of nr_feature")
+    refused(file, good[file].replace("label 1 0", "label 0 1"), "label 0 1, expected label 1 0")
+    refused(file, good[file].replace("bias -1", "bias 1"), "bias 1, expected bias -1")
+    refused(file, "".join([*lines[:-1], "nan\n"]), "not finite")
+    refused(file, "".join([*lines[:-1], "none\n"]), "is not of numbers")
+    refused(file, good[beside], "not a model of liblinear")
+    refused(file, "", "not a model of liblinear")
+    refused(file, b"\x80\x02}q\x00.", "not a text file|not a model")
+    more, _, _ = edn_files(tmp_path, count + 3, suffix="-more")
+    refused(file, more.read_text(), f"{count + 3} features; expected {count}, or {count - 1}")
+    refused(beside, good[file], "line 1 is not of numbers")
+    refused(beside, "".join(good[beside].splitlines(keepends=True)[:-2]), f"whiten-slm-cntr: {count - 2} features")
+    refused(beside, good[beside].replace(" 0.", " -0."), "deviations below 0")
+    refused(beside, good[beside] + "1 2 3\n", f"line {count + 1} has 3 numbers, expected 2")
+    beside.unlink()
+    with pytest.raises(CheckpointError, match="whiten-slm-cntr: cannot be read"):
+        import_network(file, name="edn", output=tmp_path / "out.safetensors", width=THINNER)
+    other = file.rename(tmp_path / "weights.txt")
+    with pytest.raises(CheckpointError, match="leave its name as published: svm-slm-cntr"):
+        import_network(other, name="edn", output=tmp_path / "out.safetensors", width=THINNER)
 
 
 def test_the_command_wants_to_know_where_to_and_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,7 +148,7 @@ def _fetch(given: Any) -> int:
         "file",
         metavar="FILE",
         type=Path,
-        help="the file: HDF5 (named .pkl) of SAM, .npz of SalGAN, .caffemodel of SalNet, and more",
+        help="the file: HDF5 (named .pkl) of SAM and ML-Net, .npz of SalGAN, .caffemodel of SalNet, and more",
     ),
     flag(
         "--as",

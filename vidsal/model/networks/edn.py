@@ -212,7 +212,7 @@ def _filters(count: int, size: int, inputs: int) -> torch.Tensor:
 
 def _ycbcr(pictures: torch.Tensor) -> torch.Tensor:
     """JPEG's colours, whole numbers, of RGB that is stretched to 0..255; in 1/64, as Pillow's tables have them."""
-    low, high = (getattr(pictures, name)((1, 2, 3), keepdim=True) for name in ("amin", "amax"))
+    low, high = pictures.amin((1, 2, 3), keepdim=True), pictures.amax((1, 2, 3), keepdim=True)
     rgb = ((pictures - low) * (255 / (high - low).clamp_min(1e-6)) + 0.5).floor()
     luma, blue, red = ((64 * rgb * rgb.new_tensor(mix).view(3, 1, 1)) for mix in _YCBCR)
     colours = torch.stack((luma.round().sum(1), blue.trunc().sum(1), red.trunc().sum(1)), 1)
@@ -243,7 +243,7 @@ def _pooled(x: torch.Tensor, size: int, power: int) -> torch.Tensor:
         return _box_sum(x, size, 2)
     # Of the picture's largest response: the tenth power of a hundred thousand is no float32.
     largest = x.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-20)
-    return _box_sum((x / largest) ** power, size, 2) ** (1 / power) * largest
+    return _box_sum((x / largest).pow(power), size, 2).pow(1 / power) * largest
 
 
 @lru_cache(maxsize=8)

@@ -6,9 +6,11 @@ truly convolves (Theano, Lasagne by default) turns its kernels by half a turn, C
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +19,25 @@ import torch
 from vidsal.errors import CheckpointError
 from vidsal.files import sha256_of
 from vidsal.model.checkpoint import ModelCard, save_checkpoint
+from vidsal.model.keras_hdf5 import read_network_layers
 from vidsal.model.networks.catalogue import describe, input_of, without_weights
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.formats.caffemodel import read_caffemodel
 from vidsal.model.networks.formats.npz import read_npz
+from vidsal.model.networks.formats.text import read_columns, read_liblinear
 from vidsal.model.options import NetworkName
 from vidsal.model.release import check_target
 
 __all__ = ["IMPORTED", "Release", "import_network"]
 
 _Array = npt.NDArray[np.float32]
-_State = dict[str, _Array]
+_State = dict[str, npt.NDArray[Any]]
 _SALICON = "SALICON: pictures of MS COCO with attention traced by the mouse"
 _SALGAN_ENCODER_LAYERS = 13
+# The authors' least deviation of a feature.
+_EDN_LEAST_DEVIATION = 1e-8
+# As if means and deviations had been gathered over so many steps of training: going on from them moves them slowly.
+_EDN_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,8 @@ class Release:
     """What it was trained on, as a model card says it."""
     limits: Sequence[str] = ("Trained on still pictures only: motion as such does not attract it.",)
     """What a model card says it cannot do."""
+    beside: Callable[[Path], Sequence[Path]] = lambda path: ()
+    """The file -> further ones that belong to it, or `CheckpointError`."""
 
 
 def import_network(path: Path, *, name: str, output: Path, width: float = 1.0, overwrite: bool = False) -> Path:
@@ -68,6 +78,7 @@ def import_network(path: Path, *, name: str, output: Path, width: float = 1.0, o
         raise CheckpointError(f"published files of {name} are not read; those of {', '.join(IMPORTED)} are")
     release, config = IMPORTED[network_name], NetworkConfig(network_name, width)
     state = release.read(path, config)
+    files = " and ".join(f"{one.name}, sha256 {sha256_of(one)}" for one in (path, *release.beside(path)))
     for key, value in state.items():
         if not np.isfinite(value).all():
             raise CheckpointError(f"{path}: {key} holds values that are not finite; the file is damaged")
@@ -78,10 +89,7 @@ def import_network(path: Path, *, name: str, output: Path, width: float = 1.0, o
         description=" ".join(describe(network_name).partition("\n\n")[0].split()),
         licence=release.licence,
         training_data=tuple(release.training_data),
-        initialisation=(
-            f"converted from {path.name}, sha256 {sha256_of(path)}: its layers fit, but nothing in the file proves "
-            "where it is from"
-        ),
+        initialisation=(f"converted from {files}: the layers fit, but nothing in a file proves where it is from"),
         limits=(*release.limits, "Not scored by vidsal."),
     )
     save_checkpoint(output, network, preprocess=input_of(network_name), card=card, dtype=torch.float32)
@@ -122,7 +130,98 @@ def _by_layers(path: Path, config: NetworkConfig, layer_of: Callable[[str], str]
     return state
 
 
+def _dva(path: Path, config: NetworkConfig) -> _State:
+    return _by_layers(path, config, _dva_layer)
+
+
+def _dva_layer(module: str) -> str:
+    """What DVA's authors call a module of ours."""
+    part, *numbers = module.removeprefix("backbone.").split(".")
+    if part == "fusion":
+        return "final_attention_pred"
+    first, *second = map(int, numbers)
+    if part == "outs":
+        return f"attention{first + 1}_pred"
+    # Branches from the deepest on, which is that of block 5.
+    return f"deconv{5 - first}_{second[0] + 1}" if part == "ups" else f"conv{first + 1}_{second[0] + 1}"
+
+
+def _ml_net(path: Path, config: NetworkConfig) -> _State:
+    """Keras 1 on Theano: kernels are turned. Layers carry counters that differ from file to file: they are taken by
+    kind and in order."""
+    shapes = _shapes_of(config)
+    layers = read_network_layers(path)
+    convolutions = list(dict.fromkeys(key.rpartition(".")[0] for key in shapes if key != "prior"))
+    wanted = {"convolution2d": convolutions, "eltwiseproduct": ["prior"]}
+    state: _State = {}
+    taken = set()
+    for kind, modules in wanted.items():
+        found = [name for name in layers if re.fullmatch(rf"{kind}_\d+", name)]
+        if len(found) != len(modules):
+            raise CheckpointError(
+                f"{path}: its layers are not those of ml-net: {len(found)} named {kind}, expected {len(modules)}"
+            )
+        for name, module in zip(found, modules, strict=True):
+            keys = [module] if module in shapes else [f"{module}.weight", f"{module}.bias"]
+            arrays = list(layers[name].values())
+            shown = [tuple(array.shape) for array in arrays], [shapes[key] for key in keys]
+            if shown[0] != shown[1]:
+                raise CheckpointError(f"{path}: {name} holds arrays of {shown[0]}, expected {shown[1]}")
+            for key, array in zip(keys, arrays, strict=True):
+                state[key] = array[:, :, ::-1, ::-1].copy() if array.ndim == 4 else array
+        taken |= set(found)
+    left = [name for name in layers if name not in taken]
+    if left:
+        raise CheckpointError(f"{path}: its layers are not those of ml-net: {left[0]} is left over")
+    return state
+
+
+def _whitening_of(path: Path) -> tuple[Path]:
+    """eDN's means and deviations, which lie beside the weights in a file of their own: svm-slm-cntr, whiten-slm-cntr.
+
+    Raises:
+        CheckpointError: the weights have another name.
+    """
+    if not path.name.startswith("svm"):
+        raise CheckpointError(
+            f"{path}: to find the means and deviations that belong to it (whiten-slm-cntr or whiten-slm, in the same "
+            "folder), leave its name as published: svm-slm-cntr or svm-slm"
+        )
+    return (path.with_name("whiten" + path.name.removeprefix("svm")),)
+
+
+def _edn(path: Path, config: NetworkConfig) -> _State:
+    """Text: the weights of features, after that of the distance to the centre in the files named cntr; means and
+    deviations in another file."""
+    shapes = _shapes_of(config)
+    (beside,) = _whitening_of(path)
+    weights, whitening = read_liblinear(path), read_columns(beside, 2)
+    features = shapes["readout.weight"][1]
+    for file, count in ((path, len(weights)), (beside, len(whitening))):
+        if count != len(weights) or count not in (features, features - 1):
+            raise CheckpointError(
+                f"{file}: {count} features; expected {features}, or {features - 1} in both files without the distance "
+                "to the centre"
+            )
+    if (whitening[:, 1] < 0).any():
+        raise CheckpointError(f"{beside}: holds deviations below 0; the file is damaged")
+    if len(weights) < features:
+        weights, whitening = np.r_[np.float32(0), weights], np.r_[np.array([[0, 1]], np.float32), whitening]
+    return {
+        "readout.weight": weights.reshape(shapes["readout.weight"]),
+        "whitening.running_mean": whitening[:, 0].copy(),
+        "whitening.running_var": np.maximum(whitening[:, 1], _EDN_LEAST_DEVIATION) ** 2,
+        "whitening.num_batches_tracked": np.array(_EDN_STEPS),
+    }
+
+
 IMPORTED: dict[NetworkName, Release] = {
+    "ml-net": Release(
+        _ml_net,
+        "github.com/marcellacornia/mlnet",
+        "MIT, as the repository that published them (github.com/marcellacornia/mlnet)",
+        (_SALICON, "ImageNet before that"),
+    ),
     "salgan": Release(
         _salgan,
         "github.com/imatge-upc/saliency-salgan-2017",
@@ -134,6 +233,19 @@ IMPORTED: dict[NetworkName, Release] = {
         "github.com/imatge-upc/saliency-2016-cvpr",
         "MIT, as the repository that published them (github.com/imatge-upc/saliency-2016-cvpr)",
         (_SALICON, "ImageNet before that"),
+    ),
+    "dva": Release(
+        _dva,
+        "github.com/wenguanwang/deepattention",
+        "not stated by the repository that published them (github.com/wenguanwang/deepattention): ask its authors",
+        ("not stated with the file; see the paper", "ImageNet before that"),
+    ),
+    "edn": Release(
+        _edn,
+        "github.com/coxlab/edn-cvpr2014",
+        "MIT, as the repository that published them (github.com/coxlab/edn-cvpr2014)",
+        ("not stated with the files; see the paper",),
+        beside=_whitening_of,
     ),
 }
 """Networks whose published files are read."""

@@ -170,9 +170,10 @@ class RMDN(OtherNetwork):
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = self.dropout(hidden.float())
             weight = torch.log_softmax(self.weights(hidden), -1)[..., None, None]
-            y, x = (at[..., None, None] for at in F.relu(self.means(hidden)).unflatten(1, (_GAUSSIANS, 2)).unbind(-1))
+            means = torch.unflatten(F.relu(self.means(hidden)), 1, (_GAUSSIANS, 2))
+            y, x = (one[..., None, None] for one in means.unbind(-1))
             # No picture is so large that a variance of e^20 is too small.
-            variances = (self.variances(hidden).clamp_max(20).exp() + 1).unflatten(1, (_GAUSSIANS, 2))
+            variances = torch.unflatten(self.variances(hidden).clamp_max(20).exp() + 1, 1, (_GAUSSIANS, 2))
             down, across = (one[..., None, None] for one in variances.unbind(-1))
             both = torch.tanh(self.covariances(hidden))[..., None, None]
             rows, columns = (
