@@ -88,7 +88,7 @@ class Backbone(nn.Module):
         if not self.first_layers_alone or len(pixels) == 1:
             made: torch.Tensor = layers(pixels)
             return made
-        return torch.cat([layers(one) for one in pixels.split(1)])
+        return torch.cat([layers(one) for one in torch.split(pixels, 1)])
 
     def is_new(self, name: str) -> bool:
         """Whether a module or a parameter of this name is in one of `new_layers`."""
