@@ -73,13 +73,19 @@ class Inputs:
         self.hidden, self.cell = (
             (0.1 * torch.randn(shape)).contiguous(memory_format=torch.channels_last) for _ in range(2)
         )
+        self.seen: torch.Tensor | None = None
+        if network.motion is not None:
+            finer = torch.randn(1, network.backbone.skip_channels[0], 2 * shape[2], 2 * shape[3])
+            self.seen = finer.contiguous(memory_format=torch.channels_last)
 
     def feed(self, state: str) -> dict[str, np.ndarray]:
         """What an exported graph takes."""
         feed = {"pixels": self.pixels.contiguous().numpy()}
         if state == "carry":
             feed |= {"hidden": self.hidden.contiguous().numpy(), "cell": self.cell.contiguous().numpy()}
-            feed["fresh"] = np.array([False])
+            feed |= {"fresh": np.array([False])} | (
+                {} if self.seen is None else {"seen": self.seen.contiguous().numpy()}
+            )
         return feed
 
 
@@ -88,8 +94,8 @@ def own_job(network: SaliencyAttentiveModel, inputs: Inputs, state: str, *, prec
     model = SaliencyModel(
         copy.deepcopy(network), preprocess=PreprocessOptions(), card=ModelCard(name="bench"), precision=precision
     )
-    before = SAMState(inputs.hidden, inputs.cell) if state == "carry" else None
-    return lambda: model(inputs.pixels[:, None], before)[0][0, 0].numpy()
+    before = SAMState(inputs.hidden, inputs.cell, inputs.seen) if state == "carry" else None
+    return lambda: model(inputs.pixels[:, None], before, one_by_one=True)[0][0, 0].numpy()
 
 
 def onnxruntime_job(path: Path, feed: dict[str, np.ndarray], *, threads: int) -> Job:
