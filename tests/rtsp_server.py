@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Self
 
@@ -31,10 +32,14 @@ class RtspServer:
         width: columns of them.
         rate: pictures a second.
         count: pictures after which the stream ends.
+        picture: makes the (height, width, 3) RGB picture of a number; None: `numbered_picture`.
     """
 
-    def __init__(self, *, height: int, width: int, rate: int, count: int) -> None:
+    def __init__(
+        self, *, height: int, width: int, rate: int, count: int, picture: Callable[[int], Any] | None = None
+    ) -> None:
         self.height, self.width, self.rate, self.count = height, width, rate, count
+        self.picture = picture or numbered_picture(width, height)
         self.sent: dict[int, float] = {}
         """When each picture was there, on the machine's monotonic clock, before it was encoded."""
         self.error: BaseException | None = None
@@ -108,7 +113,6 @@ class RtspServer:
             yield name.lower(), value.strip()
 
     def _send(self, port: int) -> None:
-        picture = numbered_picture(self.width, self.height)
         # Small packets: the client's buffer holds few of those of a whole picture.
         with av.open(f"rtp://127.0.0.1:{port}?pkt_size=1200", "w", format="rtp") as out:
             options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "repeat-headers=1:keyint=12"}
@@ -120,6 +124,6 @@ class RtspServer:
                 if self._stopped.wait(max(0.0, begin + number / self.rate - time.monotonic())):
                     break
                 self.sent[number] = time.monotonic()
-                frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(self.picture(number), format="rgb24")
                 frame.pts, frame.time_base = number, Fraction(1, self.rate)
                 out.mux(stream.encode(frame))
