@@ -6,6 +6,7 @@ Drawn by matplotlib, the extra `figures`, without a display; it is imported when
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -421,41 +422,61 @@ def plot_costs(
     panel.set_xlabel(cost_label, parse_math=False)
     panel.set_ylabel(label, parse_math=False)
     _legend(figure, list(handles.values()), list(handles))
-    _name_points(figure, panel, {name: (one.cost, one.dot.value) for name, one in points.items()})
+    names = {name: (one.cost, one.dot.value) for name, one in points.items()}
+    _name_points(figure, panel, names, line=[(one.cost, one.dot.value) for one in front])
     return figure
 
 
-_SIDES = (
+_NEAR = (
     *((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom"), (0, -6, "center", "top")),
     *((5, 5, "left", "bottom"), (5, -5, "left", "top"), (-5, 5, "right", "bottom"), (-5, -5, "right", "top")),
-    *((12, 14, "left", "bottom"), (12, -14, "left", "top"), (-12, 14, "right", "bottom"), (-12, -14, "right", "top")),
 )
 """Where the name of a point may stand: points of type to the right and up, and how it is aligned."""
 
+_FAR = tuple(
+    (right, up, "left" if right > 0 else "right", "bottom" if up > 0 else "top")
+    for up in (14, -14, 24, -24, 34, -34)
+    for right in (10, -10, 24, -24)
+)
+"""The same, so far away that a line has to lead there."""
 
-def _name_points(figure: Figure, panel: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Writes names beside points, each where it covers least of the others."""
+_Box = tuple[float, float, float, float]
+"""Left, lower, right and upper end, in pixels."""
+
+
+def _name_points(
+    figure: Figure, panel: Axes, points: Mapping[str, tuple[float, float]], *, line: Sequence[tuple[float, float]]
+) -> None:
+    """Writes names beside points, each where it covers least and is not taken for that of another point."""
+    from matplotlib.text import Text
+
     figure.draw_without_rendering()  # now the panel has its place
     renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     frame = panel.get_window_extent(renderer)
-    centres = {name: panel.transData.transform(place) for name, place in points.items()}
-    reach = 2.5 * figure.dpi / 72
-    taken = [(x - reach, y - reach, x + reach, y + reach) for x, y in centres.values()]
+    centres = {name: tuple(map(float, panel.transData.transform(place))) for name, place in points.items()}
+    point = figure.dpi / 72
+    taken: list[_Box] = [(x - 3 * point, y - 3 * point, x + 3 * point, y + 3 * point) for x, y in centres.values()]
+    for begin, end in itertools.pairwise(panel.transData.transform(line)):
+        for share in np.linspace(0, 1, 60):
+            x, y = (float(side) for side in begin + share * (end - begin))
+            taken.append((x - 1, y - 1, x + 1, y + 1))
     size = panel.xaxis.get_ticklabels()[0].get_fontsize()
 
-    def covered(box: tuple[float, float, float, float]) -> float:
-        shared = sum(
-            max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
-            * max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
-            for other in taken
+    def penalty(name: str, box: _Box, *, far: bool) -> float:
+        """How bad it is to stand there, as an area that is covered."""
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        bad = (
+            sum(_shared(box, other) for other in taken) + area - _shared(box, (frame.x0, frame.y0, frame.x1, frame.y1))
         )
-        inside = max(0.0, min(box[2], frame.x1) - max(box[0], frame.x0))
-        inside *= max(0.0, min(box[3], frame.y1) - max(box[1], frame.y0))
-        return float(shared + (box[2] - box[0]) * (box[3] - box[1]) - inside)
+        own = _distance(box, centres[name])
+        others = min((_distance(box, centre) for other, centre in centres.items() if other != name), default=math.inf)
+        # A line says whose it is, but is in the way itself.
+        return bad + (0.1 * area if far else 0.5 * area if others < 1.2 * own + point else 0.0)
 
     for name, place in points.items():
-        tried: list[tuple[float, int, Any, Any]] = []
-        for right, up, horizontal, vertical in _SIDES:
+        tried: list[tuple[float, int, Any, _Box]] = []
+        for number, (right, up, horizontal, vertical) in enumerate((*_NEAR, *_FAR)):
+            far = number >= len(_NEAR)
             text = panel.annotate(
                 name,
                 place,
@@ -466,14 +487,31 @@ def _name_points(figure: Figure, panel: Axes, points: Mapping[str, tuple[float, 
                 fontsize=size,
                 parse_math=False,
                 annotation_clip=False,
+                arrowprops={"arrowstyle": "-", "color": "#888888", "linewidth": 0.5, "shrinkA": 0} if far else None,
                 zorder=4,
             )
-            box = text.get_window_extent(renderer)
+            text.update_positions(renderer)
+            # Of the text alone: an annotation counts its line, too.
+            left, low, right_end, high = map(float, Text.get_window_extent(text, renderer).extents)
+            box = (left, low, right_end, high)
             text.remove()
-            tried.append((covered((box.x0, box.y0, box.x1, box.y1)), len(tried), text, box))
+            tried.append((penalty(name, box, far=far), number, text, box))
             if tried[-1][0] <= 0:
                 break
         _, _, text, box = min(tried, key=lambda each: each[:2])
         panel.add_artist(text)
         text.set_in_layout(False)
-        taken.append((box.x0, box.y0, box.x1, box.y1))
+        taken.append(box)
+
+
+def _shared(one: _Box, other: _Box) -> float:
+    """Area that two boxes share."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def _distance(box: _Box, place: tuple[float, ...]) -> float:
+    """From a box to a place."""
+    x, y = place
+    return math.hypot(max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3]))
