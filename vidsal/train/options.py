@@ -14,7 +14,7 @@ from vidsal.model.options import Task
 from vidsal.options import NONE, Checked, Range
 from vidsal.stages import LossOptions, PreprocessOptions
 
-__all__ = ["CardText", "ScheduleOptions", "TrainConfig", "TrainProgress", "saved_state"]
+__all__ = ["AdversarialOptions", "CardText", "ScheduleOptions", "TrainConfig", "TrainProgress", "saved_state"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,16 @@ class ScheduleOptions(Checked):
     """Highest rate of the new layers."""
     backbone_learning_rate: Annotated[float, Range(at_least=0)] = 1e-4
     """Highest rate of the backbone."""
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
-    """"adamw", or "rmsprop" with Keras's constants (rho .9, epsilon 1e-8), as the authors of SAM."""
+    optimizer: Literal["adamw", "rmsprop", "adagrad"] = "adamw"
+    """"adamw", "rmsprop" with Keras's constants (rho .9, epsilon 1e-8), as the authors of SAM, or "adagrad", as
+    SalGAN's."""
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     """"one_cycle": up over `warmup_share`, then down on a cosine; "cosine": down from the start; "constant"."""
     warmup_share: Annotated[float, Range(at_least=0, below=1)] = 0.15
     """Share of the steps in which a one-cycle schedule rises."""
     weight_decay: Annotated[float, Range(at_least=0)] = 1e-2
-    """AdamW's decay of convolution weights (norms, biases and priors are left alone); 0 for "rmsprop"."""
+    """AdamW's decay of convolution weights (norms, biases and priors are left alone), for "adagrad" their L2 penalty; 0
+    for "rmsprop"."""
     clip_gradient_norm: Annotated[float, Range(at_least=0)] = 5.0
     """Longer gradients are scaled down to this norm; 0 leaves all as they are."""
     average_decay: Annotated[float, Range(at_least=0, below=1)] = 0.998
@@ -69,6 +71,21 @@ class ScheduleOptions(Checked):
         if not allowed or not sum(shares):
             what = f" maps lengths of at least 1 to shares, got {self.clip_lengths}"
             raise ConfigError(Setting("clip_lengths"), what)
+
+
+@dataclass(frozen=True)
+class AdversarialOptions(Checked):
+    """Training against a discriminator, which salgan has; the defaults are those of its authors."""
+
+    discriminator: bool = False
+    """Train salgan as its authors do: by the binary cross-entropy of maps that are averaged over 4x4 cells, then, in
+    turns with a discriminator, to be taken for recorded maps. `loss` then only scores what is held out."""
+    content_passes: Annotated[int, Range(at_least=0)] = 15
+    """Passes of that content loss alone, before the discriminator's first step; fewer than `passes`."""
+    content_weight: Annotated[float, Range(at_least=0)] = 0.05
+    """Weight of the content loss beside the adversarial one."""
+    discriminator_learning_rate: Annotated[float, Range(above=0)] = 3e-4
+    """Highest rate of the discriminator; optimiser and schedule are the generator's."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +169,8 @@ class TrainConfig(Checked):
     """Weights of the loss."""
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     """How long, how fast."""
+    adversarial: AdversarialOptions = field(default_factory=AdversarialOptions)
+    """Against a discriminator."""
     seed: Annotated[int, Range(at_least=0)] = 0
     """Everything random follows from it."""
     device: str = "auto"
@@ -185,7 +204,7 @@ class TrainProgress:
     passes: int
     """Passes in all."""
     loss: float
-    """Running mean of the loss over about 50 steps."""
+    """Running mean of the loss over about 50 steps; with a discriminator, of the content loss."""
     scores: dict[str, dict[str, float]] | None
     """Validation scores, set to metric to value, right after a pass; else None."""
     notes: tuple[str, ...] = ()

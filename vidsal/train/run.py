@@ -33,6 +33,7 @@ from vidsal.model.state import VideoState
 from vidsal.prefetch import prefetch
 from vidsal.preprocess import Preprocessor
 from vidsal.provenance import source_commit
+from vidsal.train.adversarial import Adversary
 from vidsal.train.options import TrainConfig, TrainProgress, saved_state
 from vidsal.train.samples import OpenData, Step, make_plan, open_data, read_samples
 from vidsal.train.score import has_validation, validate
@@ -130,6 +131,13 @@ def _check(config: TrainConfig, data: OpenData) -> None:
         raise ConfigError("start_from and imagenet_weights both say where to begin: leave one of them out")
     if schedule.optimizer == "rmsprop" and schedule.weight_decay != 0:
         raise ConfigError(f"rmsprop has no weight decay: set weight_decay to 0, got {schedule.weight_decay}")
+    against = config.adversarial
+    if against.discriminator and against.content_passes >= schedule.passes:
+        raise ConfigError(
+            Setting("content_passes"),
+            f" must be below passes ({schedule.passes}), got {against.content_passes}: the discriminator would never "
+            "be trained",
+        )
     if schedule.early_stopping_patience is not None and not has_validation(config, data):
         raise ConfigError("early_stopping_patience needs validation pictures; there are none")
 
@@ -140,6 +148,14 @@ def _unmirrored(config: TrainConfig, data: OpenData) -> tuple[str, ...]:
     if not sets or config.augment.flip_probability == 0:
         return ()
     return (f"Drives are never mirrored, since traffic keeps to one side: {', '.join(sets)}.",)
+
+
+def _against_a_discriminator(config: TrainConfig) -> str:
+    """What to say of a run with a discriminator."""
+    return (
+        f"Trained against a discriminator from pass {config.adversarial.content_passes + 1} on, with SalGAN's own "
+        f"content loss before and beside it; the loss {config.loss.loss_name} only scores what is held out."
+    )
 
 
 def _make_folder(output: Path) -> None:
@@ -265,6 +281,10 @@ class TrainingRun:
         groups = parameter_groups(network, config.schedule)
         self.peaks = [group["lr"] for group in groups]
         self.optimizer = make_optimizer(groups, config.schedule)
+        self.adversary: Adversary | None = None
+        if config.adversarial.discriminator:
+            self.adversary = Adversary(self.network, config, self.preprocess, device)
+            self.notes = (*self.notes, _against_a_discriminator(config))
         self.best: _Best | None = None
         self.passes_since_best = 0
         self.carried: VideoState | None = None
@@ -275,9 +295,7 @@ class TrainingRun:
         self.log_path = config.output / "log.jsonl"
 
     def train_step(self, step: Step, clips: list[Clip]) -> float:
-        """One step of the optimiser; returns the mean loss of its frames."""
-        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * rate_share(self.step, self.steps, self.config.schedule)
+        """One step of the optimiser; returns the mean loss of its frames, with a discriminator the content loss."""
         self.network.train()
         if self.config.freeze_backbone_statistics and isinstance(self.network, SaliencyAttentiveModel):
             backbone = self.network.backbone
@@ -287,6 +305,9 @@ class TrainingRun:
                     module.eval()
         torch.manual_seed(step.seed)  # dropout
         frames, density, counts, inside = self._tensors(clips, step)
+        if self.adversary is not None:
+            shown = (tensor.flatten(0, 1) for tensor in (frames, density, counts, inside))
+            return self._adversarial_step(self.adversary, step, *shown)
         precision, mixed = self.config.precision, self.config.precision != "fp32"
         with torch.autocast(self.device.type, _DTYPES[precision] if mixed else torch.bfloat16, enabled=mixed):
             log_density, state, parts = self.network.rehearse(
@@ -314,16 +335,53 @@ class TrainingRun:
             loss = losses.mean()
         else:
             loss = losses.sum() / (counts.flatten(2).sum(2) > 0).sum().clamp_min(1)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.config.schedule.clip_gradient_norm > 0:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip_gradient_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self._move(loss, self.network, self.optimizer, self.peaks)
         self.step += 1
         self._update_average()
         return float(loss.detach())
+
+    def _adversarial_step(
+        self,
+        adversary: Adversary,
+        step: Step,
+        frames: torch.Tensor,
+        density: torch.Tensor,
+        counts: torch.Tensor,
+        inside: torch.Tensor,
+    ) -> float:
+        """A step of the generator or of its discriminator; the other one gets no gradient and does not move."""
+        mixed = self.config.precision != "fp32"
+        dtype = _DTYPES[self.config.precision] if mixed else torch.bfloat16
+        turn = adversary.turn(self.step, step.pass_index)
+        theirs = turn == "discriminator"
+        for optimizer in (self.optimizer, adversary.optimizer):
+            optimizer.zero_grad(set_to_none=True)
+        with torch.set_grad_enabled(not theirs), torch.autocast(self.device.type, dtype, enabled=mixed):
+            logits = adversary.network.logits(frames)
+        judged = adversary.judge(turn, logits, frames=frames, density=density, counts=counts, inside=inside)
+        if theirs:
+            self._move(judged.moved, adversary.discriminator, adversary.optimizer, adversary.peaks)
+        else:
+            self._move(judged.moved, self.network, self.optimizer, self.peaks)
+        self.step += 1
+        if not theirs:
+            self._update_average()
+        return float(judged.content.detach())
+
+    def _move(
+        self, loss: torch.Tensor, network: torch.nn.Module, optimizer: torch.optim.Optimizer, peaks: list[float]
+    ) -> None:
+        """One step of an optimiser, at the rate of this step of the run."""
+        schedule = self.config.schedule
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * rate_share(self.step, self.steps, schedule)
+        optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if schedule.clip_gradient_norm > 0:
+            self.scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_gradient_norm)
+        self.scaler.step(optimizer)
+        self.scaler.update()
 
     def _fresh(self, clips: list[Clip], step: Step) -> list[list[bool]]:
         """Which frames start from zero: the first of a clip that begins, and those after a cut that is not missed."""
@@ -376,6 +434,8 @@ class TrainingRun:
         """Score, log, and remember the weights where their validation loss is the lowest so far."""
         held_out = validate(self.inference_model(), data, self.config, pictures=self.config.validation_pictures)
         entry: dict[str, Any] = {"pass": pass_index + 1, "step": self.step, "loss": loss, "validation": held_out.scores}
+        if self.adversary is not None:
+            entry["discriminator_loss"] = self.adversary.running
         if self.config.schedule.early_stopping_patience is not None:
             entry["validation_loss"] = held_out.loss
             if math.isfinite(held_out.loss) and (self.best is None or held_out.loss < self.best.loss):
@@ -413,6 +473,7 @@ class TrainingRun:
             "average": None if self.average is self.network else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "adversary": None if self.adversary is None else self.adversary.state_dict(),
             "best": None if self.best is None else vars(self.best),
             "passes_since_best": self.passes_since_best,
             "carried": None if self.carried is None else vars(self.carried),
@@ -439,6 +500,8 @@ class TrainingRun:
                 self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scaler.load_state_dict(saved["scaler"])
+            if self.adversary is not None:
+                self.adversary.load_state_dict(saved["adversary"])
             self.step = saved["step"]
             if saved.get("best") is not None:
                 weights = {name: value.cpu() for name, value in saved["best"]["weights"].items()}

@@ -146,6 +146,8 @@ def make_optimizer(groups: list[dict[str, Any]], schedule: ScheduleOptions) -> t
         # Keras's and torch's are the same formula, v = rho v + (1 - rho) g^2, p -= rate g / (sqrt v + epsilon), v from
         # zero; only torch's default rho is another (.99).
         return torch.optim.RMSprop(groups, alpha=0.9, eps=1e-8)
+    if schedule.optimizer == "adagrad":
+        return torch.optim.Adagrad(groups)
     return torch.optim.AdamW(groups)
 
 

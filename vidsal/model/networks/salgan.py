@@ -22,7 +22,8 @@ class SalGAN(PictureNetwork):
     As in the authors' code: layers, nearest-neighbour enlargement, a sigmoid, pictures stretched to 192x256 whatever
     their aspect. Blocks 1 to 3 of VGG are not trained. The density is the sigmoid over its sum.
 
-    Different: it is trained with the losses of `vidsal.losses`; their adversarial training is not made here.
+    The authors train it against `vidsal.model.networks.discriminator`, which `vidsal train` does on demand; else it is
+    trained with the losses of `vidsal.losses`.
     """
 
     stride = 16
@@ -61,7 +62,11 @@ class SalGAN(PictureNetwork):
 
     def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
         """See `PictureNetwork.log_density`."""
-        return normalised(F.logsigmoid(self.stages(pictures)["logits"][:, 0].float()))
+        return normalised(F.logsigmoid(self.logits(pictures)))
+
+    def logits(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) to (N, H, W) float32, whose sigmoid is the authors' map, 0 to 1."""
+        return self.stages(pictures)["logits"][:, 0].float()
 
     def stages(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """From (N, 3, H, W) to "logits", (N, 1, H, W), whose sigmoid is the authors' output, with what is between."""
