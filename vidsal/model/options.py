@@ -17,7 +17,9 @@ __all__ = [
     "named_task",
 ]
 
-BackboneName = Literal["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2", "resnet50", "vgg16"]
+BackboneName = Literal[
+    "mobilenet_v2", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "resnet50", "vgg16"
+]
 StrideIn = Literal["first_1x1", "middle_3x3"]
 HeadName = Literal["published", "refine", "readout_deconvolution", "readout_subpixel", "readout_bilinear"]
 AttentionScale = Literal["none", "cells"]
