@@ -45,7 +45,7 @@ class Discriminator(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, pictures: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """Judge maps.
