@@ -14,7 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.processes import kept_urgency
+from vidsal.urgency import kept_urgency
 
 RGB = npt.NDArray[np.uint8]
 

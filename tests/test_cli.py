@@ -589,7 +589,7 @@ def test_a_run_imports_the_stages_that_it_goes_through_and_no_other(light: str, 
     stages = {name.split(".")[1] for name in loaded if name.startswith("vidsal.")}
     assert stages == {
         *("console", "decode", "exports", "flow", "frames", "model", "pipe", "prefetch", "preprocess", "provenance"),
-        *("render", "shots", "sinks", "smooth", "timecode", "tracks", "viewers"),
+        *("render", "shots", "sinks", "smooth", "timecode", "tracks", "urgency", "viewers"),
     }
     # Of what is installed, neither what trains and scores, nor what only an option asks for.
     assert not loaded & {"torchvision", "scipy", "pyarrow", "decord", "h5py", "onnx", "matplotlib", "shtab", "kornia"}

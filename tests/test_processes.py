@@ -54,7 +54,7 @@ def test_threads_are_as_urgent_as_before_whatever_was_done_to_them() -> None:
     # SCHED_BATCH stands for real time, which takes root.
     code = """
 import os, threading
-from vidsal.processes import kept_urgency
+from vidsal.urgency import kept_urgency
 nothing = os.sched_param(0)
 go = threading.Event()
 def thread():

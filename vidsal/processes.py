@@ -1,4 +1,4 @@
-"""Modules in, a way to start worker processes that have imported them out; the urgency of this process kept."""
+"""Modules in, a way to start worker processes that have imported them out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vidsal.files import claim, release
 
-__all__ = ["kept_urgency", "worker_context"]
+__all__ = ["worker_context"]
 
 _PREFIX = "vidsal-fork-"
 _MOST_BYTES = 107 - len("/pymp-12345678/listener-12345678")
@@ -46,37 +46,6 @@ def worker_context(*modules: str) -> ForkServerContext | SpawnContext:
         else:
             os.environ["PYTHONSAFEPATH"] = before
     return context
-
-
-@contextmanager
-def kept_urgency() -> Iterator[None]:
-    """Whatever is done inside leaves every thread of this process as urgent as it was; new ones are as the caller.
-
-    An encoder (libsvtav1, if root opens it on Linux) makes all of them real-time, for good, and so every process that
-    is started afterwards: as long as they compute, nothing else on the machine gets a core.
-    """
-    if sys.platform != "linux":
-        yield
-        return
-    own, before = (os.sched_getscheduler(0), os.sched_getparam(0)), _urgencies()
-    try:
-        yield
-    finally:
-        for thread, found in _urgencies().items():
-            if found != (wanted := before.get(thread, own)):
-                # Threads end meanwhile. To become less urgent nobody needs a right.
-                with suppress(OSError):
-                    os.sched_setscheduler(thread, *wanted)
-
-
-def _urgencies() -> dict[int, tuple[int, os.sched_param]]:
-    """Of each thread of this process."""
-    found = {}
-    for thread in Path("/proc/self/task").iterdir():
-        number = int(thread.name)
-        with suppress(OSError):
-            found[number] = (os.sched_getscheduler(number), os.sched_getparam(number))
-    return found
 
 
 @contextmanager

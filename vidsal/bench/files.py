@@ -23,10 +23,10 @@ from vidsal.pipe.options import RunOptions
 from vidsal.pipe.outputs import shared_video_options
 from vidsal.pipe.predict import StageClock, predict
 from vidsal.pipe.run import run
-from vidsal.processes import kept_urgency
 from vidsal.sinks import FileSink, TableSink, VideoOptions, VideoSink
 from vidsal.sinks.options import DEFAULT_ENCODER
 from vidsal.tracks import Tracker
+from vidsal.urgency import kept_urgency
 
 __all__ = ["measure_files", "repeat_clip", "stage_cpu_seconds", "transcode"]
 

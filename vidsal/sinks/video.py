@@ -27,7 +27,6 @@ from vidsal.exports.contract import columns_of
 from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, Planes, SaliencyBatch
-from vidsal.processes import kept_urgency
 from vidsal.render import DisplayScale, Recent, RenderOptions, draw, draw_planes
 from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
@@ -38,6 +37,7 @@ from vidsal.sinks.remux import Copier, Span
 from vidsal.sinks.sound import SoundForm
 from vidsal.sinks.tags import StreamTags, append_keys, lost_stream_tags, missing_tags
 from vidsal.tracks import ColumnSource, FrameNumbers, Shared, Tracker
+from vidsal.urgency import kept_urgency
 
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
