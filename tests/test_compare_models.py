@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from browser import chromium, open_page, picture_of
 from layout_fixtures import make_bdda
 from made import LIGHT, TINY, make_checkpoint, make_stills
@@ -30,6 +31,9 @@ from vidsal.evaluate.options import FigureOptions, ScoringOptions
 from vidsal.evaluate.ranking import Cost, Ranked, Ranking, as_markdown, as_text, read_ranking
 from vidsal.evaluate.results import Estimate
 from vidsal.metrics import METRICS
+from vidsal.model.checkpoint import ModelCard, save_checkpoint
+from vidsal.model.networks.catalogue import build_network, input_of
+from vidsal.model.networks.config import NetworkConfig
 from vidsal.pipe.options import ModelOptions, PredictOptions, RecurrenceOptions
 
 COUNT = 8
@@ -337,6 +341,27 @@ def test_multiply_adds_and_parameters_are_those_of_the_network(tmp_path: Path) -
     weights = count_weights(tiny)
     assert weights.parameters == sum(one.numel() for one in make_network().parameters())
     assert weights.bytes == Path(tiny).stat().st_size
+
+
+def test_multiply_adds_of_another_systems_network_are_those_of_its_layers(tmp_path: Path) -> None:
+    config = NetworkConfig("salnet", width=1 / 16)
+    network = build_network(config).eval()
+    path = tmp_path / "salnet.safetensors"
+    save_checkpoint(path, network, preprocess=input_of("salnet"), card=ModelCard(name="salnet"))
+    counted = 0
+
+    def count(module: Any, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal counted
+        turned = isinstance(module, torch.nn.ConvTranspose2d)
+        counted += (inputs[0] if turned else output).numel() * module.weight[0].numel()
+
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+            module.register_forward_hook(count)
+    cost = measure_cost_here(str(path), precision="fp32", prediction=PredictOptions(), stills=False)
+    with torch.no_grad():
+        network(torch.zeros(1, 1, 3, *cost.canvas))
+    assert cost.multiply_adds == counted > 0
 
 
 def test_a_model_that_sees_every_fourth_frame_costs_a_quarter_of_the_operations(tmp_path: Path) -> None:

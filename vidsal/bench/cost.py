@@ -205,7 +205,12 @@ def _multiply_adds(
         operations = count_operations(loaded.attentive.config, height=height, width=width, state=state, steps=steps)
         total = operations.total
     else:
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            loaded.network(pixels, None, unroll=Unroll.of([[True]], fresh_steps=fresh, carry_steps=goes_on))
+        with torch.inference_mode():
+            state = None
+            if not afresh:
+                _, state = loaded.network(pixels, None, unroll=Unroll.of([[True]], fresh_steps=fresh))
+            unroll = Unroll.of([[afresh]], fresh_steps=fresh, carry_steps=goes_on)
+            with FlopCounterMode(display=False) as counter:
+                loaded.network(pixels, state, unroll=unroll)
         total = counter.get_total_flops()
     return total / 2 / (1 if stills else prediction.recurrence.every)
