@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bench_live
 import pytest
 from made import make_model
-from media import numbered_picture, read_number
+from media import make_video, numbered_picture, read_number
 from rtsp_server import RtspServer
 
 from vidsal.decode import DecodeOptions, VideoInfo
@@ -118,3 +119,18 @@ def test_a_camera_on_the_network_is_read_by_rtsp(model: SaliencyModel, tmp_path:
     assert report.frames + report.dropped_live <= sent
     assert 0 < report.mean_delay_seconds <= report.longest_delay_seconds
     assert {path.suffix for path in report.files} == {".mp4", ".csv"}
+
+
+def test_the_benchmark_of_live_sources_reads_its_numbers_again_from_what_a_player_gets(
+    model: SaliencyModel, tmp_path: Path
+) -> None:
+    numbers, shown = [0, 1, 2, 1000, 75_000], bench_live.scene(160, 96)
+    clip = make_video(tmp_path / "scene.mp4", frames=5, width=160, height=96, picture=lambda i: shown(numbers[i]))
+    shared = [0.0] * (numbers[-1] + 1)
+    for number in numbers:
+        shared[number] = 1.0
+    seen = bench_live.Watching(shared)
+    run(clip, options=RunOptions(output=OutputOptions(output=tmp_path / "out")), model=model, sinks=[seen])
+    (minute,) = seen.minutes
+    assert seen.last == numbers[-1] and len(minute.delays) == len(numbers)
+    assert minute.dropped == numbers[-1] + 1 - len(numbers)
