@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import sys
 import typing
 from fractions import Fraction
 from pathlib import Path
@@ -17,11 +19,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
 from scipy.signal import correlate2d
+from torchvision_models import import_torchvision_models
 
 from vidsal.cli import main
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.frames import FrameBatch
-from vidsal.model.checkpoint import load_model, read_any_checkpoint, read_checkpoint
+from vidsal.model.checkpoint import ModelCard, load_model, read_any_checkpoint, read_checkpoint, save_checkpoint
 from vidsal.model.networks.catalogue import NETWORKS, build_network, describe, input_of, without_weights
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.deepfix import DeepFix
@@ -32,7 +35,7 @@ from vidsal.model.networks.edn import EDN, _ycbcr
 from vidsal.model.networks.ml_net import MLNet
 from vidsal.model.networks.parts import VGG, OtherNetwork, PictureNetwork
 from vidsal.model.networks.salicon_net import SaliconNet
-from vidsal.model.options import NetworkName
+from vidsal.model.options import NetworkName, ReadoutBackbone, ReadoutUpsampler
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import Memory
 from vidsal.pipe.options import PredictOptions
@@ -45,6 +48,12 @@ Array = npt.NDArray[np.float64]
 THIN = 1 / 64
 each = pytest.mark.parametrize("name", NETWORKS)
 RECURRENT = ("rmdn",)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def torchvision() -> typing.Any:
+    """That it can be imported: readout-net takes its backbones from it."""
+    return import_torchvision_models()
 
 
 def thin(name: NetworkName, seed: int = 0) -> OtherNetwork:
@@ -90,6 +99,8 @@ PARAMETERS = {
     + 2 * (9 * (512 + 16) * 512 + 512)
     + 513,
     "dva": 25_072_735,
+    # VGG-16's convolutions for both paths; transposed convolutions to 128, 64 and 32; 1x1.
+    "readout-net": 14_714_688 + (1024 * 16 * 128 + 128) + (128 * 16 * 64 + 64) + (64 * 16 * 32 + 32) + (32 + 1),
     # The weights of 832 features and of the centre: filters are drawn from a seed, means and deviations counted.
     "edn": 833,
     # C3D up to conv 5b, the LSTM of 81,920 features, the numbers of 20 Gaussians.
@@ -349,6 +360,35 @@ def dva_stages(x: Array, network: typing.Any, begins: tuple[int, ...] = (48, 40,
     return found
 
 
+def between_centres(x: Array, rows: int, columns: int) -> Array:
+    """Straight lines between the middles of cells; the outermost go on."""
+    for axis, size in ((1, rows), (2, columns)):
+        cells = np.arange(x.shape[axis])
+        at = (np.arange(size) + 0.5) * len(cells) / size - 0.5
+        x = np.apply_along_axis(lambda line, at=at, cells=cells: np.interp(at, cells, line), axis, x)
+    return x
+
+
+def readout_stages(x: Array, network: typing.Any) -> dict[str, Array]:
+    def seen(x: Array) -> Array:
+        for layer in network.backbone.features:
+            if isinstance(layer, torch.nn.Conv2d):
+                x = np.maximum(convolved(x, layer, padding=1), 0)
+            elif isinstance(layer, torch.nn.MaxPool2d):
+                x = pooled(x, "floor")
+        return x
+
+    found = {"fine": seen(x), "coarse": seen(between_centres(x, x.shape[1] // 2, x.shape[2] // 2))}
+    fine = found["fine"]
+    x = found["joined"] = np.concatenate([fine, between_centres(found["coarse"], *fine.shape[1:])])
+    for number, level in enumerate(network.levels, start=1):
+        x = found[f"level{number}"] = np.maximum(transposed(x, level[0])[:, 2:-2, 2:-2], 0)
+    x = found["map"] = convolved(x, network.out, padding=0)
+    x = np.where(x > 0, x, 0.01 * x)
+    found["relevance"] = x - x.min()
+    return found
+
+
 # Colours, first normalisation | filters, size, least and most / size and power of the pool / normalisation | ...
 # A normalisation: size, whether the mean is taken off, threshold, stretch.
 EDN_SYSTEMS = """
@@ -437,6 +477,7 @@ REFERENCES = {
     "salicon-net": salicon_stages,
     "deepfix": deepfix_stages,
     "dva": dva_stages,
+    "readout-net": readout_stages,
     "edn": edn_stages,
 }
 
@@ -455,7 +496,7 @@ def differing(found: dict[str, Array], network: OtherNetwork, pixels: torch.Tens
 
 
 def pixels(name: str = "") -> torch.Tensor:
-    rows, columns = (144, 208) if name == "deepgaze-1" else (48, 80)
+    rows, columns = {"deepgaze-1": (144, 208), "readout-net": (96, 160)}.get(name, (48, 80))
     return torch.randn(1, 3, rows, columns, generator=torch.Generator().manual_seed(2)) * 3
 
 
@@ -535,6 +576,128 @@ def test_deepgaze_1_sees_the_smallest_picture_as_one_cell() -> None:
     assert stages["conv5"].shape[2:] == (1, 1) and stages["biased"].shape[2:] == (1, 4)
     # From two cells of the halved picture on, of AlexNet's 16 pixels, it is seen as it is.
     assert network.stages(pixels("deepgaze-1")[..., :96, :64])["conv5"].shape[2:] == (2, 1)
+
+
+@torch.inference_mode()
+def test_the_readouts_of_readout_net_are_what_they_are_called() -> None:
+    def made(upsampler: ReadoutUpsampler) -> typing.Any:
+        torch.manual_seed(0)
+        return build_network(NetworkConfig("readout-net", 1 / 16, upsampler=upsampler)).eval()
+
+    given = pixels("readout-net")
+    sizes = {
+        name: {stage: tuple(x.shape[2:]) for stage, x in made(name).stages(given).items()}
+        for name in typing.get_args(ReadoutUpsampler)
+    }
+    assert {one["fine"] for one in sizes.values()} == {(3, 5)} and {one["coarse"] for one in sizes.values()} == {(1, 2)}
+    # 2 h - 2 rows of h.
+    assert [sizes["deconvolution"][f"level{n}"] for n in (1, 2, 3)] == [(4, 8), (6, 14), (10, 26)]
+    assert [sizes["subpixel"][f"level{n}"] for n in (1, 2, 3)] == [(6, 10), (12, 20), (24, 40)]
+    assert sizes["bilinear"]["map"] == sizes["nearest"]["map"] == (24, 40) and "level1" not in sizes["bilinear"]
+    # One convolution of one cell and an enlargement that is a weighted mean of cells: in either order.
+    network = made("bilinear")
+    stages = network.stages(given)
+    large = torch.nn.functional.interpolate(stages["joined"], scale_factor=8, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(network.out(large), stages["map"])
+    for name in ("bilinear", "nearest", "subpixel"):
+        network = made(name)
+        for level in network.levels:
+            level[1].weight.abs_()  # of so few channels none should be silent
+        density = network(given[None])[0][0, 0].exp()
+        torch.testing.assert_close(density.sum(), torch.tensor(1.0))
+        assert density.std() > 1e-3 * density.mean()
+
+
+# Parameters of the whole classifier as its authors count them, those of its last layer, stride.
+CLASSIFIERS = {
+    "vgg16": (138_357_544, 123_642_856, 32),
+    "resnet50": (25_557_032, 2048 * 1000 + 1000, 32),
+    "densenet161": (28_681_000, 2208 * 1000 + 1000, 16),
+    "dpn131": (79_254_504, 2688 * 1000 + 1000, 16),
+}
+
+
+@pytest.mark.parametrize("backbone", typing.get_args(ReadoutBackbone))
+def test_a_backbone_of_readout_net_is_the_classifier_of_that_name(backbone: ReadoutBackbone) -> None:
+    if backbone == "dpn131":
+        pytest.importorskip("timm", reason="dpn131 is timm's")
+    whole, last, stride = CLASSIFIERS[backbone]
+    network = typing.cast(typing.Any, without_weights(NetworkConfig("readout-net", backbone=backbone)))
+    assert sum(parameter.numel() for parameter in network.backbone.parameters()) == whole - last
+    features = network.backbone(torch.zeros(1, 3, 256, 320, device="meta"))
+    # The pool of DenseNet that has lost its stride, not its size, leaves a row and a column less.
+    less = 1 if backbone == "densenet161" else 0
+    assert features.shape == (1, network.backbone.outputs, 256 // stride - less, 320 // stride - less)
+
+
+def test_weights_of_a_classifier_go_into_the_backbone_by_name(torchvision: typing.Any) -> None:
+    theirs = torchvision.resnet50(weights=None).eval()
+    network = typing.cast(typing.Any, build_network(NetworkConfig("readout-net", backbone="resnet50"))).eval()
+    network.load_imagenet(theirs.state_dict())
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = network.backbone(x)
+        torch.testing.assert_close(theirs.fc(features.mean((2, 3))), theirs(x))
+    with pytest.raises(CheckpointError, match=r"conv1\.weight .*found nothing: give torchvision's resnet50"):
+        network.load_imagenet({})
+    # Names of the files from before torchvision 0.3.
+    thinner = typing.cast(
+        typing.Any, build_network(NetworkConfig("readout-net", 1 / 48, backbone="densenet161", upsampler="bilinear"))
+    )
+    weights = {f"features.{key}": value + 1 for key, value in thinner.backbone.features.state_dict().items()}
+    old = {key.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): one for key, one in weights.items()}
+    assert old.keys() != weights.keys()
+    thinner.load_imagenet(old)
+    assert all(torch.equal(thinner.backbone.state_dict()[key], value) for key, value in weights.items())
+
+
+def test_a_backbone_that_cannot_be_had_is_refused_by_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ConfigError, match=r"needs timm, .*pip install 'vidsal\[dpn\]'"):
+        build_network(NetworkConfig("readout-net", backbone="dpn131"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(
+        ConfigError, match=rf"needs torchvision \(the release that fits torch {re.escape(torch.__version__)}"
+    ):
+        build_network(NetworkConfig("readout-net", backbone="resnet50"))
+
+
+def test_choices_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for says, options in {
+        "backbone is for readout-net; salgan has no choice": {"network": "salgan", "backbone": "vgg16"},
+        "upsampler is for readout-net": {"network": "salgan", "upsampler": "nearest"},
+        "width must be 1 with resnet50": {"network": "readout-net", "width": 0.5, "backbone": "resnet50"},
+    }.items():
+        with pytest.raises(ConfigError, match=says):
+            NetworkConfig(**options)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="multiple of 64 channels of two paths, these have 16"):
+        build_network(NetworkConfig("readout-net", THIN, upsampler="subpixel"))
+    make_stills(tmp_path / "set")
+    with pytest.raises(ConfigError, match="readout_upsampler is for the preset readout-net, not for salgan"):
+        train(
+            TrainConfig(
+                output=tmp_path / "run", datasets=(tmp_path / "set",), preset="salgan", readout_upsampler="nearest"
+            )
+        )
+
+
+def test_a_checkpoint_knows_backbone_and_upsampler_and_older_ones_know_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = NetworkConfig("readout-net", 1 / 48, backbone="densenet161", upsampler="nearest")
+    path = tmp_path / "readout.safetensors"
+    save_checkpoint(path, build_network(config), preprocess=input_of("readout-net"), card=ModelCard(name="mine"))
+    assert read_any_checkpoint(path)[0].config == config
+    assert main(["models", str(path)]) == 0
+    assert "readout-net, densenet161, nearest, 0.0208333 of the published channels" in capsys.readouterr().out
+    save_checkpoint(path, thin("dva"), preprocess=input_of("dva"), card=ModelCard(name="mine"))
+    content = path.read_bytes()
+    # As written before there was a choice.
+    cut = content.replace(b', \\"backbone\\": null, \\"upsampler\\": null', b"")
+    assert len(cut) < len(content)
+    length = int.from_bytes(content[:8], "little") - (len(content) - len(cut))
+    path.write_bytes(length.to_bytes(8, "little") + cut[8:])
+    assert read_any_checkpoint(path)[0].config == NetworkConfig("dva", THIN)
 
 
 @torch.inference_mode()
@@ -753,8 +916,6 @@ def test_imagenet_weights_of_alexnet_go_into_the_convolutions_by_name() -> None:
 
 
 def test_alexnet_is_torchvisions() -> None:
-    from torchvision_models import import_torchvision_models
-
     with torch.device("meta"):
         theirs = import_torchvision_models().alexnet(weights=None).features[:11]
         own = AlexNet(NetworkConfig("deepgaze-1"))

@@ -724,7 +724,8 @@ def _architecture(config: NetworkOptions) -> str:
     from vidsal.model.networks.config import NetworkConfig
 
     if isinstance(config, NetworkConfig):
-        return config.network + ("" if config.width == 1 else f", {config.width:g} of the published channels")
+        width = "" if config.width == 1 else f"{config.width:g} of the published channels"
+        return ", ".join(filter(None, (config.network, config.backbone, config.upsampler, width)))
     if not isinstance(config, SAMConfig):
         return type(config).__name__
     architecture = (

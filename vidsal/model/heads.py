@@ -25,6 +25,7 @@ __all__ = [
     "Upsampler",
     "build_head",
     "log_of_relevance",
+    "upsampling_levels",
     "upsampling_matrix",
 ]
 
@@ -145,8 +146,6 @@ class ReadoutHead(Head):
     Transactions on Intelligence Technology 3(3), 2018, and their code.
     """
 
-    _FIRST_WIDTH = 128
-
     def __init__(self, channels: int, *, upsampler: Upsampler, stride: int) -> None:
         """Make it with random weights.
 
@@ -165,17 +164,7 @@ class ReadoutHead(Head):
                 f'head "readout_subpixel" needs a multiple of {4**count} recurrent channels at stride {stride}, '
                 f"got {channels}"
             )
-        levels = []
-        width = channels
-        for level in range(count):
-            inputs = width
-            if upsampler == "deconvolution":
-                width = self._FIRST_WIDTH >> level
-                levels.append(nn.Sequential(nn.ConvTranspose2d(inputs, width, 4, stride=2, padding=1), nn.ReLU()))
-            else:
-                width = inputs // 4
-                levels.append(nn.Sequential(nn.PixelShuffle(2), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()))
-        self.levels = nn.ModuleList(levels)
+        self.levels, width = upsampling_levels(upsampler, channels, count=count)
         self.out = nn.Conv2d(width, 1, 1)
 
     def forward(self, x: torch.Tensor, skips: tuple[torch.Tensor, ...], size: tuple[int, int]) -> torch.Tensor:
@@ -183,6 +172,33 @@ class ReadoutHead(Head):
         for level in self.levels:
             x = level(x)
         return _log_density(self.out(x), size)
+
+
+def upsampling_levels(
+    upsampler: Upsampler, channels: int, *, count: int, first_width: int = 128, cut: int = 1
+) -> tuple[nn.ModuleList, int]:
+    """Learned levels, as `ReadoutHead` describes them, each of which doubles rows and columns.
+
+    Args:
+        upsampler: "deconvolution" or "subpixel"; "bilinear" learns nothing and has a `count` of 0.
+        channels: of the features.
+        count: of levels.
+        first_width: channels after the first transposed convolution.
+        cut: pixels that a transposed convolution cuts off at each edge: it makes 2 h + 2 - 2 `cut` rows of h.
+
+    Returns:
+        The levels, and the channels after the last.
+    """
+    levels = []
+    for level in range(count):
+        inputs = channels
+        if upsampler == "deconvolution":
+            channels = max(1, first_width >> level)
+            levels.append(nn.Sequential(nn.ConvTranspose2d(inputs, channels, 4, stride=2, padding=cut), nn.ReLU()))
+        else:
+            channels = inputs // 4
+            levels.append(nn.Sequential(nn.PixelShuffle(2), nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()))
+    return nn.ModuleList(levels), channels
 
 
 def build_head(name: HeadName, channels: int, *, stride: int, skip_channels: tuple[int, ...]) -> Head:

@@ -12,6 +12,8 @@ __all__ = [
     "HeadName",
     "NetworkName",
     "Precision",
+    "ReadoutBackbone",
+    "ReadoutUpsampler",
     "StrideIn",
     "Task",
     "named_task",
@@ -31,9 +33,21 @@ BaselineName = Literal[
 ]
 """Names of the models without weights."""
 NetworkName = Literal[
-    "ml-net", "salnet", "salgan", "deepgaze-1", "deepgaze-2", "salicon-net", "deepfix", "dva", "edn", "rmdn"
+    "ml-net",
+    "salnet",
+    "salgan",
+    "deepgaze-1",
+    "deepgaze-2",
+    "salicon-net",
+    "deepfix",
+    "dva",
+    "readout-net",
+    "edn",
+    "rmdn",
 ]
 """Names of other people's systems that are made here, and trained by whoever uses them."""
+ReadoutBackbone = Literal["vgg16", "resnet50", "densenet161", "dpn131"]
+ReadoutUpsampler = Literal["deconvolution", "subpixel", "bilinear", "nearest"]
 
 DRIVING_MODELS = {"sam-lite": "sam-lite-driver"}
 """A model to the one that predicts drivers' gaze with the same network."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from vidsal.data.options import AugmentOptions, TrainingSet, VideoSet
 from vidsal.errors import ConfigError, Setting
 from vidsal.model.config import SAMConfig
-from vidsal.model.options import Task
+from vidsal.model.options import ReadoutBackbone, ReadoutUpsampler, Task
 from vidsal.options import NONE, Checked, Range
 from vidsal.stages import LossOptions, PreprocessOptions
 
@@ -139,12 +139,17 @@ class TrainConfig(Checked):
         "salicon-net",
         "deepfix",
         "dva",
+        "readout-net",
         "edn",
         "rmdn",
     ] = "sam-lite"
     """The architecture to start from, with its preprocessing."""
     width: Annotated[float, Range(above=0, at_most=1)] = 1.0
     """Share of the published channels of a preset that is not of SAM's family."""
+    readout_backbone: ReadoutBackbone | None = None
+    """Backbone of the preset readout-net; None for vgg16."""
+    readout_upsampler: ReadoutUpsampler | None = None
+    """How the preset readout-net makes its map large; None for deconvolution."""
     model: SAMConfig | None = None
     """Another architecture than the preset's, of SAM's family."""
     preprocess: PreprocessOptions | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from vidsal.errors import CheckpointError, ConfigError
+from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.model.checkpoint import PRESETS, read_any_checkpoint, read_checkpoint
 from vidsal.model.network import Network
 from vidsal.model.networks.catalogue import NETWORKS, build_network, input_of
@@ -58,8 +58,14 @@ def first_network(
         if config.add_motion_channels:
             found = with_motion(read_checkpoint(config.start_from)[0], config.add_motion_channels)
         return found.requires_grad_(True), preprocess, (), card.training_data
+    for name, value in (("backbone", config.readout_backbone), ("upsampler", config.readout_upsampler)):
+        if value is not None and config.preset != "readout-net":
+            raise ConfigError(Setting(f"readout_{name}"), f" is for the preset readout-net, not for {config.preset}")
     if config.preset in NETWORKS:
-        return _first_of_others(config, NetworkConfig(config.preset, config.width))
+        architecture = NetworkConfig(
+            config.preset, config.width, backbone=config.readout_backbone, upsampler=config.readout_upsampler
+        )
+        return _first_of_others(config, architecture)
     if config.width != 1:
         raise ConfigError(f"width is for the presets {', '.join(NETWORKS)}; {config.preset} has the options of model")
     preset = PRESETS[config.preset]
@@ -79,7 +85,7 @@ def _first_of_others(
 ) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
     """As `first_network`, of a system that is not of SAM's family."""
     if config.model is not None:
-        raise ConfigError(f"model is for SAM's family; {config.preset} has no other option than width")
+        raise ConfigError(f"model is for SAM's family; {config.preset} has options of its own")
     network, preprocess = build_network(architecture), config.preprocess or input_of(architecture.network)
     if config.imagenet_weights is None:
         return network, preprocess, ("No pretrained weights: every layer begins at random.",), ()

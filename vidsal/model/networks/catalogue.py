@@ -24,6 +24,7 @@ NETWORKS: dict[NetworkName, tuple[str, str]] = {
     "salicon-net": ("salicon_net", "SaliconNet"),
     "deepfix": ("deepfix", "DeepFix"),
     "dva": ("dva", "DVA"),
+    "readout-net": ("readout_net", "ReadoutNet"),
     "edn": ("edn", "EDN"),
     "rmdn": ("rmdn", "RMDN"),
 }
