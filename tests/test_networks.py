@@ -30,6 +30,7 @@ from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.deepfix import DeepFix
 from vidsal.model.networks.deepgaze1 import AlexNet
 from vidsal.model.networks.deepgaze2 import DeepGaze2
+from vidsal.model.networks.dreyeve import Dreyeve
 from vidsal.model.networks.dva import DVA
 from vidsal.model.networks.edn import EDN, _ycbcr
 from vidsal.model.networks.ml_net import MLNet
@@ -47,7 +48,7 @@ from vidsal.train import ScheduleOptions, TrainConfig, train
 Array = npt.NDArray[np.float64]
 THIN = 1 / 64
 each = pytest.mark.parametrize("name", NETWORKS)
-RECURRENT = ("rmdn",)
+RECURRENT = ("rmdn", "dreyeve")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -66,6 +67,10 @@ def thin(name: NetworkName, seed: int = 0) -> OtherNetwork:
                 parameter.mul_(2)
             elif parameter.ndim == 1:
                 parameter.normal_(std=0.1)
+        if isinstance(network, Dreyeve):
+            for one in network.parameters():  # few channels, all of which may be below 0 for good
+                if one.ndim == 1:
+                    one.abs_()
         if isinstance(network, MLNet):
             network.out.weight.abs_()
             network.prior.normal_(std=0.3)
@@ -105,6 +110,8 @@ PARAMETERS = {
     "edn": 833,
     # C3D up to conv 5b, the LSTM of 81,920 features, the numbers of 20 Gaussians.
     "rmdn": 27_655_936 + 42_009_088 + 15_480,
+    # Two branches of the published three, since the third needs a segmentation model.
+    "dreyeve": 2 * 13_515_395,
 }
 
 
@@ -795,7 +802,7 @@ def test_a_picture_of_one_colour_has_a_finite_map() -> None:
 
 
 def canvas_of(name: NetworkName) -> PreprocessOptions:
-    return dataclasses.replace(input_of(name), height=48, width=64)
+    return dataclasses.replace(input_of(name), height=64 if name == "dreyeve" else 48, width=64)
 
 
 @each

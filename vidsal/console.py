@@ -725,7 +725,8 @@ def _architecture(config: NetworkOptions) -> str:
 
     if isinstance(config, NetworkConfig):
         width = "" if config.width == 1 else f"{config.width:g} of the published channels"
-        return ", ".join(filter(None, (config.network, config.backbone, config.upsampler, width)))
+        branches = f"branches {' + '.join(config.branches)}" if config.network == "dreyeve" else ""
+        return ", ".join(filter(None, (config.network, config.backbone, config.upsampler, width, branches)))
     if not isinstance(config, SAMConfig):
         return type(config).__name__
     architecture = (

@@ -9,6 +9,7 @@ __all__ = [
     "AttentionScale",
     "BackboneName",
     "BaselineName",
+    "BranchName",
     "HeadName",
     "NetworkName",
     "Precision",
@@ -44,10 +45,13 @@ NetworkName = Literal[
     "readout-net",
     "edn",
     "rmdn",
+    "dreyeve",
 ]
 """Names of other people's systems that are made here, and trained by whoever uses them."""
 ReadoutBackbone = Literal["vgg16", "resnet50", "densenet161", "dpn131"]
 ReadoutUpsampler = Literal["deconvolution", "subpixel", "bilinear", "nearest"]
+BranchName = Literal["image", "flow", "segmentation"]
+"""Names of the branches of `dreyeve`."""
 
 DRIVING_MODELS = {"sam-lite": "sam-lite-driver"}
 """A model to the one that predicts drivers' gaze with the same network."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from vidsal.data.options import AugmentOptions, TrainingSet, VideoSet
 from vidsal.errors import ConfigError, Setting
 from vidsal.model.config import SAMConfig
-from vidsal.model.options import ReadoutBackbone, ReadoutUpsampler, Task
+from vidsal.model.options import BranchName, ReadoutBackbone, ReadoutUpsampler, Task
 from vidsal.options import NONE, Checked, Range
 from vidsal.stages import LossOptions, PreprocessOptions
 
@@ -142,6 +142,7 @@ class TrainConfig(Checked):
         "readout-net",
         "edn",
         "rmdn",
+        "dreyeve",
     ] = "sam-lite"
     """The architecture to start from, with its preprocessing."""
     width: Annotated[float, Range(above=0, at_most=1)] = 1.0
@@ -150,6 +151,13 @@ class TrainConfig(Checked):
     """Backbone of the preset readout-net; None for vgg16."""
     readout_upsampler: ReadoutUpsampler | None = None
     """How the preset readout-net makes its map large; None for deconvolution."""
+    branches: tuple[BranchName, ...] | None = None
+    """Of the preset dreyeve, which branches are summed: image, flow, segmentation; None takes the first two, and the
+    third where `segmentation` is given."""
+    segmentation: Path | None = None
+    """Of the preset dreyeve, a segmentation model (ONNX, 19 classes of Cityscapes), which goes into the checkpoint."""
+    branches_from: tuple[Path, ...] = ()
+    """Of the preset dreyeve, checkpoints of it that were trained before, whose branches the network begins with."""
     model: SAMConfig | None = None
     """Another architecture than the preset's, of SAM's family."""
     preprocess: PreprocessOptions | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.model.checkpoint import PRESETS, read_any_checkpoint, read_checkpoint
 from vidsal.model.network import Network
 from vidsal.model.networks.catalogue import NETWORKS, build_network, input_of
-from vidsal.model.networks.config import NetworkConfig
+from vidsal.model.networks.config import NetworkConfig, branches_of
+from vidsal.model.networks.segmentation import read_segmentation
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions
 from vidsal.train.options import ScheduleOptions, TrainConfig
@@ -27,6 +29,8 @@ __all__ = [
     "rate_share",
     "with_motion",
 ]
+
+_ALL_AT_RANDOM = "No pretrained weights: every layer begins at random."
 
 
 def initialise_as_published(network: SaliencyAttentiveModel) -> None:
@@ -61,13 +65,17 @@ def first_network(
     for name, value in (("backbone", config.readout_backbone), ("upsampler", config.readout_upsampler)):
         if value is not None and config.preset != "readout-net":
             raise ConfigError(Setting(f"readout_{name}"), f" is for the preset readout-net, not for {config.preset}")
+    if config.preset == "dreyeve":
+        return _first_dreyeve(config)
     if config.preset in NETWORKS:
+        _refuse_branches(config)
         architecture = NetworkConfig(
             config.preset, config.width, backbone=config.readout_backbone, upsampler=config.readout_upsampler
         )
         return _first_of_others(config, architecture)
     if config.width != 1:
         raise ConfigError(f"width is for the presets {', '.join(NETWORKS)}; {config.preset} has the options of model")
+    _refuse_branches(config)
     preset = PRESETS[config.preset]
     network, preprocess = SaliencyAttentiveModel(config.model or preset.config), config.preprocess or preset.preprocess
     if network.config.head == "published":
@@ -88,9 +96,60 @@ def _first_of_others(
         raise ConfigError(f"model is for SAM's family; {config.preset} has options of its own")
     network, preprocess = build_network(architecture), config.preprocess or input_of(architecture.network)
     if config.imagenet_weights is None:
-        return network, preprocess, ("No pretrained weights: every layer begins at random.",), ()
+        return network, preprocess, (_ALL_AT_RANDOM,), ()
     notes = network.load_imagenet(_read_state_dict(config.imagenet_weights)) + _input_notes(preprocess)
     return network, preprocess, notes, ()
+
+
+def _first_dreyeve(config: TrainConfig) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
+    """As `first_network`, of DR(eye)VE's: with a segmentation model, and with branches that were trained before."""
+    content = None if config.segmentation is None else read_segmentation(config.segmentation)
+    branches = branches_of(config.branches, segmented=content is not None)
+    architecture = NetworkConfig("dreyeve", config.width, branches, 0 if content is None else len(content))
+    network, preprocess, notes, learnt = _first_of_others(config, architecture)
+    if config.segmentation is not None and content is not None:
+        network.load_state_dict(
+            {"segmentation.onnx": torch.frombuffer(bytearray(content), dtype=torch.uint8)}, strict=False
+        )
+        notes += (f"The classes come from {config.segmentation.name}, sha256 {hashlib.sha256(content).hexdigest()}.",)
+    elif config.branches is None:
+        notes += ("No segmentation model is named: the branch of classes is left out.",)
+    begun: dict[str, str] = {}
+    for path in config.branches_from:
+        other, _, card = read_any_checkpoint(path)
+        if not isinstance(other.config, NetworkConfig) or other.config.network != "dreyeve":
+            raise CheckpointError(f"{path} (branches_from) is not a checkpoint of dreyeve")
+        found = [name for name in other.config.branches if name in branches]
+        twice = [name for name in found if name in begun]
+        if not found or twice:
+            what = f"branch {twice[0]} again" if twice else f"no branch of {', '.join(branches)}"
+            raise CheckpointError(f"{path} (branches_from) holds {what}: name one checkpoint for each branch")
+        if other.config.width != config.width:
+            raise CheckpointError(f"{path} (branches_from) has the width {other.config.width:g}, not {config.width:g}")
+        kept = tuple(f"branches.{name}." for name in found)
+        state = {key: value for key, value in other.state_dict().items() if key.startswith(kept)}
+        network.load_state_dict(state, strict=False)
+        begun |= dict.fromkeys(found, path.name)
+        learnt += card.training_data
+    if begun:
+        notes = tuple(note for note in notes if note != _ALL_AT_RANDOM)
+        rest = [name for name in branches if name not in begun]
+        notes += (
+            f"Branches begin as trained: {', '.join(f'{name} of {file}' for name, file in begun.items())}"
+            + (f"; at random: {', '.join(rest)}." if rest else "."),
+        )
+    return network, preprocess, notes, tuple(dict.fromkeys(learnt))
+
+
+def _refuse_branches(config: TrainConfig) -> None:
+    """See that options of the preset dreyeve are not given with another.
+
+    Raises:
+        ConfigError: one is.
+    """
+    for name in ("branches", "segmentation", "branches_from"):
+        if getattr(config, name):
+            raise ConfigError(f"{name} is of the preset dreyeve, not of {config.preset}: leave it out")
 
 
 def _input_notes(preprocess: PreprocessOptions) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ NETWORKS: dict[NetworkName, tuple[str, str]] = {
     "readout-net": ("readout_net", "ReadoutNet"),
     "edn": ("edn", "EDN"),
     "rmdn": ("rmdn", "RMDN"),
+    "dreyeve": ("dreyeve", "Dreyeve"),
 }
 """The file and the class of each network."""
 

@@ -1,0 +1,399 @@
+"""The network of DR(eye)VE: its branches worked out in NumPy, its history, its motion, its classes, its training."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy.signal import convolve
+
+from vidsal.errors import CheckpointError, ConfigError
+from vidsal.losses import map_loss
+from vidsal.model.network import Part
+from vidsal.model.networks.catalogue import build_network, without_weights
+from vidsal.model.networks.config import NetworkConfig, branches_of
+from vidsal.model.networks.dreyeve import Branch, Dreyeve, DreyeveState
+from vidsal.model.networks.segmentation import SegmentationModel, read_segmentation
+from vidsal.model.options import BranchName
+from vidsal.model.recurrent import Unroll
+from vidsal.model.state import Memory
+from vidsal.stages import LossOptions
+from vidsal.train.run import part_loss
+
+Array = npt.NDArray[np.float64]
+THIN = 1 / 32
+ALL: tuple[BranchName, ...] = ("image", "flow", "segmentation")
+
+
+def onnx_file(path: Path, *, classes: int = 19, softmax: bool = False, size: tuple[int, int] | None = (32, 64)) -> Path:
+    """A segmentation model: each class is a mixture of the colours of a pixel."""
+    onnx = pytest.importorskip("onnx")
+    rows, columns = size or ("rows", "columns")
+    weight = np.random.default_rng(4).normal(size=(classes, 3, 1, 1)).astype(np.float32)
+    nodes = [onnx.helper.make_node("Conv", ["pixels", "weight"], ["scores"], kernel_shape=[1, 1])]
+    if softmax:
+        nodes.append(onnx.helper.make_node("Softmax", ["scores"], ["shares"], axis=1))
+    graph = onnx.helper.make_graph(
+        nodes,
+        "classes",
+        [onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, [1, 3, rows, columns])],
+        [onnx.helper.make_tensor_value_info("shares" if softmax else "scores", onnx.TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(weight, "weight")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def thin(branches: tuple[BranchName, ...] = ("image", "flow"), seed: int = 0, onnx: bytes = b"") -> Dreyeve:
+    """With random weights, biases too, whose maps depend on all that they should depend on."""
+    torch.manual_seed(seed)
+    network = build_network(NetworkConfig("dreyeve", THIN, branches, len(onnx))).eval()
+    assert isinstance(network, Dreyeve)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 1:
+                parameter.uniform_(0, 0.1)
+        if network.segmentation is not None:
+            network.segmentation.onnx.copy_(torch.frombuffer(bytearray(onnx), dtype=torch.uint8))
+    return network
+
+
+def moving(times: int, seed: int = 1, streams: int = 1) -> torch.Tensor:
+    """(B, T, 3, 64, 64) of 0 to 255 less the mean: something smooth that moves to the right, a pixel a frame."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(streams, 3, 9, 12, generator=generator)
+    wide = torch.nn.functional.interpolate(coarse, size=(64, 96), mode="bicubic").clamp(0, 1) * 255
+    mean = torch.tensor(Dreyeve.preprocess.mean).view(3, 1, 1)
+    return torch.stack([wide[..., 31 - t % 31 : 95 - t % 31] for t in range(times)], 1) - mean
+
+
+# Sizes.
+
+
+def test_three_branches_have_the_parameters_of_the_published_file() -> None:
+    network = without_weights(NetworkConfig("dreyeve", branches=ALL))
+    assert sum(one.numel() for one in network.parameters()) == 40_578_441
+    assert [sum(one.numel() for one in branch.parameters()) for branch in network.branches.values()] == [  # type: ignore[union-attr, operator]
+        *(13_515_395, 13_515_395, 13_547_651)
+    ]
+
+
+# Stages, worked out again from the kernels as Theano stores them: truly convolved.
+
+
+def truly(x: Array, kernels: Array, bias: Array) -> Array:
+    """(c, ...) by a convolution that turns its kernels, zeros around it, as Theano does it."""
+    padded = np.pad(x, ((0, 0), *[(1, 1)] * (x.ndim - 1)))
+    sums = [sum(convolve(one, kernel, "valid") for one, kernel in zip(padded, row, strict=True)) for row in kernels]
+    result: Array = np.stack(sums) + bias.reshape(-1, *[1] * (x.ndim - 1))
+    return result
+
+
+def largest(x: Array, pool: tuple[int, int, int]) -> Array:
+    c, t, h, w = x.shape
+    a, b, d = pool
+    result: Array = x.reshape(c, t // a, a, h // b, b, w // d, d).max(axis=(2, 4, 6))
+    return result
+
+
+def enlarged(x: Array, ratio: int, shift: float = -0.5) -> Array:
+    """Cell i on r i + r / 2 - 1, straight lines between, the edge goes on; a shift of 0 would be everybody else's."""
+    for axis in (1, 2):
+        cells = x.shape[axis]
+        place = (np.arange(ratio * cells) - (ratio / 2 - 0.5 + shift)) / ratio
+        x = np.apply_along_axis(lambda row, n=cells, at=place: np.interp(at, np.arange(n), row), axis, x)
+    return x
+
+
+POOLS = {"conv1": (1, 2, 2), "conv2": (2, 2, 2), "conv3b": (2, 2, 2), "conv4b": (4, 1, 1)}
+
+
+def branch_stages(
+    clip: Array, frame: Array, kernels: dict[str, tuple[Array, Array]], *, slope: float = 0.001, shift: float = -0.5
+) -> dict[str, Array]:
+    """From (c, 16, h, w) and (c, 4 h, 4 w)."""
+    found: dict[str, Array] = {}
+    x = clip
+    for name in ("conv1", "conv2", "conv3a", "conv3b", "conv4a", "conv4b"):
+        x = found[name] = np.maximum(truly(x, *kernels[name]), 0)
+        if name in POOLS:
+            x = largest(x, POOLS[name])
+    found["enlarged"] = enlarged(x[:, 0], 8, shift)
+    found["coarse"] = np.maximum(truly(found["enlarged"], *kernels["coarse"]), 0)
+    found["coarse_enlarged"] = enlarged(found["coarse"], 4, shift)
+    x = found["joined"] = np.concatenate([found["coarse_enlarged"], frame])
+    for number in (1, 2, 3):
+        x = truly(x, *kernels[f"refine.{number - 1}"])
+        x = found[f"refine{number}"] = np.where(x > 0, x, slope * x)
+    found["fine"] = np.maximum(truly(x, *kernels["refine.3"]), 0)
+    return found
+
+
+def stored(branch: Branch) -> dict[str, tuple[Array, Array]]:
+    """What Theano would have stored of these layers: kernels turned by half a turn, in time too."""
+    found = {}
+    for name, module in branch.named_modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
+            weight = np.flip(module.weight.detach().double().numpy(), tuple(range(2, module.weight.ndim)))
+            found[name] = (weight, module.bias.detach().double().numpy())  # type: ignore[union-attr]
+    return found
+
+
+@functools.cache
+def sample() -> tuple[Branch, Array, Array]:
+    """A branch, a clip and its last frame."""
+    network = thin(("image",), seed=2)
+    random = np.random.default_rng(3)
+    branch = network.branches["image"]
+    assert isinstance(branch, Branch)
+    with torch.no_grad():  # signs of both kinds everywhere, or a slope would not show
+        for layer in branch.refine:
+            layer.bias.normal_(std=0.5)
+        branch.refine[-1].bias.fill_(1.0)
+    return branch, random.normal(size=(3, 16, 16, 24)), random.normal(size=(3, 64, 96))
+
+
+def differing(found: dict[str, Array]) -> list[str]:
+    """Stages that are further off than 1e-4 of their own largest value, in order."""
+    branch, clip, frame = sample()
+    with torch.inference_mode():
+        stages = branch.stages(*(torch.from_numpy(each).float()[None] for each in (clip, frame)))
+    assert list(stages) == list(found)
+    return [
+        name
+        for name, expected in found.items()
+        if np.abs(stages[name][0].double().numpy() - expected).max() > 1e-4 * max(np.abs(expected).max(), 1e-6)
+    ]
+
+
+def test_every_stage_of_a_branch_is_that_of_the_description() -> None:
+    branch, clip, frame = sample()
+    found = branch_stages(clip, frame, stored(branch))
+    assert differing(found) == []
+    assert all(stage.std() > 1e-2 * np.abs(stage).max() for stage in found.values()), "of nothing all would agree"
+    assert (found["refine1"] < 0).any()
+
+
+def test_deliberate_errors_are_seen_where_they_are_made() -> None:
+    branch, clip, frame = sample()
+    kernels = stored(branch)
+    # Kernels that are turned in the picture, but not in time.
+    unturned = {n: (w[:, :, ::-1] if w.ndim == 5 else w, b) for n, (w, b) in kernels.items()}
+    assert differing(branch_stages(clip, frame, unturned))[0] == "conv1"
+    # Everybody else's enlargement, half a pixel off.
+    assert differing(branch_stages(clip, frame, kernels, shift=0.0))[0] == "enlarged"
+    # Another slope; the two kernels to one channel taken for one another.
+    assert differing(branch_stages(clip, frame, kernels, slope=0.01))[0] == "refine1"
+    assert differing(branch_stages(clip, frame, {**kernels, "coarse": kernels["crop"]}))[0] == "coarse"
+
+
+# What is remembered.
+
+
+@pytest.fixture
+def onnx(tmp_path: Path) -> bytes:
+    return read_segmentation(onnx_file(tmp_path / "classes.onnx"))
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 6, (4, 2), (3, 3)])
+@torch.inference_mode()
+def test_maps_do_not_depend_on_how_frames_are_grouped_into_calls(sizes: tuple[int, ...], onnx: bytes) -> None:
+    network = thin(ALL, onnx=onnx)
+    frames = moving(6, streams=2)
+    fresh = [[t in begins for t in range(6)] for begins in ((0, 4), (0,))]
+    whole, last = network(frames, unroll=Unroll.of(fresh, fresh_steps=1))
+    torch.testing.assert_close(whole.exp().sum((2, 3)), torch.ones(2, 6))
+    parts, state, start = [], None, 0
+    for size in sizes:
+        unroll = Unroll.of([row[start : start + size] for row in fresh], fresh_steps=1)
+        part, state = network(frames[:, start : start + size], state, unroll=unroll)
+        parts.append(part)
+        start += size
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-4)
+    assert isinstance(state, DreyeveState)
+    for name in ("image", "flow", "segmentation", "grey"):
+        torch.testing.assert_close(getattr(state, name), getattr(last, name), rtol=1e-4, atol=1e-4)
+    # A video by itself, and one whose state was dropped.
+    alone, _ = network(frames[1:])
+    torch.testing.assert_close(alone[0], whole[1], rtol=1e-4, atol=1e-4)
+    dropped, _ = network(frames[1:, 3:])
+    assert (dropped[0] - whole[1, 3:]).abs().max() > 1e-2
+
+
+@torch.inference_mode()
+def test_sixteen_frames_are_seen_and_the_seventeenth_before_is_not() -> None:
+    network = thin(("image",))
+    frames = moving(18)
+    maps, _ = network(frames)
+    for place, seen in ((1, False), (2, True)):
+        other = frames.clone()
+        other[:, place] += 40
+        changed, _ = network(other)
+        assert bool((changed[0, -1] - maps[0, -1]).abs().max() > 1e-4) is seen, place
+
+
+@torch.inference_mode()
+def test_where_nothing_changes_maps_do_not_change(onnx: bytes) -> None:
+    maps, _ = thin(ALL, onnx=onnx)(moving(1).expand(-1, 20, -1, -1, -1))
+    torch.testing.assert_close(maps, maps[:, :1].expand_as(maps), rtol=1e-4, atol=1e-4)
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be a DreyeveState, got a Memory"):
+        thin()(moving(1), Memory.none(1))
+    with pytest.raises(ValueError, match="multiples of 32"):
+        thin()(moving(1)[..., :48])
+
+
+@torch.inference_mode()
+def test_each_branch_sees_its_own_input(onnx: bytes) -> None:
+    """The whole is the sum: a branch alone, with the weights that it has there, gives its share."""
+    network = thin(ALL, onnx=onnx)
+    frames = moving(3)
+    fine, _, _ = network._maps(frames, None, None, views=1)
+    shares = []
+    for name in ALL:
+        alone = thin((name,), onnx=onnx if name == "segmentation" else b"")
+        alone.load_state_dict({k: v for k, v in network.state_dict().items() if k in alone.state_dict()})
+        shares.append(alone._maps(frames, None, None, views=1)[0])
+    torch.testing.assert_close(sum(shares), fine)
+    assert all(share.std() > 0 for share in shares)
+    # A still picture that something is added to: to the motion it is the same.
+    brighter, plain = (thin(("flow",))(moving(1) + add)[0] for add in (0, 20))
+    torch.testing.assert_close(brighter, plain)
+
+
+# Motion.
+
+
+def flow_of(frames: torch.Tensor) -> torch.Tensor:
+    """What the branch of motion sees last, (3, 16, 16) BGR."""
+    _, state = thin(("flow",))(frames)
+    found: torch.Tensor = state.flow[0, -1, 0]
+    return found
+
+
+@torch.inference_mode()
+def test_motion_is_coloured_by_its_direction_less_the_mean_and_a_shots_first_frame_has_none() -> None:
+    frames = moving(3)
+    assert not flow_of(frames[:, :1]).any()
+    # All moves to the right, which is red: less the mean not much is left of it.
+    assert flow_of(frames).mean((1, 2)).abs().max() < 2
+    # The left half moves to the right and the right half does not: there blue and green are missing, as in red.
+    half = frames[:, :1].repeat(1, 3, 1, 1, 1)
+    half[..., :32] = frames[..., :32]
+    blue, green, red = flow_of(half)
+    for channel in (blue, green):
+        assert channel[4:12, 2:6].mean() < channel[4:12, 10:14].mean() - 60
+    assert abs(float(red[4:12, 2:6].mean() - red[4:12, 10:14].mean())) < 30
+
+
+@torch.inference_mode()
+def test_a_mirrored_drive_has_the_colours_of_mirrored_motion_not_mirrored_colours() -> None:
+    frames = moving(1).repeat(1, 3, 1, 1, 1)
+    frames[..., :32] = moving(3)[..., :32]
+    seen, of_mirrored = flow_of(frames), flow_of(frames.flip(-1))
+    blue, _, red = of_mirrored
+    # What moves is on the right now, and moves to the left: that has no red, but blue.
+    assert red[4:12, 10:14].mean() < red[4:12, 2:6].mean() - 60
+    assert abs(float(blue[4:12, 10:14].mean() - blue[4:12, 2:6].mean())) < 60
+    assert (of_mirrored - seen.flip(-1)).abs().max() > 60
+
+
+# Classes.
+
+
+def test_the_branches_follow_from_what_is_named() -> None:
+    assert branches_of(None, segmented=True) == ALL
+    assert branches_of(("flow",), segmented=False) == ("flow",)
+    for branches, segmented in ((ALL, False), (("image",), True)):
+        with pytest.raises(ConfigError, match="need each other"):
+            branches_of(branches, segmented=segmented)
+    with pytest.raises(ConfigError, match="each once"):
+        NetworkConfig("dreyeve", branches=("flow", "flow"))
+    with pytest.raises(ConfigError, match="of dreyeve, not of salgan"):
+        NetworkConfig("salgan", branches=("flow",))
+    with pytest.raises(ConfigError, match="not among branches"):
+        NetworkConfig("dreyeve", segmentation_bytes=3)
+    with pytest.raises(CheckpointError, match="no segmentation model: name one"):
+        thin(ALL)(moving(1))
+
+
+@pytest.mark.parametrize("size", [(32, 64), None])
+def test_scores_and_probabilities_are_the_same_classes(tmp_path: Path, size: tuple[int, int] | None) -> None:
+    pictures = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(5)) * 255
+    found = []
+    for softmax in (False, True):
+        content = read_segmentation(onnx_file(tmp_path / "classes.onnx", softmax=softmax, size=size))
+        model = SegmentationModel(len(content))
+        model.onnx.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        found.append(model(pictures))
+    assert found[0].shape == (2, 19, *(size or (448, 800)))
+    torch.testing.assert_close(found[0].sum(1), torch.ones_like(found[0][:, 0]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    # By hand, in the middle of a picture of one colour: RGB of torchvision's input.
+    weight = np.random.default_rng(4).normal(size=(19, 3))
+    scores = weight @ ((np.array([200, 100, 50]) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225))
+    colour = torch.tensor([200.0, 100.0, 50.0]).view(1, 3, 1, 1).expand(1, 3, 40, 40)
+    expected = np.exp(scores) / np.exp(scores).sum()
+    np.testing.assert_allclose(model(colour)[0, :, 5, 5].numpy(), expected, rtol=1e-3)
+
+
+def test_what_is_no_segmentation_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    onnx_file(tmp_path / "few.onnx", classes=7)
+    (tmp_path / "text.onnx").write_text("road, sidewalk, building")
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "elsewhere.onnx").write_bytes(b"\x0a\x08location\x12\x03/etc")
+    for name, says in {
+        "none.onnx": "no such file",
+        "few.onnx": r"gives \(1, 7, 32, 64\) float32, expected \(1, 19",
+        "text.onnx": "not an ONNX file that can be run",
+        "empty.onnx": "the file is empty",
+        "elsewhere.onnx": "keeps weights in another file",
+    }.items():
+        with pytest.raises(CheckpointError, match=f"{name}.*{says}") as raised:
+            read_segmentation(tmp_path / name)
+        assert "\n" not in str(raised.value)
+
+
+# Training.
+
+
+def test_in_training_the_part_around_the_middle_is_judged_by_itself() -> None:
+    network = thin(("image",)).train()
+    frames = moving(2)
+    maps, state, (part,) = network.rehearse(frames)
+    assert (part.top, part.left, part.height, part.width) == (16, 16, 28, 28)
+    assert part.log_density.shape == (1, 2, 16, 16) and state.image.shape == (1, 15, 2, 3, 16, 16)  # type: ignore[union-attr]
+    torch.testing.assert_close(maps, network(frames)[0])
+    part.log_density[0, 0, 0, 0].backward()
+    branch = network.branches["image"]
+    assert branch.crop.weight.grad.any() and branch.conv1.weight.grad.any()  # type: ignore[union-attr, operator]
+    assert branch.coarse.weight.grad is None and branch.refine[0].weight.grad is None  # type: ignore[union-attr, index]
+    # What lies outside the part changes nothing of it.
+    beside = frames.clone()
+    beside[..., :16] = 0
+    torch.testing.assert_close(network.rehearse(beside)[2][0].log_density, part.log_density)
+
+
+def test_the_loss_of_a_part_is_that_of_a_map_of_its_own_and_none_where_nobody_looked() -> None:
+    options = LossOptions(kl_weight=1, cc_weight=0, nss_weight=0, kl_epsilon=1e-7)
+    log_density = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(6), requires_grad=True)
+    part = Part(log_density, top=2, left=4, height=8, width=8)
+    density = torch.zeros(1, 2, 16, 16)
+    density[0, 0, 2:4, 4:6] = 0.2  # the part's first cell
+    density[0, 0, 9, 11] = 0.05  # its last
+    density[0, :, 0, 0] = 0.15  # outside
+    inside = torch.ones(1, 2, 16, 16, dtype=torch.bool)
+    losses = part_loss(part, density, density, inside, options=options)
+    own = torch.zeros(1, 4, 4)
+    own[0, 0, 0], own[0, 3, 3] = 0.8 / 0.85, 0.05 / 0.85
+    expected = map_loss(log_density[0, :1], density=own, counts=own, inside=own >= 0, options=options)
+    torch.testing.assert_close(losses, torch.cat([expected, torch.zeros(1)]))
+    losses.sum().backward()
+    assert torch.isfinite(log_density.grad).all() and not log_density.grad[0, 1].any()  # type: ignore[arg-type, index]
