@@ -5,18 +5,22 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 from scipy.signal import convolve
 
+from vidsal.cli import main
 from vidsal.errors import CheckpointError, ConfigError
 from vidsal.losses import map_loss
+from vidsal.model.checkpoint import load_model, read_any_checkpoint
 from vidsal.model.network import Part
 from vidsal.model.networks.catalogue import build_network, without_weights
 from vidsal.model.networks.config import NetworkConfig, branches_of
 from vidsal.model.networks.dreyeve import Branch, Dreyeve, DreyeveState
+from vidsal.model.networks.published import import_network
 from vidsal.model.networks.segmentation import SegmentationModel, read_segmentation
 from vidsal.model.options import BranchName
 from vidsal.model.recurrent import Unroll
@@ -190,6 +194,108 @@ def test_deliberate_errors_are_seen_where_they_are_made() -> None:
     # Another slope; the two kernels to one channel taken for one another.
     assert differing(branch_stages(clip, frame, kernels, slope=0.01))[0] == "refine1"
     assert differing(branch_stages(clip, frame, {**kernels, "coarse": kernels["crop"]}))[0] == "coarse"
+
+
+# The published file.
+
+
+def keras_file(path: Path, network: Dreyeve, **changed: np.ndarray) -> Path:
+    """Its weights as Keras 1 saves them: models that are layers, whose arrays lie in one group, in no certain order."""
+    with h5py.File(path, "w") as file:
+        names = {"image": "image", "flow": "optical_flow", "segmentation": "segmentation"}
+        layers = [f"{theirs}_saliency_branch" for theirs in names.values()]
+        layers = ["image_fullframe", "flow_fullframe", "semseg_fullframe", *layers, "merge_fine_prediction"]
+        file.attrs["layer_names"] = np.array(layers, "S")
+        for layer in layers:
+            file.create_group(layer).attrs["weight_names"] = []
+        for number, (name, theirs) in enumerate(names.items(), start=1):
+            arrays = {}
+            for module, (weight, bias) in stored(network.branches[name]).items():  # type: ignore[arg-type]
+                layer = {"coarse": f"convolution2d_{number}", "crop": f"{theirs}_crop_final_conv"}.get(module, module)
+                if module.startswith("refine."):
+                    layer = f"{theirs}_refine_conv{int(module[-1]) + 1}"
+                arrays |= {f"{layer}_W": weight.astype(np.float32), f"{layer}_b": bias.astype(np.float32)}
+            arrays |= {key.removeprefix(f"{name}__"): v for key, v in changed.items() if key.startswith(f"{name}__")}
+            arrays = {key: value for key, value in sorted(arrays.items()) if value.size}
+            group = file[f"{theirs}_saliency_branch"]
+            group.attrs["weight_names"] = np.array([*arrays], "S")
+            for key, value in arrays.items():
+                group[key] = value
+    return path
+
+
+def test_the_published_file_becomes_the_network_that_theano_runs(tmp_path: Path) -> None:
+    network = thin(ALL)
+    file = keras_file(tmp_path / "dreyevenet_model_central_crop.h5", network)
+    onnx = onnx_file(tmp_path / "classes.onnx")
+    path = import_network(file, name="dreyeve", output=tmp_path / "out.safetensors", width=THIN, segmentation=onnx)
+    read, preprocess, card = read_any_checkpoint(path)
+    assert isinstance(read, Dreyeve) and read.config.branches == ALL and preprocess == Dreyeve.preprocess
+    own = network.state_dict()
+    assert {key: tuple(value.shape) for key, value in read.state_dict().items() if key in own} == {
+        key: tuple(value.shape) for key, value in own.items()
+    }
+    assert all(torch.equal(value, read.state_dict()[key]) for key, value in own.items())
+    assert any("classes.onnx, sha256 " in limit for limit in card.limits) and "DR(eye)VE" in card.description
+    # What the segmentation model said goes with the checkpoint, which needs nothing else.
+    onnx.unlink()
+    assert load_model(path, device="cpu")(moving(1))[0].shape == (1, 1, 64, 64)
+
+
+def test_without_a_segmentation_model_the_branch_of_classes_is_left_out_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = keras_file(tmp_path / "model.h5", thin(ALL))
+    path = import_network(file, name="dreyeve", output=tmp_path / "out.safetensors", width=THIN)
+    read, _, card = read_any_checkpoint(path)
+    assert isinstance(read, Dreyeve) and read.config.branches == ("image", "flow")
+    assert any("branch of classes is left out" in limit for limit in card.limits)
+    monkeypatch.setattr("vidsal.model.networks.published.import_network", lambda *_, **__: path)
+    assert main(["weights", "import", str(file), "--as", "dreyeve", "-o", str(tmp_path / "b.safetensors")]) == 0
+    assert "the branch of classes is left out" in capsys.readouterr().err
+    wanted = ["weights", "import", str(file), "--segmentation", "none.onnx"]
+    assert main(wanted) == 2 and main([*wanted, "--as", "salgan", "-o", str(tmp_path / "c.safetensors")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"image__conv3a_W": np.zeros(0)}, "conv3a_W of image_saliency_branch is missing"),
+        ({"flow__convolution2d_2_W": np.zeros(0)}, "convolution2d_1_W of optical_flow_saliency_branch is missing"),
+        ({"flow__conv9_W": np.zeros(3)}, "conv9_W of optical_flow_saliency_branch is left over"),
+        ({"image__conv1_b": np.zeros(5)}, r"conv1_b of image_saliency_branch is \(5,\), expected \(2,\)"),
+        ({"segmentation__conv1_b": np.full(2, np.nan)}, "conv1_b .* not finite|not finite"),
+    ],
+)
+def test_a_file_of_another_network_is_refused_by_what_is_wrong(
+    tmp_path: Path, changed: dict[str, np.ndarray], says: str
+) -> None:
+    changed = {name: value.astype(np.float32) for name, value in changed.items()}
+    file = keras_file(tmp_path / "model.h5", thin(ALL), **changed)
+    onnx = onnx_file(tmp_path / "classes.onnx")
+    with pytest.raises(CheckpointError, match=says):
+        import_network(file, name="dreyeve", output=tmp_path / "o.safetensors", width=THIN, segmentation=onnx)
+    assert not (tmp_path / "o.safetensors").exists()
+
+
+def test_links_to_other_files_pickles_and_other_layouts_are_refused(tmp_path: Path) -> None:
+    file = keras_file(tmp_path / "model.h5", thin(ALL))
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x04]")
+    with h5py.File(keras_file(tmp_path / "link.h5", thin(ALL)), "a") as linked:
+        del linked["image_saliency_branch"]["conv1_W"]
+        linked["image_saliency_branch"]["conv1_W"] = h5py.ExternalLink("model.h5", "/image_saliency_branch/conv1_W")
+    with h5py.File(keras_file(tmp_path / "two.h5", thin(ALL)), "a") as two:
+        del two["segmentation_saliency_branch"]
+        two.attrs["layer_names"] = np.array([n for n in two.attrs["layer_names"] if not n.startswith(b"segment")], "S")
+    for name, says in {
+        "model.pkl": "a pickle, which vidsal never opens",
+        "link.h5": "is a link to another place",
+        "two.h5": "segmentation_saliency_branch is missing",
+    }.items():
+        with pytest.raises(CheckpointError, match=says):
+            import_network(tmp_path / name, name="dreyeve", output=tmp_path / "o.safetensors", width=THIN)
+    with pytest.raises(CheckpointError, match="is for dreyeve, not for salgan"):
+        import_network(file, name="salgan", output=tmp_path / "o.safetensors", segmentation=file)
 
 
 # What is remembered.

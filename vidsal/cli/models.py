@@ -162,6 +162,13 @@ def _fetch(given: Any) -> int:
         type=Path,
         help="checkpoint to write; without it, into the cache, where --model MODEL finds it",
     ),
+    flag(
+        "--segmentation",
+        metavar="FILE",
+        type=Path,
+        help="for dreyeve: the segmentation model (ONNX, 19 classes of Cityscapes) that its branch of classes sees; "
+        "without it, that branch is left out",
+    ),
     _REPLACE,
     _NO_NOTICES,
 )
@@ -170,11 +177,22 @@ def _import(given: Any) -> int:
     from vidsal.model.networks.published import IMPORTED, import_network
     from vidsal.model.release import PUBLISHED, import_weights
 
+    if given.segmentation is not None and given.name != "dreyeve":
+        raise UsageError("--segmentation is for --as dreyeve")
     if given.name in IMPORTED:
         if given.output is None:
             raise UsageError(f"weights of {given.name} are not kept in the cache: say with --output where they go")
-        checkpoint = import_network(given.file, name=given.name, output=given.output, overwrite=given.overwrite)
+        checkpoint = import_network(
+            given.file,
+            name=given.name,
+            output=given.output,
+            segmentation=given.segmentation,
+            overwrite=given.overwrite,
+        )
         say(f"{given.file}: taken as {given.name}, as given", quiet=given.quiet)
+        if given.name == "dreyeve" and given.segmentation is None:
+            what = "the branch of classes is left out; to have it, name a model with --segmentation"
+            say(f"vidsal: warning: {what}", quiet=given.quiet)
         print_out(str(checkpoint))
         return 0
     if given.name is not None:

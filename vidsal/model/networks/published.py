@@ -6,9 +6,10 @@ truly convolves (Theano, Lasagne by default) turns its kernels by half a turn, C
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.formats.caffemodel import read_caffemodel
 from vidsal.model.networks.formats.npz import read_npz
 from vidsal.model.networks.formats.text import read_columns, read_liblinear
-from vidsal.model.options import NetworkName
+from vidsal.model.networks.segmentation import read_segmentation
+from vidsal.model.options import BranchName, NetworkName
 from vidsal.model.release import check_target
 
 __all__ = ["IMPORTED", "Release", "import_network"]
@@ -58,7 +60,15 @@ class Release:
     """The file -> further ones that belong to it, or `CheckpointError`."""
 
 
-def import_network(path: Path, *, name: str, output: Path, width: float = 1.0, overwrite: bool = False) -> Path:
+def import_network(
+    path: Path,
+    *,
+    name: str,
+    output: Path,
+    width: float = 1.0,
+    segmentation: Path | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Make a checkpoint of a published weight file.
 
     Args:
@@ -66,6 +76,7 @@ def import_network(path: Path, *, name: str, output: Path, width: float = 1.0, o
         name: one of `IMPORTED`.
         output: the checkpoint to write.
         width: share of the published channels that the file has; 1 for what the authors published.
+        segmentation: for `dreyeve`, the model that its branch of classes sees; None leaves that branch out.
         overwrite: whether a checkpoint that is there may be replaced.
 
     Raises:
@@ -76,8 +87,14 @@ def import_network(path: Path, *, name: str, output: Path, width: float = 1.0, o
     network_name = next((known for known in IMPORTED if known == name), None)
     if network_name is None:
         raise CheckpointError(f"published files of {name} are not read; those of {', '.join(IMPORTED)} are")
+    if segmentation is not None and network_name != "dreyeve":
+        raise CheckpointError(f"a segmentation model is for dreyeve, not for {name}: leave it out")
     release, config = IMPORTED[network_name], NetworkConfig(network_name, width)
-    state = release.read(path, config)
+    classes: _State = {}
+    notes: tuple[str, ...] = ()
+    if network_name == "dreyeve":
+        config, classes, notes = _with_classes(config, segmentation)
+    state = release.read(path, config) | classes
     files = " and ".join(f"{one.name}, sha256 {sha256_of(one)}" for one in (path, *release.beside(path)))
     for key, value in state.items():
         if not np.isfinite(value).all():
@@ -90,7 +107,7 @@ def import_network(path: Path, *, name: str, output: Path, width: float = 1.0, o
         licence=release.licence,
         training_data=tuple(release.training_data),
         initialisation=(f"converted from {files}: the layers fit, but nothing in a file proves where it is from"),
-        limits=(*release.limits, "Not scored by vidsal."),
+        limits=(*release.limits, *notes, "Not scored by vidsal."),
     )
     save_checkpoint(output, network, preprocess=input_of(network_name), card=card, dtype=torch.float32)
     return output
@@ -215,7 +232,80 @@ def _edn(path: Path, config: NetworkConfig) -> _State:
     }
 
 
+_ALL_BRANCHES: tuple[BranchName, ...] = ("image", "flow", "segmentation")
+_THEIR_BRANCHES = {"image": "image", "flow": "optical_flow", "segmentation": "segmentation"}
+
+
+def _with_classes(config: NetworkConfig, segmentation: Path | None) -> tuple[NetworkConfig, _State, tuple[str, ...]]:
+    """DR(eye)VE's network with a segmentation model, or without its branch of classes; and what a card says of it."""
+    if segmentation is None:
+        notes = ("The branch of classes is left out, since no segmentation model was named; published scores have it.",)
+        return config, {}, notes
+    content = read_segmentation(segmentation)
+    config = replace(config, branches=_ALL_BRANCHES, segmentation_bytes=len(content))
+    notes = (
+        f"Its classes come from {segmentation.name}, sha256 {hashlib.sha256(content).hexdigest()}; it was trained on "
+        "those of a Dilation10.",
+    )
+    return config, {"segmentation.onnx": np.frombuffer(content, np.uint8)}, notes
+
+
+def _dreyeve(path: Path, config: NetworkConfig) -> _State:
+    """Keras 1 on Theano: each branch is a layer with the arrays of all of its own; kernels are turned, in time too.
+
+    Two layers of a branch have kernels to one channel: that of the part has a name, that of the coarse map has Keras's
+    number alone.
+    """
+    shapes = _shapes_of(replace(config, branches=_ALL_BRANCHES, segmentation_bytes=0))
+    layers = read_network_layers(path)
+    groups = {name: f"{theirs}_saliency_branch" for name, theirs in _THEIR_BRANCHES.items()}
+    odd = sorted(set(layers) ^ set(groups.values()))
+    if odd:
+        what = "missing" if odd[0] in groups.values() else "left over"
+        raise CheckpointError(f"{path}: its layers are not those of dreyeve: {odd[0]} is {what}")
+    state: _State = {}
+    for key, shape in shapes.items():
+        _, branch, module = key.split(".", 2)
+        arrays = layers[groups[branch]]
+        name = _array_of(module, _THEIR_BRANCHES[branch], arrays)
+        value = arrays.pop(name, None)
+        if value is None or value.shape != shape:
+            found = "missing" if value is None else f"{value.shape}, expected {shape}"
+            raise CheckpointError(f"{path}: {name} of {groups[branch]} is {found}")
+        if branch in config.branches:
+            state[key] = np.flip(value, tuple(range(2, value.ndim))).copy()
+    for group, arrays in layers.items():
+        if arrays:
+            raise CheckpointError(f"{path}: {next(iter(arrays))} of {group} is left over")
+    return state
+
+
+def _array_of(module: str, branch: str, arrays: Iterable[str]) -> str:
+    """What Keras calls an array of ours, by our name below the branch: conv1.weight is conv1_W."""
+    layer, _, part = module.rpartition(".")
+    part = "W" if part == "weight" else "b"
+    if layer == "coarse":
+        return next(
+            (name for name in arrays if re.fullmatch(rf"convolution2d_\d+_{part}", name)), f"convolution2d_1_{part}"
+        )
+    if layer == "crop":
+        return f"{branch}_crop_final_conv_{part}"
+    number = layer.removeprefix("refine.")
+    return f"{branch}_refine_conv{int(number) + 1}_{part}" if number != layer else f"{layer}_{part}"
+
+
 IMPORTED: dict[NetworkName, Release] = {
+    "dreyeve": Release(
+        _dreyeve,
+        "github.com/ndrplz/dreyeve",
+        "MIT, as the repository that published them (github.com/ndrplz/dreyeve)",
+        ("DR(eye)VE, runs 1 to 37: gaze of one driver each", "the actions of Sports-1M before that (C3D)"),
+        (
+            "Gaze of eight drivers on Italian roads, one in each drive.",
+            "Trained with the data set's mean picture, which is not in the file: ImageNet's mean colour is taken off.",
+            "Trained with another optical flow, of one frame later.",
+        ),
+    ),
     "ml-net": Release(
         _ml_net,
         "github.com/marcellacornia/mlnet",
