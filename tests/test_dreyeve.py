@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
+import cv2
 import h5py
+import layout_fixtures as fixtures
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,7 +17,9 @@ import torch
 from scipy.signal import convolve
 
 from vidsal.cli import main
+from vidsal.config import read_file, resolve
 from vidsal.errors import CheckpointError, ConfigError
+from vidsal.frames import FrameBatch
 from vidsal.losses import map_loss
 from vidsal.model.checkpoint import load_model, read_any_checkpoint
 from vidsal.model.network import Part
@@ -25,7 +31,11 @@ from vidsal.model.networks.segmentation import SegmentationModel, read_segmentat
 from vidsal.model.options import BranchName
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import Memory
-from vidsal.stages import LossOptions
+from vidsal.pipe.options import PredictOptions
+from vidsal.pipe.predict import predict
+from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import LossOptions, ViewerOptions
+from vidsal.train import TrainConfig, TrainProgress, train
 from vidsal.train.run import part_loss
 
 Array = npt.NDArray[np.float64]
@@ -237,6 +247,7 @@ def test_the_published_file_becomes_the_network_that_theano_runs(tmp_path: Path)
     }
     assert all(torch.equal(value, read.state_dict()[key]) for key, value in own.items())
     assert any("classes.onnx, sha256 " in limit for limit in card.limits) and "DR(eye)VE" in card.description
+    assert card.task == "driving"
     # What the segmentation model said goes with the checkpoint, which needs nothing else.
     onnx.unlink()
     assert load_model(path, device="cpu")(moving(1))[0].shape == (1, 1, 64, 64)
@@ -503,3 +514,101 @@ def test_the_loss_of_a_part_is_that_of_a_map_of_its_own_and_none_where_nobody_lo
     torch.testing.assert_close(losses, torch.cat([expected, torch.zeros(1)]))
     losses.sum().backward()
     assert torch.isfinite(log_density.grad).all() and not log_density.grad[0, 1].any()  # type: ignore[arg-type, index]
+
+
+def make_drives(root: Path, *, frames: int, runs: tuple[int, ...] = (1, 2, 6)) -> Path:
+    """In DR(eye)VE's layout: something bright moves about before a still scene, and all gaze follows it."""
+    fixtures.make_dreyeve(root, runs=runs, frames=frames, unrolled=True)
+    (root / "missing_gt.txt").write_text("")
+    (root / "subsequences.txt").write_text("")
+    rows, columns = np.mgrid[:72, :128]
+    for run in runs:
+        noise = np.random.default_rng(run).uniform(0, 150, (9, 16, 3)).astype(np.float32)
+        scene = cv2.resize(noise, (128, 72), interpolation=cv2.INTER_CUBIC)
+        for k in range(frames):
+            x, y = 64 + 46 * np.sin(0.23 * k + 2 * run), 36 + 22 * np.cos(0.17 * k + run)
+            away = np.hypot(columns - x, rows - y)
+            picture = np.where((away < 9)[..., None], 250, scene.clip(0, 255)).astype(np.uint8)
+            fixtures.write(root / f"{run:02d}" / "frames" / f"{k:06d}.jpg", picture)
+            density = np.round(255 * np.exp(-((away / 9) ** 2) / 2)).astype(np.uint8)
+            fixtures.write(root / f"{run:02d}" / "saliency_fix" / f"{k + 1:06d}.png", density)
+    return root
+
+
+def short_training(root: Path, output: Path, **changes: Any) -> TrainConfig:
+    """The configuration that comes with the project, thin and short."""
+    file = Path(__file__).parents[1] / "configs" / "train_dreyeve_branches.yaml"
+    made = resolve(TrainConfig, read_file(file, TrainConfig))
+    schedule = dataclasses.replace(made.schedule, learning_rate=4e-3, **changes.pop("schedule", {}))
+    return dataclasses.replace(
+        made,
+        width=THIN,
+        preprocess=dataclasses.replace(Dreyeve.preprocess, height=64, width=64),
+        videos=(dataclasses.replace(made.videos[0], root=root, validation_split=None, options={"validation": "none"}),),
+        output=output,
+        schedule=schedule,
+        weights_dtype="fp32",
+        device="cpu",
+        **changes,
+    )
+
+
+def test_a_short_training_follows_the_gaze_and_is_not_the_mean_map(tmp_path: Path) -> None:
+    root = make_drives(tmp_path / "drives", frames=48)
+    brief = {"passes": 3, "frames_per_step": 3, "windows_per_sequence": 24}
+    seen: list[TrainProgress] = []
+    path = train(short_training(root, tmp_path / "run", schedule=brief), on_progress=seen.append)
+    assert any("branch of classes is left out" in note for note in seen[0].notes)
+    assert seen[-1].loss < 0.8 * seen[0].loss
+    # A drive that was not shown, through the pipe: nearer to what was recorded than its own mean map is.
+    other = make_drives(tmp_path / "other", frames=26, runs=(36,)) / "36"
+    frames = np.stack([cv2.imread(str(file))[..., ::-1] for file in sorted((other / "frames").iterdir())])
+    recorded = np.stack([cv2.imread(str(f), 0) for f in sorted((other / "saliency_fix").iterdir())]).astype(float)
+    clip = FrameBatch(index=np.arange(26), pts_seconds=np.arange(26) / 25, frames=frames, height=72, width=128)
+    options = PredictOptions(smooth=SmoothOptions(smoothing="none"), viewers=ViewerOptions("off"))
+    maps = torch.cat([one.density for one in predict([clip], load_model(path, device="cpu"), options)]).numpy()
+    truth = np.stack([cv2.resize(one, maps.shape[:0:-1], interpolation=cv2.INTER_AREA) for one in recorded])
+    truth /= truth.sum((1, 2), keepdims=True)
+
+    def divergence(predicted: npt.NDArray[Any]) -> float:
+        return float((truth * np.log((truth + 1e-12) / (predicted + 1e-7))).sum((1, 2))[16:].mean())
+
+    mean = np.broadcast_to(truth.mean(0), truth.shape)
+    assert divergence(maps) < 0.8 * divergence(mean)
+
+
+def test_branches_are_trained_one_by_one_and_then_together(tmp_path: Path) -> None:
+    root = make_drives(tmp_path / "drives", frames=3, runs=(1,))
+    brief: dict[str, Any] = {"schedule": {"passes": 1, "frames_per_step": 1, "windows_per_sequence": 2}}
+    image = train(short_training(root, tmp_path / "image", branches=("image",), **brief))
+    seen: list[TrainProgress] = []
+    onnx = onnx_file(tmp_path / "classes.onnx")
+    together = short_training(root, tmp_path / "all", branches_from=(image,), segmentation=onnx, **brief)
+    whole = train(together, stop_after_steps=1, on_progress=seen.append)
+    notes = " ".join(seen[0].notes)
+    assert "Branches begin as trained: image of dreyeve.safetensors; at random: flow, segmentation." in notes
+    assert "classes.onnx, sha256 " in notes and "every layer begins at random" not in notes
+    # It goes on from the saved state, with the history of the step before.
+    whole = train(together)
+    read, _, card = read_any_checkpoint(whole)
+    assert isinstance(read, Dreyeve) and read.config.branches == ALL and card.task == "driving"
+    begun = read_any_checkpoint(image)[0].state_dict()
+    moved = [key for key, value in begun.items() if not torch.equal(value, read.state_dict()[key])]
+    assert moved and all((begun[key] - read.state_dict()[key]).abs().max() < 0.02 for key in begun)
+    unbroken = train(dataclasses.replace(together, output=tmp_path / "unbroken"))
+    assert all(
+        torch.equal(value, read.state_dict()[key])
+        for key, value in read_any_checkpoint(unbroken)[0].state_dict().items()
+    )
+    for changes, says in (
+        ({"branches_from": (image, image)}, "holds branch image again"),
+        ({"branches_from": (image,), "branches": ("flow",)}, "holds no branch of flow"),
+        ({"branches_from": (image,), "width": 1 / 16}, "has the width 0.03125, not 0.0625"),
+        ({"branches": ALL}, "need each other"),
+        ({"preset": "salgan", "branches": ("image",)}, "branches is of the preset dreyeve, not of salgan"),
+        ({"preset": "sam-lite", "width": 1, "segmentation": onnx}, "segmentation is of the preset dreyeve"),
+        ({"imagenet_weights": image}, "no backbone that ImageNet weights are known of"),
+    ):
+        wrong = dataclasses.replace(short_training(root, tmp_path / "wrong", **brief), **changes)
+        with pytest.raises((CheckpointError, ConfigError), match=says):
+            train(wrong)

@@ -27,7 +27,7 @@ from vidsal.model.networks.formats.caffemodel import read_caffemodel
 from vidsal.model.networks.formats.npz import read_npz
 from vidsal.model.networks.formats.text import read_columns, read_liblinear
 from vidsal.model.networks.segmentation import read_segmentation
-from vidsal.model.options import BranchName, NetworkName
+from vidsal.model.options import BranchName, NetworkName, Task
 from vidsal.model.release import check_target
 
 __all__ = ["IMPORTED", "Release", "import_network"]
@@ -58,6 +58,8 @@ class Release:
     """What a model card says it cannot do."""
     beside: Callable[[Path], Sequence[Path]] = lambda path: ()
     """The file -> further ones that belong to it, or `CheckpointError`."""
+    task: Task = "free-viewing"
+    """Of the viewers that it was trained on."""
 
 
 def import_network(
@@ -105,6 +107,7 @@ def import_network(
         name=name,
         description=" ".join(describe(network_name).partition("\n\n")[0].split()),
         licence=release.licence,
+        task=release.task,
         training_data=tuple(release.training_data),
         initialisation=(f"converted from {files}: the layers fit, but nothing in a file proves where it is from"),
         limits=(*release.limits, *notes, "Not scored by vidsal."),
@@ -305,6 +308,7 @@ IMPORTED: dict[NetworkName, Release] = {
             "Trained with the data set's mean picture, which is not in the file: ImageNet's mean colour is taken off.",
             "Trained with another optical flow, of one frame later.",
         ),
+        task="driving",
     ),
     "ml-net": Release(
         _ml_net,
