@@ -234,7 +234,9 @@ def keras_file(path: Path, network: Dreyeve, **changed: np.ndarray) -> Path:
     return path
 
 
-def test_the_published_file_becomes_the_network_that_theano_runs(tmp_path: Path) -> None:
+def test_the_published_file_becomes_the_network_that_theano_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     network = thin(ALL)
     file = keras_file(tmp_path / "dreyevenet_model_central_crop.h5", network)
     onnx = onnx_file(tmp_path / "classes.onnx")
@@ -250,6 +252,9 @@ def test_the_published_file_becomes_the_network_that_theano_runs(tmp_path: Path)
     assert card.task == "driving"
     # What the segmentation model said goes with the checkpoint, which needs nothing else.
     onnx.unlink()
+    assert main(["models", str(path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "branches image + flow + segmentation, with a segmentation model of 0.0 MB" in shown
     assert load_model(path, device="cpu")(moving(1))[0].shape == (1, 1, 64, 64)
 
 
@@ -358,6 +363,21 @@ def test_sixteen_frames_are_seen_and_the_seventeenth_before_is_not() -> None:
 def test_where_nothing_changes_maps_do_not_change(onnx: bytes) -> None:
     maps, _ = thin(ALL, onnx=onnx)(moving(1).expand(-1, 20, -1, -1, -1))
     torch.testing.assert_close(maps, maps[:, :1].expand_as(maps), rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_side_by_side_with_a_longer_video_a_video_is_what_it_is_alone() -> None:
+    network, frames = thin(), moving(4, streams=2)
+    alone, after = network(frames[1:, :2])
+    beside = Unroll.of([[True] + [False] * 3] * 2, fresh_steps=1, lengths=[4, 2])
+    maps, state = network(frames, unroll=beside)
+    torch.testing.assert_close(maps[1:, :2], alone, rtol=1e-4, atol=1e-4)
+    # One that begins where another goes on: its row of zeros is not looked at.
+    joined = DreyeveState.join([state.row(1), state.map(torch.zeros_like).row(0)])
+    unroll = Unroll.of([[False, False], [True, False]], fresh_steps=1)
+    both, _ = network(frames[[1, 0], 2:], joined, unroll=unroll)
+    torch.testing.assert_close(both[:1], network(frames[1:, 2:], after)[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(both[1:], network(frames[:1, 2:])[0], rtol=1e-4, atol=1e-4)
 
 
 def test_a_state_of_something_else_is_refused() -> None:

@@ -726,6 +726,8 @@ def _architecture(config: NetworkOptions) -> str:
     if isinstance(config, NetworkConfig):
         width = "" if config.width == 1 else f"{config.width:g} of the published channels"
         branches = f"branches {' + '.join(config.branches)}" if config.network == "dreyeve" else ""
+        if config.segmentation_bytes:
+            branches += f", with a segmentation model of {config.segmentation_bytes / 1e6:.1f} MB"
         return ", ".join(filter(None, (config.network, config.backbone, config.upsampler, width, branches)))
     if not isinstance(config, SAMConfig):
         return type(config).__name__
