@@ -1,4 +1,4 @@
-"""Published weight files of other systems, written here in their layout: .npz, .caffemodel, Keras's HDF5, text."""
+"""Published weight files of other systems, written here in their layouts: npz, caffemodel, pth, Keras's HDF5, text."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.formats.caffemodel import read_caffemodel
 from vidsal.model.networks.published import import_network
 from vidsal.model.networks.salnet import SalNet
+from vidsal.preprocess import Preprocessor
 
 THIN = 1 / 32
 LAYERS = {"conv1": 7, "conv2": 5, "conv3": 3, "conv4": 5, "conv5": 5, "conv6": 7, "conv7": 11, "conv8": 11, "conv9": 13}
@@ -304,6 +305,224 @@ def test_a_file_that_is_not_dvas_is_refused_by_what_is_wrong(tmp_path: Path) -> 
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError, match=says):
             import_network(tmp_path / name, name="dva", output=tmp_path / "out.safetensors", width=THINNER)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+# DeepGaze I.
+
+# Places of AlexNet's convolutions: channels in and out, kernel, padding.
+ALEXNET = {0: (3, 64, 11, 2), 3: (64, 192, 5, 2), 6: (192, 384, 3, 1), 8: (384, 256, 3, 1), 10: (256, 256, 3, 1)}
+
+
+def deepgaze1_tensors() -> dict[str, torch.Tensor]:
+    """The state dict of the authors' model, of few channels, with a classifier that nobody asks."""
+    generator = torch.Generator().manual_seed(0)
+    found: dict[str, torch.Tensor] = {}
+    for place, (inputs, outputs, kernel, _) in ALEXNET.items():
+        inputs, outputs = (count if count == 3 else round(count * THIN) for count in (inputs, outputs))
+        weight = torch.randn(outputs, inputs, kernel, kernel, generator=generator) * (2 / (inputs * kernel**2)) ** 0.5
+        found[f"features.features.1.features.{place}.weight"] = weight
+        found[f"features.features.1.features.{place}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
+    for place in (1, 4, 6):
+        found[f"features.features.1.classifier.{place}.weight"] = torch.randn(4, 4, generator=generator)
+        found[f"features.features.1.classifier.{place}.bias"] = torch.randn(4, generator=generator)
+    found["readout_network.conv0.weight"] = torch.randn(1, 8, 1, 1, generator=generator)
+    found["finalizer.center_bias_weight"] = torch.tensor([0.7])
+    found["finalizer.gauss.sigma"] = torch.tensor(3.3)
+    return found
+
+
+def deepgaze1_density(tensors: dict[str, torch.Tensor], picture: np.ndarray) -> np.ndarray:
+    """The authors' log density of (H, W, 3) from 0 to 255, by SciPy, with Clarke and Tatler's centre bias."""
+    from scipy.ndimage import gaussian_filter1d
+    from scipy.signal import correlate2d
+
+    arrays = {name: value.double().numpy() for name, value in tensors.items()}
+    height, width = picture.shape[:2]
+    x = (picture[::2, ::2] / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    x = x.transpose(2, 0, 1)
+    for place, (_, _, _, padding) in ALEXNET.items():
+        if place in (3, 6):
+            x = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::2, ::2].max((3, 4))
+        kernels, biases = (arrays[f"features.features.1.features.{place}.{part}"] for part in ("weight", "bias"))
+        x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
+        x = np.stack([sum(correlate2d(a, k, "valid") for a, k in zip(x, row, strict=True)) for row in kernels])
+        x = (x[:, ::4, ::4] if place == 0 else x) + biases[:, None, None]
+        if place != 10:
+            x = np.maximum(x, 0)
+
+    def nearest(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        return x[np.arange(rows) * x.shape[0] // rows][:, np.arange(columns) * x.shape[1] // columns]
+
+    features = np.stack([nearest(one, -(-height // 8), -(-width // 8)) for one in x])
+    readout = np.tensordot(arrays["readout_network.conv0.weight"][0, :, 0, 0], features, 1)
+    out, sigma = nearest(readout, height // 4, width // 4), float(arrays["finalizer.gauss.sigma"])
+    for axis in (0, 1):
+        out = gaussian_filter1d(out, sigma, axis=axis, mode="nearest", radius=int(np.ceil(3 * sigma)))
+    across = (2 * np.arange(width) + 1) / width - 1
+    down = ((2 * np.arange(height) + 1) / height - 1) * height / width
+    centre = -(down[:, None] ** 2) / (2 * 0.22 * 0.45) - across**2 / (2 * 0.22)
+    out = nearest(out + arrays["finalizer.center_bias_weight"][0] * centre[::4, ::4], height, width)
+    return np.asarray(out - np.log(np.exp(out).sum()))
+
+
+def test_deepgazes_tensors_become_the_network_that_its_authors_run(tmp_path: Path) -> None:
+    tensors = deepgaze1_tensors()
+    torch.save(tensors, tmp_path / "deepgaze1.pth")
+    made = import_network(tmp_path / "deepgaze1.pth", name="deepgaze-1", output=tmp_path / "o.safetensors", width=THIN)
+    network, options, card = read_any_checkpoint(made)
+    assert "deepgaze1.pth, sha256 " in card.initialisation and "ask its authors" in card.licence
+    assert any("centre bias of MIT1003" in one for one in card.limits)
+    picture = np.random.default_rng(0).integers(0, 256, (136, 192, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        own = network(Preprocessor(options)(picture[None])[None])[0][0, 0].numpy()
+    expected = deepgaze1_density(tensors, picture)
+    assert np.abs(own - expected).max() < 1e-4 * np.ptp(expected)
+    # The picture matters, not the centre alone; and so do blue and red, and which way kernels lie.
+    assert np.abs(own - deepgaze1_density(tensors, picture[:, :, ::-1])).max() > 1e-2 * np.ptp(expected)
+    key = "features.features.1.features.3.weight"
+    turned = {**tensors, key: tensors[key].flip(2, 3)}
+    assert np.abs(own - deepgaze1_density(turned, picture)).max() > 1e-2 * np.ptp(expected)
+
+
+class Touches:
+    """Makes a file when it is unpickled by whoever runs code from pickles."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_file_that_is_not_deepgazes_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
+    path, tensors = tmp_path / "deepgaze1.pth", deepgaze1_tensors()
+
+    def refused(says: str, content: object) -> None:
+        torch.save(content, path)
+        refused_file(says)
+
+    def refused_file(says: str) -> None:
+        with pytest.raises(CheckpointError, match=says) as caught:
+            import_network(path, name="deepgaze-1", output=tmp_path / "out.safetensors", width=THIN)
+        assert "\n" not in str(caught.value) and not (tmp_path / "out.safetensors").exists()
+
+    sigma, readout = "finalizer.gauss.sigma", "readout_network.conv0.weight"
+    refused(f"has no {sigma}", {key: value for key, value in tensors.items() if key != sigma})
+    refused(rf"{readout} is \(8, 1, 1\) float32, expected \(1, 8, 1, 1\)", {**tensors, readout: torch.zeros(8, 1, 1)})
+    refused(rf"{readout} is \(1, 8, 1, 1\) int64", {**tensors, readout: torch.zeros(1, 8, 1, 1, dtype=torch.int64)})
+    # As large as it says it is not: one number, shown many times.
+    refused("is .* float32, expected", {**tensors, readout: torch.zeros(1).expand(1, 1 << 40)})
+    refused("sigma .*not finite", {**tensors, sigma: torch.tensor(float("nan"))})
+    refused("fixations is left over", {**tensors, "fixations": torch.zeros(1)})
+    refused("has no .*; it has conv1_1", {"conv1_1": torch.zeros(1)})
+    refused("it has nothing", {})
+    refused("holds a list, expected a state dict", [tensors])
+    refused("'state_dict' is no array of numbers", {"state_dict": tensors})
+    refused("is no array of numbers", {**tensors, sigma: torch.zeros(2, 2).to_sparse()})
+    refused("with code in it, which is never run", {**tensors, "more": Touches(tmp_path / "touched")})
+    assert not (tmp_path / "touched").exists()
+    torch.save(tensors, path)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:-1], b"", b"junk", b"PK\x03\x04", b"\x80\x02}q\x00."):
+        path.write_bytes(content)
+        refused_file("not a state dict that can be read|has no")
+    path.unlink()
+    refused_file("no such file")
+
+
+# The SALICON network.
+
+
+def opensalicon_blobs() -> dict[str, list[np.ndarray]]:
+    """Layers as in OpenSALICON's salicon.prototxt, of few channels."""
+    random = np.random.default_rng(1)
+    found: dict[str, list[np.ndarray]] = {}
+    for prefix in ("", "sec_"):
+        inputs = 3
+        for block, (outputs, count) in enumerate(((2, 2), (4, 2), (8, 3), (16, 3), (16, 3)), start=1):
+            for place in range(1, count + 1):
+                weight = random.standard_normal((outputs, inputs, 3, 3)) * (2 / (9 * inputs)) ** 0.5
+                found[f"{prefix}conv{block}_{place}"] = [weight, 0.1 * random.standard_normal(outputs)]
+                inputs = outputs
+    found["saliency_map"] = [random.standard_normal((1, 32, 1, 1)), random.standard_normal(1)]
+    return found
+
+
+def opensalicon_file(path: Path, blobs: dict[str, list[np.ndarray]]) -> Path:
+    content = field(1, b"Salicon")
+    for name, arrays in blobs.items():
+        layer = field(1, name.encode()) + field(2, b"Convolution")
+        content += field(100, layer + b"".join(field(7, blob(one, old=False)) for one in arrays))
+    path.write_bytes(content)
+    return path
+
+
+def opensalicon_logits(blobs: dict[str, list[np.ndarray]], fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    """What goes into the sigmoid, by SciPy, as the prototxt and the layer in Python beside it say."""
+    from scipy.ndimage import zoom
+    from scipy.signal import correlate2d
+
+    ends = []
+    for prefix, x in (("sec_", coarse), ("", fine)):
+        for block, count in enumerate((2, 2, 3, 3, 3), start=1):
+            for place in range(1, count + 1):
+                weight, bias = blobs[f"{prefix}conv{block}_{place}"]
+                sums = [sum(correlate2d(a, k, "same") for a, k in zip(x, row, strict=True)) for row in weight]
+                x = np.maximum(np.stack(sums) + bias[:, None, None], 0)
+            x = pooled(x, "ceil")
+        ends.append(x)
+    ratios = [target / own for target, own in zip(ends[1].shape, ends[0].shape, strict=True)]
+    joined = np.concatenate([zoom(ends[0], ratios, order=1, mode="nearest"), ends[1]])
+    weight, bias = blobs["saliency_map"]
+    return np.asarray(np.tensordot(weight[0, :, 0, 0], joined, 1) + bias)
+
+
+def test_opensalicons_blobs_become_the_network_that_caffe_runs(tmp_path: Path) -> None:
+    blobs = opensalicon_blobs()
+    file = opensalicon_file(tmp_path / "salicon_osie.caffemodel", blobs)
+    path = import_network(file, name="salicon-net", output=tmp_path / "out.safetensors", width=THIN)
+    network, options, card = read_any_checkpoint(path)
+    assert (options.height, options.width) == (1200, 1600) and "ask its authors" in card.licence
+    fine = np.random.default_rng(2).standard_normal((3, 80, 144))
+    coarse = fine.reshape(3, 40, 2, 72, 2).mean((2, 4))
+    with torch.inference_mode():
+        own = network.stages(torch.tensor(fine[None], dtype=torch.float32))["logits"][0, 0].numpy()  # type: ignore[operator]
+    expected = opensalicon_logits(blobs, fine, coarse)
+    assert own.shape == expected.shape == (3, 5)
+    assert np.abs(own - expected).max() < 1e-4 * np.ptp(expected)
+    # The streams in each other's place, or a picture of the other order of channels, are another network.
+    other = {
+        name.removeprefix("sec_") if name.startswith("sec_") else f"sec_{name}": one for name, one in blobs.items()
+    }
+    other["saliency_map"] = other.pop("sec_saliency_map")
+    for wrong in (opensalicon_logits(other, fine, coarse), opensalicon_logits(blobs, fine[::-1], coarse[::-1])):
+        assert np.abs(own - wrong).max() > 1e-2 * np.ptp(expected)
+
+
+def test_a_file_that_is_not_opensalicons_is_refused_by_what_is_wrong(tmp_path: Path) -> None:
+    blobs = opensalicon_blobs()
+    whole = opensalicon_file(tmp_path / "whole", blobs).read_bytes()
+
+    def changed(name: str, *arrays: np.ndarray) -> bytes:
+        return opensalicon_file(tmp_path / "a", {**blobs, name: list(arrays)}).read_bytes()
+
+    weight, bias = blobs["sec_conv3_2"]
+    spoilt = bias.copy()
+    spoilt[1] = np.nan
+    for content, says in (
+        (changed("sec_conv3_2"), "layer sec_conv3_2 has no weight"),
+        (changed("sec_conv3_2", weight), "layer sec_conv3_2 has no bias"),
+        (changed("sec_conv3_2", weight[:, :4], bias), r"\(8, 4, 3, 3\), expected \(8, 8, 3, 3\)"),
+        (changed("sec_conv3_2", weight, spoilt), r"coarse\.blocks\.2\.1\.bias .*not finite"),
+        (whole[: len(whole) // 2], "ends early|has no"),
+        (whole.replace(b"sec_", b"cs1_"), "layer sec_conv1_1 has no weight; it has layers conv1_1"),
+        (caffemodel(thin_salnet()), "has no weight; it has layers conv1, conv2"),
+        (b"\x80\x02}q\x00.", "not a .caffemodel"),
+    ):
+        (tmp_path / "wrong").write_bytes(content)
+        with pytest.raises(CheckpointError, match=says):
+            import_network(tmp_path / "wrong", name="salicon-net", output=tmp_path / "out.safetensors", width=THIN)
     assert not (tmp_path / "out.safetensors").exists()
 
 

@@ -16,6 +16,7 @@ from vidsal.model.checkpoint import PRESETS, read_any_checkpoint, read_checkpoin
 from vidsal.model.network import Network
 from vidsal.model.networks.catalogue import NETWORKS, build_network, input_of
 from vidsal.model.networks.config import NetworkConfig, branches_of
+from vidsal.model.networks.formats.pth import read_pth
 from vidsal.model.networks.segmentation import read_segmentation
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions
@@ -167,16 +168,12 @@ def _input_notes(preprocess: PreprocessOptions) -> tuple[str, ...]:
 def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file (imagenet_weights)")
+    if path.suffix != ".safetensors":
+        return read_pth(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # weights_only: tensors and plain containers, no code from the file is run.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a file that is no pickle: KeyError, TypeError, struct.error and so on
+        return load_file(path)
+    except Exception as error:  # SafetensorError, OSError
         raise CheckpointError(f"{path}: not a state dict ({error})") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: holds a {type(state).__name__}, expected a state dict")
-    return state
 
 
 def with_motion(network: SaliencyAttentiveModel, channels: int) -> SaliencyAttentiveModel:

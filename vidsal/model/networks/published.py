@@ -25,6 +25,7 @@ from vidsal.model.networks.catalogue import describe, input_of, without_weights
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.formats.caffemodel import read_caffemodel
 from vidsal.model.networks.formats.npz import read_npz
+from vidsal.model.networks.formats.pth import read_pth
 from vidsal.model.networks.formats.text import read_columns, read_liblinear
 from vidsal.model.networks.segmentation import read_segmentation
 from vidsal.model.options import BranchName, NetworkName, Task
@@ -35,7 +36,15 @@ __all__ = ["IMPORTED", "Release", "import_network"]
 _Array = npt.NDArray[np.float32]
 _State = dict[str, npt.NDArray[Any]]
 _SALICON = "SALICON: pictures of MS COCO with attention traced by the mouse"
+_STILLS_ONLY = "Trained on still pictures only: motion as such does not attract it."
 _SALGAN_ENCODER_LAYERS = 13
+# What the authors of DeepGaze I call their AlexNet, whose classifier is in their file too, and the rest.
+_DEEPGAZE1_ALEXNET = "features.features.1."
+_DEEPGAZE1_NAMES = {
+    "readout.weight": "readout_network.conv0.weight",
+    "sigma": "finalizer.gauss.sigma",
+    "centre_weight": "finalizer.center_bias_weight",
+}
 # The authors' least deviation of a feature.
 _EDN_LEAST_DEVIATION = 1e-8
 # As if means and deviations had been gathered over so many steps of training: going on from them moves them slowly.
@@ -54,7 +63,7 @@ class Release:
     """Of the weights, as far as their authors state one."""
     training_data: Sequence[str]
     """What it was trained on, as a model card says it."""
-    limits: Sequence[str] = ("Trained on still pictures only: motion as such does not attract it.",)
+    limits: Sequence[str] = (_STILLS_ONLY,)
     """What a model card says it cannot do."""
     beside: Callable[[Path], Sequence[Path]] = lambda path: ()
     """The file -> further ones that belong to it, or `CheckpointError`."""
@@ -147,6 +156,40 @@ def _by_layers(path: Path, config: NetworkConfig, layer_of: Callable[[str], str]
         if value.size != np.prod(shape) or (part == "weight" and value.shape != shape):
             raise CheckpointError(f"{path}: {key} is {value.shape}, expected {shape}")
         state[key] = value.reshape(shape)
+    return state
+
+
+def _salicon_net(path: Path, config: NetworkConfig) -> _State:
+    return _by_layers(path, config, _salicon_layer)
+
+
+def _salicon_layer(module: str) -> str:
+    """What OpenSALICON calls a module of ours; layers that see the coarse picture begin with sec_."""
+    if module == "out":
+        return "saliency_map"
+    _, stream, _, block, place = module.split(".")
+    return f"{'sec_' if stream == 'coarse' else ''}conv{int(block) + 1}_{int(place) + 1}"
+
+
+def _deepgaze1(path: Path, config: NetworkConfig) -> _State:
+    """PyTorch's state dict of the whole model. Of AlexNet's classifier, which is not used, nothing is taken."""
+    tensors = read_pth(path)
+    state: _State = {}
+    used = set()
+    for key, shape in _shapes_of(config).items():
+        name = _DEEPGAZE1_NAMES.get(key) or _DEEPGAZE1_ALEXNET + key.removeprefix("backbone.")
+        value = tensors.get(name)
+        if value is None:
+            raise CheckpointError(f"{path}: has no {name}; it has {', '.join(list(tensors)[:3]) or 'nothing'}")
+        # The weight of the centre bias has one dimension of one there, and none here.
+        if tuple(value.shape) not in (shape, shape or (1,)) or not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{path}: {name} is {tuple(value.shape)} {kind}, expected {shape} float32")
+        used.add(name)
+        state[key] = value.float().reshape(shape).numpy()
+    left = [name for name in tensors if name not in used and not name.startswith(f"{_DEEPGAZE1_ALEXNET}classifier.")]
+    if left:
+        raise CheckpointError(f"{path}: its tensors are not those of deepgaze-1: {left[0]} is left over")
     return state
 
 
@@ -327,6 +370,23 @@ IMPORTED: dict[NetworkName, Release] = {
         "github.com/imatge-upc/saliency-2016-cvpr",
         "MIT, as the repository that published them (github.com/imatge-upc/saliency-2016-cvpr)",
         (_SALICON, "ImageNet before that"),
+    ),
+    "deepgaze-1": Release(
+        _deepgaze1,
+        "github.com/matthias-k/DeepGaze",
+        "not stated by the repository that published them (github.com/matthias-k/DeepGaze): ask its authors",
+        ("MIT1003: its 463 pictures of 1024x768", "ImageNet before that"),
+        limits=(
+            _STILLS_ONLY,
+            "Its authors add the centre bias of MIT1003, which lies in a file of its own and is not read; here Clarke "
+            "and Tatler's Gaussian has the weight that they found for theirs.",
+        ),
+    ),
+    "salicon-net": Release(
+        _salicon_net,
+        "github.com/CLT29/OpenSALICON",
+        "not stated by the repository that published them (github.com/CLT29/OpenSALICON): ask its authors",
+        ("OSIE: 700 pictures", "ImageNet before that"),
     ),
     "dva": Release(
         _dva,
