@@ -188,7 +188,8 @@ def report(
     """The tables."""
     machine, versions = describe_machine(), describe_versions()
     every = [delay for minute in seen.minutes for delay in minute.delays]
-    shown = [number for number in range(len(seen.minutes)) if number < 3 or number % 5 == 4]
+    last = len(seen.minutes) - 1
+    shown = [number for number in range(last + 1) if number < 3 or number % 5 == 4 or number == last]
     lines = [
         f"{machine['processor']}, {machine['cores']} cores; {', '.join(machine['instructions'])}; "
         f"torch {versions.get('torch', '?')}; commit {source_commit()}; {size[0]}x{size[1]}, {rate} pictures a second, "
