@@ -14,7 +14,15 @@ from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import ViewerOptions
 
 DEFAULTS: dict[type, dict[str, Any]] = {
-    ModelOptions: {"model": "sam-lite", "device": "auto", "precision": "auto", "task": "free-viewing"},
+    ModelOptions: {
+        "model": "sam-lite",
+        "model_shares": (),
+        "model_mean": "geometric",
+        "quality": "standard",
+        "device": "auto",
+        "precision": "auto",
+        "task": "free-viewing",
+    },
     RecurrenceOptions: {"state": "carry", "steps": None, "every": 1},
     SmoothOptions: {"smoothing": "exponential", "time_constant_seconds": 0.15},
     ViewerOptions: {

@@ -76,6 +76,7 @@ def test_the_record_says_what_was_made_from_what_by_what(clip: Path, model: Sali
         "precision": "fp32",
         "device": "cpu",
         "task": "free-viewing",
+        "ensemble": None,
     }
     assert made["input"]["name"] == "clip.mp4" and made["input"]["kind"] == "video"
     assert made["input"]["bytes"] == clip.stat().st_size
@@ -433,6 +434,7 @@ def test_the_default_options_name_a_model_whose_sha256_is_that_of_its_file(clip:
         "precision": "fp32",
         "device": "cpu",
         "task": "free-viewing",
+        "ensemble": None,
     }
 
 

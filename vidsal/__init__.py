@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from vidsal.frames import FrameBatch, Picture, SaliencyBatch
     from vidsal.model.checkpoint import SaliencyModel, load_model
+    from vidsal.model.ensemble import load_ensemble
     from vidsal.model.published import published_map
     from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_many
     from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RecurrenceOptions, RunOptions
@@ -73,6 +74,7 @@ __all__ = [
     "VidsalError",
     "ViewerOptions",
     "__version__",
+    "load_ensemble",
     "load_model",
     "open_video",
     "predict",
@@ -92,8 +94,8 @@ _load, __dir__ = lazy(
     __name__,
     __all__,
     *("errors", "stages", "decode.options", "sinks.options", "smooth.options", "pipe.options"),
-    *("frames", "decode.contract", "decode.open", "sinks.contract", "model.checkpoint", "model.published"),
-    *("pipe.predict", "pipe.run", "pipe.many", "results"),
+    *("frames", "decode.contract", "decode.open", "sinks.contract", "model.checkpoint"),
+    *("model.ensemble", "model.published", "pipe.predict", "pipe.run", "pipe.many", "results"),
 )
 
 

@@ -295,7 +295,7 @@ def _convert(rule: Rule, value: Any, name: str) -> Any:
             if isinstance(value, str) and rule.items is not None and not value.strip(" ,"):
                 raise ConfigError(Setting(name), " is empty: leave it out, or name one or several with commas between")
             loaded = yaml.load(value, _Loader) if isinstance(value, str) else value
-            if isinstance(loaded, str) and rule.items is not None and rule.items.choices:
+            if isinstance(loaded, str) and rule.items is not None and (rule.items.choices or rule.items.kind is float):
                 loaded = [word.strip() for word in loaded.split(",")]
             return _convert_nested(kind, loaded, name)
     except (ValueError, yaml.YAMLError) as error:

@@ -23,10 +23,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vidsal.errors import ConfigError, EncodeError, Setting
+from vidsal.errors import CheckpointError, ConfigError, EncodeError, Setting
 from vidsal.files import replacing
 from vidsal.model.checkpoint import ModelCard, read_checkpoint, weights_path
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
+from vidsal.pipe.options import ModelOptions
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.stages import ExportOptions
 
@@ -82,12 +83,14 @@ def export_model(model: str | Path, output: str | Path, *, options: ExportOption
         options: what the graph does; None for the defaults.
 
     Raises:
-        CheckpointError: as `load_model`.
+        CheckpointError: as `load_model`, or several models are named.
         ConfigError: `output` does not end in .onnx.
         EncodeError: onnx or onnxscript is not installed; the file is there or cannot be written; the exporter
             failed; or what it made differs from the network.
     """
     options = options or ExportOptions()
+    if len(ModelOptions(str(model)).named) > 1:
+        raise CheckpointError(f"{str(model)!r} names an ensemble, which is no network: export its models one by one")
     # Before the weights are read: these cost nothing to find out.
     _check_target(Path(output), overwrite=options.overwrite)
     _require_packages(options)

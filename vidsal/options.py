@@ -156,7 +156,7 @@ class Rule:
             if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in self.choices):
                 words = ", ".join(map(str, self.choices))
                 raise ConfigError(Setting(name), f" must be one of {words}; got {value!r}")
-        elif self.items is not None and self.items.choices:
+        elif self.items is not None and (self.items.choices or self.items.range):
             if not isinstance(value, tuple):
                 raise ConfigError(Setting(name), f" must be a tuple, got {value!r}")
             for item in value:

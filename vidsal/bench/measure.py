@@ -31,6 +31,7 @@ from vidsal.bench.made import HEIGHT, RATE, WIDTH, make_clip, make_pictures, ran
 from vidsal.bench.options import BenchOptions
 from vidsal.bench.report import BenchReport, CaseReport, MemoryReport, PrecisionReport, Spread, VideoReport, Way
 from vidsal.decode import DecodeOptions, open_video
+from vidsal.errors import ConfigError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics.functional import cc
 from vidsal.model import checkpoint
@@ -115,7 +116,10 @@ class _Bench:
         self.device = checkpoint.resolve_device(options.model.device)
         self.kind = "cuda" if self.device.type == "cuda" else "cpu"
         self.clock = Clock(self.device)
-        self.plain, self.preprocess, self.card, self.random = _open(str(options.model.chosen))
+        if options.model.is_ensemble:
+            raise ConfigError("bench measures the parts of one network: name one model, and leave quality at standard")
+        (model,) = options.model.chosen
+        self.plain, self.preprocess, self.card, self.random = _open(str(model))
         self.notes: list[str] = []
 
     def work(self) -> BenchReport:

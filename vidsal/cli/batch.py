@@ -235,7 +235,7 @@ def batch_command(given: Any, options: ArchiveOptions) -> int:
             tuple(given.inputs), listed, tuple(given.include), tuple(given.exclude), str(options.output.output),
             given.list or "", given.null,
         )  # fmt: skip
-        check_model(options.model.model)
+        check_model(*options.model.named)
     return _dry_run(named, options, shard, given) if given.dry_run else _work(named, options, shard, given)
 
 

@@ -29,7 +29,7 @@ def bench_command(given: Any, options: BenchOptions) -> int:
     from vidsal.bench import bench, format_bench
 
     share_cores()
-    check_model(options.model.model)
+    check_model(*options.model.named)
     target: Path | None = given.json
     if target is not None and not target.absolute().parent.is_dir():
         raise ConfigError(f"--json {target}: there is no folder {target.absolute().parent}; make it first")

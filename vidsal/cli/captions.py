@@ -44,7 +44,7 @@ def captions_command(given: Any, options: PlaceCaptionsOptions) -> int:
 
     share_cores()
     if options.maps is None:
-        check_model(options.model.model)
+        check_model(*options.model.named)
     with Stop(quiet=given.quiet) as stop:
         try:
             with make_display(Path(given.video).name, unit="frames", quiet=given.quiet) as display:

@@ -157,7 +157,7 @@ def _submission(given: Any, chosen: ModelOptions) -> int:
     from vidsal.evaluate.submission import write_submission
 
     share_cores()
-    check_model(chosen.model)
+    check_model(*chosen.named)
     dataset, _ = _open(given)
     source = ModelSource(chosen.load())
     with sequence_clock(given.name, quiet=given.quiet) as on_progress:

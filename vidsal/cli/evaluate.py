@@ -68,7 +68,7 @@ def eval_command(given: Any, options: EvalOptions) -> int:
         try:
             with as_usage():
                 if options.evaluation.maps is None:
-                    check_model(options.model.model)
+                    check_model(*options.model.named)
                 result = evaluate(
                     name,
                     given.root,

@@ -166,7 +166,7 @@ def _watch(work: Callable[..., _Made], given: Any, predicted_by: ModelOptions | 
 
     model = None
     if predicted_by is not None:
-        check_model(predicted_by.model)
+        check_model(*predicted_by.named)
         with as_usage():
             model = predicted_by.load()
     with make_display(Path(given.video).name, unit="frames", quiet=given.quiet) as display, as_usage():

@@ -315,8 +315,10 @@ def export_command(given: Any, options: ExportOptions) -> int:
     """Write a model as an ONNX file for ONNX Runtime, OpenVINO and others. Its metadata hold the
     preprocessing and the card. docs/guide/export.md describes inputs and outputs, with an example.
     """
-    check_model(given.model)
     from vidsal.export import export_model
+    from vidsal.pipe.options import ModelOptions
+
+    check_model(*ModelOptions(given.model).named)
 
     say(f"vidsal: exporting {given.model}; this takes up to a minute", quiet=given.quiet)
     report = export_model(given.model, given.output, options=options)

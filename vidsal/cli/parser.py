@@ -255,11 +255,12 @@ def check_choice(name: str, known: Iterable[str], what: str, more: str = "") -> 
         raise UsageError(f"no {what} {name!r}: use one of {', '.join(known)}{more}{meant}")
 
 
-def check_model(name: str) -> None:
+def check_model(*names: str) -> None:
     """A word that is neither a model nor a file is bad usage; a path without a file is the reader's to report."""
     from vidsal.model.checkpoint import PRESETS
     from vidsal.model.options import BaselineName, NetworkName
 
     others = (*get_args(BaselineName), *get_args(NetworkName))
-    if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name) and name not in others:
-        check_choice(name, PRESETS, "model", ", or the path of a checkpoint")
+    for name in names:
+        if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name) and name not in others:
+            check_choice(name, PRESETS, "model", ", or the path of a checkpoint")

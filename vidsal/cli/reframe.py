@@ -52,7 +52,7 @@ def reframe_command(given: Any, options: ReframeOptions) -> int:
     with Stop(quiet=given.quiet) as stop:
         model = None
         if options.maps is None:
-            check_model(options.model.model)
+            check_model(*options.model.named)
             with as_usage():
                 model = options.model.load()
         try:

@@ -80,7 +80,7 @@ def run_command(given: Any, options: RunOptions) -> int:
         places = places_of(inputs, options.output)
     share_cores()
     with Stop(quiet=given.quiet) as stop:
-        check_model(options.model.model)
+        check_model(*options.model.named)
         with as_usage():
             model = options.model.load()
             if len(inputs) > 1:

@@ -34,10 +34,10 @@ def serve_command(given: Any, options: ServeOptions) -> int:
     a run that is under way begins again at the next start.
     """
     from vidsal.index import write_report_of
-    from vidsal.model.checkpoint import weights_path
+    from vidsal.model.checkpoint import is_baseline, weights_path
     from vidsal.serve.server import serve
 
-    check_model(options.model.model)
+    check_model(*options.model.named)
 
     def ready(address: str) -> None:
         print_out(address)
@@ -50,7 +50,9 @@ def serve_command(given: Any, options: ServeOptions) -> int:
 
     with as_usage():
         # What cannot be loaded is said now, and not of the first video.
-        weights_path(options.model.chosen)
+        for model in options.model.chosen:
+            if not is_baseline(model):
+                weights_path(model)
     with Stop(quiet=given.quiet, doing="stopping") as stop, as_usage():
         left = serve(
             given.folder.absolute(),

@@ -272,7 +272,7 @@ class _Request:
         wanted = self.options.evaluation
         if wanted.out is not None:
             return wanted.out
-        made = wanted.maps.name if wanted.maps is not None else Path(self.options.model.chosen).stem
+        made = wanted.maps.name if wanted.maps is not None else self.options.model.label
         return Path(f"{self.name}-{self.split}-{self.protocol.name}-{made}.vidsal-eval")
 
     def dataset(self) -> Dataset:

@@ -25,6 +25,7 @@ from vidsal.decode.local import open_file
 from vidsal.errors import DatasetError, DecodeError
 from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import SaliencyModel
+from vidsal.model.ensemble import Ensemble
 from vidsal.pipe.options import PredictOptions
 from vidsal.pipe.predict import predict
 from vidsal.prefetch import prefetch
@@ -96,6 +97,7 @@ class ModelSource:
             "name": self.model.card.name,
             "sha256": self.sha256,
             "precision": self.model.precision,
+            **({"ensemble": self.model.facts} if isinstance(self.model, Ensemble) else {}),
             "device": self.model.device.type,
             "steps": list(self.options.recurrence.steps_of(self.model.config.steps)),
             "causal": self.causal,

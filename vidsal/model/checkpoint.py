@@ -26,7 +26,7 @@ from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import multiplies_bfloat16, prepare_for_inference
-from vidsal.model.network import Network
+from vidsal.model.network import Network, NetworkOptions
 from vidsal.model.options import DRIVING_MODELS, BaselineName, NetworkName, Precision, Task, named_task
 from vidsal.model.recurrent import Unroll
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
@@ -154,7 +154,7 @@ class SaliencyModel:
         self.sha256 = sha256 or weights_sha256(network)
         """Of the checkpoint file; of the weights where the model comes from no file."""
         self.device = torch.device(device)
-        self.config = network.config
+        self.config: NetworkOptions = network.config
         self.card = card
         self.preprocessor = Preprocessor(preprocess)
         self.dtype = _dtype(precision, self.device)

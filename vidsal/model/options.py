@@ -11,8 +11,10 @@ __all__ = [
     "BaselineName",
     "BranchName",
     "HeadName",
+    "Mean",
     "NetworkName",
     "Precision",
+    "Quality",
     "ReadoutBackbone",
     "ReadoutUpsampler",
     "StrideIn",
@@ -29,6 +31,10 @@ AttentionScale = Literal["none", "cells"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Task = Literal["free-viewing", "driving"]
 """What the viewers do whose gaze is predicted."""
+Mean = Literal["geometric", "linear"]
+"""How the maps of several models become one: the mean of log densities, or of densities; normalised."""
+Quality = Literal["standard", "high"]
+"""How often a model sees each frame: once, or a second time in another view."""
 BaselineName = Literal[
     "uniform", "centre-prior", "spectral-residual", "itti-koch", "gbvs", "aim", "sun", "icl", "bms", "aws"
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
@@ -11,7 +12,7 @@ from vidsal.decode.options import DecodeOptions
 from vidsal.driving.options import DrivingOptions
 from vidsal.errors import ConfigError, Setting
 from vidsal.exports.options import ExportName
-from vidsal.model.options import Precision, Task
+from vidsal.model.options import Mean, Precision, Quality, Task
 from vidsal.options import Checked, Range
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
@@ -44,7 +45,16 @@ class ModelOptions(Checked):
     """Which model, where, how exact."""
 
     model: str = "sam-lite"
-    """Name of a model (`vidsal models`), or path of a vidsal checkpoint (.safetensors)."""
+    """Name of a model (`vidsal models`), or path of a vidsal checkpoint (.safetensors); several, with commas between,
+    make an ensemble, whose densities are the mean of theirs."""
+    model_shares: tuple[Annotated[float, Range(above=0)], ...] = ()
+    """How much each model of an ensemble counts: as many numbers above 0, with commas between; default: all alike."""
+    model_mean: Mean = "geometric"
+    """Mean of an ensemble's densities: geometric (of their logs: where one model sees hardly anything, little is left)
+    or linear (what any model sees stays)."""
+    quality: Quality = "standard"
+    """high shows the model every frame a second time, mirrored and a fifth larger, and takes the mean of both maps:
+    better maps in about two and a half times the model's time."""
     device: str = "auto"
     """auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."""
     precision: Precision = "auto"
@@ -54,27 +64,77 @@ class ModelOptions(Checked):
     """What the viewers do: free-viewing takes the model named; driving takes the one for drivers' gaze beside it
     (sam-lite-driver for sam-lite)."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named = self.named
+        if not all(named):
+            raise ConfigError(Setting("model", self.model), " names no model before or after a comma")
+        if self.model_shares and len(self.model_shares) != len(named):
+            count = f"{len(named)} models are" if len(named) > 1 else "one model is"
+            numbers = ", ".join(f"{share:g}" for share in self.model_shares)
+            raise ConfigError(
+                Setting("model_shares"), f" must be a number for each model: {count} named, got {numbers}"
+            )
+
     @property
-    def chosen(self) -> str | Path:
-        """The model for the task: a name or a path.
+    def named(self) -> tuple[str, ...]:
+        """The models that are named: one, or several of an ensemble. A file whose name has commas is one.
+
+        Example:
+            >>> ModelOptions("sam-lite, C:/models/own.safetensors").named
+            ('sam-lite', 'C:/models/own.safetensors')
+        """
+        if "," not in self.model or os.path.lexists(self.model):
+            return (self.model,)
+        return tuple(name.strip() for name in self.model.split(","))
+
+    @property
+    def chosen(self) -> tuple[str | Path, ...]:
+        """The models for the task: names or paths.
 
         Raises:
-            ConfigError: there is none, see `for_task`.
+            ConfigError: there is none for one of them, see `for_task`.
         """
         from vidsal.model.checkpoint import for_task
 
-        return for_task(self.model, self.task)
+        return tuple(for_task(name, self.task) for name in self.named)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether maps are the mean of several."""
+        return len(self.named) > 1 or self.quality != "standard"
+
+    @property
+    def label(self) -> str:
+        """What names of results say of it: stems of its names, and what else is not as usual of an ensemble.
+
+        Example:
+            >>> ModelOptions("sam-lite,own.safetensors", model_shares=(3.0, 1.0), quality="high").label
+            'sam-lite+own-3-1-high'
+        """
+        words = ["+".join(Path(name).stem for name in self.chosen), *(f"{share:g}" for share in self.model_shares)]
+        usual = type(self)()
+        words += [self.model_mean] * (self.model_mean != usual.model_mean and self.is_ensemble)
+        return "-".join([*words, *[self.quality] * (self.quality != usual.quality)])
 
     def load(self) -> SaliencyModel:
-        """The model for the task.
+        """The model for the task, or the ensemble.
 
         Raises:
-            CheckpointError: as `load_model`.
-            ConfigError: as `load_model`.
+            CheckpointError: as `load_ensemble`.
+            ConfigError: as `load_ensemble`.
         """
-        from vidsal.model.checkpoint import load_model
+        from vidsal.model.ensemble import load_ensemble
 
-        return load_model(self.chosen, device=self.device, precision=self.precision)
+        return load_ensemble(
+            self.named,
+            task=self.task,
+            device=self.device,
+            precision=self.precision,
+            shares=self.model_shares if len(self.named) > 1 else (),
+            mean=self.model_mean,
+            quality=self.quality,
+        )
 
 
 @dataclass(frozen=True)

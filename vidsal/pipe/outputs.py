@@ -210,8 +210,9 @@ def _drive(info: VideoInfo, options: RunOptions, tracker: Shared) -> Drive:
 
 def _free_viewing(options: RunOptions) -> str | None:
     """The model's name, where it is known to be none of drivers."""
-    name = str(options.model.chosen)
-    return name if options.model.task == "free-viewing" and named_task(name) == "free-viewing" else None
+    names = [str(name) for name in options.model.chosen]
+    known = options.model.task == "free-viewing" and all(named_task(name) == "free-viewing" for name in names)
+    return " + ".join(names) if known else None
 
 
 _REPORT_DRIVING = Setting("report_driving", True)

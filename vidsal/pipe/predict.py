@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
+from vidsal.model.ensemble import Ensemble, EnsembleState
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import VideoState
 from vidsal.pipe.between import Between
@@ -231,6 +233,8 @@ def run_model(
     Returns:
         What the model saw, one a piece; None for pieces without keys.
     """
+    if isinstance(model, Ensemble):
+        return _run_members(model, pieces, recurrence, clocks)
     results: list[Seen | None] = [None] * len(pieces)
     # One call for all, but for models whose canvas is as large as the picture. Frames of live sources go through the
     # model one by one, others in groups: which, must not depend on both.
@@ -244,6 +248,43 @@ def run_model(
         for row, one in zip(rows, seen, strict=True):
             results[row] = one
     return results
+
+
+def _run_members(
+    ensemble: Ensemble, pieces: Sequence[Prepared], recurrence: RecurrenceOptions, clocks: Sequence[StageClock]
+) -> list[Seen | None]:
+    """As `run_model`, by each member from its own state; those that share a model go through it side by side."""
+    sharing: dict[int, list[int]] = {}
+    for place, member in enumerate(ensemble.members):
+        sharing.setdefault(id(member.model), []).append(place)
+    seen: dict[int, list[Seen | None]] = {}
+    for places in sharing.values():
+        shown = [_as_shown(piece, ensemble, place) for place in places for piece in pieces]
+        model = ensemble.members[places[0]].model
+        found = run_model(model, shown, recurrence=recurrence, clocks=[*clocks] * len(places))
+        for turn, place in enumerate(places):
+            seen[place] = found[turn * len(pieces) : (turn + 1) * len(pieces)]
+    results: list[Seen | None] = []
+    for row, clock in enumerate(clocks):
+        # All members have the keys of a piece to see, or none has.
+        own = [one for place in range(len(ensemble.members)) if (one := seen[place][row]) is not None]
+        if not own:
+            results.append(None)
+            continue
+        with clock("model"):
+            log_density = ensemble.combined([one.log_density for one in own])
+        results.append(Seen(log_density, EnsembleState(tuple(one.state for one in own))))
+    return results
+
+
+def _as_shown(piece: Prepared, ensemble: Ensemble, place: int) -> Prepared:
+    """The frames as one member sees them, with what it remembers."""
+    if isinstance(piece.state, EnsembleState):
+        piece = dataclasses.replace(piece, state=piece.state.members[place])
+    if ensemble.members[place].mirrored:
+        frames = np.ascontiguousarray(piece.batch.frames[:, :, ::-1])
+        piece = dataclasses.replace(piece, batch=dataclasses.replace(piece.batch, frames=frames))
+    return piece
 
 
 def _run_alike(

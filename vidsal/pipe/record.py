@@ -30,6 +30,7 @@ from vidsal.exports.contract import Fact, Footage, whole_path
 from vidsal.exports.options import EXPORT_FILES
 from vidsal.files import replacing
 from vidsal.model.checkpoint import SaliencyModel
+from vidsal.model.ensemble import Ensemble
 from vidsal.pipe.options import MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, RunOptions, WithPrediction
 from vidsal.pipe.outputs import possible_files
 from vidsal.pipe.places import AOI_TABLES, Place, planned_outputs
@@ -192,18 +193,22 @@ class ModelRecord:
     name: str
     """From its card."""
     sha256: str
-    """Of its checkpoint file; of its weights where it comes from no file."""
+    """Of its checkpoint file; of its weights where it comes from no file; of the members' in an ensemble."""
     precision: str
-    """fp32, bf16 or fp16."""
+    """fp32, bf16 or fp16; several with "+" between for an ensemble of such."""
     device: str
     """Where it ran."""
     task: str = ""
     """What the viewers do whose gaze it predicts; empty in records of before this was known."""
+    ensemble: Mapping[str, Any] | None = None
+    """Of an ensemble the kind of mean and, member by member, name, sha256, precision, share, whether it sees frames
+    mirrored, and its canvas; None for a single model."""
 
     @classmethod
     def of(cls, model: SaliencyModel) -> ModelRecord:
         """The record of a loaded model."""
-        return cls(model.card.name, model.sha256, model.precision, str(model.device), model.task)
+        facts = model.facts if isinstance(model, Ensemble) else None
+        return cls(model.card.name, model.sha256, model.precision, str(model.device), model.task, facts)
 
     @classmethod
     def of_either(cls, model: SaliencyModel | None, maps: Path | None) -> ModelRecord:
