@@ -47,14 +47,6 @@ class ModelOptions(Checked):
     model: str = "sam-lite"
     """Name of a model (`vidsal models`), or path of a vidsal checkpoint (.safetensors); several, with commas between,
     make an ensemble, whose densities are the mean of theirs."""
-    model_shares: tuple[Annotated[float, Range(above=0)], ...] = ()
-    """How much each model of an ensemble counts: as many numbers above 0, with commas between; default: all alike."""
-    model_mean: Mean = "geometric"
-    """Mean of an ensemble's densities: geometric (of their logs: where one model sees hardly anything, little is left)
-    or linear (what any model sees stays)."""
-    quality: Quality = "standard"
-    """high shows the model every frame a second time, mirrored and a fifth larger, and takes the mean of both maps:
-    better maps in about two and a half times the model's time."""
     device: str = "auto"
     """auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."""
     precision: Precision = "auto"
@@ -63,6 +55,14 @@ class ModelOptions(Checked):
     task: Task = "free-viewing"
     """What the viewers do: free-viewing takes the model named; driving takes the one for drivers' gaze beside it
     (sam-lite-driver for sam-lite)."""
+    model_shares: tuple[Annotated[float, Range(above=0)], ...] = ()
+    """How much each model of an ensemble counts: as many numbers above 0, with commas between; default: all alike."""
+    model_mean: Mean = "geometric"
+    """Mean of an ensemble's densities: geometric (of their logs: where one model sees hardly anything, little is left)
+    or linear (what any model sees stays)."""
+    quality: Quality = "standard"
+    """high shows the model every frame a second time, mirrored and a fifth larger, and takes the mean of both maps:
+    better maps in about two and a half times the model's time."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
