@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -319,11 +320,23 @@ def _in_cells(log_density: torch.Tensor, rows: int, columns: int) -> torch.Tenso
     """A map over the same picture in other cells, normalised; itself where it has these."""
     if log_density.shape[-2:] == (rows, columns):
         return log_density
-    maps = log_density.exp().reshape(-1, 1, *log_density.shape[-2:])
-    # Each cell of the new map takes the mean of what it covers of the old one, or lies between its cells.
-    maps = F.interpolate(maps, size=(rows, columns), mode="bilinear", align_corners=False, antialias=True)
-    maps = maps.clamp_min(torch.finfo(torch.float32).tiny).reshape(*log_density.shape[:-2], rows, columns).log()
+    down = _cells_matrix(log_density.shape[-2], rows, log_density.device)
+    across = _cells_matrix(log_density.shape[-1], columns, log_density.device)
+    maps = (down @ log_density.exp() @ across.T).clamp_min(torch.finfo(torch.float32).tiny).log()
     return maps - maps.flatten(-2).logsumexp(-1)[..., None, None]
+
+
+@lru_cache(maxsize=32)
+def _cells_matrix(before: int, after: int, device: torch.device) -> torch.Tensor:
+    """(after, before) float32: each new cell takes the mean of what it covers, or lies between old cells.
+
+    A matrix, as not every device can interpolate like this.
+    """
+    # Not an inference tensor, wherever it is made first: it is shared.
+    with torch.inference_mode(False):
+        alone = torch.eye(before)[None, None]
+        matrix = F.interpolate(alone, size=(after, before), mode="bilinear", align_corners=False, antialias=True)[0, 0]
+        return matrix.to(device)
 
 
 def _listed(numbers: Sequence[float]) -> str:
