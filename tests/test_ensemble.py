@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from made import CANVAS, make_checkpoint, make_model, make_network
+from made import CANVAS, make_checkpoint, make_model, make_network, make_stills
 from media import make_video
 from test_cli import status_of
 from test_pipe import NO_CUTS, RAW, joined, made_frames, parts
@@ -373,3 +373,17 @@ def test_an_ensemble_runs_from_the_command_line(
         assert status_of(*words) in (1, 2)
         (said,) = capsys.readouterr().err.splitlines()[-1:]
         assert wanted in said, said
+
+
+def test_an_ensemble_is_scored_as_one_model_under_a_name_of_its_own(
+    pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_stills(tmp_path / "made")
+    words = ["--model", ",".join(pair), "--model-shares", "3,1", "--baselines", "none", "--draws", "10"]
+    assert status_of("eval", "simple", "made", "--split", "val", "-q", "--precision", "fp32", *words) == 0
+    (out,) = tmp_path.glob("*.vidsal-eval")
+    assert "one+two-3-1" in out.name
+    source = json.loads((out / "summary.json").read_text())["source"]
+    assert source["name"] == "tiny + tiny"
+    assert [member["share"] for member in source["ensemble"]["members"]] == [0.75, 0.25]
