@@ -84,6 +84,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> BenchReport:
     return bench(options)
 
 
+def test_of_an_ensemble_memory_and_the_run_are_measured_and_that_it_has_no_parts_is_said(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "tiny.safetensors")
+    model = ModelOptions(f"{checkpoint},centre-prior", "cpu", "fp32", quality="high")
+    made = bench(BenchOptions(model, LoadOptions(state="reset", batch=3), QUICK))
+    assert made.model == "high-quality tiny + centre-prior" and made.cases == () and made.precisions == ()
+    assert made.memory is not None and made.memory.frames > 0
+    (video,) = made.videos
+    assert video.frames > 0 and video.stage_cpu_seconds["model"] > 0
+    assert "an ensemble has no parts of its own" in format_bench(made)
+
+
 # Counting.
 
 

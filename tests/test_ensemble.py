@@ -368,7 +368,6 @@ def test_an_ensemble_runs_from_the_command_line(
         (["run", clip, "--model", "sam-lite,sam-lite-driver"], "must be of one kind"),
         (["run", clip, "--model", "sam-lite,gbvs", "--task", "driving"], "no model of 'gbvs' for the task driving"),
         (["export", ",".join(pair), "-o", tmp_path / "x.onnx"], "export its models one by one"),
-        (["bench", "--quality", "high"], "name one model"),
     ):
         assert status_of(*words) in (1, 2)
         (said,) = capsys.readouterr().err.splitlines()[-1:]

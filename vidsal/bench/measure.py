@@ -31,7 +31,6 @@ from vidsal.bench.made import HEIGHT, RATE, WIDTH, make_clip, make_pictures, ran
 from vidsal.bench.options import BenchOptions
 from vidsal.bench.report import BenchReport, CaseReport, MemoryReport, PrecisionReport, Spread, VideoReport, Way
 from vidsal.decode import DecodeOptions, open_video
-from vidsal.errors import ConfigError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics.functional import cc
 from vidsal.model import checkpoint
@@ -116,22 +115,29 @@ class _Bench:
         self.device = checkpoint.resolve_device(options.model.device)
         self.kind = "cuda" if self.device.type == "cuda" else "cpu"
         self.clock = Clock(self.device)
-        if options.model.is_ensemble:
-            raise ConfigError("bench measures the parts of one network: name one model, and leave quality at standard")
+        self.notes: list[str] = []
+        self.ensemble = options.model.load() if options.model.is_ensemble else None
+        if self.ensemble is not None:
+            self.preprocess, self.card, self.random = self.ensemble.preprocessor.options, self.ensemble.card, False
+            self.own_steps = self.ensemble.config.steps
+            self.notes.append(
+                "an ensemble has no parts of its own: the stages of a model are measured of one by itself"
+            )
+            return
         (model,) = options.model.chosen
         self.plain, self.preprocess, self.card, self.random = _open(str(model))
-        self.notes: list[str] = []
+        self.own_steps = self.plain.config.steps
 
     def work(self) -> BenchReport:
         options = self.options
         if self.random:
             self.notes.append(f"{self.card.name} has no weights on this machine: random ones, as fast")
-        model = self.load(options.model.precision)
+        model = self.ensemble or self.load(options.model.precision)
         self.say(f"matrix peak of {model.device} in {model.precision}")
         peak = matrix_peak(self.device, model.dtype)
         self.pictures = self.read_pictures(model)
         cases = []
-        for way in self.ways():
+        for way in self.ways() if self.ensemble is None else ():
             try:
                 cases.append(self.case(way, peak))
             except torch.OutOfMemoryError:
@@ -169,7 +175,7 @@ class _Bench:
         )
 
     def ways(self) -> list[Way]:
-        load, own = self.options.load, self.plain.config.steps
+        load, own = self.options.load, self.own_steps
         if not load.sweep:
             return [Way(load.state, load.steps or (1 if load.state == "carry" else own), load.streams, load.batch)]
         states: tuple[tuple[Literal["carry", "reset"], int], ...] = (("reset", own), ("carry", 1))
@@ -179,6 +185,10 @@ class _Bench:
             for streams, batch in _SWEPT
             if self.device.type != "cpu" or streams * batch <= _MOST_FRAMES_ON_CPU
         ]
+
+    def recurrence(self, way: Way) -> RecurrenceOptions:
+        """The steps of a way; of an ensemble, where none are asked for, each member's own."""
+        return RecurrenceOptions(way.state, way.steps if self.ensemble is None else self.options.load.steps)
 
     def read_pictures(self, model: SaliencyModel) -> npt.NDArray[np.uint8]:
         """Some frames of the clip, as the preprocessor gets them from the reader."""
@@ -272,7 +282,7 @@ class _Bench:
         reduced: tuple[Precision, ...] = ("bf16",) if self.device.type == "cpu" else ("bf16", "fp16")
         if not self.options.load.sweep:
             reduced = tuple(name for name in reduced if name == model.precision)
-        if not reduced:
+        if not reduced or self.ensemble is not None:
             return []
         self.say("errors of reduced precisions")
         frames = self.pixels(model, 0, _ERROR_FRAMES)[:, None, None]
@@ -318,7 +328,7 @@ class _Bench:
         video = (self.frames_at(start, min(way.batch, count - start)) for start in range(0, count, way.batch))
         early: dict[str, int] | None = None
         done = 0
-        for batch in predict(video, model, recurrence=RecurrenceOptions(state=way.state, steps=way.steps)):
+        for batch in predict(video, model, recurrence=self.recurrence(way)):
             done += len(batch)
             if early is None and done >= _SETTLED * count:
                 early = bytes_in_use(self.device)
@@ -337,7 +347,7 @@ class _Bench:
             whole = RunOptions(
                 model=self.options.model,
                 decode=decode,
-                recurrence=RecurrenceOptions(state=way.state, steps=way.steps),
+                recurrence=self.recurrence(way),
                 output=OutputOptions(output=self.folder, overwrite=True),
             )
             if self.device.type != "cpu":

@@ -127,6 +127,7 @@ class Ensemble(SaliencyModel):
         self.mean: Mean = mean
         self.card = card
         self.config = EnsembleConfig(min(member.model.config.steps for member in members))
+        self.dtype = members[0].model.dtype
         self.device = next((one.model.device for one in members if one.model.device.type != "cpu"), torch.device("cpu"))
         self.preprocessor = _ForAll([member.model.preprocessor for member in members])
         facts = [{**one.facts, "precision": ""} for one in self.members]
