@@ -364,6 +364,20 @@ def test_multiply_adds_of_another_systems_network_are_those_of_its_layers(tmp_pa
     assert cost.multiply_adds == counted > 0
 
 
+def test_an_ensemble_is_a_model_that_costs_what_its_members_cost(stills: Path, tiny: str, tmp_path: Path) -> None:
+    other = str(make_checkpoint(tmp_path / "other.safetensors", seed=1))
+    both = f"{tiny},{other}"
+    report = compare_models("simple", stills, [tiny, both], options=options_of(tmp_path / "out", baselines="none"))
+    costs = {one.name: one.cost for one in report.ranking.models}
+    assert costs.keys() == {"tiny", "tiny+other"}
+    assert costs["tiny+other"].parameters == 2 * (costs["tiny"].parameters or 0) > 0
+    one, two = (
+        measure_cost_here(model, precision="fp32", prediction=PredictOptions(), stills=True).multiply_adds
+        for model in (tiny, both)
+    )
+    assert one is not None and two == pytest.approx(2 * one)
+
+
 def test_a_model_that_sees_every_fourth_frame_costs_a_quarter_of_the_operations(tmp_path: Path) -> None:
     tiny = str(make_checkpoint(tmp_path / "tiny.safetensors"))
     found = [

@@ -22,7 +22,9 @@ from vidsal.bench.made import HEIGHT, RATE, WIDTH, make_pictures
 from vidsal.bench.report import Spread
 from vidsal.errors import CheckpointError
 from vidsal.frames import FrameBatch
+from vidsal.model.baselines.network import BaselineNetwork
 from vidsal.model.checkpoint import SaliencyModel, is_baseline, read_any_checkpoint, weights_path
+from vidsal.model.ensemble import Ensemble
 from vidsal.model.options import Precision
 from vidsal.model.recurrent import Unroll
 from vidsal.model.sam import SaliencyAttentiveModel
@@ -68,16 +70,20 @@ class FrameCost:
 
 
 def count_weights(model: str) -> WeightCount:
-    """What a model has learned, by its name or the path of its checkpoint; the file is read whole.
+    """What a model has learned, by its name or the path of its checkpoint, or the models of an ensemble, with commas
+    between; files are read whole.
 
     Raises:
         CheckpointError: there are no weights of it here, or they cannot be read.
     """
-    if is_baseline(model):
-        return WeightCount(0, 0)
-    path = weights_path(model)
-    network, _, _ = read_any_checkpoint(path)
-    return WeightCount(sum(one.numel() for one in network.parameters()), path.stat().st_size)
+    parameters = size = 0
+    for name in dict.fromkeys(ModelOptions(model=model).named):
+        if not is_baseline(name):
+            path = weights_path(name)
+            network, _, _ = read_any_checkpoint(path)
+            parameters += sum(one.numel() for one in network.parameters())
+            size += path.stat().st_size
+    return WeightCount(parameters, size)
 
 
 def measure_cost(model: str, *, precision: Precision, prediction: PredictOptions, stills: bool) -> FrameCost:
@@ -176,7 +182,7 @@ def measure_cost_here(model: str, *, precision: Precision, prediction: PredictOp
     of_rounds = np.diff(marks[_WARM_UP * every :: every]) / every
     most = peak_bytes(device)["resident"]
     return FrameCost(
-        multiply_adds=_multiply_adds(model, loaded, prediction, frames[:1], stills=stills),
+        multiply_adds=_multiply_adds(loaded, prediction, frames[:1], stills=stills),
         cpu_seconds=Spread.of(of_rounds.tolist()),
         memory_bytes=max(0, most - before),
         canvas=(canvas[0], canvas[1]),
@@ -190,10 +196,13 @@ def _frame(pixels: np.ndarray, number: int, *, stills: bool) -> FrameBatch:
 
 
 def _multiply_adds(
-    model: str, loaded: SaliencyModel, prediction: PredictOptions, frames: np.ndarray, *, stills: bool
+    loaded: SaliencyModel, prediction: PredictOptions, frames: np.ndarray, *, stills: bool
 ) -> float | None:
     """Of a frame that goes on from the one before, or of a picture; a frame that the model does not see has none."""
-    if is_baseline(model):
+    if isinstance(loaded, Ensemble):
+        counts = [_multiply_adds(one.model, prediction, frames, stills=stills) for one in loaded.members]
+        return None if None in counts else sum(filter(None, counts))
+    if isinstance(loaded.network, BaselineNetwork):
         return None
     pixels = loaded.preprocessor(frames, device="cpu")[None]
     fresh, goes_on = prediction.recurrence.steps_of(loaded.config.steps)

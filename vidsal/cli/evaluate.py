@@ -13,6 +13,7 @@ from vidsal.cli.process import Stop, print_error, print_out, say, share_cores
 from vidsal.comparing.options import CompareModelsOptions, named
 from vidsal.errors import Stopped
 from vidsal.evaluate.options import EvalOptions, FigureFormat
+from vidsal.pipe.options import ModelOptions
 
 __all__ = ["compare_command", "compare_models_command", "eval_command"]
 
@@ -145,7 +146,7 @@ def compare_models_command(given: Any, options: CompareModelsOptions) -> int:
     for word in given.models:
         _, model = named(word)
         if not Path(model).is_dir():
-            check_model(model)
+            check_model(*ModelOptions(model=model).named)
     from vidsal.comparing.run import ModelsProgress, compare_models
     from vidsal.console import Display, make_display
     from vidsal.evaluate.ranking import as_text

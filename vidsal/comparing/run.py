@@ -133,7 +133,7 @@ class _Contestant:
         name, target = named(word)
         if target not in (*PRESETS, *get_args(BaselineName), *get_args(NetworkName)) and Path(target).is_dir():
             return cls(name or Path(target).resolve().name, maps=Path(target))
-        return cls(name or (Path(target).stem if Path(target).suffix else target), model=target)
+        return cls(name or ModelOptions(model=target).label, model=target)
 
     @property
     def folder(self) -> str:
