@@ -639,8 +639,9 @@ def test_a_backbone_of_readout_net_is_the_classifier_of_that_name(backbone: Read
 
 def test_weights_of_a_classifier_go_into_the_backbone_by_name(torchvision: typing.Any) -> None:
     theirs = torchvision.resnet50(weights=None).eval()
-    network = typing.cast(typing.Any, build_network(NetworkConfig("readout-net", backbone="resnet50"))).eval()
-    network.load_imagenet(theirs.state_dict())
+    # Without values of its own: all that it has comes from theirs.
+    network = typing.cast(typing.Any, without_weights(NetworkConfig("readout-net", backbone="resnet50"))).eval()
+    network.to_empty(device="cpu").load_imagenet(theirs.state_dict())
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         features = network.backbone(x)
