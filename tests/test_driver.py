@@ -136,8 +136,8 @@ def test_a_task_chooses_the_model(derived: Path) -> None:
 
 
 def test_the_task_is_an_option_of_a_run() -> None:
-    assert resolve(RunOptions, {}).model.chosen == "sam-lite"
-    assert resolve(RunOptions, {"task": "driving"}).model.chosen == "sam-lite-driver"
+    assert resolve(RunOptions, {}).model.chosen == ("sam-lite",)
+    assert resolve(RunOptions, {"task": "driving"}).model.chosen == ("sam-lite-driver",)
     with pytest.raises(ConfigError, match="task must be one of free-viewing, driving"):
         resolve(RunOptions, {"task": "flying"})
 

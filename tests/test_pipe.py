@@ -282,7 +282,7 @@ def test_the_table_says_where_the_heat_is(tmp_path: Path) -> None:
 
         def __init__(self, inner: SaliencyModel) -> None:
             self.device, self.config = inner.device, inner.config
-            self.card, self.preprocessor = inner.card, inner.preprocessor
+            self.card, self.preprocessor, self.task = inner.card, inner.preprocessor, inner.task
             self.precision, self.notes, self.sha256 = inner.precision, inner.notes, inner.sha256
 
         def __call__(self, frames: torch.Tensor, state: object, **_: object) -> tuple[torch.Tensor, object]:

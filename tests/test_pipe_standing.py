@@ -44,7 +44,7 @@ needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="no such names 
 
 MODEL = cast(
     "SaliencyModel",
-    SimpleNamespace(card=ModelCard(name="tiny"), sha256="ab", precision="fp32", device="cpu"),
+    SimpleNamespace(card=ModelCard(name="tiny"), sha256="ab", precision="fp32", device="cpu", task="free-viewing"),
 )
 
 

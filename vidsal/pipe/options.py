@@ -67,7 +67,7 @@ class ModelOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         named = self.named
-        if not all(named):
+        if len(named) > 1 and not all(named):
             raise ConfigError(Setting("model", self.model), " names no model before or after a comma")
         if self.model_shares and len(self.model_shares) != len(named):
             count = f"{len(named)} models are" if len(named) > 1 else "one model is"
