@@ -7,6 +7,7 @@ describes inputs and outputs and has an example without vidsal.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import importlib
 import importlib.util
@@ -25,7 +26,9 @@ from torch import nn
 
 from vidsal.errors import CheckpointError, ConfigError, EncodeError, Setting
 from vidsal.files import replacing
-from vidsal.model.checkpoint import ModelCard, read_checkpoint, weights_path
+from vidsal.model.checkpoint import ModelCard, read_any_checkpoint, weights_path
+from vidsal.model.network import Network
+from vidsal.model.networks.parts import PictureNetwork
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.pipe.options import ModelOptions
 from vidsal.preprocess import PreprocessOptions, Preprocessor
@@ -41,6 +44,7 @@ _FORMAT = 1
 _MOST_WEIGHT_BYTES = 2**31 - 2**26
 _NOISY_LOGGERS = ("onnx_ir", "onnxscript", "torch.export", "torch.onnx")
 _INSTALL = "pip install 'vidsal[export]'"
+_CANVAS_FIXED = "this one has one canvas for all pictures"
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -57,8 +61,8 @@ class ExportReport:
     """Name to type and shape, in order: {"pixels": "float32 (batch, 3, 240, 320)"}."""
     outputs: dict[str, str]
     """The same of what comes out."""
-    fresh_steps: int
-    """Refinement steps on a frame that starts afresh."""
+    fresh_steps: int | None
+    """Refinement steps on a frame that starts afresh; None for a network that judges each picture at once."""
     carry_steps: int | None
     """Refinement steps on a frame that goes on from the state; None with reset."""
     difference: float | None
@@ -66,7 +70,9 @@ class ExportReport:
 
     def __str__(self) -> str:
         steps = f"refinement steps: {self.fresh_steps} a frame"
-        if self.carry_steps is not None:
+        if self.fresh_steps is None:
+            steps = f"each picture by itself, on a canvas of {self.inputs['pixels'].partition(', 3, ')[2][:-1]}"
+        elif self.carry_steps is not None:
             steps = f"refinement steps: {self.carry_steps} a frame, {self.fresh_steps} on a fresh one"
         checked = f"not compared with the network: ask for it with --check, which needs onnxruntime ({_INSTALL})"
         if self.difference is not None:
@@ -83,8 +89,9 @@ def export_model(model: str | Path, output: str | Path, *, options: ExportOption
         options: what the graph does; None for the defaults.
 
     Raises:
-        CheckpointError: as `load_model`, or several models are named.
-        ConfigError: `output` does not end in .onnx.
+        CheckpointError: as `load_model`, several models are named, or the network is one that remembers frames as no
+            graph here does.
+        ConfigError: `output` does not end in .onnx, or an option is not for this network.
         EncodeError: onnx or onnxscript is not installed; the file is there or cannot be written; the exporter
             failed; or what it made differs from the network.
     """
@@ -94,12 +101,17 @@ def export_model(model: str | Path, output: str | Path, *, options: ExportOption
     # Before the weights are read: these cost nothing to find out.
     _check_target(Path(output), overwrite=options.overwrite)
     _require_packages(options)
-    network, preprocess, card = read_checkpoint(weights_path(model))
+    network, preprocess, card = read_any_checkpoint(weights_path(model))
+    if not isinstance(network, SaliencyAttentiveModel | PictureNetwork):
+        raise CheckpointError(
+            f"{card.name} remembers frames in a way that no graph here does; networks of SAM's family can be exported, "
+            "and those that judge each picture by itself"
+        )
     return export_network(network, output, preprocess=preprocess, card=card, options=options)
 
 
 def export_network(
-    network: SaliencyAttentiveModel,
+    network: SaliencyAttentiveModel | PictureNetwork,
     output: str | Path,
     *,
     preprocess: PreprocessOptions,
@@ -116,9 +128,9 @@ def export_network(
         options: what the graph does; None for the defaults.
 
     Raises:
-        ConfigError: `output` does not end in .onnx.
+        ConfigError: `output` does not end in .onnx, or an option is not for this network.
         EncodeError: as `export_model`.
-        ValueError: the network is in training mode.
+        ValueError: the network is in training mode, or the canvas does not suit it.
     """
     options = options or ExportOptions()
     path = Path(output)
@@ -129,16 +141,18 @@ def export_network(
     weight_bytes = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     if weight_bytes > _MOST_WEIGHT_BYTES:
         raise EncodeError(f"the weights take {weight_bytes / 2**30:.1f} GiB; an ONNX file of one piece holds 2 GiB")
-    signature = _Signature.of(network, preprocess, options)
-    module = _StartingAfresh(network, signature) if signature.carry_steps is None else _GoingOn(network, signature)
-    proto = _make_proto(module.eval(), signature, opset=options.opset)
+    if isinstance(network, PictureNetwork):
+        signature = _Signature.of_pictures(network, preprocess, options)
+    else:
+        signature = _Signature.of(network, preprocess, options)
+    proto = _make_proto(_graph_of(network, signature).eval(), signature, opset=options.opset)
     metadata = {
         "format": _FORMAT,
         "config": dataclasses.asdict(network.config),
-        "preprocess": dataclasses.asdict(preprocess),
+        "preprocess": dataclasses.asdict(signature.preprocess),
         "card": dataclasses.asdict(card),
         "export": {
-            "state": options.state,
+            "state": options.state if signature.fresh_steps else "none",
             "fresh_steps": signature.fresh_steps,
             "carry_steps": signature.carry_steps,
             "batch": options.batch,
@@ -170,17 +184,36 @@ def export_network(
     )
 
 
+def _graph_of(network: SaliencyAttentiveModel | PictureNetwork, signature: _Signature) -> nn.Module:
+    if isinstance(network, PictureNetwork):
+        network = copy.deepcopy(network)
+        network.fix_shapes()
+        return _ByThemselves(network)
+    return _StartingAfresh(network, signature) if signature.carry_steps is None else _GoingOn(network, signature)
+
+
+class _ByThemselves(nn.Module):
+    """Pictures in, log densities out, by a network without a state."""
+
+    def __init__(self, network: PictureNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.network.log_density(pixels).float()
+
+
 class _StartingAfresh(nn.Module):
     """Pictures in, log densities out, each from the zero state."""
 
     def __init__(self, network: SaliencyAttentiveModel, signature: _Signature) -> None:
         super().__init__()
-        self.network, self.signature = network, signature
+        self.network, self.signature, self.steps = network, signature, signature.fresh_steps or 1
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         features = self.network.backbone(pixels)
         attended = self.network.recurrence.precompute(features.deep)
-        state = self.network.recurrence.refine(features.deep, attended, None, self.signature.fresh_steps)
+        state = self.network.recurrence.refine(features.deep, attended, None, self.steps)
         return self.network.read_out(state.hidden, features, self.signature.canvas)
 
 
@@ -194,7 +227,7 @@ class _GoingOn(nn.Module):
     def __init__(self, network: SaliencyAttentiveModel, signature: _Signature) -> None:
         super().__init__()
         self.network, self.carry_steps = network, signature.carry_steps or 0
-        self.more_steps, self.canvas = signature.fresh_steps - self.carry_steps, signature.canvas
+        self.more_steps, self.canvas = (signature.fresh_steps or 1) - self.carry_steps, signature.canvas
 
     def forward(
         self,
@@ -251,7 +284,7 @@ class _Signature:
     """What a graph takes, does and gives."""
 
     preprocess: PreprocessOptions
-    fresh_steps: int
+    fresh_steps: int | None
     carry_steps: int | None
     batch: int | None
     inputs: tuple[_Tensor, ...]
@@ -259,6 +292,8 @@ class _Signature:
 
     @classmethod
     def of(cls, network: SaliencyAttentiveModel, preprocess: PreprocessOptions, options: ExportOptions) -> _Signature:
+        if options.canvas is not None:
+            raise ConfigError(Setting("canvas"), f" is for networks whose canvas follows the picture; {_CANVAS_FIXED}")
         height, width = preprocess.height, preprocess.width
         stride = network.backbone.stride
         if height % stride or width % stride:
@@ -281,6 +316,30 @@ class _Signature:
             batch=options.batch,
             inputs=(pixels, fresh, *state) if carries else (pixels,),
             outputs=(log_density, *after) if carries else (log_density,),
+        )
+
+    @classmethod
+    def of_pictures(cls, network: PictureNetwork, preprocess: PreprocessOptions, options: ExportOptions) -> _Signature:
+        if options.steps is not None:
+            raise ConfigError(Setting("steps"), " is for networks that refine a state, which this one does not have")
+        if preprocess.fit == "inside":
+            # One size for all pictures: what does not fill it is black, as in training.
+            height, width = options.canvas or (preprocess.height, preprocess.width)
+            preprocess = dataclasses.replace(preprocess, height=height, width=width, fit="letterbox", cells=1)
+        elif options.canvas is not None:
+            raise ConfigError(Setting("canvas"), f" is for networks whose canvas follows the picture; {_CANVAS_FIXED}")
+        height, width = preprocess.height, preprocess.width
+        if height % network.stride or width % network.stride:
+            raise ConfigError(
+                Setting("canvas"), f" must be of multiples of {network.stride} for this network, got {height},{width}"
+            )
+        return cls(
+            preprocess=preprocess,
+            fresh_steps=None,
+            carry_steps=None,
+            batch=options.batch,
+            inputs=(_Tensor("pixels", (3, height, width)),),
+            outputs=(_Tensor("log_density", (height, width)),),
         )
 
     @property
@@ -368,7 +427,7 @@ def _graphs(onnx: Any, graph: Any) -> Iterator[Any]:
 
 
 @torch.no_grad()
-def _largest_difference(path: Path, network: SaliencyAttentiveModel, signature: _Signature) -> float:
+def _largest_difference(path: Path, network: Network, signature: _Signature) -> float:
     """How far the file, run by ONNX Runtime frame by frame, is from the network on the same made pictures."""
     onnxruntime = importlib.import_module("onnxruntime")
     settings = onnxruntime.SessionOptions()
@@ -379,8 +438,8 @@ def _largest_difference(path: Path, network: SaliencyAttentiveModel, signature: 
     pixels = torch.unflatten(Preprocessor(signature.preprocess)(noise).contiguous(), 0, (videos, times))
     # The first video goes on, the second is cut, and so forth.
     fresh = [[t == 0 or b % 2 == 1 for t in range(times)] for b in range(videos)]
-    carry_steps = signature.carry_steps or signature.fresh_steps
-    unroll = Unroll.of(fresh, fresh_steps=signature.fresh_steps, carry_steps=carry_steps)
+    fresh_steps = signature.fresh_steps or 1
+    unroll = Unroll.of(fresh, fresh_steps=fresh_steps, carry_steps=signature.carry_steps or fresh_steps)
     log_density, state = network(pixels, unroll=unroll)
     # What a fresh video brings along must not matter.
     feed: Arrays = {

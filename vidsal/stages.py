@@ -221,6 +221,9 @@ class ExportOptions(Checked):
     that starts afresh always gets at least the model's own number."""
     batch: Annotated[int, Range(at_least=1)] | None = None
     """Pictures a call, one of each video; default: any number."""
+    canvas: tuple[int, int] | None = None
+    """Rows and columns of the canvas, as 576,1024, of a network whose canvas else follows the picture; default: the
+    largest. Pictures of another aspect get black bars, which such a network does not see in `vidsal run`."""
     opset: Annotated[int, Range(at_least=18, at_most=23)] = 18
     """Version of ONNX's operators; an older runtime may know only the lower ones."""
     check: bool | None = None

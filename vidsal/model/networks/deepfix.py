@@ -123,7 +123,7 @@ class LocationBiased(nn.Module):
         # (4, rows) and (4, columns): each width with each height.
         down, across = (_bells(size).to(x) for size in (rows, columns))
         maps = (down[:, None, :, None] * across[None, :, None, :]).flatten(0, 1)
-        return self.convolution(torch.cat([x, maps.expand(len(x), -1, -1, -1)], 1))  # type: ignore[no-any-return]
+        return self.convolution(torch.cat([x, maps.expand(x.shape[0], -1, -1, -1)], 1))  # type: ignore[no-any-return]
 
 
 def _bells(size: int) -> torch.Tensor:

@@ -9,7 +9,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidsal.model.networks.config import NetworkConfig
-from vidsal.model.networks.parts import PictureNetwork, Pretrained, blurred, centre_bias, normalised, with_edges
+from vidsal.model.networks.parts import (
+    PictureNetwork,
+    Pretrained,
+    blurred,
+    centre_bias,
+    normalised,
+    radius_of,
+    with_edges,
+)
 from vidsal.stages import PreprocessOptions
 
 __all__ = ["DeepGaze1"]
@@ -43,11 +51,16 @@ class DeepGaze1(PictureNetwork):
         self.backbone = AlexNet(config)
         self.readout = nn.Conv2d(config.channels(256), 1, 1, bias=False)
         self.sigma = nn.Parameter(torch.tensor(8.0))
+        self._radius: int | None = None
         self.centre_weight = nn.Parameter(torch.tensor(1.0))
 
     def freeze(self) -> None:
         """See `Network.freeze`."""
         self.backbone.requires_grad_(False)
+
+    def fix_shapes(self) -> None:
+        """See `PictureNetwork.fix_shapes`: how far the blur reaches."""
+        self._radius = radius_of(self.sigma)
 
     def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
         """See `PictureNetwork.log_density`."""
@@ -63,7 +76,7 @@ class DeepGaze1(PictureNetwork):
         # The finishing has few numbers that all of the density depends on: float32 under autocast too.
         with torch.autocast(pictures.device.type, enabled=False):
             quarter = (height // 4, width // 4)
-            smooth = blurred(F.interpolate(x.float(), size=quarter, mode="nearest"), self.sigma)
+            smooth = blurred(F.interpolate(x.float(), size=quarter, mode="nearest"), self.sigma, radius=self._radius)
             # Of the picture's own centre bias every fourth row and column, as the authors have it.
             bias = centre_bias(height, width, device=pictures.device)[::4, ::4]
             biased = smooth + self.centre_weight * bias

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidsal.model.networks.config import NetworkConfig
-from vidsal.model.networks.parts import VGG, PictureNetwork, blurred, centre_bias, normalised
+from vidsal.model.networks.parts import VGG, PictureNetwork, blurred, centre_bias, normalised, radius_of
 from vidsal.stages import PreprocessOptions
 
 __all__ = ["DeepGaze2"]
@@ -48,11 +48,16 @@ class DeepGaze2(PictureNetwork):
             inputs = outputs
         self.readout = nn.ModuleList(layers)
         self.sigma = nn.Parameter(torch.tensor(8.0))
+        self._radius: int | None = None
         self.centre_weight = nn.Parameter(torch.tensor(1.0))
 
     def freeze(self) -> None:
         """See `Network.freeze`."""
         self.backbone.requires_grad_(False)
+
+    def fix_shapes(self) -> None:
+        """See `PictureNetwork.fix_shapes`: how far the blur reaches."""
+        self._radius = radius_of(self.sigma)
 
     def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
         """See `PictureNetwork.log_density`."""
@@ -71,6 +76,6 @@ class DeepGaze2(PictureNetwork):
         # The finishing has few numbers that all of the density depends on: float32 under autocast too.
         with torch.autocast(pictures.device.type, enabled=False):
             half = (math.ceil(height / 2), math.ceil(width / 2))
-            smooth = blurred(F.interpolate(x.float(), size=half, mode="nearest"), self.sigma)
+            smooth = blurred(F.interpolate(x.float(), size=half, mode="nearest"), self.sigma, radius=self._radius)
             biased = smooth + self.centre_weight * centre_bias(*half, device=pictures.device)
         return {**seen, "features": features, "readout": x, "blurred": smooth, "biased": biased}

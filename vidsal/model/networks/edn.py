@@ -169,12 +169,12 @@ class EDN(PictureNetwork):
         # Powers of ten, and differences of large sums: float32 under autocast too.
         with torch.autocast(pictures.device.type, enabled=False):
             with torch.no_grad():
-                # One by one: responses take much more room than pictures.
-                seen = [torch.cat(self.systems(picture[None].float()), 1) for picture in pictures]
-                responses = torch.cat(seen)
+                # One by one: responses take much more room than pictures. A graph has no number of them to go by.
+                parts = (pictures,) if torch.compiler.is_compiling() else torch.split(pictures, 1)
+                responses = torch.cat([torch.cat(self.systems(part.float()), 1) for part in parts])
                 rows, columns = responses.shape[-2:]
                 distance = torch.from_numpy(_centre_distance(height, width, rows, columns)).to(responses)
-                features = torch.cat([distance.expand(len(pictures), 1, -1, -1), responses], 1)
+                features = torch.cat([distance.expand(pictures.shape[0], 1, -1, -1), responses], 1)
             decision = self.readout(self.whitening(features))[:, 0]
             sigma = _BLUR * max(height, width)
             blurred = _both_ways(decision, _enlarging(rows, height, sigma), _enlarging(columns, width, sigma))

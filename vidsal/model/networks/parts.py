@@ -26,12 +26,15 @@ __all__ = [
     "blurred",
     "centre_bias",
     "normalised",
+    "radius_of",
     "theano_pool",
     "with_edges",
 ]
 
 Pool = Callable[[torch.Tensor], torch.Tensor]
 
+# Of the blur, in cells: as good as none.
+_LEAST_SIGMA = 0.1
 # Clarke and Tatler's variances of a centre bias, in units of half the picture's width, squared.
 _CENTRE_VARIANCES = (0.22, 0.22 * 0.45)
 
@@ -78,6 +81,9 @@ class PictureNetwork(OtherNetwork):
     def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) to (N, H, W), the log of densities."""
         raise NotImplementedError
+
+    def fix_shapes(self) -> None:
+        """Settle what depends on the values of weights but must not in a graph; after it weights may not change."""
 
 
 class Pretrained(nn.Module):
@@ -214,13 +220,20 @@ def with_edges(pictures: torch.Tensor, rows: int, columns: int) -> tuple[torch.T
     return pictures, slice(top, top + height), slice(left, left + width)
 
 
-def blurred(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+def radius_of(sigma: torch.Tensor) -> int:
+    """Cells from the centre of `blurred`'s Gaussian to where it is cut off."""
+    return math.ceil(3 * float(sigma.detach().abs().clamp_min(_LEAST_SIGMA)))
+
+
+def blurred(x: torch.Tensor, sigma: torch.Tensor, *, radius: int | None = None) -> torch.Tensor:
     """(N, 1, H, W) through a Gaussian of a learned width in cells, cut off at three of them, the edge repeated.
+
+    `radius` is what `radius_of` gives, where that is known beforehand.
 
     Source: the finishing of Kümmerer's networks in github.com/matthias-k/DeepGaze.
     """
-    sigma = sigma.abs().clamp_min(0.1)
-    radius = math.ceil(3 * float(sigma.detach()))
+    radius = radius_of(sigma) if radius is None else radius
+    sigma = sigma.abs().clamp_min(_LEAST_SIGMA)
     offsets = torch.arange(-radius, radius + 1, device=x.device)
     taps = torch.softmax(-(offsets**2) / (2 * sigma**2), 0)
     x = F.conv2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), taps.view(1, 1, -1, 1))
