@@ -104,8 +104,8 @@ def export_model(model: str | Path, output: str | Path, *, options: ExportOption
     network, preprocess, card = read_any_checkpoint(weights_path(model))
     if not isinstance(network, SaliencyAttentiveModel | PictureNetwork):
         raise CheckpointError(
-            f"{card.name} remembers frames in a way that no graph here does; networks of SAM's family can be exported, "
-            "and those that judge each picture by itself"
+            f"{card.name} cannot be exported: networks of SAM's family can be, and those that judge each picture by "
+            "itself"
         )
     return export_network(network, output, preprocess=preprocess, card=card, options=options)
 

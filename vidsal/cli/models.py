@@ -174,21 +174,25 @@ def _fetch(given: Any) -> int:
 )
 def _import(given: Any) -> int:
     """Make a checkpoint of a published weight file."""
+    from vidsal.model.baselines.published import FILTER_FILES, import_filters
     from vidsal.model.networks.published import IMPORTED, import_network
     from vidsal.model.release import PUBLISHED, import_weights
 
     if given.segmentation is not None and given.name != "dreyeve":
         raise UsageError("--segmentation is for --as dreyeve")
-    if given.name in IMPORTED:
+    if given.name in (*IMPORTED, *FILTER_FILES):
         if given.output is None:
             raise UsageError(f"weights of {given.name} are not kept in the cache: say with --output where they go")
-        checkpoint = import_network(
-            given.file,
-            name=given.name,
-            output=given.output,
-            segmentation=given.segmentation,
-            overwrite=given.overwrite,
-        )
+        if given.name in FILTER_FILES:
+            checkpoint = import_filters(given.file, name=given.name, output=given.output, overwrite=given.overwrite)
+        else:
+            checkpoint = import_network(
+                given.file,
+                name=given.name,
+                output=given.output,
+                segmentation=given.segmentation,
+                overwrite=given.overwrite,
+            )
         say(f"{given.file}: taken as {given.name}, as given", quiet=given.quiet)
         if given.name == "dreyeve" and given.segmentation is None:
             what = "the branch of classes is left out; to have it, name a model with --segmentation"
@@ -196,7 +200,7 @@ def _import(given: Any) -> int:
         print_out(str(checkpoint))
         return 0
     if given.name is not None:
-        check_choice(given.name, [*PUBLISHED, *IMPORTED], "published weights of")
+        check_choice(given.name, [*PUBLISHED, *IMPORTED, *FILTER_FILES], "published weights of")
     made = import_weights(given.file, name=given.name, output=given.output, overwrite=given.overwrite)
     say(f"{given.file}: taken as {made.name}, {made.reason}", quiet=given.quiet)
     print_out(str(made.path))

@@ -402,11 +402,20 @@ def _from_header(path: Path, header: str) -> tuple[Network, PreprocessOptions, M
             return *_read_base(path, content["base"]["model"], content["base"]["sha256"]), card
         preprocess = _from_dict(PreprocessOptions, content["preprocess"])
         # Nothing is allocated before the file is seen to hold it.
+        if "baseline" in content["config"]:
+            return _with_filters(content["config"]), preprocess, card
         if "network" in content["config"]:
             return _other_without_weights(content["config"]), preprocess, card
         return SaliencyAttentiveModel.without_weights(_from_dict(SAMConfig, content["config"])), preprocess, card
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ConfigError) as error:
         raise CheckpointError(f"{path}: its vidsal header cannot be used ({error})") from error
+
+
+def _with_filters(values: dict[str, Any]) -> Network:
+    from vidsal.model.baselines.network import BaselineConfig, BaselineNetwork
+
+    with torch.device("meta"):
+        return BaselineNetwork(_from_dict(BaselineConfig, values))
 
 
 def _other_without_weights(values: dict[str, Any]) -> Network:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vidsal.errors import ConfigError
-from vidsal.model.baselines.contract import Baseline
+from vidsal.model.baselines.contract import Baseline, Map
 from vidsal.model.baselines.early import CentrePrior, GraphBased, IttiKoch, SpectralResidual, Uniform
 from vidsal.model.baselines.rarity import BayesianNovelty, CodingLength, SelfInformation
 from vidsal.model.baselines.surround import BooleanMaps
 from vidsal.model.baselines.whitening import AdaptiveWhitening
 from vidsal.model.options import BaselineName
 
-__all__ = ["BASELINES", "BaselineName", "build_baseline"]
+__all__ = ["BASELINES", "WITH_FILTERS", "BaselineName", "build_baseline"]
 
-BASELINES: dict[str, Callable[[], Baseline]] = {
+BASELINES: dict[str, Callable[..., Baseline]] = {
     kind.name: kind
     for kind in (
         *(Uniform, CentrePrior, SpectralResidual, IttiKoch, GraphBased),
@@ -24,8 +24,17 @@ BASELINES: dict[str, Callable[[], Baseline]] = {
 """Every baseline, by the name that commands take; those that need recorded gaze are made by the evaluation."""
 
 
-def build_baseline(name: str) -> Baseline:
+WITH_FILTERS = (SelfInformation.name, BayesianNovelty.name, CodingLength.name)
+"""Those that may have filters of their authors, see `vidsal.model.baselines.published`."""
+
+
+def build_baseline(name: str, **filters: Map) -> Baseline:
     """The baseline of a name, with its published settings.
+
+    Args:
+        name: one of `BASELINES`.
+        filters: those of its authors, for a name in `WITH_FILTERS`: "filters", (n, side, side, 3) float32 of RGB; for
+            "sun" also "sigma" and "theta", (n,).
 
     Raises:
         ConfigError: there is none of that name; the message lists them.
@@ -39,4 +48,4 @@ def build_baseline(name: str) -> Baseline:
     make = BASELINES.get(name)
     if make is None:
         raise ConfigError(f"there is no baseline {name!r}; choose from {', '.join(BASELINES)}")
-    return make()
+    return make(**filters)

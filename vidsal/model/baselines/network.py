@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vidsal.model.baselines.catalogue import build_baseline
-from vidsal.model.baselines.contract import FULL_SIDE
+from vidsal.errors import ConfigError
+from vidsal.model.baselines.catalogue import WITH_FILTERS, build_baseline
+from vidsal.model.baselines.contract import FULL_SIDE, Baseline
 from vidsal.model.network import Network
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import Memory, VideoState
@@ -28,6 +29,16 @@ class BaselineConfig:
 
     baseline: str
     """Its name."""
+    filters: int = 0
+    """How many filters of its authors it has; 0 where it has vidsal's own, or none."""
+    side: int = 0
+    """Rows and columns of each of them."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.filters, int) or not isinstance(self.side, int) or min(self.filters, self.side) < 0:
+            raise ConfigError("filters and side must be whole numbers from 0 up")
+        if self.filters and (self.baseline not in WITH_FILTERS or self.filters > 4096 or self.side > 64):
+            raise ConfigError(f"{self.baseline} does not take {self.filters} filters of {self.side} pixels")
 
     @property
     def steps(self) -> int:
@@ -38,6 +49,9 @@ class BaselineConfig:
 class BaselineNetwork(Network):
     """A `Baseline` that takes tensors; on the CPU, in float32, whatever comes in."""
 
+    config: BaselineConfig
+    """Which, and whose filters."""
+
     def __init__(self, config: BaselineConfig) -> None:
         """Make it.
 
@@ -46,7 +60,19 @@ class BaselineNetwork(Network):
         """
         super().__init__()
         self.config = config
-        self.baseline = build_baseline(config.baseline)
+        self._made = None if config.filters else build_baseline(config.baseline)
+        if config.filters:
+            self.register_buffer("filters", torch.zeros(config.filters, config.side, config.side, 3))
+            for name in ("sigma", "theta") if config.baseline == "sun" else ():
+                self.register_buffer(name, torch.ones(config.filters))
+
+    @property
+    def baseline(self) -> Baseline:
+        """The model itself, made once its filters are there."""
+        if self._made is None:
+            held = {name: value.detach().float().cpu().numpy() for name, value in self.named_buffers()}
+            self._made = build_baseline(self.config.baseline, **held)
+        return self._made
 
     def forward(
         self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
