@@ -41,8 +41,9 @@ $(VENV)/.test-done: $(VENV)/.setup-done
 	$(PIP) -e '.[test]' && touch $@ || \
 	    echo "make: pysaliency could not be built here (it needs a C compiler); the tests that ask it are skipped"
 
+# PYTHON, where it is given, is what the environment is made of, not what runs the check.
 test: $(VENV)/.test-done
-	tools/check
+	PYTHON=$(BIN)/python tools/check
 
 mutation: $(VENV)/.test-done
 	nice $(BIN)/python tools/mutate.py $(MODULES)
