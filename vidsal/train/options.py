@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from vidsal.data.options import AugmentOptions, TrainingSet, VideoSet
 from vidsal.errors import ConfigError, Setting
 from vidsal.model.config import SAMConfig
-from vidsal.model.options import BranchName, ReadoutBackbone, ReadoutUpsampler, Task
+from vidsal.model.options import BranchName, NetworkName, ReadoutBackbone, ReadoutUpsampler, Task
 from vidsal.options import NONE, Checked, Range
 from vidsal.stages import LossOptions, PreprocessOptions
 
@@ -127,23 +127,7 @@ class TrainConfig(Checked):
     """Still pictures with gaze, in the layouts of docs/reference/layouts.md."""
     videos: tuple[VideoSet, ...] = ()
     """Recorded video with gaze, in the layouts of docs/reference/layouts.md; its steps come between those on stills."""
-    preset: Literal[
-        "sam-lite",
-        "sam-resnet",
-        "sam-vgg",
-        "ml-net",
-        "salnet",
-        "salgan",
-        "deepgaze-1",
-        "deepgaze-2",
-        "salicon-net",
-        "deepfix",
-        "dva",
-        "readout-net",
-        "edn",
-        "rmdn",
-        "dreyeve",
-    ] = "sam-lite"
+    preset: Literal["sam-lite", "sam-resnet", "sam-vgg", NetworkName] = "sam-lite"
     """The architecture to start from, with its preprocessing."""
     width: Annotated[float, Range(above=0, at_most=1)] = 1.0
     """Share of the published channels of a preset that is not of SAM's family."""
