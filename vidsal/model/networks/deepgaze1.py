@@ -10,12 +10,9 @@ from torch import nn
 
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.parts import (
-    PictureNetwork,
+    BiasedNetwork,
     Pretrained,
-    blurred,
     centre_bias,
-    normalised,
-    radius_of,
     with_edges,
 )
 from vidsal.stages import PreprocessOptions
@@ -26,7 +23,7 @@ __all__ = ["DeepGaze1"]
 _LEAST = 31
 
 
-class DeepGaze1(PictureNetwork):
+class DeepGaze1(BiasedNetwork):
     """Kümmerer, Theis and Bethge, "Deep Gaze I: boosting saliency prediction with feature maps trained on ImageNet",
     ICLR workshop 2015 (arXiv 1411.1045).
 
@@ -46,26 +43,9 @@ class DeepGaze1(PictureNetwork):
     stride = 4
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.backbone = AlexNet(config)
         self.readout = nn.Conv2d(config.channels(256), 1, 1, bias=False)
-        self.sigma = nn.Parameter(torch.tensor(8.0))
-        self._radius: int | None = None
-        self.centre_weight = nn.Parameter(torch.tensor(1.0))
-
-    def freeze(self) -> None:
-        """See `Network.freeze`."""
-        self.backbone.requires_grad_(False)
-
-    def fix_shapes(self) -> None:
-        """See `PictureNetwork.fix_shapes`: how far the blur reaches."""
-        self._radius = radius_of(self.sigma)
-
-    def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
-        """See `PictureNetwork.log_density`."""
-        quarter = self.stages(pictures)["biased"]
-        return normalised(F.interpolate(quarter, size=pictures.shape[-2:], mode="nearest")[:, 0])
 
     def stages(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """From (N, 3, H, W) to "biased", (N, 1, H / 4, W / 4), logits with the centre bias, with what is between."""
@@ -73,14 +53,9 @@ class DeepGaze1(PictureNetwork):
         seen = self.backbone(with_edges(pictures[..., ::2, ::2], _LEAST, _LEAST)[0])
         features = F.interpolate(seen, size=(math.ceil(height / 8), math.ceil(width / 8)), mode="nearest")
         x = self.readout(features)
-        # The finishing has few numbers that all of the density depends on: float32 under autocast too.
-        with torch.autocast(pictures.device.type, enabled=False):
-            quarter = (height // 4, width // 4)
-            smooth = blurred(F.interpolate(x.float(), size=quarter, mode="nearest"), self.sigma, radius=self._radius)
-            # Of the picture's own centre bias every fourth row and column, as the authors have it.
-            bias = centre_bias(height, width, device=pictures.device)[::4, ::4]
-            biased = smooth + self.centre_weight * bias
-        return {"conv5": seen, "features": features, "readout": x, "blurred": smooth, "biased": biased}
+        # Of the picture's own centre bias every fourth row and column, as the authors have it.
+        bias = centre_bias(height, width, device=pictures.device)[::4, ::4]
+        return {"conv5": seen, "features": features, "readout": x, **self.finished(x, bias)}
 
 
 class AlexNet(Pretrained):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vidsal.model.networks.config import NetworkConfig
-from vidsal.model.networks.parts import VGG, PictureNetwork, blurred, centre_bias, normalised, radius_of
+from vidsal.model.networks.parts import VGG, BiasedNetwork, centre_bias
 from vidsal.stages import PreprocessOptions
 
 __all__ = ["DeepGaze2"]
@@ -18,7 +18,7 @@ _FEATURES = ("conv5_1", "relu5_1", "relu5_2", "conv5_3", "relu5_4")
 _READOUT = (16, 32, 2, 1)
 
 
-class DeepGaze2(PictureNetwork):
+class DeepGaze2(BiasedNetwork):
     """Kümmerer, Wallis and Bethge, "DeepGaze II: reading out fixations from deep features trained on object
     recognition", arXiv 1610.01563, 2016.
 
@@ -37,8 +37,7 @@ class DeepGaze2(PictureNetwork):
     stride = 2
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         pool = nn.MaxPool2d(2, ceil_mode=True)
         self.backbone = VGG(config, 19, (pool, pool, pool, pool))
         inputs = len(_FEATURES) * config.channels(512)
@@ -47,22 +46,6 @@ class DeepGaze2(PictureNetwork):
             layers.append(nn.Conv2d(inputs, outputs, 1))
             inputs = outputs
         self.readout = nn.ModuleList(layers)
-        self.sigma = nn.Parameter(torch.tensor(8.0))
-        self._radius: int | None = None
-        self.centre_weight = nn.Parameter(torch.tensor(1.0))
-
-    def freeze(self) -> None:
-        """See `Network.freeze`."""
-        self.backbone.requires_grad_(False)
-
-    def fix_shapes(self) -> None:
-        """See `PictureNetwork.fix_shapes`: how far the blur reaches."""
-        self._radius = radius_of(self.sigma)
-
-    def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
-        """See `PictureNetwork.log_density`."""
-        finest = self.stages(pictures)["biased"]
-        return normalised(F.interpolate(finest, size=pictures.shape[-2:], mode="nearest")[:, 0])
 
     def stages(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """From (N, 3, H, W) to "biased", (N, 1, H / 2, W / 2), logits with the centre bias, with what is between."""
@@ -73,9 +56,5 @@ class DeepGaze2(PictureNetwork):
         x = features
         for place, layer in enumerate(self.readout):
             x = layer(x) if place == len(_READOUT) - 1 else F.relu(layer(x))
-        # The finishing has few numbers that all of the density depends on: float32 under autocast too.
-        with torch.autocast(pictures.device.type, enabled=False):
-            half = (math.ceil(height / 2), math.ceil(width / 2))
-            smooth = blurred(F.interpolate(x.float(), size=half, mode="nearest"), self.sigma, radius=self._radius)
-            biased = smooth + self.centre_weight * centre_bias(*half, device=pictures.device)
-        return {**seen, "features": features, "readout": x, "blurred": smooth, "biased": biased}
+        bias = centre_bias(math.ceil(height / 2), math.ceil(width / 2), device=pictures.device)
+        return {**seen, "features": features, "readout": x, **self.finished(x, bias)}

@@ -19,6 +19,7 @@ from vidsal.stages import PreprocessOptions
 
 __all__ = [
     "VGG",
+    "BiasedNetwork",
     "OtherNetwork",
     "PictureNetwork",
     "Pool",
@@ -84,6 +85,44 @@ class PictureNetwork(OtherNetwork):
 
     def fix_shapes(self) -> None:
         """Settle what depends on the values of weights but must not in a graph; after it weights may not change."""
+
+
+class BiasedNetwork(PictureNetwork):
+    """A network of Kümmerer's: of fixed features a readout, blurred, with a centre bias; a softmax over the picture."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        """Make what comes after the readout: the blur's width, and the weight of the centre bias."""
+        super().__init__()
+        self.config = config
+        self.sigma = nn.Parameter(torch.tensor(8.0))
+        self.centre_weight = nn.Parameter(torch.tensor(1.0))
+        self._radius: int | None = None
+
+    def freeze(self) -> None:
+        """See `Network.freeze`."""
+        self.backbone.requires_grad_(False)
+
+    def fix_shapes(self) -> None:
+        """See `PictureNetwork.fix_shapes`: how far the blur reaches."""
+        self._radius = radius_of(self.sigma)
+
+    def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
+        """See `PictureNetwork.log_density`."""
+        biased = self.stages(pictures)["biased"]
+        return normalised(F.interpolate(biased, size=pictures.shape[-2:], mode="nearest")[:, 0])
+
+    def stages(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
+        """From (N, 3, H, W) to "biased", (N, 1, h, w), logits with the centre bias, with what is between."""
+        raise NotImplementedError
+
+    def finished(self, readout: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The last stages: (N, 1, h, w) of the readout enlarged (nearest) to the size of the bias, and "biased"."""
+        # Few numbers that all of the density depends on: float32 under autocast too.
+        with torch.autocast(readout.device.type, enabled=False):
+            enlarged = F.interpolate(readout.float(), size=tuple(bias.shape), mode="nearest")
+            smooth = blurred(enlarged, self.sigma, radius=self._radius)
+            biased = smooth + self.centre_weight * bias
+        return {"blurred": smooth, "biased": biased}
 
 
 class Pretrained(nn.Module):
