@@ -47,6 +47,7 @@ import numpy.typing as npt
 import torch
 from arguments import count_from
 from pages import fill
+from plots import new_figure, save_figure
 
 from vidsal.bench import describe_machine
 from vidsal.data.clips import AugmentOptions, Clip, ObjectOptions, make_clip
@@ -654,14 +655,8 @@ def draw(rows: Sequence[Row], clips: Sequence[Labelled], path: Path) -> None:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ConfigError("the plot needs matplotlib: pip install 'vidsal[figures]'") from error
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure = new_figure(11, 4.2)
+    left, right = figure.subplots(1, 2)
     carry = find(rows, "carry K=1")
     if carry.after["known"]:
         frames = np.arange(SHOT_FRAMES)
@@ -713,8 +708,7 @@ def draw(rows: Sequence[Row], clips: Sequence[Labelled], path: Path) -> None:
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    save_figure(figure, path)
 
 
 def ablate(

@@ -38,6 +38,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pages import fill_parts
 
 from vidsal.bench import count_operations, describe_machine, describe_versions, random_network
 from vidsal.data.sets import open_simple_stills
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = "\n".join(table for table in tables(results.values).values())
     print(page)
     if given.write_docs:
-        fill(DOCS / "reports" / "backbones.md", tables(results.values))
+        fill_parts(DOCS / "reports" / "backbones.md", tables(results.values))
     return 0
 
 
@@ -343,19 +344,6 @@ def made(values: dict[str, Any]) -> str:
     if classifiers:
         text += f"\nLargest difference of a logit from the published classifier's: {classifiers}.\n"
     return text
-
-
-def fill(page: Path, parts: dict[str, str]) -> None:
-    """Put each part between its two marks."""
-    text = page.read_text(encoding="utf-8")
-    for name, part in parts.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        if text.count(begin) != 1 or text.count(end) != 1:
-            raise VidsalError(f"{page}: the marks of {name!r} are not there once each")
-        before, rest = text.split(begin)
-        text = before + begin + "\n" + part + "\n" + end + rest.split(end)[1]
-    page.write_text(text, encoding="utf-8")
-    print(f"wrote {page}")
 
 
 if __name__ == "__main__":

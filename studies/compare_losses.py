@@ -27,11 +27,13 @@ from typing import Any
 import numpy as np
 import torch
 from arguments import count_from
-from compare_backbones import Results, fill
+from compare_backbones import Results
+from pages import fill_parts
+from plots import new_figure, save_figure, spread
 
 from vidsal.bench import describe_machine, describe_versions
 from vidsal.config import read_file, resolve
-from vidsal.errors import ConfigError, VidsalError
+from vidsal.errors import VidsalError
 from vidsal.losses import LossName, LossOptions
 from vidsal.provenance import source_commit
 from vidsal.train import TrainConfig, train
@@ -68,9 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(tables(results.values).values()))
     plot = REPORTS / "images" / "losses.png" if given.write_docs else given.output / "losses.png"
     draw(results.values, plot)
-    print(f"wrote {plot}")
     if given.write_docs:
-        fill(REPORTS / "losses.md", tables(results.values))
+        fill_parts(REPORTS / "losses.md", tables(results.values))
     return 0
 
 
@@ -150,25 +151,15 @@ def tables(values: dict[str, Any]) -> dict[str, str]:
     return {"losses": "\n".join(lines) + "\n", "made": made}
 
 
-def spread(scores: Sequence[float]) -> str:
-    """The mean over seeds, and the lowest and highest where there are several."""
-    mean = f"{np.mean(scores):.3f}"
-    return mean if len(scores) == 1 else f"{mean} ({min(scores):.3f} to {max(scores):.3f})"
-
-
 def draw(values: dict[str, Any], path: Path) -> None:
     """The plot: AUC-Judd on the validation pictures against the step, a line a loss, the mean over seeds.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise ConfigError("the plot needs matplotlib: pip install 'vidsal[figures]'") from error
-    figure = matplotlib.figure.Figure(figsize=(8.5, 4.6), layout="constrained")
+    figure = new_figure(8.5, 4.6)
     axes = figure.subplots()
-    colours = [*matplotlib.colormaps["tab10"].colors, "black"]  # type: ignore[attr-defined]
+    colours = [*(f"C{place}" for place in range(10)), "black"]
     ends = []
     for place, loss in enumerate(LOSSES):
         curves = of_loss(values, loss)
@@ -180,9 +171,7 @@ def draw(values: dict[str, Any], path: Path) -> None:
     # In the order in which the lines end.
     axes.legend(handles=[line for _, line in sorted(ends, key=lambda end: -end[0])], frameon=False, fontsize=8, ncols=2)
     axes.set(xlabel="step", ylabel="AUC-Judd, validation pictures")
-    axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from arguments import count_from
-from compare_backbones import TOP_1, Results, fill, show
+from compare_backbones import TOP_1, Results, show
+from pages import fill_parts
+from plots import new_figure, save_figure, spread
 
 from vidsal.bench import describe_machine, describe_versions
 from vidsal.config import read_file, resolve
-from vidsal.errors import ConfigError, VidsalError
+from vidsal.errors import VidsalError
 from vidsal.model.backbones import BackboneName, build_backbone
 from vidsal.model.checkpoint import read_checkpoint
 from vidsal.provenance import source_commit
@@ -78,9 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(tables(results.values).values()))
     plot = PLOT if given.write_docs else given.output / "backbones.png"
     draw(results.values, plot)
-    print(f"wrote {plot}")
     if given.write_docs:
-        fill(REPORTS / "backbones.md", tables(results.values))
+        fill_parts(REPORTS / "backbones.md", tables(results.values))
     return 0
 
 
@@ -207,25 +208,13 @@ def tables(values: dict[str, Any]) -> dict[str, str]:
     return {"top1": "\n".join(lines) + "\n", "top1-made": made}
 
 
-def spread(scores: Sequence[float]) -> str:
-    """The mean over seeds, and the lowest and highest where there are several."""
-    if not scores:
-        return "-"
-    mean = f"{np.mean(scores):.3f}"
-    return mean if len(scores) == 1 else f"{mean} ({min(scores):.3f} to {max(scores):.3f})"
-
-
 def draw(values: dict[str, Any], path: Path) -> None:
     """The plot: each metric against top-1, a point a seed, the line of least squares through the means.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise ConfigError("the plot needs matplotlib: pip install 'vidsal[figures]'") from error
-    figure = matplotlib.figure.Figure(figsize=(8.5, 3.8), layout="constrained")
+    figure = new_figure(8.5, 3.8)
     for axes, (metric, title) in zip(figure.subplots(1, len(METRICS)), METRICS.items(), strict=True):
         for start, colour, marker in zip(STARTS, ("#1f77b4", "#7f7f7f"), "os", strict=True):
             means = points(values, start, metric)
@@ -250,9 +239,7 @@ def draw(values: dict[str, Any], path: Path) -> None:
         axes.set(xlabel="ImageNet top-1, %", ylabel=f"{title}, validation pictures")
         axes.margins(x=0.12, y=0.18)
         axes.legend(frameon=False, fontsize=8, loc="center")
-        axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pages import fill
+from plots import new_figure, save_figure
 
 from vidsal.data.sets import open_simple_stills
-from vidsal.errors import ConfigError, DatasetError, VidsalError
+from vidsal.errors import DatasetError, VidsalError
 from vidsal.evaluate.score import resize_map
 from vidsal.evaluate.sources import ModelSource
 from vidsal.metrics import ScoreMeter
@@ -196,17 +197,11 @@ def draw(first: Floats, options: ViewerOptions, path: Path) -> None:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ConfigError("the plot needs matplotlib: pip install 'vidsal[figures]'") from error
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     seconds = np.linspace(0, 1.5, 301)
     stays = np.array([share_not_moved(t, options.gaze_latency_seconds) for t in seconds])
     middle = (1 - stays) * np.array([share_at_centre(t, options) for t in seconds])
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
+    figure = new_figure(11, 3.8)
+    left, right = figure.subplots(1, 2)
     left.stackplot(
         seconds, stays, middle, 1 - stays - middle,
         labels=["where it was before the cut", "middle of the new picture", "what is shown"],
@@ -224,9 +219,7 @@ def draw(first: Floats, options: ViewerOptions, path: Path) -> None:
     )
     right.set_title("Latency of the first saccade")
     right.legend()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-    print(f"wrote {path}")
+    save_figure(figure, path)
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from arguments import count_from
-from compare_backbones import fill
+from pages import fill_parts
 
 from vidsal.bench.made import make_clip, make_pictures
 from vidsal.data.layouts import open_dataset
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     times = time_table(variants, given.rounds)
     print(times)
     if given.write_docs:
-        fill(PAGE, {"scores": "\n".join(tables), "times": times})
+        fill_parts(PAGE, {"scores": "\n".join(tables), "times": times})
     return 0
 
 

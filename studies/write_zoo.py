@@ -30,7 +30,9 @@ from typing import Any
 import numpy as np
 import torch
 from arguments import count_from
-from compare_backbones import Results, fill, show
+from compare_backbones import Results, show
+from pages import fill_parts
+from plots import new_figure, save_figure
 
 from vidsal.bench import describe_machine, describe_versions
 from vidsal.comparing import CompareModelsOptions, ComparingOptions, ModelsProgress, RunningOptions, compare_models
@@ -112,9 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(parts.values()))
     plot = PLOT if given.write_docs else given.work / "zoo.png"
     draw(results.values, plot)
-    print(f"wrote {plot}")
     if given.write_docs:
-        fill(PAGE, parts)
+        fill_parts(PAGE, parts)
     return 0
 
 
@@ -435,12 +436,8 @@ def draw(values: Mapping[str, Any], path: Path) -> None:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise ConfigError("the plot needs matplotlib: pip install 'vidsal[figures]'") from error
     means = means_of(values)
-    figure = matplotlib.figure.Figure(figsize=(8.5, 0.28 * len(means) + 1.2), layout="constrained")
+    figure = new_figure(8.5, 0.28 * len(means) + 1.2)
     axes = figure.subplots()
     rows = np.arange(len(means))[::-1]
     for where, marker in zip(values["sets"], "osD^vP*X<>", strict=False):
@@ -456,9 +453,7 @@ def draw(values: Mapping[str, Any], path: Path) -> None:
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

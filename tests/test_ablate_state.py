@@ -271,7 +271,8 @@ def test_a_whole_run_prints_writes_and_checks(
     printed = capsys.readouterr()
     # Random weights keep no promise; the status is that of what is said.
     assert status == (1 if "not as promised" in printed.err else 0)
-    assert printed.out.removesuffix(f"wrote {page}\n").strip() in page.read_text(encoding="utf-8")
+    tables, wrote, _ = printed.out.partition(f"wrote {plot}\n")
+    assert wrote and tables.strip() in page.read_text(encoding="utf-8")
     assert plot.read_bytes().startswith(b"\x89PNG")
     values = json.loads(numbers.read_text(encoding="utf-8"))
     assert set(values) == {way.label for way in tool.ways_of(2)}

@@ -28,7 +28,7 @@ def test_the_page_shows_what_the_results_say(tool: ModuleType, tmp_path: Path) -
     results = json.loads((ROOT / "docs" / "reports" / "backbones.json").read_text(encoding="utf-8"))
     parts = tool.tables(results)
     (tmp_path / "page.md").write_text(page, encoding="utf-8")
-    tool.fill(tmp_path / "page.md", parts)
+    tool.fill_parts(tmp_path / "page.md", parts)
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
     rows = [line.split("|")[1:-1] for line in parts["cells"].splitlines()[2:]]
     assert len(rows) == 12 and all(float(number) > 0 for row in rows for number in row[2:6])
@@ -45,10 +45,10 @@ def test_the_page_shows_what_the_results_say(tool: ModuleType, tmp_path: Path) -
 def test_only_what_stands_between_the_marks_is_replaced(tool: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- a -->\nold\n<!-- end of a -->\nafter\n")
-    tool.fill(page, {"a": "new\n"})
+    tool.fill_parts(page, {"a": "new\n"})
     assert page.read_text() == "before\n<!-- a -->\n\nnew\n\n<!-- end of a -->\nafter\n"
-    with pytest.raises(VidsalError, match="marks of 'b'"):
-        tool.fill(page, {"b": "new\n"})
+    with pytest.raises(VidsalError, match="<!-- b -->"):
+        tool.fill_parts(page, {"b": "new\n"})
 
 
 def test_a_cell_that_is_not_there_is_refused(tool: ModuleType) -> None:

@@ -62,13 +62,13 @@ def test_the_page_shows_what_the_results_say(tool: ModuleType, tmp_path: Path) -
     page = (ROOT / "docs" / "reports" / "losses.md").read_text(encoding="utf-8")
     results = json.loads((ROOT / "docs" / "reports" / "losses.json").read_text(encoding="utf-8"))
     (tmp_path / "page.md").write_text(page, encoding="utf-8")
-    tool.fill(tmp_path / "page.md", tool.tables(results))
+    tool.fill_parts(tmp_path / "page.md", tool.tables(results))
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
     assert len(results["trained"]) == len(tool.LOSSES)
 
 
 def test_several_seeds_are_shown_as_mean_and_range(tool: ModuleType) -> None:
-    assert tool.spread([0.7]) == "0.700"
+    assert tool.spread([0.7]) == "0.700" and tool.spread([]) == "-"
     assert tool.spread([0.7, 0.8]) == "0.750 (0.700 to 0.800)"
 
 

@@ -41,7 +41,7 @@ def test_the_page_shows_what_the_results_say(tool: ModuleType, tmp_path: Path) -
     results = json.loads((ROOT / "docs" / "reports" / "backbones_top1.json").read_text(encoding="utf-8"))
     parts = tool.tables(results)
     (tmp_path / "page.md").write_text(page, encoding="utf-8")
-    tool.fill(tmp_path / "page.md", parts)
+    tool.fill_parts(tmp_path / "page.md", parts)
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
     rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in parts["top1"].splitlines()[2:]]
     # Pearson's r of the rounded means in the table itself.

@@ -159,7 +159,7 @@ def test_the_page_shows_what_the_results_say(tool: ModuleType, tmp_path: Path) -
     # Which networks there are is a matter of the catalogue, too.
     parts.pop("zoo-not-trained")
     (tmp_path / "page.md").write_text(page, encoding="utf-8")
-    tool.fill(tmp_path / "page.md", parts)
+    tool.fill_parts(tmp_path / "page.md", parts)
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
     scored = {name for one in results["sets"].values() for name in one["models"]}
     assert len(results["sets"]) == 4 and {"sam-lite", "gbvs", "light-mobilenet_v2"} <= scored
