@@ -247,10 +247,10 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def check_choice(name: str, known: Iterable[str], what: str, more: str = "") -> None:
-    """A word that is not known is bad usage; the nearest known one is named."""
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+def check_choice(name: str, known: Iterable[str], what: str, more: str = "", others: Iterable[str] = ()) -> None:
+    """A word that is not known is bad usage; the nearest is named, of the known and of others, too many to list."""
+    if name not in (allowed := [*known, *others]):
+        near = difflib.get_close_matches(name, allowed, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(f"no {what} {name!r}: use one of {', '.join(known)}{more}{meant}")
 
@@ -262,5 +262,6 @@ def check_model(*names: str) -> None:
 
     others = (*get_args(BaselineName), *get_args(NetworkName))
     for name in names:
-        if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name) and name not in others:
-            check_choice(name, PRESETS, "model", ", or the path of a checkpoint")
+        if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name):
+            more = ", another that vidsal models lists, or the path of a checkpoint"
+            check_choice(name, PRESETS, "model", more, others)

@@ -6,7 +6,6 @@ Only sequences that all have scored count, so that everybody is judged on the sa
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +21,9 @@ from vidsal.evaluate.results import (
     count_of,
     describe_dataset,
     describe_protocol,
-    from_json,
     summarise,
-    to_json,
 )
-from vidsal.files import replacing
+from vidsal.evaluate.stored import from_json, read_result, write_result
 from vidsal.metrics import METRICS
 
 __all__ = [
@@ -346,9 +343,7 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
     Raises:
         EncodeError: it cannot be written.
     """
-    text = json.dumps(to_json({"format": _FORMAT, **dataclasses.asdict(ranking)}), indent=1, allow_nan=False) + "\n"
-    with replacing(path, remedy="choose another --out") as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_result(path, _FORMAT, dataclasses.asdict(ranking), remedy="choose another --out")
 
 
 def read_ranking(path: str | Path) -> Ranking:
@@ -357,38 +352,27 @@ def read_ranking(path: str | Path) -> Ranking:
     Raises:
         ConfigError: it cannot be read, or is no ranking.
     """
-    path = Path(path)
-    path = path / RANKING_NAME if path.is_dir() else path
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; give a result of vidsal compare-models") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error}); give a result of vidsal compare-models") from error
-    if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
-        raise ConfigError(f"{path} is no result of vidsal compare-models; expected format {_FORMAT}")
-    try:
-        models = tuple(
-            Ranked(
-                **{
-                    **one,
-                    "scores": _estimates(one["scores"]),
-                    "p": {metric: from_json(chance) for metric, chance in one["p"].items()},
-                    "best_by": tuple(one["best_by"]),
-                    "cost": Cost(**{**one["cost"], "canvas": one["cost"]["canvas"] and tuple(one["cost"]["canvas"])}),
-                }
-            )
-            for one in values.pop("models")
+    return read_result(path, _FORMAT, name=RANKING_NAME, command="vidsal compare-models", build=_ranking)
+
+
+def _ranking(values: dict[str, Any]) -> Ranking:
+    models = tuple(
+        Ranked(
+            **{
+                **one,
+                "scores": _estimates(one["scores"]),
+                "p": {metric: from_json(chance) for metric, chance in one["p"].items()},
+                "best_by": tuple(one["best_by"]),
+                "cost": Cost(**{**one["cost"], "canvas": one["cost"]["canvas"] and tuple(one["cost"]["canvas"])}),
+            }
         )
-        references = tuple(
-            Reference(one["name"], one["what"], _estimates(one["scores"])) for one in values.pop("references")
-        )
-        values |= {"metrics": tuple(values["metrics"]), "notes": tuple(values["notes"])}
-        return Ranking(**values, models=models, references=references)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"{path} is damaged ({type(error).__name__}: {error}); run vidsal compare-models again"
-        ) from error
+        for one in values.pop("models")
+    )
+    references = tuple(
+        Reference(one["name"], one["what"], _estimates(one["scores"])) for one in values.pop("references")
+    )
+    values |= {"metrics": tuple(values["metrics"]), "notes": tuple(values["notes"])}
+    return Ranking(**values, models=models, references=references)
 
 
 def _estimates(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Estimate]:

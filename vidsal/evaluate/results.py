@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.decode.images import natural_order
-from vidsal.errors import ConfigError, EncodeError
+from vidsal.errors import EncodeError
 from vidsal.evaluate.options import TableFormat
 from vidsal.evaluate.protocols import Averaging
+from vidsal.evaluate.stored import from_json, read_result, write_result
 from vidsal.evaluate.trials import Trials
 from vidsal.files import replacing
 from vidsal.metrics import METRICS
@@ -38,7 +39,6 @@ __all__ = [
     "estimates",
     "folder_of",
     "format_summary",
-    "from_json",
     "interval",
     "parts_of",
     "read_keyed_sequence",
@@ -49,7 +49,6 @@ __all__ = [
     "summarise",
     "summarise_participants",
     "summarise_scenarios",
-    "to_json",
     "write_sequence",
     "write_summary",
     "write_tables",
@@ -403,32 +402,13 @@ def describe_frames(protocol: Mapping[str, Any]) -> str:
     )
 
 
-def to_json(value: Any) -> Any:
-    """The same, with None for NaN and a text for infinity, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {name: to_json(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(one) for one in value]
-    if not isinstance(value, float) or math.isfinite(value):
-        return value
-    return None if math.isnan(value) else str(value)
-
-
-def from_json(number: float | str | None) -> Any:
-    """The number that `to_json` wrote."""
-    return math.nan if number is None else float(number) if isinstance(number, str) else number
-
-
 def write_summary(path: Path, summary: Summary) -> None:
     """Writes a summary as JSON; not defined is null, infinity a text.
 
     Raises:
         EncodeError: it cannot be written.
     """
-    values = {"format": _FORMAT, **dataclasses.asdict(summary)}
-    text = json.dumps(to_json(values), indent=1, allow_nan=False) + "\n"
-    with replacing(path, remedy=_REMEDY) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_result(path, _FORMAT, dataclasses.asdict(summary), remedy=_REMEDY)
 
 
 _FORMAT = "vidsal-evaluation-1"
@@ -440,52 +420,42 @@ def read_summary(path: str | Path) -> Summary:
     Raises:
         ConfigError: it cannot be read, or is no summary.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "summary.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; give a summary.json of vidsal eval") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error}); give a summary.json of vidsal eval") from error
-    if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
-        raise ConfigError(f"{path} is not a result of this version of vidsal eval; expected format {_FORMAT}")
-    try:
-        values["scores"] = {
-            source: {
-                metric: Estimate(**{name: from_json(number) for name, number in one.items()})
-                for metric, one in metrics.items()
-            }
-            for source, metrics in values["scores"].items()
+    return read_result(path, _FORMAT, name="summary.json", command="vidsal eval", build=_summary)
+
+
+def _summary(values: dict[str, Any]) -> Summary:
+    values["scores"] = {
+        source: {
+            metric: Estimate(**{name: from_json(number) for name, number in one.items()})
+            for metric, one in metrics.items()
         }
-        values["zero_frames"] = {source: from_json(share) for source, share in values["zero_frames"].items()}
-        for one in values["by_sequence"].values():
-            one["scores"] = {metric: (from_json(mean), count) for metric, (mean, count) in one["scores"].items()}
-            if "zero_mass" in one:
-                one["zero_mass"] = from_json(one["zero_mass"][0]), one["zero_mass"][1]
-            one["participants"] = {
-                who: {metric: (from_json(mean), count) for metric, (mean, count) in scores.items()}
-                for who, scores in one.get("participants", {}).items()
-            }
-        for own in values.get("by_participant", {}).values():
+        for source, metrics in values["scores"].items()
+    }
+    values["zero_frames"] = {source: from_json(share) for source, share in values["zero_frames"].items()}
+    for one in values["by_sequence"].values():
+        one["scores"] = {metric: (from_json(mean), count) for metric, (mean, count) in one["scores"].items()}
+        if "zero_mass" in one:
+            one["zero_mass"] = from_json(one["zero_mass"][0]), one["zero_mass"][1]
+        one["participants"] = {
+            who: {metric: (from_json(mean), count) for metric, (mean, count) in scores.items()}
+            for who, scores in one.get("participants", {}).items()
+        }
+    for own in values.get("by_participant", {}).values():
+        own["scores"] = {
+            source: {metric: from_json(mean) for metric, mean in scores.items()}
+            for source, scores in own["scores"].items()
+        }
+    for of_values in values.get("by_scenario", {}).values():
+        for own in of_values.values():
             own["scores"] = {
                 source: {metric: from_json(mean) for metric, mean in scores.items()}
                 for source, scores in own["scores"].items()
             }
-        for of_values in values.get("by_scenario", {}).values():
-            for own in of_values.values():
-                own["scores"] = {
-                    source: {metric: from_json(mean) for metric, mean in scores.items()}
-                    for source, scores in own["scores"].items()
-                }
-        # Of earlier versions, perhaps from another working folder.
-        values["dataset"].setdefault("folder", folder_of(values["dataset"]))
-        values["messages"] = tuple(values["messages"])
-        values["partial"] = tuple(values.get("partial", ()))
-        return Summary(**values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path} is damaged ({type(error).__name__}: {error}); run vidsal eval again") from error
+    # Of earlier versions, perhaps from another working folder.
+    values["dataset"].setdefault("folder", folder_of(values["dataset"]))
+    values["messages"] = tuple(values["messages"])
+    values["partial"] = tuple(values.get("partial", ()))
+    return Summary(**values)
 
 
 def summarise(
