@@ -10,6 +10,7 @@ from vidsal.errors import ConfigError, Setting
 from vidsal.options import Checked, Range
 
 __all__ = [
+    "CAFFE_MEAN",
     "TRACKED_STYLES",
     "Colormap",
     "CutOptions",
@@ -31,6 +32,9 @@ Style = Literal["heat", "contour", "spotlight", "peak", "boxes"]
 
 TRACKED_STYLES = frozenset({"peak", "boxes"})
 """Those that draw what the tracker finds."""
+
+CAFFE_MEAN = (103.939, 116.779, 123.68)
+"""The mean of ImageNet's pictures, B, G, R from 0 to 255, that VGG's weights for Caffe want to be subtracted."""
 
 
 @dataclass(frozen=True)

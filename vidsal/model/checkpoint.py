@@ -33,6 +33,7 @@ from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.model.state import VideoState
 from vidsal.model.store import cached_path, read_record, verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
+from vidsal.stages import CAFFE_MEAN
 
 __all__ = [
     "PRESETS",
@@ -63,7 +64,7 @@ _WEIGHTS = Path(__file__).parent / "weights"
 _CAFFE = PreprocessOptions(
     channel_order="bgr",
     divisor=1.0,
-    mean=(103.939, 116.779, 123.68),
+    mean=CAFFE_MEAN,
     std=(1.0, 1.0, 1.0),
     resize="bilinear",
     blur_pixels=7.0,

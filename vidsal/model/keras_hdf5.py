@@ -129,10 +129,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: as there.
     """
-    with _reading(path), _h5py().File(path, "r", locking="best-effort") as file:
-        root = _child(file, "model_weights") if file.id.links.exists(b"model_weights") else file
-        layers = _Layers(path, root)
-        layers.refuse_tensorflow(file.attrs.get("backend", root.attrs.get("backend")))
+    with _layers_of(path) as layers:
         network = layers.network()
         return {"network": network, "state": layers.convert(_LAYER_PLANS[network], network)}
 
@@ -164,11 +161,17 @@ def read_layers(path: Path) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
     Raises:
         CheckpointError: as there.
     """
+    with _layers_of(path) as layers:
+        return layers.everything()
+
+
+@contextmanager
+def _layers_of(path: Path) -> Iterator[_Layers]:
     with _reading(path), _h5py().File(path, "r", locking="best-effort") as file:
         root = _child(file, "model_weights") if file.id.links.exists(b"model_weights") else file
         layers = _Layers(path, root)
         layers.refuse_tensorflow(file.attrs.get("backend", root.attrs.get("backend")))
-        return layers.everything()
+        yield layers
 
 
 def require_h5py() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from vidsal.model.heads import log_of_relevance
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.parts import VGG, PictureNetwork
-from vidsal.stages import PreprocessOptions
+from vidsal.stages import CAFFE_MEAN, PreprocessOptions
 
 __all__ = ["DeepFix"]
 
@@ -44,7 +44,7 @@ class DeepFix(PictureNetwork):
         width=640,
         channel_order="bgr",
         divisor=1.0,
-        mean=(103.939, 116.779, 123.68),
+        mean=CAFFE_MEAN,
         std=(1.0, 1.0, 1.0),
         fit="inside",
         cells=8,

@@ -22,7 +22,7 @@ from vidsal.model.networks.segmentation import CLASSES, SegmentationModel
 from vidsal.model.options import BranchName
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import VideoState
-from vidsal.stages import PreprocessOptions
+from vidsal.stages import CAFFE_MEAN, PreprocessOptions
 
 __all__ = ["FRAMES", "Branch", "Dreyeve", "DreyeveState"]
 
@@ -88,7 +88,7 @@ class Dreyeve(OtherNetwork):
         width=448,
         channel_order="bgr",
         divisor=1.0,
-        mean=(103.939, 116.779, 123.68),
+        mean=CAFFE_MEAN,
         std=(1.0, 1.0, 1.0),
         resize="bilinear",
         fit="stretch",

@@ -9,7 +9,7 @@ from torch import nn
 from vidsal.model.heads import log_of_relevance, upsampling_matrix
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.parts import VGG, PictureNetwork, theano_pool
-from vidsal.stages import PreprocessOptions
+from vidsal.stages import CAFFE_MEAN, PreprocessOptions
 
 __all__ = ["MLNet"]
 
@@ -33,7 +33,7 @@ class MLNet(PictureNetwork):
         width=640,
         channel_order="bgr",
         divisor=1.0,
-        mean=(103.939, 116.779, 123.68),
+        mean=CAFFE_MEAN,
         std=(1.0, 1.0, 1.0),
         resize="bilinear",
     )

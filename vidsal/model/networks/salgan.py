@@ -8,7 +8,7 @@ from torch import nn
 
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.parts import VGG, PictureNetwork, normalised
-from vidsal.stages import PreprocessOptions
+from vidsal.stages import CAFFE_MEAN, PreprocessOptions
 
 __all__ = ["SalGAN"]
 
@@ -32,7 +32,7 @@ class SalGAN(PictureNetwork):
         width=256,
         channel_order="bgr",
         divisor=1.0,
-        mean=(103.939, 116.779, 123.68),
+        mean=CAFFE_MEAN,
         std=(1.0, 1.0, 1.0),
         blur_pixels=1.1,
         fit="stretch",

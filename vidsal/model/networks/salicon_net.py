@@ -10,7 +10,7 @@ from torch import nn
 
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.parts import VGG, PictureNetwork, normalised
-from vidsal.stages import PreprocessOptions
+from vidsal.stages import CAFFE_MEAN, PreprocessOptions
 
 __all__ = ["SaliconNet"]
 
@@ -39,7 +39,7 @@ class SaliconNet(PictureNetwork):
         width=1600,
         channel_order="bgr",
         divisor=255.0,
-        mean=(103.939 / 255, 116.779 / 255, 123.68 / 255),
+        mean=(CAFFE_MEAN[0] / 255, CAFFE_MEAN[1] / 255, CAFFE_MEAN[2] / 255),
         std=(1.0, 1.0, 1.0),
         fit="stretch",
     )
