@@ -24,7 +24,6 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
-import json
 import os
 import statistics
 import sys
@@ -39,6 +38,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pages import fill_parts
+from results import Results, show
 
 from vidsal.bench import count_operations, describe_machine, describe_versions, random_network
 from vidsal.data.sets import open_simple_stills
@@ -49,7 +49,7 @@ from vidsal.model.heads import HeadName
 from vidsal.model.sam import SAMConfig
 from vidsal.preprocess import PreprocessOptions
 from vidsal.provenance import source_commit
-from vidsal.train import CardText, ScheduleOptions, TrainConfig, TrainProgress, train
+from vidsal.train import CardText, ScheduleOptions, TrainConfig, train
 
 DOCS = Path(__file__).parents[1] / "docs"
 BACKBONES: tuple[BackboneName, ...] = ("mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2")
@@ -92,23 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.write_docs:
         fill_parts(DOCS / "reports" / "backbones.md", tables(results.values))
     return 0
-
-
-class Results:
-    """What is known so far, in one JSON file that is whole at any time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"trained": {}}
-
-    def text(self) -> str:
-        return json.dumps(self.values, indent=1, sort_keys=True) + "\n"
-
-    def put(self, **values: Any) -> None:
-        self.values |= values
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(self.text())
-        partial.replace(self.path)
 
 
 def cells(only: Sequence[str] | None = None) -> list[tuple[BackboneName, HeadName]]:
@@ -207,11 +190,7 @@ def train_cells(results: Results, given: argparse.Namespace) -> None:
         "precision": given.precision,
         "sets": sorted(root.resolve().name for root in given.sets),
     }
-    if results.values.setdefault("schedule", schedule) != schedule:
-        raise VidsalError(
-            f"{results.path} was made with {results.values['schedule']}, asked for is {schedule}: "
-            "give the same options or another --output"
-        )
+    results.agree(schedule, name="schedule")
     for seed in given.seeds:
         for backbone, head in cells(given.only):
             name = f"{backbone}/{head}/{seed}"
@@ -253,12 +232,6 @@ def cell_config(
         validation_pictures=1,  # after each pass; at the end all are scored
         card=CardText(name="cell"),
     )
-
-
-def show(name: str, progress: TrainProgress) -> None:
-    """A line every twenty steps."""
-    if progress.step % 20 == 0:
-        print(f"{name}: {progress.step}/{progress.steps}, loss {progress.loss:.3f}", flush=True)
 
 
 def tables(values: dict[str, Any]) -> dict[str, str]:

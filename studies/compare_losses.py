@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import torch
 from arguments import count_from
-from compare_backbones import Results
 from pages import fill_parts
 from plots import new_figure, save_figure, spread
+from results import Results
 
 from vidsal.bench import describe_machine, describe_versions
 from vidsal.config import read_file, resolve
@@ -89,11 +89,7 @@ def train_losses(results: Results, given: argparse.Namespace) -> None:
         "frames_per_step": base.schedule.frames_per_step,
         "sets": sorted(root.resolve().name for root in given.sets),
     }
-    if results.values.setdefault("recipe", recipe) != recipe:
-        raise VidsalError(
-            f"{results.path} was made with {results.values['recipe']}, asked for is {recipe}: "
-            "give the same options or another --output"
-        )
+    results.agree(recipe)
     for seed in given.seeds:
         for loss in given.only:
             name = f"{loss}/{seed}"

@@ -32,9 +32,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from arguments import count_from
-from compare_backbones import TOP_1, Results, show
+from compare_backbones import TOP_1
 from pages import fill_parts
 from plots import new_figure, save_figure, spread
+from results import Results, show
 
 from vidsal.bench import describe_machine, describe_versions
 from vidsal.config import read_file, resolve
@@ -102,11 +103,7 @@ def train_backbones(results: Results, given: argparse.Namespace) -> None:
         "schedule": {**dataclasses.asdict(schedule), "clip_lengths": sorted(schedule.clip_lengths)},
         "sets": sorted(root.resolve().name for root in given.sets),
     }
-    if results.values.setdefault("recipe", recipe) != recipe:
-        raise VidsalError(
-            f"{results.path} was made with {results.values['recipe']}, asked for is {recipe}: "
-            "give the same options or another --output"
-        )
+    results.agree(recipe)
     # A seed after the other, so that a run that is stopped has whole ones.
     for seed in given.seeds:
         for backbone, file in weights.items():

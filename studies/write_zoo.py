@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 import torch
 from arguments import count_from
-from compare_backbones import Results, show
 from pages import fill_parts
 from plots import new_figure, save_figure
+from results import Results, show
 
 from vidsal.bench import describe_machine, describe_versions
 from vidsal.comparing import CompareModelsOptions, ComparingOptions, ModelsProgress, RunningOptions, compare_models
@@ -151,11 +151,7 @@ def train_networks(results: Results, given: argparse.Namespace, sets: Sequence[P
         "sets": [root.name for root in sets],
         "pictures": given.pictures,
     }
-    if results.values.setdefault("recipe", recipe) != recipe:
-        raise VidsalError(
-            f"{results.path} was made with {results.values['recipe']}, asked for is {recipe}: "
-            "give the same options or another --work"
-        )
+    results.agree(recipe, flag="--work")
     plan = planned(base, given, sets)
     unknown = {*given.without} - plan.keys()
     if unknown:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -174,6 +174,14 @@ def _title(panel: Axes, text: str, options: FigureOptions) -> None:
         panel.set_title(text, parse_math=False)
 
 
+def _name_rows(panel: Axes, names: Collection[str]) -> None:
+    panel.set_yticks(range(len(names)), list(names))
+    for text in panel.get_yticklabels():
+        text.set_parse_math(False)
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.grid(False, axis="y")
+
+
 def plot_lines(
     panels: Mapping[str, Mapping[str, Line]], *, label: str, options: FigureOptions, zero: bool = False
 ) -> Figure:
@@ -239,11 +247,7 @@ def plot_dots(
                 if math.isfinite(dot.low) and math.isfinite(dot.high):
                     panel.plot([dot.low, dot.high], [place, place], color=colours[name], linewidth=1.2, zorder=2)
                 (handles[name],) = panel.plot([dot.value], [place], "o", color=colours[name], zorder=3)
-        panel.set_yticks(range(len(rows)), list(rows))
-        for text in panel.get_yticklabels():
-            text.set_parse_math(False)
-        panel.set_ylim(len(rows) - 0.5, -0.5)
-        panel.grid(False, axis="y")
+        _name_rows(panel, rows)
         panel.set_xlabel(labels.get(title, ""), parse_math=False)
         _title(panel, title, options)
     for panel in axes[len(panels) :]:
@@ -360,11 +364,7 @@ def plot_ranking(
             filled = name in level.get(title, ())
             face = blue if filled else "white"
             panel.plot([dot.value], [place], "o", color=blue, markerfacecolor=face, markersize=4, zorder=3)
-        panel.set_yticks(range(len(rows)), rows)
-        for text in panel.get_yticklabels():
-            text.set_parse_math(False)
-        panel.set_ylim(len(rows) - 0.5, -0.5)
-        panel.grid(False, axis="y")
+        _name_rows(panel, rows)
         panel.set_xlabel(labels.get(title, ""), parse_math=False)
         _title(panel, title, options)
     for panel in axes[len(panels) :]:
