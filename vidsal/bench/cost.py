@@ -49,6 +49,8 @@ class WeightCount:
     """Numbers that training sets; 0 for a model without weights."""
     bytes: int
     """Size of the checkpoint; 0 where there is none."""
+    steps: int
+    """Refinement steps on a frame that starts afresh; of several models the fewest."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,17 @@ def count_weights(model: str) -> WeightCount:
         CheckpointError: there are no weights of it here, or they cannot be read.
     """
     parameters = size = 0
+    steps = []
     for name in dict.fromkeys(ModelOptions(model=model).named):
-        if not is_baseline(name):
+        if is_baseline(name):
+            steps.append(1)
+        else:
             path = weights_path(name)
             network, _, _ = read_any_checkpoint(path)
             parameters += sum(one.numel() for one in network.parameters())
             size += path.stat().st_size
-    return WeightCount(parameters, size)
+            steps.append(network.config.steps)
+    return WeightCount(parameters, size, min(steps))
 
 
 def measure_cost(model: str, *, precision: Precision, prediction: PredictOptions, stills: bool) -> FrameCost:

@@ -237,7 +237,10 @@ class _Comparing:
             try:
                 if each.maps is None:
                     weights[each.name] = count_weights(each.model)
-            except (CheckpointError, ConfigError) as error:
+                    self.options.recurrence.steps_of(weights[each.name].steps)
+            except ConfigError as error:
+                raise type(error)(f"{each.name}: ", *error.args) from error
+            except CheckpointError as error:
                 # The message may name the file, but not always what it is called here.
                 said = str(error) if each.name in str(error) else f"{each.name}: {error}"
                 raise type(error)(said) from error
