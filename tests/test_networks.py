@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
 from scipy.signal import correlate2d
+from scipy.special import logsumexp
 from torchvision_models import import_torchvision_models
 
 from vidsal.cli import main
@@ -259,8 +260,22 @@ def deepgaze2_stages(x: Array, network: typing.Any) -> dict[str, Array]:
     for axis in (1, 2):
         blurred = gaussian_filter1d(blurred, sigma, axis=axis, mode="nearest", radius=int(np.ceil(3 * sigma)))
     found["blurred"] = blurred
-    found["biased"] = blurred + network.centre_weight.item() * gaussian_centre(*half)
+    own = own_centre(network, height, width)
+    found["biased"] = blurred + network.centre_weight.item() * (
+        gaussian_centre(*half) if own is None else own[::2, ::2]
+    )
     return found
+
+
+def own_centre(network: typing.Any, rows: int, columns: int) -> Array | None:
+    """The log density that the network holds, brought to a picture as its authors do it; None where it holds none."""
+    if network.centre_log_density is None:
+        return None
+    held = network.centre_log_density.double().numpy()
+    scaled = zoom(held, (rows / held.shape[0], columns / held.shape[1]), order=0, mode="nearest")
+    assert scaled.shape == (rows, columns)
+    result: Array = scaled - logsumexp(scaled)
+    return result
 
 
 def gaussian_centre(rows: int, columns: int) -> Array:
@@ -292,7 +307,9 @@ def deepgaze1_stages(x: Array, network: typing.Any) -> dict[str, Array]:
     for axis in (1, 2):
         smooth = gaussian_filter1d(smooth, sigma, axis=axis, mode="nearest", radius=int(np.ceil(3 * sigma)))
     found["blurred"] = smooth
-    found["biased"] = smooth + network.centre_weight.item() * gaussian_centre(height, width)[::4, ::4]
+    own = own_centre(network, height, width)
+    centre = gaussian_centre(height, width) if own is None else own
+    found["biased"] = smooth + network.centre_weight.item() * centre[::4, ::4]
     return found
 
 

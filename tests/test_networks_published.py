@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from keras_files import write_layer
+from scipy.ndimage import zoom
 from scipy.signal import convolve2d
 from test_networks import THIN as THINNER
 from test_networks import dva_stages, edn_stages, pixels, pooled, thin
@@ -332,8 +333,11 @@ def deepgaze1_tensors() -> dict[str, torch.Tensor]:
     return found
 
 
-def deepgaze1_density(tensors: dict[str, torch.Tensor], picture: np.ndarray) -> np.ndarray:
-    """The authors' log density of (H, W, 3) from 0 to 255, by SciPy, with Clarke and Tatler's centre bias."""
+def deepgaze1_density(
+    tensors: dict[str, torch.Tensor], picture: np.ndarray, bias: np.ndarray | None = None
+) -> np.ndarray:
+    """The authors' log density of (H, W, 3) from 0 to 255, by SciPy; with Clarke and Tatler's centre bias where none is
+    given."""
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import correlate2d
 
@@ -362,6 +366,8 @@ def deepgaze1_density(tensors: dict[str, torch.Tensor], picture: np.ndarray) -> 
     across = (2 * np.arange(width) + 1) / width - 1
     down = ((2 * np.arange(height) + 1) / height - 1) * height / width
     centre = -(down[:, None] ** 2) / (2 * 0.22 * 0.45) - across**2 / (2 * 0.22)
+    if bias is not None:
+        centre = zoom(bias, (height / bias.shape[0], width / bias.shape[1]), order=0, mode="nearest")
     out = nearest(out + arrays["finalizer.center_bias_weight"][0] * centre[::4, ::4], height, width)
     return np.asarray(out - np.log(np.exp(out).sum()))
 

@@ -728,7 +728,10 @@ def _architecture(config: NetworkOptions) -> str:
         branches = f"branches {' + '.join(config.branches)}" if config.network == "dreyeve" else ""
         if config.segmentation_bytes:
             branches += f", with a segmentation model of {config.segmentation_bytes / 1e6:.1f} MB"
-        return ", ".join(filter(None, (config.network, config.backbone, config.upsampler, width, branches)))
+        bias = (
+            "" if config.centre_bias is None else f"a centre bias of its own ({'x'.join(map(str, config.centre_bias))})"
+        )
+        return ", ".join(filter(None, (config.network, config.backbone, config.upsampler, width, branches, bias)))
     if not isinstance(config, SAMConfig):
         return type(config).__name__
     architecture = (

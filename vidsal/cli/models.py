@@ -169,6 +169,13 @@ def _fetch(given: Any) -> int:
         help="for dreyeve: the segmentation model (ONNX, 19 classes of Cityscapes) that its branch of classes sees; "
         "without it, that branch is left out",
     ),
+    flag(
+        "--centre-bias",
+        metavar="FILE",
+        type=Path,
+        help="for deepgaze-1: its authors' centre bias (centerbias_mit1003.npy), or another log density; without it, "
+        "Clarke and Tatler's Gaussian",
+    ),
     _REPLACE,
     _NO_NOTICES,
 )
@@ -180,6 +187,8 @@ def _import(given: Any) -> int:
 
     if given.segmentation is not None and given.name != "dreyeve":
         raise UsageError("--segmentation is for --as dreyeve")
+    if given.centre_bias is not None and given.name != "deepgaze-1":
+        raise UsageError("--centre-bias is for --as deepgaze-1")
     if given.name in (*IMPORTED, *FILTER_FILES):
         if given.output is None:
             raise UsageError(f"weights of {given.name} are not kept in the cache: say with --output where they go")
@@ -191,11 +200,15 @@ def _import(given: Any) -> int:
                 name=given.name,
                 output=given.output,
                 segmentation=given.segmentation,
+                centre_bias=given.centre_bias,
                 overwrite=given.overwrite,
             )
         say(f"{given.file}: taken as {given.name}, as given", quiet=given.quiet)
         if given.name == "dreyeve" and given.segmentation is None:
             what = "the branch of classes is left out; to have it, name a model with --segmentation"
+            say(f"vidsal: warning: {what}", quiet=given.quiet)
+        if given.name == "deepgaze-1" and given.centre_bias is None:
+            what = "Clarke and Tatler's centre bias takes the place of the authors', which --centre-bias names"
             say(f"vidsal: warning: {what}", quiet=given.quiet)
         print_out(str(checkpoint))
         return 0

@@ -503,13 +503,13 @@ def save_checkpoint(
         network: the network, batch norms not folded.
         preprocess: what its input looks like.
         card: its card.
-        dtype: how floating-point weights are stored.
+        dtype: how floating-point weights are stored, those of `Network.kept_exact` apart.
 
     Raises:
         EncodeError: it cannot be written.
     """
     made_of = {"config": dataclasses.asdict(cast(Any, network.config)), "preprocess": dataclasses.asdict(preprocess)}
-    _write(Path(path), network.state_dict(), dtype, made_of, card)
+    _write(Path(path), network.state_dict(), dtype, made_of, card, exact=network.kept_exact)
 
 
 def copy_checkpoint(path: Path, target: Path, *, card: ModelCard) -> None:
@@ -567,10 +567,18 @@ def save_derived_checkpoint(
 
 
 def _write(
-    path: Path, state: dict[str, torch.Tensor], dtype: torch.dtype, made_of: dict[str, Any], card: ModelCard
+    path: Path,
+    state: dict[str, torch.Tensor],
+    dtype: torch.dtype,
+    made_of: dict[str, Any],
+    card: ModelCard,
+    *,
+    exact: frozenset[str] = frozenset(),
 ) -> None:
     stored = {
-        name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+        name: value.detach()
+        .to("cpu", dtype if value.is_floating_point() and name not in exact else value.dtype)
+        .contiguous()
         for name, value in state.items()
     }
     header = json.dumps({"format": _FORMAT, **made_of, "card": dataclasses.asdict(card)})

@@ -48,6 +48,8 @@ class Network(nn.Module):
     """Its architecture."""
     state_type: type[VideoState] = Memory
     """The class of its states, which are made of their tensors again where a run goes on from a file."""
+    kept_exact: frozenset[str] = frozenset()
+    """Tensors of the state dict that checkpoints hold as they are, in whatever type they hold weights."""
 
     def forward(
         self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
@@ -70,9 +72,22 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def rehearse(
-        self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
+        self,
+        frames: torch.Tensor,
+        state: VideoState | None = None,
+        *,
+        unroll: Unroll | None = None,
+        inside: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, VideoState, tuple[Part, ...]]:
-        """As `forward`, in training: with what the system's authors train beside the maps."""
+        """As `forward`, in training: with what the system's authors train beside the maps.
+
+        Args:
+            frames: as `forward`.
+            state: as `forward`.
+            unroll: as `forward`.
+            inside: (B, T, H, W) bool, where the canvas shows the picture, a rectangle; what maps hold elsewhere does
+                not count. None: all of it.
+        """
         log_density, state = self(frames, state, unroll=unroll)
         return log_density, state, ()
 

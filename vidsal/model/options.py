@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 __all__ = [
+    "BIASED",
     "DRIVING_MODELS",
     "AttentionScale",
     "BackboneName",
@@ -54,6 +55,8 @@ NetworkName = Literal[
     "dreyeve",
 ]
 """Names of other people's systems that are made here, and trained by whoever uses them."""
+BIASED: tuple[NetworkName, ...] = ("deepgaze-1", "deepgaze-2")
+"""Names of the systems that add a centre bias."""
 ReadoutBackbone = Literal["vgg16", "resnet50", "densenet161", "dpn131"]
 ReadoutUpsampler = Literal["deconvolution", "subpixel", "bilinear", "nearest"]
 BranchName = Literal["image", "flow", "segmentation"]

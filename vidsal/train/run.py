@@ -318,6 +318,7 @@ class TrainingRun:
                     fresh_steps=self.network.config.steps,
                     lengths=[clip.length if isinstance(clip, RecordedClip) else step.times for clip in clips],
                 ),
+                inside=inside,
             )
         if step.window is not None:
             # Values go on to the next window, gradients do not come back from it.

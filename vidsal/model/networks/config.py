@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from vidsal.errors import ConfigError, Setting
-from vidsal.model.options import BranchName, NetworkName, ReadoutBackbone, ReadoutUpsampler
+from vidsal.model.options import BIASED, BranchName, NetworkName, ReadoutBackbone, ReadoutUpsampler
 from vidsal.options import Checked, Range
 
-__all__ = ["NetworkConfig", "branches_of"]
+__all__ = ["MOST_BIAS_CELLS", "NetworkConfig", "branches_of"]
+
+MOST_BIAS_CELLS = 4096
+"""Rows, and columns, that a centre bias may have."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class NetworkConfig(Checked):
     """Picture to features in readout-net, by its name in torchvision (dpn131: in timm); None for vgg16."""
     upsampler: ReadoutUpsampler | None = None
     """How readout-net makes its map large; None for deconvolution."""
+    centre_bias: tuple[int, int] | None = None
+    """Of `BIASED`, rows and columns of the centre bias that is kept among the weights; None for Clarke and Tatler's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,6 +48,16 @@ class NetworkConfig(Checked):
         for name, value in (("backbone", self.backbone), ("upsampler", self.upsampler)):
             if value is not None and self.network != "readout-net":
                 raise ConfigError(Setting(name), f" is for readout-net; {self.network} has no choice of it")
+        if self.centre_bias is not None:
+            if self.network not in BIASED:
+                raise ConfigError(
+                    Setting("centre_bias"), f" is for {' and '.join(BIASED)}; {self.network} has no centre bias"
+                )
+            sides = self.centre_bias
+            if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MOST_BIAS_CELLS for side in sides):
+                raise ConfigError(
+                    Setting("centre_bias"), f" must be rows and columns from 1 to {MOST_BIAS_CELLS}, got {sides}"
+                )
         if self.backbone in ("resnet50", "dpn131") and self.width != 1:
             raise ConfigError(Setting("width"), f" must be 1 with {self.backbone}, which comes in one size")
 

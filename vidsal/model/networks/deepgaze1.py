@@ -35,7 +35,8 @@ class DeepGaze1(BiasedNetwork):
     on the weights.
 
     Different: the authors' centre bias is estimated from the fixations of MIT1003; here it is Clarke and Tatler's
-    Gaussian. The edges of a picture with fewer than 62 pixels a side are repeated around it.
+    Gaussian, unless `--centre-bias` names the file of theirs, or has one estimated from the fixations that are trained
+    on. The edges of a picture with fewer than 62 pixels a side are repeated around it.
     """
 
     preprocess = PreprocessOptions(height=1024, width=1024, fit="inside", cells=4)
@@ -54,7 +55,9 @@ class DeepGaze1(BiasedNetwork):
         features = F.interpolate(seen, size=(math.ceil(height / 8), math.ceil(width / 8)), mode="nearest")
         x = self.readout(features)
         # Of the picture's own centre bias every fourth row and column, as the authors have it.
-        bias = centre_bias(height, width, device=pictures.device)[::4, ::4]
+        bias = self.own_bias(pictures, every=4)
+        if bias is None:
+            bias = centre_bias(height, width, device=pictures.device)[::4, ::4]
         return {"conv5": seen, "features": features, "readout": x, **self.finished(x, bias)}
 
 

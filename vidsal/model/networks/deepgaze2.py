@@ -29,7 +29,9 @@ class DeepGaze2(BiasedNetwork):
 
     Assumed: the readout's layers are 1x1 convolutions to 16, 32, 2 and 1 channels, a ReLU after each but the last. The
     authors' VGG is rescaled so that each channel has a mean of 1; here it is as it comes, which a retrained readout
-    makes up for. Their centre bias is estimated from the fixations of MIT1003; here it is Clarke and Tatler's Gaussian.
+    makes up for. Their centre bias is estimated from the fixations of MIT1003; here it is Clarke and Tatler's
+    Gaussian, unless `--centre-bias` names the file of theirs, or has one estimated from the fixations that are trained
+    on.
     """
 
     preprocess = PreprocessOptions(height=1024, width=1024, fit="inside", cells=2)
@@ -56,5 +58,7 @@ class DeepGaze2(BiasedNetwork):
         x = features
         for place, layer in enumerate(self.readout):
             x = layer(x) if place == len(_READOUT) - 1 else F.relu(layer(x))
-        bias = centre_bias(math.ceil(height / 2), math.ceil(width / 2), device=pictures.device)
+        bias = self.own_bias(pictures, every=2)
+        if bias is None:
+            bias = centre_bias(math.ceil(height / 2), math.ceil(width / 2), device=pictures.device)
         return {**seen, "features": features, "readout": x, **self.finished(x, bias)}

@@ -117,7 +117,12 @@ class Dreyeve(OtherNetwork):
         return log_of_relevance(fine), after
 
     def rehearse(
-        self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
+        self,
+        frames: torch.Tensor,
+        state: VideoState | None = None,
+        *,
+        unroll: Unroll | None = None,
+        inside: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, DreyeveState, tuple[Part, ...]]:
         """See `Network.rehearse`: the part is the authors' crop, a little above and left of the middle."""
         fine, crop, after = self._maps(frames, state, unroll, views=2)

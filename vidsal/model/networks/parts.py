@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Collection
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from vidsal.errors import CheckpointError
-from vidsal.model.network import Network
+from vidsal.model.network import Network, Part
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.recurrent import Unroll
 from vidsal.model.state import Memory, VideoState
@@ -28,6 +29,7 @@ __all__ = [
     "centre_bias",
     "normalised",
     "radius_of",
+    "scaled_bias",
     "theano_pool",
     "with_edges",
 ]
@@ -90,12 +92,23 @@ class PictureNetwork(OtherNetwork):
 class BiasedNetwork(PictureNetwork):
     """A network of Kümmerer's: of fixed features a readout, blurred, with a centre bias; a softmax over the picture."""
 
+    kept_exact = frozenset({"centre_log_density"})
+    """In half precision a log density would be off by a percent and more."""
+    centre_log_density: torch.Tensor | None
+    """(rows, columns) float32, its own centre bias over a picture of any size; None for Clarke and Tatler's."""
+
     def __init__(self, config: NetworkConfig) -> None:
-        """Make what comes after the readout: the blur's width, and the weight of the centre bias."""
+        """Make what comes after the readout: the blur's width, the centre bias (at first an even one), its weight."""
         super().__init__()
         self.config = config
         self.sigma = nn.Parameter(torch.tensor(8.0))
         self.centre_weight = nn.Parameter(torch.tensor(1.0))
+        own = (
+            None
+            if config.centre_bias is None
+            else torch.full(config.centre_bias, -math.log(math.prod(config.centre_bias)))
+        )
+        self.register_buffer("centre_log_density", own)
         self._radius: int | None = None
 
     def freeze(self) -> None:
@@ -111,9 +124,42 @@ class BiasedNetwork(PictureNetwork):
         biased = self.stages(pictures)["biased"]
         return normalised(F.interpolate(biased, size=pictures.shape[-2:], mode="nearest")[:, 0])
 
+    def rehearse(
+        self,
+        frames: torch.Tensor,
+        state: VideoState | None = None,
+        *,
+        unroll: Unroll | None = None,
+        inside: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, VideoState, tuple[Part, ...]]:
+        """See `Network.rehearse`: a network with a centre bias of its own is shown pictures without the bars beside
+        them, as it is in use, since that bias is about pictures."""
+        if inside is None or self.centre_log_density is None:
+            return super().rehearse(frames, state, unroll=unroll)
+        self.unrolled(frames, state, unroll, stride=self.stride)
+        pictures, shown = frames.flatten(0, 1), inside.flatten(0, 1).cpu()
+        alike: dict[tuple[int, int, int, int], list[int]] = {}
+        for number, one in enumerate(shown):
+            alike.setdefault(_rectangle(one), []).append(number)
+        maps = torch.zeros(shown.shape, device=frames.device)
+        for (top, bottom, left, right), numbers in alike.items():
+            part = self.log_density(pictures[numbers, :, top:bottom, left:right]).float()
+            maps[numbers, top:bottom, left:right] = part
+        return maps.reshape(inside.shape), Memory.none(len(frames), device=frames.device), ()
+
     def stages(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """From (N, 3, H, W) to "biased", (N, 1, h, w), logits with the centre bias, with what is between."""
         raise NotImplementedError
+
+    def own_bias(self, pictures: torch.Tensor, *, every: int) -> torch.Tensor | None:
+        """The network's own centre bias over (N, 3, H, W), of which every so many rows and columns; None without one.
+
+        Taken from the bias at the picture's size, as the authors do: (H / every, W / every), rounded up.
+        """
+        if self.centre_log_density is None:
+            return None
+        height, width = pictures.shape[-2:]
+        return scaled_bias(self.centre_log_density, height, width)[::every, ::every]
 
     def finished(self, readout: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
         """The last stages: (N, 1, h, w) of the readout enlarged (nearest) to the size of the bias, and "biased"."""
@@ -277,6 +323,28 @@ def blurred(x: torch.Tensor, sigma: torch.Tensor, *, radius: int | None = None) 
     taps = torch.softmax(-(offsets**2) / (2 * sigma**2), 0)
     x = F.conv2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), taps.view(1, 1, -1, 1))
     return F.conv2d(F.pad(x, (radius, radius, 0, 0), mode="replicate"), taps.view(1, 1, 1, -1))
+
+
+def _rectangle(inside: torch.Tensor) -> tuple[int, int, int, int]:
+    """First row, row after the last, first column and column after the last of what is True in (H, W)."""
+    down, across = (inside.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    return down[0], down[-1] + 1, across[0], across[-1] + 1
+
+
+def scaled_bias(log_density: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """A log density (h, w) at another size, (rows, columns): the nearest cells, corners on corners, normalised again.
+
+    What the authors of DeepGaze do with theirs: `scipy.ndimage.zoom` of order 0, less the `logsumexp`.
+
+    Source: the example of use in github.com/matthias-k/DeepGaze.
+    """
+    # In float64, as SciPy does: which of two cells is nearer may hang on the last bit.
+    places = [
+        torch.from_numpy(np.floor(np.arange(size) * ((own - 1) / max(size - 1, 1)) + 0.5).astype(np.int64))
+        for size, own in zip((rows, columns), log_density.shape, strict=True)
+    ]
+    down, across = (one.to(log_density.device) for one in places)
+    return normalised(log_density.index_select(0, down).index_select(1, across))
 
 
 def centre_bias(rows: int, columns: int, *, device: torch.device) -> torch.Tensor:

@@ -22,13 +22,14 @@ from vidsal.files import sha256_of
 from vidsal.model.checkpoint import ModelCard, save_checkpoint
 from vidsal.model.keras_hdf5 import read_network_layers
 from vidsal.model.networks.catalogue import describe, input_of, without_weights
+from vidsal.model.networks.centre_bias import read_centre_bias
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.model.networks.formats.caffemodel import read_caffemodel
 from vidsal.model.networks.formats.npz import read_npz
 from vidsal.model.networks.formats.pth import read_pth
 from vidsal.model.networks.formats.text import read_columns, read_liblinear
 from vidsal.model.networks.segmentation import read_segmentation
-from vidsal.model.options import BranchName, NetworkName, Task
+from vidsal.model.options import BIASED, BranchName, NetworkName, Task
 from vidsal.model.release import check_target
 
 __all__ = ["IMPORTED", "Release", "import_network"]
@@ -78,6 +79,7 @@ def import_network(
     output: Path,
     width: float = 1.0,
     segmentation: Path | None = None,
+    centre_bias: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Make a checkpoint of a published weight file.
@@ -88,6 +90,8 @@ def import_network(
         output: the checkpoint to write.
         width: share of the published channels that the file has; 1 for what the authors published.
         segmentation: for `dreyeve`, the model that its branch of classes sees; None leaves that branch out.
+        centre_bias: for `deepgaze-1`, the centre bias that belongs to it, as `read_centre_bias` takes it; None for
+            Clarke and Tatler's.
         overwrite: whether a checkpoint that is there may be replaced.
 
     Raises:
@@ -100,13 +104,18 @@ def import_network(
         raise CheckpointError(f"published files of {name} are not read; those of {', '.join(IMPORTED)} are")
     if segmentation is not None and network_name != "dreyeve":
         raise CheckpointError(f"a segmentation model is for dreyeve, not for {name}: leave it out")
+    if centre_bias is not None and network_name not in BIASED:
+        raise CheckpointError(f"a centre bias is for deepgaze-1, not for {name}: leave it out")
     release, config = IMPORTED[network_name], NetworkConfig(network_name, width)
-    classes: _State = {}
+    further: _State = {}
     notes: tuple[str, ...] = ()
     if network_name == "dreyeve":
-        config, classes, notes = _with_classes(config, segmentation)
-    state = release.read(path, config) | classes
-    files = " and ".join(f"{one.name}, sha256 {sha256_of(one)}" for one in (path, *release.beside(path)))
+        config, further, notes = _with_classes(config, segmentation)
+    if network_name in BIASED:
+        config, further, notes = _with_bias(config, centre_bias)
+    state = release.read(path, config) | further
+    beside = (*release.beside(path), *([] if centre_bias is None else [centre_bias]))
+    files = " and ".join(f"{one.name}, sha256 {sha256_of(one)}" for one in (path, *beside))
     for key, value in state.items():
         if not np.isfinite(value).all():
             raise CheckpointError(f"{path}: {key} holds values that are not finite; the file is damaged")
@@ -171,12 +180,25 @@ def _salicon_layer(module: str) -> str:
     return f"{'sec_' if stream == 'coarse' else ''}conv{int(block) + 1}_{int(place) + 1}"
 
 
+def _with_bias(config: NetworkConfig, centre_bias: Path | None) -> tuple[NetworkConfig, _State, tuple[str, ...]]:
+    """DeepGaze's network with the centre bias of a file, or with Clarke and Tatler's; and what a card says of it."""
+    if centre_bias is None:
+        notes = (
+            "Its authors add the centre bias of MIT1003, which lies in a file of its own and was not named; here "
+            "Clarke and Tatler's Gaussian has the weight that they found for theirs.",
+        )
+        return config, {}, notes
+    values = read_centre_bias(centre_bias)
+    config = replace(config, centre_bias=(values.shape[0], values.shape[1]))
+    return config, {"centre_log_density": values}, ()
+
+
 def _deepgaze1(path: Path, config: NetworkConfig) -> _State:
     """PyTorch's state dict of the whole model. Of AlexNet's classifier, which is not used, nothing is taken."""
     tensors = read_pth(path)
     state: _State = {}
     used = set()
-    for key, shape in _shapes_of(config).items():
+    for key, shape in _shapes_of(replace(config, centre_bias=None)).items():
         name = _DEEPGAZE1_NAMES.get(key) or _DEEPGAZE1_ALEXNET + key.removeprefix("backbone.")
         value = tensors.get(name)
         if value is None:
@@ -376,11 +398,6 @@ IMPORTED: dict[NetworkName, Release] = {
         "github.com/matthias-k/DeepGaze",
         "not stated by the repository that published them (github.com/matthias-k/DeepGaze): ask its authors",
         ("MIT1003: its 463 pictures of 1024x768", "ImageNet before that"),
-        limits=(
-            _STILLS_ONLY,
-            "Its authors add the centre bias of MIT1003, which lies in a file of its own and is not read; here Clarke "
-            "and Tatler's Gaussian has the weight that they found for theirs.",
-        ),
     ),
     "salicon-net": Release(
         _salicon_net,
