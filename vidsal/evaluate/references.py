@@ -36,6 +36,7 @@ __all__ = [
     "left_out_viewers",
     "partner_densities",
     "partner_of",
+    "spread_frames",
     "with_floor",
 ]
 
@@ -175,15 +176,22 @@ def gather_means(
     return MeanDensities(note, total, own), messages
 
 
-def _mean_of(sequence: LabelledSequence) -> _Map | None:
-    """The mean of a few densities of a sequence, `MEAN_GRID`, summing to 1."""
+def spread_frames(sequence: LabelledSequence) -> Iterator[LabelledFrame]:
+    """`MEAN_FRAMES` of a sequence at most, spread evenly, without those that its data set calls bad; pictures tiny."""
     count = sequence.frame_count or 1
-    total = np.zeros(MEAN_GRID, np.float32)
     for ordinal in sorted({int((k + 0.5) * count / MEAN_FRAMES) for k in range(MEAN_FRAMES)}):
         for frame in sequence.read(size=tiny, start=ordinal, stop=ordinal + 1):
-            density = None if frame.bad else frame.density()
-            if density is not None:
-                total += cv2.resize(density, MEAN_GRID[::-1], interpolation=cv2.INTER_AREA) * density.size
+            if not frame.bad:
+                yield frame
+
+
+def _mean_of(sequence: LabelledSequence) -> _Map | None:
+    """The mean of a few densities of a sequence, `MEAN_GRID`, summing to 1."""
+    total = np.zeros(MEAN_GRID, np.float32)
+    for frame in spread_frames(sequence):
+        density = frame.density()
+        if density is not None:
+            total += cv2.resize(density, MEAN_GRID[::-1], interpolation=cv2.INTER_AREA) * density.size
     mass = float(total.sum(dtype=np.float64))
     return None if mass <= 0 else np.asarray(total / mass, np.float32)
 

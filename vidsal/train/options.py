@@ -135,6 +135,9 @@ class TrainConfig(Checked):
     """Backbone of the preset readout-net; None for vgg16."""
     readout_upsampler: ReadoutUpsampler | None = None
     """How the preset readout-net makes its map large; None for deconvolution."""
+    centre_bias: Path | None = None
+    """Of the presets deepgaze-1 and deepgaze-2: a log density (.npy, as centerbias_mit1003.npy), or the word fixations,
+    which estimates one from the fixations that are trained on; None for Clarke and Tatler's Gaussian."""
     branches: tuple[BranchName, ...] | None = None
     """Of the preset dreyeve, which branches are summed: image, flow, segmentation; None takes the first two, and the
     third where `segmentation` is given."""

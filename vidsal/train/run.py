@@ -85,7 +85,7 @@ def train(
     stretches = () if teacher is None else teacher.sequences
     plan = make_plan(len(data.training_stills), config, stretches, counts)
     said = (*(() if has_validation(config, data) else (_NO_VALIDATION,)), *_unmirrored(config, data))
-    run = TrainingRun(config, device, len(plan))
+    run = TrainingRun(config, device, len(plan), data=data)
     _make_folder(config.output)
     run.resume()
     first = run.step
@@ -264,9 +264,9 @@ def part_loss(
 class TrainingRun:
     """The moving parts of a run: network, averaged network, optimiser, step."""
 
-    def __init__(self, config: TrainConfig, device: torch.device, steps: int) -> None:
+    def __init__(self, config: TrainConfig, device: torch.device, steps: int, *, data: OpenData | None = None) -> None:
         torch.manual_seed(config.seed)
-        network, self.preprocess, self.notes, self.learnt = first_network(config)
+        network, self.preprocess, self.notes, self.learnt = first_network(config, data)
         network.freeze()
         self.config, self.device, self.steps = config, device, steps
         self.network: Network = network.to(device)

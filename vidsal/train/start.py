@@ -12,15 +12,20 @@ import torch
 from safetensors.torch import load_file
 
 from vidsal.errors import CheckpointError, ConfigError, Setting
+from vidsal.files import sha256_of
 from vidsal.model.checkpoint import PRESETS, read_any_checkpoint, read_checkpoint
 from vidsal.model.network import Network
 from vidsal.model.networks.catalogue import NETWORKS, build_network, input_of
+from vidsal.model.networks.centre_bias import read_centre_bias
 from vidsal.model.networks.config import NetworkConfig, branches_of
 from vidsal.model.networks.formats.pth import read_pth
 from vidsal.model.networks.segmentation import read_segmentation
+from vidsal.model.options import BIASED
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions
+from vidsal.train.centre_bias import FROM_FIXATIONS, estimate_centre_bias
 from vidsal.train.options import ScheduleOptions, TrainConfig
+from vidsal.train.samples import OpenData
 
 __all__ = [
     "first_network",
@@ -55,9 +60,15 @@ def initialise_as_published(network: SaliencyAttentiveModel) -> None:
 
 
 def first_network(
-    config: TrainConfig,
+    config: TrainConfig, data: OpenData | None = None
 ) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
-    """The network to begin with, its preprocessing, what to say of its weights, and the data they were trained on."""
+    """The network to begin with, its preprocessing, what to say of its weights, and the data they were trained on.
+
+    `data` is what a centre bias is estimated from where `centre_bias` says so.
+    """
+    if config.centre_bias is not None and (config.start_from is not None or config.preset not in BIASED):
+        other = "start_from, whose network keeps its own" if config.start_from is not None else config.preset
+        raise ConfigError(Setting("centre_bias"), f" is for a new {' or '.join(BIASED)}, not for {other}: leave it out")
     if config.start_from is not None:
         found, preprocess, card = read_any_checkpoint(config.start_from)
         if config.add_motion_channels:
@@ -68,6 +79,9 @@ def first_network(
             raise ConfigError(Setting(f"readout_{name}"), f" is for the preset readout-net, not for {config.preset}")
     if config.preset == "dreyeve":
         return _first_dreyeve(config)
+    if config.preset in BIASED and config.centre_bias is not None:
+        _refuse_branches(config)
+        return _first_with_bias(config, config.centre_bias, data)
     if config.preset in NETWORKS:
         _refuse_branches(config)
         architecture = NetworkConfig(
@@ -100,6 +114,22 @@ def _first_of_others(
         return network, preprocess, (_ALL_AT_RANDOM,), ()
     notes = network.load_imagenet(_read_state_dict(config.imagenet_weights)) + _input_notes(preprocess)
     return network, preprocess, notes, ()
+
+
+def _first_with_bias(
+    config: TrainConfig, source: Path, data: OpenData | None
+) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
+    """As `first_network`, of one of DeepGaze's with the centre bias of a file, or of the fixations of the run."""
+    if source == FROM_FIXATIONS and data is not None:
+        values, note = estimate_centre_bias(data)
+    else:
+        values = read_centre_bias(source)
+        note = f"The centre bias comes from {source.name}, sha256 {sha256_of(source)}."
+    preset = next(name for name in BIASED if name == config.preset)
+    architecture = NetworkConfig(preset, config.width, centre_bias=(values.shape[0], values.shape[1]))
+    network, preprocess, notes, learnt = _first_of_others(config, architecture)
+    network.load_state_dict({"centre_log_density": torch.from_numpy(values)}, strict=False)
+    return network, preprocess, (*notes, note), learnt
 
 
 def _first_dreyeve(config: TrainConfig) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
