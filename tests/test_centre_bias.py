@@ -199,7 +199,7 @@ def test_what_is_no_bias_is_refused_in_one_line(tmp_path: Path) -> None:
     assert not touched.exists()
     with path.open("wb") as file:
         np.savez(file, good)
-    refused("an .npz of several arrays")
+    refused("an archive, as .npz and .pth are")
     not_finite = good.copy()
     not_finite[3, 4:6] = -np.inf, np.nan
     for values, says in (

@@ -39,7 +39,7 @@ def read_centre_bias(path: Path) -> npt.NDArray[np.float32]:
         raise CheckpointError(f"{path}: not an .npy that can be read: {reason} (centre bias)") from error
     if not isinstance(found, np.ndarray):
         found.close()
-        raise CheckpointError(f"{path}: an .npz of several arrays; a centre bias is an .npy of one")
+        raise CheckpointError(f"{path}: an archive, as .npz and .pth are; a centre bias is an .npy of one array")
     if found.ndim != 2 or found.dtype.kind != "f" or not all(1 <= side <= MOST_BIAS_CELLS for side in found.shape):
         raise CheckpointError(
             f"{path}: an array {found.shape} of {found.dtype}, expected a centre bias: (rows, columns) of floating "
