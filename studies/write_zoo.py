@@ -5,11 +5,12 @@
         [--config configs/zoo.yaml] [--work runs/zoo] [--write-docs]
 
 DATA are folders in the simple layout. The FILEs are ImageNet state dicts, as `vidsal train --imagenet_weights` takes
-them: of the backbones of SAM's family, and after --weights those of the other systems' networks, each by its name. What
-has no weights is not trained, and the page says so. Scored are the model that comes with vidsal, networks of the
-published presets that are in the cache, all that was trained here, and all models without weights, by
-`vidsal.comparing.compare_models` under vidsal's own protocol. `--pictures N` scores at most N validation pictures of
-each set, evenly spread by name. Costs are measured once, beside the first set. A killed run goes on where it was.
+them: of the backbones of SAM's family, and after --weights those of the other systems' networks, each by its name; of
+`rmdn` and `dreyeve` C3D's, as `--c3d-weights` takes them. What has no weights is not trained, and the page says so.
+Scored are the model that comes with vidsal, networks of the published presets that are in the cache, all that was
+trained here, and all models without weights, by `vidsal.comparing.compare_models` under vidsal's own protocol.
+`--pictures N` scores at most N validation pictures of each set, evenly spread by name. Costs are measured once, beside
+the first set. A killed run goes on where it was.
 
 `--write-docs` copies the results to docs/zoo.json, draws docs/images/zoo.png and fills the tables of docs/zoo.md;
 without DATA it does only that: networks that are new in the catalogue then appear among those not trained.
@@ -47,6 +48,7 @@ from vidsal.model.baselines.catalogue import BASELINES
 from vidsal.model.checkpoint import PRESETS, weights_path
 from vidsal.model.heads import HeadName
 from vidsal.model.networks.catalogue import NETWORKS
+from vidsal.model.options import BEGIN_WITH_C3D
 from vidsal.model.sam import SAMConfig
 from vidsal.preprocess import PreprocessOptions
 from vidsal.provenance import source_commit
@@ -91,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("sets", nargs="*", type=Path)
     for backbone in BACKBONES:
         parser.add_argument(f"--{backbone}", type=Path, metavar="FILE")
-    parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=FILE", help="ImageNet weights of a network")
+    parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=FILE", help="what a network begins with")
     parser.add_argument("--pictures", type=count_from(2), help="at most so many validation pictures a set")
     parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="do not train these, to save time")
     parser.add_argument("--config", type=Path, default=CONFIG)
@@ -169,7 +171,7 @@ def train_networks(results: Results, given: argparse.Namespace, sets: Sequence[P
         path = train(config, on_progress=follow)
         done = {
             "checkpoint": path.resolve().relative_to(given.work.resolve()).as_posix(),
-            "weights": config.imagenet_weights.name if config.imagenet_weights else None,
+            "weights": next((one.name for one in (config.imagenet_weights, config.c3d_weights) if one), None),
             "sets": [root.name for root in config.datasets],
             "steps": steps[-1] if steps else None,
         }
@@ -202,10 +204,11 @@ def planned(base: TrainConfig, given: argparse.Namespace, sets: Sequence[Path]) 
     own = {"model": None, "preprocess": None}
     for network in NETWORKS:
         if network in others or network in RANDOM_FEATURES:
+            file = Path(others[network]) if network in others else None
             plan[network] = dataclasses.replace(
                 base,
                 preset=network,
-                imagenet_weights=Path(others[network]) if network in others else None,
+                **{"c3d_weights" if network in BEGIN_WITH_C3D else "imagenet_weights": file},
                 output=given.work / "trained" / network,
                 # The smallest set: its features take seconds a picture.
                 **(common if network in others else {**common, "datasets": (smallest(sets),)}),

@@ -86,7 +86,7 @@ def test_the_commands_on_the_pages_know_the_flags_they_are_given(capsys: pytest.
     for command in sorted(known):
         with pytest.raises(SystemExit):
             main([*command, "--help"])
-        shown = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        shown = set(re.findall(r"--[a-z0-9-]+", capsys.readouterr().out))
         # Keys of a file may be written with underscores, and whole (`--schedule.passes`) where `--passes` would do.
         unknown = {
             flag for flag in given[command] if f"--{flag.strip('-').split('.')[-1].replace('_', '-')}" not in shown

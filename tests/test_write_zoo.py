@@ -140,6 +140,10 @@ def test_networks_of_other_systems_are_trained_once_their_weights_are_given(tool
     assert (made.preset, made.imagenet_weights, made.datasets) == ("ml-net", Path("vgg16.pth"), tuple(sets))
     # Its own canvas, the same schedule.
     assert made.preprocess is None and made.model is None and made.schedule == base.schedule
+    # Whose authors begin with something else than ImageNet's.
+    other = tool.argparse.Namespace(**vars(given) | {"weights": ["rmdn=c3d.h5"]})
+    made = tool.planned(base, other, sets)["rmdn"]
+    assert (made.preset, made.c3d_weights, made.imagenet_weights) == ("rmdn", Path("c3d.h5"), None)
     for name in random:
         assert plan[name].datasets == (sets[1],) and plan[name].imagenet_weights is None
     for wrong in ("ml-net", "nobody=file"):

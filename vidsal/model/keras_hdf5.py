@@ -134,11 +134,12 @@ def read_arrays(path: Path) -> dict[str, Any]:
         return {"network": network, "state": layers.convert(_LAYER_PLANS[network], network)}
 
 
-def read_network_layers(path: Path) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
+def read_network_layers(path: Path, *, only: Sequence[str] = ()) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
     """Every array of any network's file that Keras 1 saved on Theano, with the same care.
 
     Args:
         path: an HDF5 file, whatever its suffix.
+        only: names of layers, to leave out others, which may be most of a file; none: all of them.
 
     Returns:
         By layer, in the order of `layer_names`, and by the name of the array; layers without any are left out. A model
@@ -150,18 +151,20 @@ def read_network_layers(path: Path) -> dict[str, dict[str, npt.NDArray[np.float3
     _check_signature(path)
     require_h5py()
     layers: dict[str, dict[str, npt.NDArray[np.float32]]] = read_isolated(
-        read_layers, path, failure=CheckpointError, seconds=_SECONDS
+        read_layers, path, *only, failure=CheckpointError, seconds=_SECONDS
     )
     return layers
 
 
-def read_layers(path: Path) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
+def read_layers(path: Path, *only: str) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
     """What `read_network_layers` does in the other process.
 
     Raises:
         CheckpointError: as there.
     """
     with _layers_of(path) as layers:
+        if only:
+            layers.arrays = {name: arrays for name, arrays in layers.arrays.items() if name in only}
         return layers.everything()
 
 

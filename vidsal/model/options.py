@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 __all__ = [
+    "BEGIN_WITH_C3D",
     "BIASED",
     "DRIVING_MODELS",
     "AttentionScale",
@@ -57,6 +58,8 @@ NetworkName = Literal[
 """Names of other people's systems that are made here, and trained by whoever uses them."""
 BIASED: tuple[NetworkName, ...] = ("deepgaze-1", "deepgaze-2")
 """Names of the systems that add a centre bias."""
+BEGIN_WITH_C3D: tuple[NetworkName, ...] = ("rmdn", "dreyeve")
+"""Names of the systems whose authors begin with the weights of C3D; those of others begin with ImageNet's."""
 ReadoutBackbone = Literal["vgg16", "resnet50", "densenet161", "dpn131"]
 ReadoutUpsampler = Literal["deconvolution", "subpixel", "bilinear", "nearest"]
 BranchName = Literal["image", "flow", "segmentation"]

@@ -151,6 +151,9 @@ class TrainConfig(Checked):
     """Another input than the preset's."""
     imagenet_weights: Path | None = None
     """torchvision state dict of the backbone (.pth or .safetensors); None starts from random weights."""
+    c3d_weights: Path | None = None
+    """Of the presets rmdn and dreyeve: the weights of C3D that their authors begin with (.h5, as Keras 1 saved them);
+    None starts from random ones."""
     start_from: Path | None = None
     """vidsal checkpoint to fine-tune instead; its architecture and preprocessing are taken, not those named here."""
     add_motion_channels: Annotated[int, Range(at_least=0)] = 0

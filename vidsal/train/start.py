@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import sha256_of
 from vidsal.model.checkpoint import PRESETS, read_any_checkpoint, read_checkpoint
 from vidsal.model.network import Network
+from vidsal.model.networks.c3d import load_c3d, read_c3d
 from vidsal.model.networks.catalogue import NETWORKS, build_network, input_of
 from vidsal.model.networks.centre_bias import read_centre_bias
 from vidsal.model.networks.config import NetworkConfig, branches_of
 from vidsal.model.networks.formats.pth import read_pth
+from vidsal.model.networks.parts import OtherNetwork
 from vidsal.model.networks.segmentation import read_segmentation
-from vidsal.model.options import BIASED
+from vidsal.model.options import BEGIN_WITH_C3D, BIASED
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.preprocess import PreprocessOptions
 from vidsal.train.centre_bias import FROM_FIXATIONS, estimate_centre_bias
@@ -66,9 +69,10 @@ def first_network(
 
     `data` is what a centre bias is estimated from where `centre_bias` says so.
     """
-    if config.centre_bias is not None and (config.start_from is not None or config.preset not in BIASED):
-        other = "start_from, whose network keeps its own" if config.start_from is not None else config.preset
-        raise ConfigError(Setting("centre_bias"), f" is for a new {' or '.join(BIASED)}, not for {other}: leave it out")
+    for name, presets in (("centre_bias", BIASED), ("c3d_weights", BEGIN_WITH_C3D)):
+        if getattr(config, name) is not None and (config.start_from is not None or config.preset not in presets):
+            other = "start_from, whose network keeps its own" if config.start_from is not None else config.preset
+            raise ConfigError(Setting(name), f" is for a new {' or '.join(presets)}, not for {other}: leave it out")
     if config.start_from is not None:
         found, preprocess, card = read_any_checkpoint(config.start_from)
         if config.add_motion_channels:
@@ -87,7 +91,10 @@ def first_network(
         architecture = NetworkConfig(
             config.preset, config.width, backbone=config.readout_backbone, upsampler=config.readout_upsampler
         )
-        return _first_of_others(config, architecture)
+        found, preprocess, notes, learnt = _first_of_others(config, architecture)
+        if config.c3d_weights is not None:
+            notes, learnt = _with_c3d(config.c3d_weights, found)
+        return found, preprocess, notes, learnt
     if config.width != 1:
         raise ConfigError(f"width is for the presets {', '.join(NETWORKS)}; {config.preset} has the options of model")
     _refuse_branches(config)
@@ -95,7 +102,7 @@ def first_network(
     network, preprocess = SaliencyAttentiveModel(config.model or preset.config), config.preprocess or preset.preprocess
     if network.config.head == "published":
         initialise_as_published(network)
-    notes: tuple[str, ...] = (
+    notes = (
         "The run begins from random weights, the backbone's too: neither imagenet_weights nor start_from is given.",
     )
     if config.imagenet_weights is not None:
@@ -105,7 +112,7 @@ def first_network(
 
 def _first_of_others(
     config: TrainConfig, architecture: NetworkConfig
-) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[OtherNetwork, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
     """As `first_network`, of a system that is not of SAM's family."""
     if config.model is not None:
         raise ConfigError(f"model is for SAM's family; {config.preset} has options of its own")
@@ -130,6 +137,34 @@ def _first_with_bias(
     network, preprocess, notes, learnt = _first_of_others(config, architecture)
     network.load_state_dict({"centre_log_density": torch.from_numpy(values)}, strict=False)
     return network, preprocess, (*notes, note), learnt
+
+
+def _with_c3d(
+    path: Path, network: OtherNetwork, *, begun: Collection[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Load C3D's weights into all parts of a network that have its layers and have not begun with others.
+
+    Returns:
+        What to say of it, and the data that they were trained on.
+    """
+    parts = {name: layers for name, layers in network.c3d_layers().items() if name not in begun}
+    if not parts:
+        raise ConfigError(
+            Setting("c3d_weights"), " has no branch to go to that does not begin with other weights: leave it out"
+        )
+    layers = read_c3d(path, next(iter(parts.values())))
+    for convolutions in parts.values():
+        load_c3d(convolutions, layers)
+        if not network.trains_c3d:
+            for convolution in convolutions.values():
+                convolution.requires_grad_(False)
+    on = "" if network.trains_c3d else ", which are not trained,"
+    notes: tuple[str, ...] = (
+        f"C3D's layers ({' and '.join(parts)}){on} begin with {path.name}, sha256 {sha256_of(path)}.",
+    )
+    if not begun:
+        notes += ("All other layers begin at random.",)
+    return notes, (f"Sports-1M before that, where {path.name} is what its name says",)
 
 
 def _first_dreyeve(config: TrainConfig) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
@@ -165,10 +200,14 @@ def _first_dreyeve(config: TrainConfig) -> tuple[Network, PreprocessOptions, tup
     if begun:
         notes = tuple(note for note in notes if note != _ALL_AT_RANDOM)
         rest = [name for name in branches if name not in begun]
+        how = "at random" if config.c3d_weights is None else "at random but for C3D's layers"
         notes += (
             f"Branches begin as trained: {', '.join(f'{name} of {file}' for name, file in begun.items())}"
-            + (f"; at random: {', '.join(rest)}." if rest else "."),
+            + (f"; {how}: {', '.join(rest)}." if rest else "."),
         )
+    if config.c3d_weights is not None:
+        further, data = _with_c3d(config.c3d_weights, network, begun=begun)
+        notes, learnt = (*(note for note in notes if note != _ALL_AT_RANDOM), *further), (*learnt, *data)
     return network, preprocess, notes, tuple(dict.fromkeys(learnt))
 
 

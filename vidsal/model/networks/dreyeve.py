@@ -75,10 +75,12 @@ class Dreyeve(OtherNetwork):
     models. Pictures are stretched to 448x448 whatever their aspect. The density is the map over its sum.
 
     Different: their fixed mean picture is not at hand, ImageNet's mean colour is taken off instead. Motion is found by
-    DIS between this frame and the one before, on 68x120 pixels, as if the picture were 16:9; theirs is Liu's between
-    this frame and the next. A shot's first frame has no motion, and until there are sixteen, its first frame is
-    repeated. Classes come from a segmentation model that the user names; where none is named, the branch of
-    classes is left out of the sum. A millionth of the map's mean is added. The last layers begin with positive weights.
+    DIS between this frame and the one before, on 68x120 pixels, as if the picture were 16:9; theirs is Liu's
+    between this frame and the next. A shot's first frame has no motion, and until there are sixteen, its first
+    frame is repeated. Classes come from a segmentation model that the user names; where none is named, the branch
+    of classes is left out of the sum. Unless `--c3d-weights` names the file of C3D's weights, all layers begin at
+    random; theirs for the picture and for motion begin with them. A millionth of the map's mean is added. The last
+    layers begin with positive weights.
     """
 
     stride = 32
@@ -102,8 +104,16 @@ class Dreyeve(OtherNetwork):
         self.segmentation = SegmentationModel(config.segmentation_bytes) if config.segmentation_bytes else None
 
     def is_pretrained(self, name: str) -> bool:
-        """See `Network.is_pretrained`; the authors began from C3D, which is not at hand here."""
+        """See `Network.is_pretrained`; the authors begin from C3D, and train all layers alike."""
         return False
+
+    def c3d_layers(self) -> dict[str, dict[str, nn.Conv3d]]:
+        """See `OtherNetwork.c3d_layers`: those of the branches that see three channels, as C3D does."""
+        return {
+            name: {layer: cast(nn.Conv3d, branch.get_submodule(layer)) for layer, *_ in _COARSE}
+            for name, branch in self.branches.items()
+            if _INPUTS[cast(BranchName, name)] == 3
+        }
 
     def forward(
         self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None

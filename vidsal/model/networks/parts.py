@@ -51,6 +51,12 @@ class OtherNetwork(Network):
     """H and W must be multiples of this."""
     preprocess: PreprocessOptions
     """The input that its authors give it."""
+    trains_c3d: bool = True
+    """Whether its authors train C3D's layers on, where they began with its weights."""
+
+    def c3d_layers(self) -> dict[str, dict[str, nn.Conv3d]]:
+        """The convolutions that C3D has too, by part of the network and by C3D's name; empty where there are none."""
+        return {}
 
     def load_imagenet(self, state: dict[str, torch.Tensor]) -> tuple[str, ...]:
         """Take over ImageNet weights from torchvision's state dict of the network's backbone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -67,13 +68,15 @@ class RMDN(OtherNetwork):
     Assumed: until a shot has 16 frames, its first frame is repeated; LSTM and clips begin afresh at cuts. They never
     begin afresh within a recording and predict nothing for the first 15 frames.
 
-    Different: C3D, which they take from Sports-1M and do not train, begins at random and is trained, as its weights are
-    not at hand. The Gaussians begin on a grid over the picture, 16 pixels wide; theirs begin in a corner. It is trained
-    with the losses of `vidsal.losses`; theirs is the log-likelihood of the next frame's map, with 1e-7 added to the
-    mixture. On another canvas features are averaged to 8x10 cells, and its pixels lie over 128x171.
+    Different: C3D, which they take from Sports-1M and do not train, begins at random and is trained, unless
+    `--c3d-weights` names the file of its weights. The Gaussians begin on a grid over the picture, 16 pixels wide;
+    theirs begin in a corner. It is trained with the losses of `vidsal.losses`; theirs is the log-likelihood of the
+    next frame's map, with 1e-7 added to the mixture. On another canvas features are averaged to 8x10 cells, and its
+    pixels lie over 128x171.
     """
 
     state_type = RMDNState
+    trains_c3d = False
     preprocess = PreprocessOptions(
         height=_ROWS,
         width=_COLUMNS,
@@ -114,6 +117,10 @@ class RMDN(OtherNetwork):
                 for cells, size in zip(_GRID, (_ROWS, _COLUMNS), strict=True)
             )
             self.means.bias.copy_(torch.cartesian_prod(across, along).flatten())
+
+    def c3d_layers(self) -> dict[str, dict[str, nn.Conv3d]]:
+        """See `OtherNetwork.c3d_layers`."""
+        return {"encoder": {name: cast(nn.Conv3d, layer) for name, layer in self.encoder.items()}}
 
     def forward(
         self, frames: torch.Tensor, state: VideoState | None = None, *, unroll: Unroll | None = None
