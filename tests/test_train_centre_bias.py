@@ -18,12 +18,15 @@ from test_centre_bias import made_bias
 from test_networks import THIN, thin
 
 from vidsal.cli import main
+from vidsal.data.options import AugmentOptions
 from vidsal.errors import CheckpointError, ConfigError, DatasetError
 from vidsal.model.checkpoint import ModelCard, load_model, read_any_checkpoint, save_checkpoint
 from vidsal.model.networks.catalogue import input_of
+from vidsal.model.networks.parts import BiasedNetwork
 from vidsal.preprocess import PreprocessOptions
 from vidsal.train import ScheduleOptions, TrainConfig, train
-from vidsal.train.centre_bias import CELLS, fitted
+from vidsal.train.centre_bias import CELLS, estimate_centre_bias, fitted
+from vidsal.train.samples import OpenData
 
 Array = npt.NDArray[np.float64]
 
@@ -140,6 +143,24 @@ def test_a_run_takes_the_bias_of_a_file(tmp_path: Path) -> None:
     assert "The centre bias comes from bias.npy, sha256 " in card.initialisation
 
 
+def test_a_step_shows_the_network_pictures_without_their_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, shown = make_stills(tmp_path / "set"), set[tuple[int, ...]]()
+    whole = BiasedNetwork.log_density
+
+    def watched(self: BiasedNetwork, pictures: torch.Tensor) -> torch.Tensor:
+        shown.add(tuple(pictures.shape[2:]))
+        return whole(self, pictures)
+
+    monkeypatch.setattr(BiasedNetwork, "log_density", watched)
+    square = PreprocessOptions(height=64, width=64, fit="inside", cells=4)
+    changes: dict[str, typing.Any] = {"preprocess": square, "augment": AugmentOptions(crop_probability=0)}
+    train(training(root, tmp_path / "run", centre_bias=Path("fixations"), **changes), stop_after_steps=1)
+    assert shown == {(48, 64)}
+    shown.clear()
+    train(training(root, tmp_path / "plain", **changes), stop_after_steps=1)
+    assert shown == {(64, 64)}
+
+
 def test_a_bias_that_a_run_cannot_have_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = lopsided_stills(tmp_path / "set")
 
@@ -154,6 +175,8 @@ def test_a_bias_that_a_run_cannot_have_is_refused(tmp_path: Path, capsys: pytest
     start = tmp_path / "start.safetensors"
     save_checkpoint(start, thin("deepgaze-1"), preprocess=input_of("deepgaze-1"), card=ModelCard(name="start"))
     refused("not for start_from, whose network keeps its own", start_from=start, centre_bias="fixations")
+    with pytest.raises(ConfigError, match="none has any: name a file instead"):
+        estimate_centre_bias(OpenData((), ()))
     # Of one picture there is nothing to hold out.
     table = root / "fixations.csv"
     head, *lines = table.read_text().splitlines()
