@@ -568,6 +568,44 @@ def test_deliberate_errors_are_seen_where_they_are_made() -> None:
     assert differing(dva_stages(x, thin("dva"), (48, 41, 36)), thin("dva"), pixels()) == ["branch2", "logits"]
 
 
+def test_in_training_a_network_is_shown_no_bars_where_it_never_sees_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = torch.randn(2, 2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+    inside = torch.ones(2, 2, 64, 96, dtype=torch.bool)
+    inside[0, :, :, :16] = inside[0, :, :, -8:] = False
+    inside[1, 1, :13] = inside[1, 1, -3:] = False
+    for name in NETWORKS:
+        network = thin(name)
+        if not isinstance(network, PictureNetwork) or network.preprocess.fit != "inside":
+            continue
+        maps, _, parts = network.rehearse(frames, inside=inside)
+        assert parts == () and maps.requires_grad
+        # A rectangle that does not fall on whole strides keeps the bar that fills them.
+        top, bottom = (13, 61) if network.cells == 1 else (13 // network.stride * network.stride, 64)
+        alone = [frames[0, :, :, :, 16:-8], frames[1, :1], frames[1, 1:, :, top:bottom]]
+        shown = [maps[0, :, :, 16:-8], maps[1, :1], maps[1, 1:, top:bottom]]
+        for one, own in zip(alone, shown, strict=True):
+            torch.testing.assert_close(own, network.log_density(one), msg=name)
+        assert not torch.allclose(network.rehearse(frames)[0][0, :, :, 16:-8], shown[0], atol=1e-3), name
+    # The trainer says where the picture is to these networks, and to no others.
+    seen: dict[str, list[bool]] = {}
+    make_stills(tmp_path / "stills")
+    rehearse = PictureNetwork.rehearse
+
+    def watched(self: PictureNetwork, *given: typing.Any, **more: typing.Any) -> typing.Any:
+        seen.setdefault(self.config.network, []).append(more["inside"] is not None)
+        return rehearse(self, *given, **more)
+
+    monkeypatch.setattr(PictureNetwork, "rehearse", watched)
+    for name in ("salnet", "ml-net"):
+        schedule = ScheduleOptions(passes=1, frames_per_step=4, clip_lengths={1: 1.0}, average_decay=0)
+        common = {"datasets": (tmp_path / "stills",), "width": THIN, "schedule": schedule, "device": "cpu"}
+        config = TrainConfig(output=tmp_path / name, preset=name, preprocess=canvas_of(name), **common)
+        train(config, stop_after_steps=1)
+    assert set(seen["salnet"]) == {True} and set(seen["ml-net"]) == {False}
+
+
 @pytest.mark.parametrize("name", ["deepgaze-1", "deepgaze-2"])
 @torch.inference_mode()
 def test_deepgaze_is_its_centre_bias_without_a_readout_and_knows_no_height(name: NetworkName) -> None:

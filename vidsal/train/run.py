@@ -318,7 +318,8 @@ class TrainingRun:
                     fresh_steps=self.network.config.steps,
                     lengths=[clip.length if isinstance(clip, RecordedClip) else step.times for clip in clips],
                 ),
-                inside=inside,
+                # In use such a network is shown no bars beside the picture.
+                inside=inside if self.preprocess.fit == "inside" else None,
             )
         if step.window is not None:
             # Values go on to the next window, gradients do not come back from it.

@@ -87,6 +87,33 @@ class PictureNetwork(OtherNetwork):
         log_density = self.log_density(frames.flatten(0, 1)).float()
         return log_density.reshape(batch, times, height, width), Memory.none(batch, device=frames.device)
 
+    def rehearse(
+        self,
+        frames: torch.Tensor,
+        state: VideoState | None = None,
+        *,
+        unroll: Unroll | None = None,
+        inside: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, VideoState, tuple[Part, ...]]:
+        """See `Network.rehearse`: pictures are shown without the bars beside them, but for what fills a stride."""
+        if inside is None:
+            return super().rehearse(frames, state, unroll=unroll)
+        self.unrolled(frames, state, unroll, stride=self.stride)
+        pictures, shown = frames.flatten(0, 1), inside.flatten(0, 1)
+        alike: dict[tuple[int, int, int, int], list[int]] = {}
+        for number, one in enumerate(shown.cpu()):
+            alike.setdefault(_rectangle(one, cells=self.cells), []).append(number)
+        maps = torch.zeros(shown.shape, device=frames.device)
+        for (top, bottom, left, right), numbers in alike.items():
+            part = self.log_density(pictures[numbers, :, top:bottom, left:right]).float()
+            maps[numbers, top:bottom, left:right] = part
+        return maps.reshape(inside.shape), Memory.none(len(frames), device=frames.device), ()
+
+    @property
+    def cells(self) -> int:
+        """Rows and columns of any picture that it can be shown are multiples of this."""
+        return self.stride
+
     def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) to (N, H, W), the log of densities."""
         raise NotImplementedError
@@ -125,33 +152,15 @@ class BiasedNetwork(PictureNetwork):
         """See `PictureNetwork.fix_shapes`: how far the blur reaches."""
         self._radius = radius_of(self.sigma)
 
+    @property
+    def cells(self) -> int:
+        """See `PictureNetwork.cells`: its bias is about pictures, so it sees nothing beside them."""
+        return 1
+
     def log_density(self, pictures: torch.Tensor) -> torch.Tensor:
         """See `PictureNetwork.log_density`."""
         biased = self.stages(pictures)["biased"]
         return normalised(F.interpolate(biased, size=pictures.shape[-2:], mode="nearest")[:, 0])
-
-    def rehearse(
-        self,
-        frames: torch.Tensor,
-        state: VideoState | None = None,
-        *,
-        unroll: Unroll | None = None,
-        inside: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, VideoState, tuple[Part, ...]]:
-        """See `Network.rehearse`: a network with a centre bias of its own is shown pictures without the bars beside
-        them, as it is in use, since that bias is about pictures."""
-        if inside is None or self.centre_log_density is None:
-            return super().rehearse(frames, state, unroll=unroll)
-        self.unrolled(frames, state, unroll, stride=self.stride)
-        pictures, shown = frames.flatten(0, 1), inside.flatten(0, 1).cpu()
-        alike: dict[tuple[int, int, int, int], list[int]] = {}
-        for number, one in enumerate(shown):
-            alike.setdefault(_rectangle(one), []).append(number)
-        maps = torch.zeros(shown.shape, device=frames.device)
-        for (top, bottom, left, right), numbers in alike.items():
-            part = self.log_density(pictures[numbers, :, top:bottom, left:right]).float()
-            maps[numbers, top:bottom, left:right] = part
-        return maps.reshape(inside.shape), Memory.none(len(frames), device=frames.device), ()
 
     def stages(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
         """From (N, 3, H, W) to "biased", (N, 1, h, w), logits with the centre bias, with what is between."""
@@ -331,10 +340,16 @@ def blurred(x: torch.Tensor, sigma: torch.Tensor, *, radius: int | None = None) 
     return F.conv2d(F.pad(x, (radius, radius, 0, 0), mode="replicate"), taps.view(1, 1, 1, -1))
 
 
-def _rectangle(inside: torch.Tensor) -> tuple[int, int, int, int]:
-    """First row, row after the last, first column and column after the last of what is True in (H, W)."""
+def _rectangle(inside: torch.Tensor, *, cells: int) -> tuple[int, int, int, int]:
+    """First row, row after the last, first column and column after the last of the whole cells with what is True in
+    (H, W)."""
     down, across = (inside.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
-    return down[0], down[-1] + 1, across[0], across[-1] + 1
+    return (
+        down[0] // cells * cells,
+        -(-(down[-1] + 1) // cells) * cells,
+        across[0] // cells * cells,
+        -(-(across[-1] + 1) // cells) * cells,
+    )
 
 
 def scaled_bias(log_density: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
