@@ -6,6 +6,7 @@ evenly. How wide and how much is what predicts the fixations on pictures best th
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +47,18 @@ class Estimate:
     """Share of the density that is spread evenly."""
     bits: float
     """By so much a fixation on a held-out part is likelier than under an even density, in the mean."""
+    note: str = ""
+    """How it was made, in a sentence."""
 
 
-def estimate_centre_bias(data: OpenData) -> tuple[npt.NDArray[np.float32], str]:
+def estimate_centre_bias(data: OpenData) -> Estimate:
     """The centre bias of the training pictures and videos of a run.
 
     Every fixation counts the same: of stills all, of videos those on a few frames, spread evenly (`spread_frames`).
     What is held out for validation is not looked at.
 
     Returns:
-        The natural log of a density, (`CELLS`, `CELLS`) float32, rows from the top of the picture; and a sentence on
-        how it was made.
+        A density on (`CELLS`, `CELLS`), rows from the top of the picture, with a `note` on how it was made.
 
     Raises:
         ConfigError: fewer than two recordings have fixations.
@@ -84,7 +86,7 @@ def estimate_centre_bias(data: OpenData) -> tuple[npt.NDArray[np.float32], str]:
         f"videos: Gaussians of {found.width:.1%} of each side, {found.even:.2%} spread evenly, the best for those held "
         f"out in turn, of which a fixation is likelier than on an even map by {found.bits:.2f} bits."
     )
-    return found.log_density, note
+    return dataclasses.replace(found, note=note)
 
 
 def fitted(parts: _Map) -> Estimate:

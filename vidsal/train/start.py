@@ -128,7 +128,8 @@ def _first_with_bias(
 ) -> tuple[Network, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
     """As `first_network`, of one of DeepGaze's with the centre bias of a file, or of the fixations of the run."""
     if source == FROM_FIXATIONS and data is not None:
-        values, note = estimate_centre_bias(data)
+        estimate = estimate_centre_bias(data)
+        values, note = estimate.log_density, estimate.note
     else:
         values = read_centre_bias(source)
         note = f"The centre bias comes from {source.name}, sha256 {sha256_of(source)}."
