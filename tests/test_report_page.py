@@ -114,6 +114,14 @@ def wait_for_number(page: Any, number: int) -> None:
         assert time.monotonic() < end, f"frame {found} is seen, not {number}"
 
 
+def wait_until_stopped(page: Any) -> None:
+    """Until the number that the page has is that of the picture; it takes note of a stop a moment later."""
+    page.wait_for_function("() => document.querySelector('video:not(.away)').paused")
+    end = time.monotonic() + 60
+    while (found := shown_number(page)) != (said := frame_of(page)):
+        assert time.monotonic() < end, f"frame {found} is seen, and {said} said"
+
+
 def is_at(page: Any, number: int) -> bool:
     """Whether the player's clock stands in the time in which a frame is shown."""
     offset = TICKS[0] / 90_000
@@ -289,8 +297,7 @@ def test_it_goes_on_playing_in_the_other_picture(show: Callable[..., Opened]) ->
     assert page.evaluate("() => document.querySelector('video:not(.away)').playbackRate") == 0.25
     assert frame_of(page) >= 2
     page.click("#play")
-    page.wait_for_function("() => document.querySelector('video:not(.away)').paused")
-    wait_for_number(page, frame_of(page))
+    wait_until_stopped(page)
 
 
 def test_the_keys_do_what_the_help_says(show: Callable[..., Opened]) -> None:

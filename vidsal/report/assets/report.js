@@ -292,8 +292,11 @@
       element.addEventListener("timeupdate", () => follow(element.currentTime));
     }
     element.addEventListener("pause", () => {
-      // Where it stopped, in the middle of the frame, so that both pictures show the same one.
-      if (name === seen && !element.seeking) setFrame(frameAt(fromMedia(name, element.currentTime)), false);
+      if (name !== seen || element.seeking) return;
+      const stopped = frameAt(fromMedia(name, element.currentTime));
+      setFrame(stopped, false);
+      // A picture may be late, and the next one still come: the one of this number is to be seen.
+      if (!element.ended) aim(name, stopped);
     });
   }
 
