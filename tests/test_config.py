@@ -16,8 +16,11 @@ from vidsal import config as configuration
 from vidsal.cli.parser import Parser
 from vidsal.config import Option, UsageError, add_flags, options_of, read_file, resolve, shortened, to_yaml
 from vidsal.errors import ConfigError, Setting
+from vidsal.model.checkpoint import PRESETS
+from vidsal.model.networks.catalogue import input_of
 from vidsal.options import Checked, Range, Seconds
-from vidsal.pipe.options import RunOptions
+from vidsal.pipe.options import ModelOptions, RunOptions
+from vidsal.stages import ExportOptions
 from vidsal.train import TrainConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -463,3 +466,26 @@ def test_an_on_and_an_off_without_quotes_are_those_words(tmp_path: Path) -> None
     file.write_text("milk: off\n")
     with pytest.raises(ConfigError, match="milk must be one of cow, oat; got False"):
         read(Tea, "--config", str(file))
+
+
+def test_numbers_may_be_written_with_commas_between() -> None:
+    for text in ("576,1024", "576, 1024", "[576, 1024]"):
+        assert resolve(ExportOptions, {"canvas": text}).canvas == (576, 1024)
+    assert resolve(ModelOptions, {"model": "gbvs,bms", "model_shares": "2,1"}).model_shares == (2, 1)
+    for text, what in (
+        ("576", "a list such as"),
+        ("576,x", "a whole number, got 'x'"),
+        ("1,2,3", "a list of 2, got 3"),
+    ):
+        with pytest.raises(ConfigError, match=f"canvas must be {what}"):
+            resolve(ExportOptions, {"canvas": text})
+
+
+@pytest.mark.parametrize("preset", ["sam-lite", "sam-resnet", "salgan", "deepgaze-1"])
+def test_what_is_named_of_an_input_changes_that_alone(preset: str) -> None:
+    own = PRESETS[preset].preprocess if preset in PRESETS else input_of(preset)  # type: ignore[arg-type]
+    needed = {"output": "runs/x", "preset": preset}
+    assert resolve(TrainConfig, needed).preprocess is None
+    # Whether by flags or in a file, and in whatever order.
+    made = resolve(TrainConfig, {"height": 96}, {"std": [1, 2, 3]}, needed)
+    assert made.preprocess == dataclasses.replace(own, height=96, std=(1.0, 2.0, 3.0))

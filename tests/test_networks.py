@@ -879,6 +879,7 @@ def test_a_network_is_trained_saved_and_run_like_any_other(
     notes: list[str] = []
     assert train(config, stop_after_steps=1, on_progress=lambda progress: notes.extend(progress.notes)).suffix == ".pt"
     assert any("begins at random" in note for note in notes)
+    assert any("maps are hardly more than the centre bias" in note for note in notes) == name.startswith("deepgaze")
     path = train(config)
     network, preprocess, card = read_any_checkpoint(path)
     assert network.config == NetworkConfig(name, THIN) and preprocess == canvas_of(name)

@@ -239,9 +239,11 @@ def _walk(kind: Any, path: tuple[str, ...], title: str) -> Iterator[Option]:
             yield Option(here, ".".join(here), rule, made, text, title)
 
 
-def _build(kind: type, given: Mapping[tuple[str, ...], Any], keys: Mapping[tuple[str, ...], str]) -> Any:
-    """A dataclass from the values of its options, by path from here."""
-    made: dict[str, Any] = {}
+def _build(
+    kind: type, given: Mapping[tuple[str, ...], Any], keys: Mapping[tuple[str, ...], str], *, basis: Any = None
+) -> Any:
+    """A dataclass from the values of its options, by path from here; what is not given is as `basis` has it."""
+    made: dict[str, Any] = {} if basis is None else vars(basis).copy()
     for field in dataclasses.fields(kind):
         inside, below = (
             {path[1:]: one for path, one in paths.items() if path[0] == field.name} for paths in (given, keys)
@@ -252,7 +254,11 @@ def _build(kind: type, given: Mapping[tuple[str, ...], Any], keys: Mapping[tuple
         elif required and () in below:
             raise ConfigError(Setting(below[()]), " is missing")
         elif inside or required:
-            made[field.name] = _build(rules_of(kind)[field.name].kind, inside, below)
+            # What some options of a stage change may depend on what was built before it.
+            find = getattr(kind, "basis", None)
+            made[field.name] = _build(
+                rules_of(kind)[field.name].kind, inside, below, basis=find and find(field.name, made)
+            )
     try:
         return kind(**made)
     except ConfigError as error:
@@ -295,7 +301,10 @@ def _convert(rule: Rule, value: Any, name: str) -> Any:
             if isinstance(value, str) and rule.items is not None and not value.strip(" ,"):
                 raise ConfigError(Setting(name), " is empty: leave it out, or name one or several with commas between")
             loaded = yaml.load(value, _Loader) if isinstance(value, str) else value
-            if isinstance(loaded, str) and rule.items is not None and (rule.items.choices or rule.items.kind is float):
+            numbers = get_origin(kind) is tuple and all(
+                Rule.of(one).kind in (int, float) for one in get_args(kind) if one is not Ellipsis
+            )
+            if isinstance(loaded, str) and (numbers or (rule.items is not None and rule.items.choices)):
                 loaded = [word.strip() for word in loaded.split(",")]
             return _convert_nested(kind, loaded, name)
     except (ValueError, yaml.YAMLError) as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from vidsal.data.options import AugmentOptions, TrainingSet, VideoSet
 from vidsal.errors import ConfigError, Setting
@@ -148,7 +149,7 @@ class TrainConfig(Checked):
     model: SAMConfig | None = None
     """Another architecture than the preset's, of SAM's family."""
     preprocess: PreprocessOptions | None = None
-    """Another input than the preset's."""
+    """Another input than the preset's; what is not named here is as the preset has it."""
     imagenet_weights: Path | None = None
     """torchvision state dict of the backbone (.pth or .safetensors); None starts from random weights."""
     c3d_weights: Path | None = None
@@ -192,6 +193,22 @@ class TrainConfig(Checked):
     """Score only the first so many shown frames of each."""
     card: CardText = field(default_factory=CardText)
     """The words of the model card."""
+
+    @classmethod
+    def basis(cls, name: str, given: Mapping[str, Any]) -> Any:
+        """What a stage of which only some options are named has in the others; None for its own defaults.
+
+        Args:
+            name: of the stage.
+            given: options of the run that are known already.
+        """
+        if name != "preprocess":
+            return None
+        from vidsal.model.checkpoint import PRESETS
+        from vidsal.model.networks.catalogue import input_of
+
+        preset = given.get("preset", cls.preset)
+        return PRESETS[preset].preprocess if preset in PRESETS else input_of(preset)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from vidsal.model.networks.catalogue import NETWORKS, build_network, input_of
 from vidsal.model.networks.centre_bias import read_centre_bias
 from vidsal.model.networks.config import NetworkConfig, branches_of
 from vidsal.model.networks.formats.pth import read_pth
-from vidsal.model.networks.parts import OtherNetwork
+from vidsal.model.networks.parts import BiasedNetwork, OtherNetwork
 from vidsal.model.networks.segmentation import read_segmentation
 from vidsal.model.options import BEGIN_WITH_C3D, BIASED
 from vidsal.model.sam import SaliencyAttentiveModel
@@ -40,6 +40,10 @@ __all__ = [
 ]
 
 _ALL_AT_RANDOM = "No pretrained weights: every layer begins at random."
+_FEATURES_AT_RANDOM = (
+    "This network trains the readout of its features alone: without imagenet_weights they stay random, and maps are "
+    "hardly more than the centre bias."
+)
 
 
 def initialise_as_published(network: SaliencyAttentiveModel) -> None:
@@ -118,7 +122,8 @@ def _first_of_others(
         raise ConfigError(f"model is for SAM's family; {config.preset} has options of its own")
     network, preprocess = build_network(architecture), config.preprocess or input_of(architecture.network)
     if config.imagenet_weights is None:
-        return network, preprocess, (_ALL_AT_RANDOM,), ()
+        said = (_ALL_AT_RANDOM, *((_FEATURES_AT_RANDOM,) if isinstance(network, BiasedNetwork) else ()))
+        return network, preprocess, said, ()
     notes = network.load_imagenet(_read_state_dict(config.imagenet_weights)) + _input_notes(preprocess)
     return network, preprocess, notes, ()
 
