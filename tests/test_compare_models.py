@@ -17,6 +17,7 @@ import torch
 from browser import chromium, open_page, picture_of
 from layout_fixtures import make_bdda
 from made import LIGHT, TINY, make_checkpoint, make_stills
+from scipy.stats import norm
 
 from vidsal.bench.cost import count_weights, measure_cost, measure_cost_here
 from vidsal.bench.report import Spread
@@ -26,7 +27,7 @@ from vidsal.comparing import run as comparing
 from vidsal.comparing.page import make_models_page
 from vidsal.errors import CheckpointError, ConfigError, Stopped
 from vidsal.evaluate import EvalOptions, EvaluationOptions, compare, evaluate, read_scores, read_summary
-from vidsal.evaluate.comparison import chances_of_pairs, holm
+from vidsal.evaluate.comparison import chances_of_pairs, holm, sign_flips
 from vidsal.evaluate.options import FigureOptions, ScoringOptions
 from vidsal.evaluate.ranking import Cost, Ranked, Ranking, as_markdown, as_text, read_ranking
 from vidsal.evaluate.results import Estimate
@@ -176,6 +177,25 @@ def test_the_chance_of_a_row_is_corrected_for_all_pairs_of_models(made: Path) ->
     for one in ranking.models[1:]:
         assert one.p["nss"] == pytest.approx(corrected["oracle", one.name])
     assert math.isnan(ranking.models[0].p["nss"])
+
+
+def test_of_many_models_the_differences_that_all_sequences_show_are_beyond_chance() -> None:
+    random = np.random.default_rng(1)
+    names = [str(n) for n in range(40)]
+    # The first is far ahead on every sequence, the others do not differ but by chance.
+    made = [
+        {name: {"frames": 1, "scores": {"nss": (value, 1)}} for name, value in zip(names, values, strict=True)}
+        for values in (random.normal(3.0 * (place == 0), 0.3, 40).tolist() for place in range(20))
+    ]
+    found = holm(chances_of_pairs(made, names, "nss", averaging="sequences", draws=2000, seed=0))
+    assert len(found) == 190
+    assert all(chance < 0.01 for (i, _), chance in found.items() if i == 0)
+    assert all(chance > 0.05 for (i, _), chance in found.items() if i > 0)
+    # Of so many sequences the chance is nearly that by a normal distribution, the finer the more combinations are tried.
+    apart = random.normal(0.1, 0.3, 40)
+    wanted = 2 * norm.sf(abs(apart.sum()) / np.sqrt((apart**2).sum()))
+    for draws, near in ((2000, 0.01), (50_000, 0.004)):
+        assert sign_flips(apart, draws=draws, seed=0) == pytest.approx(wanted, abs=near)
 
 
 def test_too_few_sequences_for_any_conclusion_are_said_to_be(stills: Path, words: list[str], made: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,6 +125,10 @@ LEVEL = 0.05
 _MAY_LACK = ("low", "high", "effect", "p", "adjusted_p", "participants_effect", "participants_p")
 _ALL_FLIPS = 14
 """Sequences up to which all combinations of signs are looked at."""
+_AT_ONCE = 4096
+"""Combinations of signs at a time, for memory."""
+_BELOW = 20
+"""So many times lower than what is beyond chance is the least chance that can be found."""
 
 
 def differing_rules(first: Summary, second: Summary) -> list[str]:
@@ -307,13 +311,20 @@ def _flips(differences: _Floats, *, draws: int, seed: int) -> _Floats:
     """`sign_flips` of each of K columns of (N, K): the same signs for all."""
     count = len(differences)
     if count <= _ALL_FLIPS:
-        signs = 1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-    else:
-        signs = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, count))
-        signs[0] = 1.0
-    sums = np.abs(signs @ differences)
+        every = (1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1),)
+        return _at_least(every, differences) / 2**count
+    random = np.random.default_rng(seed)
+    some = (
+        random.choice([-1.0, 1.0], (min(_AT_ONCE, draws - 1 - done), count)) for done in range(0, draws - 1, _AT_ONCE)
+    )
+    return (1 + _at_least(some, differences)) / draws
+
+
+def _at_least(signs: Iterable[_Floats], differences: _Floats) -> _Floats:
+    """How many of the rows of `signs` give each column of `differences` a sum as far from 0 as its own."""
     # Sums in another order differ by rounding.
-    found: _Floats = (sums >= np.abs(differences.sum(axis=0)) * (1 - 1e-9)).mean(axis=0)
+    own = np.abs(differences.sum(axis=0)) * (1 - 1e-9)
+    found: _Floats = np.sum([(np.abs(part @ differences) >= own).sum(axis=0) for part in signs], axis=0)
     return found
 
 
@@ -371,7 +382,8 @@ def chances_of_pairs(
         names: sequences that all have.
         metric: that all have.
         averaging: how sequences are put together.
-        draws: combinations of signs where all are too many.
+        draws: combinations of signs where all are too many; more are taken where there are many pairs, since else
+            none could be beyond chance after the correction.
         seed: of these.
 
     Returns:
@@ -383,7 +395,8 @@ def chances_of_pairs(
     pairs = list(itertools.combinations(range(len(results)), 2))
     if not pairs:
         return {}
-    draws = max(draws, 1000)
+    # The least that a chance can be, one in so many, is to be far below the level even after the correction.
+    draws = max(draws, 1000, math.ceil(_BELOW * len(pairs) / LEVEL))
     both = np.stack([known[i] & known[j] for i, j in pairs], axis=1)
     with np.errstate(invalid="ignore"):  # infinity less infinity
         apart = np.stack([(columns[j][0] - columns[i][0]) * weights[i] for i, j in pairs], axis=1)
