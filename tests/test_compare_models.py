@@ -191,7 +191,7 @@ def test_of_many_models_the_differences_that_all_sequences_show_are_beyond_chanc
     assert len(found) == 190
     assert all(chance < 0.01 for (i, _), chance in found.items() if i == 0)
     assert all(chance > 0.05 for (i, _), chance in found.items() if i > 0)
-    # Of so many sequences the chance is nearly that by a normal distribution, the finer the more combinations are tried.
+    # Of so many sequences it is nearly the chance by a normal distribution, the nearer the more combinations there are.
     apart = random.normal(0.1, 0.3, 40)
     wanted = 2 * norm.sf(abs(apart.sum()) / np.sqrt((apart**2).sum()))
     for draws, near in ((2000, 0.01), (50_000, 0.004)):

@@ -310,14 +310,17 @@ def sign_flips(differences: _Floats, *, draws: int, seed: int) -> float:
 def _flips(differences: _Floats, *, draws: int, seed: int) -> _Floats:
     """`sign_flips` of each of K columns of (N, K): the same signs for all."""
     count = len(differences)
+    some: Iterable[_Floats]
     if count <= _ALL_FLIPS:
-        every = (1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1),)
-        return _at_least(every, differences) / 2**count
-    random = np.random.default_rng(seed)
-    some = (
-        random.choice([-1.0, 1.0], (min(_AT_ONCE, draws - 1 - done), count)) for done in range(0, draws - 1, _AT_ONCE)
-    )
-    return (1 + _at_least(some, differences)) / draws
+        some = [np.where((np.arange(2**count)[:, None] >> np.arange(count)) & 1, -1.0, 1.0)]
+        observed, total = 0, 2**count
+    else:
+        random = np.random.default_rng(seed)
+        sizes = [min(_AT_ONCE, draws - 1 - done) for done in range(0, draws - 1, _AT_ONCE)]
+        some = (random.choice([-1.0, 1.0], (size, count)) for size in sizes)
+        observed, total = 1, draws
+    found: _Floats = (observed + _at_least(some, differences)) / total
+    return found
 
 
 def _at_least(signs: Iterable[_Floats], differences: _Floats) -> _Floats:
