@@ -42,6 +42,8 @@ class Loop:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        # Connections that were ended are told so in the next turn.
+        await asyncio.sleep(0)
 
 
 @dataclass
@@ -169,7 +171,6 @@ class Relay:
     async def _pass_on(self, reader: Any, writer: Any) -> None:
         left = self.cuts.pop(0) if self.cuts else None
         self.connections += 1
-        there, back = await asyncio.open_connection(HOST, self.to_port)
 
         async def copy(source: Any, target: Any, counts: bool) -> None:
             nonlocal left
@@ -188,19 +189,24 @@ class Relay:
                 if left == 0:
                     break
 
-        copies = [
-            asyncio.ensure_future(copy(reader, back, self.upload)),
-            asyncio.ensure_future(copy(there, writer, not self.upload)),
-        ]
+        back = None
         try:
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+            there, back = await asyncio.open_connection(HOST, self.to_port)
+            copies = [
+                asyncio.ensure_future(copy(reader, back, self.upload)),
+                asyncio.ensure_future(copy(there, writer, not self.upload)),
+            ]
+            try:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in copies:
+                    one.cancel()
+                await asyncio.gather(*copies, return_exceptions=True)
         finally:
-            for one in copies:
-                one.cancel()
-            await asyncio.gather(*copies, return_exceptions=True)
-            writer.transport.abort()
-            back.transport.abort()
+            # Whatever was being waited for as the relay ended.
+            for end in filter(None, (writer, back)):
+                end.transport.abort()
 
 
 @contextmanager
