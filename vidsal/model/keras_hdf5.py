@@ -51,7 +51,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 # What a pickle begins with: PROTO of the binary protocols; the first opcodes of protocol 0 and 1.
 _PICKLE = re.compile(rb"\x80[\x00-\x08]|\(d[pq]|\(l[pq]|\}q|\]q|c[A-Za-z_][\w.]*\n|\(i[A-Za-z_][\w.]*\n")
-_EXPECTED = "expected HDF5, which the published files are in spite of their suffix .pkl"
+_EXPECTED = "expected HDF5, which the published files of Keras are, whatever their suffix (.h5, .pkl)"
 _SECONDS = 600.0
 _NAMES_SHOWN = 4
 # What the weights of a network that is not of SAM's family may take.
@@ -201,8 +201,8 @@ class _Layers:
         self.path = path
         if "layer_names" not in root.attrs:
             raise CheckpointError(
-                f"{path}: an HDF5 file, but not one that Keras 1 saved (no attribute layer_names); vidsal reads the "
-                "published files of SAM-ResNet and SAM-VGG"
+                f"{path}: an HDF5 file, but not one that Keras 1 saved (no attribute layer_names), as the "
+                "published files are"
             )
         names = self._names(root.attrs["layer_names"], "layer_names")
         self.arrays: dict[str, list[Any]] = {}
