@@ -212,9 +212,11 @@ def made_figures(options: FigureOptions) -> dict[str, Any]:
     }
 
 
+# The font that comes with matplotlib is wider than those that are taken before it, where they are installed.
+@pytest.mark.parametrize("font", [None, "DejaVu Sans"])
 @pytest.mark.parametrize("width", [60.0, 88.0, 180.0])
-def test_legends_cover_nothing_and_nothing_leaves_the_figure(width: float) -> None:
-    options = FigureOptions(width_mm=width)
+def test_legends_cover_nothing_and_nothing_leaves_the_figure(width: float, font: str | None) -> None:
+    options = FigureOptions(width_mm=width, font=font)
     with paper_style(options):
         for name, figure in made_figures(options).items():
             figure.draw_without_rendering()

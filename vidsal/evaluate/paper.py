@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from vidsal.evaluate.options import FigureOptions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -167,6 +169,19 @@ def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], *, al
         if columns == 1 or legend.get_window_extent(renderer).width < 0.98 * width:
             return
         legend.remove()
+
+
+def _label_bar(figure: Figure, bar: Colorbar, label: str) -> None:
+    """Beside a bar, in as many lines as fit into the height of the figure, and smaller where the longest does not."""
+    room = 0.98 * figure.get_figheight() * figure.dpi
+    renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    text = bar.ax.yaxis.label
+    for lines in range(1, 4):
+        bar.set_label("\n".join(textwrap.wrap(label, math.ceil(1.2 * len(label) / lines))), parse_math=False)
+        taken = text.get_window_extent(renderer).height
+        if taken <= room:
+            return
+    text.set_fontsize(float(text.get_fontsize()) * room / taken)
 
 
 def _title(panel: Axes, text: str, options: FigureOptions) -> None:
@@ -322,7 +337,7 @@ def plot_maps(maps: Sequence[ShownMap], *, options: FigureOptions) -> Figure:
     for panel in axes[len(maps) :]:
         panel.set_axis_off()
     bar = figure.colorbar(image, ax=list(axes), pad=0.01, fraction=0.05, aspect=20 if lines > 1 else 12)
-    bar.set_label("density, multiples of uniform")
+    _label_bar(figure, bar, "density, multiples of uniform")
     bar.outline.set_linewidth(0.4)
     return figure
 
