@@ -310,7 +310,10 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(
         (["uniform", "uniform"], "two models are called uniform: give each a name of its own, as uniform-2=uniform"),
         (["uniform", "UNIFORM=centre-prior"], "two models are called UNIFORM"),
         (["uniform", "gone/best.safetensors"], "gone/best.safetensors"),
-        (["sam-lite", "bms", "--steps", "2"], "bms: --steps is 2; with --state carry it must be from 1 to 1"),
+        (
+            ["sam-lite", "bms", "--steps", "2"],
+            "bms: --steps is 2, but this model looks at each frame once: leave it out",
+        ),
         (["uniform", "bms", "--rank-by", "sim"], "--rank-by sim: it is not scored; choose from nss, cc"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
+import warnings
 from pathlib import Path
 
 import h5py
@@ -433,8 +435,15 @@ def test_a_file_that_is_not_deepgazes_is_refused_by_what_is_wrong(tmp_path: Path
     for content in (whole[: len(whole) // 2], whole[:-1], b"", b"junk", b"PK\x03\x04", b"\x80\x02}q\x00."):
         path.write_bytes(content)
         refused_file("not a state dict that can be read|has no")
+    # A pickle of another hand, of which torch warns.
+    path.write_bytes(pickle.dumps({"a": [1, 2]}, protocol=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refused_file("not a state dict that can be read|is no array of numbers")
     path.unlink()
     refused_file("no such file")
+    path.mkdir()
+    refused_file("a folder, expected a file")
 
 
 # The SALICON network.

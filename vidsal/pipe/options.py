@@ -166,6 +166,10 @@ class RecurrenceOptions(Checked):
         if self.state == "reset":
             return self.steps or own, self.steps or own
         if self.steps is not None and self.steps > own:
+            if own == 1:
+                raise ConfigError(
+                    Setting("steps"), f" is {self.steps}, but this model looks at each frame once: leave it out"
+                )
             carry, reset = Setting("state", "carry"), Setting("state", "reset")
             why = f" it must be from 1 to {own}, the number of steps this model was trained with. Take fewer, or "
             more = (reset, ", which takes any number")

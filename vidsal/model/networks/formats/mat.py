@@ -32,7 +32,7 @@ def read_mat(path: Path, *names: str) -> dict[str, npt.NDArray[np.float64]]:
             matrix of finite real numbers; or SciPy is not installed.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+        raise CheckpointError(f"{path}: a folder, expected a file" if path.is_dir() else f"{path}: no such file")
     if importlib.util.find_spec("scipy") is None:
         raise CheckpointError(
             f"{path}: reading MATLAB files needs SciPy, not installed here: pip install 'vidsal[data]'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -18,10 +19,13 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
         CheckpointError: the file is missing or damaged, or holds something else than named tensors on the CPU.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+        raise CheckpointError(f"{path}: a folder, expected a file" if path.is_dir() else f"{path}: no such file")
     try:
-        # weights_only: tensors and plain containers, no code from the file is run.
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # weights_only: tensors and plain containers, no code from the file is run. Torch warns of pickles that it did
+        # not write, and then says what is wrong with them.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a file that is no pickle: KeyError, TypeError, struct.error and so on
         # Not torch's own words: they go over many lines, and end in how to run such code after all.
         raise CheckpointError(
