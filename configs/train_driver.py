@@ -110,6 +110,7 @@ def main() -> int:
     options = DriverOptions(steps=arguments.steps)
     began = time.perf_counter()
     network, preprocess, _ = checkpoints.read_checkpoint(checkpoints.weights_path(arguments.base))
+    preprocess = dataclasses.replace(preprocess, fit="letterbox")  # one canvas for all
     drivers, free = (open_dataset("simple", arguments.data, condition=name).sequences for name in ("driver", "free"))
     if [still.name for still in drivers] != [still.name for still in free]:
         raise DatasetError(

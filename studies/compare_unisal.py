@@ -159,7 +159,9 @@ def maps_of(model: SaliencyModel, clip: Clip, *, carry: bool) -> list[Floats]:
         pixels = model.preprocessor(frame[inside(clip)][None], device=model.device)
         log_density, after = model(pixels[None], state)
         state = after if carry else None
-        maps.append(clip.viewport.crop(log_density[0, 0]).exp().float().cpu().numpy())
+        size = clip.viewport.height, clip.viewport.width
+        density = model.preprocessor.to_picture(log_density[0, 0], *size).exp().float().cpu().numpy()
+        maps.append(resize_map(density, *size))
     return maps
 
 
@@ -218,11 +220,14 @@ def compare(sets: list[Path], model: SaliencyModel, unisal: Unisal, arguments: a
             show("clips", name, label, score_clips(clips, way))
         timed += [still.first_frame().picture() for still in stills[: arguments.timed // len(sets) + 1]]
 
-    state = model(model.preprocessor(timed[0][None])[None])[1]
+    # Pictures of other shapes lie on other canvases.
+    states = {one.shape[:2]: model(model.preprocessor(one[None])[None])[1] for one in timed}
 
     def step(picture: Pixels) -> object:
         pixels = model.preprocessor(picture[None])
-        return model.preprocessor.to_picture(model(pixels[None], state)[0][0, 0], *picture.shape[:2]).exp()
+        return model.preprocessor.to_picture(
+            model(pixels[None], states[picture.shape[:2]])[0][0, 0], *picture.shape[:2]
+        ).exp()
 
     result["milliseconds"] = {
         model.card.name: cpu_milliseconds(step, timed),

@@ -85,11 +85,11 @@ def scores_of(
     return {name: np.array(rows) for name, rows in found.items()}
 
 
-def score_table(root: Path, scores: dict[str, npt.NDArray[np.float64]]) -> str:
+def score_table(title: str, scores: dict[str, npt.NDArray[np.float64]]) -> str:
     """A row a variant: its scores, those that differ from the model's for certain in bold."""
     first = next(iter(scores.values()))
     draws = np.random.default_rng(0).integers(0, len(first), (2000, len(first)))
-    lines = [f"**{root.name}**, {len(first)} pictures", "", "| | " + " | ".join(METRICS.values()) + " |"]
+    lines = [f"**{title}**, {len(first)} pictures", "", "| | " + " | ".join(METRICS.values()) + " |"]
     lines.append("|---|" + "---|" * len(METRICS))
     for name, own in scores.items():
         cells = []
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     variants = variants_of(load_model(given.model, device="cpu", precision="fp32"))
     tables = []
     for root in given.sets:
-        tables.append(score_table(root, scores_of(variants, root, given.pictures, given.condition)))
+        tables.append(score_table(root.name, scores_of(variants, root, given.pictures, given.condition)))
         print(tables[-1], flush=True)
     times = time_table(variants, given.rounds)
     print(times)

@@ -12,7 +12,7 @@ from typing import cast, get_args
 import numpy as np
 import pytest
 import torch
-from made import CANVAS, make_checkpoint
+from made import CANVAS, make_checkpoint, make_network
 from test_networks import thin
 from torchvision_models import import_torchvision_models
 
@@ -97,6 +97,21 @@ def test_a_canvas_that_follows_the_picture_is_made_one_size(tmp_path: Path) -> N
         )
 
 
+def test_a_canvas_of_the_pictures_shape_is_made_one_size_too(tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    of_its_shape = dataclasses.replace(CANVAS, fit="shape", cells=16)
+    save_checkpoint(own, make_network(), preprocess=of_its_shape, card=ModelCard(name="tiny"))
+    report = export_model(own, tmp_path / "a.onnx", options=ExportOptions(canvas=(48, 80)))
+    assert report.inputs["pixels"] == "float32 (batch, 3, 48, 80)"
+    properties = importlib.import_module("onnx").load(tmp_path / "a.onnx").metadata_props
+    held = json.loads({one.key: one.value for one in properties}["vidsal"])
+    assert held["preprocess"]["fit"] == "letterbox" and held["preprocess"]["width"] == 80
+    plain = export_model(own, tmp_path / "b.onnx", options=ExportOptions(check=False))
+    assert plain.inputs["pixels"] == "float32 (batch, 3, 48, 64)"
+    with pytest.raises(ConfigError, match=r"canvas must be of multiples of 16 for this network, got 48,72"):
+        export_model(own, tmp_path / "c.onnx", options=ExportOptions(canvas=(48, 72)))
+
+
 def test_an_option_for_other_networks_is_refused(tmp_path: Path) -> None:
     def refused(name: NetworkName, options: ExportOptions, says: str) -> None:
         network = cast(PictureNetwork, thin(name))
@@ -105,7 +120,7 @@ def test_an_option_for_other_networks_is_refused(tmp_path: Path) -> None:
 
     refused("salgan", ExportOptions(steps=1), "steps is for networks that refine a state")
     refused("salgan", ExportOptions(canvas=(96, 128)), "canvas is for networks whose canvas follows the picture")
-    own = make_checkpoint(tmp_path / "tiny.safetensors")
+    own = make_checkpoint(tmp_path / "letterbox.safetensors")
     with pytest.raises(ConfigError, match="this one has one canvas for all pictures"):
         export_model(own, tmp_path / "a.onnx", options=ExportOptions(canvas=(CANVAS.height, CANVAS.width)))
     assert not (tmp_path / "a.onnx").exists()

@@ -34,7 +34,7 @@ def test_pictures_are_scored_at_their_own_size_and_compared_with_themselves(tmp_
         large = cv2.resize(density, recorded.shape[::-1], interpolation=cv2.INTER_LINEAR)
         assert cc == pytest.approx(np.corrcoef(large.ravel(), recorded.ravel())[0, 1], abs=0.02)
     np.testing.assert_allclose(scores["same"], scores["as it is"], atol=1e-4)
-    _, _, _, _, plain, alike, other = study.score_table(root, scores).splitlines()[:7]
+    _, _, _, _, plain, alike, other = study.score_table("made", scores).splitlines()[:7]
     assert plain.startswith(f"| as it is | {scores['as it is'][:, 0].mean():.3f} |")
     assert alike.startswith("| same | ") and other.startswith("| other | ")
     difference = (scores["other"] - scores["as it is"])[:, 1].mean()

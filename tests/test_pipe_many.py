@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made import make_checkpoint, make_model
+from made import CANVAS, make_checkpoint, make_model
 from media import make_audio, make_video
 from test_cli import Stopper, rows_of, status_of
 from test_pipe import NO_CUTS, RAW, joined, parts
@@ -100,6 +101,18 @@ def test_streams_side_by_side_give_the_maps_of_each_alone(model: SaliencyModel, 
             assert np.array_equal(getattr(together, key), getattr(alone, key))
         torch.testing.assert_close(together.density, alone.density, atol=1e-6, rtol=1e-3)
         assert {(batch.height, batch.width) for batch in batches} == {(clip[0].height, clip[0].width)}
+
+
+@pytest.mark.parametrize("side_by_side", [2, 8])
+def test_streams_on_canvases_of_their_own_shapes_give_the_maps_of_each_alone(side_by_side: int) -> None:
+    model = make_model(canvas=dataclasses.replace(CANVAS, fit="shape", cells=16))
+    clips = three_clips()
+    seen = [model.preprocessor(clip[0].frames).shape[2:] for clip in clips]
+    assert len(set(seen)) == 3
+    results = by_stream(predict_streams(clips, model, side_by_side=side_by_side), 3)
+    for clip, batches in zip(clips, results, strict=True):
+        alone = joined(predict(clip, model))
+        torch.testing.assert_close(joined(batches).density, alone.density, atol=1e-6, rtol=1e-3)
 
 
 def test_the_clips_of_the_comparison_have_cuts_and_maps_that_differ(model: SaliencyModel) -> None:

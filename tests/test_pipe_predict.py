@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made import make_model
+from made import CANVAS, make_model
 from test_pipe_every import numbered
 
 from vidsal.errors import ConfigError
-from vidsal.frames import SaliencyBatch
+from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe import predict as predict_module
 from vidsal.pipe.downloads import Downloads
@@ -102,6 +103,24 @@ def test_a_frame_starts_afresh_at_the_beginning_after_a_cut_and_where_nothing_is
         (done,) = predictor.finish(piece, seen)
         assert done.shot.tolist() == [int(row >= 11) for row in range(begin, begin + 7)]
     assert fresh == [state == "reset" or row in (0, 11) for row in range(21)]
+
+
+@pytest.mark.parametrize("cuts", [CutOptions(), NO_CUTS], ids=["found", "unknown"])
+def test_what_is_remembered_of_another_canvas_is_forgotten(cuts: CutOptions) -> None:
+    model = make_model(canvas=dataclasses.replace(CANVAS, fit="shape", cells=16))
+    first, random = numbered(6, cut_at=None), np.random.default_rng(3)
+    other = FrameBatch(
+        index=np.arange(6, 9),
+        pts_seconds=np.arange(6, 9) / 25,
+        frames=random.integers(0, 255, (1, 40, 80, 3), np.uint8).repeat(3, 0),
+        height=40,
+        width=80,
+    )
+    predictor = VideoPredictor(model, cuts=cuts, **RAW)
+    predictor.update(first)
+    (after,) = predictor.update(other)
+    alone = SaliencyBatch.join(VideoPredictor(model, cuts=NO_CUTS, **RAW).update(other))
+    torch.testing.assert_close(after.density, alone.density)
 
 
 @pytest.mark.parametrize("chosen", [(0, 1, 2), (0, 2), (2, 1), (2,)])

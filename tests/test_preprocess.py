@@ -248,3 +248,59 @@ def test_the_canvas_of_a_picture_inside_is_as_small_as_the_picture_and_never_lar
         assert pixels.shape[2:] == canvas
         finished = preprocess.to_picture(torch.randn(1, *canvas), *size)
         assert finished.shape[1:] == canvas and finished.exp().sum().item() == pytest.approx(1)
+
+
+SHAPE = PreprocessOptions(fit="shape", cells=16)
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas", "shown"),
+    [
+        ((480, 640), (240, 320), (240, 320)),  # of the canvas's own shape
+        ((1080, 1920), (208, 352), (198, 352)),
+        ((576, 704), (240, 288), (235, 288)),
+        ((500, 500), (256, 256), (256, 256)),
+        ((817, 1920), (176, 384), (163, 384)),  # 1.2 times as large as in a letter-box
+        ((1920, 1080), (288, 176), (288, 162)),
+        ((4, 4000), (16, 384), (1, 384)),
+        ((1, 1), (256, 256), (256, 256)),
+    ],
+)
+def test_a_canvas_of_the_pictures_shape_has_hardly_any_bars(
+    size: tuple[int, int], canvas: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    preprocess = Preprocessor(SHAPE)
+    view = preprocess.viewport(*size)
+    assert (view.canvas_height, view.canvas_width) == canvas
+    assert (view.height, view.width) == preprocess.frame_size(*size) == shown
+    pixels = preprocess(np.full((1, *shown, 3), 255, np.uint8))
+    assert pixels.shape[2:] == canvas
+    white = pixels[0, 0] == pixels[0, 0].max()
+    assert white[view.top : view.top + view.height, view.left : view.left + view.width].all()
+    assert white.sum() == view.height * view.width
+    finished = preprocess.to_picture(torch.randn(1, *canvas), *size)
+    assert finished.shape[1:] == shown and finished.exp().sum().item() == pytest.approx(1)
+
+
+@given(height=st.integers(1, 5000), width=st.integers(1, 5000), cells=st.sampled_from([1, 8, 16, 32]))
+def test_a_picture_that_a_decoder_made_small_lies_where_the_whole_one_does(height: int, width: int, cells: int) -> None:
+    options = dataclasses.replace(SHAPE, cells=cells)
+    view = Viewport.of(height, width, options)
+    assert Viewport.of(view.height, view.width, options) == view
+    assert view.canvas_height % cells == view.canvas_width % cells == 0
+    assert 0 <= view.canvas_height - view.height < cells and 0 <= view.canvas_width - view.width < cells
+    letter_box = Viewport.fit(height, width, canvas_height=options.height, canvas_width=options.width)
+    largest = 1.2 * max(letter_box.height, letter_box.width) + cells
+    assert max(view.height, view.width) <= largest
+
+
+def test_what_fills_the_longer_side_is_cropped_from_the_canvas_that_was_used() -> None:
+    # An ensemble's frames are as large as its largest member asks for, and may be a row off the picture's shape.
+    preprocess = Preprocessor(SHAPE)
+    canvas = preprocess(np.zeros((1, 239, 422, 3), np.uint8)).shape[2:]
+    finished = preprocess.to_picture(torch.zeros(1, *canvas), 1080, 1920)
+    assert finished.shape[1:] == (198, 352)
+
+
+def test_in_training_a_canvas_of_the_pictures_shape_is_a_letter_box() -> None:
+    assert Viewport.on_canvas(1080, 1920, SHAPE) == Viewport.fit(1080, 1920, canvas_height=240, canvas_width=320)

@@ -401,6 +401,10 @@ def test_a_state_saved_before_an_option_existed_is_resumed_where_the_option_is_a
         ({"schedule": ScheduleOptions(optimizer="rmsprop")}, "set weight_decay to 0"),
         ({"schedule": EARLY, "validation_pictures": 0}, "needs validation pictures"),
         ({"start_from": Path("a"), "imagenet_weights": Path("b")}, "leave one of them out"),
+        (
+            {"preprocess": dataclasses.replace(CANVAS, fit="shape", cells=8)},
+            "preprocess.cells.*must be a multiple of 16 for this network",
+        ),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(
@@ -408,6 +412,20 @@ def test_a_configuration_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         train(config(stills, tmp_path, **changes))
+
+
+def test_training_for_canvases_of_the_pictures_shapes_is_on_letter_boxes(tmp_path: Path) -> None:
+    wide = make_stills(tmp_path / "mine", width=120, height=60)
+    of_its_shape = dataclasses.replace(CANVAS, fit="shape", cells=16)
+    schedule = dataclasses.replace(SCHEDULE, passes=1)
+    path = train(config(wide, tmp_path / "run", preprocess=of_its_shape, schedule=schedule))
+    again = train(config(wide, tmp_path / "other", schedule=schedule))
+    network, preprocess, card = read_checkpoint(path)
+    assert preprocess == of_its_shape
+    other, _, plain = read_checkpoint(again)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
+    # What is scored is what is used.
+    assert card.scores["mine"]["nss"] != plain.scores["mine"]["nss"]
 
 
 def test_backbone_weights_of_another_network_are_refused(stills: Path, tmp_path: Path) -> None:

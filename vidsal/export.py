@@ -292,12 +292,9 @@ class _Signature:
 
     @classmethod
     def of(cls, network: SaliencyAttentiveModel, preprocess: PreprocessOptions, options: ExportOptions) -> _Signature:
-        if options.canvas is not None:
-            raise ConfigError(Setting("canvas"), f" is for networks whose canvas follows the picture; {_CANVAS_FIXED}")
+        preprocess = _with_one_canvas(preprocess, options, stride=network.backbone.stride)
         height, width = preprocess.height, preprocess.width
         stride = network.backbone.stride
-        if height % stride or width % stride:
-            raise ValueError(f"the canvas must be a multiple of {stride}, got {height}x{width}")
         carries = options.state == "carry"
         carry_steps = (options.steps or 1) if carries else None
         # With carry as `vidsal run` does it; with reset, fewer steps than the model's own are a choice.
@@ -322,17 +319,8 @@ class _Signature:
     def of_pictures(cls, network: PictureNetwork, preprocess: PreprocessOptions, options: ExportOptions) -> _Signature:
         if options.steps is not None:
             raise ConfigError(Setting("steps"), " is for networks that refine a state, which this one does not have")
-        if preprocess.fit == "inside":
-            # One size for all pictures: what does not fill it is black, as in training.
-            height, width = options.canvas or (preprocess.height, preprocess.width)
-            preprocess = dataclasses.replace(preprocess, height=height, width=width, fit="letterbox", cells=1)
-        elif options.canvas is not None:
-            raise ConfigError(Setting("canvas"), f" is for networks whose canvas follows the picture; {_CANVAS_FIXED}")
+        preprocess = _with_one_canvas(preprocess, options, stride=network.stride)
         height, width = preprocess.height, preprocess.width
-        if height % network.stride or width % network.stride:
-            raise ConfigError(
-                Setting("canvas"), f" must be of multiples of {network.stride} for this network, got {height},{width}"
-            )
         return cls(
             preprocess=preprocess,
             fresh_steps=None,
@@ -354,6 +342,21 @@ class _Signature:
             )
             for tensor in tensors
         }
+
+
+def _with_one_canvas(preprocess: PreprocessOptions, options: ExportOptions, *, stride: int) -> PreprocessOptions:
+    """The same, for pictures of any shape on one canvas: what does not fill it is black, as in training."""
+    if preprocess.fit in ("inside", "shape"):
+        height, width = options.canvas or (preprocess.height, preprocess.width)
+        preprocess = dataclasses.replace(preprocess, height=height, width=width, fit="letterbox", cells=1)
+    elif options.canvas is not None:
+        raise ConfigError(Setting("canvas"), f" is for networks whose canvas follows the picture; {_CANVAS_FIXED}")
+    if preprocess.height % stride or preprocess.width % stride:
+        raise ConfigError(
+            Setting("canvas"),
+            f" must be of multiples of {stride} for this network, got {preprocess.height},{preprocess.width}",
+        )
+    return preprocess
 
 
 def _make_proto(module: nn.Module, signature: _Signature, *, opset: int) -> Any:

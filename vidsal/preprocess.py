@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +16,10 @@ from vidsal.stages import PreprocessOptions
 
 __all__ = ["PreprocessOptions", "Preprocessor", "Viewport", "blur_first_axis"]
 
+# How large a picture is shown on a canvas of its own shape: as a letter-box would show it; or larger by up to this,
+_LARGER_THAN_LETTER_BOX = 1.2
+# as long as it takes no more than this share of the letter-box's pixels. See docs/reports/canvas.md.
+_SHARE_OF_PIXELS = 0.9
 # The kernel of the blur ends after this many standard deviations, as SciPy's `gaussian_filter` does by default.
 _TRUNCATE = 4.0
 
@@ -48,9 +53,13 @@ class Viewport:
         Example:
             >>> Viewport.of(720, 1280, PreprocessOptions(fit="inside"))
             Viewport(canvas_height=180, canvas_width=320, top=0, left=0, height=180, width=320)
+            >>> Viewport.of(720, 1280, PreprocessOptions(fit="shape", cells=16))
+            Viewport(canvas_height=208, canvas_width=352, top=5, left=0, height=198, width=352)
         """
         if options.fit == "letterbox":
             return cls.fit(height, width, canvas_height=options.height, canvas_width=options.width)
+        if options.fit == "shape":
+            return cls._of_its_shape(height, width, options)
         rows, columns = options.height, options.width
         if options.fit == "inside":
             share = min(1.0, rows / height, columns / width)
@@ -62,8 +71,30 @@ class Viewport:
         return cls(canvas_height=rows, canvas_width=columns, top=0, left=0, height=rows, width=columns)
 
     @classmethod
+    def _of_its_shape(cls, height: int, width: int, options: PreprocessOptions) -> Viewport:
+        """A picture on a canvas of about its shape; itself where it is so large already, as a decoder makes it."""
+        shape = _shaped_canvas(height, width, options)
+        for _ in range(8):
+            view = cls.filling(height, width, canvas_height=shape[0], canvas_width=shape[1])
+            # The picture as it is shown is of another shape by a part of a pixel.
+            again = _shaped_canvas(view.height, view.width, options)
+            if again == shape:
+                break
+            shape = again
+        return view
+
+    @classmethod
+    def filling(cls, height: int, width: int, *, canvas_height: int, canvas_width: int) -> Viewport:
+        """As `fit`, where the picture's longer side fills the canvas, and the shorter one as good as does."""
+        if height > width:
+            fitted_height, fitted_width = canvas_height, min(canvas_width, max(1, width * canvas_height // height))
+        else:
+            fitted_height, fitted_width = min(canvas_height, max(1, height * canvas_width // width)), canvas_width
+        return cls._centred(fitted_height, fitted_width, canvas_height=canvas_height, canvas_width=canvas_width)
+
+    @classmethod
     def on_canvas(cls, height: int, width: int, options: PreprocessOptions) -> Viewport:
-        """As `of`, on the whole canvas, as pictures of a training step need one size: "inside" gets black bars."""
+        """As `of`, on the whole canvas, as pictures of a training step need one size: all but "stretch" get bars."""
         if options.fit == "stretch":
             return cls.of(height, width, options)
         return cls.fit(height, width, canvas_height=options.height, canvas_width=options.width)
@@ -78,13 +109,17 @@ class Viewport:
             fitted_height, fitted_width = canvas_height, max(1, width * canvas_height // height)
         else:
             fitted_height, fitted_width = max(1, height * canvas_width // width), canvas_width
+        return cls._centred(fitted_height, fitted_width, canvas_height=canvas_height, canvas_width=canvas_width)
+
+    @classmethod
+    def _centred(cls, height: int, width: int, *, canvas_height: int, canvas_width: int) -> Viewport:
         return cls(
             canvas_height=canvas_height,
             canvas_width=canvas_width,
-            top=(canvas_height - fitted_height) // 2,
-            left=(canvas_width - fitted_width) // 2,
-            height=fitted_height,
-            width=fitted_width,
+            top=(canvas_height - height) // 2,
+            left=(canvas_width - width) // 2,
+            height=height,
+            width=width,
         )
 
     def crop(self, log_density: torch.Tensor) -> torch.Tensor:
@@ -98,6 +133,17 @@ class Viewport:
         """
         part = log_density[..., self.top : self.top + self.height, self.left : self.left + self.width]
         return part - part.flatten(-2).logsumexp(-1)[..., None, None]
+
+
+def _shaped_canvas(height: int, width: int, options: PreprocessOptions) -> tuple[int, int]:
+    """Rows and columns of a canvas of about the shape of a picture of `height` x `width` pixels: "shape"."""
+    letter_box = min(options.height / height, options.width / width)
+    by_area = math.sqrt(_SHARE_OF_PIXELS * options.height * options.width / (height * width))
+    scale = max(letter_box, min(by_area, _LARGER_THAN_LETTER_BOX * letter_box))
+    long, short = max(height, width), min(height, width)
+    along = max(1, round(long * scale / options.cells)) * options.cells
+    across = math.ceil(max(1, short * along // long) / options.cells) * options.cells
+    return (along, across) if height > width else (across, along)
 
 
 class Preprocessor:
@@ -138,7 +184,8 @@ class Preprocessor:
             device: where the result lives.
 
         Returns:
-            (B, 3, height, width) float32 in channels-last memory order; with `fit="inside"` the picture's own canvas.
+            (B, 3, height, width) float32 in channels-last memory order; the picture's own canvas with a `fit` of
+            "inside" or "shape".
 
         Raises:
             ValueError: if frames are not (B, h, w, 3) uint8.
@@ -213,10 +260,12 @@ class Preprocessor:
             sums to 1 over (h, w).
         """
         viewport = self.viewport(height, width)
+        own, along = log_density.shape[-2:]
+        # The canvas is that of the frames that were given, which may be a row off what a larger picture has.
         if self.options.fit == "inside":
-            # The canvas is that of the frames that were given, which may be a row off what a larger picture has.
-            own, along = log_density.shape[-2:]
             viewport = Viewport(own, along, top=0, left=0, height=own, width=along)
+        elif self.options.fit == "shape":
+            viewport = Viewport.filling(height, width, canvas_height=own, canvas_width=along)
         part = viewport.crop(log_density)
         if self.options.blur_pixels == 0:
             return part

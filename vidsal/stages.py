@@ -58,11 +58,13 @@ class PreprocessOptions(Checked):
     pixels of the full picture, as `cv2.resize` does by default and the published networks were trained."""
     blur_pixels: Annotated[float, Range(at_least=0, at_most=1000)] = 0.0
     """Standard deviation, in pixels of the full picture, of the Gaussian blur of the finished map; 0 for none."""
-    fit: Literal["letterbox", "stretch", "inside"] = "letterbox"
+    fit: Literal["letterbox", "stretch", "inside", "shape"] = "letterbox"
     """How a picture comes onto the canvas: "letterbox", aspect kept, black bars beside it; "stretch", over the whole
-    canvas, aspect not kept; "inside", aspect kept and never enlarged, with a canvas as small as the picture then is."""
+    canvas, aspect not kept; "inside", aspect kept and never enlarged, with a canvas as small as the picture then is;
+    "shape", aspect kept, on a canvas of the picture's shape: as large as in a letter-box, or up to 1.2 times as large
+    where that takes no more pixels than nine tenths of the letter-box has."""
     cells: Annotated[int, Range(at_least=1, at_most=64)] = 1
-    """Rows and columns of an "inside" canvas are multiples of this, at least one."""
+    """Rows and columns of a canvas that is "inside" or of the picture's "shape" are multiples of this, at least one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,7 +229,7 @@ class ExportOptions(Checked):
     """Pictures a call, one of each video; default: any number."""
     canvas: tuple[int, int] | None = None
     """Rows and columns of the canvas, as 576,1024, of a network whose canvas else follows the picture; default: the
-    largest. Pictures of another aspect get black bars, which such a network does not see in `vidsal run`."""
+    model's own. Pictures of another aspect get black bars, which such a network does not see in `vidsal run`."""
     opset: Annotated[int, Range(at_least=18, at_most=23)] = 18
     """Version of ONNX's operators; an older runtime may know only the lower ones."""
     check: bool | None = None

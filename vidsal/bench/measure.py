@@ -41,7 +41,7 @@ from vidsal.model.state import VideoState
 from vidsal.pipe.options import OutputOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.predict import predict
 from vidsal.pipe.run import run
-from vidsal.preprocess import PreprocessOptions
+from vidsal.preprocess import PreprocessOptions, Viewport
 from vidsal.provenance import source_commit
 from vidsal.smooth.options import SmoothOptions
 
@@ -152,7 +152,7 @@ class _Bench:
             weights="random" if self.random else "file",
             device=str(self.device),
             precision=model.precision,
-            canvas=(self.preprocess.height, self.preprocess.width),
+            canvas=self.canvas(),
             threads=torch.get_num_threads(),
             peak_operations_per_second=peak,
             cases=tuple(dataclasses.replace(case, share_of_peak=case.operations_per_second / peak) for case in cases),
@@ -208,6 +208,11 @@ class _Bench:
         """Frames of a video that repeats the pictures without end."""
         index = np.arange(start, start + count)
         return FrameBatch(index, index / RATE, self.pictures[index % len(self.pictures)], *self.size)
+
+    def canvas(self) -> tuple[int, int]:
+        """On which the network sees the pictures."""
+        view = Viewport.of(*self.size, self.preprocess)
+        return view.canvas_height, view.canvas_width
 
     def pixels(self, model: SaliencyModel, video: int, count: int) -> torch.Tensor:
         """The model's input from one of several videos, each begun elsewhere: (count, 3, H, W)."""

@@ -84,11 +84,12 @@ class Preset:
 
 
 _SAM_LITE = SAMConfig(motion_channels=32)
+_OF_ITS_SHAPE = PreprocessOptions(fit="shape", cells=16)
 _SAM_RESNET = SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published")
 
 PRESETS: dict[str, Preset] = {
-    "sam-lite": Preset(_SAM_LITE, PreprocessOptions(), _WEIGHTS / "sam-lite.safetensors"),
-    "sam-lite-driver": Preset(_SAM_LITE, PreprocessOptions(), _WEIGHTS / "sam-lite-driver.safetensors"),
+    "sam-lite": Preset(_SAM_LITE, _OF_ITS_SHAPE, _WEIGHTS / "sam-lite.safetensors"),
+    "sam-lite-driver": Preset(_SAM_LITE, _OF_ITS_SHAPE, _WEIGHTS / "sam-lite-driver.safetensors"),
     "sam-resnet": Preset(_SAM_RESNET, _CAFFE, None),
     "sam-resnet-2017": Preset(_SAM_RESNET, _CAFFE, None),
     "sam-vgg": Preset(SAMConfig("vgg16", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
@@ -512,16 +513,17 @@ def save_checkpoint(
     _write(Path(path), network.state_dict(), dtype, made_of, card, exact=network.kept_exact)
 
 
-def copy_checkpoint(path: Path, target: Path, *, card: ModelCard) -> None:
+def copy_checkpoint(path: Path, target: Path, *, card: ModelCard, preprocess: PreprocessOptions | None = None) -> None:
     """Write a checkpoint again with another card; its weights stay to the bit.
 
     Args:
         path: the checkpoint.
         target: the new one, replaced if it exists; may be the same.
         card: its card.
+        preprocess: what its input looks like; None leaves that.
 
     Raises:
-        CheckpointError: the file is no checkpoint.
+        CheckpointError: the file is no checkpoint, or has its preprocessing from a base.
         EncodeError: the new one cannot be written.
     """
     read_any_checkpoint(path)
@@ -529,6 +531,10 @@ def copy_checkpoint(path: Path, target: Path, *, card: ModelCard) -> None:
         header = json.loads(file.metadata()["vidsal"])
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     header["card"] = dataclasses.asdict(card)
+    if preprocess is not None:
+        if "base" in header:
+            raise CheckpointError(f"{path} has the preprocessing of {header['base']['model']}, which it builds on")
+        header["preprocess"] = dataclasses.asdict(preprocess)
     with replacing(target, also=(SafetensorError,), durable=True) as partial:
         save_file(stored, partial, metadata={"vidsal": json.dumps(header)})
 

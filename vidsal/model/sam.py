@@ -119,7 +119,7 @@ class SaliencyAttentiveModel(Network):
         """How many frames of so many pixels go through the convolutions together; None for all."""
         if one_by_one:
             return 1
-        return None if self.pixels_at_once is None else max(1, self.pixels_at_once // pixels)
+        return None if self.pixels_at_once is None else max(1, round(self.pixels_at_once / pixels))
 
     def is_pretrained(self, name: str) -> bool:
         """See `Network.is_pretrained`; what no ImageNet weights hold is new in a backbone, too."""

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel, load_model
 from vidsal.model.ensemble import Ensemble, EnsembleState
-from vidsal.model.recurrent import Unroll
+from vidsal.model.recurrent import SAMState, Unroll
 from vidsal.model.state import VideoState
 from vidsal.pipe.between import Between
 from vidsal.pipe.downloads import Downloads
@@ -67,10 +67,10 @@ class VideoPredictor:
         >>> predictor = VideoPredictor(load_model("sam-lite", device="cpu"))
         >>> batch = FrameBatch(
         ...     index=np.arange(2), pts_seconds=np.array([0.0, 0.04]),
-        ...     frames=np.zeros((2, 180, 320, 3), np.uint8), height=720, width=1280,
+        ...     frames=np.zeros((2, 198, 352, 3), np.uint8), height=720, width=1280,
         ... )
         >>> predictor.update(batch)
-        [SaliencyBatch(index=0..1, pts_seconds=0.000..0.040, log_density=(2, 180, 320), picture=720x1280)]
+        [SaliencyBatch(index=0..1, pts_seconds=0.000..0.040, log_density=(2, 198, 352), picture=720x1280)]
     """
 
     def __init__(
@@ -236,18 +236,29 @@ def run_model(
     if isinstance(model, Ensemble):
         return _run_members(model, pieces, recurrence, clocks)
     results: list[Seen | None] = [None] * len(pieces)
-    # One call for all, but for models whose canvas is as large as the picture. Frames of live sources go through the
-    # model one by one, others in groups: which, must not depend on both.
+    # One call for all whose canvases are alike. Frames of live sources go through the model one by one, others in
+    # groups: which, must not depend on both.
     groups: dict[tuple[int, int, bool], list[int]] = {}
     for place, piece in enumerate(pieces):
         if piece.keys:
             view = model.preprocessor.viewport(*piece.batch.frames.shape[1:3])
             groups.setdefault((view.canvas_height, view.canvas_width, piece.batch.live), []).append(place)
-    for rows in groups.values():
-        seen = _run_alike(model, [pieces[row] for row in rows], recurrence, [clocks[row] for row in rows])
+    for (*canvas, _), rows in groups.items():
+        alike = [_remembering(canvas, pieces[row], model) for row in rows]
+        seen = _run_alike(model, alike, recurrence, [clocks[row] for row in rows])
         for row, one in zip(rows, seen, strict=True):
             results[row] = one
     return results
+
+
+def _remembering(canvas: Sequence[int], piece: Prepared, model: SaliencyModel) -> Prepared:
+    """The frames with what is remembered; without, where that is of another canvas, as after a change of size."""
+    if not isinstance(piece.state, SAMState):
+        return piece
+    stride = model.attentive.backbone.stride
+    if list(piece.state.hidden.shape[-2:]) == [side // stride for side in canvas]:
+        return piece
+    return dataclasses.replace(piece, state=None, fresh=(True, *piece.fresh[1:]))
 
 
 def _run_members(

@@ -37,7 +37,7 @@ from vidsal.train.adversarial import Adversary
 from vidsal.train.options import TrainConfig, TrainProgress, saved_state
 from vidsal.train.samples import OpenData, Step, make_plan, open_data, read_samples
 from vidsal.train.score import has_validation, validate
-from vidsal.train.start import first_network, make_optimizer, parameter_groups, rate_share
+from vidsal.train.start import check_canvas, first_network, make_optimizer, parameter_groups, rate_share
 
 __all__ = ["TrainingRun", "part_loss", "train"]
 
@@ -267,6 +267,7 @@ class TrainingRun:
     def __init__(self, config: TrainConfig, device: torch.device, steps: int, *, data: OpenData | None = None) -> None:
         torch.manual_seed(config.seed)
         network, self.preprocess, self.notes, self.learnt = first_network(config, data)
+        check_canvas(network, self.preprocess)
         network.freeze()
         self.config, self.device, self.steps = config, device, steps
         self.network: Network = network.to(device)

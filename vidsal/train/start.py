@@ -114,6 +114,19 @@ def first_network(
     return network, preprocess, notes, ()
 
 
+def check_canvas(network: Network, preprocess: PreprocessOptions) -> None:
+    """See that a canvas that follows the picture will suit a network.
+
+    Raises:
+        ConfigError: its rows and columns may be no multiples of the network's stride.
+    """
+    stride = network.backbone.stride if isinstance(network, SaliencyAttentiveModel) else getattr(network, "stride", 1)
+    if preprocess.fit in ("inside", "shape") and preprocess.cells % stride:
+        raise ConfigError(
+            Setting("preprocess.cells", preprocess.cells), f" must be a multiple of {stride} for this network"
+        )
+
+
 def _first_of_others(
     config: TrainConfig, architecture: NetworkConfig
 ) -> tuple[OtherNetwork, PreprocessOptions, tuple[str, ...], tuple[str, ...]]:
