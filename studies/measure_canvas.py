@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from arguments import count_from
-from measure_quality import METRICS, score_table
+from measure_quality import METRICS, recorded_stills, score_table
 from pages import fill_parts
 
 from vidsal.bench.made import make_pictures
@@ -86,11 +86,7 @@ def scores_of(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """(pictures, metrics) of each model."""
     found: dict[str, list[list[float]]] = {name: [] for name in models}
-    for sequence in list(open_dataset("simple", root, split="val", condition=condition).sequences)[:pictures]:
-        (frame,) = sequence.read()
-        density, seen = frame.density(), frame.fixations()
-        if density is None or seen is None:
-            raise VidsalError(f"{root}: nothing was recorded of {sequence.name}")
+    for _, frame, density, seen in recorded_stills(root, pictures, condition):
         part = cut_out(*density.shape, shape)
         counts = seen.counts(height=density.shape[0], width=density.shape[1])[part]
         if counts.sum() < FEWEST_FIXATIONS:
@@ -114,11 +110,8 @@ def write_cut(root: Path, target: Path, shape: float, count: int) -> Path:
     with (target / "fixations.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["image", "width", "height", "condition", "subject", "x", "y", "duration_ms"])
-        for sequence in list(open_dataset("simple", root, split="val").sequences)[:count]:
-            (frame,) = sequence.read()
-            picture, seen = frame.picture(), frame.fixations()
-            if seen is None:
-                raise VidsalError(f"{root}: nothing was recorded of {sequence.name}")
+        for sequence, frame, _, seen in recorded_stills(root, count):
+            picture = frame.picture()
             down, across = cut_out(*picture.shape[:2], shape)
             name = f"{Path(sequence.name).stem}.png"
             cv2.imwrite(str(target / "images" / name), picture[down, across, ::-1])

@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -27,7 +27,8 @@ from arguments import count_from
 from pages import fill_parts
 
 from vidsal.bench.made import make_clip, make_pictures
-from vidsal.data.layouts import open_dataset
+from vidsal.data.layouts import Fixations, LabelledSequence, open_dataset
+from vidsal.data.layouts.contract import LabelledFrame
 from vidsal.errors import VidsalError
 from vidsal.evaluate.score import resize_map
 from vidsal.evaluate.sources import ModelSource
@@ -65,16 +66,28 @@ def variants_of(model: SaliencyModel) -> dict[str, SaliencyModel]:
     return {"as it is": model, **made}
 
 
-def scores_of(
-    variants: dict[str, SaliencyModel], root: Path, pictures: int | None, condition: str | None = None
-) -> dict[str, npt.NDArray[np.float64]]:
-    """(pictures, metrics) of each variant."""
-    found: dict[str, list[list[float]]] = {name: [] for name in variants}
+def recorded_stills(
+    root: Path, pictures: int | None = None, condition: str | None = None
+) -> Iterator[tuple[LabelledSequence, LabelledFrame, npt.NDArray[np.float32], Fixations]]:
+    """The first stills of the split val with what was recorded of them: sequence, frame, density, fixations.
+
+    Raises:
+        VidsalError: nothing was recorded of one.
+    """
     for sequence in list(open_dataset("simple", root, split="val", condition=condition).sequences)[:pictures]:
         (frame,) = sequence.read()
         density, seen = frame.density(), frame.fixations()
         if density is None or seen is None:
             raise VidsalError(f"{root}: nothing was recorded of {sequence.name}")
+        yield sequence, frame, density, seen
+
+
+def scores_of(
+    variants: dict[str, SaliencyModel], root: Path, pictures: int | None, condition: str | None = None
+) -> dict[str, npt.NDArray[np.float64]]:
+    """(pictures, metrics) of each variant."""
+    found: dict[str, list[list[float]]] = {name: [] for name in variants}
+    for sequence, _, density, seen in recorded_stills(root, pictures, condition):
         rows, columns = density.shape
         recorded = [torch.from_numpy(one)[None] for one in (density, seen.counts(height=rows, width=columns))]
         for name, model in variants.items():
