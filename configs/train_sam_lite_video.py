@@ -7,13 +7,19 @@
 
 The teacher of a frame is the geometric mean of UNISAL (`video_teacher.py`) and of the network that training starts from
 (or others, `--student`), its maps averaged over time by an exponential of .3 s; both also saw the frame mirrored.
+`--student-maps` are maps of the student that are there already, such as those with `--quality high`.
+
+At run time pictures of each shape have a canvas of their own. A clip is learnt on that of `--canvases` and the model's
+own whose shape is nearest, and a step shows one canvas. Stills are cut to its shape then. By default there is only the
+model's, with bars.
 
 A step shows, side by side, `--streams` clips that go on from step to step with the state carried and set to zero at
 cuts, as `vidsal run` does; clips of the same length made of stills, whose camera moves; and stills. Clips are drawn the
 oftener, the more the start disagrees with the teacher about them. The loss on clips is 10 KL - 2 CC from the teacher;
 on stills, moving or not, the same from the maps of the start, times `--anchor-weight`, and that of SAM from the
-recorded gaze, times `--gaze-weight`. Only the training split of the stills is learnt from. Batch norms stay as they
-are. The result is a running average of the weights.
+recorded gaze, times `--gaze-weight`. The start's map of a still is the mean of what it says on its canvas and,
+mirrored, on one 1.2 times as large. Only the training split of the stills is learnt from. Batch norms stay as they are.
+The result is a running average of the weights.
 
 `--join` takes the place of training: it writes the mean of the weights of checkpoints, with the densities raised to
 `--power`. A mean of teachers is less sharp than viewers are; a power above 1 makes up for that.
@@ -90,6 +96,12 @@ MOST_WINDOWS = 6
 OF_TEACHER = LossOptions(nss_weight=0.0)
 
 Floats = npt.NDArray[np.float64]
+Canvas = tuple[int, int]
+"""Rows and columns."""
+SHAPED = PreprocessOptions(fit="shape", cells=16)
+"""How the network sees a picture at run time."""
+LARGER = 1.2
+"""The canvas from which stills are cut, in times of the network's; `--quality high` shows it pictures as large, too."""
 
 
 @dataclass(frozen=True)
@@ -164,52 +176,66 @@ class Album:
     """(N, 60, 80) float16: log densities of the start over the picture, greatest 0; all 0 before `add_maps`."""
 
 
-def letter_box(pictures: npt.NDArray[np.uint8], options: PreprocessOptions) -> tuple[npt.NDArray[np.uint8], Viewport]:
-    """(T, h, w, 3) to the canvas, (T, 3, H, W), as the model sees them at run time."""
-    view = Viewport.fit(*pictures.shape[1:3], canvas_height=options.height, canvas_width=options.width)
+def on_canvas(pictures: npt.NDArray[np.uint8], canvas: Canvas) -> tuple[npt.NDArray[np.uint8], Viewport]:
+    """(T, h, w, 3) to a canvas, (T, 3, H, W), as at run time, or with bars where it has another shape."""
+    height, width = pictures.shape[1:3]
+    view = Viewport.of(height, width, SHAPED)
+    if (view.canvas_height, view.canvas_width) != canvas:
+        view = Viewport.fit(height, width, canvas_height=canvas[0], canvas_width=canvas[1])
     smaller = view.height * view.width < pictures.shape[1] * pictures.shape[2]
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    canvas = np.zeros((len(pictures), options.height, options.width, 3), np.uint8)
-    for shown, picture in zip(canvas, pictures, strict=True):
+    shown_on = np.zeros((len(pictures), *canvas, 3), np.uint8)
+    for shown, picture in zip(shown_on, pictures, strict=True):
         shown[view.top : view.top + view.height, view.left : view.left + view.width] = cv2.resize(
             picture, (view.width, view.height), interpolation=how
         )
-    return np.ascontiguousarray(canvas.transpose(0, 3, 1, 2)), view
+    return np.ascontiguousarray(shown_on.transpose(0, 3, 1, 2)), view
 
 
-def load_reel(
-    clips: Iterator[Clip], taught: dict[str, TaughtClip], options: PreprocessOptions, device: torch.device
-) -> Reel:
-    """Bring clips and their maps to the device.
+def load_reels(
+    clips: Iterator[Clip], taught: dict[str, TaughtClip], canvases: Sequence[Canvas], device: torch.device
+) -> list[Reel]:
+    """Bring clips and their maps to the device, each clip to the canvas whose shape is nearest to its own.
 
     Raises:
-        DatasetError: there is no clip, the teacher has not seen one, or saw another number of its frames.
+        DatasetError: there is no clip for a canvas, the teacher has not seen one, or saw another number of its frames.
     """
-    names, lengths, views, seconds, frames, maps, cuts = [], [], [], [], [], [], []
+    kept: dict[Canvas, list[tuple[Clip, TaughtClip, npt.NDArray[np.uint8], Viewport]]] = {one: [] for one in canvases}
     for clip in clips:
         known = taught.get(clip.name)
         if known is None or len(known.levels) != len(clip.frames):
             raise DatasetError(f"{clip.name}: the teacher has not seen these frames; make its maps again")
-        canvas, view = letter_box(clip.frames, options)
-        frames.append(torch.from_numpy(canvas).to(device))
-        maps.append(log_density(torch.from_numpy(known.levels).to(device)).half())
-        cut = np.zeros(len(canvas), np.bool_)
-        cut[list(known.starts)] = True
-        cuts.append(cut)
-        names.append(clip.name)
-        lengths.append(len(canvas))
-        views.append(view)
-        seconds.append(known.seconds_a_frame)
-    if not names:
-        raise DatasetError("there are no clips; name a folder with --clips")
+        height, width = clip.frames.shape[1:3]
+        nearest = min(canvases, key=lambda canvas: abs(math.log(canvas[1] / canvas[0] * height / width)))
+        canvas, view = on_canvas(clip.frames, nearest)
+        # The decoded frames are not kept.
+        kept[nearest].append((dataclasses.replace(clip, frames=clip.frames[:0]), known, canvas, view))
+    return [_reel(canvas, some, device) for canvas, some in kept.items()]
+
+
+def _reel(
+    canvas: Canvas, some: list[tuple[Clip, TaughtClip, npt.NDArray[np.uint8], Viewport]], device: torch.device
+) -> Reel:
+    if not some:
+        raise DatasetError(f"there are no clips for a canvas of {canvas[0]}x{canvas[1]}; name a folder with --clips")
+    lengths = [len(shown) for _, _, shown, _ in some]
+    cuts = np.zeros(sum(lengths), np.bool_)
     first = np.cumsum([0, *lengths[:-1]]).tolist()
+    for start, (_, known, _, _) in zip(first, some, strict=True):
+        cuts[[start + t for t in known.starts]] = True
     return Reel(
-        tuple(names), torch.cat(frames), torch.cat(maps), tuple(first), tuple(lengths), tuple(views),
-        np.concatenate(cuts), tuple(seconds),
-    )  # fmt: skip
+        tuple(clip.name for clip, _, _, _ in some),
+        torch.from_numpy(np.concatenate([shown for _, _, shown, _ in some])).to(device),
+        torch.cat([log_density(torch.from_numpy(known.levels).to(device)).half() for _, known, _, _ in some]),
+        tuple(first),
+        tuple(lengths),
+        tuple(view for _, _, _, view in some),
+        cuts,
+        tuple(known.seconds_a_frame for _, known, _, _ in some),
+    )
 
 
-def load_album(sets: Sequence[OpenSet], split: str, options: PreprocessOptions, device: torch.device) -> list[Album]:
+def load_album(sets: Sequence[OpenSet], split: str, canvas: Canvas, device: torch.device) -> list[Album]:
     """Bring the stills of a split to the device, an album a set."""
     albums = []
     for one in sets:
@@ -219,9 +245,9 @@ def load_album(sets: Sequence[OpenSet], split: str, options: PreprocessOptions, 
             seen = frame.fixations()
             if seen is None or not len(seen.points):
                 continue
-            canvas, view = letter_box(frame.picture()[None], options)
+            shown, view = on_canvas(frame.picture()[None], canvas)
             scale = np.array([view.width / seen.width, view.height / seen.height], np.float32)
-            frames.append(canvas)
+            frames.append(shown)
             points.append(seen.points * scale + np.array([view.left, view.top], np.float32))
             sigmas.append(seen.spread * float(scale.mean()))
             views.append(view)
@@ -261,7 +287,7 @@ class Shown:
     """A window of a picture on the canvas, maybe mirrored."""
 
     source: Viewport
-    """Where the whole picture lies on its own canvas."""
+    """Where the whole picture lies on its own canvas, which may be larger than the one it is shown on."""
     x: float
     """Left edge of the window in pixels of that canvas."""
     y: float
@@ -278,20 +304,62 @@ class Shown:
         return cls(view, view.left, view.top, view.height, view.width, view, mirrored)
 
     @classmethod
-    def draw(cls, view: Viewport, random: np.random.Generator, *, smallest: float, probability: float) -> Shown:
-        """Half of them mirrored; with this probability a window whose sides are at least this share."""
+    def fitted(cls, view: Viewport, canvas: Canvas, *, shaped: bool = False, mirrored: bool = False) -> Shown:
+        """All of a picture on another canvas; or of its middle, what fills that: `shaped`."""
+        return cls._window(view, canvas, 1.0, 1.0, (0.5, 0.5), shaped=shaped, mirrored=mirrored)
+
+    @classmethod
+    def draw(
+        cls,
+        view: Viewport,
+        random: np.random.Generator,
+        *,
+        smallest: float,
+        probability: float,
+        canvas: Canvas | None = None,
+        shaped: bool = False,
+    ) -> Shown:
+        """Half of them mirrored; with this probability a window whose sides are at least this share.
+
+        Args:
+            view: where the picture lies on its own canvas.
+            random: chooses.
+            smallest: share of the picture's sides; of those of the largest part of the canvas's shape with `shaped`.
+            probability: of a window; else the whole is shown.
+            canvas: where it is shown; None: on one like its own.
+            shaped: windows are of about the shape of the canvas instead of the picture's.
+        """
         mirrored = random.random() < 0.5
+        own = canvas or (view.canvas_height, view.canvas_width)
         if random.random() >= probability:
-            return cls.whole(view, mirrored=mirrored)
-        share, aspect = random.uniform(smallest, 1.0), math.exp(random.uniform(-0.2, 0.2))
-        height = view.height * share * min(1.0, 1 / aspect)
-        width = view.width * share * min(1.0, aspect)
-        x = view.left + random.uniform(0, view.width - width)
-        y = view.top + random.uniform(0, view.height - height)
+            same = own == (view.canvas_height, view.canvas_width)
+            return cls.whole(view, mirrored=mirrored) if same else cls.fitted(view, own, mirrored=mirrored)
+        reach = 0.08 if shaped else 0.2
+        share, aspect = random.uniform(smallest, 1.0), math.exp(random.uniform(-reach, reach))
+        place = random.uniform(), random.uniform()
+        return cls._window(view, own, share, aspect, place, shaped=shaped, mirrored=mirrored)
+
+    @classmethod
+    def _window(
+        cls,
+        view: Viewport,
+        canvas: Canvas,
+        share: float,
+        aspect: float,
+        place: tuple[float, float],
+        *,
+        shaped: bool,
+        mirrored: bool,
+    ) -> Shown:
+        """Of this share of the sides, and so many times as wide; `place`, across and down, is from 0 to 1."""
+        rows, columns = float(view.height), float(view.width)
+        if shaped:
+            rows, columns = min(rows, columns * canvas[0] / canvas[1]), min(columns, rows * canvas[1] / canvas[0])
+        height, width = rows * share * min(1.0, 1 / aspect), columns * share * min(1.0, aspect)
+        x, y = view.left + place[0] * (view.width - width), view.top + place[1] * (view.height - height)
         target = Viewport.fit(
-            max(1, round(1000 * height)), max(1, round(1000 * width)),
-            canvas_height=view.canvas_height, canvas_width=view.canvas_width,
-        )  # fmt: skip
+            max(1, round(1000 * height)), max(1, round(1000 * width)), canvas_height=canvas[0], canvas_width=canvas[1]
+        )
         return cls(view, x, y, height, width, target, mirrored)
 
     def moved(self, dx: float, dy: float) -> Shown:
@@ -312,10 +380,11 @@ class Shown:
         `whole`: normalised over the source's canvas; else over the picture on it.
         """
         side = self.target.canvas_width if across else self.target.canvas_height
+        full = self.source.canvas_width if across else self.source.canvas_height
         start, length = (self.x, self.width) if across else (self.y, self.height)
         corner, shown = (self.target.left, self.target.width) if across else (self.target.top, self.target.height)
         origin, extent = (
-            (0, side) if whole else (self.source.left, self.source.width) if across
+            (0, full) if whole else (self.source.left, self.source.width) if across
             else (self.source.top, self.source.height)
         )  # fmt: skip
         ratio = length / shown
@@ -343,9 +412,9 @@ def inside_of(shown: Sequence[Shown], device: torch.device) -> torch.Tensor:
 
 
 def show(frames: torch.Tensor, shown: Sequence[Shown], inside: torch.Tensor) -> torch.Tensor:
-    """(N, 3, H, W) uint8 canvases through their windows: float32, 0 to 255, black bars."""
+    """(N, 3, h, w) uint8 canvases through their windows: (N, 3, H, W) float32, 0 to 255, black bars."""
     theta = torch.tensor([one.affine(whole=True) for one in shown], device=frames.device)
-    grid = F.affine_grid(theta, list(frames.shape), align_corners=False)
+    grid = F.affine_grid(theta, [*frames.shape[:2], *inside.shape[1:]], align_corners=False)
     return F.grid_sample(frames.float(), grid, padding_mode="border", align_corners=False) * inside[:, None]
 
 
@@ -508,12 +577,16 @@ def camera(shown: Shown, times: int, random: np.random.Generator) -> list[Shown]
 
 
 class Lesson:
-    """Makes the loss of a step."""
+    """Makes the loss of a step on one canvas."""
 
     def __init__(
         self, reel: Reel, weights: Floats, album: Album, preprocess: PreprocessOptions, options: VideoOptions
     ) -> None:
         self.random = np.random.default_rng(options.seed)
+        self.canvas = canvas_of(reel)
+        # Stills are mostly of the shape of the published network's canvas.
+        self.shaped = self.canvas != (preprocess.height, preprocess.width)
+        self.chance = float(weights.sum())
         self.reel, self.album, self.options = reel, album, options
         self.streams = Streams(reel, weights, options, self.random)
         self.device = reel.frames.device
@@ -563,7 +636,10 @@ class Lesson:
 
     def _draw_still(self) -> tuple[int, Shown, Look]:
         number = int(self.random.integers(len(self.album.views)))
-        shown = Shown.draw(self.album.views[number], self.random, smallest=0.75, probability=0.4)
+        shown = Shown.draw(
+            self.album.views[number], self.random, smallest=0.75, probability=0.9 if self.shaped else 0.4,
+            canvas=self.canvas, shaped=self.shaped,
+        )  # fmt: skip
         return number, shown, Look.draw(self.random)
 
 
@@ -596,7 +672,7 @@ def watch(
     """Log densities of clips with the state carried, (T, h, w) over the picture; the shortest clips first."""
     normalise = Normalise(preprocess, reel.frames.device)
     order = sorted(clips, key=lambda clip: reel.lengths[clip])
-    network.pixels_at_once = FRAMES_AT_ONCE * preprocess.height * preprocess.width
+    network.pixels_at_once = FRAMES_AT_ONCE * reel.frames.shape[2] * reel.frames.shape[3]
     for group in (order[first : first + TOGETHER] for first in range(0, len(order), TOGETHER)):
         times = max(reel.lengths[clip] for clip in group)
         # Shorter ones go on with their last frame, whose maps are thrown away.
@@ -639,17 +715,39 @@ def add_students(
     reel.maps.copy_(total - total.amax((1, 2), keepdim=True))
 
 
+def add_maps_of_students(reels: Sequence[Reel], maps: dict[str, TaughtClip], share: float) -> None:
+    """Mix a student's maps that are there already into the teacher's, in place.
+
+    Raises:
+        DatasetError: the student has not seen a clip, or saw another number of its frames.
+    """
+    for reel in reels:
+        for name, first, length in zip(reel.names, reel.first, reel.lengths, strict=True):
+            own = maps.get(name)
+            if own is None or len(own.levels) != length:
+                raise DatasetError(f"{name}: the student has not seen these frames; make its maps again")
+            rows = slice(first, first + length)
+            seen = normalised(log_density(torch.from_numpy(own.levels).to(reel.maps.device)))
+            mixed = (1 - share) * normalised(reel.maps[rows].float()) + share * seen
+            reel.maps[rows] = (mixed - mixed.amax((1, 2), keepdim=True)).half()
+
+
 @torch.no_grad()
 def add_maps(album: Album, network: SaliencyAttentiveModel, preprocess: PreprocessOptions) -> Album:
-    """The album with the network's maps, means of those of a picture and its mirror image."""
+    """The album with the network's maps: the mean of what it says on its canvas and, mirrored, on the album's."""
     maps = []
     normalise = Normalise(preprocess, album.frames.device)
     for n, view in enumerate(album.views):
-        whole = [Shown.whole(view), Shown.whole(view, mirrored=True)]
-        frames = show(album.frames[[n, n]], whole, inside_of(whole, album.frames.device))
-        logs = view.crop(network(normalise(frames[:, None]))[0][:, 0])
-        both = in_cells(torch.stack([logs[0], logs[1].flip(-1)]).exp()).mean(0)
-        maps.append((both - both.max()).half())
+        both = torch.zeros(1, ROWS, COLUMNS, device=album.frames.device)
+        for canvas, mirrored in (
+            ((preprocess.height, preprocess.width), False),
+            ((view.canvas_height, view.canvas_width), True),
+        ):
+            shown = [Shown.fitted(view, canvas, mirrored=mirrored)]
+            frames = show(album.frames[n : n + 1], shown, inside_of(shown, album.frames.device))
+            logs = shown[0].target.crop(network(normalise(frames[:, None]))[0][:, 0])
+            both += in_cells((logs.flip(-1) if mirrored else logs).exp()) / 2
+        maps.append((both[0] - both.max()).half())
     return dataclasses.replace(album, maps=torch.stack(maps))
 
 
@@ -682,15 +780,21 @@ def agreement(
 
 
 @torch.no_grad()
-def score_stills(network: SaliencyAttentiveModel, album: Album, preprocess: PreprocessOptions) -> dict[str, float]:
-    """The usual scores of stills, on the part of the canvas that shows them."""
+def score_stills(
+    network: SaliencyAttentiveModel, album: Album, preprocess: PreprocessOptions, canvas: Canvas | None = None
+) -> dict[str, float]:
+    """The usual scores of stills on the part of the canvas that shows them; or of what fills another canvas."""
     meter = ScoreMeter()
     normalise = Normalise(preprocess, album.frames.device)
     for n, view in enumerate(album.views):
-        whole = [Shown.whole(view)]
+        whole = [Shown.whole(view) if canvas is None else Shown.fitted(view, canvas, shaped=True)]
+        view = whole[0].target
         inside = inside_of(whole, album.frames.device)
         density, counts = show_points(album.points[n : n + 1], album.sigmas[n : n + 1].tolist(), whole, inside)
-        logs, _ = network(normalise(album.frames[n : n + 1])[None])
+        if not counts.any():
+            continue
+        frames = album.frames[n : n + 1] if canvas is None else show(album.frames[n : n + 1], whole, inside)
+        logs, _ = network(normalise(frames)[None])
         part = np.s_[:, view.top : view.top + view.height, view.left : view.left + view.width]
         meter.update(view.crop(logs[0]).exp().contiguous(), density[part].contiguous(), counts[part].contiguous())
     return meter.mean()
@@ -705,28 +809,53 @@ def held_out_sources(credits: Iterable[Credit]) -> set[str]:
 class Judge:
     """Prints how good a network is on what is held out."""
 
-    reel: Reel
-    clips: tuple[int, ...]
+    reels: tuple[Reel, ...]
+    clips: tuple[tuple[int, ...], ...]
+    """Those held out of each reel."""
     albums: dict[str, Album]
     preprocess: PreprocessOptions
+    cut: dict[str, Album]
+    """Stills that are also scored cut to the other canvases."""
 
     def __call__(self, network: SaliencyAttentiveModel, label: str) -> dict[str, dict[str, float]]:
-        """By set and metric; the clips' agreement with the teacher under "clips"."""
-        result = {}
-        if self.clips:
-            found = agreement(network, self.reel, self.clips, self.preprocess)
-            result["clips"] = {name: float(values.mean()) for name, values in found.items()}
+        """By set and metric; the clips' agreement with the teacher under "clips", and a canvas's under its size."""
+        result, found = {}, []
+        for reel, clips in zip(self.reels, self.clips, strict=True):
+            if not clips:
+                continue
+            scores = agreement(network, reel, clips, self.preprocess)
+            found.append(np.array(list(scores.values())))
+            if len(self.reels) > 1:
+                result[_size(canvas_of(reel))] = {name: float(values.mean()) for name, values in scores.items()}
+        if found:
+            together = np.concatenate(found, 1).mean(1).tolist()
+            result["clips"] = dict(zip(("kl", "cc", "sim"), together, strict=True))
         for name, album in self.albums.items():
             result[name] = score_stills(network, album, self.preprocess)
-        for name, scores in result.items():
-            print(f"{label:12s} {name:10s} " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()), flush=True)
+        for reel in self.reels[1:]:
+            for name, album in self.cut.items():
+                canvas = canvas_of(reel)
+                result[f"{name}, {_size(canvas)}"] = score_stills(network, album, self.preprocess, canvas)
+        for name, values in result.items():
+            print(f"{label:12s} {name:18s} " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
         return result
 
 
+def canvas_of(reel: Reel) -> Canvas:
+    """On which its frames lie."""
+    return reel.views[0].canvas_height, reel.views[0].canvas_width
+
+
+def _size(canvas: Canvas) -> str:
+    return f"{canvas[0]}x{canvas[1]}"
+
+
 def train(
-    network: SaliencyAttentiveModel, lesson: Lesson, judge: Judge, options: VideoOptions, *, judged: int
+    network: SaliencyAttentiveModel, lessons: Sequence[Lesson], judge: Judge, options: VideoOptions, *, judged: int
 ) -> SaliencyAttentiveModel:
-    """Train in place; returns the running average."""
+    """Train in place, each step on one canvas, the oftener the more there is to learn; returns the running average."""
+    chances = np.array([lesson.chance for lesson in lessons])
+    random, device = np.random.default_rng([options.seed, 1]), lessons[0].device
     network.eval()  # batch norms stay as they are
     network.dropout.p = options.dropout
     network.dropout.train()
@@ -739,7 +868,7 @@ def train(
         {"params": [p for p in network.parameters() if id(p) not in known], "lr": options.learning_rate},
         {"params": backbone, "lr": options.backbone_learning_rate},
     ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=1e-4, fused=lesson.device.type == "cuda")
+    optimiser = torch.optim.AdamW(groups, weight_decay=1e-4, fused=device.type == "cuda")
     highest = [group["lr"] for group in optimiser.param_groups]
     pairs = [(mean, value) for mean, value in zip(average.parameters(), network.parameters(), strict=True)]
     begin, step, losses, judged_so_far = time.perf_counter(), 0, [], 0
@@ -759,6 +888,7 @@ def train(
         for group, rate in zip(optimiser.param_groups, highest, strict=True):
             group["lr"] = rate * factor
         optimiser.zero_grad()
+        lesson = lessons[int(random.choice(len(lessons), p=chances / chances.sum()))]
         on_clips, on_gaze, on_start = lesson.losses(network)
         (on_clips + options.gaze_weight * on_gaze + options.anchor_weight * on_start).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -806,6 +936,18 @@ def make_card(
     )
 
 
+def canvas_from(text: str) -> Canvas:
+    """Such as "208x352"; sides are multiples of the network's stride.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) and int(side) % 16 == 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"rows and columns are needed, multiples of 16, as 208x352; got {text!r}")
+    return int(sides[0]), int(sides[1])
+
+
 def parse(given: Sequence[str] | None) -> tuple[argparse.Namespace, VideoOptions]:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -816,6 +958,12 @@ def parse(given: Sequence[str] | None) -> tuple[argparse.Namespace, VideoOptions
     parser.add_argument("--stills", nargs="+", type=Path, required=True, help="folders in the simple layout")
     parser.add_argument("--start-from", default="sam-lite", help="a preset or a checkpoint")
     parser.add_argument("--student", nargs="+", help="in the teacher's mean; default: the start")
+    parser.add_argument(
+        "--student-maps", nargs="+", type=Path, help="the student's; what video_teacher.py --model made"
+    )
+    parser.add_argument(
+        "--canvases", nargs="*", type=canvas_from, default=[], help="others than the model's, as 208x352"
+    )
     parser.add_argument("--join", nargs="+", help="presets or checkpoints to join instead of training; the last's card")
     parser.add_argument("--shares", nargs="+", type=float, help="of each in the mean; default: all alike")
     parser.add_argument("--power", type=float, default=1.0, help="of the densities of what is joined")
@@ -851,26 +999,37 @@ def main(given: Sequence[str] | None = None) -> int:
     credits = {path.name: credit for path, credit in found.items()}
     taught = {name: clip.cut(arguments.frames) for name, clip in taught.items()}
     most = max(len(clip.levels) for clip in taught.values())
-    reel = load_reel(
-        read_clips(list(found), threads=arguments.threads, most=most, cuts=False), taught, preprocess, device
+    own = preprocess.height, preprocess.width
+    canvases = list(dict.fromkeys([own, *arguments.canvases]))
+    reels = load_reels(
+        read_clips(list(found), threads=arguments.threads, most=most, cuts=False), taught, canvases, device
     )
     sets = [open_simple_stills(root) for root in arguments.stills]
     if arguments.pictures:
         cut = slice(arguments.pictures)
         sets = [dataclasses.replace(s, training=s.training[cut], validation=s.validation[cut]) for s in sets]
-    album = join_albums(load_album(sets, "train", preprocess, device))
-    validation = load_album(sets, "val", preprocess, device)
+    larger = round(own[0] * LARGER / 16) * 16, round(own[1] * LARGER / 16) * 16
+    album = join_albums(load_album(sets, "train", larger, device))
+    validation = {s.name: a for s, a in zip(sets, load_album(sets, "val", own, device), strict=True)}
+    cut = {} if len(reels) == 1 else dict(zip(validation, load_album(sets, "val", larger, device), strict=True))
     print(
-        f"{len(reel.names)} clips of {len(reel.frames)} frames, {len(album.views)} stills, "
+        f"{sum(len(reel.names) for reel in reels)} clips of {sum(len(reel.frames) for reel in reels)} frames, on "
+        f"{', '.join(f'{_size(canvas_of(reel))}: {len(reel.names)}' for reel in reels)}, {len(album.views)} stills, "
         f"{time.perf_counter() - begin:.0f} s", flush=True,
     )  # fmt: skip
     network.to(device, memory_format=torch.channels_last)
     names = arguments.student or [str(arguments.start_from)]
-    students = [read_checkpoint(weights_path(name))[0].to(device, memory_format=torch.channels_last) for name in names]
-    add_students(reel, students, preprocess, options.student_share)
-    out = tuple(n for n, name in enumerate(reel.names) if credits[name].source in held)
-    judge = Judge(reel, out, {s.name: a for s, a in zip(sets, validation, strict=True)}, preprocess)
-    print(f"{len(out)} clips held out, {time.perf_counter() - begin:.0f} s", flush=True)
+    if arguments.student_maps:
+        maps = {name: clip.cut(arguments.frames) for name, clip in load_taught(arguments.student_maps).items()}
+        add_maps_of_students(reels, maps, options.student_share)
+    else:
+        read = [read_checkpoint(weights_path(name))[0].to(device) for name in names]
+        students = [student.to(memory_format=torch.channels_last) for student in read]
+        for reel in reels:
+            add_students(reel, students, preprocess, options.student_share)
+    out = tuple(tuple(n for n, name in enumerate(reel.names) if credits[name].source in held) for reel in reels)
+    judge = Judge(tuple(reels), out, validation, preprocess, cut)
+    print(f"{sum(map(len, out))} clips held out, {time.perf_counter() - begin:.0f} s", flush=True)
     judge(network, "start")
     path = arguments.output / f"{card.name}-video.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -884,20 +1043,31 @@ def main(given: Sequence[str] | None = None) -> int:
         print(f"wrote {path}", flush=True)
         return 0
     album = add_maps(album, network, preprocess)
-    kl = agreement(network, reel, range(len(reel.names)), preprocess)["kl"]
-    weights = np.sqrt(reel.lengths) * kl**options.disagreement
-    if not arguments.all:
-        weights[list(out)] = 0
-    print(f"KL on clips learnt from: {kl[weights > 0].mean():.4f}; {time.perf_counter() - begin:.0f} s", flush=True)
-    lesson = Lesson(reel, weights, album, preprocess, options)
-    average = train(network, lesson, judge, options, judged=arguments.judged)
+    learnt_from = [
+        [n for n in range(len(reel.names)) if arguments.all or n not in away]
+        for reel, away in zip(reels, out, strict=True)
+    ]
+    lessons, before = [], []
+    for reel, clips in zip(reels, learnt_from, strict=True):
+        if not clips:
+            continue
+        kl = agreement(network, reel, clips, preprocess)["kl"]
+        before.append(kl)
+        weights = np.zeros(len(reel.names))
+        weights[clips] = np.sqrt(np.array(reel.lengths)[clips]) * kl**options.disagreement
+        lessons.append(Lesson(reel, weights, album, preprocess, options))
+    mean = np.concatenate(before).mean()
+    print(f"KL on clips learnt from: {mean:.4f}; {time.perf_counter() - begin:.0f} s", flush=True)
+    average = train(network, lessons, judge, options, judged=arguments.judged)
     learnt = {n: c for n, c in credits.items() if arguments.all or c.source not in held}
     ended = f"after {time.perf_counter() - begin:.0f} s in all"
     made = make_card(card, learnt, options, names, ended)
     save_checkpoint(path, average, preprocess=preprocess, card=made)
     print(f"wrote {path}, {time.perf_counter() - begin:.0f} s in all", flush=True)
     judge(average, "end")
-    kl = agreement(average, reel, np.flatnonzero(weights > 0).tolist(), preprocess)["kl"]
+    kl = np.concatenate(
+        [agreement(average, reel, some, preprocess)["kl"] for reel, some in zip(reels, learnt_from, strict=True)]
+    )
     print(f"KL on clips learnt from: {kl.mean():.4f}", flush=True)
     return 0
 

