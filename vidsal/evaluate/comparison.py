@@ -129,6 +129,8 @@ _AT_ONCE = 4096
 """Combinations of signs at a time, for memory."""
 _BELOW = 20
 """So many times lower than what is beyond chance is the least chance that can be found."""
+_LEAST_FLIPS = 1000
+"""Combinations of signs that are tried at least where all are too many, however few resamples are asked for."""
 
 
 def differing_rules(first: Summary, second: Summary) -> list[str]:
@@ -323,6 +325,14 @@ def _flips(differences: _Floats, *, draws: int, seed: int) -> _Floats:
     return found
 
 
+def _enough_flips(draws: int, *, tests: int = 0) -> int:
+    """Combinations of signs to try beside so many resamples, where all are too many.
+
+    The least that a chance can be, one in so many, is to be far below the level even after the correction for `tests`.
+    """
+    return max(draws, _LEAST_FLIPS, math.ceil(_BELOW * tests / LEVEL))
+
+
 def _at_least(signs: Iterable[_Floats], differences: _Floats) -> _Floats:
     """How many of the rows of `signs` give each column of `differences` a sum as far from 0 as its own."""
     # Sums in another order differ by rounding.
@@ -398,8 +408,7 @@ def chances_of_pairs(
     pairs = list(itertools.combinations(range(len(results)), 2))
     if not pairs:
         return {}
-    # The least that a chance can be, one in so many, is to be far below the level even after the correction.
-    draws = max(draws, 1000, math.ceil(_BELOW * len(pairs) / LEVEL))
+    draws = _enough_flips(draws, tests=len(pairs))
     both = np.stack([known[i] & known[j] for i, j in pairs], axis=1)
     with np.errstate(invalid="ignore"):  # infinity less infinity
         apart = np.stack([(columns[j][0] - columns[i][0]) * weights[i] for i, j in pairs], axis=1)
@@ -481,7 +490,7 @@ def paired_difference(
         better=int((gains > 0).sum()),
         worse=int((gains < 0).sum()),
         effect=float(apart.mean()) / spread if spread > 0 else math.nan,
-        p=sign_flips(apart * weights, draws=max(draws, 1000), seed=seed),
+        p=sign_flips(apart * weights, draws=_enough_flips(draws), seed=seed),
     )
     if people is None or not np.isfinite(people[both]).any():
         return made
@@ -514,7 +523,7 @@ def _with_people(
     low, high = interval(averaged(drawn, of_people) + shift) if len(people) > 1 else (math.nan, math.nan)
     gains = own * (1 if higher else -1)
     spread = float(own.std(ddof=1)) if len(own) > 1 else 0.0
-    p = sign_flips(own, draws=max(draws, 1000), seed=seed + 1)
+    p = sign_flips(own, draws=_enough_flips(draws), seed=seed + 1)
     return dataclasses.replace(
         made,
         low=low,
