@@ -259,13 +259,14 @@ class Preprocessor:
             (..., h, w) float32 on the same device, over the part of the canvas that shows the picture; `exp` of it
             sums to 1 over (h, w).
         """
-        viewport = self.viewport(height, width)
         own, along = log_density.shape[-2:]
         # The canvas is that of the frames that were given, which may be a row off what a larger picture has.
         if self.options.fit == "inside":
             viewport = Viewport(own, along, top=0, left=0, height=own, width=along)
         elif self.options.fit == "shape":
             viewport = Viewport.filling(height, width, canvas_height=own, canvas_width=along)
+        else:
+            viewport = self.viewport(height, width)
         part = viewport.crop(log_density)
         if self.options.blur_pixels == 0:
             return part
