@@ -306,10 +306,19 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(
     [
         (["uniform"], "at least two models"),
         (["uniform", "centre-priro"], "no model 'centre-priro': use one of sam-lite"),
+        (
+            ["uniform", "no-maps"],
+            "another that vidsal models lists, or the path of a checkpoint or of a folder of maps",
+        ),
         (["uniform", "salnet"], "salnet has no weights: train it"),
         (["uniform", "uniform"], "two models are called uniform: give each a name of its own, as uniform-2=uniform"),
         (["uniform", "UNIFORM=centre-prior"], "two models are called UNIFORM"),
-        (["uniform", "gone/best.safetensors"], "gone/best.safetensors"),
+        (
+            ["uniform", "mine=gone/best.safetensors"],
+            "mine: there is no model, file or folder 'gone/best.safetensors': give a name that vidsal models lists "
+            "(sam-lite, ",
+        ),
+        (["uniform", "sam-lite,gone/none"], "the path of a checkpoint, or a folder of maps\n"),
         (
             ["sam-lite", "bms", "--steps", "2"],
             "bms: --steps is 2, but this model looks at each frame once: leave it out",
@@ -327,6 +336,14 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_scored(
         status = int(end.code or 0)
     assert status in (1, 2) and message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_whose_name_is_misspelt_is_answered_with_the_one_that_is_there(
+    stills: Path, maps: Path, tmp_path: Path
+) -> None:
+    given = ["uniform", str(maps.parent / "oracel")]
+    with pytest.raises(CheckpointError, match=rf"no model, file or folder .*oracel'.*; did you mean {maps}\?"):
+        compare_models("simple", stills, given, options=options_of(tmp_path / "a"))
 
 
 def test_data_without_fixations_are_ranked_by_what_is_defined_and_by_nothing_else(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def compare_models_command(given: Any, options: CompareModelsOptions) -> int:
     for word in given.models:
         _, model = named(word)
         if not Path(model).is_dir():
-            check_model(*ModelOptions(model=model).named)
+            check_model(*ModelOptions(model=model).named, path="the path of a checkpoint or of a folder of maps")
     from vidsal.comparing.run import ModelsProgress, compare_models
     from vidsal.console import Display, make_display
     from vidsal.evaluate.ranking import as_text

@@ -255,7 +255,7 @@ def check_choice(name: str, known: Iterable[str], what: str, more: str = "", oth
         raise UsageError(f"no {what} {name!r}: use one of {', '.join(known)}{more}{meant}")
 
 
-def check_model(*names: str) -> None:
+def check_model(*names: str, path: str = "the path of a checkpoint") -> None:
     """A word that is neither a model nor a file is bad usage; a path without a file is the reader's to report."""
     from vidsal.model.checkpoint import PRESETS
     from vidsal.model.options import BaselineName, NetworkName
@@ -263,5 +263,5 @@ def check_model(*names: str) -> None:
     others = (*get_args(BaselineName), *get_args(NetworkName))
     for name in names:
         if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name):
-            more = ", another that vidsal models lists, or the path of a checkpoint"
+            more = f", another that vidsal models lists, or {path}"
             check_choice(name, PRESETS, "model", more, others)

@@ -8,6 +8,7 @@ the evaluation do not depend on the model: they are scored once, beside a unifor
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import re
@@ -48,6 +49,7 @@ from vidsal.provenance import package_version
 __all__ = ["ModelsProgress", "ModelsReport", "compare_models"]
 
 _REMEDY = "choose another --out"
+_NAMES = (*PRESETS, *get_args(BaselineName), *get_args(NetworkName))
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class _Contestant:
     def of(cls, word: str) -> _Contestant:
         """What a word stands for: a known name is a model, a folder holds maps, everything else is a checkpoint."""
         name, target = named(word)
-        if target not in (*PRESETS, *get_args(BaselineName), *get_args(NetworkName)) and Path(target).is_dir():
+        if target not in _NAMES and Path(target).is_dir():
             return cls(name or Path(target).resolve().name, maps=Path(target))
         return cls(name or ModelOptions(model=target).label, model=target)
 
@@ -236,6 +238,7 @@ class _Comparing:
         for each in contestants:
             try:
                 if each.maps is None:
+                    _check_there(each.model)
                     weights[each.name] = count_weights(each.model)
                     self.options.recurrence.steps_of(weights[each.name].steps)
             except ConfigError as error:
@@ -400,6 +403,26 @@ class _Comparing:
     def tell(self, name: str, place: int, doing: Literal["scoring", "measuring", "failed"], **more: Any) -> None:
         if self.on_progress is not None:
             self.on_progress(ModelsProgress(name, place, self._count, doing, **more))
+
+
+def _check_there(model: str) -> None:
+    """That each member of what is to be a model is one by its name, or something that is there.
+
+    Raises:
+        CheckpointError: one is neither.
+    """
+    for name in ModelOptions(model=model).named:
+        if name in _NAMES or Path(name).exists():
+            continue
+        there: list[str] = []
+        with suppress(OSError):
+            there = [str(one) for one in Path(name).parent.iterdir()]
+        near = difflib.get_close_matches(name, [*_NAMES, *there], n=1)
+        raise CheckpointError(
+            f"there is no model, file or folder {name!r}: give a name that vidsal models lists "
+            f"({', '.join(PRESETS)}, ...), the path of a checkpoint, or a folder of maps"
+            + (f"; did you mean {near[0]}?" if near else "")
+        )
 
 
 def _figures_wanted(notes: list[str]) -> bool:
