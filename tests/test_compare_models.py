@@ -544,21 +544,48 @@ def test_a_page_asks_nothing_of_the_network_and_a_table_marks_best_and_level() -
     assert "2.000 [1.900, 2.100] *" in as_text(ranking)
 
 
-def test_a_page_fits_a_phone_sorts_by_every_column_and_loads_nothing(tmp_path: Path) -> None:
+def test_costs_have_a_table_of_their_own_beside_the_score_that_decides() -> None:
+    ranking = made_ranking(["a", "b"], scores=[2.0, 1.9], costs=[0.01, 0.02])
+    more = [dataclasses.replace(one, scores=one.scores | {"cc": one.scores["nss"]}) for one in ranking.models]
+    ranking = dataclasses.replace(ranking, metrics=("nss", "cc"), models=tuple(more))
+
+    def headings(page: str) -> list[list[str]]:
+        heads = re.findall(r"<thead>(.*?)</thead>", page)
+        return [re.findall(r"<th[^>]*>(.*?)</th>", head) for head in heads]
+
+    costs = ["parameters (M)", "weights (MB)", "multiply-adds a frame (G)", "CPU ms a frame"]
+    assert headings(make_models_page(ranking, figures={})) == [
+        ["rank", "model", "NSS +", "CC +"],
+        ["rank", "model", "NSS +", *costs],
+    ]
+    nothing = tuple(dataclasses.replace(one, cost=Cost()) for one in ranking.models)
+    page = make_models_page(dataclasses.replace(ranking, models=nothing), figures={})
+    assert headings(page) == [["rank", "model", "NSS +", "CC +"]] and "Costs" not in page
+
+
+def test_a_page_fits_a_phone_sorts_each_table_by_every_column_and_loads_nothing(tmp_path: Path) -> None:
     ranking = made_ranking(["middle", "<b>quick", "costly"], scores=[2.0, 1.9, 1.0], costs=[0.02, 0.01, None])
     size = 'width="9" height="9"'
     figure = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><rect style="fill: red" {size}/></svg>'
     page = tmp_path / "models.html"
     page.write_text(make_models_page(ranking, figures={"ranking": figure}), encoding="utf-8")
     with chromium() as browser, open_page(browser, page, viewport={"width": 360, "height": 740}) as opened:
-        names = "[...document.querySelectorAll('#models tbody th')].map((cell) => cell.textContent)"
+        names = "[...document.querySelectorAll('#costs tbody th')].map((cell) => cell.textContent)"
+        costs = opened.page.locator("#costs")
         assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
         assert opened.page.evaluate(names) == ["middle", "<b>quick", "costly"]
-        opened.page.get_by_role("button", name="CPU ms a frame").click()
+        costs.get_by_role("button", name="CPU ms a frame").click()
         assert opened.page.evaluate(names) == ["<b>quick", "middle", "costly"]
-        opened.page.get_by_role("button", name="CPU ms a frame").click()
+        costs.get_by_role("button", name="CPU ms a frame").click()
         assert opened.page.evaluate(names) == ["middle", "<b>quick", "costly"]  # what is not known stays last
-        opened.page.get_by_role("button", name="model").click()
+        costs.get_by_role("button", name="model").click()
+        assert opened.page.evaluate(names) == ["<b>quick", "costly", "middle"]
+        of_scores = names.replace("#costs", "#models")
+        assert opened.page.evaluate(of_scores) == ["middle", "<b>quick", "costly"]
+        opened.page.locator("#models").get_by_role("button", name="NSS").click()
+        assert opened.page.evaluate(of_scores) == ["middle", "<b>quick", "costly"]
+        opened.page.locator("#models").get_by_role("button", name="NSS").click()
+        assert opened.page.evaluate(of_scores) == ["costly", "<b>quick", "middle"]
         assert opened.page.evaluate(names) == ["<b>quick", "costly", "middle"]
         assert (picture_of(opened.page.locator("img"))[4, 4] == (255, 0, 0)).all()  # its own style is not blocked
         assert opened.said == opened.blocked == []

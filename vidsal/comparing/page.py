@@ -44,7 +44,8 @@ def make_models_page(ranking: Ranking, *, figures: Mapping[str, str]) -> str:
             for name, reason in ranking.failed.items()
         ),
         *(f'<p class="note">{escaped(note)}</p>' for note in ranking.notes),
-        *_table(ranking),
+        *_scores(ranking),
+        *_costs(ranking),
         '<div class="figures">',
         *_figure(
             figures.get("ranking"),
@@ -86,40 +87,56 @@ def _figure(svg: str | None, caption: str) -> list[str]:
     ]
 
 
-def _table(ranking: Ranking) -> list[str]:
-    costs = shown_costs(ranking)
+def _scores(ranking: Ranking) -> list[str]:
     head = [
         '<th class="number" scope="col">rank</th>',
         '<th scope="col">model</th>',
         *(f'<th class="number" scope="col">{escaped(metric_title(metric))}</th>' for metric in ranking.metrics),
+    ]
+    rows = [_row(model, [_score(model, metric) for metric in ranking.metrics]) for model in ranking.models]
+    return _table("models", "Scores", head, rows, [_reference(one, ranking) for one in ranking.references])
+
+
+def _costs(ranking: Ranking) -> list[str]:
+    """What models cost, beside the score that decides: the scores alone may be wider than a screen."""
+    costs = shown_costs(ranking)
+    if not costs:
+        return []
+    head = [
+        '<th class="number" scope="col">rank</th>',
+        '<th scope="col">model</th>',
+        f'<th class="number" scope="col">{escaped(metric_title(ranking.rank_by))}</th>',
         *(f'<th class="number" scope="col">{escaped(one.title)}</th>' for one in costs),
     ]
     rows = []
     for model in ranking.models:
-        cells = [
-            f'<td class="number" data-value="{model.rank}">{model.rank}</td>',
-            f'<th scope="row">{_name(model)}</th>',
-            *(_score(model, metric) for metric in ranking.metrics),
-        ]
+        cells = [_score(model, ranking.rank_by)]
         for one in costs:
             value = one.value(model.cost)
             sort = "" if value is None else f"{value:.9g}"
             cells.append(f'<td class="number" data-value="{sort}">{one.shown(model.cost) or "n/a"}</td>')
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        rows.append(_row(model, cells))
+    return _table("costs", "Costs", head, rows, [])
+
+
+def _table(name: str, title: str, head: list[str], rows: list[str], below: list[str]) -> list[str]:
+    """A table that scrolls and is sorted by its headings; what stands below is not sorted."""
     return [
-        '<section class="panel" aria-labelledby="table-title"><h2 id="table-title">Scores and costs</h2>',
-        '<div class="scroll" tabindex="0" role="region" aria-labelledby="table-title">',
-        '<table id="models">',
+        f'<section class="panel" aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>',
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}-title">',
+        f'<table id="{name}">',
         f"<thead><tr>{''.join(head)}</tr></thead>",
         "<tbody>",
         *rows,
         "</tbody>",
-        *(
-            ["<tbody>", *(_reference(one, ranking, len(costs)) for one in ranking.references), "</tbody>"]
-            * bool(ranking.references)
-        ),
+        *(["<tbody>", *below, "</tbody>"] * bool(below)),
         "</table></div></section>",
     ]
+
+
+def _row(model: Ranked, cells: list[str]) -> str:
+    rank = f'<td class="number" data-value="{model.rank}">{model.rank}</td>'
+    return f'<tr>{rank}<th scope="row">{_name(model)}</th>{"".join(cells)}</tr>'
 
 
 def _name(model: Ranked) -> str:
@@ -142,10 +159,9 @@ def _score(model: Ranked, metric: str) -> str:
     return f'<td class="number" data-value="{sort}"{said}>{inside}</td>'
 
 
-def _reference(one: Reference, ranking: Ranking, costs: int) -> str:
+def _reference(one: Reference, ranking: Ranking) -> str:
     cells = []
     for metric in ranking.metrics:
         value, span = shown_estimate(one.scores[metric])
         cells.append(f'<td class="number">{value}' + (f'<span class="span">{span}</span>' if span else "") + "</td>")
-    empty = "<td></td>" * costs
-    return f'<tr class="reference"><td></td><th scope="row">{escaped(one.name)}</th>{"".join(cells)}{empty}</tr>'
+    return f'<tr class="reference"><td></td><th scope="row">{escaped(one.name)}</th>{"".join(cells)}</tr>'

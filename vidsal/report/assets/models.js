@@ -1,7 +1,6 @@
-// Sorts the table by a column: the headings become buttons. Without this script it stays in the order of the ranks.
+// Sorts each table by a column: the headings become buttons. Without this script they stay in the order of the ranks.
 "use strict";
-(() => {
-  const table = document.getElementById("models");
+for (const table of document.querySelectorAll(".models table")) {
   const headings = [...table.tHead.rows[0].cells];
   const rows = table.tBodies[0];
   const key = (row, place) => {
@@ -34,4 +33,4 @@
     });
   });
   headings[0].setAttribute("aria-sort", "ascending");
-})();
+}
