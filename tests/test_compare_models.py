@@ -544,6 +544,24 @@ def test_a_page_asks_nothing_of_the_network_and_a_table_marks_best_and_level() -
     assert "2.000 [1.900, 2.100] *" in as_text(ranking)
 
 
+def test_where_no_difference_is_beyond_chance_that_is_said_in_a_sentence() -> None:
+    none, legend = "No difference from the best of a column is beyond chance (≈)", "≈: the difference from the best"
+    svg = {"ranking": "<svg/>"}
+    apart = made_ranking(["a", "b", "c"], scores=[2.0, 1.9, 1.0], costs=[None] * 3)
+    level = dataclasses.replace(apart, models=apart.models[:2])
+    for ranking, said, unsaid in ((apart, legend, none), (level, none, legend)):
+        for text in (as_text(ranking), as_markdown(ranking), make_models_page(ranking, figures={})):
+            assert said in text and unsaid not in text
+    assert "Filled dots: the best, and those" in make_models_page(apart, figures=svg)
+    assert "All dots are filled: no difference from the best is beyond chance." in make_models_page(level, figures=svg)
+    # One metric that tells them apart is enough; one model alone differs from nobody.
+    more = [dataclasses.replace(one, scores=one.scores | {"cc": one.scores["nss"]}) for one in level.models]
+    more[0] = dataclasses.replace(more[0], best_by=("nss", "cc"))
+    more[1] = dataclasses.replace(more[1], p=more[1].p | {"cc": 0.001})
+    assert legend in as_markdown(dataclasses.replace(level, metrics=("nss", "cc"), models=tuple(more)))
+    assert legend in as_markdown(dataclasses.replace(level, models=level.models[:1]))
+
+
 def test_costs_have_a_table_of_their_own_beside_the_score_that_decides() -> None:
     ranking = made_ranking(["a", "b"], scores=[2.0, 1.9], costs=[0.01, 0.02])
     more = [dataclasses.replace(one, scores=one.scores | {"cc": one.scores["nss"]}) for one in ranking.models]

@@ -15,6 +15,7 @@ from vidsal.evaluate.ranking import (
     explanations,
     heading,
     metric_title,
+    none_beyond_chance,
     shown_costs,
     shown_estimate,
 )
@@ -34,6 +35,11 @@ def make_models_page(ranking: Ranking, *, figures: Mapping[str, str]) -> str:
     """
     title = f"Models on {describe_dataset(ranking.dataset)}"
     by = METRICS[ranking.rank_by].title
+    dots = (
+        "All dots are filled: no difference from the best is beyond chance."
+        if none_beyond_chance(ranking, ranking.rank_by)
+        else "Filled dots: the best, and those whose difference from it is not beyond chance."
+    )
     body = [
         '<main class="wrap models">',
         f"<header><h1>{escaped(title)}</h1>",
@@ -49,8 +55,7 @@ def make_models_page(ranking: Ranking, *, figures: Mapping[str, str]) -> str:
         '<div class="figures">',
         *_figure(
             figures.get("ranking"),
-            f"{by} with 95 % intervals over sequences. Filled dots: the best, and those whose difference from it is "
-            "not beyond chance. Lines: what is no model.",
+            f"{by} with 95 % intervals over sequences. {dots} Lines: what is no model.",
         ),
         *_figure(
             figures.get("costs"),

@@ -42,6 +42,7 @@ __all__ = [
     "heading",
     "make_ranking",
     "metric_title",
+    "none_beyond_chance",
     "read_ranking",
     "shown_costs",
     "shown_estimate",
@@ -465,6 +466,17 @@ def chance_mark(model: Ranked, metric: str) -> str:
     return "≈" if math.isfinite(model.scores[metric].value) and model.level_with_best(metric) else ""
 
 
+def none_beyond_chance(ranking: Ranking, *metrics: str) -> bool:
+    """Whether by none of these metrics, or of all, a model differs from the best beyond chance, though some differ."""
+    marks = {
+        chance_mark(model, metric)
+        for metric in metrics or ranking.metrics
+        for model in ranking.models
+        if math.isfinite(model.scores[metric].value)
+    }
+    return "≈" in marks and "" not in marks
+
+
 def heading(ranking: Ranking) -> str:
     """What was compared on what, in a line."""
     return (
@@ -475,10 +487,14 @@ def heading(ranking: Ranking) -> str:
 
 def explanations(ranking: Ranking) -> list[str]:
     """What stands below the table: how to read it, how it was made, what is to be known."""
+    level = (
+        "No difference from the best of a column is beyond chance (≈)"
+        if none_beyond_chance(ranking)
+        else "≈: the difference from the best of its column is not beyond chance"
+    )
     lines = [
-        "+ higher is better, - lower; in brackets the 95 % interval over sequences, of each model by itself. ≈: the "
-        "difference from the best of its column is not beyond chance, by a test of signs over the same sequences, "
-        f"corrected for all pairs of models (Holm, {LEVEL:g})",
+        "+ higher is better, - lower; in brackets the 95 % interval over sequences, of each model by itself. "
+        f"{level}, by a test of signs over the same sequences, corrected for all pairs of models (Holm, {LEVEL:g})",
     ]
     if ranking.measured:
         lines.append(ranking.measured)
