@@ -138,8 +138,9 @@ def compare_command(given: Any) -> int:
 def compare_models_command(given: Any, options: CompareModelsOptions) -> int:
     """Score several models by the same rules on the same frames of a data set, each as vidsal eval
     does, and write one table: every metric with its interval, differences from the best that are
-    beyond chance, parameters, operations, CPU time and memory a frame. As a page, with figures,
-    as Markdown and as JSON. The same command goes on where it stopped.
+    beyond chance (corrected for all pairs of models, each metric by itself: Holm), parameters,
+    operations, CPU time and memory a frame. As a page, with figures, as Markdown and as JSON. The
+    same command goes on where it stopped.
     """
     quiet = given.quiet
     chosen = layout_options(given.name, given.options)
