@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for backbone in BACKBONES:
         parser.add_argument(f"--{backbone}", type=Path, metavar="FILE")
     parser.add_argument("--steps", type=int, default=135, help="about so many steps: whole passes are made")
-    parser.add_argument("--frames_per_step", type=int, default=8)
+    parser.add_argument("--frames-per-step", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", metavar="BACKBONE/HEAD", help="train these cells only")
     parser.add_argument("--turns", type=int, default=25, help="timed frames of each cell")

@@ -4,7 +4,7 @@
         --efficientnet_lite0 FILE ... [--weights ml-net=FILE ...] [--without edn ...] [--pictures 20]
         [--config configs/zoo.yaml] [--work runs/zoo] [--write-docs]
 
-DATA are folders in the simple layout. The FILEs are ImageNet state dicts, as `vidsal train --imagenet_weights` takes
+DATA are folders in the simple layout. The FILEs are ImageNet state dicts, as `vidsal train --imagenet-weights` takes
 them: of the backbones of SAM's family, and after --weights those of the other systems' networks, each by its name; of
 `rmdn` and `dreyeve` C3D's, as `--c3d-weights` takes them. What has no weights is not trained, and the page says so.
 Scored are the model that comes with vidsal, networks of the published presets that are in the cache, all that was

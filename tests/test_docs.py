@@ -94,6 +94,16 @@ def test_the_commands_on_the_pages_know_the_flags_they_are_given(capsys: pytest.
         assert not unknown, f"vidsal {' '.join(command)} has no {sorted(unknown)}"
 
 
+def test_flags_have_hyphens_on_the_pages_and_in_the_configurations() -> None:
+    named_as_backbones = re.compile(r"--(?:mobilenet_v2|efficientnet_lite\d)")  # by studies
+    files = [*PAGES, *(ROOT / "configs").glob("*.yaml")]
+    written = {
+        (path, flag) for path in files for flag in re.findall(r"(?<![\w-])--[a-z][\w.-]*", path.read_text("utf-8"))
+    }
+    assert len(written) > 100
+    assert not [f"{path}: {flag}" for path, flag in written if "_" in flag and not named_as_backbones.fullmatch(flag)]
+
+
 def test_the_card_says_how_the_default_was_trained() -> None:
     path = checkpoints.PRESETS["sam-lite"].weights
     assert path is not None
