@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -196,14 +197,16 @@ def test_a_file_that_holds_no_maps_and_one_of_another_kind_are_refused(tmp_path:
 MANY = [f"a source with a long name {number}" for number in range(7)]
 
 
-def made_figures(options: FigureOptions) -> dict[str, Any]:
+def made_figures(options: FigureOptions, names: list[str] = MANY) -> dict[str, Any]:
     """One figure of each kind of drawing, with many sources."""
     seconds = np.arange(5) + 0.5
     line = Line(seconds, np.sin(seconds), np.sin(seconds) - 1, np.sin(seconds) + 1)
-    dots = {name: Dot(float(place), place - 0.5, place + 0.5) for place, name in enumerate(MANY)}
+    dots = {name: Dot(float(place), place - 0.5, place + 0.5) for place, name in enumerate(names)}
     grid = np.arange(12.0).reshape(3, 4)
     return {
-        "lines": plot_lines({"one": dict.fromkeys(MANY, line), "$two_": {MANY[0]: line}}, label="NSS", options=options),
+        "lines": plot_lines(
+            {"one": dict.fromkeys(names, line), "$two_": {names[0]: line}}, label="NSS", options=options
+        ),
         "dots": plot_dots(
             {"NSS": {"P1": dots, "P2": dots}, "CC": {"P1": dots}}, options=options, labels={"NSS": "more"}
         ),
@@ -229,6 +232,31 @@ def test_legends_cover_nothing_and_nothing_leaves_the_figure(width: float, font:
                 covered = legend.get_window_extent(renderer)
                 assert not any(box.overlaps(covered) for box in boxes), name
                 assert whole.contains(*covered.min) and whole.contains(*covered.max)
+
+
+def test_names_that_are_wider_than_the_figure_are_broken_in_its_legend_and_the_figure_grows() -> None:
+    names = [f"a network taught by another one on clips with a branch for motion, run {number}" for number in range(5)]
+    names.append("runs/" + "a_name_without_a_blank" * 3)
+    options = FigureOptions(width_mm=40, font="DejaVu Sans")
+    with paper_style(options):
+        shown = {key: made_figures(options, names)[key] for key in ("lines", "dots")}
+        for name, figure in shown.items():
+            figure.draw_without_rendering()
+            renderer = figure.canvas.get_renderer()
+            (legend,) = figure.legends
+            covered, whole = legend.get_window_extent(renderer), figure.bbox.padded(2)
+            assert whole.contains(*covered.min) and whole.contains(*covered.max), name
+            assert not any(panel.get_tightbbox(renderer).overlaps(covered) for panel in figure.axes), name
+            written = [text.get_text() for text in legend.get_texts()]
+            assert ["".join(text.split()) for text in written] == ["".join(each.split()) for each in names]
+            assert figure.axes[0].get_window_extent().height > 5 / 25.4 * figure.dpi, name
+            assert figure.get_figwidth() == pytest.approx(40 / 25.4)
+        # A height that was asked for stays.
+        fixed = made_figures(dataclasses.replace(options, height_mm=180), names)["lines"]
+        assert fixed.get_figheight() == pytest.approx(180 / 25.4)
+    with paper_style(wide := FigureOptions(width_mm=180)):
+        (legend,) = made_figures(wide)["lines"].legends
+        assert [text.get_text() for text in legend.get_texts()] == MANY
 
 
 def test_a_pdf_has_the_width_that_was_asked_for_and_its_fonts_embedded_as_truetype(

@@ -44,6 +44,7 @@ __all__ = [
 _Floats = npt.NDArray[np.float64]
 
 _INCH = 25.4
+_MOST_MM = 500.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ def _figure(options: FigureOptions, height_mm: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    height = options.height_mm or min(height_mm, 500.0)
+    height = options.height_mm or min(height_mm, _MOST_MM)
     made = Figure((options.width_mm / _INCH, height / _INCH), layout="constrained")
     FigureCanvasAgg(made)  # which can measure
     return made
@@ -156,19 +157,40 @@ def _colours(names: Sequence[str]) -> dict[str, Any]:
     return {name: cycle[place % len(cycle)] for place, name in enumerate(names)}
 
 
-def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], *, always: bool = False) -> None:
-    """Below all panels, in as many columns as fit into the width: it covers nothing. One thing needs none."""
+def _legend(
+    figure: Figure, handles: Sequence[Any], labels: Sequence[str], options: FigureOptions, *, always: bool = False
+) -> None:
+    """Below all panels, in as many columns as fit into the width: it covers nothing. One thing needs none.
+
+    Where not even one column fits, long names are broken into lines. A figure whose height nobody asked for grows by
+    what the legend takes beyond `_legend_mm`.
+    """
     if len(labels) < 2 and not always:
         return
-    width = figure.get_figwidth() * figure.dpi
+    room = 0.98 * figure.get_figwidth() * figure.dpi
+    renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     for columns in range(len(labels), 0, -1):
         legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         for text in legend.get_texts():
             text.set_parse_math(False)
-        renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-        if columns == 1 or legend.get_window_extent(renderer).width < 0.98 * width:
-            return
-        legend.remove()
+        if legend.get_window_extent(renderer).width < room:
+            break
+        if columns > 1:
+            legend.remove()
+    else:
+        for letters in range(max(map(len, labels)) - 1, 0, -1):
+            for text, label in zip(legend.get_texts(), labels, strict=True):
+                text.set_text("\n".join(textwrap.wrap(label, letters)))
+            if legend.get_window_extent(renderer).width < room:
+                break
+    beyond = legend.get_window_extent(renderer).height / figure.dpi - _legend_mm(len(labels)) / _INCH
+    if options.height_mm is None and beyond > 0:
+        figure.set_figheight(min(figure.get_figheight() + beyond, _MOST_MM / _INCH))
+
+
+def _legend_mm(count: int) -> float:
+    """Height that figures leave for a legend of so many names: four short ones stand beside each other."""
+    return 5.0 * math.ceil(count / 4)
 
 
 def _label_bar(figure: Figure, bar: Colorbar, label: str) -> None:
@@ -210,7 +232,7 @@ def plot_lines(
     """
     names = list(dict.fromkeys(name for each in panels.values() for name in each))
     colours = _colours(names)
-    figure = _figure(options, 14 + 30 * len(panels) + 5 * math.ceil(len(names) / 4))
+    figure = _figure(options, 14 + 30 * len(panels) + _legend_mm(len(names)))
     axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=True))
     handles: dict[str, Any] = {}
     for panel, (title, curves) in zip(axes, panels.items(), strict=True):
@@ -231,7 +253,7 @@ def plot_lines(
         _title(panel, title, options)
     axes[-1].set_xlabel("time (s)")
     figure.supylabel(label, fontsize=axes[0].yaxis.label.get_size(), parse_math=False)
-    _legend(figure, [handles[name] for name in names], names)
+    _legend(figure, [handles[name] for name in names], names, options)
     return figure
 
 
@@ -250,7 +272,7 @@ def plot_dots(
     columns = min(len(panels), 1 if options.width_mm < 120 else 3)
     lines = math.ceil(len(panels) / columns)
     rows_most = max(len(rows) for rows in panels.values())
-    figure = _figure(options, lines * (14 + max(2, rows_most) * 4.6) + 5 * math.ceil(len(sources) / 4))
+    figure = _figure(options, lines * (14 + max(2, rows_most) * 4.6) + _legend_mm(len(sources)))
     axes = np.asarray(figure.subplots(lines, columns, squeeze=False)).ravel()
     handles: dict[str, Any] = {}
     for panel, (title, rows) in zip(axes, panels.items(), strict=False):
@@ -269,7 +291,7 @@ def plot_dots(
         panel.set_axis_off()
     one_each = all(list(row) == [name] for rows in panels.values() for name, row in rows.items())
     if not one_each:  # else the rows say which it is
-        _legend(figure, [handles[name] for name in sources], sources)
+        _legend(figure, [handles[name] for name in sources], sources, options)
     return figure
 
 
@@ -386,7 +408,7 @@ def plot_ranking(
         panel.set_axis_off()
     if handles:
         # A single line has to be named, too: no row says what it is.
-        _legend(figure, list(handles.values()), list(handles), always=True)
+        _legend(figure, list(handles.values()), list(handles), options, always=True)
     return figure
 
 
@@ -436,7 +458,7 @@ def plot_costs(
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     panel.set_xlabel(cost_label, parse_math=False)
     panel.set_ylabel(label, parse_math=False)
-    _legend(figure, list(handles.values()), list(handles))
+    _legend(figure, list(handles.values()), list(handles), options)
     names = {name: (one.cost, one.dot.value) for name, one in points.items()}
     _name_points(figure, panel, names, line=[(one.cost, one.dot.value) for one in front])
     return figure
