@@ -32,6 +32,7 @@ from vidsal.captions.attention import CueAttention, mass_in_boxes
 from vidsal.captions.choose import Candidates, choose, neighbours
 from vidsal.captions.layout import Layout
 from vidsal.captions.options import PLACES
+from vidsal.captions.record import RECORD_LINE, CaptionsRecord
 from vidsal.captions.streams import read_stream
 from vidsal.captions.values import Anchor, Cue, Run
 from vidsal.decode import DecodeOptions, open_video
@@ -579,6 +580,28 @@ def test_webvtt_and_ass_of_one_video_lie_side_by_side_each_with_its_table(case: 
     assert made[0][1].read_bytes() == made[1][1].read_bytes()
     for to in ("vtt", "ass"):
         assert place_captions(case.video, options(case, tmp_path, to=to, existing="skip")).status == "skipped"
+
+
+def test_the_record_of_a_result_holds_no_nulls_and_earlier_ones_that_do_are_read(case: Case, tmp_path: Path) -> None:
+    file = place_captions(case.video, options(case, tmp_path)).files[0]
+    text = file.read_text(encoding="utf-8")
+    (line,) = RECORD_LINE.findall(text)
+    assert "null" not in line
+    record = CaptionsRecord.in_file(file)
+    assert record is not None and record.input.name == case.video.name
+    assert record.model is None and record.maps is not None and record.maps.height is None
+    before = json.dumps(dataclasses.asdict(record) | {"options": {**record.options, "more": {"none": None}}})
+    assert before.count("null") > 5
+    file.write_text(text.replace(line, before), encoding="utf-8")
+    earlier = CaptionsRecord.in_file(file)
+    assert earlier is not None and earlier.differences(record) == [] and earlier.input == record.input
+    file.write_text(text.replace(line, '{"maps": [1]}'), encoding="utf-8")
+    assert CaptionsRecord.in_file(file) is None
+    file.write_text(text, encoding="utf-8")
+    # What has a value on one side only is a difference still.
+    other = dataclasses.replace(record, options={**record.options, "more": {"none": 1}})
+    assert record.differences(other) == ["more.none was none, is now 1"]
+    assert place_captions(case.video, options(case, tmp_path, existing="skip")).status == "skipped"
 
 
 def test_a_result_does_not_pass_its_record_on(case: Case, tmp_path: Path) -> None:

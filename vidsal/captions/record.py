@@ -78,8 +78,8 @@ class CaptionsRecord:
             raise DecodeError(f"an input cannot be read: {error}; check its permissions") from error
 
     def as_text(self) -> str:
-        """As one line; it ends no comment of WebVTT."""
-        text = json.dumps(dataclasses.asdict(self)).replace(">", "\\u003e")
+        """As one line, without what is None; it ends no comment of WebVTT."""
+        text = json.dumps(_known(dataclasses.asdict(self))).replace(">", "\\u003e")
         return f"{PROVENANCE_KEY} {text}"
 
     @classmethod
@@ -93,12 +93,12 @@ class CaptionsRecord:
             if values is None:
                 return None
             inputs = {
-                name: None if values[name] is None else InputRecord(**values[name])
+                name: None if values.get(name) is None else InputRecord(**values[name])
                 for name in ("maps", "input", "captions")
             }
-            model = None if values["model"] is None else ModelRecord(**values["model"])
+            model = None if values.get("model") is None else ModelRecord(**values["model"])
             return cls(**{**values, **inputs, "model": model})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
     def differences(self, now: CaptionsRecord) -> list[str]:
@@ -114,6 +114,15 @@ class CaptionsRecord:
         model = self.model
         by = {} if model is None else {"name": model.name, "sha256": model.sha256, "precision": model.precision}
         return {"vidsal": self.vidsal, "model": by, **self.options}
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without what is None, at any depth: `differences` takes what is missing for None."""
+    return {
+        name: _known(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 _INDIFFERENT = {
