@@ -214,10 +214,39 @@ def _import(given: Any) -> int:
         return 0
     if given.name is not None:
         check_choice(given.name, [*PUBLISHED, *IMPORTED, *FILTER_FILES], "published weights of")
-    made = import_weights(given.file, name=given.name, output=given.output, overwrite=given.overwrite)
+    try:
+        made = import_weights(given.file, name=given.name, output=given.output, overwrite=given.overwrite)
+    except CheckpointError as error:
+        if given.name is not None:
+            raise
+        said = _said_without_name(given.file, error, where=given.output is not None)
+        raise CheckpointError(said) from error
     say(f"{given.file}: taken as {made.name}, {made.reason}", quiet=given.quiet)
     print_out(str(made.path))
     return 0
+
+
+def _said_without_name(file: Path, error: CheckpointError, *, where: bool) -> str:
+    """What is said of a file that was read as one of SAM's, since nobody named another model, and is none."""
+    from vidsal.model.baselines.published import FILTER_FILES
+    from vidsal.model.networks.published import IMPORTED
+    from vidsal.model.recognise import looks_like
+    from vidsal.model.release import PUBLISHED
+
+    if not file.is_file() or not file.stat().st_size:
+        return str(error)
+    try:
+        like = looks_like(file)
+    except CheckpointError:
+        return str(error)
+    if like is None:
+        known = ", ".join([*PUBLISHED, *IMPORTED, *FILTER_FILES])
+        return f"{error}; it was read as a file of SAM's, since --as names no other model: --as takes {known}"
+    name, why = like
+    if name == "SAM":
+        return str(error)
+    command = f"--as {name}" + ("" if where else " --output FILE.safetensors")
+    return f"{file}: read as a file of SAM's, but it looks like one of {name} ({why}): use {command}"
 
 
 @command(

@@ -37,7 +37,9 @@ __all__ = [
     "PublishedNetwork",
     "PublishedWeights",
     "read_arrays",
+    "read_layer_names",
     "read_layers",
+    "read_names",
     "read_network_layers",
     "read_published",
     "require_h5py",
@@ -166,6 +168,28 @@ def read_layers(path: Path, *only: str) -> dict[str, dict[str, npt.NDArray[np.fl
         if only:
             layers.arrays = {name: arrays for name, arrays in layers.arrays.items() if name in only}
         return layers.everything()
+
+
+def read_layer_names(path: Path) -> list[str]:
+    """Names of the layers with weights of any network's file that Keras 1 saved on Theano, in the file's order.
+
+    Raises:
+        CheckpointError: as `read_network_layers`.
+    """
+    _check_signature(path)
+    require_h5py()
+    found: dict[str, list[str]] = read_isolated(read_names, path, failure=CheckpointError, seconds=_SECONDS)
+    return found["names"]
+
+
+def read_names(path: Path) -> dict[str, list[str]]:
+    """What `read_layer_names` does in the other process.
+
+    Raises:
+        CheckpointError: as there.
+    """
+    with _layers_of(path) as layers:
+        return {"names": list(layers.arrays)}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vidsal.errors import CheckpointError
 from vidsal.isolated import read_isolated
 
-__all__ = ["load_matrices", "read_mat"]
+__all__ = ["list_matrices", "load_matrices", "read_mat", "read_mat_names"]
 
 _SECONDS = 120.0
 
@@ -31,14 +31,44 @@ def read_mat(path: Path, *names: str) -> dict[str, npt.NDArray[np.float64]]:
         CheckpointError: the file is missing, damaged or no MATLAB file of version 5 to 7; a variable is missing, or no
             matrix of finite real numbers; or SciPy is not installed.
     """
+    _check_readable(path)
+    found = read_isolated(load_matrices, path, *names, failure=CheckpointError, seconds=_SECONDS)
+    return {name: np.asarray(found[name], np.float64) for name in names}
+
+
+def read_mat_names(path: Path) -> list[str]:
+    """Names of the variables of a file.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or no MATLAB file of version 5 to 7; or SciPy is not installed.
+    """
+    _check_readable(path)
+    found: dict[str, list[str]] = read_isolated(list_matrices, path, failure=CheckpointError, seconds=_SECONDS)
+    return found["names"]
+
+
+def _check_readable(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: a folder, expected a file" if path.is_dir() else f"{path}: no such file")
     if importlib.util.find_spec("scipy") is None:
         raise CheckpointError(
             f"{path}: reading MATLAB files needs SciPy, not installed here: pip install 'vidsal[data]'"
         )
-    found = read_isolated(load_matrices, path, *names, failure=CheckpointError, seconds=_SECONDS)
-    return {name: np.asarray(found[name], np.float64) for name in names}
+
+
+def list_matrices(path: Path) -> dict[str, list[str]]:
+    """What `read_mat_names` does in the other process.
+
+    Raises:
+        CheckpointError: as there.
+    """
+    import scipy.io
+
+    try:
+        return {"names": [name for name, _, _ in scipy.io.whosmat(path)]}
+    except Exception as error:  # as `load_matrices`
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(f"{path}: not a MATLAB file that can be read ({said})") from error
 
 
 def load_matrices(path: Path, *names: str) -> dict[str, Any]:
