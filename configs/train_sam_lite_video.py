@@ -13,6 +13,8 @@ At run time pictures of each shape have a canvas of their own. A clip is learnt 
 own whose shape is nearest, and a step shows one canvas. Stills are cut to its shape then. By default there is only the
 model's, with bars.
 
+With `--size` the start goes on learning on smaller canvases. It teaches itself then on stills, from its own.
+
 A step shows, side by side, `--streams` clips that go on from step to step with the state carried and set to zero at
 cuts, as `vidsal run` does; clips of the same length made of stills, whose camera moves; and stills. Clips are drawn the
 oftener, the more the start disagrees with the teacher about them. The loss on clips is 10 KL - 2 CC from the teacher;
@@ -36,6 +38,12 @@ The embedded default is of two runs side by side on one H100, of 1,161 and 1,168
 
 There `sam-lite` was the default before (sha256 ed920fe1045b), which the history of its file keeps. The stills were
 given at the canvas's size, and the teacher's maps of every second frame were the means of those of its neighbours.
+
+`sam-lite-fast` was made from it, with UNISAL's and its own maps at high quality of the first 48 frames of each clip:
+
+    ... OUT --size 176x240 --canvases 144x256 --frozen-backbone --student-maps STUDENT --student-share 0.4 \\
+        --frames 48 --minutes 11 --precision bf16 --streams 6 --made 2 --singles 12 --learning-rate 3e-4 \\
+        --average-decay 0.99 --builds-on sam-lite --name sam-lite-fast
 
 All pictures lie on the device as the canvas shows them, and are cropped, mirrored and recoloured there.
 """
@@ -76,7 +84,13 @@ from vidsal.data.sets import OpenSet, open_simple_stills
 from vidsal.errors import DatasetError, VidsalError
 from vidsal.losses import LossOptions, sam_loss
 from vidsal.metrics import ScoreMeter
-from vidsal.model.checkpoint import ModelCard, read_checkpoint, save_checkpoint, weights_path
+from vidsal.model.checkpoint import (
+    ModelCard,
+    read_checkpoint,
+    save_checkpoint,
+    save_derived_checkpoint,
+    weights_path,
+)
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState, Unroll
 from vidsal.preprocess import PreprocessOptions, Viewport
 from vidsal.provenance import source_commit
@@ -98,8 +112,6 @@ OF_TEACHER = LossOptions(nss_weight=0.0)
 Floats = npt.NDArray[np.float64]
 Canvas = tuple[int, int]
 """Rows and columns."""
-SHAPED = PreprocessOptions(fit="shape", cells=16)
-"""How the network sees a picture at run time."""
 LARGER = 1.2
 """The canvas from which stills are cut, in times of the network's; `--quality high` shows it pictures as large, too."""
 
@@ -136,6 +148,8 @@ class VideoOptions:
     average_decay: float = 0.998
     precision: str = "fp32"
     """"bf16" trains under autocast."""
+    frozen_backbone: bool = False
+    """The backbone stays as it is; what is then left to store is half the size."""
     seed: int = 0
 
 
@@ -176,10 +190,12 @@ class Album:
     """(N, 60, 80) float16: log densities of the start over the picture, greatest 0; all 0 before `add_maps`."""
 
 
-def on_canvas(pictures: npt.NDArray[np.uint8], canvas: Canvas) -> tuple[npt.NDArray[np.uint8], Viewport]:
+def on_canvas(
+    pictures: npt.NDArray[np.uint8], canvas: Canvas, options: PreprocessOptions
+) -> tuple[npt.NDArray[np.uint8], Viewport]:
     """(T, h, w, 3) to a canvas, (T, 3, H, W), as at run time, or with bars where it has another shape."""
     height, width = pictures.shape[1:3]
-    view = Viewport.of(height, width, SHAPED)
+    view = Viewport.of(height, width, dataclasses.replace(options, fit="shape", cells=16))
     if (view.canvas_height, view.canvas_width) != canvas:
         view = Viewport.fit(height, width, canvas_height=canvas[0], canvas_width=canvas[1])
     smaller = view.height * view.width < pictures.shape[1] * pictures.shape[2]
@@ -193,7 +209,11 @@ def on_canvas(pictures: npt.NDArray[np.uint8], canvas: Canvas) -> tuple[npt.NDAr
 
 
 def load_reels(
-    clips: Iterator[Clip], taught: dict[str, TaughtClip], canvases: Sequence[Canvas], device: torch.device
+    clips: Iterator[Clip],
+    taught: dict[str, TaughtClip],
+    canvases: Sequence[Canvas],
+    options: PreprocessOptions,
+    device: torch.device,
 ) -> list[Reel]:
     """Bring clips and their maps to the device, each clip to the canvas whose shape is nearest to its own.
 
@@ -207,7 +227,7 @@ def load_reels(
             raise DatasetError(f"{clip.name}: the teacher has not seen these frames; make its maps again")
         height, width = clip.frames.shape[1:3]
         nearest = min(canvases, key=lambda canvas: abs(math.log(canvas[1] / canvas[0] * height / width)))
-        canvas, view = on_canvas(clip.frames, nearest)
+        canvas, view = on_canvas(clip.frames, nearest, options)
         # The decoded frames are not kept.
         kept[nearest].append((dataclasses.replace(clip, frames=clip.frames[:0]), known, canvas, view))
     return [_reel(canvas, some, device) for canvas, some in kept.items()]
@@ -235,7 +255,9 @@ def _reel(
     )
 
 
-def load_album(sets: Sequence[OpenSet], split: str, canvas: Canvas, device: torch.device) -> list[Album]:
+def load_album(
+    sets: Sequence[OpenSet], split: str, canvas: Canvas, options: PreprocessOptions, device: torch.device
+) -> list[Album]:
     """Bring the stills of a split to the device, an album a set."""
     albums = []
     for one in sets:
@@ -245,7 +267,7 @@ def load_album(sets: Sequence[OpenSet], split: str, canvas: Canvas, device: torc
             seen = frame.fixations()
             if seen is None or not len(seen.points):
                 continue
-            shown, view = on_canvas(frame.picture()[None], canvas)
+            shown, view = on_canvas(frame.picture()[None], canvas, options)
             scale = np.array([view.width / seen.width, view.height / seen.height], np.float32)
             frames.append(shown)
             points.append(seen.points * scale + np.array([view.left, view.top], np.float32))
@@ -584,8 +606,8 @@ class Lesson:
     ) -> None:
         self.random = np.random.default_rng(options.seed)
         self.canvas = canvas_of(reel)
-        # Stills are mostly of the shape of the published network's canvas.
-        self.shaped = self.canvas != (preprocess.height, preprocess.width)
+        # Most stills are of 4:3.
+        self.shaped = self.canvas != shape_of(preprocess)
         self.chance = float(weights.sum())
         self.reel, self.album, self.options = reel, album, options
         self.streams = Streams(reel, weights, options, self.random)
@@ -740,7 +762,7 @@ def add_maps(album: Album, network: SaliencyAttentiveModel, preprocess: Preproce
     for n, view in enumerate(album.views):
         both = torch.zeros(1, ROWS, COLUMNS, device=album.frames.device)
         for canvas, mirrored in (
-            ((preprocess.height, preprocess.width), False),
+            (shape_of(preprocess), False),
             ((view.canvas_height, view.canvas_width), True),
         ):
             shown = [Shown.fitted(view, canvas, mirrored=mirrored)]
@@ -846,6 +868,12 @@ def canvas_of(reel: Reel) -> Canvas:
     return reel.views[0].canvas_height, reel.views[0].canvas_width
 
 
+def shape_of(options: PreprocessOptions) -> Canvas:
+    """The canvas of a picture of 4:3."""
+    view = Viewport.of(600, 800, dataclasses.replace(options, fit="shape", cells=16))
+    return view.canvas_height, view.canvas_width
+
+
 def _size(canvas: Canvas) -> str:
     return f"{canvas[0]}x{canvas[1]}"
 
@@ -859,8 +887,8 @@ def train(
     network.eval()  # batch norms stay as they are
     network.dropout.p = options.dropout
     network.dropout.train()
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not (options.frozen_backbone and name.startswith("backbone.")))
     average = copy.deepcopy(network).eval().requires_grad_(False)
     backbone = list(network.backbone.parameters())
     known = {id(parameter) for parameter in backbone}
@@ -870,7 +898,8 @@ def train(
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=1e-4, fused=device.type == "cuda")
     highest = [group["lr"] for group in optimiser.param_groups]
-    pairs = [(mean, value) for mean, value in zip(average.parameters(), network.parameters(), strict=True)]
+    both = zip(average.parameters(), network.parameters(), strict=True)
+    pairs = [(mean, value) for mean, value in both if value.requires_grad]
     begin, step, losses, judged_so_far = time.perf_counter(), 0, [], 0
     while True:
         gone = [0.0]
@@ -973,7 +1002,14 @@ def parse(given: Sequence[str] | None) -> tuple[argparse.Namespace, VideoOptions
     parser.add_argument("--frames", type=int, help="the first so many of each clip")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2, help="that decode")
+    parser.add_argument("--size", type=canvas_from, help="of another canvas than the start's, as 176x240")
+    parser.add_argument("--builds-on", help="store only what differs from the embedded weights of this preset")
+    parser.add_argument("--name", help="of the result, on its card")
+    parser.add_argument("--description", help="of the result, on its card")
+    parser.add_argument("--frozen-backbone", action="store_true", help="leave the backbone as it is")
     for field in dataclasses.fields(VideoOptions):
+        if isinstance(field.default, bool):
+            continue
         kind: Any = str if field.name == "precision" else int if isinstance(field.default, int) else float
         kind = int if field.name == "steps" else kind
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
@@ -999,19 +1035,26 @@ def main(given: Sequence[str] | None = None) -> int:
     credits = {path.name: credit for path, credit in found.items()}
     taught = {name: clip.cut(arguments.frames) for name, clip in taught.items()}
     most = max(len(clip.levels) for clip in taught.values())
-    own = preprocess.height, preprocess.width
+    started = preprocess
+    if arguments.size is not None:
+        preprocess = dataclasses.replace(preprocess, height=arguments.size[0], width=arguments.size[1])
+    own = shape_of(preprocess)
     canvases = list(dict.fromkeys([own, *arguments.canvases]))
     reels = load_reels(
-        read_clips(list(found), threads=arguments.threads, most=most, cuts=False), taught, canvases, device
+        read_clips(list(found), threads=arguments.threads, most=most, cuts=False), taught, canvases, preprocess, device
     )
     sets = [open_simple_stills(root) for root in arguments.stills]
     if arguments.pictures:
         cut = slice(arguments.pictures)
         sets = [dataclasses.replace(s, training=s.training[cut], validation=s.validation[cut]) for s in sets]
-    larger = round(own[0] * LARGER / 16) * 16, round(own[1] * LARGER / 16) * 16
-    album = join_albums(load_album(sets, "train", larger, device))
-    validation = {s.name: a for s, a in zip(sets, load_album(sets, "val", own, device), strict=True)}
-    cut = {} if len(reels) == 1 else dict(zip(validation, load_album(sets, "val", larger, device), strict=True))
+    larger = round(started.height * LARGER / 16) * 16, round(started.width * LARGER / 16) * 16
+    album = join_albums(load_album(sets, "train", larger, preprocess, device))
+    validation = {s.name: a for s, a in zip(sets, load_album(sets, "val", own, preprocess, device), strict=True)}
+    cut = (
+        {}
+        if len(reels) == 1
+        else dict(zip(validation, load_album(sets, "val", larger, preprocess, device), strict=True))
+    )
     print(
         f"{sum(len(reel.names) for reel in reels)} clips of {sum(len(reel.frames) for reel in reels)} frames, on "
         f"{', '.join(f'{_size(canvas_of(reel))}: {len(reel.names)}' for reel in reels)}, {len(album.views)} stills, "
@@ -1019,6 +1062,7 @@ def main(given: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     network.to(device, memory_format=torch.channels_last)
     names = arguments.student or [str(arguments.start_from)]
+    name = arguments.name or card.name
     if arguments.student_maps:
         maps = {name: clip.cut(arguments.frames) for name, clip in load_taught(arguments.student_maps).items()}
         add_maps_of_students(reels, maps, options.student_share)
@@ -1031,7 +1075,7 @@ def main(given: Sequence[str] | None = None) -> int:
     judge = Judge(tuple(reels), out, validation, preprocess, cut)
     print(f"{sum(map(len, out))} clips held out, {time.perf_counter() - begin:.0f} s", flush=True)
     judge(network, "start")
-    path = arguments.output / f"{card.name}-video.safetensors"
+    path = arguments.output / f"{name}-video.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     if arguments.join:
         shares = arguments.shares or [1.0] * len(arguments.join)
@@ -1042,7 +1086,7 @@ def main(given: Sequence[str] | None = None) -> int:
         save_checkpoint(path, result, preprocess=preprocess, card=card)
         print(f"wrote {path}", flush=True)
         return 0
-    album = add_maps(album, network, preprocess)
+    album = add_maps(album, network, started)
     learnt_from = [
         [n for n in range(len(reel.names)) if arguments.all or n not in away]
         for reel, away in zip(reels, out, strict=True)
@@ -1062,7 +1106,11 @@ def main(given: Sequence[str] | None = None) -> int:
     learnt = {n: c for n, c in credits.items() if arguments.all or c.source not in held}
     ended = f"after {time.perf_counter() - begin:.0f} s in all"
     made = make_card(card, learnt, options, names, ended)
-    save_checkpoint(path, average, preprocess=preprocess, card=made)
+    made = dataclasses.replace(made, name=name, description=arguments.description or made.description)
+    if arguments.builds_on:
+        save_derived_checkpoint(path, average, base=arguments.builds_on, card=made, preprocess=preprocess)
+    else:
+        save_checkpoint(path, average, preprocess=preprocess, card=made)
     print(f"wrote {path}, {time.perf_counter() - begin:.0f} s in all", flush=True)
     judge(average, "end")
     kl = np.concatenate(

@@ -11,7 +11,8 @@ says so and ends.
 Two kinds of frames, both from the validation split: the stills, each a single frame from the zero state, compared in
 the pixels the fixations were recorded in; and made clips (`vidsal.data.clips`), where the camera moves over the still
 and the labels with it, compared on the part of the canvas that shows the picture, with the state carried and afresh.
-Times are CPU milliseconds a frame on one thread, preprocessing included, median over `--timed` frames of each.
+Both compute in float32. Times are CPU milliseconds a frame on one thread, preprocessing included, median over `--timed`
+frames of each.
 """
 
 from __future__ import annotations
@@ -285,7 +286,7 @@ def main(given: Sequence[str] | None = None) -> int:
             return 0
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        result = compare(arguments.sets, load_model(arguments.model, device="cpu"), unisal, arguments)
+        result = compare(arguments.sets, load_model(arguments.model, device="cpu", precision="fp32"), unisal, arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if arguments.write_docs:

@@ -202,7 +202,9 @@ def embed(model: SaliencyModel, sets: Sequence[Path]) -> None:
     preprocess = dataclasses.replace(preprocess, fit=FIT, cells=network.backbone.stride)
     size = f"{preprocess.height}x{preprocess.width}"
     words = card.description.replace(f"the {size} canvas", f"a canvas of the picture's shape, as large as {size}")
-    card = dataclasses.replace(card, description=words, scores=scores)
+    # The scores of a model that has none yet are made as the default's.
+    protocol = card.protocol or read_checkpoint(weights_path("sam-lite"))[2].protocol
+    card = dataclasses.replace(card, description=words, scores=scores, protocol=protocol)
     copy_checkpoint(path, path, card=card, preprocess=preprocess)
     print(f"wrote {path}")
 

@@ -1,12 +1,13 @@
-"""What it brings to show a model each picture a second time, mirrored or on another canvas: scores of stills, and time.
+"""What more time brings, a second look at each picture, mirrored or on another canvas, and what less: scores and time.
 
     python studies/measure_quality.py DATA... [--model sam-lite] [--pictures 80] [--condition driver] [--write-docs]
 
 DATA are folders in the simple layout; of each the first `--pictures` of the split val are scored, as single frames, at
-the size of the stimulus (density sigma 3 % of the longer side). All variants see the same pictures, through the pipe.
-A difference to the model as it is has an interval of 95 % from 2,000 resamples of the pictures. Times are CPU seconds
-of one thread, the variants taking turns: a frame of `predict` on made frames, and of a whole `vidsal run` of a made
-clip of 1280x720 to a video and a table. `--write-docs` puts the tables into docs/how-to/ensembles.md.
+the size of the stimulus (density sigma 3 % of the longer side). All variants see the same pictures, through the pipe;
+`sam-lite-fast` is one of them where the model is `sam-lite`. A difference to the model as it is has an interval of 95 %
+from 2,000 resamples of the pictures. Times are CPU seconds of one thread, the variants taking turns: a frame of
+`predict` on made frames, and of a whole `vidsal run` of a made clip of 1280x720 to a video and a table. `--write-docs`
+puts the tables into docs/how-to/ensembles.md.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from vidsal.pipe.run import run
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "ensembles.md"
 METRICS = {"nss": "NSS", "cc": "CC", "sim": "SIM", "kl": "KL", "auc_judd": "AUC-Judd"}
 SHIPPED = "mirrored and 1.2 times as large too (`--quality high`)"
+FAST = "`sam-lite-fast`"
 
 
 def variants_of(model: SaliencyModel) -> dict[str, SaliencyModel]:
@@ -63,7 +65,8 @@ def variants_of(model: SaliencyModel) -> dict[str, SaliencyModel]:
         name: Ensemble([Member(one, 1.0, turned) for one, turned in members], card=ModelCard(name=name))
         for name, members in views.items()
     }
-    return {"as it is": model, **made}
+    fast = load_model("sam-lite-fast", device="cpu", precision="fp32") if model.card.name == "sam-lite" else None
+    return {"as it is": model, **made, **({} if fast is None else {FAST: fast})}
 
 
 def recorded_stills(
@@ -130,7 +133,7 @@ def time_table(variants: dict[str, SaliencyModel], rounds: int) -> str:
             for _ in predict(video, model):
                 pass
             taken[name] += [time.process_time() - begin] * (turn > 0)
-    whole: dict[str, list[float]] = {"as it is": [], SHIPPED: []}
+    whole: dict[str, list[float]] = {name: [] for name in ("as it is", SHIPPED, FAST) if name in variants}
     with tempfile.TemporaryDirectory() as folder:
         clip = make_clip(Path(folder) / "clip.mp4", seconds=2)
         options = RunOptions(output=OutputOptions(overwrite=True))

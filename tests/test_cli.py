@@ -306,7 +306,7 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys: pytest.
         (["models", "--all"], "unknown option --all"),
         (
             ["models", "nope"],
-            "no model 'nope': use one of sam-lite, sam-lite-driver, sam-resnet, sam-resnet-2017, sam-vgg, another ",
+            "no model 'nope': use one of sam-lite, sam-lite-fast, sam-lite-driver, sam-resnet, sam-resnet-2017, sam-",
         ),
         (["run", "x.mp4", "--model", "sam-light"], "did you mean sam-lite?"),
         (["run", "x.mp4", "--model", "gbv"], "did you mean gbvs?"),

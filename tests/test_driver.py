@@ -22,14 +22,17 @@ from vidsal.model.checkpoint import (
     PRESETS,
     ModelCard,
     Preset,
+    copy_checkpoint,
     for_task,
     load_model,
     read_checkpoint,
     save_checkpoint,
     save_derived_checkpoint,
+    weights_path,
     weights_sha256,
 )
 from vidsal.pipe.options import ModelOptions, RunOptions
+from vidsal.preprocess import Viewport
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,7 +81,7 @@ def test_another_card_of_the_base_does_no_harm_but_other_weights_do(base: Path, 
     save_checkpoint(base, network, preprocess=preprocess, card=ModelCard("sam-lite"))
     with pytest.raises(CheckpointError, match="was made for other weights of sam-lite"):
         read_checkpoint(derived)
-    with pytest.raises(CheckpointError, match=r"train_driver\.py"):
+    with pytest.raises(CheckpointError, match=r"train\.md"):
         load_model(task="driving", device="cpu")
 
 
@@ -114,12 +117,29 @@ def test_tensors_of_another_network_and_damaged_files_are_refused(derived: Path)
         read_checkpoint(derived)
 
 
+def test_a_derived_file_can_see_pictures_in_its_own_way(base: Path, derived: Path, tmp_path: Path) -> None:
+    network, preprocess, _ = read_checkpoint(derived)
+    smaller = dataclasses.replace(preprocess, height=16, width=32)
+    path = tmp_path / "small.safetensors"
+    save_derived_checkpoint(path, network, base="sam-lite", card=ModelCard("small"), preprocess=smaller)
+    assert read_checkpoint(path)[1] == smaller
+    assert read_checkpoint(base)[1] == read_checkpoint(derived)[1] == preprocess
+    # Its preprocessing can be written again; that of the other is its base's.
+    again = dataclasses.replace(smaller, width=16)
+    copy_checkpoint(path, path, card=ModelCard("small"), preprocess=again)
+    assert read_checkpoint(path)[1] == again
+    with pytest.raises(CheckpointError, match="has the preprocessing of sam-lite"):
+        copy_checkpoint(derived, derived, card=ModelCard("small"), preprocess=again)
+
+
 def test_only_a_network_of_the_bases_architecture_is_written(base: Path, tmp_path: Path) -> None:
     other = make_network(config=dataclasses.replace(LIGHT, steps=3))
     with pytest.raises(CheckpointError, match="not of the architecture of sam-lite"):
         save_derived_checkpoint(tmp_path / "a.safetensors", other, base="sam-lite", card=ModelCard("a"))
     with pytest.raises(CheckpointError, match="no embedded weights"):
         save_derived_checkpoint(tmp_path / "a.safetensors", other, base="sam-vgg", card=ModelCard("a"))
+    with pytest.raises(CheckpointError, match="no embedded weights"):
+        save_derived_checkpoint(tmp_path / "a.safetensors", other, base="sam-lite-driver", card=ModelCard("a"))
 
 
 def test_a_task_chooses_the_model(derived: Path) -> None:
@@ -128,6 +148,8 @@ def test_a_task_chooses_the_model(derived: Path) -> None:
     assert for_task(Path("own.safetensors"), "free-viewing") == Path("own.safetensors")
     with pytest.raises(ConfigError, match="no model of 'sam-resnet' for the task driving, only of sam-lite"):
         for_task("sam-resnet", "driving")
+    with pytest.raises(ConfigError, match="no model of 'sam-lite-fast' for the task driving, only of sam-lite"):
+        for_task("sam-lite-fast", "driving")
     with pytest.raises(ConfigError, match="unknown task 'flying'"):
         for_task("sam-lite", "flying")  # type: ignore[arg-type]
     names = [load_model(task=task, device="cpu").card.name for task in ("free-viewing", "driving")]  # type: ignore[arg-type]
@@ -151,6 +173,22 @@ def test_the_embedded_model_of_drivers_shares_all_but_the_head_with_the_default(
     assert changed and changed <= {"head", "prior_convolutions"}
     assert card.name == "sam-lite-driver" and any("80 still pictures" in limit for limit in card.limits)
     assert {"traffic-driver", "traffic-driver/free-viewing", "traffic-driver/drivers-mean"} <= card.scores.keys()
+
+
+def test_the_fast_model_sees_half_the_pixels_and_shares_the_backbone_with_the_default() -> None:
+    path = PRESETS["sam-lite-fast"].weights
+    assert path is not None and path.stat().st_size < 5_000_000
+    (fast, preprocess, card), (default, usual, known) = read_checkpoint(path), read_checkpoint(weights_path("sam-lite"))
+    assert preprocess == PRESETS["sam-lite-fast"].preprocess
+    views = [Viewport.of(1080, 1920, options) for options in (preprocess, usual)]
+    pixels = [view.canvas_height * view.canvas_width for view in views]
+    assert pixels[0] <= 0.51 * pixels[1]
+    own = default.state_dict()
+    changed = {name.split(".")[0] for name, value in fast.state_dict().items() if not torch.equal(value, own[name])}
+    assert changed and "backbone" not in changed
+    assert card.name == "sam-lite-fast" and card.limits
+    for name in ("osie", "eyecrowd", "scene", "traffic"):
+        assert known.scores[f"{name}/mean"]["nss"] < card.scores[name]["nss"] < known.scores[name]["nss"]
 
 
 # The tool.

@@ -63,6 +63,7 @@ def test_the_embedded_default_is_small(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         weights = [entry for entry in archive.infolist() if entry.filename.endswith(".safetensors")]
     assert all(entry.file_size <= 10 * 2**20 for entry in weights)
+    assert sum(entry.file_size for entry in weights) <= 16_000_000
 
 
 def canonical(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import json
 from functools import partial
@@ -14,6 +15,7 @@ import pytest
 import torch
 from made import make_stills
 from media import make_video
+from safetensors import safe_open
 
 from vidsal.errors import DatasetError
 from vidsal.frames import FrameBatch
@@ -222,3 +224,23 @@ def test_clips_are_learnt_on_canvases_of_their_shape(
     with pytest.raises(SystemExit):
         recipe.main([str(tmp_path / "out"), *data, *small, "--canvases", "200x352"])
     assert "multiples of 16" in capsys.readouterr().err
+
+
+def test_a_smaller_canvas_is_learnt_without_the_backbone(
+    recipe: ModuleType, clips: Path, taught: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stills = make_stills(tmp_path / "set", count=8)
+    data = ["--taught", str(taught), "--clips", str(clips), "--stills", str(stills), "--pictures", "2"]
+    small = ["--streams", "1", "--times", "2", "--made", "1", "--singles", "1", "--judged", "1", "--steps", "1"]
+    smaller = ["--size", "176x240", "--canvases", "144x256", "--frozen-backbone", "--student-maps", str(taught)]
+    result = ["--builds-on", "sam-lite", "--name", "own", "--description", "Smaller."]
+    assert recipe.main([str(tmp_path / "out"), *data, *small, *smaller, *result]) == 0
+    assert "on 192x240: 1, 144x256: 1" in capsys.readouterr().out
+    path = tmp_path / "out" / "own-video.safetensors"
+    with safe_open(path, framework="pt") as file:
+        stored = list(file.keys())
+    assert stored and not [name for name in stored if name.startswith("backbone.")]
+    _, preprocess, card = read_checkpoint(path)
+    usual = read_checkpoint(recipe.weights_path("sam-lite"))[1]
+    assert preprocess == dataclasses.replace(usual, height=176, width=240)
+    assert (card.name, card.description) == ("own", "Smaller.") and json.loads(card.training)["frozen_backbone"]

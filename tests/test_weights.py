@@ -1018,7 +1018,7 @@ def test_a_fetched_file_is_listed_shown_verified_and_found(
     shelf.content = written(tmp_path / "zeros.pkl").read_bytes()
     assert status_of("weights", "list") == 0
     states = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    embedded = {"sam-lite", "sam-lite-driver"}
+    embedded = {"sam-lite", "sam-lite-fast", "sam-lite-driver"}
     assert states == [[name, "embedded" if name in embedded else "absent"] for name in PRESETS]
     assert status_of("weights", "path", "sam-vgg") == 1
     assert capsys.readouterr().out == ""
@@ -1039,6 +1039,7 @@ def test_a_fetched_file_is_listed_shown_verified_and_found(
     assert status_of("weights", "verify") == 0
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
         "sam-lite",
+        "sam-lite-fast",
         "sam-lite-driver",
         "sam-vgg",
     ]

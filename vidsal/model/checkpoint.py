@@ -89,12 +89,17 @@ _SAM_RESNET = SAMConfig("resnet50", 512, 4, "none", 16, 2, 4, "published")
 
 PRESETS: dict[str, Preset] = {
     "sam-lite": Preset(_SAM_LITE, _OF_ITS_SHAPE, _WEIGHTS / "sam-lite.safetensors"),
+    "sam-lite-fast": Preset(
+        _SAM_LITE, dataclasses.replace(_OF_ITS_SHAPE, height=176, width=240), _WEIGHTS / "sam-lite-fast.safetensors"
+    ),
     "sam-lite-driver": Preset(_SAM_LITE, _OF_ITS_SHAPE, _WEIGHTS / "sam-lite-driver.safetensors"),
     "sam-resnet": Preset(_SAM_RESNET, _CAFFE, None),
     "sam-resnet-2017": Preset(_SAM_RESNET, _CAFFE, None),
     "sam-vgg": Preset(SAMConfig("vgg16", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
 }
-"""The named architectures; "sam-lite" is the default. It and "sam-lite-driver" have embedded weights."""
+"""The named architectures; "sam-lite" is the default. Those whose names begin so have embedded weights."""
+_BASES = ("sam-lite",)
+"""Presets on whose embedded weights a checkpoint can build; the others' build on these themselves."""
 
 
 @dataclass(frozen=True)
@@ -401,7 +406,9 @@ def _from_header(path: Path, header: str) -> tuple[Network, PreprocessOptions, M
         card = _from_dict(ModelCard, content["card"])
         _check_card(card)
         if "base" in content:
-            return *_read_base(path, content["base"]["model"], content["base"]["sha256"]), card
+            network, preprocess = _read_base(path, content["base"]["model"], content["base"]["sha256"])
+            own = content.get("preprocess")
+            return network, preprocess if own is None else _from_dict(PreprocessOptions, own), card
         preprocess = _from_dict(PreprocessOptions, content["preprocess"])
         # Nothing is allocated before the file is seen to hold it.
         if "baseline" in content["config"]:
@@ -467,7 +474,7 @@ def _check_shapes(path: Path, network: Network, found: dict[str, list[int]]) -> 
 
 def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions]:
     """The network that a derived checkpoint builds on."""
-    embedded = PRESETS[model].weights if model in PRESETS and model not in DRIVING_MODELS.values() else None
+    embedded = PRESETS[model].weights if model in PRESETS and model in _BASES else None
     if embedded is None:
         raise CheckpointError(f"{path} builds on {model!r}, which has no embedded weights; take a whole checkpoint")
     network, preprocess, _ = read_checkpoint(embedded)
@@ -475,7 +482,7 @@ def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveMo
     if found != sha256:
         raise CheckpointError(
             f"{path} was made for other weights of {model}: theirs have the sha256 {sha256[:12]}…, those in {embedded} "
-            f"{found[:12]}…. Install the vidsal that it came with, or make it again (configs/train_driver.py)"
+            f"{found[:12]}…. Install the vidsal that it came with, or make it again (docs/guide/train.md)"
         )
     return network, preprocess
 
@@ -532,7 +539,7 @@ def copy_checkpoint(path: Path, target: Path, *, card: ModelCard, preprocess: Pr
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     header["card"] = dataclasses.asdict(card)
     if preprocess is not None:
-        if "base" in header:
+        if "base" in header and "preprocess" not in header:
             raise CheckpointError(f"{path} has the preprocessing of {header['base']['model']}, which it builds on")
         header["preprocess"] = dataclasses.asdict(preprocess)
     with replacing(target, also=(SafetensorError,), durable=True) as partial:
@@ -545,22 +552,24 @@ def save_derived_checkpoint(
     *,
     base: str,
     card: ModelCard,
+    preprocess: PreprocessOptions | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> None:
     """Write what differs from the embedded weights of a preset, which the result needs to be read.
 
     Args:
         path: the target, replaced if it exists.
-        network: of the base's architecture, batch norms not folded; it gets the base's preprocessing.
-        base: name of a preset with embedded weights.
+        network: of the base's architecture, batch norms not folded.
+        base: name of a preset with embedded weights that builds on no other.
         card: its card.
+        preprocess: what its input looks like; None: as the base's.
         dtype: how floating-point weights are stored.
 
     Raises:
         CheckpointError: the base has no embedded weights, or another architecture.
         EncodeError: it cannot be written.
     """
-    embedded = PRESETS[base].weights if base in PRESETS else None
+    embedded = PRESETS[base].weights if base in _BASES else None
     if embedded is None:
         raise CheckpointError(f"{base!r} has no embedded weights to build on; write a whole checkpoint")
     before, _, _ = read_checkpoint(embedded)
@@ -568,7 +577,9 @@ def save_derived_checkpoint(
         raise CheckpointError(f"the network is not of the architecture of {base}; write a whole checkpoint")
     known = before.state_dict()
     changed = {name: value for name, value in network.state_dict().items() if not torch.equal(value.cpu(), known[name])}
-    made_of = {"base": {"model": base, "sha256": weights_sha256(before)}}
+    made_of: dict[str, Any] = {"base": {"model": base, "sha256": weights_sha256(before)}}
+    if preprocess is not None:
+        made_of["preprocess"] = dataclasses.asdict(preprocess)
     _write(Path(path), changed, dtype, made_of, card)
 
 

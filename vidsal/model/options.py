@@ -67,7 +67,7 @@ BranchName = Literal["image", "flow", "segmentation"]
 
 DRIVING_MODELS = {"sam-lite": "sam-lite-driver"}
 """A model to the one that predicts drivers' gaze with the same network."""
-_FREE_VIEWING = ("sam-lite", "sam-resnet", "sam-resnet-2017", "sam-vgg", *get_args(BaselineName))
+_FREE_VIEWING = ("sam-lite", "sam-lite-fast", "sam-resnet", "sam-resnet-2017", "sam-vgg", *get_args(BaselineName))
 
 
 def named_task(name: str) -> Task | None:
