@@ -112,6 +112,8 @@ OF_TEACHER = LossOptions(nss_weight=0.0)
 Floats = npt.NDArray[np.float64]
 Canvas = tuple[int, int]
 """Rows and columns."""
+OnCanvas = tuple[str, TaughtClip, npt.NDArray[np.uint8], Viewport]
+"""A clip's name, what its teacher says, its frames as the canvas shows them, and where they lie on it."""
 LARGER = 1.2
 """The canvas from which stills are cut, in times of the network's; `--quality high` shows it pictures as large, too."""
 
@@ -220,7 +222,7 @@ def load_reels(
     Raises:
         DatasetError: there is no clip for a canvas, the teacher has not seen one, or saw another number of its frames.
     """
-    kept: dict[Canvas, list[tuple[Clip, TaughtClip, npt.NDArray[np.uint8], Viewport]]] = {one: [] for one in canvases}
+    kept: dict[Canvas, list[OnCanvas]] = {one: [] for one in canvases}
     for clip in clips:
         known = taught.get(clip.name)
         if known is None or len(known.levels) != len(clip.frames):
@@ -228,14 +230,11 @@ def load_reels(
         height, width = clip.frames.shape[1:3]
         nearest = min(canvases, key=lambda canvas: abs(math.log(canvas[1] / canvas[0] * height / width)))
         canvas, view = on_canvas(clip.frames, nearest, options)
-        # The decoded frames are not kept.
-        kept[nearest].append((dataclasses.replace(clip, frames=clip.frames[:0]), known, canvas, view))
+        kept[nearest].append((clip.name, known, canvas, view))
     return [_reel(canvas, some, device) for canvas, some in kept.items()]
 
 
-def _reel(
-    canvas: Canvas, some: list[tuple[Clip, TaughtClip, npt.NDArray[np.uint8], Viewport]], device: torch.device
-) -> Reel:
+def _reel(canvas: Canvas, some: list[OnCanvas], device: torch.device) -> Reel:
     if not some:
         raise DatasetError(f"there are no clips for a canvas of {canvas[0]}x{canvas[1]}; name a folder with --clips")
     lengths = [len(shown) for _, _, shown, _ in some]
@@ -244,7 +243,7 @@ def _reel(
     for start, (_, known, _, _) in zip(first, some, strict=True):
         cuts[[start + t for t in known.starts]] = True
     return Reel(
-        tuple(clip.name for clip, _, _, _ in some),
+        tuple(name for name, _, _, _ in some),
         torch.from_numpy(np.concatenate([shown for _, _, shown, _ in some])).to(device),
         torch.cat([log_density(torch.from_numpy(known.levels).to(device)).half() for _, known, _, _ in some]),
         tuple(first),

@@ -174,14 +174,19 @@ def taught(teacher: ModuleType, clips: Path) -> Path:
     return clips / "taught.safetensors"
 
 
-def test_steps_approach_the_teacher_and_the_card_names_what_was_learnt_from(
-    recipe: ModuleType, clips: Path, taught: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def asked(clips: Path, taught: Path, tmp_path: Path) -> list[str]:
+    """The smallest steps, on two clips and a set of eight stills; the file of the teacher's maps comes second."""
     stills = make_stills(tmp_path / "set", count=8)
     data = ["--taught", str(taught), "--clips", str(clips), "--stills", str(stills), "--pictures", "2"]
-    small = ["--streams", "1", "--times", "2", "--made", "1", "--singles", "1", "--judged", "1", "--steps", "2"]
+    return [*data, "--streams", "1", "--times", "2", "--made", "1", "--singles", "1", "--judged", "1"]
+
+
+def test_steps_approach_the_teacher_and_the_card_names_what_was_learnt_from(
+    recipe: ModuleType, asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     eager = ["--learning-rate", "1e-3", "--average-decay", "0"]
-    assert recipe.main([str(tmp_path / "out"), *data, *small, *eager]) == 0
+    assert recipe.main([str(tmp_path / "out"), *asked, "--steps", "2", *eager]) == 0
     printed = capsys.readouterr().out
     start, end = (line for line in printed.splitlines() if line.startswith("KL on clips learnt from"))
     assert float(end.split(":")[1]) < float(start.split(":")[1].split(";")[0])
@@ -206,35 +211,29 @@ def test_steps_approach_the_teacher_and_the_card_names_what_was_learnt_from(
 
 
 def test_clips_are_learnt_on_canvases_of_their_shape(
-    recipe: ModuleType, clips: Path, taught: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: ModuleType, asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stills = make_stills(tmp_path / "set", count=8)
-    data = ["--taught", str(taught), "--clips", str(clips), "--stills", str(stills), "--pictures", "2"]
-    small = ["--streams", "1", "--times", "2", "--made", "1", "--singles", "1", "--judged", "1", "--steps", "2"]
     eager = ["--learning-rate", "1e-3", "--average-decay", "0"]
-    shapes = ["--canvases", "208x352", "--student-maps", str(taught)]
-    assert recipe.main([str(tmp_path / "out"), *data, *small, *eager, *shapes]) == 0
+    shapes = ["--canvases", "208x352", "--student-maps", asked[1]]
+    assert recipe.main([str(tmp_path / "out"), *asked, "--steps", "2", *eager, *shapes]) == 0
     printed = capsys.readouterr().out
     assert "2 clips of 12 frames, on 240x320: 1, 208x352: 1" in printed
     start, end = (line for line in printed.splitlines() if line.startswith("KL on clips learnt from"))
     assert float(end.split(":")[1]) < float(start.split(":")[1].split(";")[0])
     assert "set, 208x352" in printed
     with pytest.raises(DatasetError, match="no clips for a canvas of 288x176"):
-        recipe.main([str(tmp_path / "out"), *data, *small, "--canvases", "288x176"])
+        recipe.main([str(tmp_path / "out"), *asked, "--steps", "2", "--canvases", "288x176"])
     with pytest.raises(SystemExit):
-        recipe.main([str(tmp_path / "out"), *data, *small, "--canvases", "200x352"])
+        recipe.main([str(tmp_path / "out"), *asked, "--steps", "2", "--canvases", "200x352"])
     assert "multiples of 16" in capsys.readouterr().err
 
 
 def test_a_smaller_canvas_is_learnt_without_the_backbone(
-    recipe: ModuleType, clips: Path, taught: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: ModuleType, asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stills = make_stills(tmp_path / "set", count=8)
-    data = ["--taught", str(taught), "--clips", str(clips), "--stills", str(stills), "--pictures", "2"]
-    small = ["--streams", "1", "--times", "2", "--made", "1", "--singles", "1", "--judged", "1", "--steps", "1"]
-    smaller = ["--size", "176x240", "--canvases", "144x256", "--frozen-backbone", "--student-maps", str(taught)]
+    smaller = ["--size", "176x240", "--canvases", "144x256", "--frozen-backbone", "--student-maps", asked[1]]
     result = ["--builds-on", "sam-lite", "--name", "own", "--description", "Smaller."]
-    assert recipe.main([str(tmp_path / "out"), *data, *small, *smaller, *result]) == 0
+    assert recipe.main([str(tmp_path / "out"), *asked, "--steps", "1", *smaller, *result]) == 0
     assert "on 192x240: 1, 144x256: 1" in capsys.readouterr().out
     path = tmp_path / "out" / "own-video.safetensors"
     with safe_open(path, framework="pt") as file:

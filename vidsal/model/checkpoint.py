@@ -98,7 +98,7 @@ PRESETS: dict[str, Preset] = {
     "sam-vgg": Preset(SAMConfig("vgg16", 512, 4, "none", 16, 2, 4, "published"), _CAFFE, None),
 }
 """The named architectures; "sam-lite" is the default. Those whose names begin so have embedded weights."""
-_BASES = ("sam-lite",)
+_BASES = frozenset({"sam-lite"})
 """Presets on whose embedded weights a checkpoint can build; the others' build on these themselves."""
 
 
@@ -474,7 +474,7 @@ def _check_shapes(path: Path, network: Network, found: dict[str, list[int]]) -> 
 
 def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveModel, PreprocessOptions]:
     """The network that a derived checkpoint builds on."""
-    embedded = PRESETS[model].weights if model in PRESETS and model in _BASES else None
+    embedded = PRESETS[model].weights if model in _BASES else None
     if embedded is None:
         raise CheckpointError(f"{path} builds on {model!r}, which has no embedded weights; take a whole checkpoint")
     network, preprocess, _ = read_checkpoint(embedded)
