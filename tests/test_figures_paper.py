@@ -251,6 +251,11 @@ def test_names_that_are_wider_than_the_figure_are_broken_in_its_legend_and_the_f
             assert ["".join(text.split()) for text in written] == ["".join(each.split()) for each in names]
             assert figure.axes[0].get_window_extent().height > 5 / 25.4 * figure.dpi, name
             assert figure.get_figwidth() == pytest.approx(40 / 25.4)
+        lines = shown["lines"]
+        boxes = [panel.get_window_extent() for panel in lines.axes]
+        beside = lines._supylabel.get_window_extent()  # type: ignore[attr-defined]
+        middle = (max(box.y1 for box in boxes) + min(box.y0 for box in boxes)) / 2
+        assert (beside.y0 + beside.y1) / 2 == pytest.approx(middle, abs=2)
         # A height that was asked for stays.
         fixed = made_figures(dataclasses.replace(options, height_mm=180), names)["lines"]
         assert fixed.get_figheight() == pytest.approx(180 / 25.4)

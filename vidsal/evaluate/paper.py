@@ -252,8 +252,10 @@ def plot_lines(
             )
         _title(panel, title, options)
     axes[-1].set_xlabel("time (s)")
-    figure.supylabel(label, fontsize=axes[0].yaxis.label.get_size(), parse_math=False)
+    beside = figure.supylabel(label, fontsize=axes[0].yaxis.label.get_size(), parse_math=False)
     _legend(figure, [handles[name] for name in names], names, options)
+    figure.draw_without_rendering()
+    beside.set_y((axes[0].get_position().y1 + axes[-1].get_position().y0) / 2)
     return figure
 
 
