@@ -61,7 +61,7 @@ def test_half_precision_weights_give_nearly_the_same_map(tmp_path: Path) -> None
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), "not a readable safetensors"),
         (lambda path: path.write_bytes(pickle.dumps({"weights": [1, 2]})), "not a readable safetensors"),
         (lambda path: path.write_text("hello"), "not a readable safetensors"),
-        (lambda path: path.unlink(), "nor a file"),
+        (lambda path: path.unlink(), "there is no model or file"),
         (lambda path: save_file({"x": torch.zeros(2)}, path), "not a vidsal checkpoint"),
     ],
 )
@@ -106,8 +106,16 @@ def test_an_unknown_key_or_format_in_the_header_is_refused(tmp_path: Path) -> No
 def test_a_model_without_weights_says_what_to_do() -> None:
     with pytest.raises(CheckpointError, match=r"weights fetch sam-resnet.*weights import FILE.*path of a checkpoint"):
         load_model("sam-resnet", device="cpu")
-    with pytest.raises(CheckpointError, match="neither a preset"):
+    with pytest.raises(CheckpointError, match="there is no model or file"):
         load_model("sam-giant", device="cpu")
+    with pytest.raises(CheckpointError, match=r"did you mean gbvs\?"):
+        load_model("gbv", device="cpu")
+
+
+def test_a_path_without_a_file_names_the_nearest_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"did you mean \S*best\.safetensors\?"):
+        load_model(tmp_path / "bst.safetensors", device="cpu")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1", "cuda:77", "mps:0"])

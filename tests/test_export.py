@@ -334,7 +334,7 @@ def test_a_network_in_training_is_refused(tmp_path: Path) -> None:
 
 @needs_exporter
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="neither a preset"):
+    with pytest.raises(CheckpointError, match="there is no model or file"):
         export_model(tmp_path / "nowhere.safetensors", tmp_path / "m.onnx")
 
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, get_args
+from typing import Any, NamedTuple, NoReturn
 
 from vidsal.cli.process import print_out
 from vidsal.config import UsageError, add_flags, as_key, options_of, read_file, resolve, shortened, to_yaml
@@ -257,11 +257,9 @@ def check_choice(name: str, known: Iterable[str], what: str, more: str = "", oth
 
 def check_model(*names: str, path: str = "the path of a checkpoint") -> None:
     """A word that is neither a model nor a file is bad usage; a path without a file is the reader's to report."""
-    from vidsal.model.checkpoint import PRESETS
-    from vidsal.model.options import BaselineName, NetworkName
+    from vidsal.model.checkpoint import PRESETS, model_names
 
-    others = (*get_args(BaselineName), *get_args(NetworkName))
     for name in names:
         if Path(name).name == name and not Path(name).suffix and not os.path.lexists(name):
             more = f", another that vidsal models lists, or {path}"
-            check_choice(name, PRESETS, "model", more, others)
+            check_choice(name, PRESETS, "model", more, model_names())

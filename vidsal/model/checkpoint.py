@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import hashlib
 import json
 import re
@@ -48,6 +49,8 @@ __all__ = [
     "for_task",
     "is_baseline",
     "load_model",
+    "model_names",
+    "no_such_model",
     "read_any_checkpoint",
     "read_checkpoint",
     "resolve_device",
@@ -321,8 +324,35 @@ def weights_path(model: str | Path) -> Path:
         )
     path = Path(model)
     if not path.exists():
-        raise CheckpointError(f"no model {name!r}: neither a preset ({', '.join(PRESETS)}) nor a file")
+        raise no_such_model(name)
     return path
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of all models: presets, models without weights, and networks of other systems."""
+    return (*PRESETS, *get_args(BaselineName), *get_args(NetworkName))
+
+
+def no_such_model(name: str, *, or_folder: bool = False) -> CheckpointError:
+    """The error for what is neither a model's name nor there; it names what is nearest.
+
+    Args:
+        name: what was given.
+        or_folder: whether a folder of maps would do too.
+    """
+    there: list[str] = []
+    with contextlib.suppress(OSError):
+        there = [str(one) for one in Path(name).parent.iterdir() if or_folder or not one.is_dir()]
+    near = difflib.get_close_matches(name, [*model_names(), *there], n=1)
+    sort, more = (
+        (", file or folder", ", the path of a checkpoint, or a folder of maps")
+        if or_folder
+        else (" or file", ", or the path of a checkpoint")
+    )
+    return CheckpointError(
+        f"there is no model{sort} {name!r}: give a name that vidsal models lists ({', '.join(PRESETS)}, ...){more}"
+        + (f"; did you mean {near[0]}?" if near else "")
+    )
 
 
 def find_weights(name: str) -> WeightsPlace:
