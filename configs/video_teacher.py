@@ -47,6 +47,7 @@ from vidsal.files import replacing
 from vidsal.frames import FrameBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.model.ensemble import load_ensemble
+from vidsal.pipe.options import RecurrenceOptions
 from vidsal.pipe.predict import predict
 from vidsal.shots import CutDetector
 from vidsal.smooth.options import SmoothOptions
@@ -301,7 +302,8 @@ class OwnModel:
         index = np.arange(0, len(clip.frames), self.stride)
         batch = FrameBatch(index, index * clip.seconds_a_frame, clip.frames[index], *clip.frames.shape[1:3])
         smooth, viewers = SmoothOptions(smoothing="exponential"), ViewerOptions("off")
-        maps = torch.cat([one.density for one in predict([batch], self.model, smooth=smooth, viewers=viewers)])
+        made = predict([batch], self.model, recurrence=RecurrenceOptions(every=1), smooth=smooth, viewers=viewers)
+        maps = torch.cat([one.density for one in made])
         cells = F.interpolate(maps[:, None], (ROWS, COLUMNS), mode="area")[:, 0]
         total = torch.zeros(len(clip.frames), ROWS, COLUMNS)
         total[index] = (cells / cells.sum((1, 2), keepdim=True)).clamp_min(1e-9).log()

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -49,7 +51,7 @@ from vidsal.errors import DatasetError, VidsalError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics import ScoreMeter
 from vidsal.model import SaliencyModel, load_model
-from vidsal.pipe.options import PredictOptions
+from vidsal.pipe.options import PredictOptions, RecurrenceOptions
 from vidsal.pipe.predict import predict
 from vidsal.shots import CutDetector
 from vidsal.smooth.options import SmoothOptions
@@ -75,6 +77,10 @@ class Way:
     """The row's name."""
     model: str
     """Which model: "before", "now" or a member of the teacher."""
+    state: Literal["carry", "reset"] = "carry"
+    """What a model of ours remembers."""
+    most_seen: float | None = None
+    """Frames a second at most that a model of ours sees; None: as by default."""
     smooth: SmoothOptions = dataclasses.field(default_factory=lambda: SmoothOptions(smoothing="none"))
     """How its maps are steadied."""
     viewers: ViewerOptions = dataclasses.field(default_factory=lambda: ViewerOptions("off"))
@@ -88,16 +94,20 @@ def only(**parts: float) -> ViewerOptions:
 
 
 TRAILING, MOVING, DEFAULT = SmoothOptions(smoothing="exponential"), SmoothOptions(smoothing="motion"), ViewerOptions()
+STAYING = only(gaze_latency_seconds=DEFAULT.gaze_latency_seconds)
 OURS = (
-    Way("the default before: weights, motion", "before", MOVING),
+    Way("the default before: weights, motion", "before", smooth=MOVING),
     Way("weights before, no smoothing", "before"),
     Way("new weights, no smoothing", "now"),
-    Way("new weights, motion", "now", MOVING),
-    Way("new weights, exponential", "now", TRAILING),
-    Way("and the middle", "now", TRAILING, only(centre_share=DEFAULT.centre_share)),
-    Way("and gaze stays after cuts", "now", TRAILING, only(gaze_latency_seconds=DEFAULT.gaze_latency_seconds)),
-    Way("and sharpness", "now", TRAILING, only(sharpness=DEFAULT.sharpness)),
-    Way("the default: all of it", "now", TRAILING, DEFAULT),
+    Way("new weights, motion", "now", smooth=MOVING),
+    Way("new weights, exponential", "now", smooth=TRAILING),
+    Way("and all frames seen", "now", most_seen=math.inf, smooth=TRAILING),
+    Way("and at most 8 frames a second seen", "now", most_seen=8, smooth=TRAILING),
+    Way("and each frame afresh", "now", "reset", smooth=TRAILING),
+    Way("and the middle", "now", smooth=TRAILING, viewers=only(centre_share=DEFAULT.centre_share)),
+    Way("and gaze stays after cuts", "now", smooth=TRAILING, viewers=STAYING),
+    Way("and sharpness", "now", smooth=TRAILING, viewers=only(sharpness=DEFAULT.sharpness)),
+    Way("the default: all of it", "now", smooth=TRAILING, viewers=DEFAULT),
 )
 UNISAL = (Way("UNISAL, image mode", "image"), Way("UNISAL, recurrent", "recurrent"))
 MEMBERS = {"image": Member("DHF1K", False, 1.0), "recurrent": Member("DHF1K", True, 1.0)}
@@ -116,12 +126,14 @@ class Judged:
     """Takes (T, h, w) maps."""
 
 
-def real_clips(taught: dict[str, TaughtClip], folder: Path | None, videos: Sequence[Path]) -> Iterator[Judged]:
+def real_clips(
+    taught: dict[str, TaughtClip], folder: Path | None, videos: Sequence[Path], most: int | None = None
+) -> Iterator[Judged]:
     """The clips held out that the teacher has seen, from the first frame to the last that it saw."""
     found = find_clips(folder, videos)
     held = held_out_sources(found.values())
     for path in (path for path, credit in found.items() if credit.source in held and path.name in taught):
-        known = taught[path.name]
+        known = taught[path.name].cut(most)
         clip = read_clip(path, most=len(known.levels), cuts=False)
         if len(clip.frames) != len(known.levels):
             raise DatasetError(f"{path}: the teacher saw another number of frames; make its maps again")
@@ -172,14 +184,19 @@ class Asked:
     def __init__(self, models: dict[str, SaliencyModel], unisal: dict[str, VideoUnisal]) -> None:
         self._models, self._unisal = models, unisal
 
-    def __call__(self, clip: Judged, model: str) -> SaliencyBatch:
-        if model in self._models:
-            plain = PredictOptions(smooth=SmoothOptions(smoothing="none"), viewers=ViewerOptions("off"))
-            return SaliencyBatch.join(predict([clip.batch], self._models[model], plain))
+    def __call__(self, clip: Judged, way: Way) -> SaliencyBatch:
+        if way.model in self._models:
+            every = None if way.most_seen is None else math.ceil(round(1 / clip.seconds_a_frame) / way.most_seen) or 1
+            plain = PredictOptions(
+                recurrence=RecurrenceOptions(way.state, every=every),
+                smooth=SmoothOptions(smoothing="none"),
+                viewers=ViewerOptions("off"),
+            )
+            return SaliencyBatch.join(predict([clip.batch], self._models[way.model], plain))
         frames, seconds = clip.batch.frames, clip.batch.pts_seconds
         cut = CutDetector().update(frames, seconds)
         starts = (0, *np.flatnonzero(cut).tolist())
-        logs = self._unisal[model](Clip(clip.name, frames, clip.seconds_a_frame, starts))
+        logs = self._unisal[way.model](Clip(clip.name, frames, clip.seconds_a_frame, starts))
         maps = torch.from_numpy(logs)
         maps = (maps - maps.flatten(1).logsumexp(1)[:, None, None]).float()
         return SaliencyBatch.of(clip.batch, shot=np.cumsum(cut, dtype=np.int64), cut=cut, log_density=maps)
@@ -192,9 +209,12 @@ def measure(
     names: list[str] = []
     scores: dict[str, dict[str, list[float]]] = {way.label: {} for way in ways}
     for clip in clips:
-        raw = {model: asked(clip, model) for model in dict.fromkeys(way.model for way in ways)}
+        raw: dict[tuple[object, ...], SaliencyBatch] = {}
         for way in ways:
-            for metric, value in clip.score(follow(raw[way.model], clip.batch, way)).items():
+            what = way.model, way.state, way.most_seen
+            if what not in raw:
+                raw[what] = asked(clip, way)
+            for metric, value in clip.score(follow(raw[what], clip.batch, way)).items():
                 scores[way.label].setdefault(metric, []).append(value)
         names.append(clip.name)
         print(f"{len(names)}: {clip.name}, {len(clip.batch)} frames", flush=True)
@@ -247,6 +267,7 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, help="the wheel of pyautoflip, for the rows of UNISAL")
     parser.add_argument("--made", type=int, default=4, help="made clips of each set")
     parser.add_argument("--frames", type=int, default=36, help="of each made clip")
+    parser.add_argument("--most", type=int, help="frames of each real clip at most (default: all)")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/reports/comparison.md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -255,7 +276,9 @@ def main() -> int:
     if arguments.wheel is not None:
         unisal = {name: VideoUnisal(arguments.wheel, torch.device("cpu"), [one]) for name, one in MEMBERS.items()}
     ways, asked = [*OURS, *(UNISAL if unisal else ())], Asked(models, unisal)
-    names, scores = measure(real_clips(load_taught(arguments.taught), arguments.clips, arguments.videos), ways, asked)
+    names, scores = measure(
+        real_clips(load_taught(arguments.taught), arguments.clips, arguments.videos, arguments.most), ways, asked
+    )
     parts = [f"Agreement with the teacher on {len(names)} clips held out:", table(scores, ON_CLIPS)]
     if arguments.stills:
         clips = made_clips(

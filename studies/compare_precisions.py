@@ -19,6 +19,7 @@ from vidsal.frames import SaliencyBatch
 from vidsal.metrics.functional import cc
 from vidsal.model.checkpoint import load_model
 from vidsal.model.inference import multiplies_bfloat16
+from vidsal.pipe.options import RecurrenceOptions
 from vidsal.pipe.predict import predict
 
 
@@ -31,12 +32,12 @@ def main() -> int:
     given = parser.parse_args()
     models = [load_model(given.model, device="cpu", precision=name) for name in ("fp32", "bf16")]
     print(f"bfloat16 {'is' if multiplies_bfloat16() else 'is NOT'} multiplied by this processor itself")
-    every = []
+    every, all_frames = [], RecurrenceOptions(every=1)
     for clip in given.clips:
         size = models[0].preprocessor.frame_size
         with open_video(clip, options=DecodeOptions(end_seconds=given.seconds), size=size) as reader:
             frames = list(reader)
-        exact, fast = (SaliencyBatch.join(predict(frames, model)).density for model in models)
+        exact, fast = (SaliencyBatch.join(predict(frames, model, recurrence=all_frames)).density for model in models)
         found = cc(fast, exact)
         every.append(found)
         print(f"{clip.name:40} {len(found):4d} frames, CC least {found.min():.6f}, mean {found.mean():.6f}", flush=True)

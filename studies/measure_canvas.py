@@ -45,6 +45,7 @@ from vidsal.evaluate.score import resize_map
 from vidsal.frames import FrameBatch
 from vidsal.metrics import ScoreMeter
 from vidsal.model.checkpoint import SaliencyModel, copy_checkpoint, load_model, read_checkpoint, weights_path
+from vidsal.pipe.options import RecurrenceOptions
 from vidsal.pipe.predict import predict
 from vidsal.preprocess import PreprocessOptions, Preprocessor, Viewport
 from vidsal.smooth.options import SmoothOptions
@@ -128,7 +129,11 @@ def clip_scores_of(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """(clips, metrics) of each model: clips made of stills at twice the canvas, the state carried, nothing smoothed."""
     fine = PreprocessOptions(height=480, width=640)
-    raw = {"smooth": SmoothOptions(smoothing="none"), "viewers": ViewerOptions("off")}
+    raw = {
+        "recurrence": RecurrenceOptions(every=1),
+        "smooth": SmoothOptions(smoothing="none"),
+        "viewers": ViewerOptions("off"),
+    }
     found: dict[str, list[list[float]]] = {name: [] for name in models}
     for number, still in enumerate(open_dataset("simple", root).sequences[:count]):
         random = np.random.default_rng([7, number])
@@ -165,7 +170,7 @@ def time_table(models: dict[str, SaliencyModel], rounds: int) -> str:
         for turn in range(rounds + 1):  # the first does not count
             for key, model in models.items():
                 begin = time.process_time()
-                for _ in predict(videos[key], model):
+                for _ in predict(videos[key], model, recurrence=RecurrenceOptions(every=1)):
                     pass
                 taken[key] += [(time.process_time() - begin) * 1000] * (turn > 0)
         cells = []

@@ -27,7 +27,7 @@ from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import ViewerOptions
 
 ROWS, COLUMNS = 48, 64
-CARRY, RESET = RecurrenceOptions("carry", 1), RecurrenceOptions("reset", 4)
+CARRY, RESET = RecurrenceOptions("carry", 1, every=1), RecurrenceOptions("reset", 4, every=1)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_maps_are_those_of_the_pipe(tool: ModuleType, model: SaliencyModel) 
     clip = clip_of(tool, [spot(30, 20)] * 8, cuts=(5,))
     raw: Any = {"smooth": SmoothOptions(smoothing="none"), "cuts": CutOptions(False), "viewers": ViewerOptions("off")}
     none = np.zeros(8, np.bool_)
-    for recurrence in (CARRY, RecurrenceOptions("reset", 2)):
+    for recurrence in (CARRY, RecurrenceOptions("reset", 2, every=1)):
         (piped,) = predict([clip.batch], model, recurrence=recurrence, **raw)
         own = tool.maps_of(model, clip.batch, recurrence, none)
         assert torch.allclose(own.log_density, piped.log_density, atol=1e-5)

@@ -24,11 +24,11 @@ def test_the_last_row_of_ours_is_what_the_pipe_gives_by_default() -> None:
     asked = ablate_video.Asked({"now": model}, {})
     judged = ablate_video.Judged("clip", batch, 0.08, lambda maps: {"cc": float(maps.mean())})
     way = next(way for way in ablate_video.OURS if way.label == "the default: all of it")
-    made = ablate_video.follow(asked(judged, "now"), batch, way)
+    made = ablate_video.follow(asked(judged, way), batch, way)
     wanted = SaliencyBatch.join(predict([batch], model, PredictOptions())).density.numpy()
     assert made == pytest.approx(wanted, abs=1e-6)
     plain = next(way for way in ablate_video.OURS if way.label == ablate_video.BASE)
-    assert np.abs(ablate_video.follow(asked(judged, "now"), batch, plain) - wanted).max() > 1e-4
+    assert np.abs(ablate_video.follow(asked(judged, plain), batch, plain) - wanted).max() > 1e-4
 
 
 def test_the_teachers_own_maps_agree_with_it_wholly_and_others_less() -> None:

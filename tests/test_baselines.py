@@ -29,7 +29,7 @@ from vidsal.model.baselines.surround import surrounded
 from vidsal.model.baselines.whitening import distinctiveness, whitened
 from vidsal.model.checkpoint import load_model
 from vidsal.pipe.many import StreamBatch, predict_streams
-from vidsal.pipe.options import PredictOptions
+from vidsal.pipe.options import PredictOptions, RecurrenceOptions
 from vidsal.pipe.predict import predict as predict_video
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import ViewerOptions
@@ -427,7 +427,9 @@ def test_what_has_gone_on_for_long_is_no_longer_rare() -> None:
     np.testing.assert_allclose(second, np.exp(-1 / 8) * memory + first, rtol=1e-5)
 
 
-UNSMOOTHED = PredictOptions(smooth=SmoothOptions(smoothing="none"), viewers=ViewerOptions(viewers="off"))
+UNSMOOTHED = PredictOptions(
+    RecurrenceOptions(every=1), smooth=SmoothOptions(smoothing="none"), viewers=ViewerOptions(viewers="off")
+)
 
 
 def clip(count: int, height: int = 90, width: int = 120, seed: int = 0) -> FrameBatch:

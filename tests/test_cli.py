@@ -470,13 +470,14 @@ def test_a_signal_ends_the_run_after_the_batch_and_tells_how_far_it_got(
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     out, err = capfd.readouterr()
     assert "vidsal: stopping after this batch" in err
-    assert "vidsal: stopped at frame 10 of 60" in err and f"not begun: {other}" in err
+    assert "vidsal: stopped at frame 9 of 60" in err and f"not begun: {other}" in err
     # Nothing under a final name; what there is under the partial names can be read.
     assert out == ""
     partial = {path.name for path in tmp_path.iterdir()} - {clip.name, other.name}
     assert partial == {"clip.vidsal.partial.mp4", "clip.vidsal.partial.csv"}
     assert all(name in err for name in partial)
-    assert frames_of(tmp_path / "clip.vidsal.partial.mp4") == 10
+    # The tenth frame waits for the next one that the model sees.
+    assert frames_of(tmp_path / "clip.vidsal.partial.mp4") == 9
 
 
 def test_a_second_ctrl_c_does_not_wait(
@@ -501,10 +502,10 @@ def test_a_stopped_run_reports_so_in_json(
     assert status_of("run", clip, "-m", model, "--batch-size=10", "--json", "--no-video", "-q") == 130
     out, err = capfd.readouterr()
     report = json.loads(out)
-    assert report["interrupted"] and report["frames"] == 10
+    assert report["interrupted"] and report["frames"] == 9
     assert report["files"] == [str(tmp_path / "clip.vidsal.partial.csv")]
     # How far it got is told even so.
-    assert err.startswith("vidsal: stopped at frame 10") and len(err.splitlines()) == 1
+    assert err.startswith("vidsal: stopped at frame 9 ") and len(err.splitlines()) == 1
 
 
 def test_a_reader_of_stdout_that_leaves_ends_the_command_without_a_traceback() -> None:

@@ -366,7 +366,7 @@ def test_multiply_adds_and_parameters_are_those_of_the_network(tmp_path: Path) -
     hidden, size = TINY.recurrent_channels, 16
     counts = {}
     for steps, state in ((1, "carry"), (2, "reset")):
-        prediction = PredictOptions(RecurrenceOptions(state=state, steps=steps))  # type: ignore[arg-type]
+        prediction = PredictOptions(RecurrenceOptions(state=state, steps=steps, every=1))  # type: ignore[arg-type]
         counts[steps] = measure_cost_here(tiny, precision="fp32", prediction=prediction, stills=False)
     for cost in counts.values():
         assert cost.canvas == (48, 64) and cost.precision == "fp32" and cost.memory_bytes >= 0
@@ -399,7 +399,8 @@ def test_multiply_adds_of_another_systems_network_are_those_of_its_layers(tmp_pa
     for module in network.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             module.register_forward_hook(count)
-    cost = measure_cost_here(str(path), precision="fp32", prediction=PredictOptions(), stills=False)
+    every_frame = PredictOptions(RecurrenceOptions(every=1))
+    cost = measure_cost_here(str(path), precision="fp32", prediction=every_frame, stills=False)
     with torch.no_grad():
         network(torch.zeros(1, 1, 3, *cost.canvas))
     assert cost.multiply_adds == counted > 0

@@ -23,7 +23,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "precision": "auto",
         "task": "free-viewing",
     },
-    RecurrenceOptions: {"state": "carry", "steps": None, "every": 1},
+    RecurrenceOptions: {"state": "carry", "steps": None, "every": None},
     SmoothOptions: {"smoothing": "exponential", "time_constant_seconds": 0.15},
     ViewerOptions: {
         "viewers": "auto",
@@ -86,10 +86,11 @@ def test_carry_refuses_one_step_too_many() -> None:
 
 
 @pytest.mark.parametrize(("changed", "ahead"), [
-    ({}, False),
+    ({}, True),
+    ({"recurrence": RecurrenceOptions(every=1)}, False),
     ({"recurrence": RecurrenceOptions(every=2)}, True),
-    ({"smooth": SmoothOptions(smoothing="gaussian")}, True),
-    ({"smooth": SmoothOptions(smoothing="none")}, False),
+    ({"recurrence": RecurrenceOptions(every=1), "smooth": SmoothOptions(smoothing="gaussian")}, True),
+    ({"recurrence": RecurrenceOptions(every=1), "smooth": SmoothOptions(smoothing="none")}, False),
 ])  # fmt: skip
 def test_maps_wait_for_later_frames_where_one_of_the_stages_looks_ahead(changed: Any, ahead: bool) -> None:
     assert PredictOptions().but(**changed).looks_ahead is ahead

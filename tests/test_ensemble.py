@@ -16,7 +16,7 @@ import torch
 from made import CANVAS, make_checkpoint, make_model, make_network, make_stills
 from media import make_video
 from test_cli import status_of
-from test_pipe import NO_CUTS, RAW, joined, made_frames, parts
+from test_pipe import NO_CUTS, RAW, joined, made_frames, parts, raw
 from test_pipe_many import by_stream, three_clips
 
 import vidsal
@@ -166,8 +166,8 @@ def test_high_quality_leaves_models_on_the_canvas_that_their_authors_fix() -> No
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
-    "raw": {**RAW},
-    "reset": {"recurrence": RecurrenceOptions(state="reset"), **RAW},
+    "raw": RAW,
+    "reset": raw(state="reset"),
     "every third": {"recurrence": RecurrenceOptions(every=3)},
     "looking ahead": {"smooth": SmoothOptions(smoothing="gaussian", time_constant_seconds=0.08)},
 }

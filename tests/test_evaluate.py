@@ -71,7 +71,7 @@ from vidsal.metrics import FixatedCells, ScoreMeter
 from vidsal.model import store
 from vidsal.model.baselines import BASELINES, CentrePrior
 from vidsal.model.checkpoint import load_model
-from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RunOptions
+from vidsal.pipe.options import ModelOptions, OutputOptions, PredictOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.run import run
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import ViewerOptions
@@ -184,6 +184,20 @@ def test_a_filter_that_looks_ahead_sees_the_frames_behind_those_scored(films: Pa
     every = {frame.index: values for frame, values in source.maps(sequence, range(5))}
     ((_, alone),) = source.maps(sequence, [1])
     np.testing.assert_allclose(alone, every[1], rtol=1e-5)
+
+
+def test_the_model_sees_every_frame_of_what_is_scored_unless_told_otherwise(films: Path, model: str) -> None:
+    loaded, sequence = load_model(model, device="cpu"), open_dataset("hollywood2", films, split="test").sequences[1]
+    maps = {}
+    for every in (None, 1, 2):
+        options = PredictOptions(RecurrenceOptions(state="reset", every=every))
+        source = ModelSource(loaded, options=options)
+        kept = 1 if every is None else every
+        assert source.options == options.but(recurrence=RecurrenceOptions(state="reset", every=kept))
+        assert source.facts["options"]["recurrence"]["every"] == kept and source.causal == (kept == 1)
+        maps[every] = np.stack([values for _, values in source.maps(sequence, range(5))])
+    assert ModelSource(loaded).options.recurrence.every == 1
+    assert np.array_equal(maps[None], maps[1]) and np.abs(maps[2] - maps[1]).max() > 1e-6
 
 
 def test_a_prediction_that_is_the_recorded_density_scores_perfectly(films: Path, tmp_path: Path) -> None:
@@ -495,6 +509,7 @@ def test_the_models_own_maps_written_by_run_score_as_the_model_does(tmp_path: Pa
     for name in ("one", "two"):
         options = RunOptions(
             model=ModelOptions(model=model, device="cpu"),
+            recurrence=RecurrenceOptions(every=1),
             output=OutputOptions(output=maps, video=False, table="none", maps="npz" if name == "one" else "mkv"),
         )
         run(root / "videos" / f"{name}.mp4", options=options)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from made import CANVAS, LIGHT, make_network
-from test_pipe import RAW, joined, made_frames, parts
+from test_pipe import joined, made_frames, parts, raw
 from test_pipe_many import by_stream, made_clip, three_clips
 
 from vidsal.frames import FrameBatch
@@ -27,9 +27,9 @@ PASSES = 3
 """Passes before anything is counted: constants go to the device, and what comes back three times is recorded."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "carry": {},
-    "carry, two steps": {"recurrence": RecurrenceOptions(steps=2)},
-    "reset": {"recurrence": RecurrenceOptions(state="reset"), **RAW},
+    "default": {},
+    "carry, two steps": {"recurrence": RecurrenceOptions(steps=2, every=1)},
+    "reset": raw(state="reset"),
     "every third": {"recurrence": RecurrenceOptions(every=3)},
     "looking ahead": {"smooth": SmoothOptions(smoothing="gaussian", time_constant_seconds=0.1)},
 }
@@ -103,7 +103,8 @@ def test_streams_side_by_side_are_predicted_without_one_hidden_wait() -> None:
 
 @pytest.mark.gpu
 def test_maps_come_in_page_locked_memory_of_the_processor_one_batch_late() -> None:
-    predictor, clip = VideoPredictor(on_device("cuda")), long_clip()[:3]
+    predictor = VideoPredictor(on_device("cuda"), recurrence=RecurrenceOptions(every=1))
+    clip = long_clip()[:3]
     out = [predictor.update(batch) for batch in clip] + [predictor.flush()]
     assert [[int(b.index[0]) for b in batches] for batches in out] == [[], [0], [8], [16]]
     for batches in out:

@@ -29,7 +29,17 @@ from vidsal.shots import CutOptions
 from vidsal.smooth.options import SmoothOptions
 from vidsal.stages import ViewerOptions
 
-RAW: Any = {"smooth": SmoothOptions(smoothing="none"), "viewers": ViewerOptions("off")}
+
+def raw(**recurrence: Any) -> dict[str, Any]:
+    """Stages that give each map as the model gives it; unless told otherwise, it sees every frame."""
+    return {
+        "recurrence": RecurrenceOptions(**{"every": 1, **recurrence}),
+        "smooth": SmoothOptions(smoothing="none"),
+        "viewers": ViewerOptions("off"),
+    }
+
+
+RAW = raw()
 NO_CUTS = CutOptions(detect_cuts=False)
 
 
@@ -61,8 +71,8 @@ joined = SaliencyBatch.join
 SETTINGS = {
     "default": {},
     "trailing": {"smooth": SmoothOptions(smoothing="exponential")},
-    "raw": {**RAW},
-    "reset": {"recurrence": RecurrenceOptions(state="reset", steps=2), **RAW},
+    "raw": RAW,
+    "reset": raw(state="reset", steps=2),
     "every third": {"recurrence": RecurrenceOptions(every=3)},
     "looking ahead": {"smooth": SmoothOptions(smoothing="gaussian", time_constant_seconds=0.08)},
 }
@@ -136,7 +146,7 @@ def test_a_cut_starts_afresh_and_a_missed_cut_does_not(model: SaliencyModel) -> 
 
 def test_reset_gives_every_frame_the_map_of_the_picture_alone(model: SaliencyModel) -> None:
     clip = made_frames(5)
-    together = joined(predict([clip], model, recurrence=RecurrenceOptions(state="reset"), **RAW)).density
+    together = joined(predict([clip], model, **raw(state="reset"))).density
     for n, single in enumerate(parts(clip, [1] * 5)):
         alone = joined(predict([single], model, **RAW)).density
         torch.testing.assert_close(together[n : n + 1], alone, atol=2e-6, rtol=1e-3)
@@ -145,16 +155,16 @@ def test_reset_gives_every_frame_the_map_of_the_picture_alone(model: SaliencyMod
 @pytest.mark.parametrize(
     ("options", "first", "later"),
     [
-        (RecurrenceOptions(), (True, 3), (False, 1)),
-        (RecurrenceOptions(state="carry", steps=2), (True, 3), (False, 2)),
-        (RecurrenceOptions(state="carry", steps=3), (True, 3), (False, 3)),
-        (RecurrenceOptions(state="reset"), (True, 3), (True, 3)),
-        (RecurrenceOptions(state="reset", steps=1), (True, 1), (True, 1)),
-        (RecurrenceOptions(state="reset", steps=5), (True, 5), (True, 5)),
+        ({}, (True, 3), (False, 1)),
+        ({"state": "carry", "steps": 2}, (True, 3), (False, 2)),
+        ({"state": "carry", "steps": 3}, (True, 3), (False, 3)),
+        ({"state": "reset"}, (True, 3), (True, 3)),
+        ({"state": "reset", "steps": 1}, (True, 1), (True, 1)),
+        ({"state": "reset", "steps": 5}, (True, 5), (True, 5)),
     ],
 )
 def test_carry_takes_k_steps_a_frame_and_all_after_a_cut_and_reset_takes_its_own_from_zero(
-    options: RecurrenceOptions, first: tuple[bool, int], later: tuple[bool, int]
+    options: dict[str, Any], first: tuple[bool, int], later: tuple[bool, int]
 ) -> None:
     """Frame by frame through the network as it is defined, with the steps written out."""
     config = dataclasses.replace(TINY, steps=3)
@@ -162,7 +172,7 @@ def test_carry_takes_k_steps_a_frame_and_all_after_a_cut_and_reset_takes_its_own
     piped = SaliencyModel(make_network(config=config), preprocess=CANVAS, card=card)
     network, state = make_network(config=config), None
     clip = made_frames(8, cut_at=5)
-    maps = joined(predict(parts(clip, [3, 5]), piped, recurrence=options, **RAW)).density
+    maps = joined(predict(parts(clip, [3, 5]), piped, **raw(**options))).density
     for t, frame in enumerate(piped.preprocessor(clip.frames)):
         fresh, steps = first if t in (0, 5) else later
         unroll = Unroll.of([[fresh]], fresh_steps=steps, carry_steps=steps)
@@ -177,11 +187,8 @@ def test_numbers_of_steps_give_maps_that_differ() -> None:
         make_network(config=dataclasses.replace(TINY, steps=3)), preprocess=CANVAS, card=ModelCard(name="tiny")
     )
     clip = made_frames(4)
-    choices = [
-        *(RecurrenceOptions(steps=steps) for steps in (1, 2, 3)),
-        *(RecurrenceOptions(state="reset", steps=steps) for steps in (1, 2, 3)),
-    ]
-    last = [joined(predict([clip], piped, recurrence=options, **RAW)).density[-1] for options in choices]
+    choices = [raw(state=state, steps=steps) for state in ("carry", "reset") for steps in (1, 2, 3)]
+    last = [joined(predict([clip], piped, **options)).density[-1] for options in choices]
     for i, one in enumerate(last):
         assert all((one - other).abs().sum() > 1e-3 for other in last[:i])
 
@@ -201,7 +208,7 @@ def test_maps_between_two_keys_are_interpolated_in_time_and_held_before_a_cut(mo
     clip = made_frames(9, cut_at=6)
     # Uneven times: interpolation goes by the clock, not by the count.
     clip = dataclasses.replace(clip, pts_seconds=np.array([0, 0.01, 0.03, 0.04, 0.05, 0.06, 0.1, 0.14, 0.18]))
-    maps = joined(predict([clip], model, recurrence=RecurrenceOptions(every=3), **RAW)).density
+    maps = joined(predict([clip], model, **raw(every=3))).density
     keys = list(parts(clip, [1] * 9))
     expected = joined(predict([keys[0], keys[3]], model, **RAW, cuts=NO_CUTS)).density
     torch.testing.assert_close(maps[[0, 3]], expected, atol=2e-6, rtol=1e-3)
@@ -212,16 +219,29 @@ def test_maps_between_two_keys_are_interpolated_in_time_and_held_before_a_cut(mo
     assert (maps[6] - maps[3]).abs().sum() > 0.01
 
 
+@pytest.mark.parametrize(("rate", "every"), [(25, 2), (50, 4)])
+def test_unless_told_otherwise_the_model_sees_every_second_frame_at_25_a_second_and_every_fourth_at_50(
+    model: SaliencyModel, rate: float, every: int
+) -> None:
+    clip = made_frames(24, rate=rate, cut_at=11)
+    untold, told, each = (
+        joined(predict([clip], model, recurrence=RecurrenceOptions(every=given))).log_density
+        for given in (None, every, 1)
+    )
+    assert torch.equal(untold, told)
+    assert (untold.exp() - each.exp()).abs().sum((1, 2)).max() > 0.01
+
+
 def test_smoothing_at_25_and_50_frames_a_second_agrees_at_the_same_instants(model: SaliencyModel) -> None:
     fast = made_frames(40, rate=50)
     fast.frames[1::2] = fast.frames[::2]
     slow = dataclasses.replace(fast, index=np.arange(20), pts_seconds=fast.pts_seconds[::2], frames=fast.frames[::2])
-    every_frame = RecurrenceOptions(state="reset")
+    every_frame = RecurrenceOptions(state="reset", every=1)
     a = joined(predict([fast], model, recurrence=every_frame, cuts=NO_CUTS)).density[::2]
     b = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS)).density
-    raw = joined(predict([slow], model, recurrence=every_frame, cuts=NO_CUTS, **RAW)).density
+    unsteadied = joined(predict([slow], model, **raw(state="reset"), cuts=NO_CUTS)).density
     difference = (a - b).abs().sum((1, 2)).mean()
-    assert difference < 0.25 * (raw - b).abs().sum((1, 2)).mean()
+    assert difference < 0.25 * (unsteadied - b).abs().sum((1, 2)).mean()
 
 
 def test_a_predictor_that_was_reset_is_as_new(model: SaliencyModel) -> None:
@@ -351,11 +371,12 @@ def test_a_failing_sink_stops_the_run_closes_the_others_and_leaves_no_thread(
 def test_a_run_that_is_stopped_keeps_what_it_wrote_under_partial_names(model: SaliencyModel, tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mp4", frames=60)
     report = run(source, model=model, should_stop=lambda: True)
-    assert report.interrupted and report.frames == 8
+    # The eighth frame waits for the ninth, which the model sees next.
+    assert report.interrupted and report.frames == 7
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "in.vidsal.partial.csv", "in.vidsal.partial.mp4"]
     assert set(report.files) == {tmp_path / "in.vidsal.partial.csv", tmp_path / "in.vidsal.partial.mp4"}
     with open_video(tmp_path / "in.vidsal.partial.mp4") as reader:
-        assert sum(len(batch) for batch in reader) == 8
+        assert sum(len(batch) for batch in reader) == 7
     assert run(source, model=model).frames == 60
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "in.mp4",

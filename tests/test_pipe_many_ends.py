@@ -25,13 +25,13 @@ from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe import many as many_module
 from vidsal.pipe.many import ManyProgress, RunOutcome, StreamBatch, StreamEnd, predict_streams, run_jobs, run_many
-from vidsal.pipe.options import ModelOptions, OutputOptions, RunOptions
+from vidsal.pipe.options import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.predict import StageClock, VideoPredictor, predict
 from vidsal.pipe.run import Job
 from vidsal.sinks import TableSink
 from vidsal.smooth.options import SmoothOptions
 
-TABLES = RunOptions(output=OutputOptions(video=False))
+TABLES = RunOptions(recurrence=RecurrenceOptions(every=1), output=OutputOptions(video=False))
 
 
 @pytest.fixture(scope="module")

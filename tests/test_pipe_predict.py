@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe import predict as predict_module
 from vidsal.pipe.downloads import Downloads
-from vidsal.pipe.options import RecurrenceOptions
+from vidsal.pipe.options import MOST_TO_KEY, RecurrenceOptions
 from vidsal.pipe.predict import StageClock, VideoPredictor, run_model
 from vidsal.shots import CutOptions
 from vidsal.smooth.options import SmoothOptions
@@ -27,6 +27,7 @@ from vidsal.stages import ViewerOptions
 
 RAW: Any = {"smooth": SmoothOptions(smoothing="none"), "viewers": ViewerOptions("off")}
 NO_CUTS = CutOptions(detect_cuts=False)
+EVERY_FRAME = RecurrenceOptions(every=1)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_what_has_no_key_costs_the_model_nothing_and_changes_nothing_for_the_oth
 def test_a_frame_starts_afresh_at_the_beginning_after_a_cut_and_where_nothing_is_carried(
     model: SaliencyModel, state: str
 ) -> None:
-    options = RecurrenceOptions(state=state)  # type: ignore[arg-type]
+    options = RecurrenceOptions(state=state, every=1)  # type: ignore[arg-type]
     predictor = VideoPredictor(model, recurrence=options, **RAW)
     clip = numbered(24, cut_at=11)
     fresh: list[bool] = []
@@ -117,9 +118,11 @@ def test_what_is_remembered_of_another_canvas_is_forgotten(cuts: CutOptions) -> 
         width=80,
     )
     predictor = VideoPredictor(model, cuts=cuts, **RAW)
-    predictor.update(first)
-    (after,) = predictor.update(other)
-    alone = SaliencyBatch.join(VideoPredictor(model, cuts=NO_CUTS, **RAW).update(other))
+    made = predictor.update(first) + predictor.update(other) + predictor.flush()
+    assert [number for batch in made for number in batch.index.tolist()] == list(range(9))
+    after = SaliencyBatch.join(batch for batch in made if batch.height == 40)
+    by_itself = VideoPredictor(model, cuts=NO_CUTS, **RAW)
+    alone = SaliencyBatch.join(by_itself.update(other) + by_itself.flush())
     torch.testing.assert_close(after.density, alone.density)
 
 
@@ -131,15 +134,16 @@ def test_videos_of_several_lengths_get_what_each_gets_alone(model: SaliencyModel
     predictors, pieces, expected = [], [], []
     for i in chosen:
         begin, middle, end = videos[i]
-        predictor = VideoPredictor(model, **RAW, cuts=NO_CUTS)
+        predictor = VideoPredictor(model, recurrence=EVERY_FRAME, **RAW, cuts=NO_CUTS)
         if middle > begin:
             predictor.update(whole[begin:middle])
         predictors.append(predictor)
         pieces.append(predictor.prepare(whole[middle:end]))
-        alone = VideoPredictor(model, **RAW, cuts=NO_CUTS).update(whole[begin : end + 1])
+        by_itself = VideoPredictor(model, recurrence=EVERY_FRAME, **RAW, cuts=NO_CUTS)
+        alone = by_itself.update(whole[begin : end + 1])
         expected.append(SaliencyBatch.join(alone).density[middle - begin :])
     clocks = [StageClock() for _ in chosen]
-    together = run_model(model, pieces, recurrence=RecurrenceOptions(), clocks=clocks)
+    together = run_model(model, pieces, recurrence=EVERY_FRAME, clocks=clocks)
     for i, predictor, piece, seen, wanted in zip(chosen, predictors, pieces, together, expected, strict=True):
         (done,) = predictor.finish(piece, seen)
         # And what is remembered is its own: the next frame shows it.
@@ -211,10 +215,69 @@ def test_what_a_device_still_holds_is_returned_by_flush_and_forgotten_by_reset(
         return source.clone(), lambda: None
 
     monkeypatch.setattr(predict_module, "Downloads", lambda device: Downloads(device, begin_copy=begin_copy))
-    predictor, clip = VideoPredictor(model, **RAW, cuts=NO_CUTS), numbered(9, cut_at=None)
+    predictor = VideoPredictor(model, recurrence=EVERY_FRAME, **RAW, cuts=NO_CUTS)
+    clip = numbered(9, cut_at=None)
     assert predictor.update(clip[:3]) == []
     (held,) = predictor.update(clip[3:5])
     assert held.index.tolist() == [0, 1, 2]
     predictor.reset()
     assert predictor.update(clip[5:9]) == []
     assert [batch.index.tolist() for batch in predictor.flush()] == [[5, 6, 7, 8]]
+
+
+# Which frames the model sees where options do not say.
+
+
+def timed(seconds: Sequence[float], **kind: bool) -> FrameBatch:
+    """Frames of these times, which all show the same."""
+    frames = np.zeros((len(seconds), 48, 64, 3), np.uint8)
+    return FrameBatch(np.arange(len(seconds)), np.array(seconds, np.float64), frames, 48, 64, **kind)
+
+
+def keys_of(model: SaliencyModel, clip: FrameBatch, *, size: int = 8, every: int | None = None) -> list[int]:
+    """Places of the frames that the model has to see, asked for in batches of this size."""
+    predictor = VideoPredictor(model, recurrence=RecurrenceOptions(every=every), **RAW)
+    begins = range(0, len(clip), size)
+    return [begin + row for begin in begins for row in predictor.prepare(clip[begin : begin + size]).keys]
+
+
+@pytest.mark.parametrize("size", [48, 1, 7])
+@pytest.mark.parametrize("rate", [10, 12.5, 16, 20, 23.976, 25, 30, 50, 59.94, 60, 120, 240])
+def test_at_a_steady_rate_the_model_sees_every_nth_frame_and_at_most_16_a_second(
+    model: SaliencyModel, rate: float, size: int
+) -> None:
+    seconds = np.round(90 + np.arange(48) / rate, 3).tolist()
+    every = RecurrenceOptions().every_at(rate)
+    assert keys_of(model, timed(seconds), size=size) == list(range(0, 48, every))
+    # In slow motion it is more than that: frames that are shown so quickly differ by little.
+    assert rate / every <= 16 or every == MOST_TO_KEY
+
+
+@pytest.mark.parametrize("size", [24, 1, 5])
+def test_frames_that_the_model_sees_are_counted_anew_from_a_cut(model: SaliencyModel, size: int) -> None:
+    clip = numbered(24, cut_at=11)
+    assert keys_of(model, clip, size=size) == [*range(0, 11, 2), *range(11, 24, 2)]
+
+
+@pytest.mark.parametrize("kind", ["live", "stills"])
+def test_of_live_sources_and_pictures_the_model_sees_every_frame_unless_told_otherwise(
+    model: SaliencyModel, kind: str
+) -> None:
+    clip = timed((np.arange(9) / 50).tolist(), **{kind: True})
+    assert keys_of(model, clip, size=4) == list(range(9))
+    assert keys_of(model, clip, size=4, every=3) == [0, 3, 6]
+
+
+@pytest.mark.parametrize("size", [20, 1, 3])
+@pytest.mark.parametrize(("seconds", "keys"), [
+    ([0.5] * 20, [0, MOST_TO_KEY, 2 * MOST_TO_KEY]),
+    ([n / 1e4 for n in range(20)], [0, MOST_TO_KEY, 2 * MOST_TO_KEY]),
+    ([5.0, 5.02, 4.0, 4.02, 4.04, 4.08, 4.1], [0, 2, 5]),
+    ([5.0, 5.04, 5.02, 5.06, 5.08], [0, 4]),  # back, but not behind the last one that it saw
+    ([0.4, 0.3, 0.2, 0.1], [0, 1, 2, 3]),
+    ([0.0, 0.01, 2.0, 2.01, 2.1], [0, 2, 4]),
+])  # fmt: skip
+def test_times_that_stand_still_go_back_or_leap_leave_few_frames_between_two_that_the_model_sees(
+    model: SaliencyModel, seconds: list[float], keys: list[int], size: int
+) -> None:
+    assert keys_of(model, timed(seconds), size=size) == keys

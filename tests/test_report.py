@@ -30,7 +30,7 @@ from vidsal.cli import main
 from vidsal.errors import ConfigError, DatasetError, ExistsError
 from vidsal.exports.shots import SHOT_SOURCES
 from vidsal.index import INDEX_NAME
-from vidsal.pipe.options import ModelOptions, OutputOptions, RunOptions
+from vidsal.pipe.options import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions
 from vidsal.pipe.record import is_result, read_records
 from vidsal.pipe.reports import finished_runs, write_report
 from vidsal.report import Summary, read_summary
@@ -372,6 +372,33 @@ def test_the_page_says_whose_gaze_it_is_and_what_viewers_do_after_cuts(clip: Pat
         assert ("predicts where drivers look" in text) == (task == "driving")
         assert ("predicts free viewing by adults" in text) == (task == "free-viewing")
         assert "80 traffic pictures" not in text
+
+
+@pytest.mark.parametrize(
+    ("every", "says"),
+    [
+        (None, "The model saw at most 16 frames a second; the maps between are interpolated in time."),
+        (1, ""),
+        (2, "The model saw every 2nd frame; the maps between are interpolated in time."),
+        (13, "The model saw every 13th frame; the maps between are interpolated in time."),
+    ],
+)
+def test_the_page_says_which_frames_of_a_video_the_model_saw(clip: Path, every: int | None, says: str) -> None:
+    output = OutputOptions(report=True, video=False, table="none")
+    run(clip, options=RunOptions(output=output, recurrence=RecurrenceOptions(every=every)), model=make_model())
+    text = clip.with_name("clip.vidsal.html").read_text(encoding="utf-8")
+    assert re.findall(r"The model saw[^<]*", text) == [says] * bool(says)
+
+
+@pytest.mark.parametrize("source", ["a/1.png", "a"])
+def test_of_pictures_nothing_is_said_of_frames(tmp_path: Path, source: str) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("1", "2"):
+        cv2.imwrite(str(tmp_path / "a" / f"{name}.png"), numbered_picture(96, 64)(0))
+    output = OutputOptions(output=tmp_path, report=True, video=False)
+    run(tmp_path / source, options=RunOptions(output=output), model=make_model())
+    (page,) = tmp_path.glob("*.vidsal.html")
+    assert "model saw" not in page.read_text(encoding="utf-8")
 
 
 def test_what_is_left_out_is_said(clip: Path) -> None:

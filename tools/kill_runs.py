@@ -29,6 +29,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process with threads cannot be forked
 
 import cv2
+from av.error import FFmpegError
 
 from vidsal.bench.made import make_clip
 from vidsal.cli import main as vidsal
@@ -86,7 +87,7 @@ def frames_of(path: Path) -> int:
     try:
         with open_file(path) as container:
             return sum(1 for _ in container.decode(video=0))
-    except (OSError, ValueError, IndexError):
+    except (FFmpegError, OSError, ValueError, IndexError):
         return 0
 
 

@@ -165,7 +165,7 @@ def measure_cost_here(model: str, *, precision: Precision, prediction: PredictOp
     rows, columns = loaded.preprocessor.frame_size(HEIGHT, WIDTH)
     frames = np.stack([cv2.resize(one, (columns, rows), interpolation=cv2.INTER_AREA) for one in pictures])
     canvas = tuple(loaded.preprocessor(frames[:1], device=device).shape[-2:])
-    every = prediction.recurrence.every
+    every = 1 if stills else prediction.recurrence.every_at(RATE)
     marks: list[float] = []
 
     def clip() -> Iterator[FrameBatch]:
@@ -228,4 +228,4 @@ def _multiply_adds(
             with FlopCounterMode(display=False) as counter:
                 loaded.network(pixels, state, unroll=unroll)
         total = counter.get_total_flops()
-    return total / 2 / (1 if stills else prediction.recurrence.every)
+    return total / 2 / (1 if stills else prediction.recurrence.every_at(RATE))

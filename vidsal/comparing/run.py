@@ -8,7 +8,6 @@ the evaluation do not depend on the model: they are scored once, beside a unifor
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import re
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from vidsal.bench.cost import FrameCost, WeightCount, count_weights, measure_cost
 from vidsal.bench.machine import describe_machine, describe_versions
@@ -41,15 +40,13 @@ from vidsal.evaluate.ranking import (
 )
 from vidsal.evaluate.results import count_of
 from vidsal.files import replacing
-from vidsal.model.checkpoint import PRESETS
-from vidsal.model.options import BaselineName, NetworkName
+from vidsal.model.checkpoint import model_names, no_such_model
 from vidsal.pipe.options import ModelOptions
 from vidsal.provenance import package_version
 
 __all__ = ["ModelsProgress", "ModelsReport", "compare_models"]
 
 _REMEDY = "choose another --out"
-_NAMES = (*PRESETS, *get_args(BaselineName), *get_args(NetworkName))
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ class _Contestant:
     def of(cls, word: str) -> _Contestant:
         """What a word stands for: a known name is a model, a folder holds maps, everything else is a checkpoint."""
         name, target = named(word)
-        if target not in _NAMES and Path(target).is_dir():
+        if target not in model_names() and Path(target).is_dir():
             return cls(name or Path(target).resolve().name, maps=Path(target))
         return cls(name or ModelOptions(model=target).label, model=target)
 
@@ -330,7 +327,7 @@ class _Comparing:
                     measured = measure_cost(
                         each.model,
                         precision=self.options.running.precision,
-                        prediction=self.options.prediction,
+                        prediction=self.options.prediction.scored,
                         stills=stills,
                     )
                 except Exception as error:  # noqa: BLE001 - one model among many fails alone, whatever it was
@@ -348,7 +345,7 @@ class _Comparing:
             "version": package_version(),
             "sha256": evaluation.summary.source["sha256"],
             "precision": self.options.running.precision,
-            "prediction": dataclasses.asdict(self.options.prediction),
+            "prediction": dataclasses.asdict(self.options.prediction.scored),
             "stills": stills,
             "processor": describe_machine()["processor"],
             "torch": describe_versions()["torch"],
@@ -412,17 +409,8 @@ def _check_there(model: str) -> None:
         CheckpointError: one is neither.
     """
     for name in ModelOptions(model=model).named:
-        if name in _NAMES or Path(name).exists():
-            continue
-        there: list[str] = []
-        with suppress(OSError):
-            there = [str(one) for one in Path(name).parent.iterdir()]
-        near = difflib.get_close_matches(name, [*_NAMES, *there], n=1)
-        raise CheckpointError(
-            f"there is no model, file or folder {name!r}: give a name that vidsal models lists "
-            f"({', '.join(PRESETS)}, ...), the path of a checkpoint, or a folder of maps"
-            + (f"; did you mean {near[0]}?" if near else "")
-        )
+        if name not in model_names() and not Path(name).exists():
+            raise no_such_model(name, or_folder=True)
 
 
 def _figures_wanted(notes: list[str]) -> bool:

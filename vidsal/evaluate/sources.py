@@ -79,6 +79,9 @@ class ModelSource:
     stride: int = 1
     """Every so many frames one is shown to the model, as if there were no others between."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", self.options.scored)
+
     @property
     def causal(self) -> bool:
         """Whether a map depends on its own and earlier frames only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,10 @@ __all__ = ["Between"]
 
 
 class Between:
-    """Gives frames between two keys a density interpolated linearly in time; holds it before a cut and at the end."""
+    """Gives frames between two keys a density interpolated linearly in time.
+
+    It holds the last one before a cut, before pictures of another size, and at the end.
+    """
 
     def __init__(self) -> None:
         """Begin a video."""
@@ -38,7 +42,7 @@ class Between:
         """Take the next frames; returns those whose next key is known, in order.
 
         Args:
-            frames: the frames; the very first one of a video has to be a key.
+            frames: the frames; the first one of a video has to be a key, and so does the first of another size.
             shot: (B,), as in `SaliencyBatch`.
             cut: (B,), as in `SaliencyBatch`.
             keys: rows of the frames whose densities are known, rising.
@@ -61,19 +65,18 @@ class Between:
                     self._key = float(frame.pts_seconds[0]), frame.log_density[0]
                 else:
                     self._waiting.append(frame)
-        return [SaliencyBatch.join(done)] if done else []
+        return _joined(done)
 
     def flush(self) -> list[SaliencyBatch]:
         """Return the frames that wait for a key which does not come."""
-        done = self._release(None)
-        return [SaliencyBatch.join(done)] if done else []
+        return _joined(self._release(None))
 
     def _release(self, following: SaliencyBatch | None) -> list[SaliencyBatch]:
         released, self._waiting = self._waiting, []
         if following is None or self._key is None:
             return released
         (before, log_density), after = self._key, float(following.pts_seconds[0])
-        if after <= before:
+        if after <= before or following.log_density.shape[1:] != log_density.shape:
             return released
         done = []
         for frame in released:
@@ -83,3 +86,9 @@ class Between:
                 dataclasses.replace(frame, log_density=mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()[None])
             )
         return done
+
+
+def _joined(frames: Sequence[SaliencyBatch]) -> list[SaliencyBatch]:
+    """One batch; more where pictures change their size."""
+    alike = itertools.groupby(frames, key=lambda one: (one.height, one.width, one.log_density.shape[1:]))
+    return [SaliencyBatch.join(some) for _, some in alike]

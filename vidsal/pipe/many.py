@@ -88,7 +88,7 @@ def predict_streams(
         ...         index=np.arange(frames), pts_seconds=np.arange(frames) / 25,
         ...         frames=np.zeros((frames, height, width, 3), np.uint8), height=height, width=width,
         ...     )
-        >>> for result in predict_streams([clip(2, 90, 160), clip(1, 120, 160)]):
+        >>> for result in predict_streams([clip(3, 90, 160), clip(1, 120, 160)]):
         ...     print(result.stream, type(result).__name__)
         0 StreamBatch
         1 StreamBatch

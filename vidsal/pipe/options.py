@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "KEY_SECONDS",
     "MAPS_SUFFIXES",
+    "MOST_TO_KEY",
     "TABLE_SUFFIXES",
+    "TIME_SLACK_SECONDS",
     "VIDEO_SUFFIXES",
     "Existing",
     "ModelOptions",
@@ -137,6 +141,16 @@ class ModelOptions(Checked):
         )
 
 
+KEY_SECONDS = 1 / 16
+"""From a frame that the model sees to the next, where options do not say how many frames that is."""
+
+TIME_SLACK_SECONDS = 0.001
+"""Containers round times to milliseconds."""
+
+MOST_TO_KEY = 8
+"""Frames from one that the model sees to the next, whatever their times: slow motion, and times that stand still."""
+
+
 @dataclass(frozen=True)
 class RecurrenceOptions(Checked):
     """What the model remembers from frame to frame."""
@@ -147,8 +161,24 @@ class RecurrenceOptions(Checked):
     steps: Annotated[int, Range(at_least=1)] | None = None
     """Refinement steps a frame. With carry 1 (default: 1) to the model's own number T (4 for sam-resnet and sam-vgg, 3
     for sam-lite), which a frame that starts afresh always gets; with reset any number (default: T)."""
-    every: Annotated[int, Range(at_least=1)] = 1
-    """Run the model on every n-th frame only (and at cuts); the maps in between are interpolated in time."""
+    every: Annotated[int, Range(at_least=1)] | None = None
+    """Run the model on every n-th frame only (and at cuts); the maps in between are interpolated in time. 1: on all
+    frames. Default: on at most 16 frames a second, which is every second one at 24 to 30 frames a second and every
+    fourth at 50 or 60; on all frames of pictures, of live sources, and where maps are scored."""
+
+    def every_at(self, rate: float) -> int:
+        """How many frames of video on there is one that the model sees.
+
+        Args:
+            rate: frames a second, the same throughout.
+
+        Example:
+            >>> [RecurrenceOptions().every_at(rate) for rate in (12, 23.976, 30, 50, 60, 240)]
+            [1, 2, 2, 4, 4, 8]
+        """
+        if self.every is not None:
+            return self.every
+        return min(math.ceil(rate * (KEY_SECONDS - TIME_SLACK_SECONDS)), MOST_TO_KEY)
 
     def steps_of(self, own: int) -> tuple[int, int]:
         """Steps on a frame that starts afresh, and on one that goes on from the frame before.
@@ -201,8 +231,15 @@ class PredictOptions:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether a map depends on later frames than its own."""
-        return self.recurrence.every > 1 or self.smooth.make().looks_ahead
+        """Whether a map may depend on later frames than its own."""
+        return self.recurrence.every != 1 or self.smooth.make().looks_ahead
+
+    @property
+    def scored(self) -> PredictOptions:
+        """The same for maps that are scored: unless options say so, no map is made of a later frame's."""
+        if self.recurrence.every is not None:
+            return self
+        return self.but(recurrence=dataclasses.replace(self.recurrence, every=1))
 
     def but(self, **stages: Unpack[StageOptions]) -> PredictOptions:
         """The same with some stages replaced; those that are None stay.

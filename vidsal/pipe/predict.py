@@ -22,7 +22,14 @@ from vidsal.model.recurrent import SAMState, Unroll
 from vidsal.model.state import VideoState
 from vidsal.pipe.between import Between
 from vidsal.pipe.downloads import Downloads
-from vidsal.pipe.options import PredictOptions, RecurrenceOptions, StageOptions
+from vidsal.pipe.options import (
+    KEY_SECONDS,
+    MOST_TO_KEY,
+    TIME_SLACK_SECONDS,
+    PredictOptions,
+    RecurrenceOptions,
+    StageOptions,
+)
 from vidsal.shots import CutDetector
 from vidsal.viewers import make_viewers
 
@@ -57,8 +64,9 @@ class StageClock:
 class VideoPredictor:
     """Frames of one video in, in order and in any batches; steadied densities out, each frame exactly once.
 
-    Holds back frames only where options ask for it (`every` above 1, a smoother that looks ahead) and, with a model on
-    CUDA, one batch: it is returned when the next one has been queued, so that neither side waits for the other.
+    Holds back the frames between two that the model sees (`RecurrenceOptions.every`), what a smoother that looks ahead
+    asks for and, with a model on CUDA, one batch: it is returned when the next one has been queued, so that neither
+    side waits for the other.
 
     `update` is `prepare`, `run_model` and `finish` in one; where several videos share a model, `vidsal.pipe.many`
     calls the three by themselves.
@@ -66,11 +74,11 @@ class VideoPredictor:
     Example:
         >>> predictor = VideoPredictor(load_model("sam-lite", device="cpu"))
         >>> batch = FrameBatch(
-        ...     index=np.arange(2), pts_seconds=np.array([0.0, 0.04]),
-        ...     frames=np.zeros((2, 198, 352, 3), np.uint8), height=720, width=1280,
+        ...     index=np.arange(3), pts_seconds=np.array([0.0, 0.04, 0.08]),
+        ...     frames=np.zeros((3, 198, 352, 3), np.uint8), height=720, width=1280,
         ... )
         >>> predictor.update(batch)
-        [SaliencyBatch(index=0..1, pts_seconds=0.000..0.040, log_density=(2, 198, 352), picture=720x1280)]
+        [SaliencyBatch(index=0..2, pts_seconds=0.000..0.080, log_density=(3, 198, 352), picture=720x1280)]
     """
 
     def __init__(
@@ -116,7 +124,9 @@ class VideoPredictor:
         self._downloads.reset()
         self._state: VideoState | None = None
         self._shot = 0
-        self._since_key = 0
+        self._size: tuple[int, ...] = ()
+        self._since_key = 0  # frames from the last one that the model saw to the next of all; 0 before the first
+        self._key_seconds = 0.0
 
     def update(self, batch: FrameBatch) -> list[SaliencyBatch]:
         """Take the next frames; returns what is ready, in order, on the CPU."""
@@ -144,7 +154,7 @@ class VideoPredictor:
             cut = self._cuts.update(batch.frames, batch.pts_seconds)
         shot = self._shot + np.cumsum(cut, dtype=np.int64)
         self._shot = int(shot[-1])
-        keys = self._choose_keys(cut)
+        keys = self._choose_keys(batch, cut)
         carries = self.recurrence.state == "carry"
         fresh = [bool(cut[row]) or not carries for row in keys]
         if fresh and self._state is None:
@@ -178,15 +188,27 @@ class VideoPredictor:
         with self.clock("model"):
             return self._downloads.update(smoothed)
 
-    def _choose_keys(self, cut: npt.NDArray[np.bool_]) -> list[int]:
-        """Which frames of the batch the model sees: every n-th, counted anew from each cut."""
+    def _choose_keys(self, batch: FrameBatch, cut: npt.NDArray[np.bool_]) -> list[int]:
+        """Which frames of the batch the model sees, counted anew from each cut; see `RecurrenceOptions.every`."""
+        every = self.recurrence.every
+        if every is None and (batch.live or batch.stills):
+            every = 1
+        size = batch.frames.shape[1:3]
+        if size != self._size:  # maps of two sizes have nothing between them
+            self._size, self._since_key = size, 0
         keys = []
-        for row, is_cut in enumerate(cut):
-            if is_cut or self._since_key == 0:
+        for row, (is_cut, seconds) in enumerate(zip(cut.tolist(), batch.pts_seconds.tolist(), strict=True)):
+            if is_cut or self._is_key(seconds, every):
                 keys.append(row)
-                self._since_key = 0
-            self._since_key = (self._since_key + 1) % self.recurrence.every
+                self._since_key, self._key_seconds = 0, seconds
+            self._since_key += 1
         return keys
+
+    def _is_key(self, seconds: float, every: int | None) -> bool:
+        if self._since_key == 0 or every is not None:
+            return self._since_key % (every or 1) == 0
+        passed = seconds - self._key_seconds
+        return not 0 <= passed < KEY_SECONDS - TIME_SLACK_SECONDS or self._since_key >= MOST_TO_KEY
 
 
 @dataclass(frozen=True, eq=False)

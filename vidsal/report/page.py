@@ -379,7 +379,11 @@ def _limits(results: Results, model: str) -> str:
         text = "This model was trained on 80 traffic pictures: draw no conclusions about the safety of drivers from it."
         said.append(text)
     every = _part(options, "recurrence").get("every", 1)
-    if isinstance(every, int) and every > 1:
+    if every is None and results.kind in ("video", "stream"):
+        # A camera is always live, and of an address the record does not tell.
+        unless = "Unless the source was live, the" if results.kind == "stream" else "The"
+        said.append(f"{unless} model saw at most 16 frames a second; the maps between are interpolated in time.")
+    elif isinstance(every, int) and every > 1:
         said.append(f"The model saw every {_ordinal(every)} frame; the maps between are interpolated in time.")
     return "\n".join(f"<li>{escaped(text)}</li>" for text in said)
 
