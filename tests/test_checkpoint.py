@@ -125,18 +125,22 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("instructions", "limit", "expected"),
+    ("instructions", "vendor", "limit", "expected"),
     [
-        ((), None, "fp32"),
-        (("_is_avx512_bf16_supported",), None, "bf16"),
-        (("_is_amx_tile_supported",), "ALL", "bf16"),
-        (("_is_amx_tile_supported", "_is_avx512_bf16_supported"), "AVX512_CORE_VNNI", "fp32"),
-        (("_is_avx512_bf16_supported",), "avx512_core_bf16", "bf16"),
+        ((), "AuthenticAMD", None, "fp32"),
+        (("_is_avx512_bf16_supported",), "AuthenticAMD", None, "bf16"),
+        (("_is_avx512_bf16_supported",), "GenuineIntel", None, "fp32"),
+        (("_is_amx_tile_supported", "_is_avx512_bf16_supported"), "GenuineIntel", None, "bf16"),
+        (("_is_amx_tile_supported",), "GenuineIntel", "ALL", "bf16"),
+        (("_is_amx_tile_supported", "_is_avx512_bf16_supported"), "GenuineIntel", "AVX512_CORE_VNNI", "fp32"),
+        (("_is_avx512_bf16_supported",), "AuthenticAMD", "avx512_core_bf16", "bf16"),
+        (("_is_amx_tile_supported", "_is_avx512_bf16_supported"), "GenuineIntel", "avx512_core_bf16", "fp32"),
     ],
 )
-def test_auto_is_bfloat16_where_the_processor_multiplies_it(
-    instructions: tuple[str, ...], limit: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_auto_is_bfloat16_where_the_processor_is_faster_in_it(
+    instructions: tuple[str, ...], vendor: str, limit: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("vidsal.model.inference._vendor", lambda: vendor)
     for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda there=name in instructions: there)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)

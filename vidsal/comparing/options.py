@@ -48,7 +48,7 @@ class RunningOptions(Checked):
     device: str = ModelOptions.device
     """auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps; costs are measured on the CPU all the same."""
     precision: Precision = ModelOptions.precision
-    """As of vidsal eval; auto is bf16 on CUDA and on processors that multiply it by themselves, fp32 elsewhere."""
+    """As of vidsal eval; auto is bf16 on CUDA and on processors that are faster in it, fp32 elsewhere."""
 
 
 @dataclass(frozen=True)

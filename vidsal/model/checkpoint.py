@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from vidsal.errors import CheckpointError, ConfigError, Setting
 from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
-from vidsal.model.inference import multiplies_bfloat16, prepare_for_inference
+from vidsal.model.inference import bfloat16_pays, prepare_for_inference
 from vidsal.model.network import Network, NetworkOptions
 from vidsal.model.options import DRIVING_MODELS, BaselineName, NetworkName, Precision, Task, named_task
 from vidsal.model.recurrent import Unroll
@@ -243,8 +243,8 @@ def load_model(
         task: "free-viewing" takes the model named; "driving" the one for drivers' gaze beside it, see `for_task`.
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
         precision: "fp32"; "bf16", weights and features in bfloat16 but for the first layers and the map; "fp16" the
-            same in float16, on CUDA and MPS; "auto" is bf16 on CUDA and on processors that multiply it by themselves
-            (AMX, AVX512_BF16), fp32 elsewhere.
+            same in float16, on CUDA and MPS; "auto" is bf16 on CUDA and on processors that are faster in it
+            (AMX, AMD's AVX512_BF16), fp32 elsewhere.
 
     Raises:
         CheckpointError: unknown name, missing or damaged file, weights that do not fit their architecture, or a
@@ -678,8 +678,8 @@ _PRECISION_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
-        native = device.type == "cuda" or (device.type == "cpu" and multiplies_bfloat16())
-        return torch.bfloat16 if native else torch.float32
+        pays = device.type == "cuda" or (device.type == "cpu" and bfloat16_pays())
+        return torch.bfloat16 if pays else torch.float32
     if precision not in _DTYPES:
         raise ConfigError(f"unknown precision {precision!r}: use auto, {', '.join(_DTYPES)}")
     if precision == "fp16" and device.type == "cpu":

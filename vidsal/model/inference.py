@@ -8,8 +8,11 @@ algorithm; on a CPU in bfloat16, and for all other convolutions, weights laid ou
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import platform
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,7 +25,7 @@ from vidsal.model.recurrent import AttentiveConvLSTM, SAMState
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.model.winograd import WinogradKernel, Workspace, suits_winograd
 
-__all__ = ["FusedConv2d", "Rewrites", "multiplies_bfloat16", "prepare_for_inference"]
+__all__ = ["FusedConv2d", "Rewrites", "bfloat16_pays", "multiplies_bfloat16", "prepare_for_inference"]
 
 Activation = Literal["none", "relu", "relu6"]
 Rewrites = Literal["fold", "pack", "winograd"]
@@ -355,11 +358,38 @@ def winograd_pays(dtype: torch.dtype) -> bool:
 
 def multiplies_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 by itself, as far as oneDNN may use it: AMX or AVX512_BF16."""
+    return _may_use(_AMX) or _may_use(_AVX512_BF16)
+
+
+def bfloat16_pays() -> bool:
+    """Whether this processor computes the networks faster in bfloat16 than in float32.
+
+    With AMX it does, and so does AMD's AVX512_BF16, in .6 of the time. Intel's without AMX takes 1.5 times as long
+    (`benchmarks/bench_export.py`).
+    """
+    return _may_use(_AMX) or (_may_use(_AVX512_BF16) and _vendor() != "GenuineIntel")
+
+
+_AMX, _AVX512_BF16 = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
+
+
+def _may_use(instructions: str) -> bool:
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    if limit not in ("", "ALL", "DEFAULT") and "BF16" not in limit and "AMX" not in limit:
+    limited = limit not in ("", "ALL", "DEFAULT") and "AMX" not in limit
+    if limited and (instructions == _AMX or "BF16" not in limit):
         return False
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return bool(getattr(torch.cpu, instructions, lambda: False)())
+
+
+@functools.cache
+def _vendor() -> str:
+    """Who made this processor, as it says itself: "GenuineIntel", "AuthenticAMD"; "" where that is not known."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "vendor_id":
+                return value.strip()
+    return next((name for name in ("GenuineIntel", "AuthenticAMD") if name in platform.processor()), "")
 
 
 _Geometry = tuple[list[int], list[int], list[int], int]

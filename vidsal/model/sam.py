@@ -20,6 +20,11 @@ from vidsal.model.state import VideoState
 __all__ = ["HeadName", "MotionBranch", "SAMConfig", "SAMState", "SaliencyAttentiveModel", "Unroll"]
 
 
+_MOST_TOGETHER = 4
+"""Frames at most: of 8 frames of a video at 24 to 30 frames a second the network sees so many, and groups
+are filled up."""
+
+
 class SaliencyAttentiveModel(Network):
     """The Saliency Attentive Model over consecutive frames.
 
@@ -119,7 +124,9 @@ class SaliencyAttentiveModel(Network):
         """How many frames of so many pixels go through the convolutions together; None for all."""
         if one_by_one:
             return 1
-        return None if self.pixels_at_once is None else max(1, round(self.pixels_at_once / pixels))
+        if self.pixels_at_once is None:
+            return None
+        return min(max(1, round(self.pixels_at_once / pixels)), _MOST_TOGETHER)
 
     def is_pretrained(self, name: str) -> bool:
         """See `Network.is_pretrained`; what no ImageNet weights hold is new in a backbone, too."""

@@ -55,7 +55,7 @@ class ModelOptions(Checked):
     """auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:N or mps."""
     precision: Precision = "auto"
     """fp32; bf16, up to several times as fast; fp16, on CUDA and MPS only; auto is bf16 on CUDA and on processors that
-    multiply it by themselves (AMX, AVX512_BF16), fp32 elsewhere."""
+    are faster in it (AMX, AMD's AVX512_BF16), fp32 elsewhere."""
     task: Task = "free-viewing"
     """What the viewers do: free-viewing takes the model named; driving takes the one for drivers' gaze beside it
     (sam-lite-driver for sam-lite)."""
