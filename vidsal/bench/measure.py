@@ -31,6 +31,7 @@ from vidsal.bench.made import HEIGHT, RATE, WIDTH, make_clip, make_pictures, ran
 from vidsal.bench.options import BenchOptions
 from vidsal.bench.report import BenchReport, CaseReport, MemoryReport, PrecisionReport, Spread, VideoReport, Way
 from vidsal.decode import DecodeOptions, open_video
+from vidsal.errors import ConfigError, Setting
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.metrics.functional import cc
 from vidsal.model import checkpoint
@@ -112,6 +113,9 @@ class _Bench:
 
     def __init__(self, options: BenchOptions, folder: Path, say: Callable[[str], None]) -> None:
         self.options, self.folder, self.say = options, folder, say
+        if options.model.engine != "torch":
+            engine = Setting("engine", options.model.engine)
+            raise ConfigError(engine, " has no stages to measure: leave it out, or time vidsal run with it")
         self.device = checkpoint.resolve_device(options.model.device)
         self.kind = "cuda" if self.device.type == "cuda" else "cpu"
         self.clock = Clock(self.device)

@@ -17,7 +17,7 @@ import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,13 +28,16 @@ from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import bfloat16_pays, prepare_for_inference
 from vidsal.model.network import Network, NetworkOptions
-from vidsal.model.options import DRIVING_MODELS, BaselineName, NetworkName, Precision, Task, named_task
+from vidsal.model.options import DRIVING_MODELS, BaselineName, Engine, NetworkName, Precision, Task, named_task
 from vidsal.model.recurrent import Unroll
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.model.state import VideoState
 from vidsal.model.store import cached_path, read_record, verified_path
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 from vidsal.stages import CAFFE_MEAN
+
+if TYPE_CHECKING:
+    from vidsal.model.openvino import OpenVinoNetwork
 
 __all__ = [
     "PRESETS",
@@ -158,9 +161,15 @@ class SaliencyModel:
         card: ModelCard,
         device: torch.device | str = "cpu",
         precision: Precision = "auto",
+        engine: Engine = "torch",
         sha256: str | None = None,
     ) -> None:
-        """Take over `network`; one of SAM's is rewritten in place for prediction, see `prepare_for_inference`."""
+        """Take over `network`; one of SAM's is rewritten in place for prediction, see `prepare_for_inference`.
+
+        Raises:
+            ConfigError: OpenVINO is asked for where it is not installed, with another device than the CPU, or with a
+                network that is not of SAM's family.
+        """
         self.sha256 = sha256 or weights_sha256(network)
         """Of the checkpoint file; of the weights where the model comes from no file."""
         self.device = torch.device(device)
@@ -168,9 +177,13 @@ class SaliencyModel:
         self.card = card
         self.preprocessor = Preprocessor(preprocess)
         self.dtype = _dtype(precision, self.device)
+        self.engine: Engine = engine
+        """What computes the network."""
         self.network: Network
-        self._forward: Network | RecordedNetwork
-        if isinstance(network, SaliencyAttentiveModel):
+        self._forward: Network | RecordedNetwork | OpenVinoNetwork
+        if engine == "openvino":
+            self.network, self._forward = network, self._by_openvino(network)
+        elif isinstance(network, SaliencyAttentiveModel):
             self.network = prepare_for_inference(network.eval(), device=self.device, dtype=self.dtype)
             self._forward = RecordedNetwork(self.network) if self.device.type == "cuda" else self.network
         else:
@@ -190,9 +203,19 @@ class SaliencyModel:
         # of its algorithms is fastest.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=self.dtype != torch.float32):
             if self.device.type == "cpu" and isinstance(self.network, SaliencyAttentiveModel):
-                return self.network(frames, state, unroll=unroll, one_by_one=one_by_one)  # type: ignore[no-any-return]
+                return self._forward(frames, state, unroll=unroll, one_by_one=one_by_one)  # type: ignore
             result: tuple[torch.Tensor, VideoState] = self._forward(frames, state, unroll=unroll)
         return result
+
+    def _by_openvino(self, network: Network) -> OpenVinoNetwork:
+        from vidsal.model.openvino import OpenVinoNetwork
+
+        engine = Setting("engine", "openvino")
+        if self.device.type != "cpu":
+            raise ConfigError(engine, " computes on the CPU: leave it out, or give ", Setting("device", "cpu"))
+        if not isinstance(network, SaliencyAttentiveModel):
+            raise ConfigError(engine, f" is for networks of SAM's family, which {self.card.name} is not")
+        return OpenVinoNetwork(network.eval().requires_grad_(False), dtype=self.dtype, sha256=self.sha256)
 
     @property
     def task(self) -> Task:
@@ -218,9 +241,11 @@ class SaliencyModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about how it ran so far: that passes could not be recorded on CUDA, and why."""
-        failure = self._forward.failure if isinstance(self._forward, RecordedNetwork) else None
-        return () if failure is None else (failure,)
+        """What a user should know about how it ran so far: that passes could not be recorded on CUDA, and why; that
+        another engine than torch computed it."""
+        failure = getattr(self._forward, "failure", None)
+        engine = () if self.engine == "torch" else (f"computed by OpenVINO {getattr(self._forward, 'version', '')}",)
+        return engine if failure is None else (*engine, failure)
 
     def __repr__(self) -> str:
         return f"SaliencyModel({self.card.name}, {self.device}, {self.precision})"
@@ -232,6 +257,7 @@ def load_model(
     task: Task = "free-viewing",
     device: str = "auto",
     precision: Precision = "auto",
+    engine: Engine = "torch",
 ) -> SaliencyModel:
     """Load a model by the name of a preset or from a checkpoint file. Needs no network and unpickles nothing.
 
@@ -245,24 +271,33 @@ def load_model(
         precision: "fp32"; "bf16", weights and features in bfloat16 but for the first layers and the map; "fp16" the
             same in float16, on CUDA and MPS; "auto" is bf16 on CUDA and on processors that are faster in it
             (AMX, AMD's AVX512_BF16), fp32 elsewhere.
+        engine: "torch", or "openvino", which is faster on a CPU and has to be installed; models without weights run as
+            they are.
 
     Raises:
         CheckpointError: unknown name, missing or damaged file, weights that do not fit their architecture, or a
             cached file that differs from its record.
-        ConfigError: the device is not there, or there is no model for the task.
+        ConfigError: the device is not there, there is no model for the task, or the engine is not installed or not for
+            this device or model.
 
     Example:
         >>> load_model("sam-lite", device="cpu").card.name
         'sam-lite'
     """
-    target = resolve_device(device)
+    target = torch.device("cpu") if engine == "openvino" and device == "auto" else resolve_device(device)
     chosen = for_task(model, task)
     if is_baseline(chosen):
         return _load_baseline(str(chosen))
     path = weights_path(chosen)
     network, preprocess, card = read_any_checkpoint(path)
     return SaliencyModel(
-        network, preprocess=preprocess, card=card, device=target, precision=precision, sha256=sha256_of(path)
+        network,
+        preprocess=preprocess,
+        card=card,
+        device=target,
+        precision=precision,
+        engine=engine,
+        sha256=sha256_of(path),
     )
 
 

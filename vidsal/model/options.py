@@ -12,6 +12,7 @@ __all__ = [
     "BackboneName",
     "BaselineName",
     "BranchName",
+    "Engine",
     "HeadName",
     "Mean",
     "NetworkName",
@@ -31,6 +32,8 @@ StrideIn = Literal["first_1x1", "middle_3x3"]
 HeadName = Literal["published", "refine", "readout_deconvolution", "readout_subpixel", "readout_bilinear"]
 AttentionScale = Literal["none", "cells"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Engine = Literal["torch", "openvino"]
+"""What computes networks of SAM's family."""
 Task = Literal["free-viewing", "driving"]
 """What the viewers do whose gaze is predicted."""
 Mean = Literal["geometric", "linear"]

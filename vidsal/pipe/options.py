@@ -13,7 +13,7 @@ from vidsal.decode.options import DecodeOptions
 from vidsal.driving.options import DrivingOptions
 from vidsal.errors import ConfigError, Setting
 from vidsal.exports.options import ExportName
-from vidsal.model.options import Mean, Precision, Quality, Task
+from vidsal.model.options import Engine, Mean, Precision, Quality, Task
 from vidsal.options import Checked, Range
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
@@ -56,6 +56,9 @@ class ModelOptions(Checked):
     precision: Precision = "auto"
     """fp32; bf16, up to several times as fast; fp16, on CUDA and MPS only; auto is bf16 on CUDA and on processors that
     are faster in it (AMX, AMD's AVX512_BF16), fp32 elsewhere."""
+    engine: Engine = "torch"
+    """What computes it: torch, or openvino, which takes less of a CPU and has to be installed (pip install
+    'vidsal[openvino]'); for models of SAM's family."""
     task: Task = "free-viewing"
     """What the viewers do: free-viewing takes the model named; driving takes the one for drivers' gaze beside it
     (sam-lite-driver for sam-lite)."""
@@ -135,6 +138,7 @@ class ModelOptions(Checked):
             task=self.task,
             device=self.device,
             precision=self.precision,
+            engine=self.engine,
             shares=self.model_shares if len(self.named) > 1 else (),
             mean=self.model_mean,
             quality=self.quality,
