@@ -32,6 +32,7 @@ import torch
 
 from vidsal.export import ExportOptions, export_network
 from vidsal.model.checkpoint import PRESETS, ModelCard, SaliencyModel, read_checkpoint
+from vidsal.model.openvino import require_openvino
 from vidsal.model.sam import SaliencyAttentiveModel, SAMState
 from vidsal.preprocess import PreprocessOptions, Preprocessor
 
@@ -112,9 +113,7 @@ def onnxruntime_job(path: Path, feed: dict[str, np.ndarray], *, threads: int) ->
 
 def openvino_job(path: Path, feed: dict[str, np.ndarray], *, threads: int, precision: str) -> Job:
     """OpenVINO on the CPU, compiled for one picture a call."""
-    import openvino
-
-    core = openvino.Core()
+    core = require_openvino().Core()
     model = core.read_model(path)
     model.reshape({name: list(value.shape) for name, value in feed.items()})
     settings = {

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +164,23 @@ def test_without_openvino_the_message_says_how_to_get_it(
         capsys.readouterr().err
     )
     assert not list(tmp_path.glob("*.vidsal.*"))
+
+
+@needs_openvino
+def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
+    program = (
+        "import sys, torch\n"
+        "from vidsal.model import load_model\n"
+        "model = load_model('sam-lite-fast', engine='openvino')\n"
+        "model(torch.zeros(1, 2, 3, 48, 64))\n"
+        "print([name for name in sys.modules if 'openvino_telemetry' in name])\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
 def test_bench_refuses_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import sys
 import tempfile
 import threading
 import warnings
@@ -140,7 +141,7 @@ class OpenVinoNetwork:
                 given = (pixels, *_OneFrame(self.network, canvas, 1, goes_on=False)(pixels)[1:])
             frame = _OneFrame(self.network, canvas, steps, goes_on=goes_on)
             traced = torch.jit.trace(frame, given, check_trace=False)  # type: ignore[no-untyped-call]
-            # Not by `openvino.convert_model`, which reports to its authors that it was used.
+            # Not by `openvino.convert_model`, which reports to its makers that it was used.
             decoding = importlib.import_module("openvino.frontend.pytorch.ts_decoder")
             # The front end holds no reference to what it reads.
             decoder = decoding.TorchScriptPythonDecoder(traced, example_input=given)
@@ -186,7 +187,7 @@ def _joined(videos: Sequence[list[torch.Tensor] | None]) -> SAMState:
 
 
 def require_openvino() -> Any:
-    """The module openvino.
+    """The module openvino, imported so that it does not report to its makers that it was.
 
     Raises:
         ConfigError: it is not installed, or does not load.
@@ -194,9 +195,18 @@ def require_openvino() -> Any:
     engine, install = Setting("engine", "openvino"), "pip install 'vidsal[openvino]'"
     if importlib.util.find_spec("openvino") is None:
         raise ConfigError(engine, f" needs OpenVINO, which is not installed: {install}")
+    reporting = "openvino_telemetry"
+    before = sys.modules.get(reporting)
+    # None stands for a package that is not there: then what is imported does without.
+    sys.modules[reporting] = None  # type: ignore[assignment]
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
         raise ConfigError(
             engine, f" needs OpenVINO, which is installed but does not load ({error}): {install}"
         ) from error
+    finally:
+        if before is None:
+            del sys.modules[reporting]
+        else:
+            sys.modules[reporting] = before
