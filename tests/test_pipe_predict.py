@@ -16,7 +16,11 @@ from test_pipe_every import numbered
 
 from vidsal.errors import ConfigError
 from vidsal.frames import FrameBatch, SaliencyBatch
-from vidsal.model.checkpoint import SaliencyModel
+from vidsal.model.checkpoint import ModelCard, SaliencyModel
+from vidsal.model.ensemble import make_ensemble
+from vidsal.model.networks.catalogue import build_network
+from vidsal.model.networks.config import NetworkConfig
+from vidsal.model.options import NetworkName
 from vidsal.pipe import predict as predict_module
 from vidsal.pipe.downloads import Downloads
 from vidsal.pipe.options import MOST_TO_KEY, RecurrenceOptions
@@ -266,6 +270,16 @@ def test_of_live_sources_and_pictures_the_model_sees_every_frame_unless_told_oth
     clip = timed((np.arange(9) / 50).tolist(), **{kind: True})
     assert keys_of(model, clip, size=4) == list(range(9))
     assert keys_of(model, clip, size=4, every=3) == [0, 3, 6]
+
+
+@pytest.mark.parametrize("name", ["rmdn", "dreyeve"])
+def test_a_network_that_takes_frames_in_a_row_sees_every_frame_unless_told_otherwise(name: NetworkName) -> None:
+    network = build_network(NetworkConfig(name, 1 / 64))
+    model = SaliencyModel(network, preprocess=CANVAS, card=ModelCard(name))
+    clip = timed((np.arange(9) / 50).tolist())
+    for one in (model, make_ensemble([make_model(), model])):
+        assert keys_of(one, clip, size=4) == list(range(9))
+        assert keys_of(one, clip, size=4, every=3) == [0, 3, 6]
 
 
 @pytest.mark.parametrize("size", [20, 1, 3])

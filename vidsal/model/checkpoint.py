@@ -224,6 +224,11 @@ class SaliencyModel:
         return "driving" if "driving" in (self.card.task, named_task(self.card.name)) else "free-viewing"
 
     @property
+    def takes_neighbours(self) -> bool:
+        """Whether it has to be shown every frame, see `Network.takes_neighbours`."""
+        return self.network.takes_neighbours
+
+    @property
     def attentive(self) -> SaliencyAttentiveModel:
         """The network, where it is one of SAM's family.
 

@@ -151,6 +151,11 @@ class Ensemble(SaliencyModel):
         return self.members[0].model.task
 
     @property
+    def takes_neighbours(self) -> bool:
+        """Whether any member has to be shown every frame."""
+        return any(member.model.takes_neighbours for member in self.members)
+
+    @property
     def attentive(self) -> NoReturn:
         """Refuse: it is no network.
 

@@ -48,6 +48,8 @@ class Network(nn.Module):
     """Its architecture."""
     state_type: type[VideoState] = Memory
     """The class of its states, which are made of their tensors again where a run goes on from a file."""
+    takes_neighbours: bool = False
+    """Whether its memory is of frames that follow one another without a gap, so that it has to be shown every one."""
     kept_exact: frozenset[str] = frozenset()
     """Tensors of the state dict that checkpoints hold as they are, in whatever type they hold weights."""
 

@@ -168,7 +168,8 @@ class RecurrenceOptions(Checked):
     every: Annotated[int, Range(at_least=1)] | None = None
     """Run the model on every n-th frame only (and at cuts); the maps in between are interpolated in time. 1: on all
     frames. Default: on at most 16 frames a second, which is every second one at 24 to 30 frames a second and every
-    fourth at 50 or 60; on all frames of pictures, of live sources, and where maps are scored."""
+    fourth at 50 or 60; on all frames of pictures, of live sources, where maps are scored, and by networks that
+    take several frames in a row (rmdn, dreyeve)."""
 
     def every_at(self, rate: float) -> int:
         """How many frames of video on there is one that the model sees.

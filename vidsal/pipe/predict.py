@@ -46,6 +46,8 @@ class StageClock:
     def __init__(self, timer: Callable[[], float] | None = None) -> None:
         self.timer = timer or time.perf_counter
         self.seconds: dict[str, float] = {}
+        self.seen_frames = 0
+        """Frames that a model saw; the maps of others were interpolated in time."""
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -155,6 +157,7 @@ class VideoPredictor:
         shot = self._shot + np.cumsum(cut, dtype=np.int64)
         self._shot = int(shot[-1])
         keys = self._choose_keys(batch, cut)
+        self.clock.seen_frames += len(keys)
         carries = self.recurrence.state == "carry"
         fresh = [bool(cut[row]) or not carries for row in keys]
         if fresh and self._state is None:
@@ -191,7 +194,7 @@ class VideoPredictor:
     def _choose_keys(self, batch: FrameBatch, cut: npt.NDArray[np.bool_]) -> list[int]:
         """Which frames of the batch the model sees, counted anew from each cut; see `RecurrenceOptions.every`."""
         every = self.recurrence.every
-        if every is None and (batch.live or batch.stills):
+        if every is None and (batch.live or batch.stills or self.model.takes_neighbours):
             every = 1
         size = batch.frames.shape[1:3]
         if size != self._size:  # maps of two sizes have nothing between them

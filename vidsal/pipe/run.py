@@ -70,6 +70,8 @@ class RunReport(CountsDamage):
     """The record beside them, NAME.vidsal.json; None where none was written."""
     frames: int
     """Frames written."""
+    seen_frames: int
+    """Frames that the model saw; the maps of the others were interpolated in time."""
     seconds: float
     """Wall time from the first frame to the finished files, without loading the model; 0 where skipped."""
     frames_per_second: float
@@ -488,6 +490,7 @@ class Job:
     def _counts(self, counts: DecodeReport) -> dict[str, Any]:
         return {
             "frames": self.frames,
+            "seen_frames": self.clock.seen_frames,
             "video_seconds": self._video_seconds,
             "cuts": self.cuts,
             "seconds": time.perf_counter() - self._begin,

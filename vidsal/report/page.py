@@ -378,19 +378,11 @@ def _limits(results: Results, model: str) -> str:
     if model == "sam-lite-driver":
         text = "This model was trained on 80 traffic pictures: draw no conclusions about the safety of drivers from it."
         said.append(text)
-    every = _part(options, "recurrence").get("every", 1)
-    if every is None and results.kind in ("video", "stream"):
-        # A camera is always live, and of an address the record does not tell.
-        unless = "Unless the source was live, the" if results.kind == "stream" else "The"
-        said.append(f"{unless} model saw at most 16 frames a second; the maps between are interpolated in time.")
-    elif isinstance(every, int) and every > 1:
-        said.append(f"The model saw every {_ordinal(every)} frame; the maps between are interpolated in time.")
+    counts = _part(results.record, "counts")
+    frames, seen = counts.get("frames"), counts.get("seen_frames")
+    if isinstance(frames, int) and isinstance(seen, int) and seen < frames:
+        said.append(f"The model saw {seen:,} of {frames:,} frames; the maps between are interpolated in time.")
     return "\n".join(f"<li>{escaped(text)}</li>" for text in said)
-
-
-def _ordinal(number: int) -> str:
-    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
 
 
 def _provenance(results: Results, page: Path) -> str:

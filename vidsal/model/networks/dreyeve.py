@@ -85,6 +85,7 @@ class Dreyeve(OtherNetwork):
 
     stride = 32
     state_type = DreyeveState
+    takes_neighbours = True
     preprocess = PreprocessOptions(
         height=448,
         width=448,

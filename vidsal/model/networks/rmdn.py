@@ -76,6 +76,7 @@ class RMDN(OtherNetwork):
     """
 
     state_type = RMDNState
+    takes_neighbours = True
     trains_c3d = False
     preprocess = PreprocessOptions(
         height=_ROWS,
