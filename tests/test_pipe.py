@@ -304,6 +304,7 @@ def test_the_table_says_where_the_heat_is(tmp_path: Path) -> None:
             self.device, self.config = inner.device, inner.config
             self.card, self.preprocessor, self.task = inner.card, inner.preprocessor, inner.task
             self.precision, self.notes, self.sha256 = inner.precision, inner.notes, inner.sha256
+            self.takes_neighbours = False
 
         def __call__(self, frames: torch.Tensor, state: object, **_: object) -> tuple[torch.Tensor, object]:
             log_density = torch.full((1, frames.shape[1], 48, 64), -20.0)

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Literal
 
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,18 +70,19 @@ class PartTimes(contextlib.ExitStack):
     def __init__(self, network: SaliencyAttentiveModel, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
-        self._marks: list[list[Any]] = []
-        self.enter_context(network.register_forward_pre_hook(lambda *_: self._marks.append([clock.mark()])))
+        self._marks: list[dict[nn.Module | None, Any]] = []
+        self.enter_context(network.register_forward_pre_hook(lambda *_: self._marks.append({None: clock.mark()})))
         for module in (network.backbone, network.recurrence, network):
             self.enter_context(module.register_forward_hook(self._mark))
 
-    def _mark(self, *_: Any) -> None:
-        self._marks[-1].append(self._clock.mark())
+    def _mark(self, module: nn.Module, *_: Any) -> None:
+        # The backbone is called for one group of frames after the other: the last one counts.
+        self._marks[-1][module] = self._clock.mark()
 
     def seconds(self) -> dict[Part, list[float]]:
         """Of each part, of each pass."""
         self._clock.finish()
-        passes = ([self._clock.seconds(*pair) for pair in itertools.pairwise(marks)] for marks in self._marks)
+        passes = ([self._clock.seconds(*pair) for pair in itertools.pairwise(marks.values())] for marks in self._marks)
         return dict(zip(PARTS, map(list, zip(*passes, strict=True)), strict=True))
 
 
