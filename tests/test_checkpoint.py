@@ -113,6 +113,8 @@ def test_a_model_without_weights_says_what_to_do() -> None:
 
 
 def test_a_path_without_a_file_names_the_nearest_that_is_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a folder: give the checkpoint in it"):
+        load_model(tmp_path, device="cpu")
     (tmp_path / "best.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"did you mean \S*best\.safetensors\?"):
         load_model(tmp_path / "bst.safetensors", device="cpu")

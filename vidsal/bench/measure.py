@@ -113,9 +113,9 @@ class _Bench:
 
     def __init__(self, options: BenchOptions, folder: Path, say: Callable[[str], None]) -> None:
         self.options, self.folder, self.say = options, folder, say
-        if options.model.engine != "torch":
-            engine = Setting("engine", options.model.engine)
-            raise ConfigError(engine, " has no stages to measure: leave it out, or time vidsal run with it")
+        if options.model.runtime != "torch":
+            runtime = Setting("runtime", options.model.runtime)
+            raise ConfigError(runtime, " has no stages to measure: leave it out, or time vidsal run with it")
         self.device = checkpoint.resolve_device(options.model.device)
         self.kind = "cuda" if self.device.type == "cuda" else "cpu"
         self.clock = Clock(self.device)

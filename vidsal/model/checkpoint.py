@@ -28,7 +28,7 @@ from vidsal.files import replacing, sha256_of
 from vidsal.model.graphs import RecordedNetwork
 from vidsal.model.inference import bfloat16_pays, prepare_for_inference
 from vidsal.model.network import Network, NetworkOptions
-from vidsal.model.options import DRIVING_MODELS, BaselineName, Engine, NetworkName, Precision, Task, named_task
+from vidsal.model.options import DRIVING_MODELS, BaselineName, NetworkName, Precision, Runtime, Task, named_task
 from vidsal.model.recurrent import Unroll
 from vidsal.model.sam import SaliencyAttentiveModel, SAMConfig
 from vidsal.model.state import VideoState
@@ -161,7 +161,7 @@ class SaliencyModel:
         card: ModelCard,
         device: torch.device | str = "cpu",
         precision: Precision = "auto",
-        engine: Engine = "torch",
+        runtime: Runtime = "torch",
         sha256: str | None = None,
     ) -> None:
         """Take over `network`; one of SAM's is rewritten in place for prediction, see `prepare_for_inference`.
@@ -177,11 +177,11 @@ class SaliencyModel:
         self.card = card
         self.preprocessor = Preprocessor(preprocess)
         self.dtype = _dtype(precision, self.device)
-        self.engine: Engine = engine
+        self.runtime: Runtime = runtime
         """What computes the network."""
         self.network: Network
         self._forward: Network | RecordedNetwork | OpenVinoNetwork
-        if engine == "openvino":
+        if runtime == "openvino":
             self.network, self._forward = network, self._by_openvino(network)
         elif isinstance(network, SaliencyAttentiveModel):
             self.network = prepare_for_inference(network.eval(), device=self.device, dtype=self.dtype)
@@ -210,11 +210,11 @@ class SaliencyModel:
     def _by_openvino(self, network: Network) -> OpenVinoNetwork:
         from vidsal.model.openvino import OpenVinoNetwork
 
-        engine = Setting("engine", "openvino")
+        runtime = Setting("runtime", "openvino")
         if self.device.type != "cpu":
-            raise ConfigError(engine, " computes on the CPU: leave it out, or give ", Setting("device", "cpu"))
+            raise ConfigError(runtime, " computes on the CPU: leave it out, or give ", Setting("device", "cpu"))
         if not isinstance(network, SaliencyAttentiveModel):
-            raise ConfigError(engine, f" is for networks of SAM's family, which {self.card.name} is not")
+            raise ConfigError(runtime, f" is for networks of SAM's family, which {self.card.name} is not")
         return OpenVinoNetwork(network.eval().requires_grad_(False), dtype=self.dtype, sha256=self.sha256)
 
     @property
@@ -241,16 +241,16 @@ class SaliencyModel:
 
     @property
     def precision(self) -> str:
-        """What weights and features are computed in: "fp32", "bf16" or "fp16"."""
-        return _PRECISION_NAMES[self.dtype]
+        """What weights and features are computed in: "fp32", "bf16" or "fp16"; "fp32-openvino" or "bf16-openvino" where
+        OpenVINO computes them."""
+        return _PRECISION_NAMES[self.dtype] + (f"-{self.runtime}" if self.runtime != "torch" else "")
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about how it ran so far: that passes could not be recorded on CUDA, and why; that
-        another engine than torch computed it."""
+        """What a user should know about how it ran so far: that passes could not be recorded on CUDA, or graphs of
+        OpenVINO not be kept, and why."""
         failure = getattr(self._forward, "failure", None)
-        engine = () if self.engine == "torch" else (f"computed by OpenVINO {getattr(self._forward, 'version', '')}",)
-        return engine if failure is None else (*engine, failure)
+        return () if failure is None else (failure,)
 
     def __repr__(self) -> str:
         return f"SaliencyModel({self.card.name}, {self.device}, {self.precision})"
@@ -262,7 +262,7 @@ def load_model(
     task: Task = "free-viewing",
     device: str = "auto",
     precision: Precision = "auto",
-    engine: Engine = "torch",
+    runtime: Runtime = "torch",
 ) -> SaliencyModel:
     """Load a model by the name of a preset or from a checkpoint file. Needs no network and unpickles nothing.
 
@@ -276,20 +276,20 @@ def load_model(
         precision: "fp32"; "bf16", weights and features in bfloat16 but for the first layers and the map; "fp16" the
             same in float16, on CUDA and MPS; "auto" is bf16 on CUDA and on processors that are faster in it
             (AMX, AMD's AVX512_BF16), fp32 elsewhere.
-        engine: "torch", or "openvino", which is faster on a CPU and has to be installed; models without weights run as
+        runtime: "torch", or "openvino", which is faster on a CPU and has to be installed; models without weights run as
             they are.
 
     Raises:
         CheckpointError: unknown name, missing or damaged file, weights that do not fit their architecture, or a
             cached file that differs from its record.
-        ConfigError: the device is not there, there is no model for the task, or the engine is not installed or not for
+        ConfigError: the device is not there, there is no model for the task, or the runtime is not installed or not for
             this device or model.
 
     Example:
         >>> load_model("sam-lite", device="cpu").card.name
         'sam-lite'
     """
-    target = torch.device("cpu") if engine == "openvino" and device == "auto" else resolve_device(device)
+    target = torch.device("cpu") if runtime == "openvino" and device == "auto" else resolve_device(device)
     chosen = for_task(model, task)
     if is_baseline(chosen):
         return _load_baseline(str(chosen))
@@ -301,7 +301,7 @@ def load_model(
         card=card,
         device=target,
         precision=precision,
-        engine=engine,
+        runtime=runtime,
         sha256=sha256_of(path),
     )
 
@@ -365,6 +365,8 @@ def weights_path(model: str | Path) -> Path:
     path = Path(model)
     if not path.exists():
         raise no_such_model(name)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder: give the checkpoint in it (.safetensors)")
     return path
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from vidsal.errors import ConfigError, Setting
 from vidsal.model.checkpoint import ModelCard, SaliencyModel, for_task, load_model
-from vidsal.model.options import Engine, Mean, Precision, Quality, Task
+from vidsal.model.options import Mean, Precision, Quality, Runtime, Task
 from vidsal.model.sam import SaliencyAttentiveModel
 from vidsal.model.state import VideoState
 from vidsal.preprocess import Preprocessor
@@ -222,7 +222,7 @@ def load_ensemble(
     task: Task = "free-viewing",
     device: str = "auto",
     precision: Precision = "auto",
-    engine: Engine = "torch",
+    runtime: Runtime = "torch",
     shares: Sequence[float] = (),
     mean: Mean = "geometric",
     quality: Quality = "standard",
@@ -234,7 +234,7 @@ def load_ensemble(
         task: as of `load_model`, for each of them.
         device: as of `load_model`.
         precision: as of `load_model`; with "auto" each has its own.
-        engine: as of `load_model`.
+        runtime: as of `load_model`.
         shares: how much each counts, as many numbers above 0; none: all alike.
         mean: "geometric", that of the log densities, or "linear", that of the densities.
         quality: "high" shows every model each frame a second time and takes the mean of both maps, see
@@ -256,7 +256,7 @@ def load_ensemble(
     for place, one in enumerate(chosen):
         if str(one) in map(str, chosen[:place]):
             raise ConfigError(f"the model {str(one)!r} is named twice")
-    loaded = [load_model(one, device=device, precision=precision, engine=engine) for one in chosen]
+    loaded = [load_model(one, device=device, precision=precision, runtime=runtime) for one in chosen]
     return make_ensemble(loaded, shares=shares, mean=mean, quality=quality)
 
 

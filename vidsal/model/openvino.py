@@ -63,13 +63,10 @@ class OpenVinoNetwork:
         self.network, self.sha256 = network, sha256
         self._openvino = require_openvino()
         self._hint = _HINTS[dtype]
+        self.failure: str | None = None
+        """Why graphs could not be kept."""
         self._one_at_a_time = threading.Lock()
         self._compiled = functools.lru_cache(maxsize=16)(self._compile)
-
-    @property
-    def version(self) -> str:
-        """OpenVINO's, such as "2026.4.1"."""
-        return str(self._openvino.__version__).partition("-")[0]
 
     @torch.inference_mode()
     def __call__(
@@ -119,8 +116,10 @@ class OpenVinoNetwork:
                 return core.read_model(file.read("graph.xml"), file.read("graph.bin"))
         graph = self._make(canvas, steps, goes_on)
         if self.sha256:
-            with contextlib.suppress(EncodeError, OSError, RuntimeError):
+            try:
                 self._keep(graph, kept)
+            except (EncodeError, OSError, RuntimeError) as error:
+                self.failure = f"graphs of OpenVINO are made anew in each run, as they cannot be kept: {error}"
         return graph
 
     def _keep(self, graph: Any, kept: Path) -> None:
@@ -192,9 +191,9 @@ def require_openvino() -> Any:
     Raises:
         ConfigError: it is not installed, or does not load.
     """
-    engine, install = Setting("engine", "openvino"), "pip install 'vidsal[openvino]'"
+    runtime, install = Setting("runtime", "openvino"), "pip install 'vidsal[openvino]'"
     if importlib.util.find_spec("openvino") is None:
-        raise ConfigError(engine, f" needs OpenVINO, which is not installed: {install}")
+        raise ConfigError(runtime, f" needs OpenVINO, which is not installed: {install}")
     reporting = "openvino_telemetry"
     before = sys.modules.get(reporting)
     # None stands for a package that is not there: then what is imported does without.
@@ -203,7 +202,7 @@ def require_openvino() -> Any:
         return importlib.import_module("openvino")
     except ImportError as error:
         raise ConfigError(
-            engine, f" needs OpenVINO, which is installed but does not load ({error}): {install}"
+            runtime, f" needs OpenVINO, which is installed but does not load ({error}): {install}"
         ) from error
     finally:
         if before is None:

@@ -12,7 +12,6 @@ __all__ = [
     "BackboneName",
     "BaselineName",
     "BranchName",
-    "Engine",
     "HeadName",
     "Mean",
     "NetworkName",
@@ -20,6 +19,7 @@ __all__ = [
     "Quality",
     "ReadoutBackbone",
     "ReadoutUpsampler",
+    "Runtime",
     "StrideIn",
     "Task",
     "named_task",
@@ -32,7 +32,7 @@ StrideIn = Literal["first_1x1", "middle_3x3"]
 HeadName = Literal["published", "refine", "readout_deconvolution", "readout_subpixel", "readout_bilinear"]
 AttentionScale = Literal["none", "cells"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Engine = Literal["torch", "openvino"]
+Runtime = Literal["torch", "openvino"]
 """What computes networks of SAM's family."""
 Task = Literal["free-viewing", "driving"]
 """What the viewers do whose gaze is predicted."""

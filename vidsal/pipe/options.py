@@ -13,7 +13,7 @@ from vidsal.decode.options import DecodeOptions
 from vidsal.driving.options import DrivingOptions
 from vidsal.errors import ConfigError, Setting
 from vidsal.exports.options import ExportName
-from vidsal.model.options import Engine, Mean, Precision, Quality, Task
+from vidsal.model.options import Mean, Precision, Quality, Runtime, Task
 from vidsal.options import Checked, Range
 from vidsal.sinks.options import VideoOptions
 from vidsal.smooth.options import SmoothOptions
@@ -56,7 +56,7 @@ class ModelOptions(Checked):
     precision: Precision = "auto"
     """fp32; bf16, up to several times as fast; fp16, on CUDA and MPS only; auto is bf16 on CUDA and on processors that
     are faster in it (AMX, AMD's AVX512_BF16), fp32 elsewhere."""
-    engine: Engine = "torch"
+    runtime: Runtime = "torch"
     """What computes it: torch, or openvino, which takes less of a CPU and has to be installed (pip install
     'vidsal[openvino]'); for models of SAM's family."""
     task: Task = "free-viewing"
@@ -138,7 +138,7 @@ class ModelOptions(Checked):
             task=self.task,
             device=self.device,
             precision=self.precision,
-            engine=self.engine,
+            runtime=self.runtime,
             shares=self.model_shares if len(self.named) > 1 else (),
             mean=self.model_mean,
             quality=self.quality,
@@ -167,8 +167,8 @@ class RecurrenceOptions(Checked):
     for sam-lite), which a frame that starts afresh always gets; with reset any number (default: T)."""
     every: Annotated[int, Range(at_least=1)] | None = None
     """Run the model on every n-th frame only (and at cuts); the maps in between are interpolated in time. 1: on all
-    frames. Default: on at most 16 frames a second, which is every second one at 24 to 30 frames a second and every
-    fourth at 50 or 60; on all frames of pictures, of live sources, where maps are scored, and by networks that
+    frames. None, the default: on at most 16 frames a second, which is every second one at 24 to 30 frames a second and
+    every fourth at 50 or 60; on all frames of pictures, of live sources, where maps are scored, and by networks that
     take several frames in a row (rmdn, dreyeve)."""
 
     def every_at(self, rate: float) -> int:

@@ -195,7 +195,7 @@ class ModelRecord:
     sha256: str
     """Of its checkpoint file; of its weights where it comes from no file; of the members' in an ensemble."""
     precision: str
-    """fp32, bf16 or fp16; several with "+" between for an ensemble of such."""
+    """fp32, bf16 or fp16, with "-openvino" where OpenVINO computed it; several with "+" between for an ensemble."""
     device: str
     """Where it ran."""
     task: str = ""

@@ -116,7 +116,7 @@ class RunReport(CountsDamage):
     device: str
     """Where it ran."""
     precision: str
-    """What its weights and features were computed in: fp32, bf16 or fp16."""
+    """What its weights and features were computed in: fp32, bf16 or fp16, with "-openvino" where OpenVINO did."""
     steps: tuple[int, int]
     """Refinement steps of a frame that starts afresh, and of one that goes on from the frame before."""
     options: dict[str, Any]

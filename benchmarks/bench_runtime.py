@@ -1,8 +1,8 @@
-"""CPU time of `--engine openvino` beside torch's, and how far their maps are apart.
+"""CPU time of `--runtime openvino` beside torch's, and how far their maps are apart.
 
-    python benchmarks/bench_engine.py [--model sam-lite] [--canvas 208,352] [--rounds 15]
+    python benchmarks/bench_runtime.py [--model sam-lite] [--canvas 208,352] [--rounds 15]
 
-One thread, four frames a call, the state carried; the engines take turns, and the medians are printed. "start" is what
+One thread, four frames a call, the state carried; the runtimes take turns, and the medians are printed. "start" is what
 comes before the second frame: graphs made anew, and read from the cache.
 """
 
@@ -38,7 +38,7 @@ def step(model: SaliencyModel, frames: torch.Tensor, state: VideoState | None) -
 
 def start_seconds(name: str, precision: str, frames: torch.Tensor) -> float:
     """CPU seconds of the first two frames, which make or read both graphs."""
-    model = load_model(name, device="cpu", precision=precision, engine="openvino")
+    model = load_model(name, device="cpu", precision=precision, runtime="openvino")
     begin = time.process_time()
     step(model, frames[:, :2], None)
     return time.process_time() - begin
@@ -55,7 +55,7 @@ def main() -> int:
     pictures = np.stack(list(make_pictures(AT_ONCE, height=rows, width=columns)))
     with tempfile.TemporaryDirectory() as cache:
         os.environ["VIDSAL_CACHE"] = cache
-        models = {way: load_model(given.model, device="cpu", precision=way[1], engine=way[0]) for way in WAYS}
+        models = {way: load_model(given.model, device="cpu", precision=way[1], runtime=way[0]) for way in WAYS}
         frames = models[WAYS[0]].preprocessor(pictures, device="cpu")[None]
         starts = {kind: start_seconds(given.model, "fp32", frames) for kind in ("made", "read")}
         states: dict[tuple[str, str], VideoState | None] = dict.fromkeys(WAYS)
