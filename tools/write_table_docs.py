@@ -30,6 +30,9 @@ The numbers are those of the map that is drawn: smoothed, and of a video as
 centroid and the regions of the map before the cut, although `shot` counts on. `--viewers off` gives rows of what each
 frame shows.
 
+Between two frames of a video that [the model saw](../how-to/state-and-lanes.md#which-frames-the-model-sees), rows are
+those of interpolated maps, which are a little flatter. `--every 1` shows the model all frames.
+
 A region is a hill of the density around a local maximum. Regions are followed from frame to frame, so an id stays
 with its hill until the next cut. The three regions are ordered by mass, and the order may change from frame to frame:
 follow ids, not places in the row.
