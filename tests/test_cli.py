@@ -362,7 +362,7 @@ def test_bad_usage_is_one_line_and_status_2(
         (["run", "{folder}", "--model", "{model}"], "{folder}"),
         (["train", "{folder}/unknown.yaml"], "unknown key 'opactiy'; known are "),
         (["train", "{folder}/none.yaml"], "cannot read the config file"),
-        (["models", "{folder}/sam-huge"], "sam-huge: no such file"),
+        (["models", "{folder}/sam-huge"], "sam-huge': give a name that vidsal models lists"),
     ],
 )
 def test_a_files_fault_is_one_line_and_status_1(

@@ -35,6 +35,7 @@ def models_command(given: Any) -> int:
         load_model,
         read_any_checkpoint,
         read_checkpoint,
+        weights_path,
     )
     from vidsal.model.networks.catalogue import describe
     from vidsal.model.options import BaselineName, NetworkName
@@ -51,7 +52,7 @@ def models_command(given: Any) -> int:
         return 0
     if given.model is not None:
         check_model(given.model)
-        network, _, card = read_any_checkpoint(Path(given.model))
+        network, _, card = read_any_checkpoint(weights_path(given.model))
         print_out(format_card(given.model, network.config, card))
         return 0
     width = max(map(len, [*PRESETS, *get_args(NetworkName), *get_args(BaselineName)]))
@@ -362,9 +363,12 @@ def export_command(given: Any, options: ExportOptions) -> int:
     preprocessing and the card. docs/guide/export.md describes inputs and outputs, with an example.
     """
     from vidsal.export import export_model
+    from vidsal.model.checkpoint import weights_path
     from vidsal.pipe.options import ModelOptions
 
-    check_model(*ModelOptions(given.model).named)
+    check_model(*(named := ModelOptions(given.model).named))
+    if len(named) == 1:
+        weights_path(given.model)  # what is not there is said at once
 
     say(f"vidsal: exporting {given.model}; this takes up to a minute", quiet=given.quiet)
     report = export_model(given.model, given.output, options=options)
