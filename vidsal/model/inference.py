@@ -365,7 +365,7 @@ def bfloat16_pays() -> bool:
     """Whether this processor computes the networks faster in bfloat16 than in float32.
 
     With AMX it does, and so does AMD's AVX512_BF16, in .6 of the time. Intel's without AMX takes 1.5 times as long
-    (`benchmarks/bench_export.py`).
+    (`benchmarks/bench_runtime.py`).
     """
     return _may_use(_AMX) or (_may_use(_AVX512_BF16) and _vendor() != "GenuineIntel")
 
