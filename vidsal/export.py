@@ -211,10 +211,7 @@ class _StartingAfresh(nn.Module):
         self.network, self.signature, self.steps = network, signature, signature.fresh_steps or 1
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        features = self.network.backbone(pixels)
-        attended = self.network.recurrence.precompute(features.deep)
-        state = self.network.recurrence.refine(features.deep, attended, None, self.steps)
-        return self.network.read_out(state.hidden, features, self.signature.canvas)
+        return self.network.one_frame(pixels, None, steps=self.steps, canvas=self.signature.canvas)[0]
 
 
 class _GoingOn(nn.Module):

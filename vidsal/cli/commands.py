@@ -53,8 +53,7 @@ def _complete(action: Any, group: str) -> None:
     import shtab
 
     from vidsal.data.options import LayoutName
-    from vidsal.model.checkpoint import PRESETS
-    from vidsal.model.options import BaselineName, NetworkName
+    from vidsal.model.checkpoint import PRESETS, model_names
 
     metavar = action.metavar
     if isinstance(metavar, str) and metavar.startswith("{"):
@@ -64,7 +63,7 @@ def _complete(action: Any, group: str) -> None:
     elif metavar == "MODEL" and group == "weights":
         action.choices = tuple(PRESETS)
     elif metavar == "MODEL":
-        _complete_words_and_files(action, [*PRESETS, *get_args(NetworkName), *get_args(BaselineName)])
+        _complete_words_and_files(action, model_names())
     elif metavar in _FILES and (metavar or action.dest == "CONFIG"):
         action.complete = shtab.FILE
     elif metavar in _FOLDERS:

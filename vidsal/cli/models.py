@@ -33,6 +33,7 @@ def models_command(given: Any) -> int:
         find_weights,
         is_baseline,
         load_model,
+        model_names,
         read_any_checkpoint,
         read_checkpoint,
         weights_path,
@@ -55,7 +56,7 @@ def models_command(given: Any) -> int:
         network, _, card = read_any_checkpoint(weights_path(given.model))
         print_out(format_card(given.model, network.config, card))
         return 0
-    width = max(map(len, [*PRESETS, *get_args(NetworkName), *get_args(BaselineName)]))
+    width = max(map(len, model_names()))
     for name, preset in PRESETS.items():
         place, config = find_weights(name), preset.config
         state = f"no weights here: vidsal weights fetch {name}" if place.state == "absent" else place.state
@@ -367,11 +368,10 @@ def export_command(given: Any, options: ExportOptions) -> int:
     from vidsal.pipe.options import ModelOptions
 
     check_model(*(named := ModelOptions(given.model).named))
-    if len(named) == 1:
-        weights_path(given.model)  # what is not there is said at once
-
+    # What is not there is said at once; of several models the export says that they are no network.
+    model = weights_path(given.model) if len(named) == 1 else given.model
     say(f"vidsal: exporting {given.model}; this takes up to a minute", quiet=given.quiet)
-    report = export_model(given.model, given.output, options=options)
+    report = export_model(model, given.output, options=options)
     say(f"{report.path.name}: {report}", quiet=given.quiet)
     print_out(str(report.path))
     return 0

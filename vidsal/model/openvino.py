@@ -33,7 +33,7 @@ from vidsal.model.store import cache_folder
 
 __all__ = ["OpenVinoNetwork", "require_openvino"]
 
-_FORMAT = 1
+_FORMAT = 2
 """Of what is kept; raised when the graph changes."""
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -136,9 +136,9 @@ class OpenVinoNetwork:
         given: tuple[torch.Tensor, ...] = (pixels,)
         with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            frame = _OneFrame(self.network, canvas, steps)
             if goes_on:
-                given = (pixels, *_OneFrame(self.network, canvas, 1, goes_on=False)(pixels)[1:])
-            frame = _OneFrame(self.network, canvas, steps, goes_on=goes_on)
+                given = (pixels, *frame(pixels)[1:])
             traced = torch.jit.trace(frame, given, check_trace=False)  # type: ignore[no-untyped-call]
             # Not by `openvino.convert_model`, which reports to its makers that it was used.
             decoding = importlib.import_module("openvino.frontend.pytorch.ts_decoder")
@@ -154,22 +154,14 @@ class OpenVinoNetwork:
 class _OneFrame(nn.Module):
     """(1, 3, H, W) pixels, and the state of a frame that goes on, in; log density and state after it out."""
 
-    def __init__(self, network: SaliencyAttentiveModel, canvas: tuple[int, int], steps: int, *, goes_on: bool) -> None:
+    def __init__(self, network: SaliencyAttentiveModel, canvas: tuple[int, int], steps: int) -> None:
         super().__init__()
-        self.network, self.canvas, self.steps, self.goes_on = network, canvas, steps, goes_on
+        self.network, self.canvas, self.steps = network, canvas, steps
 
     def forward(self, pixels: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        network = self.network
-        features = network.backbone(pixels)
-        finer: list[torch.Tensor] = []
-        if network.motion is not None:
-            finer = [features.skips[0]]
-            moved = network.motion.read(finer[0], state[2] if self.goes_on else finer[0])
-            features = features._replace(deep=features.deep + moved)
-        before = SAMState(state[0], state[1]) if self.goes_on else None
-        attended = network.recurrence.precompute(features.deep)
-        after = network.recurrence.refine(features.deep, attended, before, self.steps)
-        return network.read_out(after.hidden, features, self.canvas), after.hidden, after.cell, *finer
+        before = SAMState(*state) if state else None
+        log_density, after = self.network.one_frame(pixels, before, steps=self.steps, canvas=self.canvas)
+        return log_density, *_parts(after)
 
 
 def _parts(state: SAMState) -> list[torch.Tensor]:

@@ -120,6 +120,28 @@ class SaliencyAttentiveModel(Network):
         )
         return log_density.reshape(batch, times, height, width), state
 
+    def one_frame(
+        self, pixels: torch.Tensor, state: SAMState | None, *, steps: int, canvas: tuple[int, int]
+    ) -> tuple[torch.Tensor, SAMState]:
+        """`forward` for a frame of each of N videos alike, without choices that a graph could not hold.
+
+        Args:
+            pixels: (N, 3, H, W), normalised.
+            state: after the frames before; None where these are fresh.
+            steps: refinement steps.
+            canvas: H and W.
+
+        Returns:
+            Log densities (N, H, W), and the state after them.
+        """
+        features = self.backbone(pixels)
+        seen = None if self.motion is None else features.skips[0]
+        if self.motion is not None and state is not None and state.seen is not None:
+            features = features._replace(deep=features.deep + self.motion.read(features.skips[0], state.seen))
+        attended = self.recurrence.precompute(features.deep)
+        after = self.recurrence.refine(features.deep, attended, state, steps)
+        return self.read_out(after.hidden, features, canvas), SAMState(after.hidden, after.cell, seen)
+
     def _together(self, pixels: int, one_by_one: bool) -> int | None:
         """How many frames of so many pixels go through the convolutions together; None for all."""
         if one_by_one:

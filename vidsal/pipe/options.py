@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "KEY_SECONDS",
     "MAPS_SUFFIXES",
     "MOST_TO_KEY",
     "TABLE_SUFFIXES",
-    "TIME_SLACK_SECONDS",
     "VIDEO_SUFFIXES",
     "Existing",
     "ModelOptions",
@@ -145,11 +143,9 @@ class ModelOptions(Checked):
         )
 
 
-KEY_SECONDS = 1 / 16
-"""From a frame that the model sees to the next, where options do not say how many frames that is."""
-
-TIME_SLACK_SECONDS = 0.001
-"""Containers round times to milliseconds."""
+_KEY_SECONDS = 1 / 16 - 0.001
+"""At least from a frame that the model sees to the next, where options do not say how many frames that is: a sixteenth,
+less what containers round times by."""
 
 MOST_TO_KEY = 8
 """Frames from one that the model sees to the next, whatever their times: slow motion, and times that stand still."""
@@ -183,7 +179,18 @@ class RecurrenceOptions(Checked):
         """
         if self.every is not None:
             return self.every
-        return min(math.ceil(rate * (KEY_SECONDS - TIME_SLACK_SECONDS)), MOST_TO_KEY)
+        return min(math.ceil(rate * _KEY_SECONDS), MOST_TO_KEY)
+
+    def is_due(self, frames: int, seconds: float) -> bool:
+        """Whether the model sees a frame, so many frames (at least 1) and seconds after the last one that it saw."""
+        if self.every is not None:
+            return frames >= self.every
+        return not 0 <= seconds < _KEY_SECONDS or frames >= MOST_TO_KEY
+
+    @property
+    def on_all_frames(self) -> RecurrenceOptions:
+        """The same where every frame is seen unless options say otherwise."""
+        return dataclasses.replace(self, every=1) if self.every is None else self
 
     def steps_of(self, own: int) -> tuple[int, int]:
         """Steps on a frame that starts afresh, and on one that goes on from the frame before.
@@ -242,9 +249,7 @@ class PredictOptions:
     @property
     def scored(self) -> PredictOptions:
         """The same for maps that are scored: unless options say so, no map is made of a later frame's."""
-        if self.recurrence.every is not None:
-            return self
-        return self.but(recurrence=dataclasses.replace(self.recurrence, every=1))
+        return self.but(recurrence=self.recurrence.on_all_frames)
 
     def but(self, **stages: Unpack[StageOptions]) -> PredictOptions:
         """The same with some stages replaced; those that are None stay.

@@ -22,14 +22,7 @@ from vidsal.model.recurrent import SAMState, Unroll
 from vidsal.model.state import VideoState
 from vidsal.pipe.between import Between
 from vidsal.pipe.downloads import Downloads
-from vidsal.pipe.options import (
-    KEY_SECONDS,
-    MOST_TO_KEY,
-    TIME_SLACK_SECONDS,
-    PredictOptions,
-    RecurrenceOptions,
-    StageOptions,
-)
+from vidsal.pipe.options import PredictOptions, RecurrenceOptions, StageOptions
 from vidsal.shots import CutDetector
 from vidsal.viewers import make_viewers
 
@@ -105,6 +98,7 @@ class VideoPredictor:
         self.model = model
         options = (options or PredictOptions()).but(**stages)
         self.recurrence = options.recurrence
+        self._on_all_frames = options.recurrence.on_all_frames
         self.clock = clock or StageClock()
         self.recurrence.steps_of(model.config.steps)
         self._cuts = CutDetector(options.cuts)
@@ -193,25 +187,19 @@ class VideoPredictor:
 
     def _choose_keys(self, batch: FrameBatch, cut: npt.NDArray[np.bool_]) -> list[int]:
         """Which frames of the batch the model sees, counted anew from each cut; see `RecurrenceOptions.every`."""
-        every = self.recurrence.every
-        if every is None and (batch.live or batch.stills or self.model.takes_neighbours):
-            every = 1
+        takes_all = batch.live or batch.stills or self.model.takes_neighbours
+        recurrence = self._on_all_frames if takes_all else self.recurrence
         size = batch.frames.shape[1:3]
         if size != self._size:  # maps of two sizes have nothing between them
             self._size, self._since_key = size, 0
         keys = []
         for row, (is_cut, seconds) in enumerate(zip(cut.tolist(), batch.pts_seconds.tolist(), strict=True)):
-            if is_cut or self._is_key(seconds, every):
+            since = self._since_key
+            if is_cut or since == 0 or recurrence.is_due(since, seconds - self._key_seconds):
                 keys.append(row)
                 self._since_key, self._key_seconds = 0, seconds
             self._since_key += 1
         return keys
-
-    def _is_key(self, seconds: float, every: int | None) -> bool:
-        if self._since_key == 0 or every is not None:
-            return self._since_key % (every or 1) == 0
-        passed = seconds - self._key_seconds
-        return not 0 <= passed < KEY_SECONDS - TIME_SLACK_SECONDS or self._since_key >= MOST_TO_KEY
 
 
 @dataclass(frozen=True, eq=False)
