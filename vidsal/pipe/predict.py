@@ -98,7 +98,6 @@ class VideoPredictor:
         self.model = model
         options = (options or PredictOptions()).but(**stages)
         self.recurrence = options.recurrence
-        self._on_all_frames = options.recurrence.on_all_frames
         self.clock = clock or StageClock()
         self.recurrence.steps_of(model.config.steps)
         self._cuts = CutDetector(options.cuts)
@@ -187,8 +186,9 @@ class VideoPredictor:
 
     def _choose_keys(self, batch: FrameBatch, cut: npt.NDArray[np.bool_]) -> list[int]:
         """Which frames of the batch the model sees, counted anew from each cut; see `RecurrenceOptions.every`."""
-        takes_all = batch.live or batch.stills or self.model.takes_neighbours
-        recurrence = self._on_all_frames if takes_all else self.recurrence
+        recurrence = self.recurrence
+        if recurrence.every is None and (batch.live or batch.stills or self.model.takes_neighbours):
+            recurrence = recurrence.on_all_frames
         size = batch.frames.shape[1:3]
         if size != self._size:  # maps of two sizes have nothing between them
             self._size, self._since_key = size, 0
