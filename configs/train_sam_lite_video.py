@@ -133,7 +133,9 @@ class VideoOptions:
     made: int = 4
     """Clips made of stills in a step."""
     singles: int = 20
-    """Stills in a step."""
+    """Stills in a step, on the canvas of its clips."""
+    whole: int = 0
+    """Stills in a step that are shown on the model's own canvas, whichever the clips' is."""
     learning_rate: float = 4e-4
     """Highest rate; AdamW."""
     backbone_learning_rate: float = 1e-4
@@ -605,8 +607,8 @@ class Lesson:
     ) -> None:
         self.random = np.random.default_rng(options.seed)
         self.canvas = canvas_of(reel)
-        # Most stills are of 4:3.
-        self.shaped = self.canvas != shape_of(preprocess)
+        # Most stills are of its shape, 4:3.
+        self.own = shape_of(preprocess)
         self.chance = float(weights.sum())
         self.reel, self.album, self.options = reel, album, options
         self.streams = Streams(reel, weights, options, self.random)
@@ -625,43 +627,73 @@ class Lesson:
         taught = show_maps(self.reel.maps[index], shown, inside)
         clips = recolour(show(self.reel.frames[index], shown, inside), looks, inside)
 
-        made = [self._draw_still() for _ in range(options.made)]
-        stills = [self._draw_still() for _ in range(options.singles)]
-        number = torch.tensor([n for n, _, _ in made for _ in range(times)] + [n for n, _, _ in stills])
-        number = number.to(self.device)
-        windows = [w for _, one, _ in made for w in camera(one, times, self.random)] + [w for _, w, _ in stills]
-        still_looks = [k for _, _, k in made for _ in range(times)] + [k for _, _, k in stills]
-        still_inside = inside_of(windows, self.device)
-        sigmas = self.album.sigmas[number.cpu().numpy()].tolist()
-        density, counts = show_points(self.album.points[number], sigmas, windows, still_inside)
-        anchor = show_maps(self.album.maps[number], windows, still_inside)
-        pictures = recolour(show(self.album.frames[number], windows, still_inside), still_looks, still_inside)
+        made = [
+            (number, window, look)
+            for number, one, look in self._draw_stills(options.made, self.canvas)
+            for window in camera(one, times, self.random)
+        ]
+        stills = self._show_stills([*made, *self._draw_stills(options.singles, self.canvas)])
+        whole = self._show_stills(self._draw_stills(options.whole, self.own)) if options.whole else None
 
         # Made clips run beside the real ones, from zero.
-        moving = len(made) * times
-        frames = torch.cat([clips, pictures[:moving]]).unflatten(0, (-1, times))
-        fresh += [[t == 0 for t in range(times)] for _ in made]
+        moving = len(made)
+        frames = torch.cat([clips, stills.pictures[:moving]]).unflatten(0, (-1, times))
+        fresh += [[t == 0 for t in range(times)] for _ in range(options.made)]
         state = self.state
         unroll = Unroll.of(fresh, fresh_steps=network.config.steps)
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16")
         with autocast:
             seen, after = network(self.normalise(frames), state, unroll=unroll)
-            single, _ = network(self.normalise(pictures[moving:, None])) if stills else (seen[:0, :1], None)
+            single, _ = (
+                network(self.normalise(stills.pictures[moving:, None])) if options.singles else (seen[:0, :1], None)
+            )
+            alone = network(self.normalise(whole.pictures[:, None]))[0][:, 0] if whole else None
         self.state = after.detach()
         seen = seen.flatten(0, 1)
         on_clips = sam_loss(seen[: len(clips)], density=taught, counts=taught, inside=inside, options=OF_TEACHER)
-        logs = torch.cat([seen[len(clips) :], single[:, 0]])
-        on_gaze = sam_loss(logs, density=density, counts=counts, inside=still_inside)
-        on_start = sam_loss(logs, density=anchor, counts=anchor, inside=still_inside, options=OF_TEACHER)
-        return on_clips.mean(), on_gaze.mean(), on_start.mean()
+        losses = stills.losses(torch.cat([seen[len(clips) :], single[:, 0]]))
+        if whole is not None and alone is not None:
+            losses = torch.cat([losses, whole.losses(alone)], 1)
+        on_gaze, on_start = losses.mean(1)
+        return on_clips.mean(), on_gaze, on_start
 
-    def _draw_still(self) -> tuple[int, Shown, Look]:
-        number = int(self.random.integers(len(self.album.views)))
+    def _draw_stills(self, most: int, canvas: Canvas) -> list[tuple[int, Shown, Look]]:
+        return [self._draw_still(canvas) for _ in range(most)]
+
+    def _draw_still(self, canvas: Canvas) -> tuple[int, Shown, Look]:
+        number, shaped = int(self.random.integers(len(self.album.views))), canvas != self.own
         shown = Shown.draw(
-            self.album.views[number], self.random, smallest=0.75, probability=0.9 if self.shaped else 0.4,
-            canvas=self.canvas, shaped=self.shaped,
+            self.album.views[number], self.random, smallest=0.75, probability=0.9 if shaped else 0.4,
+            canvas=canvas, shaped=shaped,
         )  # fmt: skip
         return number, shown, Look.draw(self.random)
+
+    def _show_stills(self, drawn: Sequence[tuple[int, Shown, Look]]) -> _Stills:
+        number = torch.tensor([n for n, _, _ in drawn], device=self.device)
+        windows = [window for _, window, _ in drawn]
+        inside = inside_of(windows, self.device)
+        sigmas = self.album.sigmas[number.cpu().numpy()].tolist()
+        density, counts = show_points(self.album.points[number], sigmas, windows, inside)
+        pictures = recolour(show(self.album.frames[number], windows, inside), [look for _, _, look in drawn], inside)
+        return _Stills(pictures, density, counts, show_maps(self.album.maps[number], windows, inside), inside)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stills:
+    """Stills as a canvas shows them, (N, H, W), and what is known of them."""
+
+    pictures: torch.Tensor
+    """(N, 3, H, W), 0 to 255."""
+    density: torch.Tensor
+    counts: torch.Tensor
+    anchor: torch.Tensor
+    inside: torch.Tensor
+
+    def losses(self, logs: torch.Tensor) -> torch.Tensor:
+        """(2, N): from the recorded gaze, and from the maps of the start."""
+        on_gaze = sam_loss(logs, density=self.density, counts=self.counts, inside=self.inside)
+        on_start = sam_loss(logs, density=self.anchor, counts=self.anchor, inside=self.inside, options=OF_TEACHER)
+        return torch.stack([on_gaze, on_start])
 
 
 class Normalise:

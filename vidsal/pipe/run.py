@@ -172,10 +172,16 @@ def run(
         return job.report()
     with job.opened() as reader, job.writing(), contextlib.ExitStack() as threads:
         # A live reader has a thread of its own. What waited in another would only grow old there.
-        ahead: Any = contextlib.closing(iter(reader)) if reader.info.live else prefetch(reader, name="vidsal-decode")
+        # A processor is busy with one batch in hand; each further one is only memory.
+        depth = 2 if loaded.device.type == "cuda" and not reader.info.live else 1
+        ahead: Any = (
+            contextlib.closing(iter(reader))
+            if reader.info.live
+            else prefetch(reader, depth=depth, name="vidsal-decode")
+        )
         batches: Iterable[FrameBatch] = threads.enter_context(ahead)
         predicted = predict(batches, loaded, options.prediction, clock=job.clock)
-        with prefetch(predicted, depth=1 if reader.info.live else 2, name="vidsal-predict") as results:
+        with prefetch(predicted, depth=depth, name="vidsal-predict") as results:
             for batch in results:
                 progress = job.write(batch)
                 if on_progress:
