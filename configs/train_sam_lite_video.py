@@ -18,8 +18,8 @@ With `--size` the start goes on learning on smaller canvases. It teaches itself 
 A step shows, side by side, `--streams` clips that go on from step to step with the state carried and set to zero at
 cuts, as `vidsal run` does; clips of the same length made of stills, whose camera moves; and stills. Clips are drawn the
 oftener, the more the start disagrees with the teacher about them. The loss on clips is 10 KL - 2 CC from the teacher;
-on stills, moving or not, the same from the maps of the start, times `--anchor-weight`, and that of SAM from the
-recorded gaze, times `--gaze-weight`. The start's map of a still is the mean of what it says on its canvas and,
+on stills, moving or not, the same from the maps of the start (or `--anchor`), times `--anchor-weight`, and that of SAM
+from the recorded gaze, times `--gaze-weight`. The start's map of a still is the mean of what it says on its canvas and,
 mirrored, on one 1.2 times as large. Only the training split of the stills is learnt from. Batch norms stay as they are.
 The result is a running average of the weights.
 
@@ -98,6 +98,8 @@ from vidsal.smooth.exponential import first_order_hold
 
 TOGETHER, FRAMES_AT_ONCE = 8, 64
 """Clips that are watched side by side, and frames of them that go through the backbone together."""
+LOOKED_AT = 24
+"""Frames of a clip by which it is judged how much there is to learn of it."""
 HELD_OUT = 6
 """Of so many sources of clips one is held out."""
 PROTOCOL = (
@@ -254,6 +256,11 @@ def _reel(canvas: Canvas, some: list[OnCanvas], device: torch.device) -> Reel:
         cuts,
         tuple(known.seconds_a_frame for _, known, _, _ in some),
     )
+
+
+def beginnings(reel: Reel) -> Reel:
+    """A reel whose clips end early."""
+    return dataclasses.replace(reel, lengths=tuple(min(LOOKED_AT, length) for length in reel.lengths))
 
 
 def load_album(
@@ -978,7 +985,8 @@ def make_card(
     return dataclasses.replace(
         base,
         training_data=(
-            *base.training_data,
+            # What the start has learnt from the same clips is not said twice.
+            *(text for text in base.training_data if not text.endswith(f"The clips: {clips}")),
             f"{len(credits)} short clips of real video, with no recorded gaze but with the densities of a teacher: the "
             "geometric mean of UNISAL (Droste, Jiao, Noble 2020; Apache-2.0; its branches DHF1K, Hollywood-2 and "
             f"UCF-Sports, with its recurrence and, of DHF1K, without) and of {', '.join(students)}, smoothed over "
@@ -1017,6 +1025,7 @@ def parse(given: Sequence[str] | None) -> tuple[argparse.Namespace, VideoOptions
     parser.add_argument("--videos", nargs="*", type=Path, default=[])
     parser.add_argument("--stills", nargs="+", type=Path, required=True, help="folders in the simple layout")
     parser.add_argument("--start-from", default="sam-lite", help="a preset or a checkpoint")
+    parser.add_argument("--anchor", help="whose maps of stills are learnt; default: those of the start")
     parser.add_argument("--student", nargs="+", help="in the teacher's mean; default: the start")
     parser.add_argument(
         "--student-maps", nargs="+", type=Path, help="the student's; what video_teacher.py --model made"
@@ -1117,7 +1126,8 @@ def main(given: Sequence[str] | None = None) -> int:
         save_checkpoint(path, result, preprocess=preprocess, card=card)
         print(f"wrote {path}", flush=True)
         return 0
-    album = add_maps(album, network, started)
+    anchor = read_checkpoint(weights_path(arguments.anchor))[0] if arguments.anchor else network
+    album = add_maps(album, anchor.to(device, memory_format=torch.channels_last), started)
     learnt_from = [
         [n for n in range(len(reel.names)) if arguments.all or n not in away]
         for reel, away in zip(reels, out, strict=True)
@@ -1126,7 +1136,7 @@ def main(given: Sequence[str] | None = None) -> int:
     for reel, clips in zip(reels, learnt_from, strict=True):
         if not clips:
             continue
-        kl = agreement(network, reel, clips, preprocess)["kl"]
+        kl = agreement(network, beginnings(reel), clips, preprocess)["kl"]
         before.append(kl)
         weights = np.zeros(len(reel.names))
         weights[clips] = np.sqrt(np.array(reel.lengths)[clips]) * kl**options.disagreement
@@ -1136,7 +1146,7 @@ def main(given: Sequence[str] | None = None) -> int:
     average = train(network, lessons, judge, options, judged=arguments.judged)
     learnt = {n: c for n, c in credits.items() if arguments.all or c.source not in held}
     ended = f"after {time.perf_counter() - begin:.0f} s in all"
-    made = make_card(card, learnt, options, names, ended)
+    made = make_card(card, learnt, options, arguments.student or [card.name], ended)
     made = dataclasses.replace(made, name=name, description=arguments.description or made.description)
     if arguments.builds_on:
         save_derived_checkpoint(path, average, base=arguments.builds_on, card=made, preprocess=preprocess)
@@ -1145,7 +1155,10 @@ def main(given: Sequence[str] | None = None) -> int:
     print(f"wrote {path}, {time.perf_counter() - begin:.0f} s in all", flush=True)
     judge(average, "end")
     kl = np.concatenate(
-        [agreement(average, reel, some, preprocess)["kl"] for reel, some in zip(reels, learnt_from, strict=True)]
+        [
+            agreement(average, beginnings(reel), some, preprocess)["kl"]
+            for reel, some in zip(reels, learnt_from, strict=True)
+        ]
     )
     print(f"KL on clips learnt from: {kl.mean():.4f}", flush=True)
     return 0

@@ -243,3 +243,27 @@ def test_a_smaller_canvas_is_learnt_without_the_backbone(
     usual = read_checkpoint(recipe.weights_path("sam-lite"))[1]
     assert preprocess == dataclasses.replace(usual, height=176, width=240)
     assert (card.name, card.description) == ("own", "Smaller.") and json.loads(card.training)["frozen_backbone"]
+
+
+def test_it_goes_on_from_its_own_result_and_shows_whole_stills_too(
+    recipe: ModuleType, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = ["--canvases", "208x352", "--student-maps", asked[1], "--frozen-backbone"]
+    assert recipe.main([str(tmp_path / "a"), *asked, "--steps", "1", *shapes]) == 0
+    learnt: set[tuple[int, ...]] = set()
+    whole = recipe.SaliencyAttentiveModel.forward
+
+    def forward(network: torch.nn.Module, frames: torch.Tensor, *rest: object, **others: object) -> object:
+        if torch.is_grad_enabled():
+            learnt.add(tuple(frames.shape[-2:]))
+        return whole(network, frames, *rest, **others)
+
+    monkeypatch.setattr(recipe.SaliencyAttentiveModel, "forward", forward)
+    first = str(tmp_path / "a" / "sam-lite-video.safetensors")
+    more = ["--start-from", first, "--anchor", "sam-lite", "--whole", "1"]
+    assert recipe.main([str(tmp_path / "b"), *asked, "--steps", "1", *shapes, *more]) == 0
+    # The clip that is learnt from has the one canvas, the still the model's own.
+    assert learnt == {(208, 352), (240, 320)}
+    _, _, card = read_checkpoint(tmp_path / "b" / "sam-lite-video.safetensors")
+    assert [text for text in card.training_data if "example.org/b" in text] == [card.training_data[-1]]
+    assert "of sam-lite, smoothed" in card.training_data[-1] and str(tmp_path) not in str(card)
