@@ -610,6 +610,24 @@ def test_gaze_before_and_after_the_video_counts_nowhere_and_is_said(tmp_path: Pa
         measure_study(gaze.rows(seconds > 3), aois, clip)
 
 
+def test_of_a_fixation_that_reaches_beyond_the_video_the_part_within_counts(tmp_path: Path) -> None:
+    aois = written(tmp_path, {"format": "vidsal-aois-1", "aois": [{"name": "left", "box": [0, 0, 50, 50]}]})
+    clip = make_video(tmp_path / "clip.mp4", frames=40, width=100, height=50, rate=10)
+    # In 4 s: 0.1 s of the first, 3.8 of the second, all of the third, 0.1 of the fourth, nothing of the others.
+    start = [-0.3, 0.2, 3.7, 3.9, -1.0, -1.0, 4.0]
+    lasting = [0.4, 7.5, 0.3, 0.6, 1.0, 0.2, 0.5]
+    who = [f"P{number}" for number in range(7)]
+    gaze = Gaze.of(
+        participant=who, trial="t", pts_seconds=start, duration_seconds=lasting, x=25.0, y=9.0, kind="fixations"
+    )
+    study = measure_study(gaze, aois, clip)
+    dwell = {row.participant: row.total_dwell_seconds for row in study.tables["visits"]}
+    assert dwell == pytest.approx({"P0": 0.1, "P1": 3.8, "P2": 0.3, "P3": 0.1})
+    assert [row.tracked_seconds for row in study.tables["visits"]] == pytest.approx(list(dwell.values()))
+    (message,) = [said for said in study.messages if "rows of gaze" in said]
+    assert "3 rows of gaze before the first frame" in message and "of 3 fixations only the part" in message
+
+
 def test_studies_of_several_videos_are_brought_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     halves = {
         "format": "vidsal-aois-1",

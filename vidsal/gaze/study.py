@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from vidsal.gaze.table import Gaze, check_fits, read_gaze
 from vidsal.provenance import package_version
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_types
+from vidsal.words import counted
 
 __all__ = ["TABLES", "Study", "measure_study", "pool_studies", "write_study"]
 
@@ -93,13 +95,17 @@ def measure_study(
     areas = read_aois(aois, height=info.height, width=info.width)
     messages = areas.outside(height=info.height, width=info.width)
     check_fits(table, height=info.height, width=info.width, video=str(video))
-    table, left_out = _while_it_runs(table, info.duration_seconds)
-    if left_out:
+    table, left_out, cut = _while_it_runs(table, info.duration_seconds)
+    if left_out or cut:
         if not len(table):
             raise DatasetError(
                 f"no row of the gaze lies in the time of {video}: import it with the offset of its clock"
             )
-        messages.append(f"{left_out} rows of gaze before the first frame or after the last one are left out")
+        said = (
+            [f"{left_out} rows of gaze before the first frame or after the last one are left out"] if left_out else []
+        )
+        said += [f"of {counted(cut, 'fixation')} only the part in the time of the video counts"] if cut else []
+        messages.append("; ".join(said))
     by_clock = any(part.clock == "frames" for aoi in areas.aois for part in aoi.parts)
     by_shot = any(aoi.shots is not None for aoi in areas.aois)
     shares: PredictedShares | None = None
@@ -145,11 +151,23 @@ def measure_study(
     return Study(tables, further, tuple(messages), facts)
 
 
-def _while_it_runs(gaze: Gaze, duration_seconds: float | None) -> tuple[Gaze, int]:
-    """The rows whose middle lies in the time of the video, and how many others there are."""
-    middle = gaze.pts_seconds + np.nan_to_num(gaze.duration_seconds) / 2
-    inside = (middle >= 0) & (middle < (np.inf if duration_seconds is None else duration_seconds))
-    return gaze.rows(inside), int((~inside).sum())
+_ROUNDING = 1e-6
+"""Seconds by which sums of times may be off."""
+
+
+def _while_it_runs(gaze: Gaze, duration_seconds: float | None) -> tuple[Gaze, int, int]:
+    """The gaze in the time of the video, how many rows lie outside it, and how many fixations reach beyond it."""
+    end = np.inf if duration_seconds is None else duration_seconds
+    start, stop = gaze.pts_seconds, gaze.pts_seconds + np.nan_to_num(gaze.duration_seconds)
+    inside = (start < end) & ((start >= 0) | (stop > 0))
+    beyond = inside & ((start < -_ROUNDING) | (stop > end + _ROUNDING))
+    first, last = np.clip(start, 0.0, end), np.clip(stop, 0.0, end)
+    within = dataclasses.replace(
+        gaze,
+        pts_seconds=np.where(beyond, first, start),
+        duration_seconds=np.where(beyond, last - first, gaze.duration_seconds),
+    )
+    return within.rows(inside), int((~inside).sum()), int(beyond.sum())
 
 
 def pool_studies(folders: Sequence[str | Path], *, trials: str | Path | None = None) -> Study:
