@@ -101,6 +101,41 @@ def test_names_come_from_the_file_else_from_its_name(clip: Path, tmp_path: Path)
     }
 
 
+def shown_as(path: Path, *stimuli: str) -> Path:
+    """An export of Tobii whose recording shows these one after the other, a second each."""
+    head = ["Participant name", "Recording name", "Recording timestamp [ms]", "Gaze point X [MCS px]"]
+    head += ["Gaze point Y [MCS px]", "Presented Stimulus name"]
+    rows = [
+        [path.stem, "Rec1", 1000 * place + 20 * number, 10 * (place + 1), 20, stimulus]
+        for place, stimulus in enumerate(stimuli)
+        for number in range(50)
+    ]
+    return gaze_files.write_table(path, head, rows, delimiter="\t")
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip", "CLIP.avi", "C:\\drives\\clip.mp4"])
+def test_what_is_called_like_the_video_is_taken_for_it(name: str, clip: Path, tmp_path: Path) -> None:
+    gaze = import_gaze([shown_as(tmp_path / "P01.tsv", "calibration", name)], clip).gaze
+    assert len(gaze) == 50 and (gaze.x == 20).all() and gaze.pts_seconds[0] == 0
+
+
+def test_a_name_with_a_dot_and_no_ending_is_that_of_its_video(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "drive.1.mp4", frames=30, width=SIZE[0], height=SIZE[1], rate=25)
+    assert len(import_gaze([shown_as(tmp_path / "P01.tsv", "drive.1")], video).gaze) == 50
+
+
+@pytest.mark.parametrize("name", ["drive2.mp4", "drive2", "Stimulus 1"])
+def test_a_stimulus_of_another_name_is_the_video_only_if_somebody_says_so(
+    name: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shown_as(tmp_path / "P01.tsv", name)
+    words = ["gaze", "import", str(path), "--video", str(clip), "--to", str(tmp_path / "a.csv")]
+    assert main(words) == 1 and not (tmp_path / "a.csv").exists()
+    said = capsys.readouterr().err
+    assert f"{path}: what was shown is called {name!r}, not clip.mp4" in said and f"--stimulus {name!r}" in said
+    assert main([*words, "--stimulus", name]) == 0
+
+
 @needs_pymovements
 def test_each_trial_of_an_eyelink_file_begins_at_its_own_message(clip: Path, tmp_path: Path) -> None:
     truth = Truth.make(30)

@@ -40,8 +40,8 @@ class GazeOptions(Checked):
     trial: str | None = None
     """Name of the trial, for files that name none; default: the video's name."""
     stimulus: str | None = None
-    """Take only rows that were recorded while this was shown, as the file calls it; default: the video's name where the
-    file has it, else all."""
+    """Take only rows that were recorded while this was shown, as the file calls it; default: the video's name, with any
+    ending or none; all rows of a file that names nothing."""
     take: Literal["auto", "samples", "fixations"] = "auto"
     """Of files that hold both: samples, or the fixations that the maker's program found; auto is samples."""
     time_unit: TimeUnit = "auto"

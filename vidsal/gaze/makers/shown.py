@@ -43,11 +43,11 @@ def find_viewings(
         clock: (rows,) times; where they are not finite, a row is left out.
         shown: the column that names what was shown; None where there is none.
         within: (rows,) names that tell recordings apart.
-        wanted: the stimulus; None: the one that is called like the video, else whatever is shown.
+        wanted: the stimulus; None: the one that is called like the video.
         video: the video's name.
 
     Raises:
-        DatasetError: the stimulus is not in the file, or there are several and none is called like the video.
+        DatasetError: the stimulus is not in the file, or none is asked for and none is called like the video.
     """
     timed = np.flatnonzero(np.isfinite(clock))
     names = None if shown is None else sheet.text(shown)
@@ -57,14 +57,19 @@ def find_viewings(
         raise DatasetError(f"{sheet.path}: ", Setting("stimulus", wanted), f" is not in it; it has {listed}")
     if wanted is None and there:
         alike = [name for name in there if _alike(name, video)]
-        if not alike and len(there) > 1:
+        if not alike and len(there) == 1:
+            raise DatasetError(
+                f"{sheet.path}: what was shown is called {there[0]!r}, not {video}; if it is that video, give it with ",
+                Setting("stimulus", repr(there[0])),
+            )
+        if not alike:
             more = ", ..." if len(there) > 10 else ""
             raise DatasetError(
                 f"{sheet.path}: several stimuli were shown, none of them called {video}: "
                 f"{', '.join(map(repr, there[:10]))}{more}; name one with ",
                 Setting("stimulus"),
             )
-        wanted = (alike or there)[0]
+        wanted = alike[0]
     keys = [tuple(each[row] for each in within) for row in timed]
     rows: list[npt.NDArray[Any]] = []
     trials: list[str] = []
@@ -91,7 +96,8 @@ def find_viewings(
 
 def _alike(name: str, video: str) -> bool:
     ours, theirs = PurePath(video), PurePath(name.replace("\\", "/"))
-    return theirs.name.casefold() == ours.name.casefold() or theirs.stem.casefold() == ours.stem.casefold()
+    names = {one.casefold() for one in (ours.name, ours.stem)}
+    return theirs.name.casefold() in names or theirs.stem.casefold() == ours.stem.casefold()
 
 
 def steps_in_seconds(clock: _Floats) -> float | None:
