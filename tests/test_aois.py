@@ -628,6 +628,50 @@ def test_of_a_fixation_that_reaches_beyond_the_video_the_part_within_counts(tmp_
     assert "3 rows of gaze before the first frame" in message and "of 3 fixations only the part" in message
 
 
+def test_what_seems_to_be_of_another_video_is_named_and_what_cannot_be_of_it_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halves = {"format": "vidsal-aois-1", "aois": [{"name": "left", "box": [0, 0, 50, 50]}]}
+    mine, other = (written(tmp_path, halves, f"drive{number}.vidsal.driving-areas.json") for number in (1, 2))
+    size: dict[str, Any] = {"width": 100, "height": 50, "rate": 10}
+    clip = make_video(tmp_path / "drive1.mp4", frames=30, **size)
+
+    def predicted(drive: str, frames: int) -> Path:
+        rows = [f"{frame},{frame / 10},0,left,0.5,0.5,true\n" for frame in range(frames)]
+        path = tmp_path / f"{drive}.vidsal.aois.csv"
+        path.write_text("index,pts_seconds,shot,aoi,predicted_share,area_share,holds_peak\n" + "".join(rows))
+        return path
+
+    def gaze(video: str, lasts: float) -> Gaze:
+        facts = {"video": {"name": video, "height": 50, "width": 100, "duration_seconds": lasts}}
+        places = [(0.0, 0.4, 25.0), (0.5, 0.4, 25.0)]
+        return fixations(places, facts=facts)
+
+    def said(gaze: Gaze, aois: Path = mine, **more: Any) -> str:
+        return " ".join(measure_study(gaze, aois, clip, **more).messages)
+
+    right = gaze("drive1.mp4", 3.0)
+    assert not said(right, predicted=predicted("drive1", 30)) and not said(gaze("Drive1.avi", 3.04))
+    assert not said(right, written(tmp_path, halves, "camera.json"))
+    assert "the gaze was imported with drive2.mp4, not with drive1.mp4" in said(gaze("drive2.mp4", 3.0))
+    assert "lasts 9 s" in said(gaze("drive1.mp4", 9.0))
+    assert f"{other} is called like a result of drive2, not of drive1.mp4" in said(right, other)
+    assert "drive2.vidsal.aois.csv is called like a result of drive2" in said(right, predicted=predicted("drive2", 30))
+    assert "ends at 1 s" in said(right, predicted=predicted("drive1", 10))
+    with pytest.raises(DatasetError, match=r"imported with drive2\.mp4, which lasts 9 s, .* lasts 3 s"):
+        said(gaze("drive2.mp4", 9.0))
+    for drive, frames in (("drive1", 60), ("drive2", 10)):
+        with pytest.raises(DatasetError, match=rf"{drive}\S* ends at {frames / 10:g} s, .*it is of another video"):
+            said(right, predicted=predicted(drive, frames))
+
+    write_gaze(gaze("drive2.mp4", 3.0), tmp_path / "gaze.parquet")
+    words = ["aoi", "measure", str(tmp_path / "gaze.parquet"), "--aois", str(mine), "--video", str(clip)]
+    assert main([*words, "--out", str(tmp_path / "study")]) == 0
+    assert "vidsal: warning: the gaze was imported with drive2.mp4" in capsys.readouterr().err
+    assert main(["aoi", "preview", str(clip), "--aois", str(other), "--to", str(tmp_path / "a.png")]) == 0
+    assert f"vidsal: warning: {other} is called like a result of drive2" in capsys.readouterr().err
+
+
 def test_studies_of_several_videos_are_brought_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     halves = {
         "format": "vidsal-aois-1",

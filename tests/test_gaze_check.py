@@ -261,6 +261,9 @@ def test_a_model_predicts_where_no_maps_are_given_and_gaze_of_another_picture_is
     write_gaze(gaze_of(0), tmp_path / "gaze.parquet")
     call = ["gaze", "check", str(tmp_path / "gaze.parquet"), "--video", str(clip), "--model", str(checkpoint), "-q"]
     assert main(call) == 0
+    facts = {"video": {"name": "other.mp4", "height": HEIGHT, "width": WIDTH, "duration_seconds": 1.0}}
+    found = check_gaze(dataclasses.replace(gaze_of(0), facts=facts), clip, model=make_model())
+    assert "the gaze was imported with other.mp4, not with clip.mp4" in found.notes[0]
     facts = {"video": {"name": "other.mp4", "height": 10, "width": 10}}
     other = Gaze.of(participant="a", trial="t", pts_seconds=[0.0], x=1.0, y=1.0, facts=facts)
     with pytest.raises(DatasetError, match="10x10"):

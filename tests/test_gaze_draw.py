@@ -291,6 +291,17 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(clip: Path, 
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+def test_gaze_that_was_imported_with_another_video_is_named(clip: Path, tmp_path: Path) -> None:
+    facts: dict[str, Any] = {"name": "other.mp4", "height": HEIGHT, "width": WIDTH, "duration_seconds": 0.5}
+    options = DrawGazeOptions(video=VideoOptions(preset="ultrafast"), output=GazeOutputOptions(output=tmp_path / "out"))
+    one = samples({"a": [(0.0, 1, 1)]}, facts={"video": facts})
+    made = draw_gaze(clip, one, options=options)
+    assert "the gaze was imported with other.mp4, not with clip.mp4" in made.messages[0]
+    long = samples({"a": [(0.0, 1, 1)]}, facts={"video": facts | {"duration_seconds": 60.0}})
+    with pytest.raises(DatasetError, match=r"other\.mp4, which lasts 60 s, .*it is gaze on another video"):
+        draw_gaze(clip, long, options=options)
+
+
 def test_a_result_that_is_there_is_kept(clip: Path, table: Path, tmp_path: Path) -> None:
     (tmp_path / "clip.vidsal.gaze.csv").write_text("mine")
     options = DrawGazeOptions(output=GazeOutputOptions(output=tmp_path))

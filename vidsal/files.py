@@ -10,7 +10,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from vidsal.errors import EncodeError, ExistsError, Setting
 
@@ -20,6 +20,7 @@ else:
     import fcntl
 
 __all__ = [
+    "called_alike",
     "check_free",
     "claim",
     "clear",
@@ -27,6 +28,7 @@ __all__ = [
     "is_claimed",
     "is_folder",
     "local_name",
+    "note_other_video",
     "put_all_in_place",
     "put_in_place",
     "release",
@@ -59,6 +61,33 @@ def is_folder(path: Path) -> bool:
     with suppress(OSError, ValueError):
         return path.is_dir()
     return False
+
+
+def called_alike(name: str, video: str) -> bool:
+    """Whether a name, with any folder and any ending or none, is that of a video.
+
+    Example:
+        >>> called_alike("drives/Drive1.avi", "drive1.mp4"), called_alike("drive2", "drive1.mp4")
+        (True, False)
+    """
+    ours, theirs = PurePath(video), PurePath(name.replace("\\", "/"))
+    whole = {one.casefold() for one in (ours.name, ours.stem)}
+    return theirs.name.casefold() in whole or theirs.stem.casefold() == ours.stem.casefold()
+
+
+def note_other_video(path: Path, video: str) -> list[str]:
+    """A sentence for a person where a result is called after another video than the one it is used for, or nothing.
+
+    Example:
+        >>> note_other_video(Path("out/drive2.vidsal.aois.csv"), "in/drive1.mp4")
+        ['out/drive2.vidsal.aois.csv is called like a result of drive2, not of drive1.mp4: is it of this video?']
+        >>> note_other_video(Path("out/drive1.vidsal.aois.csv"), "in/drive1.mp4")
+        []
+    """
+    stem, found, _ = path.name.partition(".vidsal.")
+    if not found or called_alike(stem, video):
+        return []
+    return [f"{path} is called like a result of {stem}, not of {PurePath(video).name}: is it of this video?"]
 
 
 def short_name(stem: str, folder: Path, *, room: int) -> str:

@@ -14,7 +14,7 @@ from vidsal.aois.areas import Aois, Moment, load_shapely
 from vidsal.aois.read import read_aois
 from vidsal.decode import open_video
 from vidsal.errors import ConfigError, DecodeError
-from vidsal.files import check_free, replacing
+from vidsal.files import check_free, note_other_video, replacing
 from vidsal.render.palette import distinct_color
 from vidsal.shots import CutDetector
 
@@ -75,7 +75,7 @@ def write_preview(
         overwrite: replaces a picture that is there.
 
     Returns:
-        Sentences for a person about areas that never lie in the picture.
+        Sentences for a person on areas that never lie in the picture, or that are called after another video.
 
     Raises:
         ConfigError: the picture's ending is another one.
@@ -121,7 +121,7 @@ def write_preview(
         raise ConfigError(f"{to}: the picture could not be coded")
     with replacing(to) as partial:
         partial.write_bytes(coded.tobytes())
-    return areas.outside(height=info.height, width=info.width)
+    return areas.outside(height=info.height, width=info.width) + note_other_video(Path(aois), str(video))
 
 
 def _small(picture: _RGB, text: str) -> _RGB:

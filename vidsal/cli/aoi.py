@@ -68,7 +68,7 @@ def _measure(given: Any) -> int:
     check_choice(given.form, ("csv", "parquet"), "format")
     study = measure_study(given.gaze, given.aois, given.video, predicted=given.predicted, trials=given.trials)
     for message in study.messages:
-        say(f"vidsal: {message}", quiet=given.quiet)
+        say(f"vidsal: warning: {message}", quiet=given.quiet)
     for path in write_study(study, given.out, form=given.form, overwrite=given.overwrite):
         print_out(str(path))
     return 0

@@ -18,7 +18,7 @@ from vidsal.decode import open_video
 from vidsal.decode.ordinals import frame_times
 from vidsal.errors import DatasetError
 from vidsal.exports.tables import load_pyarrow, read_table
-from vidsal.files import check_free, replacing
+from vidsal.files import check_free, note_other_video, replacing
 from vidsal.gaze.compare import AoiAgreement, AoiSecond, PredictedShares, compare_shares
 from vidsal.gaze.groups import ALL, AoiGroup, group_visits
 from vidsal.gaze.makers.contract import open_sheet
@@ -31,7 +31,7 @@ from vidsal.gaze.measures import (
     measure_aois,
     transitions,
 )
-from vidsal.gaze.table import Gaze, check_fits, read_gaze
+from vidsal.gaze.table import Gaze, check_fits, lasts_alike, read_gaze
 from vidsal.provenance import package_version
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_types
@@ -83,7 +83,8 @@ def measure_study(
         trials: a table with a column trial and any others (weather, condition, ...), which go into the results.
 
     Raises:
-        DatasetError: a file cannot be read, or the files do not fit together.
+        DatasetError: a file cannot be read, or the files do not fit together; of those that seem to be of another video
+            by their names, `Study.messages` speaks.
         DecodeError: the video cannot be opened.
         EncodeError: pyarrow or shapely is missing.
     """
@@ -94,8 +95,10 @@ def measure_study(
         info = reader.info
     areas = read_aois(aois, height=info.height, width=info.width)
     messages = areas.outside(height=info.height, width=info.width)
-    check_fits(table, height=info.height, width=info.width, video=str(video))
-    table, left_out, cut = _while_it_runs(table, info.duration_seconds)
+    messages += note_other_video(Path(aois), str(video))
+    lasts = info.duration_seconds
+    messages += check_fits(table, height=info.height, width=info.width, video=str(video), duration_seconds=lasts)
+    table, left_out, cut = _while_it_runs(table, lasts)
     if left_out or cut:
         if not len(table):
             raise DatasetError(
@@ -111,6 +114,7 @@ def measure_study(
     shares: PredictedShares | None = None
     if predicted is not None:
         shares, where = _predicted(Path(predicted), areas)
+        messages += _check_length(Path(predicted), shares, str(video), lasts)
     else:
         if by_shot:
             raise DatasetError(
@@ -246,6 +250,23 @@ def _predicted(path: Path, areas: Aois) -> tuple[PredictedShares, Where]:
         return numbers[place] + (part if shots[after] == shots[place] else 0.0), shots[place]
 
     return PredictedShares(np.asarray(seconds, np.float64), by_area), where
+
+
+def _check_length(path: Path, shares: PredictedShares, video: str, duration_seconds: float | None) -> list[str]:
+    """Sentences on a prediction that seems to be of another video, or of a part of it.
+
+    Raises:
+        DatasetError: it goes on after the video's end, or is called after another video and ends elsewhere.
+    """
+    said = note_other_video(path, video)
+    seconds = shares.seconds
+    end = float(seconds[-1] + (np.ptp(seconds) / (len(seconds) - 1) if len(seconds) > 1 else 0.0))
+    if duration_seconds is None or lasts_alike(end, duration_seconds):
+        return said
+    text = f"{path} ends at {end:g} s, and {video} lasts {duration_seconds:g} s"
+    if said or end > duration_seconds:
+        raise DatasetError(f"{text}: it is of another video; give the table of a run of this one (predicted)")
+    return [f"{text}: gaze after it is compared with nothing"]
 
 
 def _trials(path: Path, trials: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from vidsal.errors import ConfigError, DatasetError
 from vidsal.exports.tables import arrow_schema, load_pyarrow, read_table
-from vidsal.files import check_free, replacing
+from vidsal.files import called_alike, check_free, replacing
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_field, column_meanings, column_types
 
@@ -28,6 +28,7 @@ __all__ = [
     "check_ending",
     "check_fits",
     "check_target",
+    "lasts_alike",
     "order_of_rows",
     "read_gaze",
     "write_gaze",
@@ -264,24 +265,52 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
         check_free(there, overwrite=overwrite)
 
 
-def check_fits(gaze: Gaze, *, height: int, width: int, video: str) -> None:
-    """Sees that gaze is in the pixels of a video, where it says of which it is.
+def check_fits(gaze: Gaze, *, height: int, width: int, video: str, duration_seconds: float | None) -> list[str]:
+    """Sees whether gaze is of a video, where it says of which it is.
 
     Args:
         gaze: the table.
         height: rows of the video's upright picture.
         width: columns of it.
-        video: its name, for the message.
+        video: its path or name.
+        duration_seconds: how long it is; None where not known.
+
+    Returns:
+        Sentences for a person: the gaze is of a video of another name, or of another length.
 
     Raises:
-        DatasetError: it is not.
+        DatasetError: it is in pixels of another size, or of a video of another name and another length.
     """
     shown = gaze.facts.get("video", {})
-    if isinstance(shown, Mapping) and shown and (shown.get("height"), shown.get("width")) != (height, width):
+    if not isinstance(shown, Mapping) or not shown:
+        return []
+    name, lasts = str(shown.get("name") or ""), shown.get("duration_seconds")
+    if (shown.get("height"), shown.get("width")) != (height, width):
         raise DatasetError(
-            f"the gaze is in pixels of {shown.get('name')}, {shown.get('width')}x{shown.get('height')}, and {video} "
+            f"the gaze is in pixels of {name}, {shown.get('width')}x{shown.get('height')}, and {video} "
             f"has {width}x{height}; import it with this video"
         )
+    is_other = bool(name) and not called_alike(name, video)
+    differs = lasts is not None and duration_seconds is not None and not lasts_alike(float(lasts), duration_seconds)
+    if not (is_other or differs):
+        return []
+    text = f"the gaze was imported with {name}"
+    if differs:
+        text += f", which lasts {lasts:g} s, and {video} lasts {duration_seconds:g} s"
+        if is_other:
+            raise DatasetError(f"{text}: it is gaze on another video; else import it with this one")
+        return [f"{text}: if it was cut at its beginning, import the gaze anew"]
+    return [f"{text}, not with {Path(video).name}: is it gaze on this video?"]
+
+
+def lasts_alike(first_seconds: float, second_seconds: float) -> bool:
+    """Whether two lengths may be those of one video that was written twice: they differ by at most 1 s or 1 %.
+
+    Example:
+        >>> lasts_alike(4.0, 4.5), lasts_alike(4.0, 6.0), lasts_alike(600.0, 605.0)
+        (True, False, True)
+    """
+    return abs(first_seconds - second_seconds) <= max(1.0, 0.01 * max(first_seconds, second_seconds))
 
 
 def _facts_path(path: Path) -> Path:

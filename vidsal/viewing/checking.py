@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from vidsal.addresses import hide_secrets
@@ -67,7 +68,8 @@ def check_gaze(
     size = _SMALL if loaded is None else loaded.preprocessor.frame_size
     with open_video(path, options=options.decode, size=size) as reader:
         info = reader.info
-        check_fits(table, height=info.height, width=info.width, video=str(path))
+        lasts = info.duration_seconds
+        of_it = check_fits(table, height=info.height, width=info.width, video=str(path), duration_seconds=lasts)
         scorer = VariantScorer(RecordedViewers(table, height=info.height, width=info.width), options.variants)
         total = info.frame_count if options.decode == type(options.decode)() else None
         frames = 0
@@ -85,7 +87,8 @@ def check_gaze(
                     on_progress(frames, total, time.perf_counter() - begin)
                 if should_stop and should_stop():
                     raise Stopped
-    return scorer.flush()
+    found = scorer.flush()
+    return replace(found, notes=(*of_it, *found.notes))
 
 
 def write_variants(found: GazeVariants, path: Path) -> None:

@@ -118,8 +118,9 @@ def draw_gaze(
         info = reader.info
         if info.kind == "image":
             raise ConfigError(f"{path} is a single picture: gaze is drawn over a video")
-        check_fits(table, height=info.height, width=info.width, video=str(path))
-        _check_in_time(table, info.duration_seconds, options, path)
+        lasts = info.duration_seconds
+        of_it = check_fits(table, height=info.height, width=info.width, video=str(path), duration_seconds=lasts)
+        _check_in_time(table, lasts, options, path)
         viewers = RecordedViewers(table, height=info.height, width=info.width)
         sigma = shown.sigma_pixels(height=info.height, width=info.width)
         numbers = Shared(
@@ -153,7 +154,7 @@ def draw_gaze(
         if not tally.frames:
             raise DecodeError(f"{path}: not one frame could be decoded")
         finish_together(sinks)
-        said = [*tally.messages(), *reader.report.messages, *(text for sink in sinks for text in sink.messages)]
+        said = [*of_it, *tally.messages(), *reader.report.messages, *(text for sink in sinks for text in sink.messages)]
         if loaded is not None:
             said += loaded.notes
     return GazeDrawn(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.errors import DatasetError, Setting
+from vidsal.files import called_alike
 from vidsal.gaze.makers.contract import Sheet
 
 __all__ = ["Viewings", "find_viewings", "steps_in_seconds"]
@@ -56,7 +57,7 @@ def find_viewings(
         listed = ", ".join(map(repr, there[:10])) or "nothing that is shown"
         raise DatasetError(f"{sheet.path}: ", Setting("stimulus", wanted), f" is not in it; it has {listed}")
     if wanted is None and there:
-        alike = [name for name in there if _alike(name, video)]
+        alike = [name for name in there if called_alike(name, video)]
         if not alike and len(there) == 1:
             raise DatasetError(
                 f"{sheet.path}: what was shown is called {there[0]!r}, not {video}; if it is that video, give it with ",
@@ -92,12 +93,6 @@ def find_viewings(
         else f"the first row in which {wanted!r} is shown is taken as the video's first frame"
     )
     return Viewings(np.concatenate(rows), since, trial, note)
-
-
-def _alike(name: str, video: str) -> bool:
-    ours, theirs = PurePath(video), PurePath(name.replace("\\", "/"))
-    names = {one.casefold() for one in (ours.name, ours.stem)}
-    return theirs.name.casefold() in names or theirs.stem.casefold() == ours.stem.casefold()
 
 
 def steps_in_seconds(clock: _Floats) -> float | None:
