@@ -136,6 +136,18 @@ def test_a_stimulus_of_another_name_is_the_video_only_if_somebody_says_so(
     assert main([*words, "--stimulus", name]) == 0
 
 
+def test_a_trial_is_named_for_all_unless_one_participant_has_several(clip: Path, tmp_path: Path) -> None:
+    named = GazeOptions(trial="drive1")
+    both = gaze_files.tobii(tmp_path / "both.tsv", Truth.make(), people=("P01", "P02"))
+    trials = [(who, trial) for who, trial, _ in import_gaze([both], clip, options=named).gaze.viewings()]
+    assert trials == [("P01", "drive1"), ("P02", "drive1")]
+    with pytest.raises(DatasetError, match="several participants; they cannot all be called participant=ann"):
+        import_gaze([both], clip, options=GazeOptions(participant="ann"))
+    twice = shown_as(tmp_path / "P01.tsv", "clip", "pause", "clip")
+    with pytest.raises(DatasetError, match="several trials of one participant; they cannot all be called trial=drive1"):
+        import_gaze([twice], clip, options=named)
+
+
 @needs_pymovements
 def test_each_trial_of_an_eyelink_file_begins_at_its_own_message(clip: Path, tmp_path: Path) -> None:
     truth = Truth.make(30)

@@ -160,20 +160,25 @@ def _names(
     folder = next((one.name for one in path.parents if not one.name.isdigit() and one.name != "exports"), path.stem)
     count = len(recording.line)
 
-    def named(own: npt.NDArray[np.object_] | None, asked: str | None, default: str, what: str) -> npt.NDArray[Any]:
-        if asked is not None:
-            if own is not None and len(dict.fromkeys(own.tolist())) > 1:
-                text = f"{recording.path}: the file names several {what}s; they cannot all be called "
-                raise DatasetError(text, Setting(what, asked))
-            return np.full(count, asked, object)
-        made = np.full(count, default, object)
-        if own is not None:
+    def named(own: npt.NDArray[np.object_] | None, asked: str | None, default: str) -> npt.NDArray[Any]:
+        made = np.full(count, default if asked is None else asked, object)
+        if own is not None and asked is None:
             there = np.array([bool(one) for one in own], bool)
             made[there] = own[there]
         return made
 
-    who = named(recording.participant, options.participant, folder if generic else path.stem, "participant")
-    return who, named(recording.trial, options.trial, Path(video).stem, "trial")
+    def several(what: str, whose: str, asked: str | None) -> DatasetError:
+        text = f"{recording.path}: the file names several {what}s{whose}; they cannot all be called "
+        return DatasetError(text, Setting(what, asked))
+
+    if options.participant is not None and recording.participant is not None and len(set(recording.participant)) > 1:
+        raise several("participant", "", options.participant)
+    who = named(recording.participant, options.participant, folder if generic else path.stem)
+    if options.trial is not None and recording.trial is not None:
+        pairs = {*zip(who.tolist(), recording.trial.tolist(), strict=True)}
+        if len(pairs) > len(set(who)):
+            raise several("trial", " of one participant", options.trial)
+    return who, named(recording.trial, options.trial, Path(video).stem)
 
 
 def _facts(

@@ -16,7 +16,7 @@ from vidsal.aois import AoiFrame, Aois, read_aois
 from vidsal.aois.measured import STUDY_NAME
 from vidsal.decode import open_video
 from vidsal.decode.ordinals import frame_times
-from vidsal.errors import DatasetError
+from vidsal.errors import DatasetError, Setting
 from vidsal.exports.tables import load_pyarrow, read_table
 from vidsal.files import check_free, note_other_video, replacing
 from vidsal.gaze.compare import AoiAgreement, AoiSecond, PredictedShares, compare_shares
@@ -199,7 +199,11 @@ def pool_studies(folders: Sequence[str | Path], *, trials: str | Path | None = N
         for viewing in dict.fromkeys((row.participant, row.trial) for row in rows):
             if viewing in seen:
                 who = f"participant {viewing[0]!r}, trial {viewing[1]!r}"
-                raise DatasetError(f"{seen[viewing]} and {folder} both have {who}: give each clip a trial of its own")
+                raise DatasetError(
+                    f"{seen[viewing]} and {folder} both have {who}: give each clip a trial of its own, as vidsal gaze "
+                    "import does with ",
+                    Setting("trial", "NAME"),
+                )
             seen[viewing] = folder
         visits += rows
         videos.append(_video_of(about))
@@ -286,9 +290,12 @@ def _trials(path: Path, trials: Sequence[str]) -> dict[str, dict[str, str]]:
         found[trial] = {name: values[name][row] for name in others}
     lacking = [trial for trial in dict.fromkeys(trials) if trial not in found]
     if lacking:
+        more = f" and {len(lacking) - 1} others" if lacking[1:] else ""
+        listed = ", ".join(map(repr, list(found)[:5])) + (", ..." if len(found) > 5 else "")
         raise DatasetError(
-            f"{path} has no row for the trial {lacking[0]!r}"
-            + (f" and {len(lacking) - 1} others" if lacking[1:] else "")
+            f"{path} has no row for the trial {lacking[0]!r}{more}; it has {listed}. vidsal gaze import gives viewings "
+            "another name than that of the recording with ",
+            Setting("trial", "NAME"),
         )
     return found
 
