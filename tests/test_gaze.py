@@ -141,6 +141,9 @@ def test_a_trial_is_named_for_all_unless_one_participant_has_several(clip: Path,
     both = gaze_files.tobii(tmp_path / "both.tsv", Truth.make(), people=("P01", "P02"))
     trials = [(who, trial) for who, trial, _ in import_gaze([both], clip, options=named).gaze.viewings()]
     assert trials == [("P01", "drive1"), ("P02", "drive1")]
+    one = gaze_files.tobii(tmp_path / "one.tsv", Truth.make())
+    gaze = import_gaze([one], clip, options=GazeOptions(participant="ann")).gaze
+    assert [(who, trial) for who, trial, _ in gaze.viewings()] == [("ann", "P01 one")]
     with pytest.raises(DatasetError, match="several participants; they cannot all be called participant=ann"):
         import_gaze([both], clip, options=GazeOptions(participant="ann"))
     twice = shown_as(tmp_path / "P01.tsv", "clip", "pause", "clip")

@@ -36,9 +36,11 @@ class GazeOptions(Checked):
     """How a recording becomes rows on the clock and in the pixels of a video."""
 
     participant: str | None = None
-    """Name of the participant, for files that name none; default: the file's name (its folder's for Pupil)."""
+    """Name of the participant, whatever the files say, which must not name several; default: as the file says, else
+    its name (its folder's for Pupil)."""
     trial: str | None = None
-    """Name of the trial, for files that name none; default: the video's name."""
+    """Name of the trial, whatever the files say, which must not name several of one participant; default: as the file
+    says (Tobii: the recording's name), else the video's name."""
     stimulus: str | None = None
     """Take only rows that were recorded while this was shown, as the file calls it; default: the video's name, with any
     ending or none; all rows of a file that names nothing."""
