@@ -21,6 +21,7 @@ from media import make_video
 
 from vidsal.aois import Aoi, Aois, AoiSums, AoiTracker, Coverage, Key, Moment, Part, read_aois
 from vidsal.aois.predicted import AoiFrame
+from vidsal.aois.preview import draw_aois, write_preview
 from vidsal.cli import main
 from vidsal.decode import DecodeOptions
 from vidsal.errors import DatasetError
@@ -593,6 +594,45 @@ def test_the_preview_shows_the_outlines_where_the_areas_lie(tmp_path: Path) -> N
     assert abs(columns.min() - 39.5) <= 1 and abs(columns.max() - 119.5) <= 1 and abs(rows.max() - 59.5) <= 1
     assert main(["aoi", "preview", str(clip), "--aois", str(aois), "--to", str(sheet)]) == 3
     assert main(["aoi", "preview", str(clip), "--aois", str(aois), "--to", str(tmp_path / "a.gif")]) == 1
+
+
+LABELLED = {
+    "triangle": [[[100.0, 190], [300, 10], [300, 190]]],
+    "L": [[[10.0, 10], [40, 10], [40, 150], [200, 150], [200, 190], [10, 190]]],
+    "ring around another": [[[20.0, 20], [380, 20], [380, 180], [20, 180]]],
+    "two parts": [[[10.0, 10], [16, 10], [16, 16], [10, 16]], [[300, 100], [390, 100], [390, 190], [300, 190]]],
+    "partly outside": [[[-300.0, 150], [80, 150], [80, 400], [-300, 400]]],
+}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_the_name_of_an_area_stands_within_it(name: str) -> None:
+    picture = np.full((200, 400, 3), 90, np.uint8)
+    parts = tuple(Part("seconds", (Key(0.0, np.array(points)),)) for points in LABELLED[name])
+    other = still("", box(150, 60, 100, 80), priority=1)
+    drawn = [draw_aois(picture, Aois((Aoi(text, parts), other)), AT_0) for text in ("m", "w")]
+    rows, columns = np.nonzero((drawn[0] != drawn[1]).any(axis=2))
+    shape = Aois((Aoi("a", parts), other)).shapes(AT_0)["a"]
+    assert len(rows) > 10 and shapely.intersects_xy(shape, columns + 0.5, rows + 0.5).all()
+
+
+def test_a_name_that_is_longer_than_its_area_stays_in_the_picture_and_frames_are_named_below_them(
+    tmp_path: Path,
+) -> None:
+    picture = np.full((200, 400, 3), 90, np.uint8)
+    corners = [box(x, y, 8, 8) for x in (0, 392) for y in (0, 192)]
+    for points in corners:
+        bare, named = (draw_aois(picture, Aois((still(text, points),)), AT_0) for text in ("", "a long name"))
+        rows, columns = np.nonzero((bare != named).any(axis=2))
+        assert np.ptp(columns) > 40 and columns.min() > 0 and columns.max() < 399
+        assert np.ptp(rows) > 5 and rows.min() >= 0 and rows.max() < 200
+    clip = make_video(
+        tmp_path / "clip.mp4", frames=2, width=160, height=80, rate=10, picture=lambda _: picture[:80, :160]
+    )
+    aois = written(tmp_path, {"format": "vidsal-aois-1", "aois": [{"name": "a", "box": [80, 0, 80, 40]}]})
+    write_preview(clip, aois, tmp_path / "sheet.png", frames=1)
+    sheet = cv2.imread(str(tmp_path / "sheet.png")).astype(int)
+    assert np.abs(sheet[45:80, :160] - 90).max() < 8 and sheet[82:100, :160].max() > 200
 
 
 def test_gaze_before_and_after_the_video_counts_nowhere_and_is_said(tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ _RGB = npt.NDArray[np.uint8]
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _TILE = 480
 """Columns of a frame on the sheet."""
+_CAPTION = 20
+"""Rows below a frame that say which it is."""
+_GREY = 32
+"""Of the sheet."""
 
 
 def draw_aois(picture: _RGB, aois: Aois, moment: Moment) -> _RGB:
@@ -53,13 +57,48 @@ def draw_aois(picture: _RGB, aois: Aois, moment: Moment) -> _RGB:
 
 
 def _write(drawn: _RGB, name: str, shape: Any, colour: tuple[int, int, int], thick: int, shapely: Any) -> None:
-    left, top, _, _ = shapely.bounds(shape)
-    size = max(drawn.shape[:2]) / 1200
-    (across, down), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
-    x = int(min(max(left + 4, 2), max(drawn.shape[1] - across - 2, 2)))
-    y = int(min(max(top + down + 4, down + 2), drawn.shape[0] - 4))
-    cv2.putText(drawn, name, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), thick + 2, cv2.LINE_AA)
-    cv2.putText(drawn, name, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
+    height, width = drawn.shape[:2]
+    size, edge = max(height, width) / 1200, thick + 1
+    (across, down), below = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
+    letters = np.zeros((down + below + 2 * edge, across + 2 * edge), np.uint8)
+    cv2.putText(letters, name, (edge, edge + down), cv2.FONT_HERSHEY_SIMPLEX, size, (255,), thick, cv2.LINE_AA)
+    # OpenCV 5 has two weights of letters only, so that thicker ones are no outline.
+    outline = cv2.dilate(letters, np.ones((2 * thick + 1, 2 * thick + 1), np.uint8))
+    middle = _place(shape, (height, width), (letters.shape[0], letters.shape[1]), shapely)
+    if middle is None:
+        return
+    left = round(max(min(middle[0] - letters.shape[1] / 2, width - letters.shape[1]), 0))
+    top = round(max(min(middle[1] - letters.shape[0] / 2, height - letters.shape[0]), 0))
+    under = drawn[top : top + letters.shape[0], left : left + letters.shape[1]]
+    for cover, paint in ((outline, (0, 0, 0)), (letters, colour)):
+        share = cover[: under.shape[0], : under.shape[1], None] / 255.0
+        under[:] = np.round(under * (1 - share) + np.array(paint) * share)
+
+
+def _place(shape: Any, picture: tuple[int, int], text: tuple[int, int], shapely: Any) -> tuple[float, float] | None:
+    """(x, y) of the middle of a text of some (height, width) that lies deep within an area; None where none is seen."""
+    scale = min(1.0, _TILE / picture[1])
+    rows, columns = (max(1, round(side * scale)) for side in picture)
+    mask = np.zeros((rows + 2, columns + 2), np.uint8)
+    for part in shapely.get_parts(shape):
+        if shapely.get_dimensions(part) == 2:
+            rings = [np.asarray(ring.coords)[:, :2] * scale - 0.5 for ring in (part.exterior, *part.interiors)]
+            inside = np.zeros((rows, columns), np.uint8)
+            cv2.fillPoly(inside, [np.round(ring).astype(np.int32) for ring in rings], (1,))
+            mask[1:-1, 1:-1] |= inside
+    if not mask.any():
+        return None
+    room = cv2.erode(
+        mask,
+        np.ones((max(1, round(text[0] * scale)), max(1, round(text[1] * scale))), np.uint8),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=(0,),
+    )
+    depth = cv2.distanceTransform(room if room.any() else mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Of a long area the deepest places are a line: its middle.
+    deepest = np.argwhere(depth >= depth.max() - 0.5)
+    y, x = deepest[np.square(deepest - deepest.mean(axis=0)).sum(axis=1).argmin()] - 0.5
+    return float(x / scale), float(y / scale)
 
 
 def write_preview(
@@ -112,7 +151,7 @@ def write_preview(
     columns = max(1, math.ceil(math.sqrt(len(kept) * 0.75)))
     rows = math.ceil(len(kept) / columns)
     height, width = kept[0].shape[:2]
-    sheet = np.full((rows * (height + 4), columns * (width + 4), 3), 32, np.uint8)
+    sheet = np.full((rows * (height + 4), columns * (width + 4), 3), _GREY, np.uint8)
     for place, tile in enumerate(kept):
         y, x = (place // columns) * (height + 4), (place % columns) * (width + 4)
         sheet[y : y + height, x : x + width] = tile
@@ -127,7 +166,8 @@ def write_preview(
 def _small(picture: _RGB, text: str) -> _RGB:
     width = min(_TILE, picture.shape[1])
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    small = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8).copy()
-    for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(small, text, (6, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thick, cv2.LINE_AA)
+    small = np.full((height + _CAPTION, width, 3), _GREY, np.uint8)
+    small[:height] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    place = (6, height + _CAPTION - 6)
+    cv2.putText(small, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return small
