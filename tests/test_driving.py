@@ -83,8 +83,8 @@ def test_a_shaking_camera_moves_the_point_little_and_is_said_by_its_spread() -> 
 def test_each_shot_has_its_own_point_and_its_times() -> None:
     frames = [*road(20, (120, 100)), *road(20, (210, 80), seed=3)]
     first, second = found_in(frames, [0] * 20 + [1] * 20)
-    assert (first.shot, first.start_seconds, first.end_seconds) == (0, 0, 19 / RATE)
-    assert (second.shot, second.start_seconds, second.end_seconds) == (1, 20 / RATE, 39 / RATE)
+    assert (first.shot, first.start_seconds, first.end_seconds) == (0, 0, 20 / RATE)
+    assert (second.shot, second.start_seconds) == (1, 20 / RATE) and second.end_seconds == pytest.approx(40 / RATE)
     assert first.x == pytest.approx(120, abs=3.2) and second.x == pytest.approx(210, abs=3.2)
 
 
@@ -158,9 +158,10 @@ def test_a_video_is_read_from_its_file_and_in_the_range_that_was_asked_for(tmp_p
     video = make_video(tmp_path / "drive.mp4", frames=50, width=WIDTH, height=HEIGHT, rate=25, picture=picture)
     points = find_vanishing_points(video)
     assert [point.start_seconds for point in points] == [0.0, 1.0]
+    assert [point.end_seconds for point in points] == [1.0, 2.0]
     assert [point.x for point in points] == pytest.approx([120, 200], abs=4)
     (late,) = find_vanishing_points(video, decode=DecodeOptions(start_seconds=1.0))
-    assert late.start_seconds == 1.0 and late.x == pytest.approx(200, abs=4)
+    assert (late.start_seconds, late.end_seconds) == (1.0, 2.0) and late.x == pytest.approx(200, abs=4)
 
 
 # The areas.
@@ -340,12 +341,14 @@ def test_the_command_reports_a_drive(tmp_path: Path, capsys: pytest.CaptureFixtu
     model = make_checkpoint(tmp_path / "tiny.safetensors")
     wanted = ["run", str(tmp_path / "drive.mp4"), "--model", str(model), "--device", "cpu", "--no-video", "-q"]
     wanted += ["--report-driving", "--camera-template", str(tmp_path / "camera.json")]
-    wanted += ["--road-users", str(tmp_path / "cars.xml")]
+    wanted += ["--road-users", str(tmp_path / "cars.xml"), "--export", "shots"]
     assert main(wanted) == 0
     made = {Path(line).name for line in capsys.readouterr().out.splitlines()}
     assert {f"drive.vidsal.driving{part}.csv" for part in ("", "-summary", "-moments", "-points")} <= made
 
     (point,) = rows_of(tmp_path / "drive.vidsal.driving-points.csv")
+    (shot,) = rows_of(tmp_path / "drive.vidsal.shots.csv")
+    assert (point["start_seconds"], point["end_seconds"]) == (shot["start_seconds"], shot["end_seconds"])
     assert point["found"] == "true" and float(point["confidence"]) > 0.9
     assert (float(point["x"]), float(point["y"])) == pytest.approx((140, 95), abs=3.2)
     assert "not from a calibrated camera" in point["note"]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from vidsal.stages import CutOptions
 
-__all__ = ["CutDetector", "CutOptions"]
+__all__ = ["CutDetector", "CutOptions", "last_frame_lasts"]
 
 _Thumbnail = npt.NDArray[np.float32]
 
@@ -197,3 +197,27 @@ def _tiles(planes: _Thumbnail) -> _Thumbnail:
     tiles = np.moveaxis(split, 2, 3).reshape(len(planes), -1, _TILE_HEIGHT * _TILE_WIDTH)
     centred: _Thumbnail = tiles - tiles.mean(axis=2, keepdims=True)
     return centred
+
+
+_ROUNDED_SECONDS = 0.002
+"""By so much an end that a container says may be rounded."""
+
+
+def last_frame_lasts(first_seconds: float, last_seconds: float, *, steps: int, duration_seconds: float | None) -> float:
+    """Seconds that the last frame of a source is shown: as long as the others on average, but not after its end.
+
+    Args:
+        first_seconds: presentation time of the source's first frame.
+        last_seconds: that of its last one.
+        steps: how many frames come after the first.
+        duration_seconds: how long the source says it is; None where it does not.
+
+    Example:
+        >>> [round(last_frame_lasts(0.0, 3.96, steps=99, duration_seconds=end), 3) for end in (None, 4.0, 3.98)]
+        [0.04, 0.04, 0.02]
+    """
+    step = max((last_seconds - first_seconds) / steps, 0.0) if steps else 0.0
+    if duration_seconds is not None and last_seconds < duration_seconds < last_seconds + step - _ROUNDED_SECONDS:
+        # As the cells of a table are rounded, so that a list made of one is that of the run.
+        return float(format(duration_seconds, ".9g")) - last_seconds
+    return step

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from vidsal.aois.areas import Aois, Moment, load_shapely
 from vidsal.decode import DecodeOptions, open_video
 from vidsal.frames import FrameBatch
-from vidsal.shots import CutDetector
+from vidsal.shots import CutDetector, last_frame_lasts
 from vidsal.stages import CutOptions
 from vidsal.tracks import column_field, column_meanings
 
@@ -74,7 +74,7 @@ class VanishingPoint:
     """0 or more."""
     start_seconds: float = column_field("s", "Presentation time of the shot's first frame.")
     """As in the table of a run."""
-    end_seconds: float = column_field("s", "Presentation time of the shot's last frame.")
+    end_seconds: float = column_field("s", "When the shot ends, as in the list of shots: not included.")
     """start_seconds or more."""
     found: bool = column_field("", "Whether a point was found; where it was not, none is guessed.")
     """True or False."""
@@ -122,7 +122,6 @@ class _Glance:
 class _Watched:
     ordinal: int
     start: float
-    end: float
     every: float = _EVERY_SECONDS
     looks: list[_Glance] = field(default_factory=list)
     """At most `_LOOKS`."""
@@ -151,6 +150,8 @@ class VanishingFinder:
         """Forgets the video."""
         self._shot: _Watched | None = None
         self._found: list[VanishingPoint] = []
+        self._begin = self._last = 0.0
+        self._frames = 0
         self._first: tuple[float, _Grey] | None = None
         self._next = -math.inf
         self._size = (0, 0)
@@ -167,10 +168,12 @@ class VanishingFinder:
         self._size = (batch.height, batch.width)
         for row, (seconds, ordinal) in enumerate(zip(batch.pts_seconds.tolist(), shot.tolist(), strict=True)):
             if self._shot is None or ordinal != self._shot.ordinal:
-                self._end_shot()
-                self._shot = _Watched(ordinal, seconds, seconds)
+                self._end_shot(seconds)
+                self._shot = _Watched(ordinal, seconds)
                 self._first, self._next = None, -math.inf
-            self._shot.end = seconds
+            if not self._frames:
+                self._begin = seconds
+            self._last, self._frames = seconds, self._frames + 1
             if self._first is None:
                 if seconds >= self._next:
                     self._first = seconds, self._picture(batch, row)
@@ -179,10 +182,16 @@ class VanishingFinder:
                 self._look(self._first[1], self._picture(batch, row))
                 self._first = None
 
-    def flush(self) -> list[VanishingPoint]:
-        """Ends the video: what was found, a point for each shot, in order."""
-        self._end_shot()
-        found, self._found = self._found, []
+    def flush(self, *, duration_seconds: float | None = None) -> list[VanishingPoint]:
+        """Ends the video: what was found, a point for each shot, in order.
+
+        Args:
+            duration_seconds: how long the video says it is; None where it does not.
+        """
+        steps = self._frames - 1
+        lasts = last_frame_lasts(self._begin, self._last, steps=steps, duration_seconds=duration_seconds)
+        self._end_shot(self._last + lasts)
+        found, self._found, self._frames = self._found, [], 0
         return found
 
     def _picture(self, batch: FrameBatch, row: int) -> _Grey:
@@ -242,17 +251,17 @@ class VanishingFinder:
         kept: _Floats = found[seen[row, column] > 0]
         return kept
 
-    def _end_shot(self) -> None:
+    def _end_shot(self, seconds: float) -> None:
         if self._shot is not None:
-            self._found.append(self._concluded(self._shot))
+            self._found.append(self._concluded(self._shot, seconds))
             self._shot = None
 
-    def _concluded(self, shot: _Watched) -> VanishingPoint:
+    def _concluded(self, shot: _Watched, end: float) -> VanishingPoint:
         looks = [(look, votes) for look in shot.looks if (votes := look.votes) is not None]
         known: dict[str, Any] = {
             "shot": shot.ordinal,
             "start_seconds": shot.start,
-            "end_seconds": shot.end,
+            "end_seconds": end,
             "looks": len(looks),
         }
         nothing: dict[str, Any] = {"found": False, "x": None, "y": None, "note": NOTE}
@@ -407,7 +416,8 @@ def find_vanishing_points(
             shots = shot + np.cumsum(detector.update(batch.frames, batch.pts_seconds), dtype=np.int64)
             shot = int(shots[-1])
             finder.update(batch, shots)
-    return finder.flush()
+        lasts = reader.info.duration_seconds
+    return finder.flush(duration_seconds=lasts)
 
 
 def _small(height: int, width: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from vidsal.exports.contract import Columns, Export, Footage
 from vidsal.exports.tables import plain_text
+from vidsal.shots import last_frame_lasts
 from vidsal.timecode import Timecodes
 from vidsal.tracks import FrameNumbers, column_field, column_meanings
 
@@ -122,8 +123,6 @@ SHOT_SOURCES = (
 _INDEX, _SECONDS, _SHOT, _PEAK, _CENTROID, _SPREAD, _BITS, _SHARE, _COVERAGE = (
     *(0, 1, 2, 3, slice(4, 6), slice(6, 8), 8, 9, 10),
 )
-_ROUNDED_SECONDS = 0.002
-"""By so much an end that a container says may be rounded."""
 _KEPT = 8192
 """Frames among which the key frame is looked for: all of a shot of up to so many, else every second, fourth, ..."""
 
@@ -228,9 +227,7 @@ class ShotList:
         ended = list[ShotNumbers]()
         if len(self._held):
             last = float(self._held[0, _SECONDS])
-            step = max((last - self._begin) / self._steps, 0.0) if self._steps else 0.0
-            if self._duration is not None and last < self._duration < last + step - _ROUNDED_SECONDS:
-                step = float(format(self._duration, ".9g")) - last
+            step = last_frame_lasts(self._begin, last, steps=self._steps, duration_seconds=self._duration)
             ended.append(self._end(self._held, np.array([step]), seconds=last + step))
         self.reset()
         return ended
