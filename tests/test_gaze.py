@@ -313,7 +313,7 @@ MISTAKES: dict[str, tuple[dict[str, object], str]] = {
     ),
     "another clock": (
         {"t": TRUE.seconds * 1000 + 5e6},
-        r"line 61, column 'time_ms': all rows lie after the video.*offset=-5000 ",
+        r"line 61, column 'time_ms': all rows lie after the video.*first frame \(offset=-5000\)",
     ),
     "swapped axes": ({"x": TRUE.y, "y": TRUE.x}, r"line \d+, column 'y_px': .*'x_px' and 'y_px' seem to be swapped"),
     "another size": (
@@ -479,6 +479,29 @@ def test_what_a_plain_table_does_not_say_can_be_given(clip: Path, tmp_path: Path
     doubled = own(tmp_path, x=truth.x * 2, y=truth.y * 2)
     gaze = import_gaze([doubled], clip, options=GazeOptions(recorded_size="320x180")).gaze
     np.testing.assert_allclose(gaze.x, truth.x)
+
+
+def test_what_is_doubtful_names_options_as_the_caller_has_them(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = Truth.make(30)
+    path = gaze_files.gazepoint(tmp_path / "ann.csv", truth)
+    call = ["gaze", "import", str(path), "--video", str(clip), "--to", str(tmp_path / "a.csv"), "--overwrite"]
+    placed = f"{path} does not say where on the screen the video stood: its middle is taken"
+    assert main([*call, "--screen", "320x200"]) == 0
+    assert f"vidsal: warning: {placed} (--video-at)\n" in capsys.readouterr().err
+    made = import_gaze([path], clip, options=SCREENED)
+    assert [each.message for each in made.findings] == [f"{placed} (video_at)"]
+    assert not any("video_at" in note for note in made.notes)
+    assert main([*call, "--screen", "320x200", "--video-at", "0,10,320,180"]) == 0
+    assert "where on the screen" not in capsys.readouterr().err
+
+    late = own(tmp_path, t=TRUE.seconds * 1000 + 5e6)
+    call[2] = str(late)
+    assert main(call) == 1
+    said = capsys.readouterr().err
+    assert "the first frame (--offset -5000). Nothing was written" in said and "--no-strict" in said
+    assert main([*call, "--offset", "-5000"]) == 0
 
 
 def test_options_that_cannot_be_are_refused() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from vidsal.cli.parser import Command, as_usage, check_choice, check_model, command, flag
 from vidsal.cli.process import Stop, print_out, say, share_cores
+from vidsal.config import as_flag
 from vidsal.errors import Stopped
 from vidsal.gaze.options import MAKERS, GazeOptions, MakerName
 from vidsal.viewing.options import CheckGazeOptions, DrawGazeOptions
@@ -59,7 +60,7 @@ def _import(given: Any, options: GazeOptions) -> int:
     for note in made.notes:
         say(f"vidsal: {note}", quiet=given.quiet)
     for finding in made.findings:
-        say(f"vidsal: warning: {finding.message}", quiet=given.quiet)
+        say(f"vidsal: warning: {finding.spelled(as_flag)}", quiet=given.quiet)
     gaze = made.gaze
     viewings = gaze.viewings()
     valid = float(gaze.valid.mean()) if len(gaze) else 0.0
@@ -68,7 +69,7 @@ def _import(given: Any, options: GazeOptions) -> int:
     say(f"vidsal: {text}", quiet=given.quiet)
     if given.json:
         counts = {"kind": gaze.kind, "rows": len(gaze), "participants": gaze.participants, "viewings": len(viewings)}
-        said = {"notes": list(made.notes), "findings": [finding.message for finding in made.findings]}
+        said = {"notes": list(made.notes), "findings": [finding.spelled(as_flag) for finding in made.findings]}
         print_out(json.dumps({"table": str(given.to), **counts, "valid": valid, **said}))
     else:
         print_out(str(given.to))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.errors import Setting
 from vidsal.gaze.makers.contract import Recording
 from vidsal.gaze.table import Gaze
 
@@ -21,6 +22,7 @@ FEW_BACK = 0.01
 """Share of rows at which the time goes back, up to which these are seams and not a file in another order."""
 MANY_AT_ZERO = 0.01
 """Share of valid positions in the very corner from which they are doubtful: nobody looks there to the last digit."""
+_NAMES = (Setting("participant"), Setting("trial"))
 _SIZES = (
     *((640, 360), (640, 480), (800, 600), (854, 480), (960, 540), (1024, 768), (1280, 720), (1280, 1024), (1366, 768)),
     *((1600, 900), (1600, 1200), (1680, 1050), (1920, 1080), (1920, 1200), (2560, 1440), (3840, 2160)),
@@ -31,10 +33,27 @@ _SIZES = (
 class Finding:
     """Something that makes a recording doubtful."""
 
-    message: str
+    text: str
     """In words, with file, line and column."""
     doubtful: bool
     """True: the numbers are probably wrong. False: worth knowing, and left as it is."""
+    options: tuple[Setting, ...] = ()
+    """Options of the import that may mend it."""
+
+    @property
+    def parts(self) -> tuple[str | Setting, ...]:
+        """The message in pieces, as a `VidsalError` takes it."""
+        named = [part for option in self.options for part in (", ", option)][1:]
+        return (self.text, " (", *named, ")") if named else (self.text,)
+
+    @property
+    def message(self) -> str:
+        """The text, and the options as Python has them."""
+        return self.spelled(str)
+
+    def spelled(self, spell: Callable[[Setting], str]) -> str:
+        """The message, with options as `spell` writes them."""
+        return "".join(spell(part) if isinstance(part, Setting) else part for part in self.parts)
 
 
 def check_positions(recording: Recording, *, height: int, width: int, x: _Floats, y: _Floats) -> Iterator[Finding]:
@@ -58,8 +77,9 @@ def check_positions(recording: Recording, *, height: int, width: int, x: _Floats
         at = int(np.flatnonzero(corner)[0])
         yield Finding(
             f"{where(at, 'x')}: x and y are exactly 0{_more(int(corner.sum()) - 1, 'as in {} other rows')}: "
-            "is that how the file writes a lost eye? (zero_is_lost)",
+            "is that how the file writes a lost eye?",
             True,
+            (Setting("zero_is_lost", True),),
         )
     if recording.unit == "share":
         beyond = there & ((raw_x < 0) | (raw_x > 1) | (raw_y < 0) | (raw_y > 1))
@@ -95,37 +115,39 @@ def check_positions(recording: Recording, *, height: int, width: int, x: _Floats
     if share > FEW:
         at = int(np.flatnonzero(outside)[0])
         head = f"{where(at, 'x' if not 0 <= x[at] <= width else 'y')}: {raw_x[at]:g}, {raw_y[at]:g}"
-        yield Finding(f"{head} {_cause(recording, there, x, y, height=height, width=width, share=share)}", True)
+        cause, *options = _cause(recording, there, x, y, height=height, width=width, share=share)
+        yield Finding(f"{head} {cause}", True, tuple(map(Setting, options)))
     elif recording.unit == "pixel" and recording.space == "video" and there.sum() >= 100:
         reach_x, reach_y = np.quantile(x[there], 0.99) / width, np.quantile(y[there], 0.99) / height
         if reach_x < 0.55 and reach_y < 0.55:
             yield Finding(
                 f"{recording.path}: 99 % of the positions lie left of {reach_x:.0%} and above {reach_y:.0%} of the "
-                f"{width}x{height} picture: were they recorded at a smaller size? (recorded_size)",
+                f"{width}x{height} picture: were they recorded at a smaller size?",
                 False,
+                (Setting("recorded_size"),),
             )
 
 
 def _cause(
     recording: Recording, there: npt.NDArray[np.bool_], x: _Floats, y: _Floats, *, height: int, width: int, share: float
-) -> str:
-    """What would explain that so many positions lie outside."""
+) -> tuple[str, ...]:
+    """What would explain that so many positions lie outside, and the options that may mend it."""
     text = f"lies outside the {width}x{height} picture, as do {share:.0%} of the valid positions: "
     raw_x, raw_y = recording.x[there], recording.y[there]
     across, down = (width, height) if recording.unit == "pixel" else (1, 1)
     swapped = _outside(raw_y, raw_x, down, across).mean()
     if recording.space == "video" and swapped < share / 4 and swapped <= 0.05:
         names = recording.columns
-        return f"{text}{names.get('x')!r} and {names.get('y')!r} seem to be swapped (then {swapped:.0%} would)"
+        return (f"{text}{names.get('x')!r} and {names.get('y')!r} seem to be swapped (then {swapped:.0%} would)",)
     if recording.unit == "pixel" and recording.space == "video":
         right, bottom = np.quantile(raw_x, 0.98), np.quantile(raw_y, 0.98)
         sizes = [
             size for size in _SIZES if right <= size[0] and bottom <= size[1] and size[0] * height == size[1] * width
         ]
         if sizes:
-            return f"{text}they seem to be pixels of a picture of {sizes[0][0]}x{sizes[0][1]} (recorded_size)"
-        return f"{text}they reach {right:.0f}x{bottom:.0f}: is this the right video? (else recorded_size)"
-    return f"{text}is this the right video, and its place on the screen? (screen, video_at)"
+            return f"{text}they seem to be pixels of a picture of {sizes[0][0]}x{sizes[0][1]}", "recorded_size"
+        return f"{text}they reach {right:.0f}x{bottom:.0f}: is this the right video?", "recorded_size"
+    return f"{text}is this the right video, and its place on the screen?", "screen", "video_at"
 
 
 def _outside(x: _Floats, y: _Floats, height: float, width: float) -> npt.NDArray[np.bool_]:
@@ -174,9 +196,10 @@ def check_times(recording: Recording, seconds: _Floats, *, video_seconds: float 
     elif last < 0 or first > video_seconds:
         yield Finding(
             f"{where(at, 'time')}: all rows lie {'before' if last < 0 else 'after'} the video, from {first:.6g} to "
-            f"{last:.6g} s, and it lasts {video_seconds:.6g} s: the clock begins elsewhere (offset={-first:.6g} would "
-            "put the first row on the first frame)",
+            f"{last:.6g} s, and it lasts {video_seconds:.6g} s: the clock begins elsewhere; so the first row "
+            "would be on the first frame",
             True,
+            (Setting("offset", f"{-first:.6g}"),),
         )
     else:
         late = timed & (seconds > video_seconds + 1.0)
@@ -186,8 +209,9 @@ def check_times(recording: Recording, seconds: _Floats, *, video_seconds: float 
             yield Finding(
                 f"{where(at, 'time')}: at {seconds[at]:.6g} s the video of {video_seconds:.6g} s is over"
                 + _more(int(late.sum()) - 1, "as in {} other rows")
-                + (": does the clock begin elsewhere? (offset)" if doubtful else ""),
+                + (": does the clock begin elsewhere?" if doubtful else ""),
                 bool(doubtful),
+                (Setting("offset"),) if doubtful else (),
             )
 
 
@@ -213,7 +237,7 @@ def _order_of_file(recording: Recording, seconds: _Floats, where: Callable[[int,
         f"{where(at, 'time')}: the time goes back by {step:.6g} s within one viewing, as in {len(back) - 1} other rows"
     )
     if len(back) <= max(1, FEW_BACK * len(seconds)) and step > 0.5:
-        yield Finding(f"{text}: two recordings under one name? (participant, trial)", True)
+        yield Finding(f"{text}: two recordings under one name?", True, _NAMES)
     else:
         yield Finding(f"{text}: rows are put into the order of time", False)
 
@@ -284,7 +308,7 @@ def check_table(
         who = f"participant {participant!r}, trial {trial!r}"
         if len(files) > 1:
             names = " and ".join(sorted(map(str, files)))
-            yield Finding(f"{names} both have {who}: give each its own (participant, trial)", True)
+            yield Finding(f"{names} both have {who}: give each its own", True, _NAMES)
             continue
         seconds = gaze.pts_seconds[rows]
         span = float(seconds[-1] - seconds[0])

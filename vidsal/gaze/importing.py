@@ -78,6 +78,9 @@ def import_gaze(
         findings += check_times(recording, seconds, video_seconds=info.duration_seconds)
         findings += check_names(recording)
         findings += check_positions(recording, height=info.height, width=info.width, x=placed.x, y=placed.y)
+        if placed.is_guessed:
+            text = f"{recording.path} does not say where on the screen the video stood: its middle is taken"
+            findings.append(Finding(text, False, (Setting("video_at"),)))
         words = [*recording.notes, placed.note, *([clock_note] if clock_note else [])]
         notes += [f"{recording.path.name}: {word}" for word in words]
         kept = np.flatnonzero(np.isfinite(seconds))
@@ -103,11 +106,14 @@ def import_gaze(
     order = order_of_rows(columns["participant"], columns["trial"], columns["pts_seconds"])
     place_of_row = np.stack([source[order], row[order]], axis=1)
     findings += check_table(gaze, recordings, place_of_row, video_seconds=info.duration_seconds)
-    doubtful = [finding.message for finding in findings if finding.doubtful]
+    doubtful = [finding for finding in findings if finding.doubtful]
     if doubtful and chosen.strict:
-        text = "; ".join(doubtful[:_SHOWN]) + (f"; and {len(doubtful) - _SHOWN} more" if len(doubtful) > _SHOWN else "")
+        pieces = [part for finding in doubtful[:_SHOWN] for part in ("; ", *finding.parts)][1:]
+        if len(doubtful) > _SHOWN:
+            pieces.append(f"; and {len(doubtful) - _SHOWN} more")
         raise DatasetError(
-            text + ("" if text.endswith("?") else "."),
+            *pieces,
+            "" if str(pieces[-1]).endswith("?") else ".",
             " Nothing was written; where it is right all the same, import it with ",
             Setting("strict", False),
         )

@@ -27,6 +27,8 @@ class Placed:
     """(N,) pixels from the upper edge."""
     note: str
     """How they came about, in words."""
+    is_guessed: bool = False
+    """Whether nothing says where on the screen the video stood."""
 
 
 def place(
@@ -64,9 +66,10 @@ def place(
     if recording.origin == "bottom" and screen is not None:
         y = screen[1] - y
     how = "as given"
+    is_guessed = box is None
     if box is None:
         box = fitted(screen or (width, height), height=height, width=width, pixel_shape=pixel_shape)
-        how = "in its middle, as large as fits (taken for granted: give another place with video_at)"
+        how = "in its middle, as large as fits"
     elif options.video_at is None:
         how = "as the file says"
     left, top_edge, across, down = box
@@ -77,6 +80,7 @@ def place(
         (y - top_edge) * (height / down),
         f"positions are {'shares' if recording.unit == 'share' else 'pixels'} of the screen{size}, from its "
         f"{_corner(recording)} left corner; the video stood at {words} on it, {how}",
+        is_guessed,
     )
 
 

@@ -118,13 +118,17 @@ def measure_study(
     else:
         if by_shot:
             raise DatasetError(
-                f"{aois} names shots; give the table of areas that a run wrote (predicted), which has them"
+                f"{aois} names shots; give the table of areas that a run wrote, which has them, with ",
+                Setting("predicted"),
             )
         times = frame_times(info.path) if by_clock and info.kind == "video" and info.path is not None else None
         if by_clock and times is None:
             rate = info.nominal_rate or info.rate
             if rate is None:
-                raise DatasetError(f"{video} says no rate, and areas go by frames; give the table of areas (predicted)")
+                raise DatasetError(
+                    f"{video} says no rate, and areas go by frames; give the table of areas that a run wrote with ",
+                    Setting("predicted"),
+                )
             messages.append(f"areas go by frames: {float(rate):g} a second are taken, as the header says")
         steps = float(info.nominal_rate or info.rate or 25)
         if times is None:
@@ -269,7 +273,9 @@ def _check_length(path: Path, shares: PredictedShares, video: str, duration_seco
         return said
     text = f"{path} ends at {end:g} s, and {video} lasts {duration_seconds:g} s"
     if said or end > duration_seconds:
-        raise DatasetError(f"{text}: it is of another video; give the table of a run of this one (predicted)")
+        raise DatasetError(
+            f"{text}: it is of another video; give the table of a run of this one with ", Setting("predicted")
+        )
     return [f"{text}: gaze after it is compared with nothing"]
 
 

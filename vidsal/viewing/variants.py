@@ -44,7 +44,7 @@ READINGS = (
     Reading("as recorded", "", lambda places, height, width: places),
     Reading(
         "y flipped",
-        "y seems to be counted from the other edge (origin)",
+        "y seems to be counted from the other edge (import it with the other origin)",
         lambda places, height, width: places * [1, -1] + [0, height],
     ),
     Reading(
