@@ -668,6 +668,15 @@ def test_of_a_fixation_that_reaches_beyond_the_video_the_part_within_counts(tmp_
     assert "3 rows of gaze before the first frame" in message and "of 3 fixations only the part" in message
 
 
+def test_a_sample_stands_for_no_time_after_the_video(tmp_path: Path) -> None:
+    aois = written(tmp_path, {"format": "vidsal-aois-1", "aois": [{"name": "left", "box": [0, 0, 50, 50]}]})
+    clip = make_video(tmp_path / "clip.mp4", frames=10, width=100, height=50, rate=10)
+    # The last one in the video is at 0.95 s, and 0.1 s before the next.
+    gaze = Gaze.of(participant="a", trial="t", pts_seconds=np.arange(0.05, 2, 0.1), x=25.0, y=9.0)
+    (row,) = measure_study(gaze, aois, clip).tables["visits"]
+    assert (row.tracked_seconds, row.total_dwell_seconds) == pytest.approx((0.95, 0.95))
+
+
 def test_what_seems_to_be_of_another_video_is_named_and_what_cannot_be_of_it_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ def compare_shares(
     draws: int = 2000,
     seed: int = 0,
     looked_at: Looked | None = None,
+    end_seconds: float | None = None,
 ) -> tuple[list[AoiSecond], list[AoiAgreement]]:
     """Compares predicted with measured shares, bin by bin.
 
@@ -56,6 +57,7 @@ def compare_shares(
         draws: resamples.
         seed: of these.
         looked_at: what `areas_looked_at` gives of these areas, where it is known already.
+        end_seconds: when the video ends; None where not known.
     """
     looked, _ = looked_at or areas_looked_at(gaze, aois, where)
     end = float(predicted.seconds[-1]) if len(predicted.seconds) else 0.0
@@ -65,7 +67,8 @@ def compare_shares(
     tracked = np.zeros((len(people), bins))
     for participant, _, rows in gaze.viewings():
         person = people.index(participant)
-        spread = _spread(gaze.pts_seconds[rows], lasting_seconds(gaze, rows), bins, bin_seconds)
+        lasting = lasting_seconds(gaze, rows, end_seconds=end_seconds)
+        spread = _spread(gaze.pts_seconds[rows], lasting, bins, bin_seconds)
         valid = gaze.valid[rows]
         tracked[person] += spread[valid].sum(axis=0)
         for name in aois.names:

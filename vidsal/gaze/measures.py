@@ -151,12 +151,13 @@ def areas_looked_at(gaze: Gaze, aois: Aois, where: Where) -> Looked:
     return looked, there
 
 
-def lasting_seconds(gaze: Gaze, rows: slice) -> npt.NDArray[np.float64]:
+def lasting_seconds(gaze: Gaze, rows: slice, *, end_seconds: float | None = None) -> npt.NDArray[np.float64]:
     """(n,) seconds that each row of a viewing stands for: a fixation's duration; a sample's time to the next one.
 
     Args:
         gaze: the table.
         rows: those of one viewing.
+        end_seconds: up to when a sample counts; None: the last one for as long as the others usually do.
     """
     if gaze.kind == "fixations":
         return np.nan_to_num(gaze.duration_seconds[rows])
@@ -164,10 +165,13 @@ def lasting_seconds(gaze: Gaze, rows: slice) -> npt.NDArray[np.float64]:
     steps = np.diff(seconds)
     usual = float(np.median(steps)) if len(steps) else 0.0
     # A sample does not stand for what the tracker lost.
-    return np.append(np.minimum(steps, 1.5 * usual), usual)
+    lasting = np.append(np.minimum(steps, 1.5 * usual), usual)
+    return lasting if end_seconds is None else np.clip(end_seconds - seconds, 0.0, lasting)
 
 
-def measure_aois(gaze: Gaze, aois: Aois, where: Where, *, looked_at: Looked | None = None) -> list[AoiVisits]:
+def measure_aois(
+    gaze: Gaze, aois: Aois, where: Where, *, looked_at: Looked | None = None, end_seconds: float | None = None
+) -> list[AoiVisits]:
     """What each participant did with each area, viewing by viewing.
 
     Invalid rows end no visit and count nowhere; with samples, neither does a row outside all areas that is alone
@@ -178,11 +182,12 @@ def measure_aois(gaze: Gaze, aois: Aois, where: Where, *, looked_at: Looked | No
         aois: the areas.
         where: which frame is shown when.
         looked_at: what `areas_looked_at` gives of these, where it is known already.
+        end_seconds: when the video ends; None where not known.
     """
     looked, there = looked_at or areas_looked_at(gaze, aois, where)
     made = []
     for participant, trial, rows in gaze.viewings():
-        lasting, valid = lasting_seconds(gaze, rows), gaze.valid[rows]
+        lasting, valid = lasting_seconds(gaze, rows, end_seconds=end_seconds), gaze.valid[rows]
         seconds, names = gaze.pts_seconds[rows], _without_single(looked[rows], valid, gaze.kind == "samples")
         for place, aoi in enumerate(aois.names):
             present = there[rows, place]

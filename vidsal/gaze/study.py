@@ -139,7 +139,7 @@ def measure_study(
     looked_at = areas_looked_at(table, areas, where)
     moves, entropies = transitions(table, areas, where, looked_at=looked_at)
     further = {} if trials is None else _trials(Path(trials), table.trial.tolist())
-    visits = measure_aois(table, areas, where, looked_at=looked_at)
+    visits = measure_aois(table, areas, where, looked_at=looked_at, end_seconds=lasts)
     tables: dict[str, Sequence[Any]] = {
         "visits": visits,
         "transitions": moves,
@@ -147,7 +147,9 @@ def measure_study(
         "groups": group_visits(visits, further),
     }
     if shares is not None:
-        tables["seconds"], tables["agreement"] = compare_shares(table, areas, where, shares, looked_at=looked_at)
+        tables["seconds"], tables["agreement"] = compare_shares(
+            table, areas, where, shares, looked_at=looked_at, end_seconds=lasts
+        )
     facts = {
         "vidsal": package_version(),
         "video": Path(info.path).name if info.path is not None else info.source,
