@@ -502,6 +502,28 @@ def test_areas_that_never_lie_in_the_picture_are_named(tmp_path: Path, capsys: p
     assert said in "".join(measure_study(gaze, aois, clip).messages)
 
 
+def test_a_run_names_areas_that_are_called_after_another_video(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=3)
+    areas = {"format": "vidsal-aois-1", "aois": [{"name": "in", "box": [0, 0, 9, 9]}]}
+    for name, count in (("drive2.vidsal.driving-areas.json", 1), ("clip.vidsal.driving-areas.json", 0)):
+        aois = written(tmp_path, areas, name)
+        words = [
+            "run",
+            str(clip),
+            "--no-video",
+            "--aois",
+            str(aois),
+            "--every",
+            "3",
+            "--output",
+            str(tmp_path / name[:5]),
+        ]
+        assert main(words) == 0
+        assert capsys.readouterr().err.count("is called like a result of") == count
+
+
 def test_gaze_is_measured_by_the_frames_of_a_variable_rate(tmp_path: Path) -> None:
     places = [n for n in range(124) if n % 4 or n < 6]
     clip = make_video(tmp_path / "clip.mp4", frames=len(places), pts=[3000 * n for n in places], rate=30)

@@ -15,6 +15,7 @@ from vidsal.decode.ordinals import ordinal_at
 from vidsal.driving.options import DRIVING_FILES
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.contract import Footage
+from vidsal.files import note_other_video
 from vidsal.model.options import named_task
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
@@ -154,8 +155,10 @@ def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
         raise RuntimeError("areas are measured where they are given")
     found = read_aois(options.output.aois, height=info.height, width=info.width)
     how, said = _times_of_frames(info, options, found, Setting("aois", options.output.aois))
-    outside = found.outside(height=info.height, width=info.width)
-    return SharedAois(AoiTracker(found, **how), tracker, messages=[*outside, *said])
+    said += found.outside(height=info.height, width=info.width)
+    if info.path is not None:
+        said += note_other_video(options.output.aois, str(info.path))
+    return SharedAois(AoiTracker(found, **how), tracker, messages=said)
 
 
 def _times_of_frames(
