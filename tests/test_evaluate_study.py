@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,17 @@ def test_gaze_without_a_word_of_its_video_has_the_videos_name_and_samples_are_to
     counts = [len(seen.points) for frame in sequence if (seen := frame.fixations()) is not None]
     assert sequence.name == "a.mp4" and counts[:2] == [2, 0]  # what was lost has no place
     assert any("rows are samples" in text for text in dataset.remarks({}))
+
+
+def test_gaze_that_was_imported_with_another_video_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    root = make_study(tmp_path / "own", table=False)
+    (root / "gaze").mkdir()
+    for video, asked in (("drive2.mp4", 1), ("a.avi", 0)):
+        gaze = replace(gaze_of_study("a.mp4"), facts={"video": {"name": video, "height": HEIGHT, "width": WIDTH}})
+        write_gaze(gaze, root / "gaze" / "a.parquet", overwrite=True)
+        said = open_dataset("simple", root).remarks({})
+        assert sum("imported with drive2.mp4, not with a.mp4" in text for text in said) == asked
 
 
 @pytest.mark.parametrize(

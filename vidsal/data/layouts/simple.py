@@ -38,6 +38,7 @@ from vidsal.data.layouts.videos import VideoPictures, tiny
 from vidsal.decode import VideoInfo
 from vidsal.decode.images import IMAGE_SUFFIXES, natural_order
 from vidsal.errors import DatasetError
+from vidsal.files import called_alike
 from vidsal.gaze.table import GAZE_SUFFIXES, read_gaze
 from vidsal.options import Checked, Range
 
@@ -98,6 +99,8 @@ class _Rows:
     videos: dict[str, VideoPictures] = field(default_factory=dict)
     samples: bool = False
     """Whether a row is one measurement, and not a held look."""
+    imported_with: str = ""
+    """The video that a table of recorded gaze names, where it is not called like the one it is taken for."""
 
     def remarks(self, sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
         """See `Dataset.remarks`."""
@@ -123,6 +126,9 @@ class _Rows:
                 height, width = sizes[name]
                 misfits.append(f"{name} (x and y in {record.width}x{record.height}, stored {width}x{height} upright)")
         start = f"{self.table.name}: "
+        if self.imported_with and self.records:
+            taken = ", ".join(self.records)
+            yield f"{start}the gaze was imported with {self.imported_with}, not with {taken}: is it gaze on this video?"
         if self.samples:
             yield (
                 f"{start}rows are samples, each of which counts on the frame that is shown then; `vidsal gaze import "
@@ -304,7 +310,8 @@ def _read_gaze(path: Path, videos: Path, options: SimpleOptions) -> tuple[_Rows,
     record.subjects = gaze.participant.tolist()
     record.starts = gaze.pts_seconds.tolist()
     record.ends = (gaze.pts_seconds + gaze.duration_seconds).tolist()
-    return _Rows(path, "video", samples=gaze.kind == "samples"), name, record
+    other = said if said and not called_alike(said, name) else ""
+    return _Rows(path, "video", samples=gaze.kind == "samples", imported_with=other), name, record
 
 
 def _why_none(found: list[_Rows], split: str, chosen: str, counts: dict[str, int]) -> str:
