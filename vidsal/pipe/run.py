@@ -29,6 +29,7 @@ from vidsal.pipe.record import (
     RunRecord,
     Standing,
     look_around,
+    path_from,
     plain_options,
     write_record,
 )
@@ -398,7 +399,9 @@ class Job:
             )
             for stage, name, there in files
         )
-        return RunRecord(status, provenance, results, self._counts(reader.report), self._messages(reader))
+        source = path_from(folder, None if self._copied else reader.info.path)
+        counts, messages = self._counts(reader.report), self._messages(reader)
+        return RunRecord(status, provenance, results, counts, messages, source)
 
     def _described(self) -> dict[str, Any]:
         """What a page says of how all that it shows came about; these files are whole by then."""

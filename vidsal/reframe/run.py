@@ -36,6 +36,7 @@ from vidsal.pipe.record import (
     Provenance,
     ResultRecord,
     RunRecord,
+    path_from,
     read_records,
     write_record,
 )
@@ -434,7 +435,8 @@ class _Job:
             )
             for stage, sink in self._sinks
         )
-        record = RunRecord(status, self._provenance, results, {"frames": self._frames}, self._all_messages())
+        source, counts = path_from(folder, self.path), {"frames": self._frames}
+        record = RunRecord(status, self._provenance, results, counts, self._all_messages(), source)
         written = {sink.path.absolute() for _, sink in self._sinks}
         earlier = []
         for one in self._records:
