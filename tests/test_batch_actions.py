@@ -24,6 +24,7 @@ from vidsal.batch.work import Ended, Work
 from vidsal.console import make_batch_display
 from vidsal.errors import TransferError
 from vidsal.files import claim, is_claimed, release
+from vidsal.index import INDEX_NAME, THUMBNAILS
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +258,33 @@ def test_what_earlier_options_asked_for_is_named_and_can_be_removed(
     assert [name for name in left if (done / name).exists()] == ["mon/b.vidsal.mp4"]
     assert batch("clean", done, "--surplus") == 0 and capsys.readouterr().out == ""
     assert batch("verify", done, "-q") == 0 and capsys.readouterr().out.startswith("surplus\tmon/b.vidsal.mp4\t\t")
+
+
+def test_no_page_over_all_reports_links_one_that_was_removed(
+    archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    output = tmp_path / "out"
+    index = output / INDEX_NAME
+    command = ("-o", output, "-m", model, "--no-dataset", "-q")
+    work_here(monkeypatch)
+    assert batch(archive / "mon", *command, "--report") == 0
+    thumbnails = sorted((output / THUMBNAILS).iterdir())
+    assert len(thumbnails) == 2 and "a.vidsal.html" in index.read_text()
+    # One report is not wanted any more.
+    assert batch(archive / "mon" / "a.mp4", *command) == 0
+    assert batch("clean", output, "--surplus", "--dry-run", "-q") == 0 and "a.vidsal.html" in index.read_text()
+    assert batch("clean", output, "--surplus", "-q") == 0
+    assert "a.vidsal.html" not in index.read_text() and "b.vidsal.html" in index.read_text()
+    assert not (output / "a.vidsal.html").exists() and len([*(output / THUMBNAILS).iterdir()]) == 1
+    # Nor is the other one: then the page over them goes as well.
+    assert batch(archive / "mon", *command) == 0
+    capsys.readouterr()
+    assert batch("clean", output, "--surplus", "--dry-run", "-q") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert str(index) in told and str(output / "b.vidsal.html") in told and index.is_file()
+    assert batch("clean", output, "--surplus", "-q") == 0 and capsys.readouterr().out.splitlines() == told
+    assert not index.exists() and not (output / THUMBNAILS).exists() and (output / "b.vidsal.csv").is_file()
 
 
 def test_results_are_not_removed_while_a_batch_is_at_work(done: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,7 +144,8 @@ def _clean(given: Any) -> int:
     """Remove what killed runs of a batch left behind: partial files, and locks that nobody holds.
     A batch may be at work meanwhile: what it holds stays. With --surplus also whole results of
     the batch that are not wanted any more, such as the videos of what was then run with
-    --no-video; then none may be at work. Prints what was removed.
+    --no-video; then none may be at work. The page over all reports goes with the last report.
+    Prints what was removed.
     """
     from vidsal.batch.clean import clean
     from vidsal.console import format_clean
