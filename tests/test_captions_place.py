@@ -384,6 +384,8 @@ def test_predicted_densities_and_their_saved_maps_give_one_result(tmp_path: Path
         video, options(captions=srt, maps=tmp_path / "clip.vidsal.maps.npz", output=tmp_path / "saved.vtt")
     )
     assert direct.frames == saved.frames == 12
+    assert not any("viewers" in said for said in direct.messages)
+    assert sum("made with viewers on" in said for said in saved.messages) == 1
     for one, other in zip(rows_of(direct.files[1]), rows_of(saved.files[1]), strict=True):
         assert one["place"] == other["place"]
         for place in PLACES:

@@ -33,7 +33,7 @@ from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError, Se
 from vidsal.files import replacing
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.maps import saved_densities
+from vidsal.pipe.maps import remarks_on_maps, saved_densities
 from vidsal.pipe.options import OutputOptions
 from vidsal.pipe.places import local_path, places_of
 from vidsal.pipe.predict import predict
@@ -333,6 +333,7 @@ def _densities(
         total = None if part else reader.info.frame_count
         with prefetch(reader, name="vidsal-decode") as frames:
             if options.maps is not None:
+                messages += remarks_on_maps(options.maps)
                 made = saved_densities(options.maps, frames, options.cuts)
             elif loaded is not None:
                 made = predict(frames, loaded, options.prediction)

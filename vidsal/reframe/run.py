@@ -25,7 +25,7 @@ from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError, Se
 from vidsal.exports.contract import Footage
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.maps import saved_densities
+from vidsal.pipe.maps import remarks_on_maps, saved_densities
 from vidsal.pipe.options import OutputOptions
 from vidsal.pipe.outputs import possible_files, shared_video_options
 from vidsal.pipe.places import Place, local_path, places_of
@@ -282,6 +282,7 @@ class _Job:
         size = _SMALL if self.model is None else self.model.preprocessor.frame_size
         with open_video(self.path, options=self.options.decode, size=size) as reader:
             self._open(reader, entered)
+            self._messages += [] if self.options.maps is None else remarks_on_maps(self.options.maps)
             axes: list[Axis] = sorted({window.axis for window in self._windows.values()})
             collector = MarginalCollector(axes)
             frames, begin = 0, time.perf_counter()
