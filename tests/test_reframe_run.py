@@ -339,6 +339,18 @@ def test_pinned_boxes_that_do_not_fit_are_shown_whole_above_a_blur_or_on_black(c
     assert cut.aspects[0].padded == 0 and any("cut off" in message for message in cut.messages)
 
 
+def test_a_file_that_is_not_there_is_named_before_a_folder_is_made_and_whatever_is_there(
+    clip: Made, done: tuple[ReframeReport, Path], tmp_path: Path
+) -> None:
+    lost, pins = Made(clip.video, tmp_path / "no.npz"), {"pin": tmp_path / "no.json"}
+    for folder in (tmp_path / "new", done[1]):
+        with pytest.raises(DecodeError, match=r"no\.npz is not there"):
+            lost.reframe(folder)
+        with pytest.raises(ConfigError, match=r"no\.json cannot be read"):
+            clip.reframe(folder, shape=pins)
+    assert not list(tmp_path.iterdir())
+
+
 def test_cut_out_takes_pictures_of_16_bits() -> None:
     picture = np.arange(20 * 40 * 3, dtype=np.uint16).reshape(20, 40, 3) * 20
     where = {"y": 0, "width": 10, "height": 20, "result": (20, 10)}

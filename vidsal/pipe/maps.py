@@ -22,7 +22,7 @@ from vidsal.shots import CutDetector
 from vidsal.sinks.contract import PROVENANCE_KEY
 from vidsal.stages import CutOptions
 
-__all__ = ["remarks_on_maps", "saved_densities", "saved_maps"]
+__all__ = ["check_maps", "remarks_on_maps", "saved_densities", "saved_maps"]
 
 _Saved = tuple[float, npt.NDArray[np.float64]]
 """When a map is shown, in seconds, and its log density, (h, w)."""
@@ -99,6 +99,25 @@ def saved_maps(path: Path) -> Iterator[tuple[float, npt.NDArray[np.float64]]]:
         try:
             next(saved)
             yield from saved
+        except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
+            raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
+
+
+def check_maps(path: Path) -> None:
+    """See that a file begins as the maps of a run do, before anything is made for what is to come of them.
+
+    Args:
+        path: what `vidsal run --maps` wrote: .mkv or .npz.
+
+    Raises:
+        DecodeError: it is not there, or holds no such maps.
+    """
+    if not path.exists():
+        raise DecodeError(f"{path} is not there: give the maps that vidsal run --maps wrote")
+    read = _read_arrays if path.suffix.lower() == ".npz" else _read_video
+    with closing(read(path)) as saved:
+        try:
+            next(saved)
         except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
             raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
 
