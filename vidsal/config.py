@@ -411,8 +411,8 @@ def _flat(kind: type, tree: Mapping[Any, Any], stage: tuple[str, ...] = ()) -> d
         else:
             known = sorted({*stages, *(names if stage else (option.key for option in options))})
             near = difflib.get_close_matches(str(key), known, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"unknown key {'.'.join([*stage, str(key)])!r}; known are {', '.join(known)}{meant}")
+            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"unknown key {'.'.join([*stage, str(key)])!r}; {meant}")
         for name in inside:
             if name in values:
                 raise ConfigError(f"{name!r} is given twice, at the top and under its stage")
