@@ -18,6 +18,7 @@ from batches import FRAMES, InlineEngine, batch, change, states, work_here
 from test_console import lines_seen, on_terminal
 
 from vidsal import console
+from vidsal.batch.accounts import read_accounts
 from vidsal.batch.inputs import Shard
 from vidsal.batch.schedule import BatchProgress, LaneProgress
 from vidsal.batch.work import Ended, Work
@@ -127,6 +128,14 @@ def test_a_batch_at_work_is_left_alone(done: Path, capsys: pytest.CaptureFixture
     finally:
         release(database, lock)
     assert is_claimed(database) is False
+
+
+def test_the_account_for_the_page_over_all_reports_does_not_say_damaged_twice(done: Path) -> None:
+    cut = "the file is cut short"
+    change(done, "UPDATE inputs SET state='damaged', reason='damaged', message=? WHERE place='mon/a'", cut)
+    change(done, "UPDATE inputs SET state='failed', reason='too slow', message='for 9 s' WHERE place='mon/b'")
+    notes = {place: account.note for place, account in read_accounts(done).items()}
+    assert notes == {"mon/a": cut, "mon/b": "too slow: for 9 s"}
 
 
 # Verify.
