@@ -75,6 +75,18 @@ def test_retry_goes_on_with_what_failed_from_anywhere(
     assert (tmp_path / "log.jsonl").is_file()
 
 
+def test_retry_counts_what_waits_already_with_what_failed(
+    done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(done, "UPDATE inputs SET state='failed', reason='too slow' WHERE place='mon/a'")
+    (done / "mon/b.vidsal.csv").unlink()
+    assert batch("verify", done, "--redo", "-q") == 3
+    capsys.readouterr()
+    engine = work_here(monkeypatch)
+    assert batch("retry", done) == 0 and sorted(engine.given) == ["a.mp4", "b.mp4"]
+    assert "vidsal: 2 inputs to be run: 1 that failed, 1 that waited already\n" in capsys.readouterr().err
+
+
 def test_retry_runs_damaged_inputs_again_only_when_it_is_told_to(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change(done, "UPDATE inputs SET state='damaged', reason='damaged' WHERE place='mon/a'")
     engine = work_here(monkeypatch, InlineEngine(lambda work: Ended(work.id, "done")))
