@@ -586,6 +586,24 @@ def test_the_live_display_fits_the_terminal(columns: int, monkeypatch: pytest.Mo
     assert "c\\x1b[2J.mp4" in terminal.getvalue()
 
 
+def test_what_is_only_opened_for_later_is_not_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = {n: LaneProgress(f"/in/opened{n}.mp4", 0.0, 1.0) for n in (3, 4)}
+    at_work = {n: lane(f"/in/at{n}.mp4", 50, 100) for n in (1, 2)}
+    monkeypatch.setattr(console, "LOG_EVERY_SECONDS", 0.0)
+    with make_batch_display() as display:
+        display.update(progress(lanes=at_work | opened))
+    err = capsys.readouterr().err
+    assert err.rstrip().endswith("at /in/at1.mp4 50 %, /in/at2.mp4 50 %")
+    # At first there is nothing else to name.
+    assert [one.path for one in progress(lanes=opened).at_work] == ["/in/opened3.mp4", "/in/opened4.mp4"]
+    terminal = on_terminal(monkeypatch)
+    with make_batch_display() as display:
+        display.update(progress(lanes=at_work | opened))
+    assert "at2.mp4" in terminal.getvalue() and "opened" not in terminal.getvalue()
+
+
 def test_many_workers_do_not_fill_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
     monkeypatch.setenv("LINES", "10")
