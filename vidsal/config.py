@@ -100,13 +100,15 @@ def options_of(kind: type) -> tuple[Option, ...]:
 def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
     """Give a parser one flag an option, grouped by stage; what is not given is left out of its namespace.
 
-    Values stay text: `resolve` says what is wrong with them.
+    Values stay text: `resolve` says what is wrong with them. Help leaves out the keys in `kind.not_offered`, if there.
     """
+    hidden: frozenset[str] = getattr(kind, "not_offered", frozenset())
     groups: dict[str, Any] = {"": parser}
     for option in options_of(kind):
         if option.title not in groups:
             groups[option.title] = parser.add_argument_group(option.title)
-        settings: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS, "help": _help(option)}
+        shown = argparse.SUPPRESS if option.key in hidden else _help(option)
+        settings: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS, "help": shown}
         if option.rule.kind is bool:
             settings["action"] = argparse.BooleanOptionalAction
         else:
