@@ -63,7 +63,7 @@ class Cost:
     parameters: int | None = None
     """Numbers that training sets; 0 for a model without weights."""
     weight_bytes: int | None = None
-    """Size of the checkpoint; 0 where there is none."""
+    """Size of the checkpoint, with the one that it builds on; 0 where there is none."""
     multiply_adds: float | None = None
     """A frame."""
     cpu_seconds: float | None = None
