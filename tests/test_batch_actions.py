@@ -18,12 +18,14 @@ from batches import FRAMES, InlineEngine, batch, change, states, work_here
 from test_console import lines_seen, on_terminal
 
 from vidsal import console
+from vidsal.batch.accounts import read_accounts
 from vidsal.batch.inputs import Shard
 from vidsal.batch.schedule import BatchProgress, LaneProgress
 from vidsal.batch.work import Ended, Work
 from vidsal.console import make_batch_display
 from vidsal.errors import TransferError
 from vidsal.files import claim, is_claimed, release
+from vidsal.index import INDEX_NAME, THUMBNAILS
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,18 @@ def test_retry_goes_on_with_what_failed_from_anywhere(
     assert json.loads(capsys.readouterr().out)["counts"] == {"done": 3}
     assert (output / "mon" / "a.vidsal.csv").is_file() and not (output / "mon" / "a.vidsal.mp4").exists()
     assert (tmp_path / "log.jsonl").is_file()
+
+
+def test_retry_counts_what_waits_already_with_what_failed(
+    done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(done, "UPDATE inputs SET state='failed', reason='too slow' WHERE place='mon/a'")
+    (done / "mon/b.vidsal.csv").unlink()
+    assert batch("verify", done, "--redo", "-q") == 3
+    capsys.readouterr()
+    engine = work_here(monkeypatch)
+    assert batch("retry", done) == 0 and sorted(engine.given) == ["a.mp4", "b.mp4"]
+    assert "vidsal: 2 inputs to be run: 1 that failed, 1 that waited already\n" in capsys.readouterr().err
 
 
 def test_retry_runs_damaged_inputs_again_only_when_it_is_told_to(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +140,14 @@ def test_a_batch_at_work_is_left_alone(done: Path, capsys: pytest.CaptureFixture
     finally:
         release(database, lock)
     assert is_claimed(database) is False
+
+
+def test_the_account_for_the_page_over_all_reports_does_not_say_damaged_twice(done: Path) -> None:
+    cut = "the file is cut short"
+    change(done, "UPDATE inputs SET state='damaged', reason='damaged', message=? WHERE place='mon/a'", cut)
+    change(done, "UPDATE inputs SET state='failed', reason='too slow', message='for 9 s' WHERE place='mon/b'")
+    notes = {place: account.note for place, account in read_accounts(done).items()}
+    assert notes == {"mon/a": cut, "mon/b": "too slow: for 9 s"}
 
 
 # Verify.
@@ -257,6 +279,33 @@ def test_what_earlier_options_asked_for_is_named_and_can_be_removed(
     assert [name for name in left if (done / name).exists()] == ["mon/b.vidsal.mp4"]
     assert batch("clean", done, "--surplus") == 0 and capsys.readouterr().out == ""
     assert batch("verify", done, "-q") == 0 and capsys.readouterr().out.startswith("surplus\tmon/b.vidsal.mp4\t\t")
+
+
+def test_no_page_over_all_reports_links_one_that_was_removed(
+    archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    output = tmp_path / "out"
+    index = output / INDEX_NAME
+    command = ("-o", output, "-m", model, "--no-dataset", "-q")
+    work_here(monkeypatch)
+    assert batch(archive / "mon", *command, "--report") == 0
+    thumbnails = sorted((output / THUMBNAILS).iterdir())
+    assert len(thumbnails) == 2 and "a.vidsal.html" in index.read_text()
+    # One report is not wanted any more.
+    assert batch(archive / "mon" / "a.mp4", *command) == 0
+    assert batch("clean", output, "--surplus", "--dry-run", "-q") == 0 and "a.vidsal.html" in index.read_text()
+    assert batch("clean", output, "--surplus", "-q") == 0
+    assert "a.vidsal.html" not in index.read_text() and "b.vidsal.html" in index.read_text()
+    assert not (output / "a.vidsal.html").exists() and len([*(output / THUMBNAILS).iterdir()]) == 1
+    # Nor is the other one: then the page over them goes as well.
+    assert batch(archive / "mon", *command) == 0
+    capsys.readouterr()
+    assert batch("clean", output, "--surplus", "--dry-run", "-q") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert str(index) in told and str(output / "b.vidsal.html") in told and index.is_file()
+    assert batch("clean", output, "--surplus", "-q") == 0 and capsys.readouterr().out.splitlines() == told
+    assert not index.exists() and not (output / THUMBNAILS).exists() and (output / "b.vidsal.csv").is_file()
 
 
 def test_results_are_not_removed_while_a_batch_is_at_work(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -535,6 +584,24 @@ def test_the_live_display_fits_the_terminal(columns: int, monkeypatch: pytest.Mo
     assert not any("waits.mp4" in line for line in lines)
     assert any("paused: only 1.2 GB are free" in line for line in lines)
     assert "c\\x1b[2J.mp4" in terminal.getvalue()
+
+
+def test_what_is_only_opened_for_later_is_not_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = {n: LaneProgress(f"/in/opened{n}.mp4", 0.0, 1.0) for n in (3, 4)}
+    at_work = {n: lane(f"/in/at{n}.mp4", 50, 100) for n in (1, 2)}
+    monkeypatch.setattr(console, "LOG_EVERY_SECONDS", 0.0)
+    with make_batch_display() as display:
+        display.update(progress(lanes=at_work | opened))
+    err = capsys.readouterr().err
+    assert err.rstrip().endswith("at /in/at1.mp4 50 %, /in/at2.mp4 50 %")
+    # At first there is nothing else to name.
+    assert [one.path for one in progress(lanes=opened).at_work] == ["/in/opened3.mp4", "/in/opened4.mp4"]
+    terminal = on_terminal(monkeypatch)
+    with make_batch_display() as display:
+        display.update(progress(lanes=at_work | opened))
+    assert "at2.mp4" in terminal.getvalue() and "opened" not in terminal.getvalue()
 
 
 def test_many_workers_do_not_fill_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:

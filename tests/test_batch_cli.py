@@ -455,6 +455,25 @@ def test_status_shows_what_is_under_way_and_what_went_wrong(
     assert lines[-1] == f"  failed  not decodable  1  {archive / 'mon' / 'a.mp4'}: it is none"
 
 
+def test_status_does_not_name_what_is_only_opened_for_later(
+    archive: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def look(work: Work) -> Ended:
+        change(output, "INSERT OR REPLACE INTO live SELECT id, 0, NULL, 0, 0 FROM inputs WHERE place='b'")
+        capsys.readouterr()
+        assert batch("status", output, "--json") == 0
+        shown.append(json.loads(capsys.readouterr().out))
+        return Ended(work.id, "failed", "not decodable", "it is none", seconds=1.0)
+
+    shown: list[Any] = []
+    output = tmp_path / "out"
+    work_here(monkeypatch, InlineEngine(look))
+    assert batch(archive / "mon", "-o", output, "-m", model, "-q", "--fail-fast") == 3
+    (status,) = shown
+    (one,) = status["parts"][0]["under_way"]
+    assert Path(one["path"]).name == "a.mp4" and status["inputs"] == {"running": 1, "waiting": 1}
+
+
 def test_status_knows_a_batch_that_was_killed(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = content(done)
     assert batch("status", done, "--json") == 0

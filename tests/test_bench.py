@@ -95,6 +95,31 @@ def test_of_an_ensemble_memory_and_the_run_are_measured_and_that_it_has_no_parts
     assert "an ensemble has no parts of its own" in format_bench(made)
 
 
+def test_an_ensemble_without_the_run_has_no_speed_and_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = make_checkpoint(tmp_path / "tiny.safetensors")
+    for words in (["-m", f"{checkpoint},centre-prior"], ["-m", str(checkpoint), "--quality", "high"]):
+        assert main(["bench", *words, "--no-video"]) == 2
+        assert "leave out --no-video, or name one model" in capsys.readouterr().err
+
+
+def test_a_clip_that_cannot_be_read_is_said_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = make_checkpoint(tmp_path / "tiny.safetensors")
+    assert main(["bench", "-m", str(checkpoint), "--device", "cpu", "--clip", str(tmp_path / "none.mp4")]) == 1
+    err = capsys.readouterr().err
+    assert "none.mp4" in err and "matrix peak" not in err
+
+
+def test_help_offers_no_runtime_that_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, is_offered in (("bench", False), ("run", True)):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert ("--runtime" in capsys.readouterr().out) == is_offered
+
+
 # Counting.
 
 

@@ -384,6 +384,8 @@ def test_predicted_densities_and_their_saved_maps_give_one_result(tmp_path: Path
         video, options(captions=srt, maps=tmp_path / "clip.vidsal.maps.npz", output=tmp_path / "saved.vtt")
     )
     assert direct.frames == saved.frames == 12
+    assert not any("viewers" in said for said in direct.messages)
+    assert sum("made with viewers on" in said for said in saved.messages) == 1
     for one, other in zip(rows_of(direct.files[1]), rows_of(saved.files[1]), strict=True):
         assert one["place"] == other["place"]
         for place in PLACES:
@@ -406,6 +408,15 @@ def test_maps_of_another_video_are_refused(case: Case, tmp_path: Path) -> None:
     refused(tmp_path / "other.npz", "expected maps that vidsal run wrote")
     other = make_video(tmp_path / "other.mkv", frames=2)
     refused(other, "no video of maps")
+    refused(tmp_path / "gone.npz", "gone.npz is not there")
+
+
+def test_a_file_that_is_not_there_is_named_whatever_is_there(case: Case, tmp_path: Path) -> None:
+    place_captions(case.video, options(case, tmp_path))
+    with pytest.raises(DecodeError, match=r"gone\.srt is not there"):
+        place_captions(case.video, options(case, tmp_path, captions=tmp_path / "gone.srt"))
+    with pytest.raises(DecodeError, match=r"gone\.npz is not there"):
+        place_captions(case.video, options(case, tmp_path, maps=tmp_path / "gone.npz"))
 
 
 def test_of_a_part_only_its_frames_are_read(case: Case, tmp_path: Path) -> None:

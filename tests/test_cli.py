@@ -352,7 +352,7 @@ def test_bad_usage_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["run", "x.mp4", "--config", "{folder}/unknown.yaml"], "unknown key 'opactiy'; known are "),
+        (["run", "x.mp4", "--config", "{folder}/unknown.yaml"], "unknown key 'opactiy'; did you mean opacity?"),
         (["run", "x.mp4", "--config", "{folder}/bad.yaml"], "bad.yaml: opacity must be from 0 to 1"),
         (["run", "x.mp4", "--config", "{folder}/none.yaml"], "cannot read the config file"),
         (["run", "x.mp4", "--model", "sam-vgg"], "sam-vgg has no weights here: "),

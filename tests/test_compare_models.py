@@ -32,7 +32,7 @@ from vidsal.evaluate.options import FigureOptions, ScoringOptions
 from vidsal.evaluate.ranking import Cost, Ranked, Ranking, as_markdown, as_text, read_ranking
 from vidsal.evaluate.results import Estimate
 from vidsal.metrics import METRICS
-from vidsal.model.checkpoint import ModelCard, save_checkpoint
+from vidsal.model.checkpoint import ModelCard, save_checkpoint, weights_path
 from vidsal.model.networks.catalogue import build_network, input_of
 from vidsal.model.networks.config import NetworkConfig
 from vidsal.pipe.options import ModelOptions, PredictOptions, RecurrenceOptions
@@ -382,6 +382,13 @@ def test_multiply_adds_and_parameters_are_those_of_the_network(tmp_path: Path) -
     weights = count_weights(tiny)
     assert weights.parameters == sum(one.numel() for one in make_network().parameters())
     assert weights.bytes == Path(tiny).stat().st_size
+
+
+def test_the_weights_of_a_derived_checkpoint_are_counted_with_those_it_builds_on_and_these_once() -> None:
+    base, own = (count_weights(name).bytes for name in ("sam-lite", "sam-lite-driver"))
+    embedded = Path(weights_path("sam-lite-driver"))
+    assert base == Path(weights_path("sam-lite")).stat().st_size and own == base + embedded.stat().st_size
+    assert count_weights("sam-lite,sam-lite-driver").bytes == own
 
 
 def test_multiply_adds_of_another_systems_network_are_those_of_its_layers(tmp_path: Path) -> None:

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 
 from vidsal import config as configuration
 from vidsal.cli.parser import Parser
-from vidsal.config import Option, UsageError, add_flags, options_of, read_file, resolve, shortened, to_yaml
+from vidsal.config import (
+    Option,
+    UsageError,
+    add_flags,
+    as_flag,
+    as_key,
+    options_of,
+    read_file,
+    resolve,
+    shortened,
+    to_yaml,
+)
 from vidsal.errors import ConfigError, Setting
 from vidsal.model.checkpoint import PRESETS
 from vidsal.model.networks.catalogue import input_of
@@ -316,7 +327,7 @@ def test_options_in_a_list_are_checked_like_others(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"guests\.yaml: guests\[0\]: arrival must be a number of seconds or a time"):
         read(Twins, str(file))
     file.write_text("guests:\n  - {name: a, arival: 1}\n")
-    with pytest.raises(ConfigError, match="unknown key 'arival'; known are arrival, name"):
+    with pytest.raises(ConfigError, match=r"unknown key 'arival'; did you mean arrival\?$"):
         read(Twins, str(file))
     file.write_text("guests:\n  - {arrival: 1}\n")
     with pytest.raises(ConfigError, match=r"guests\[0\]: name is missing"):
@@ -472,13 +483,27 @@ def test_numbers_may_be_written_with_commas_between() -> None:
     for text in ("576,1024", "576, 1024", "[576, 1024]"):
         assert resolve(ExportOptions, {"canvas": text}).canvas == (576, 1024)
     assert resolve(ModelOptions, {"model": "gbvs,bms", "model_shares": "2,1"}).model_shares == (2, 1)
+    with pytest.raises(ConfigError, match="must be a number for each model: 2 models are named, got 2"):
+        resolve(ModelOptions, {"model": "gbvs,bms", "model_shares": "2"})
     for text, what in (
-        ("576", "a list such as"),
+        ("576", r"a list such as \(1, 2\), got 576"),
         ("576,x", "a whole number, got 'x'"),
         ("1,2,3", "a list of 2, got 3"),
     ):
         with pytest.raises(ConfigError, match=f"canvas must be {what}"):
             resolve(ExportOptions, {"canvas": text})
+
+
+def test_a_list_in_a_message_is_written_as_whoever_reads_it_writes_one() -> None:
+    for kind, key, text, flag, line in (
+        (ExportOptions, "canvas", "5", "1,2", "[1, 2]"),
+        (Picnic, "packed", "2", "bread,cheese", "[bread, cheese]"),
+        (Menu, "tables", "x", "[a, b]", "[a, b]"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            resolve(kind, {key: text})
+        assert f"--{key} must be a list such as {flag}, got" in caught.value.spelled(as_flag)
+        assert f"{key} must be a list such as {line}, got" in caught.value.spelled(as_key)
 
 
 @pytest.mark.parametrize("preset", ["sam-lite", "sam-resnet", "salgan", "deepgaze-1"])

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_the_scores_in_the_report_are_those_of_the_card() -> None:
         name: [round(values[m], 3) for m in ("nss", "cc", "sim", "auc_judd", "kl")] for name, values in scores.items()
     }
     assert shown == wanted and len(shown) == 12
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "index.md"], ids=lambda page: page.name)
+def test_the_tables_of_extras_have_all_that_users_may_want(page: Path) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    table = page.read_text(encoding="utf-8").partition("| extra | for |\n|---|---|\n")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines() for name in re.findall(r"`([\w-]+)`", row.split("|")[1])]
+    # decord comes by itself; the others are for work on vidsal.
+    assert sorted(named) == sorted({*declared} - {"decord", "demo", "test", "docs", "dev"})
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

@@ -233,7 +233,8 @@ def test_what_the_data_do_not_have_is_not_scored_and_said(tmp_path: Path, model:
     made = judged("dreyeve", root, tmp_path / "out", model, split="test")
     assert math.isnan(value(made, "nss")) and not math.isnan(value(made, "cc"))
     assert json.loads((made.out / "summary.json").read_text())["scores"]["model"]["nss"]["value"] is None
-    assert "not available: nss, auc_judd" in format_summary(made.summary)
+    printed = format_summary(made.summary)
+    assert "not available: nss, auc_judd" in printed and "(the data have no fixations)" in printed
     assert all(row["nss"] == "" for row in rows_of(made.out / "frames.csv"))
 
 
@@ -424,6 +425,21 @@ def test_a_single_sequence_is_scored_without_a_shuffled_baseline(tmp_path: Path,
     assert math.isnan(value(result, "cc", "shuffled")) and "not available" in result.summary.baselines["shuffled"]
 
 
+def test_shuffled_auc_of_a_single_video_says_that_there_is_no_other_one_to_take_negatives_from(
+    tmp_path: Path, model: str
+) -> None:
+    folder = make_hollywood(tmp_path / "set") / "testing"
+    for other in sorted(folder.iterdir())[1:]:
+        shutil.rmtree(other)
+    why = "not available: shuffled_auc (there is no other sequence to take negatives from)"
+    for asked in ("shuffled_auc", "nss,shuffled_auc"):
+        made = judged("hollywood2", tmp_path / "set", tmp_path / asked, model, metrics=asked, baselines="centre-prior")
+        assert math.isnan(value(made, "shuffled_auc")) and why in format_summary(made.summary).splitlines()
+        # A baseline is not to blame for that.
+        has_other = asked != "shuffled_auc"
+        assert ("(not available: no metric that was asked for)" in made.summary.baselines["centre-prior"]) != has_other
+
+
 def test_the_shuffled_density_comes_from_another_sequence() -> None:
     names = ["a", "b", "c", "d"]
     partners = {name: partner_of(name, names, seed=0) for name in names}
@@ -487,7 +503,8 @@ def test_the_mean_density_knows_nothing_of_what_is_scored(tmp_path: Path) -> Non
 def test_without_a_training_split_the_mean_is_of_the_others(tmp_path: Path) -> None:
     dataset = open_dataset("simple", make_stills(tmp_path / "set", count=4), split="all")
     means, messages = gather_means(dataset, splits=("all", "train", "val"), options={})
-    assert "of the other sequences" in means.note and not messages
+    assert means.note.startswith("for each sequence the mean density of the other sequences of split all (4 have one)")
+    assert not messages
     made = means.of("002.png")
     assert made is not None and made.sum() == pytest.approx(1, abs=1e-4)
     others = [next(iter(each)).density() for each in dataset if each.name != "002.png"]

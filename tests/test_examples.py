@@ -96,8 +96,11 @@ def test_the_query_finds_the_narrow_shots_of_the_last_days(
         "/films/today.mp4  0.00-0.08 s  key 0.04 s  coverage 0.030  strength 1.50 bit",
         "2 shots",
     ]
-    run_example("query_dataset.py", monkeypatch, tmp_path / "dataset", 60)
+    # The folder of the batch does as well.
+    run_example("query_dataset.py", monkeypatch, tmp_path, 60)
     assert "/films/old.mp4" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="holds no data set of a batch: name the folder dataset"):
+        run_example("query_dataset.py", monkeypatch, tmp_path / "nowhere")
 
 
 def test_scoring_prefers_fixations_where_the_model_expects_them(

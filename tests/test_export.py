@@ -222,6 +222,20 @@ def test_the_file_tells_nothing_of_the_machine_that_made_it(carried: ExportRepor
 
 
 @needs_exporter
+def test_exporting_is_announced_only_once_nothing_given_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "there.onnx").touch()
+    for output, status in (("y.txt", 2), ("there.onnx", 1)):
+        assert main(["export", "sam-lite", "--output", str(tmp_path / output)]) == status
+        err = capsys.readouterr().err
+        assert "error: " in err and "exporting sam-lite" not in err
+    begun: list[str] = []
+    with pytest.raises(ConfigError):
+        export_model("sam-lite", tmp_path / "y.txt", on_begin=lambda: begun.append("begun"))
+    assert not begun
+
+
 def test_exporting_leaves_the_network_as_it_was(
     carried: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

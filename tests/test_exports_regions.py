@@ -284,7 +284,10 @@ def test_a_part_of_a_source_is_numbered_by_its_frames_not_by_its_times(
     assert min(frames) == first and max(frames) < len(GAPPY)
     # The same of the table, where the source is at hand; else what is guessed is said to be.
     before = {kind: (tmp_path / f"a.vidsal.{kind}").read_bytes() for kind in ("coco.json", "cvat.xml")}
-    table = tmp_path / "a.vidsal.csv"
+    table, record = tmp_path / "a.vidsal.csv", tmp_path / "a.vidsal.json"
+    values = json.loads(record.read_text())
+    assert tmp_path / values.pop("source") == tmp_path / os.path.relpath(gappy, tmp_path)
+    record.write_text(json.dumps(values))  # as earlier versions wrote it
     if is_beside:
         (tmp_path / "a.mp4").symlink_to(gappy)
         for source in (None, gappy):
@@ -711,7 +714,9 @@ def test_a_run_and_a_table_that_is_converted_give_the_same_files_which_are_known
     assert any(boxes)
 
 
-def test_a_table_that_lies_elsewhere_gives_the_same_files_but_for_what_links_to_others(tmp_path: Path) -> None:
+def test_a_table_in_a_folder_of_its_own_gives_the_same_files_as_the_record_says_where_the_video_lay(
+    tmp_path: Path,
+) -> None:
     clip = make_video(tmp_path / "clip.mp4", frames=4)
     os.utime(clip, (0, 1_700_000_000.25))
     folder = tmp_path / "out"
@@ -720,11 +725,22 @@ def test_a_table_that_lies_elsewhere_gives_the_same_files_but_for_what_links_to_
     before = {path.name: path.read_bytes() for path in report.files[1:]}
     assert b"2023-11-14 22:13:20.250000" in before["clip.vidsal.cvat.xml"]
     made = convert(report.files[0], KINDS, overwrite=True)  # type: ignore[arg-type]
+    assert {path.name: path.read_bytes() for path in made.files} == before and made.messages == report.messages
+    # Only what ELAN reads says where it lies itself.
+    made = convert(report.files[0], KINDS, output=tmp_path / "below" / "it")  # type: ignore[arg-type]
     differ = {path.name for path in made.files if path.read_bytes() != before[path.name]}
-    # The record does not say where the source lies.
-    assert differ == {"clip.vidsal.eaf"} and made.messages == (
+    assert differ == {"clip.vidsal.eaf", "clip.vidsal_tsconf.xml"} and made.messages == report.messages
+    # Another video in its place is not taken for it.
+    moved = tmp_path / "moved.mp4"
+    clip.rename(moved)
+    make_video(clip, frames=3)
+    made = convert(report.files[0], KINDS, overwrite=True)  # type: ignore[arg-type]
+    differ = {path.name for path in made.files if path.read_bytes() != before[path.name]}
+    assert differ == {"clip.vidsal.eaf"} and {*made.messages} == {
+        "clip.mp4 where its record says that it lay is another one than clip.vidsal.csv was made from: left out",
         "where clip.mp4 lies is not known: ELAN will ask for it",
-    )
+    }
+    moved.rename(clip)
     again = convert(report.files[0], KINDS, source=clip, overwrite=True)  # type: ignore[arg-type]
     assert {path.name: path.read_bytes() for path in again.files} == before
 

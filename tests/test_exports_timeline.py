@@ -920,6 +920,24 @@ def test_a_record_of_an_earlier_version_is_read_and_lacks_the_time(table: Path, 
             InputRecord("a", "video", **{"sample_aspect_ratio": "1", **wrong}).footage(None)  # type: ignore[arg-type]
 
 
+def test_a_source_is_named_by_its_path_wherever_its_results_went(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    own = tmp_path / "in" / "clip.mov"
+    own.write_bytes(clip.read_bytes())
+    output = OutputOptions(output=tmp_path / "out", video=False, export=("fcpxml", "otio"))
+    report = run(own, options=RunOptions(output=output), model=make_model())
+    before = {path.name: path.read_bytes() for path in report.files[1:]}
+    assert own.as_uri().encode() in before["clip.vidsal.fcpxml"]
+    done = convert(report.files[0], ["otio", "fcpxml"], output=tmp_path / "converted")
+    assert {path.name: path.read_bytes() for path in done.files} == before and done.messages == report.messages
+    # Both together may move.
+    (tmp_path / "moved").mkdir()
+    for name in ("in", "out"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    done = convert(tmp_path / "moved" / "out" / report.files[0].name, ["fcpxml"], output=tmp_path)
+    assert (tmp_path / "moved" / "in" / "clip.mov").as_uri() in done.files[0].read_text()
+
+
 def test_a_source_that_is_no_longer_beside_its_table_is_named_by_its_name(table: Path, tmp_path: Path) -> None:
     own = tmp_path / table.name
     for name in (table.name, "clip.vidsal.json"):

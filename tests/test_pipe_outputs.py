@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from vidsal import files
 from vidsal.decode import DecodeOptions, VideoInfo
-from vidsal.errors import ConfigError, EncodeError
+from vidsal.driving.options import DrivingOptions
+from vidsal.errors import ConfigError, DatasetError, EncodeError
 from vidsal.pipe import outputs, places
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.outputs import make_sinks, shared_video_options
@@ -381,6 +384,34 @@ def test_results_that_may_be_replaced_are_and_a_video_only_where_none_of_its_nam
         overwrites(other)
 
 
+@pytest.mark.parametrize("name", ["aois", "camera_template", "road_users"])
+def test_a_wrong_file_of_areas_is_named_before_a_folder_is_made_and_whatever_is_there(
+    tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "areas.json"
+    source = info(path=tmp_path / "talk.mp4")
+    for folder, content in ((tmp_path / "new", None), (tmp_path / "there", '{"format": "nothing"}')):
+        if content is not None:
+            file.write_text(content)
+            folder.mkdir()
+            (folder / "talk.vidsal.csv").write_text("an earlier result")
+        wanted: dict[str, Any] = {"aois": file} if name == "aois" else {"report_driving": True}
+        driving = DrivingOptions() if name == "aois" else DrivingOptions(**{name: file})
+        output = OutputOptions(output=folder, video=False, **wanted)
+        with pytest.raises(DatasetError, match=r"areas\.json"):
+            make_sinks(source, RunOptions(output=output, driving=driving), CPU, side_by_side=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"areas.json", "there"}
+
+
+def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path: Path) -> None:
+    options = RunOptions(
+        output=OutputOptions(output=tmp_path / "new" / "below"), video=VideoOptions(encoder="no_such_encoder")
+    )
+    with pytest.raises(ConfigError, match="no_such_encoder"):
+        make_sinks(info(), options, CPU, side_by_side=1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
 
@@ -392,6 +423,6 @@ def test_a_folder_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytes
         made(tmp_path / "file")
     with pytest.raises(EncodeError, match=r"cannot make the folder .*file/below"):
         made(tmp_path / "file" / "below")
-    monkeypatch.setattr(outputs.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: False)
     with pytest.raises(EncodeError, match=r"cannot write into .*: no permission, or a read-only disk"):
         made(tmp_path)

@@ -22,7 +22,7 @@ from test_cli import rows_of, status_of
 import vidsal
 from vidsal.decode import DecodeOptions
 from vidsal.errors import EncodeError, ExistsError
-from vidsal.files import sha256_of
+from vidsal.files import claim, release, sha256_of
 from vidsal.model.checkpoint import SaliencyModel, load_model, weights_sha256
 from vidsal.pipe import run as run_module
 from vidsal.pipe.many import run_many
@@ -319,6 +319,25 @@ def test_a_run_that_is_killed_while_files_get_their_names_is_known_for_it(
     assert report.status == "done" and len(report.files) == 2
     assert record_of(clip)["status"] == "done" and len(rows_of(clip.with_name("clip.vidsal.csv"))) == 6
     assert go(clip, model, output={"maps": "npz"}).status == "skipped"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_what_a_killed_run_left_goes_also_where_the_next_run_does_not_want_it(clip: Path, model: SaliencyModel) -> None:
+    assert processes.run(KILLED, clip, "0", "refuse").returncode == -signal.SIGKILL
+    left = {"clip.vidsal.maps.partial.npz", "clip.vidsal.maps.partial.npz.lock"}
+    assert left <= contents(clip.parent).keys()
+    # What a stopped run left has no lock; and one may be at work.
+    clip.with_name("clip.vidsal.partial.html").write_text("of a run that was stopped")
+    held = clip.with_name("clip.vidsal.shots.partial.csv")
+    held.write_text("of a run that goes on")
+    lock = claim(held)
+    assert lock is not None
+    try:
+        assert go(clip, model).status == "done"
+    finally:
+        release(held, lock)
+    there = {name for name in contents(clip.parent) if "partial" in name}
+    assert there == {"clip.vidsal.partial.html", held.name}
 
 
 def test_a_record_that_cannot_be_written_leaves_a_set_that_the_next_run_makes_again(

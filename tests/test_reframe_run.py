@@ -17,11 +17,15 @@ import torch
 from made import make_model
 from media import make_video, numbered_picture, stream_packets
 from test_sinks import times
+from test_tracks import make
 
+from vidsal import run
 from vidsal.cli import main
 from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError
 from vidsal.frames import SaliencyBatch
+from vidsal.pipe.maps import remarks_on_maps
+from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.reframe import (
     CameraOptions,
     ReframeOptions,
@@ -33,6 +37,7 @@ from vidsal.reframe import (
 )
 from vidsal.reframe.sink import cut_out
 from vidsal.sinks import MapsSink, VideoOptions
+from vidsal.stages import ViewerOptions
 
 RGB = npt.NDArray[np.uint8]
 FRAMES, WIDTH, HEIGHT = 24, 96, 54
@@ -334,6 +339,18 @@ def test_pinned_boxes_that_do_not_fit_are_shown_whole_above_a_blur_or_on_black(c
     assert cut.aspects[0].padded == 0 and any("cut off" in message for message in cut.messages)
 
 
+def test_a_file_that_is_not_there_is_named_before_a_folder_is_made_and_whatever_is_there(
+    clip: Made, done: tuple[ReframeReport, Path], tmp_path: Path
+) -> None:
+    lost, pins = Made(clip.video, tmp_path / "no.npz"), {"pin": tmp_path / "no.json"}
+    for folder in (tmp_path / "new", done[1]):
+        with pytest.raises(DecodeError, match=r"no\.npz is not there"):
+            lost.reframe(folder)
+        with pytest.raises(ConfigError, match=r"no\.json cannot be read"):
+            clip.reframe(folder, shape=pins)
+    assert not list(tmp_path.iterdir())
+
+
 def test_cut_out_takes_pictures_of_16_bits() -> None:
     picture = np.arange(20 * 40 * 3, dtype=np.uint16).reshape(20, 40, 3) * 20
     where = {"y": 0, "width": 10, "height": 20, "result": (20, 10)}
@@ -382,6 +399,41 @@ def test_maps_in_a_video_serve_as_those_in_arrays(clip: Made, tmp_path: Path) ->
     one, other = (rows_of(tmp_path / name / "clip.vidsal.9x16.csv") for name in ("arrays", "video"))
     assert [row["shot"] for row in one] == [row["shot"] for row in other] == [0] * 10 + [1] * 14
     assert [row["x"] for row in one] == pytest.approx([row["x"] for row in other], abs=1)
+
+
+@pytest.mark.parametrize("ending", ["npz", "mkv"])
+@pytest.mark.parametrize(
+    ("viewers", "kind", "task", "warned"),
+    [
+        ("auto", "video", "free-viewing", True),
+        ("on", "video", "driving", True),
+        ("auto", "video", "driving", False),
+        ("auto", "images", "free-viewing", False),
+        ("off", "video", "free-viewing", False),
+        (None, "video", "free-viewing", False),
+    ],
+)
+def test_maps_that_follow_viewers_are_told_by_their_record(
+    tmp_path: Path, ending: str, viewers: str | None, kind: str, task: str, warned: bool
+) -> None:
+    path = tmp_path / f"a.vidsal.maps.{ending}"
+    options = {} if viewers is None else {"viewers": {"viewers": viewers}}
+    with MapsSink(path) as sink:
+        sink.provenance = json.dumps({"options": options, "input": {"kind": kind}, "model": {"task": task}})
+        sink.write(make(np.ones((2, 4, 4)), times=[0.0, 0.04], height=36, width=64))
+    assert [("made with viewers on" in said, "--viewers off" in said) for said in remarks_on_maps(path)] == (
+        [(True, True)] if warned else []
+    )
+
+
+def test_maps_of_a_run_that_followed_viewers_are_taken_with_a_warning(clip: Made, tmp_path: Path) -> None:
+    for viewers, warned in (("auto", 1), ("off", 0)):
+        folder = tmp_path / viewers
+        output = OutputOptions(output=folder, video=False, table="none", maps="npz")
+        run(clip.video, options=RunOptions(output=output, viewers=ViewerOptions(viewers=viewers)), model=make_model())
+        maps = folder / "clip.vidsal.maps.npz"
+        report = Made(clip.video, maps).reframe(tmp_path / f"{viewers}-cut", output={"video": False})
+        assert sum("made with viewers on" in said for said in report.messages) == warned
 
 
 def test_maps_of_another_video_are_refused_and_nothing_is_left(tmp_path: Path, clip: Made) -> None:

@@ -519,6 +519,28 @@ def test_another_file_under_the_name_of_the_input_is_not_shown(finished: Path, t
         write_report(made, source=tmp_path / "nowhere", overwrite=True)
 
 
+def test_an_input_is_found_where_it_lay_and_one_that_moved_is_said_to_be_missing_once(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    films, results = tmp_path / "films", tmp_path / "results"
+    films.mkdir()
+    clip = clip.rename(films / "clip.mp4")
+    for name in ("clip.mp4", "other.mp4"):
+        (films / name).write_bytes(clip.read_bytes())
+        run(films / name, options=RunOptions(output=OutputOptions(output=results, video=False)), model=make_model())
+    page = results / "clip.vidsal.html"
+    assert main(["report", str(results)]) == 0
+    assert capsys.readouterr().err == "" and data_of(page)["media"]["plain"]["href"] == "../films/clip.mp4"
+    films.rename(tmp_path / "moved")
+    assert main(["report", str(results), "--overwrite"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("warning") == 2 and err.count("--source") == 1 and "1 other input, such as other.mp4" in err
+    assert data_of(page)["media"]["plain"]["href"] is None
+    assert main(["report", str(results), "--overwrite", "--source", str(tmp_path / "moved")]) == 0
+    assert capsys.readouterr().err == "" and data_of(page)["media"]["plain"]["href"] == "../moved/clip.mp4"
+
+
 def test_a_damaged_table_is_said(finished: Path) -> None:
     pytest.importorskip("pyarrow")
     (made,) = finished_runs(finished)
@@ -575,6 +597,8 @@ def test_the_reports_of_a_batch_point_to_inputs_but_to_no_copy_of_one(
     (end,) = [event for event in events if isinstance(event, Ended)]
     assert [made.stage for made in end.files] == ["table", "report", "record"], end
     page = tmp_path / "out" / "sub" / "clip.vidsal.html"
+    (record,) = read_records(page.with_name("clip.vidsal.json"))
+    assert record.source == (None if copied else "../../clip.mp4")
     data = data_of(page)
     assert data["pictures"]["plain"][0], "the key frame is seen in both cases"
     assert data["media"]["plain"]["href"] == (None if copied else "../../clip.mp4")

@@ -100,13 +100,15 @@ def options_of(kind: type) -> tuple[Option, ...]:
 def add_flags(parser: argparse.ArgumentParser, kind: type) -> None:
     """Give a parser one flag an option, grouped by stage; what is not given is left out of its namespace.
 
-    Values stay text: `resolve` says what is wrong with them.
+    Values stay text: `resolve` says what is wrong with them. Help leaves out the keys in `kind.not_offered`, if there.
     """
+    hidden: frozenset[str] = getattr(kind, "not_offered", frozenset())
     groups: dict[str, Any] = {"": parser}
     for option in options_of(kind):
         if option.title not in groups:
             groups[option.title] = parser.add_argument_group(option.title)
-        settings: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS, "help": _help(option)}
+        shown = argparse.SUPPRESS if option.key in hidden else _help(option)
+        settings: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS, "help": shown}
         if option.rule.kind is bool:
             settings["action"] = argparse.BooleanOptionalAction
         else:
@@ -151,19 +153,29 @@ def as_flag(setting: Setting) -> str:
     Example:
         >>> as_flag(Setting("end_seconds")), as_flag(Setting("detect_cuts", False)), as_flag(Setting("state", "carry"))
         ('--end', '--no-detect-cuts', '--state carry')
+        >>> as_flag(Setting("style", ("heat", "peak"))), as_key(Setting("style", ("heat", "peak")))
+        ('--style heat,peak', 'style: [heat, peak]')
     """
+    value = setting.value
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
     if not setting.name:
-        return "none" if setting.value is None else str(setting.value)
+        return "none" if value is None else str(value)
     alias = ALIASES.get(setting.name, "")
     flag = alias if alias.startswith("--") else _flag(setting.name)
     if isinstance(setting.value, bool):
         return flag if setting.value else f"--no-{flag[2:]}"
-    return flag if setting.value is ... else f"{flag} {'none' if setting.value is None else setting.value}"
+    return flag if value is ... else f"{flag} {'none' if value is None else value}"
 
 
 def as_key(setting: Setting) -> str:
     """An option in a message as a file has it."""
-    value = "" if setting.value is ... else yaml.safe_dump(_plain(setting.value)).splitlines()[0]
+    value = ""
+    if setting.value is not ...:
+        # Text alone is shown as it is, not as YAML would quote it.
+        is_bare = not setting.name and isinstance(setting.value, str)
+        dumped = yaml.safe_dump(_plain(setting.value), default_flow_style=True).splitlines()[0]
+        value = setting.value if is_bare else dumped
     return f"{setting.name}: {value}" if setting.name and value else setting.name or value
 
 
@@ -304,16 +316,19 @@ def _convert(rule: Rule, value: Any, name: str) -> Any:
             numbers = get_origin(kind) is tuple and all(
                 Rule.of(one).kind in (int, float) for one in get_args(kind) if one is not Ellipsis
             )
-            if isinstance(loaded, str) and (numbers or (rule.items is not None and rule.items.choices)):
+            choices = () if rule.items is None else rule.items.choices
+            if isinstance(loaded, str) and (numbers or choices):
                 loaded = [word.strip() for word in loaded.split(",")]
-            return _convert_nested(kind, loaded, name)
+            elif isinstance(value, str) and numbers and ... in get_args(kind) and isinstance(loaded, (int, float)):
+                loaded = [loaded]
+            return _convert_nested(kind, loaded, name, sample=(1, 2) if numbers else tuple(choices[:2]))
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(Setting(name), f" must be {rule.expected}, got {value!r}") from error
     raise ConfigError(Setting(name), f" must be {rule.expected}, got {value!r}")
 
 
-def _convert_nested(kind: Any, value: Any, name: str) -> Any:
-    """A list, a mapping, or options in a list."""
+def _convert_nested(kind: Any, value: Any, name: str, *, sample: tuple[Any, ...] = ()) -> Any:
+    """A list, a mapping, or options in a list; a sample is what may stand with commas between on the command line."""
     if dataclasses.is_dataclass(kind):
         if isinstance(value, kind):  # type: ignore[arg-type]
             return value
@@ -324,7 +339,8 @@ def _convert_nested(kind: Any, value: Any, name: str) -> Any:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(Setting(name), f" must be a list such as [a, b], got {value!r}")
+            such = Setting("", sample or "[a, b]")
+            raise ConfigError(Setting(name), " must be a list such as ", such, f", got {value!r}")
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         if len(kinds) != len(value):
             raise ConfigError(Setting(name), f" must be a list of {len(kinds)}, got {len(value)}")
@@ -397,8 +413,8 @@ def _flat(kind: type, tree: Mapping[Any, Any], stage: tuple[str, ...] = ()) -> d
         else:
             known = sorted({*stages, *(names if stage else (option.key for option in options))})
             near = difflib.get_close_matches(str(key), known, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"unknown key {'.'.join([*stage, str(key)])!r}; known are {', '.join(known)}{meant}")
+            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"unknown key {'.'.join([*stage, str(key)])!r}; {meant}")
         for name in inside:
             if name in values:
                 raise ConfigError(f"{name!r} is given twice, at the top and under its stage")

@@ -331,7 +331,7 @@ class _BatchLines(BatchDisplay):
         if time.monotonic() - self._last < LOG_EVERY_SECONDS:
             return
         self._last = time.monotonic()
-        begun = [lane for lane in progress.lanes.values() if lane.begun is not None]
+        begun = progress.at_work
         at = ", ".join(f"{_tail(lane.path, 40)} {_share(lane)}".strip() for lane in begun[:_LANES_IN_A_LINE])
         more = f" +{len(begun) - _LANES_IN_A_LINE}" if len(begun) > _LANES_IN_A_LINE else ""
         self.say(", ".join(_batch_facts(progress)) + (f"; at {at}{more}" if at else ""))
@@ -395,7 +395,7 @@ class _LiveBatch(BatchDisplay):
         return Group(head, *lines)
 
     def _lanes(self, progress: BatchProgress, width: int) -> Iterator[str]:
-        begun = [lane for lane in progress.lanes.values() if lane.begun is not None]
+        begun = progress.at_work
         most = max(1, min(_MOST_LANES, self._console.height - 5))
         shown = begun if len(begun) <= most else begun[: most - 1]
         counts = [f"{lane.frames}/{lane.total} frames" if lane.total else f"{lane.frames} frames" for lane in shown]

@@ -14,7 +14,7 @@ import importlib.util
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,20 @@ class ExportReport:
         return f"{self.name}, {self.path.stat().st_size / 1e6:.1f} MB; {steps}; {checked}"
 
 
-def export_model(model: str | Path, output: str | Path, *, options: ExportOptions | None = None) -> ExportReport:
+def export_model(
+    model: str | Path,
+    output: str | Path,
+    *,
+    options: ExportOptions | None = None,
+    on_begin: Callable[[], None] | None = None,
+) -> ExportReport:
     """Write a model as an ONNX file.
 
     Args:
         model: a name in `PRESETS`, or the path of a vidsal checkpoint (.safetensors).
         output: the file to write; ends in .onnx.
         options: what the graph does; None for the defaults.
+        on_begin: called once nothing that was given is wrong, before the work that takes a while.
 
     Raises:
         CheckpointError: as `load_model`, several models are named, or the network is one that remembers frames as no
@@ -107,6 +114,8 @@ def export_model(model: str | Path, output: str | Path, *, options: ExportOption
             f"{card.name} cannot be exported: networks of SAM's family can be, and those that judge each picture by "
             "itself"
         )
+    if on_begin is not None:
+        on_begin()
     return export_network(network, output, preprocess=preprocess, card=card, options=options)
 
 
@@ -470,7 +479,7 @@ def _larger(difference: float, got: npt.NDArray[Any], wanted: torch.Tensor) -> f
 
 def _check_target(path: Path, *, overwrite: bool) -> None:
     if path.suffix.lower() != ".onnx":
-        raise ConfigError(f"output must be a file that ends in .onnx, got {path}")
+        raise ConfigError(Setting("output"), f" must be a file that ends in .onnx, got {path}")
     if path.exists() and not overwrite:
         raise EncodeError(
             f"{path} exists already; use ", Setting("overwrite", True), " to replace it, or choose another name"

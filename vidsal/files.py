@@ -28,6 +28,7 @@ __all__ = [
     "is_claimed",
     "is_folder",
     "local_name",
+    "making_folder",
     "note_other_video",
     "put_all_in_place",
     "put_in_place",
@@ -237,6 +238,35 @@ def replacing(
         finally:
             if lock is not None:
                 release(partial, lock)
+
+
+@contextmanager
+def making_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for results, and those above it; with an error in the block, what was made for it goes again.
+
+    Raises:
+        EncodeError: it cannot be made, or not be written into.
+    """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    # Tried first and asked about afterwards: another run may make it meanwhile.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise EncodeError(f"{folder} is a file, expected a folder for the results") from error
+    except OSError as error:
+        raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise EncodeError(
+            f"cannot write into {folder}: no permission, or a read-only disk; choose another folder with ",
+            Setting("output"),
+        )
+    try:
+        yield
+    except BaseException:
+        for one in made:
+            with suppress(OSError):  # another run's results may lie there by now
+                one.rmdir()
+        raise
 
 
 def fresh(path: Path, *, replace: bool = True) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -34,6 +34,7 @@ __all__ = [
     "record_of",
     "report_of",
     "wants_report",
+    "without_reports",
     "write_report_of",
 ]
 
@@ -196,6 +197,53 @@ def make_index(
     _write(page, index_page(entries, title=folder.absolute().name or str(folder)))
     _remove_others(folder / THUMBNAILS, entries)
     return IndexReport(page, tuple(entries), looked_at, tuple(made), tuple(failures))
+
+
+def without_reports(
+    folder: Path, gone: Collection[Path], *, accounts: Mapping[str, Account], dry_run: bool = False
+) -> dict[Path, int]:
+    """See that the page over all results of a folder links no report that is gone.
+
+    It is brought up to date; where it has no report any more, it is removed with its thumbnails.
+
+    Args:
+        folder: where the page lies, or none does.
+        gone: reports that were removed, or are about to be; whole paths.
+        accounts: as for `make_index`.
+        dry_run: changes nothing.
+
+    Returns:
+        The files that are removed, and their sizes in bytes.
+
+    Raises:
+        EncodeError: the page cannot be read, written or removed.
+    """
+    page = folder / INDEX_NAME
+    try:
+        known = _known(page)
+    except ExistsError:
+        return {}
+    reports = [report_of(folder / f"{place}{_RECORD}") for place, entry in known.items() if entry.report]
+    left = [path for path in reports if path.absolute() not in gone and path.is_file()]
+    if len(left) == len(reports):
+        return {}
+    if left:
+        if not dry_run:
+            make_index(folder, accounts=accounts)
+        return {}
+    removed = {}
+    try:
+        for path in (page, *(folder / entry.thumbnail for entry in known.values() if entry.thumbnail)):
+            with suppress(FileNotFoundError):
+                removed[path] = path.stat().st_size
+                if not dry_run:
+                    path.unlink()
+        if not dry_run:
+            with suppress(FileNotFoundError):
+                (folder / THUMBNAILS).rmdir()
+    except OSError as error:
+        raise EncodeError(f"cannot remove {error.filename or page}: {error.strerror}") from error
+    return removed
 
 
 def write_report_of(record: Path) -> None:

@@ -33,7 +33,8 @@ def accounts_in(database: JobDatabase) -> Iterator[tuple[str, Account]]:
     for row, _ in database.lines():
         shown = hide_secrets(row.path)
         name = shown.replace("\\", "/").rstrip("/").rpartition("/")[2] or shown
-        note = ": ".join(part for part in (row.reason, row.message) if part)
+        # The state is shown beside it.
+        note = ": ".join(part for part in (row.reason, row.message) if part and part != row.state)
         known = bool(row.frames)
         yield (
             row.place,

@@ -64,7 +64,7 @@ def clean(output: Path, *, surplus: bool = False, dry_run: bool = False) -> Clea
         output: the folder of all results.
         surplus: also remove whole results of the batch that earlier options asked for and the last ones did not: the
             video of what was then run without one, a table of another kind. They go if they are what was written. No
-            batch may be at work meanwhile.
+            batch may be at work meanwhile. The page over all reports is brought up to date; it goes with the last one.
         dry_run: only say what would be removed.
 
     Raises:
@@ -118,6 +118,15 @@ def clean(output: Path, *, surplus: bool = False, dry_run: bool = False) -> Clea
                         changed.append(hide_secrets(place))
                 if not dry_run:
                     database.forget_former(id, [made])
+    gone_pages = {path.absolute() for path in removed if isinstance(path, Path) and path.suffix == ".html"}
+    if gone_pages:
+        # Here, and not above: it takes what most batches do not need.
+        from vidsal.batch.accounts import read_accounts
+        from vidsal.index import without_reports
+
+        pages = without_reports(output, gone_pages, accounts=read_accounts(output), dry_run=dry_run)
+        removed += pages
+        size += sum(pages.values())
     return CleanReport(tuple(removed), size, tuple(kept), changed=tuple(changed))
 
 

@@ -28,8 +28,10 @@ class LastCommand:
     """Its options."""
     folder: Path
     """The working folder that its paths are relative to."""
-    waiting: int
+    again: int
     """How many inputs wait again."""
+    waiting: int
+    """How many waited already."""
 
 
 def retry_job(output: Path, *, damaged: bool = False, shard: Shard | None = None) -> LastCommand:
@@ -69,8 +71,10 @@ def retry_job(output: Path, *, damaged: bool = False, shard: Shard | None = None
             list_name=told.get("list_name", ""),
             null=bool(told.get("null")),
         )
-        waiting = database.retry(("failed", "damaged") if damaged else ("failed",))
-        return LastCommand(given, options, Path(told.get("folder") or "."), waiting)
+        before = database.counts(listed=True).get("waiting", 0)
+        database.retry(("failed", "damaged") if damaged else ("failed",))
+        again = database.counts(listed=True).get("waiting", 0) - before
+        return LastCommand(given, options, Path(told.get("folder") or "."), again, before)
 
 
 def stored_options(run: Mapping[str, Any], output: Path) -> ArchiveOptions:

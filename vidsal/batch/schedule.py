@@ -96,6 +96,15 @@ class BatchProgress:
         return self.video_seconds + sum(lane.pts_seconds for lane in self.lanes.values())
 
     @property
+    def at_work(self) -> list[LaneProgress]:
+        """The attempts to name: those that have frames; as long as none has, those that are begun.
+
+        A worker begins the next one while it ends the last.
+        """
+        begun = [lane for lane in self.lanes.values() if lane.begun is not None]
+        return [lane for lane in begun if lane.frames or lane.total is not None] or begun
+
+    @property
     def seconds_left(self) -> float | None:
         """How long it will take if it goes on as fast, by the bytes of the inputs; None where nobody knows."""
         under_way = sum(lane.share * lane.bytes for lane in self.lanes.values())

@@ -182,6 +182,8 @@ class _Look:
                 UnderWay(name, frames, total, seconds, max(0.0, now - said), size)
                 for name, frames, total, seconds, said, size in (database.live() if state == "running" else ())
             ]
+            # As in the live display: a worker begins the next one while it ends the last.
+            under_way = [one for one in under_way if one.frames or one.total is not None] or under_way
             counts = _counted(database.counts(listed=True), begun=len(under_way))
             _, size, video_seconds, _ = database.worked(run["id"])
             done = sum(one.share * one.bytes for one in under_way)

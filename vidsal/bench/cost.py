@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from vidsal.bench.report import Spread
 from vidsal.errors import CheckpointError
 from vidsal.frames import FrameBatch
 from vidsal.model.baselines.network import BaselineNetwork
-from vidsal.model.checkpoint import SaliencyModel, is_baseline, read_any_checkpoint, weights_path
+from vidsal.model.checkpoint import SaliencyModel, files_of, is_baseline, read_any_checkpoint, weights_path
 from vidsal.model.ensemble import Ensemble
 from vidsal.model.options import Precision
 from vidsal.model.recurrent import Unroll
@@ -48,7 +49,7 @@ class WeightCount:
     parameters: int
     """Numbers that training sets; 0 for a model without weights."""
     bytes: int
-    """Size of the checkpoint; 0 where there is none."""
+    """Size of the checkpoint, with the one that it builds on; 0 where there is none."""
     steps: int
     """Refinement steps on a frame that starts afresh; of several models the fewest."""
 
@@ -78,8 +79,8 @@ def count_weights(model: str) -> WeightCount:
     Raises:
         CheckpointError: there are no weights of it here, or they cannot be read.
     """
-    parameters = size = 0
-    steps = []
+    parameters = 0
+    steps, files = [], set[Path]()
     for name in dict.fromkeys(ModelOptions(model=model).named):
         if is_baseline(name):
             steps.append(1)
@@ -87,9 +88,9 @@ def count_weights(model: str) -> WeightCount:
             path = weights_path(name)
             network, _, _ = read_any_checkpoint(path)
             parameters += sum(one.numel() for one in network.parameters())
-            size += path.stat().st_size
+            files |= {*files_of(path)}
             steps.append(network.config.steps)
-    return WeightCount(parameters, size, min(steps))
+    return WeightCount(parameters, sum(path.stat().st_size for path in files), min(steps))
 
 
 def measure_cost(model: str, *, precision: Precision, prediction: PredictOptions, stills: bool) -> FrameCost:

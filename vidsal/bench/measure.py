@@ -70,7 +70,8 @@ def bench(options: BenchOptions, *, on_note: Callable[[str], None] | None = None
 
     Raises:
         CheckpointError: the model is no preset and no readable checkpoint.
-        ConfigError: the device is not there, or cannot compute in the precision.
+        ConfigError: the device is not there, or cannot compute in the precision; or the speed of an ensemble is asked
+            for without a video.
         DecodeError: the clip cannot be read.
     """
     before = torch.get_num_threads()
@@ -120,12 +121,16 @@ class _Bench:
         self.kind = "cuda" if self.device.type == "cuda" else "cpu"
         self.clock = Clock(self.device)
         self.notes: list[str] = []
+        if options.model.is_ensemble and not options.measure.video:
+            what = "an ensemble has no stages to measure, only vidsal run as a whole: leave out "
+            raise ConfigError(what, Setting("video", False), ", or name one model")
         self.ensemble = options.model.load() if options.model.is_ensemble else None
         if self.ensemble is not None:
             self.preprocess, self.card, self.random = self.ensemble.preprocessor.options, self.ensemble.card, False
             self.own_steps = self.ensemble.config.steps
             self.notes.append(
-                "an ensemble has no parts of its own: the stages of a model are measured of one by itself"
+                "an ensemble has no parts of its own: its speed is that of vidsal run; stages are measured of a model "
+                "by itself"
             )
             return
         (model,) = options.model.chosen
@@ -137,9 +142,10 @@ class _Bench:
         if self.random:
             self.notes.append(f"{self.card.name} has no weights on this machine: random ones, as fast")
         model = self.ensemble or self.load(options.model.precision)
+        # A clip that cannot be read is said before anything is measured.
+        self.pictures = self.read_pictures(model)
         self.say(f"matrix peak of {model.device} in {model.precision}")
         peak = matrix_peak(self.device, model.dtype)
-        self.pictures = self.read_pictures(model)
         cases = []
         for way in self.ways() if self.ensemble is None else ():
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from vidsal.decode.options import DecodeOptions
 from vidsal.options import Checked, Range, Seconds
@@ -63,6 +63,8 @@ class MeasureOptions(Checked):
 class BenchOptions:
     """All options of `bench`."""
 
+    not_offered: ClassVar[frozenset[str]] = frozenset({"runtime"})
+    """Options that are refused here, and that no help lists."""
     model: ModelOptions = field(default_factory=ModelOptions)
     """Which model; one without weights here is measured with random ones."""
     load: LoadOptions = field(default_factory=LoadOptions)

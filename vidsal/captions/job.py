@@ -33,7 +33,7 @@ from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError, Se
 from vidsal.files import replacing
 from vidsal.frames import SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.maps import saved_densities
+from vidsal.pipe.maps import check_maps, remarks_on_maps, saved_densities
 from vidsal.pipe.options import OutputOptions
 from vidsal.pipe.places import local_path, places_of
 from vidsal.pipe.predict import predict
@@ -118,6 +118,12 @@ def place_captions(
     options = options or PlaceCaptionsOptions()
     begin = time.perf_counter()
     path = _local(video)
+    # What is wrong with a file that an option names is said whatever results are there.
+    if options.captions.captions is not None:
+        _kind_of(options.captions.captions)
+        read_text(options.captions.captions, options.captions.encoding, [])
+    if options.maps is not None:
+        check_maps(options.maps)
     target, table = _targets(path, options)
     if options.output.format == "ass":
         need_pysubs2()
@@ -307,6 +313,13 @@ def _read_captions(path: Path, options: CaptionOptions, layout: Layout, zero: Fr
         if path.is_dir():
             raise ConfigError(f"{path} is a folder: give a file of subtitles by ", Setting("captions"))
         return read_stream(path, options, layout, zero)
+    messages = list[str]()
+    document = _kind_of(file)(read_text(file, options.encoding, messages), file.name, layout)
+    document.messages[:0] = messages
+    return document
+
+
+def _kind_of(file: Path) -> Callable[[str, str, Layout], Document]:
     kinds: dict[str, Callable[[str, str, Layout], Document]] = {
         ".srt": SubRip,
         ".vtt": WebVTT,
@@ -316,10 +329,7 @@ def _read_captions(path: Path, options: CaptionOptions, layout: Layout, zero: Fr
     make = kinds.get(file.suffix.lower())
     if make is None:
         raise ConfigError(Setting("captions", file), f" must end in one of {', '.join(kinds)}")
-    messages = list[str]()
-    document = make(read_text(file, options.encoding, messages), file.name, layout)
-    document.messages[:0] = messages
-    return document
+    return make
 
 
 @contextlib.contextmanager
@@ -333,6 +343,7 @@ def _densities(
         total = None if part else reader.info.frame_count
         with prefetch(reader, name="vidsal-decode") as frames:
             if options.maps is not None:
+                messages += remarks_on_maps(options.maps)
                 made = saved_densities(options.maps, frames, options.cuts)
             elif loaded is not None:
                 made = predict(frames, loaded, options.prediction)

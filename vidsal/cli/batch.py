@@ -78,7 +78,9 @@ def _retry(given: Any) -> int:
     if given.log is not None:
         given.log = given.log.absolute()
     last = retry_job(given.output.absolute(), damaged=given.damaged, shard=shard)
-    say(f"vidsal: {counted(last.waiting, 'input')} to be run again", quiet=given.quiet)
+    failed = "failed or are damaged" if given.damaged else "failed"
+    which = f": {last.again:,} that {failed}, {last.waiting:,} that waited already" if last.waiting else " again"
+    say(f"vidsal: {counted(last.again + last.waiting, 'input')} to be run{which}", quiet=given.quiet)
     if given.mark:
         return 0
     with contextlib.ExitStack() as stack:
@@ -91,7 +93,10 @@ def _retry(given: Any) -> int:
 @command(
     "read all results again: what is missing, changed or broken",
     _FOLDER,
-    flag("--redo", help="let the inputs concerned wait: vidsal batch retry DIR makes their results again"),
+    flag(
+        "--redo",
+        help="let the inputs concerned wait: vidsal batch retry DIR makes their results again, with what failed",
+    ),
     _JSON,
     _QUIET,
     bare=_bare("verify"),
@@ -125,7 +130,9 @@ def _verify(given: Any) -> int:
     if report.surplus:
         told.append(f"{counted(report.surplus, 'file')} surplus")
     if given.redo:
-        told.append(f"{counted(report.redone, 'input')} to be run again: vidsal batch retry {given.output}")
+        told.append(
+            f"{counted(report.redone, 'input')} to be run again: vidsal batch retry {given.output} (with what failed)"
+        )
     elif wrong:
         told.append(f"to make them again: vidsal batch verify {given.output} --redo")
     say(f"vidsal: {'; '.join(told)}", quiet=given.quiet)
@@ -144,7 +151,8 @@ def _clean(given: Any) -> int:
     """Remove what killed runs of a batch left behind: partial files, and locks that nobody holds.
     A batch may be at work meanwhile: what it holds stays. With --surplus also whole results of
     the batch that are not wanted any more, such as the videos of what was then run with
-    --no-video; then none may be at work. Prints what was removed.
+    --no-video; then none may be at work. The page over all reports goes with the last report.
+    Prints what was removed.
     """
     from vidsal.batch.clean import clean
     from vidsal.console import format_clean

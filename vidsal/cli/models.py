@@ -370,8 +370,12 @@ def export_command(given: Any, options: ExportOptions) -> int:
     check_model(*(named := ModelOptions(given.model).named))
     # What is not there is said at once; of several models the export says that they are no network.
     model = weights_path(given.model) if len(named) == 1 else given.model
-    say(f"vidsal: exporting {given.model}; this takes up to a minute", quiet=given.quiet)
-    report = export_model(model, given.output, options=options)
+    report = export_model(
+        model,
+        given.output,
+        options=options,
+        on_begin=lambda: say(f"vidsal: exporting {given.model}; this takes up to a minute", quiet=given.quiet),
+    )
     say(f"{report.path.name}: {report}", quiet=given.quiet)
     print_out(str(report.path))
     return 0

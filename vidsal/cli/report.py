@@ -30,7 +30,7 @@ _REFUSED = 3
         "--source",
         type=Path,
         metavar="PATH",
-        help="the input, or the folder in which it lies under its name; default: beside its results",
+        help="the input, or the folder in which it lies under its name; default: where it lay, or beside its results",
     ),
     flag("--overwrite", help="replace reports that are there"),
     flag("-q", "--quiet", help="no notices on stderr; errors stay"),
@@ -51,10 +51,11 @@ def report_command(given: Any) -> int:
     brought up to date. The paths of the pages go to stdout, all else to stderr.
     """
     from vidsal.index import record_of, wants_report
-    from vidsal.pipe.reports import finished_runs, write_report
+    from vidsal.pipe.reports import NO_SOURCE, finished_runs, write_report
 
     outcomes = set()
     pages = set[Path]()
+    unseen = list[str]()
     for path in given.paths:
         try:
             runs = finished_runs(path)
@@ -73,10 +74,15 @@ def report_command(given: Any) -> int:
             except VidsalError as error:
                 outcomes.add(_tell(error, run.page, as_json=given.json))
                 continue
+            unseen += [run.name] if NO_SOURCE in messages else []
             for message in messages:
-                say(f"vidsal: warning: {run.name}: {message}", quiet=given.quiet)
+                if message != NO_SOURCE or len(unseen) == 1:
+                    say(f"vidsal: warning: {run.name}: {message}", quiet=given.quiet)
             made = {"page": str(run.page), "outcome": "done", "messages": messages}
             print_out(json.dumps(made) if given.json else str(run.page))
+    if len(unseen) > 1:
+        others = counted(len(unseen) - 1, "other input")
+        say(f"vidsal: warning: so it is with {others}, such as {unseen[-1]}", quiet=given.quiet)
     failed = outcomes & {"failed"}
     outcomes |= {
         _index(path, as_json=given.json, quiet=given.quiet or not failed) for path in given.paths if path.is_dir()

@@ -372,8 +372,10 @@ class _Request:
         if means is not None and MEAN_DENSITY in notes:
             notes[MEAN_DENSITY] = means.note
         never = [name for name in self.references if not any(one.frames for one in scores[name].values())]
+        is_scored = any(one.frames for one in scores["model"].values())
         for name in never:
             why = "fewer than two viewers are distinguished" if name == INTER_OBSERVER else "nothing to make it of"
+            why = why if is_scored else "no metric that was asked for"
             notes[name] += f" (not available: {why})"
         over = "not used"
         if self._gains:

@@ -22,6 +22,7 @@ from vidsal.evaluate.results import (
     describe_dataset,
     describe_protocol,
     summarise,
+    why_undefined,
 )
 from vidsal.evaluate.stored import from_json, read_result, write_result
 from vidsal.metrics import METRICS
@@ -62,7 +63,7 @@ class Cost:
     parameters: int | None = None
     """Numbers that training sets; 0 for a model without weights."""
     weight_bytes: int | None = None
-    """Size of the checkpoint; 0 where there is none."""
+    """Size of the checkpoint, with the one that it builds on; 0 where there is none."""
     multiply_adds: float | None = None
     """A frame."""
     cpu_seconds: float | None = None
@@ -213,7 +214,7 @@ def make_ranking(
         some = [one for one in each.sequences if one.name in kept]
         estimated[name], _, by_sequence[name] = summarise(some, averaging=averaging, draws=draws, seed=seed)
     own = {name: scores["model"] for name, scores in estimated.items()}
-    metrics, note = _order(list(first.scores["model"]), own, rank_by)
+    metrics, note = _order(first, own, rank_by)
     said += note
     best, chances = {}, {}
     for metric in metrics:
@@ -280,9 +281,10 @@ def _best(metric: str, values: Mapping[str, float]) -> list[str]:
 
 
 def _order(
-    there: list[str], own: Mapping[str, Mapping[str, Estimate]], rank_by: str | None
+    summary: Summary, own: Mapping[str, Mapping[str, Estimate]], rank_by: str | None
 ) -> tuple[list[str], list[str]]:
     """The metrics, the one that decides first; and what is to be said of that."""
+    there = list(summary.scores["model"])
     defined = [metric for metric in there if any(math.isfinite(scores[metric].value) for scores in own.values())]
     if rank_by is not None and rank_by not in defined:
         why = "is not defined on these data" if rank_by in there else "is not scored"
@@ -290,14 +292,15 @@ def _order(
             Setting("rank_by", rank_by), f": it {why}; choose from {', '.join(defined) or 'none, as none is defined'}"
         )
     if not defined:
-        raise ConfigError("no metric is defined on these data, so there is nothing to rank by")
+        why = why_undefined(summary, there, defined=())
+        raise ConfigError(f"no metric is defined on these data, so there is nothing to rank by: {why}")
     chosen = rank_by or ("nss" if "nss" in defined else defined[0])
     notes = []
     if "nss" in there and rank_by is None and chosen != "nss":
         notes.append(f"NSS is not defined on these data, which have no fixations: ranked by {METRICS[chosen].title}")
     lacking = [metric for metric in there if metric not in defined]
     if lacking:
-        notes.append(f"not available: {', '.join(lacking)} (the data have no fixations or no density)")
+        notes.append(f"not available: {why_undefined(summary, lacking, defined=defined)}")
     return [chosen, *(metric for metric in defined if metric != chosen)], notes
 
 

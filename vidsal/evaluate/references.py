@@ -171,8 +171,12 @@ def gather_means(
         if training is None:
             of_recording[sequence.recording] = of_recording.get(sequence.recording, 0.0) + mean.astype(np.float64)
     own = {each.name: of_recording[each.recording] for each in dataset if each.recording in of_recording}
-    what = "of the training split" if training else f"of the other sequences of split {dataset.split}"
-    note = f"mean of {used} sequences {what}, at most {MEAN_FRAMES} frames of each, {FLOOR_SHARE:.0%} spread evenly"
+    note = (
+        f"the mean density of {used} sequences of the training split"
+        if training
+        else f"for each sequence the mean density of the other sequences of split {dataset.split} ({used} have one)"
+    )
+    note += f", at most {MEAN_FRAMES} frames of each, {FLOOR_SHARE:.0%} spread evenly"
     return MeanDensities(note, total, own), messages
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ __all__ = [
     "summarise",
     "summarise_participants",
     "summarise_scenarios",
+    "why_undefined",
     "write_sequence",
     "write_summary",
     "write_tables",
@@ -744,6 +745,31 @@ TITLE_WIDTH = 2 + max(len(f"{metric.title} +") for metric in METRICS.values())
 """Characters of a table's first column: a metric's title, the sign of what is better, and room after it."""
 
 
+def why_undefined(summary: Summary, undefined: Iterable[str], *, defined: Collection[str]) -> str:
+    """Metrics that are defined in no frame, each with the reason.
+
+    Args:
+        summary: of the evaluation.
+        undefined: their names.
+        defined: names of metrics that are defined in some frame: what these need is there.
+    """
+    there = {need for name in defined for need in METRICS[name].needs}
+    found = max(summary.sequences, summary.dataset.get("sequences") or 0)
+    is_alone = found < 2 and not summary.protocol.get("own_video_negatives")
+    reasons: dict[str, list[str]] = {}
+    for name in undefined:
+        metric = METRICS[name]
+        lacking = [need for need in ("density", "fixations") if need in metric.needs and need not in there]
+        reason = f"the data have no {' and no '.join(lacking)}" if lacking else "no frame has all that it needs"
+        if metric.negatives and is_alone:
+            reason = "there is no other sequence to take negatives from"
+        elif metric.negatives:
+            other = "there are none of another recording to take negatives from"
+            reason = f"{reason}, or {other}" if lacking else other.replace("none", "no fixations")
+        reasons.setdefault(reason, []).append(name)
+    return ", ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+
+
 def format_summary(summary: Summary) -> str:
     """A summary as text: a row a metric, a column a source that has scores, the protocol below."""
     sources = [
@@ -793,7 +819,8 @@ def format_summary(summary: Summary) -> str:
         )
     undefined = [metric for metric, one in summary.scores["model"].items() if not one.frames]
     if undefined:
-        lines.append(f"not available: {', '.join(undefined)} (the data have no fixations or no density)")
+        defined = [metric for metric in summary.scores["model"] if metric not in undefined]
+        lines.append(f"not available: {why_undefined(summary, undefined, defined=defined)}")
     lines += _fewer(summary, sources)
     lost = _zero_mass(summary)
     if lost > _ZERO_MASS_REPORTED:

@@ -48,6 +48,7 @@ __all__ = [
     "Task",
     "WeightsPlace",
     "copy_checkpoint",
+    "files_of",
     "find_weights",
     "for_task",
     "is_baseline",
@@ -557,6 +558,21 @@ def _read_base(path: Path, model: str, sha256: str) -> tuple[SaliencyAttentiveMo
             f"{found[:12]}…. Install the vidsal that it came with, or make it again (docs/guide/train.md)"
         )
     return network, preprocess
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """A checkpoint, and the one that it builds on where it is a derived one: what it takes to load it.
+
+    Raises:
+        CheckpointError: it is no readable checkpoint.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            base = json.loads((file.metadata() or {}).get("vidsal", "{}")).get("base")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    embedded = None if base is None else PRESETS[base["model"]].weights
+    return (path,) if embedded is None else (path, embedded)
 
 
 def weights_sha256(network: Network) -> str:

@@ -48,8 +48,8 @@ def convert(
     """Makes exports of a finished table: byte for byte those that its run would have written.
 
     What the table does not say of its source (size, rate, time code, ...) is read from the record beside it,
-    NAME.vidsal.json, or from the source. Where the record tells of a source that lies beside the table, exports name it
-    by its path.
+    NAME.vidsal.json, or from the source. Where the source still lies where the record says that it lay, or lies beside
+    the table, exports name it by its path.
 
     Args:
         table: .csv, .jsonl or .parquet.
@@ -157,12 +157,19 @@ def _footage(
     if table.stat().st_size != result.bytes:
         messages.append(f"{table.name} has been changed since the run that {path.name} tells of")
     made_from = record.provenance.input
-    beside = table.parent / made_from.name
-    is_there = made_from.bytes is not None and beside.exists()
-    if is_there and not _is_content(made_from, beside):
-        messages.append(f"{beside.name} beside the table is another one than {table.name} was made from: left out")
-        is_there = False
-    return made_from.footage(beside if is_there else None)
+    if made_from.bytes is None:
+        return made_from.footage(None)
+    beside = whole_path(table.parent / made_from.name)
+    others = []
+    for candidate in (record.source_in(path.parent), beside):
+        if candidate is None or not candidate.exists():
+            continue
+        if _is_content(made_from, candidate):
+            return made_from.footage(candidate)
+        others.append("beside the table" if candidate == beside else "where its record says that it lay")
+    if others:
+        messages.append(f"{made_from.name} {others[0]} is another one than {table.name} was made from: left out")
+    return made_from.footage(None)
 
 
 def _is_content(made_from: InputRecord, path: Path) -> bool:

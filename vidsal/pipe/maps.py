@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -18,9 +19,10 @@ from vidsal.decode.local import open_file
 from vidsal.errors import DecodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.shots import CutDetector
+from vidsal.sinks.contract import PROVENANCE_KEY
 from vidsal.stages import CutOptions
 
-__all__ = ["saved_densities", "saved_maps"]
+__all__ = ["check_maps", "remarks_on_maps", "saved_densities", "saved_maps"]
 
 _Saved = tuple[float, npt.NDArray[np.float64]]
 """When a map is shown, in seconds, and its log density, (h, w)."""
@@ -99,6 +101,53 @@ def saved_maps(path: Path) -> Iterator[tuple[float, npt.NDArray[np.float64]]]:
             yield from saved
         except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
             raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
+
+
+def check_maps(path: Path) -> None:
+    """See that a file begins as the maps of a run do, before anything is made for what is to come of them.
+
+    Args:
+        path: what `vidsal run --maps` wrote: .mkv or .npz.
+
+    Raises:
+        DecodeError: it is not there, or holds no such maps.
+    """
+    if not path.exists():
+        raise DecodeError(f"{path} is not there: give the maps that vidsal run --maps wrote")
+    read = _read_arrays if path.suffix.lower() == ".npz" else _read_video
+    with closing(read(path)) as saved:
+        try:
+            next(saved)
+        except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
+            raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
+
+
+def remarks_on_maps(path: Path) -> list[str]:
+    """What is to be said to somebody who asks what a video shows by its maps: that these follow viewers, where they do.
+
+    Args:
+        path: what `vidsal run --maps` wrote: .mkv or .npz. Without a record in it nothing is known, and nothing said.
+    """
+    try:
+        record = json.loads(_provenance_in(path))
+        wanted, kind, task = record["options"]["viewers"]["viewers"], record["input"]["kind"], record["model"]["task"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, FFmpegError, zipfile.BadZipFile, DecodeError):
+        return []
+    if wanted == "off" or (wanted == "auto" and (kind in ("image", "images") or task == "driving")):
+        return []
+    return [
+        f"{path.name} was made with viewers on: after each cut its maps show where eyes still are, not what is shown; "
+        "make them with vidsal run --maps --viewers off"
+    ]
+
+
+def _provenance_in(path: Path) -> str:
+    """The record that maps hold; empty without one."""
+    if path.suffix.lower() == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return str(arrays[PROVENANCE_KEY]) if PROVENANCE_KEY in arrays else ""
+    with open_file(path) as container:
+        return next((text for name, text in container.metadata.items() if name.lower() == PROVENANCE_KEY), "")
 
 
 def _read_arrays(path: Path) -> Generator[Any, None, None]:

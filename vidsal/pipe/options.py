@@ -55,8 +55,8 @@ class ModelOptions(Checked):
     """fp32; bf16, up to several times as fast; fp16, on CUDA and MPS only; auto is bf16 on CUDA and on processors that
     are faster in it (AMX, AMD's AVX512_BF16), fp32 elsewhere."""
     runtime: Runtime = "torch"
-    """What computes it: torch, or openvino, which takes less of a CPU and has to be installed (pip install
-    'vidsal[openvino]'); for models of SAM's family."""
+    """What computes it: torch, or openvino, which takes less of a CPU, clearly so with AMX, and has to be installed
+    (pip install 'vidsal[openvino]'); for models of SAM's family."""
     task: Task = "free-viewing"
     """What the viewers do: free-viewing takes the model named; driving takes the one for drivers' gaze beside it
     (sam-lite-driver for sam-lite)."""

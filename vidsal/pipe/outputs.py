@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,9 @@ import torch
 from vidsal.decode import VideoInfo
 from vidsal.decode.ordinals import ordinal_at
 from vidsal.driving.options import DRIVING_FILES
-from vidsal.errors import ConfigError, EncodeError, Setting
+from vidsal.errors import ConfigError, Setting
 from vidsal.exports.contract import Footage
-from vidsal.files import note_other_video
+from vidsal.files import making_folder, note_other_video
 from vidsal.model.options import named_task
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.places import Place, places_of, planned_outputs
@@ -65,6 +64,7 @@ def make_sinks(
 
     Raises:
         ConfigError: as `planned_outputs`.
+        DatasetError: a file of areas cannot be read.
         ExistsError: a result exists already.
         EncodeError: a result cannot be written.
     """
@@ -78,71 +78,59 @@ def make_sinks(
         for name in ("camera_template", "road_users"):
             if (file := getattr(options.driving, name)) is not None:
                 raise ConfigError(Setting(name, file), " is for the report of a drive: add ", _REPORT_DRIVING)
-    folder = place.folder
-    # Tried first and asked about afterwards: another run may make it meanwhile.
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise EncodeError(f"{folder} is a file, expected a folder for the results") from error
-    except OSError as error:
-        raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise EncodeError(
-            f"cannot write into {folder}: no permission, or a read-only disk; choose another folder with ",
-            Setting("output"),
-        )
     sinks: list[FileSink] = []
     tracker = Shared(Tracker(options.tracks))
     footage = Footage.of(info)
-    areas: SharedAois | None = None
+    # What is wrong with a file of areas is said before anything is made, and whatever results are there.
+    areas = None if wanted.aois is None else _areas(info, options, tracker)
+    given = _files_of_drive(info, options) if wanted.report_driving else (None, None)
     drive: Drive | None = None
-    for stage, target in planned.items():
-        there = {path for path in possible_files(stage, target) if path.exists()}
-        overwrite = wanted.existing == "overwrite" or (bool(there) and there <= {*replaceable})
-        match stage:
-            case "image":
-                sink: FileSink = ImageSink(
-                    target, render=options.render, tracker=tracker, overwrite=overwrite, source=info.path
-                )
-            case "video":
-                sink = (OverlaySink if options.render.overlay_only else VideoSink)(
-                    target,
-                    info,
-                    video=shared_video_options(options.video, device, side_by_side=side_by_side),
-                    render=options.render,
-                    overwrite=overwrite,
-                    start_seconds=options.decode.start_seconds,
-                    end_seconds=options.decode.end_seconds,
-                    tracker=tracker,
-                    device=device,
-                )
-            case "table":
-                sink = TableSink(target, tracker, further=timecode_columns(info), overwrite=overwrite)
-            case "maps":
-                sink = MapsSink(target, info, overwrite=overwrite)
-            case "aois" | "aois-summary":
-                from vidsal.sinks.aois import AoiSink, AoiSumSink
-
-                areas = areas or _areas(info, options, tracker)
-                sink = (AoiSink if stage == "aois" else AoiSumSink)(target, areas, overwrite=overwrite)
-            case _ if stage in DRIVING_FILES:
-                from vidsal.sinks.driving import driving_sink
-
-                drive = drive or _drive(info, options, tracker)
-                sink = driving_sink(stage, target, drive, overwrite=overwrite)
-                if stage == "driving" and (other := _free_viewing(options)) is not None:
-                    sink.messages.append(
-                        f"the shares are those of {other}, a model of free viewing; task=driving takes one of drivers"
+    with making_folder(place.folder):
+        for stage, target in planned.items():
+            there = {path for path in possible_files(stage, target) if path.exists()}
+            overwrite = wanted.existing == "overwrite" or (bool(there) and there <= {*replaceable})
+            match stage:
+                case "image":
+                    sink: FileSink = ImageSink(
+                        target, render=options.render, tracker=tracker, overwrite=overwrite, source=info.path
                     )
-            case "report":
-                drawn = next((one for one in sinks if one.stage in ("video", "image")), None)
-                from vidsal.report.sink import ReportSink  # with pages and their scripts: only where asked for
+                case "video":
+                    sink = (OverlaySink if options.render.overlay_only else VideoSink)(
+                        target,
+                        info,
+                        video=shared_video_options(options.video, device, side_by_side=side_by_side),
+                        render=options.render,
+                        overwrite=overwrite,
+                        start_seconds=options.decode.start_seconds,
+                        end_seconds=options.decode.end_seconds,
+                        tracker=tracker,
+                        device=device,
+                    )
+                case "table":
+                    sink = TableSink(target, tracker, further=timecode_columns(info), overwrite=overwrite)
+                case "maps":
+                    sink = MapsSink(target, info, overwrite=overwrite)
+                case "aois" | "aois-summary" if areas is not None:
+                    from vidsal.sinks.aois import AoiSink, AoiSumSink
 
-                shown = areas if drive is None or areas is not None else drive.aois
-                sink = ReportSink(target, info, tracker, drawn=drawn, aois=shown, overwrite=overwrite)
-            case _:
-                sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
-        sinks.append(sink)
+                    sink = (AoiSink if stage == "aois" else AoiSumSink)(target, areas, overwrite=overwrite)
+                case _ if stage in DRIVING_FILES:
+                    from vidsal.sinks.driving import driving_sink
+
+                    drive = drive or _drive(info, options, tracker, *given)
+                    sink = driving_sink(stage, target, drive, overwrite=overwrite)
+                    if stage == "driving" and (other := _free_viewing(options)) is not None:
+                        free = f"the shares are those of {other}, a model of free viewing"
+                        sink.messages.append(f"{free}; task=driving takes one of drivers")
+                case "report":
+                    drawn = next((one for one in sinks if one.stage in ("video", "image")), None)
+                    from vidsal.report.sink import ReportSink  # with pages and their scripts: only where asked for
+
+                    shown = areas if drive is None or areas is not None else drive.aois
+                    sink = ReportSink(target, info, tracker, drawn=drawn, aois=shown, overwrite=overwrite)
+                case _:
+                    sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
+            sinks.append(sink)
     return sinks
 
 
@@ -183,22 +171,31 @@ def _times_of_frames(
     return {"rate": float(rate)}, [said]
 
 
-def _drive(info: VideoInfo, options: RunOptions, tracker: Shared) -> Drive:
+def _files_of_drive(info: VideoInfo, options: RunOptions) -> tuple[Aois | None, Aois | None]:
+    """What the camera's template and the file of road users say; None of what is not given."""
+    from vidsal.aois import read_aois
+
+    if info.path is None or info.live:
+        raise ConfigError(_REPORT_DRIVING, f" reads the input twice, and {info.source} can be read once: give a file")
+    camera, users = (
+        None if file is None else read_aois(file, height=info.height, width=info.width)
+        for file in (options.driving.camera_template, options.driving.road_users)
+    )
+    return camera, users
+
+
+def _drive(info: VideoInfo, options: RunOptions, tracker: Shared, camera: Aois | None, users: Aois | None) -> Drive:
     """What the report of a drive shares: the input is read through for it."""
-    from vidsal.aois import AoiTracker, read_aois
+    from vidsal.aois import AoiTracker
     from vidsal.driving.areas import road_areas
     from vidsal.driving.report import not_found
     from vidsal.driving.vanishing import find_vanishing_points
     from vidsal.sinks.aois import SharedAois
     from vidsal.sinks.driving import Drive
 
-    if info.path is None or info.live:
-        raise ConfigError(_REPORT_DRIVING, f" reads the input twice, and {info.source} can be read once: give a file")
+    if info.path is None:
+        raise RuntimeError("a drive is a file")
     asked = options.driving
-    camera, users = (
-        None if file is None else read_aois(file, height=info.height, width=info.width)
-        for file in (asked.camera_template, asked.road_users)
-    )
     how, said = (
         ({}, []) if users is None else _times_of_frames(info, options, users, Setting("road_users", asked.road_users))
     )

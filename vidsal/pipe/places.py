@@ -15,11 +15,12 @@ from vidsal.driving.options import DRIVING_FILES
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.exports.options import EXPORT_FILES, export_files
 from vidsal.files import is_folder, short_name
-from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, OutputOptions
+from vidsal.pipe.options import IMAGE_SUFFIXES, MAPS_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES, OutputOptions
 
 __all__ = [
     "AOI_TABLES",
     "Place",
+    "all_outputs",
     "distinct_key",
     "export_file",
     "local_path",
@@ -165,6 +166,15 @@ def planned_outputs(place: Place, options: OutputOptions, *, still: bool = False
 
 AOI_TABLES = ("aois", "aois-summary")
 """The results about areas of interest."""
+
+
+def all_outputs(place: Place) -> list[Path]:
+    """Every file but the record that a run may write at a place, whatever its options are."""
+    endings = [*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".html", *(f".maps{end}" for end in MAPS_SUFFIXES)]
+    endings += [f".{kind}.csv" for kind in AOI_TABLES] + [f".{kind}{end}" for kind, end in DRIVING_FILES.items()]
+    files = [place.folder / f"{place.stem}.vidsal{ending}" for ending in endings]
+    files += [export_file(place.folder, place.stem, kind) for kind in EXPORT_FILES]
+    return files if place.named is None else [*files, *map(place.named.with_suffix, VIDEO_SUFFIXES), place.named]
 
 
 def export_file(folder: Path, stem: str, kind: str) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ __all__ = [
     "decisive_options",
     "is_result",
     "look_around",
+    "path_from",
     "plain_options",
     "read_records",
     "write_record",
@@ -354,6 +356,13 @@ class RunRecord:
     """frames, cuts, skipped_corrupt, ...: the numbers of `RunReport`."""
     messages: tuple[str, ...] = ()
     """Everything a user should know about the run."""
+    source: str | None = None
+    """Path of the source, seen from the folder of the record, "../in/a.mp4"; None for what is no file, for a copy that
+    was only fetched for the run, and in records of earlier versions."""
+
+    def source_in(self, folder: Path) -> Path | None:
+        """Where the source lay, for a record that lies in `folder`; None where that is not known."""
+        return None if self.source is None else whole_path(Path(os.path.normpath(folder.resolve() / self.source)))
 
     def paths(self, folder: Path) -> dict[str, Path]:
         """The results by stage, whole paths, for a record that lies in `folder`."""
@@ -381,7 +390,23 @@ class RunRecord:
             options=dict(values["options"]),
         )
         results = tuple(ResultRecord(**_known(ResultRecord, one)) for one in values["results"])
-        return cls(values["status"], provenance, results, dict(values["counts"]), tuple(values["messages"]))
+        source = None if values.get("source") is None else str(values["source"])
+        return cls(values["status"], provenance, results, dict(values["counts"]), tuple(values["messages"]), source)
+
+
+def path_from(folder: Path, path: Path | None) -> str | None:
+    """The path of a source as `RunRecord.source` has it.
+
+    Args:
+        folder: of the record.
+        path: the source's file or folder; None: it is none.
+    """
+    if path is None:
+        return None
+    try:
+        return Path(os.path.relpath(whole_path(path), folder.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return whole_path(path).as_posix()
 
 
 def write_record(path: Path, record: RunRecord, *, earlier: Iterable[RunRecord] = ()) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from vidsal.aois import AoiFrame
 from vidsal.aois.measured import find_measured
 from vidsal.errors import ConfigError, DatasetError, Setting
+from vidsal.exports.contract import whole_path
 from vidsal.exports.tables import read_columns, read_table
 from vidsal.files import check_free, replacing
 from vidsal.pipe.options import IMAGE_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES
@@ -18,7 +19,10 @@ from vidsal.report.areas import GatheredAreas
 from vidsal.report.gather import Gathered
 from vidsal.report.page import Drawn, Results, make_report
 
-__all__ = ["FinishedRun", "finished_runs", "write_report"]
+__all__ = ["NO_SOURCE", "FinishedRun", "finished_runs", "write_report"]
+
+NO_SOURCE = "the input was not found, so its page has no untouched picture: name it, or its folder, with --source"
+"""What `write_report` says of an input that lies nowhere it was looked for."""
 
 _RECORD = ".vidsal.json"
 _PAGE = ".vidsal.html"
@@ -120,7 +124,8 @@ def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: boo
 
     Args:
         run: the results.
-        source: the input, or a folder below which it lies under its name; None: it is looked for beside the results.
+        source: the input, or a folder below which it lies under its name; None: it is looked for where the record says
+            that it lay, and beside the results.
         overwrite: replaces a report that is there.
 
     Returns:
@@ -200,6 +205,8 @@ def _source(run: FinishedRun, given: Path | None, messages: list[str]) -> tuple[
     else:
         folders = [run.page.parent] if given is None else [given, given / run.page.parent.name]
         candidates = [folder / known.name for folder in folders] if known is not None else []
+        if given is None and run.record is not None and (lay := run.record.source_in(run.page.parent)) is not None:
+            candidates = list(dict.fromkeys([whole_path(path) for path in (lay, *candidates)]))
     for path in candidates:
         if not path.exists():
             continue
@@ -212,4 +219,6 @@ def _source(run: FinishedRun, given: Path | None, messages: list[str]) -> tuple[
         messages.append(f"{path} is another input than the one that was run, and is not shown")
     if given is not None and not messages:
         raise ConfigError(Setting("source", given), f" does not hold {run.name}: name the input, or its folder")
+    if not messages:
+        messages.append(NO_SOURCE)
     return None, f"{run.name} was not found, so the untouched picture cannot be shown; --source names it."

@@ -16,11 +16,12 @@ from vidsal.addresses import hide_secrets
 from vidsal.decode import DecodeOptions, DecodeReport, Reader, VideoInfo, open_video
 from vidsal.decode.contract import CountsDamage
 from vidsal.errors import ConfigError, DecodeError, ExistsError, Stopped
+from vidsal.files import claim, clear, release
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import RunOptions
 from vidsal.pipe.outputs import NOTHING_TO_WRITE, make_sinks
-from vidsal.pipe.places import Place, local_path, other_places, places_of
+from vidsal.pipe.places import Place, all_outputs, local_path, other_places, places_of
 from vidsal.pipe.predict import StageClock, predict
 from vidsal.pipe.record import (
     InputRecord,
@@ -29,6 +30,7 @@ from vidsal.pipe.record import (
     RunRecord,
     Standing,
     look_around,
+    path_from,
     plain_options,
     write_record,
 )
@@ -329,10 +331,30 @@ class Job:
                     (files if isinstance(sink, FileSink) else others).enter_context(sink)
                 if self._standing.replaceable and self._look_around(self.place) != self._standing:
                     raise ExistsError(f"{self.place.record}: another run has just made these results; they are kept")
+                self._clear_partials()
                 self._files_entered, self._others_entered = files.pop_all(), others.pop_all()
             self.total = _expected_frames(reader.info, self.options.decode)
             self._reader = reader
             yield reader
+
+    def _clear_partials(self) -> None:
+        """Remove what a killed run left of results that this one does not write; a run that was stopped keeps its own.
+
+        Only a killed run leaves its locks, and nobody holds them.
+        """
+        own = {sink.partial_path for sink in self._own}
+        for target in all_outputs(self.place):
+            partial = target.with_name(f"{target.stem}.partial{target.suffix}")
+            if partial in own or not os.path.lexists(f"{partial}.lock"):
+                continue
+            with contextlib.suppress(OSError):
+                if (lock := claim(partial, sure=True)) is None:
+                    continue
+                try:
+                    for path in (partial, partial.with_suffix(f".2{target.suffix}"), partial.with_suffix(".raw")):
+                        clear(path)
+                finally:
+                    release(partial, lock)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -398,7 +420,9 @@ class Job:
             )
             for stage, name, there in files
         )
-        return RunRecord(status, provenance, results, self._counts(reader.report), self._messages(reader))
+        source = path_from(folder, None if self._copied else reader.info.path)
+        counts, messages = self._counts(reader.report), self._messages(reader)
+        return RunRecord(status, provenance, results, counts, messages, source)
 
     def _described(self) -> dict[str, Any]:
         """What a page says of how all that it shows came about; these files are whole by then."""

@@ -69,7 +69,7 @@ def extent_of(
     return first, last
 
 
-def read_pins(path: Path, *, width: int, height: int) -> list[Pin]:
+def read_pins(path: Path, *, width: int | None = None, height: int | None = None) -> list[Pin]:
     """The boxes of a file.
 
     A `.json` file is `{"boxes": [{"x": 40, "y": 20, "width": 300, "height": 80}, ...]}` in pixels of the upright
@@ -78,8 +78,8 @@ def read_pins(path: Path, *, width: int, height: int) -> list[Pin]:
 
     Args:
         path: .json or .xml.
-        width: columns of the upright picture.
-        height: rows of it.
+        width: columns of the upright picture; None: not known yet, so that boxes may lie anywhere.
+        height: rows of it; as the width.
 
     Raises:
         ConfigError: the file cannot be read, is none of these, or a box lies outside the picture.
@@ -135,12 +135,12 @@ def _box(box: Any, place: int) -> Pin:
     return Pin(**box)
 
 
-def _from_cvat(root: ElementTree.Element, width: int, height: int) -> list[Pin]:
+def _from_cvat(root: ElementTree.Element, width: int | None, height: int | None) -> list[Pin]:
     if root.tag != "annotations" or root.find("image") is not None:
         raise ValueError("it is not CVAT's form for video (annotations with tracks)")
     for size in root.iter("original_size"):
         found = int(size.findtext("width", "0")), int(size.findtext("height", "0"))
-        if found != (width, height):
+        if None not in (width, height) and found != (width, height):
             raise ValueError(f"its boxes are of pictures of {found[0]}x{found[1]}, the source has {width}x{height}")
     pins = []
     for track in root.iter("track"):
@@ -168,12 +168,14 @@ def _from_cvat(root: ElementTree.Element, width: int, height: int) -> list[Pin]:
     return pins
 
 
-def _check(pin: Pin, name: str, width: int, height: int) -> None:
+def _check(pin: Pin, name: str, width: int | None, height: int | None) -> None:
     if not (pin.width > 0 and pin.height > 0):
         raise ConfigError(f"{name} has no extent: {pin.width:g}x{pin.height:g}")
-    if pin.x < 0 or pin.y < 0 or pin.x + pin.width > width + 1e-6 or pin.y + pin.height > height + 1e-6:
+    right, bottom = (math.inf if side is None else side + 1e-6 for side in (width, height))
+    if pin.x < 0 or pin.y < 0 or pin.x + pin.width > right or pin.y + pin.height > bottom:
         edges = f"x {pin.x:g} to {pin.x + pin.width:g}, y {pin.y:g} to {pin.y + pin.height:g}"
-        raise ConfigError(f"{name} reaches outside the picture of {width}x{height} pixels: {edges}")
+        size = "" if width is None else f" of {width}x{height} pixels"
+        raise ConfigError(f"{name} reaches outside the picture{size}: {edges}")
     last = math.inf if pin.last_frame is None else pin.last_frame
     if pin.start_seconds >= pin.end_seconds or pin.first_frame > last:
         raise ConfigError(f"{name} ends before it begins")

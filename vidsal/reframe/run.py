@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ import torch
 
 from vidsal.addresses import hide_secrets
 from vidsal.decode import Reader, VideoInfo, open_video
-from vidsal.errors import ConfigError, DecodeError, EncodeError, ExistsError, Setting, Stopped
+from vidsal.errors import ConfigError, DecodeError, ExistsError, Setting, Stopped
 from vidsal.exports.contract import Footage
+from vidsal.files import making_folder
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.maps import saved_densities
+from vidsal.pipe.maps import check_maps, remarks_on_maps, saved_densities
 from vidsal.pipe.options import OutputOptions
 from vidsal.pipe.outputs import possible_files, shared_video_options
 from vidsal.pipe.places import Place, local_path, places_of
@@ -36,6 +36,7 @@ from vidsal.pipe.record import (
     Provenance,
     ResultRecord,
     RunRecord,
+    path_from,
     read_records,
     write_record,
 )
@@ -147,6 +148,11 @@ def reframe(
     if path is None:
         raise ConfigError(f"{hide_secrets(source)} is no file: a video is read twice to be reframed; save it first")
     (place,) = places_of([source], OutputOptions(output=options.output.output))
+    # What is wrong with a file that an option names is said whatever results are there.
+    if options.maps is not None:
+        check_maps(options.maps)
+    if options.window.pin is not None:
+        read_pins(options.window.pin)
     loaded = None if options.maps is not None else model or options.model.load()
     job = _Job(path, place, options, loaded, on_progress, should_stop)
     done = job.find_done()
@@ -281,6 +287,7 @@ class _Job:
         size = _SMALL if self.model is None else self.model.preprocessor.frame_size
         with open_video(self.path, options=self.options.decode, size=size) as reader:
             self._open(reader, entered)
+            self._messages += [] if self.options.maps is None else remarks_on_maps(self.options.maps)
             axes: list[Axis] = sorted({window.axis for window in self._windows.values()})
             collector = MarginalCollector(axes)
             frames, begin = 0, time.perf_counter()
@@ -327,14 +334,13 @@ class _Job:
         self._pins: list[Pin] = []
         if wanted.pin is not None:
             self._pins = read_pins(wanted.pin, width=info.width, height=info.height)
-        with _making_folder(self.place.folder):
-            self.place.folder.mkdir(parents=True, exist_ok=True)
-        for stage, target in planned_files(self.place, self.options).items():
-            sink = self._make_sink(stage, target)
-            sink.provenance = self._provenance.as_text()
-            self._sinks.append((stage, sink))
-        for _, sink in self._sinks:
-            entered.enter_context(sink)
+        with making_folder(self.place.folder):
+            for stage, target in planned_files(self.place, self.options).items():
+                sink = self._make_sink(stage, target)
+                sink.provenance = self._provenance.as_text()
+                self._sinks.append((stage, sink))
+            for _, sink in self._sinks:
+                entered.enter_context(sink)
 
     def _make_sink(self, stage: str, target: Path) -> FileSink:
         name, _, kind = stage.partition(" ")
@@ -434,7 +440,8 @@ class _Job:
             )
             for stage, sink in self._sinks
         )
-        record = RunRecord(status, self._provenance, results, {"frames": self._frames}, self._all_messages())
+        source, counts = path_from(folder, self.path), {"frames": self._frames}
+        record = RunRecord(status, self._provenance, results, counts, self._all_messages(), source)
         written = {sink.path.absolute() for _, sink in self._sinks}
         earlier = []
         for one in self._records:
@@ -498,18 +505,6 @@ def _possible(stage: str, target: Path) -> set[Path]:
 
 def _is_whole(path: Path, result: ResultRecord) -> bool:
     return path.is_file() and path.stat().st_size == result.bytes
-
-
-@contextlib.contextmanager
-def _making_folder(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileExistsError as error:
-        raise EncodeError(f"{folder} is a file, expected a folder for the results") from error
-    except OSError as error:
-        raise EncodeError(f"cannot make the folder {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise EncodeError(f"cannot write into {folder}: no permission; choose another folder with ", Setting("output"))
 
 
 def _bare(marginals: Marginals, rows: slice) -> SaliencyBatch:

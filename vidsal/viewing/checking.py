@@ -12,7 +12,7 @@ from vidsal.decode import open_video
 from vidsal.errors import ConfigError, DatasetError, Stopped
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.maps import saved_densities
+from vidsal.pipe.maps import check_maps, saved_densities
 from vidsal.pipe.places import local_path
 from vidsal.pipe.predict import predict
 from vidsal.prefetch import prefetch
@@ -64,6 +64,8 @@ def check_gaze(
     table = gaze if isinstance(gaze, Gaze) else read_gaze(gaze)
     if not len(table):
         raise DatasetError("the table of gaze has no row")
+    if options.maps is not None:
+        check_maps(options.maps)
     loaded = None if options.maps is not None else model or options.model.load()
     size = _SMALL if loaded is None else loaded.preprocessor.frame_size
     with open_video(path, options=options.decode, size=size) as reader:

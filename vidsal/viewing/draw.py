@@ -16,10 +16,11 @@ import torch
 from vidsal.addresses import hide_secrets
 from vidsal.decode import Reader, open_video
 from vidsal.errors import ConfigError, DatasetError, DecodeError, Setting, Stopped
+from vidsal.files import making_folder
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.maps import saved_densities
+from vidsal.pipe.maps import check_maps, saved_densities
 from vidsal.pipe.options import OutputOptions
 from vidsal.pipe.outputs import shared_video_options
 from vidsal.pipe.places import local_path, places_of
@@ -112,6 +113,8 @@ def draw_gaze(
     loaded = None
     if shown.beside == "model":
         loaded = model or options.model.load()
+    elif shown.maps is not None:
+        check_maps(shown.maps)
     size = _SMALL if loaded is None else loaded.preprocessor.frame_size
     with ExitStack() as entered:
         reader = entered.enter_context(open_video(path, options=options.decode, size=size, keep_pictures=True))
@@ -217,29 +220,29 @@ def _sinks(
     model: SaliencyModel | None,
 ) -> list[FileSink]:
     (place,) = places_of([path], OutputOptions(output=options.output.output))
-    place.folder.mkdir(parents=True, exist_ok=True)
     wanted = options.output
     device = torch.device("cpu") if model is None else model.device
     beside = None
     if options.drawing.beside != "none":
         beside = f"predicted by {model.card.name}" if model is not None else "maps of an earlier run"
-    sinks: list[FileSink] = [
-        GazeSink(
-            place.folder / f"{place.stem}.vidsal.gaze.{wanted.container}",
-            reader.info,
-            viewers=viewers,
-            numbers=numbers,
-            drawing=options.drawing,
-            beside=beside,
-            video=shared_video_options(options.video, device),
-            overwrite=wanted.overwrite,
-            start_seconds=options.decode.start_seconds,
-            end_seconds=options.decode.end_seconds,
-        )
-    ]
-    if wanted.table != "none":
-        target = place.folder / f"{place.stem}.vidsal.gaze.{wanted.table}"
-        sinks.append(TableSink(target, numbers, overwrite=wanted.overwrite))
+    with making_folder(place.folder):
+        sinks: list[FileSink] = [
+            GazeSink(
+                place.folder / f"{place.stem}.vidsal.gaze.{wanted.container}",
+                reader.info,
+                viewers=viewers,
+                numbers=numbers,
+                drawing=options.drawing,
+                beside=beside,
+                video=shared_video_options(options.video, device),
+                overwrite=wanted.overwrite,
+                start_seconds=options.decode.start_seconds,
+                end_seconds=options.decode.end_seconds,
+            )
+        ]
+        if wanted.table != "none":
+            target = place.folder / f"{place.stem}.vidsal.gaze.{wanted.table}"
+            sinks.append(TableSink(target, numbers, overwrite=wanted.overwrite))
     return sinks
 
 
