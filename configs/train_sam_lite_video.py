@@ -39,7 +39,19 @@ The embedded default is of two runs side by side on one H100, of 1,161 and 1,168
 There `sam-lite` was the default before (sha256 ed920fe1045b), which the history of its file keeps. The stills were
 given at the canvas's size, and the teacher's maps of every second frame were the means of those of its neighbours.
 
-`sam-lite-fast` was made from it, with UNISAL's and its own maps at high quality of the first 48 frames of each clip:
+`candidates/sam-lite-video.safetensors`, for the next default, goes on from it on canvases of the pictures' shapes,
+with UNISAL's and its own maps at high quality of the first 72 frames of each clip. 410 and 371 steps on two cores:
+
+    ... OUT/c --canvases 208x352 176x384 288x176 --frozen-backbone --student-maps STUDENT --student-share 0.4 \\
+        --frames 72 --minutes 40 --streams 6 --made 2 --singles 6 --whole 8 --average-decay 0.997 --gaze-weight 0.15
+    ... OUT/d --start-from OUT/c/sam-lite-video.safetensors --anchor sam-lite --minutes 30 --whole 10 --seed 1 \\
+        --learning-rate 3e-4 --gaze-weight 0.25 --anchor-weight 1.5 (and the rest as before)
+    ... OUT --join sam-lite OUT/d/sam-lite-video.safetensors --shares 0.45 0.55 --power 0.97 --builds-on sam-lite \\
+        --canvases 208x352 --student-maps STUDENT --student-share 0.4 --frames 48
+
+The first of them drew clips by how much the start disagreed about all 72 frames.
+
+`sam-lite-fast` was made from the default, with the same maps of the first 48 frames of each clip:
 
     ... OUT --size 176x240 --canvases 144x256 --frozen-backbone --student-maps STUDENT --student-share 0.4 \\
         --frames 48 --minutes 11 --precision bf16 --streams 6 --made 2 --singles 12 --learning-rate 3e-4 \\
@@ -1122,8 +1134,8 @@ def main(given: Sequence[str] | None = None) -> int:
         result, card = join(arguments.join, shares, arguments.power)
         scores = judge(result.to(device), "joined")
         shown = "" if arguments.frames is None else f"; the first {arguments.frames} frames of each clip"
-        card = dataclasses.replace(card, scores=scores, protocol=PROTOCOL + shown)
-        save_checkpoint(path, result, preprocess=preprocess, card=card)
+        card = dataclasses.replace(card, name=name, scores=scores, protocol=PROTOCOL + shown)
+        save(path, result, preprocess, card, builds_on=arguments.builds_on)
         print(f"wrote {path}", flush=True)
         return 0
     anchor = read_checkpoint(weights_path(arguments.anchor))[0] if arguments.anchor else network
@@ -1148,10 +1160,7 @@ def main(given: Sequence[str] | None = None) -> int:
     ended = f"after {time.perf_counter() - begin:.0f} s in all"
     made = make_card(card, learnt, options, arguments.student or [card.name], ended)
     made = dataclasses.replace(made, name=name, description=arguments.description or made.description)
-    if arguments.builds_on:
-        save_derived_checkpoint(path, average, base=arguments.builds_on, card=made, preprocess=preprocess)
-    else:
-        save_checkpoint(path, average, preprocess=preprocess, card=made)
+    save(path, average, preprocess, made, builds_on=arguments.builds_on)
     print(f"wrote {path}, {time.perf_counter() - begin:.0f} s in all", flush=True)
     judge(average, "end")
     kl = np.concatenate(
@@ -1162,6 +1171,21 @@ def main(given: Sequence[str] | None = None) -> int:
     )
     print(f"KL on clips learnt from: {kl.mean():.4f}", flush=True)
     return 0
+
+
+def save(
+    path: Path,
+    network: SaliencyAttentiveModel,
+    preprocess: PreprocessOptions,
+    card: ModelCard,
+    *,
+    builds_on: str | None,
+) -> None:
+    """Write all weights, or what differs from those of a preset."""
+    if builds_on:
+        save_derived_checkpoint(path, network, base=builds_on, card=card, preprocess=preprocess)
+    else:
+        save_checkpoint(path, network, preprocess=preprocess, card=card)
 
 
 def join(paths: Sequence[str], shares: Sequence[float], power: float) -> tuple[SaliencyAttentiveModel, ModelCard]:

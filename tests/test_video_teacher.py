@@ -267,3 +267,19 @@ def test_it_goes_on_from_its_own_result_and_shows_whole_stills_too(
     _, _, card = read_checkpoint(tmp_path / "b" / "sam-lite-video.safetensors")
     assert [text for text in card.training_data if "example.org/b" in text] == [card.training_data[-1]]
     assert "of sam-lite, smoothed" in card.training_data[-1] and str(tmp_path) not in str(card)
+
+
+def test_joined_weights_are_stored_as_what_differs_from_a_preset(
+    recipe: ModuleType, asked: list[str], tmp_path: Path
+) -> None:
+    first = ["--steps", "1", "--frozen-backbone", "--student-maps", asked[1]]
+    assert recipe.main([str(tmp_path / "a"), *asked, *first]) == 0
+    trained = str(tmp_path / "a" / "sam-lite-video.safetensors")
+    joined = ["--join", "sam-lite", trained, "--shares", "1", "1", "--student-maps", asked[1]]
+    assert recipe.main([str(tmp_path / "b"), *asked, *joined, "--builds-on", "sam-lite", "--name", "both"]) == 0
+    path = tmp_path / "b" / "both-video.safetensors"
+    assert path.stat().st_size < 0.6 * Path(trained).stat().st_size
+    network, _, card = read_checkpoint(path)
+    means = [read_checkpoint(one)[0].head.out.weight for one in (recipe.weights_path("sam-lite"), trained)]
+    torch.testing.assert_close(network.head.out.weight, sum(means) / 2, rtol=2e-3, atol=1e-5)
+    assert card.name == "both" and "kl" in card.scores["clips"]
