@@ -33,6 +33,7 @@ from vidsal.gaze.measures import (
 )
 from vidsal.gaze.table import Gaze, check_fits, lasts_alike, read_gaze
 from vidsal.provenance import package_version
+from vidsal.shots import last_frame_lasts
 from vidsal.sinks.tables import write_rows
 from vidsal.tracks import column_types
 from vidsal.words import counted
@@ -269,8 +270,8 @@ def _check_length(path: Path, shares: PredictedShares, video: str, duration_seco
         DatasetError: it goes on after the video's end, or is called after another video and ends elsewhere.
     """
     said = note_other_video(path, video)
-    seconds = shares.seconds
-    end = float(seconds[-1] + (np.ptp(seconds) / (len(seconds) - 1) if len(seconds) > 1 else 0.0))
+    first, last = float(shares.seconds[0]), float(shares.seconds[-1])
+    end = last + last_frame_lasts(first, last, steps=len(shares.seconds) - 1, duration_seconds=None)
     if duration_seconds is None or lasts_alike(end, duration_seconds):
         return said
     text = f"{path} ends at {end:g} s, and {video} lasts {duration_seconds:g} s"

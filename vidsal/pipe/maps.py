@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -48,35 +48,31 @@ def saved_densities(path: Path, frames: Iterable[FrameBatch], cuts: CutOptions) 
     Raises:
         DecodeError: the file holds no such maps, or they are those of other frames.
     """
-    read = _read_arrays if path.suffix.lower() == ".npz" else _read_video
     detector, shot = CutDetector(cuts), 0
-    with closing(read(path)) as saved:
-        try:
-            height, width = next(saved)
-            count = 0
-            for batch in frames:
-                if (batch.height, batch.width) != (height, width):
-                    other = f"pictures of {width}x{height}, the video has {batch.width}x{batch.height}"
-                    raise DecodeError(f"{path} holds maps of {other}; {_AGAIN}")
-                maps = list(islice(saved, len(batch)))
-                if len(maps) < len(batch):
-                    raise DecodeError(f"{path} holds {count + len(maps)} maps, and the video has more frames; {_AGAIN}")
-                for ordinal, seconds, (saved_seconds, _) in zip(batch.index, batch.pts_seconds, maps, strict=True):
-                    if abs(seconds - saved_seconds) > _SAME_TIME:
-                        raise DecodeError(
-                            f"{path} holds maps of other frames: map {ordinal} is for {saved_seconds:.3f} s, frame "
-                            f"{ordinal} is shown at {seconds:.3f} s; {_AGAIN}"
-                        )
-                count += len(batch)
-                cut = detector.update(batch.frames, batch.pts_seconds)
-                shots = shot + np.cumsum(cut, dtype=np.int64)
-                shot = int(shots[-1])
-                log_density = torch.from_numpy(np.stack([one for _, one in maps]).astype(np.float32))
-                yield SaliencyBatch.of(batch, shot=shots, cut=cut, log_density=log_density)
-            if next(saved, None) is not None:
-                raise DecodeError(f"{path} holds more maps than the video has frames ({count}); {_AGAIN}")
-        except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
-            raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
+    with _opened(path) as saved:
+        height, width = next(saved)
+        count = 0
+        for batch in frames:
+            if (batch.height, batch.width) != (height, width):
+                other = f"pictures of {width}x{height}, the video has {batch.width}x{batch.height}"
+                raise DecodeError(f"{path} holds maps of {other}; {_AGAIN}")
+            maps = list(islice(saved, len(batch)))
+            if len(maps) < len(batch):
+                raise DecodeError(f"{path} holds {count + len(maps)} maps, and the video has more frames; {_AGAIN}")
+            for ordinal, seconds, (saved_seconds, _) in zip(batch.index, batch.pts_seconds, maps, strict=True):
+                if abs(seconds - saved_seconds) > _SAME_TIME:
+                    raise DecodeError(
+                        f"{path} holds maps of other frames: map {ordinal} is for {saved_seconds:.3f} s, frame "
+                        f"{ordinal} is shown at {seconds:.3f} s; {_AGAIN}"
+                    )
+            count += len(batch)
+            cut = detector.update(batch.frames, batch.pts_seconds)
+            shots = shot + np.cumsum(cut, dtype=np.int64)
+            shot = int(shots[-1])
+            log_density = torch.from_numpy(np.stack([one for _, one in maps]).astype(np.float32))
+            yield SaliencyBatch.of(batch, shot=shots, cut=cut, log_density=log_density)
+        if next(saved, None) is not None:
+            raise DecodeError(f"{path} holds more maps than the video has frames ({count}); {_AGAIN}")
 
 
 _AGAIN = "give the video that they were made of, with the same start and end, or make them again"
@@ -94,13 +90,9 @@ def saved_maps(path: Path) -> Iterator[tuple[float, npt.NDArray[np.float64]]]:
     Raises:
         DecodeError: the file holds no such maps.
     """
-    read = _read_arrays if path.suffix.lower() == ".npz" else _read_video
-    with closing(read(path)) as saved:
-        try:
-            next(saved)
-            yield from saved
-        except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
-            raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
+    with _opened(path) as saved:
+        next(saved)
+        yield from saved
 
 
 def check_maps(path: Path) -> None:
@@ -114,12 +106,8 @@ def check_maps(path: Path) -> None:
     """
     if not path.exists():
         raise DecodeError(f"{path} is not there: give the maps that vidsal run --maps wrote")
-    read = _read_arrays if path.suffix.lower() == ".npz" else _read_video
-    with closing(read(path)) as saved:
-        try:
-            next(saved)
-        except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
-            raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
+    with _opened(path) as saved:
+        next(saved)
 
 
 def remarks_on_maps(path: Path) -> list[str]:
@@ -148,6 +136,17 @@ def _provenance_in(path: Path) -> str:
             return str(arrays[PROVENANCE_KEY]) if PROVENANCE_KEY in arrays else ""
     with open_file(path) as container:
         return next((text for name, text in container.metadata.items() if name.lower() == PROVENANCE_KEY), "")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Generator[Any, None, None]]:
+    """The picture's (height, width), then a `_Saved` a map; what goes wrong while it is open is said of the file."""
+    read = _read_arrays if path.suffix.lower() == ".npz" else _read_video
+    try:
+        with closing(read(path)) as saved:
+            yield saved
+    except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile) as error:
+        raise DecodeError(f"{path} cannot be read as maps of a run: {error}; make them again") from error
 
 
 def _read_arrays(path: Path) -> Generator[Any, None, None]:

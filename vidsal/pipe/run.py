@@ -36,7 +36,7 @@ from vidsal.pipe.record import (
 )
 from vidsal.prefetch import Prefetched, prefetch
 from vidsal.sinks import Sink
-from vidsal.sinks.contract import FileSink, finish_together
+from vidsal.sinks.contract import FileSink, finish_together, partial_of
 
 __all__ = ["Job", "Progress", "RunReport", "run"]
 
@@ -344,7 +344,7 @@ class Job:
         """
         own = {sink.partial_path for sink in self._own}
         for target in all_outputs(self.place):
-            partial = target.with_name(f"{target.stem}.partial{target.suffix}")
+            partial = partial_of(target)
             if partial in own or not os.path.lexists(f"{partial}.lock"):
                 continue
             with contextlib.suppress(OSError):

@@ -23,7 +23,12 @@ from vidsal.errors import ConfigError, EncodeError, ExistsError, Setting
 from vidsal.files import claim, clear, fresh, put_all_in_place, release, writing
 from vidsal.frames import SaliencyBatch
 
-__all__ = ["PROVENANCE_KEY", "FileSink", "Sink", "finish_together"]
+__all__ = ["PROVENANCE_KEY", "FileSink", "Sink", "finish_together", "partial_of"]
+
+
+def partial_of(target: Path) -> Path:
+    """What a file is called while it is written."""
+    return target.with_name(f"{target.stem}.partial{target.suffix}")
 
 
 class Sink(Protocol):
@@ -88,7 +93,7 @@ class FileSink(ABC):
     @property
     def partial_path(self) -> Path:
         """The file that is written until then."""
-        return self._target.with_name(f"{self._target.stem}.partial{self._target.suffix}")
+        return partial_of(self._target)
 
     def write(self, batch: SaliencyBatch) -> None:
         """Writes the next frames.
