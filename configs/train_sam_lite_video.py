@@ -29,7 +29,7 @@ The result is a running average of the weights.
 Every sixth source of clips is held out, with all its clips. What is printed: agreement with the teacher on these clips,
 state carried, and the usual scores on the validation stills, both on the model's canvas and without smoothing.
 
-The embedded default is of two runs side by side on one H100, of 1,161 and 1,168 steps:
+The embedded default has come about in two parts. First, two runs side by side on one H100, of 1,161 and 1,168 steps:
 
     ... OUT/a --minutes 5 --device cuda --learning-rate 2e-4 --backbone-learning-rate 5e-5 --anchor-weight 0.5
     ... OUT/b --minutes 5 --device cuda
@@ -39,19 +39,19 @@ The embedded default is of two runs side by side on one H100, of 1,161 and 1,168
 There `sam-lite` was the default before (sha256 ed920fe1045b), which the history of its file keeps. The stills were
 given at the canvas's size, and the teacher's maps of every second frame were the means of those of its neighbours.
 
-`candidates/sam-lite-video.safetensors`, for the next default, goes on from it on canvases of the pictures' shapes,
-with UNISAL's and its own maps at high quality of the first 72 frames of each clip. 410 and 371 steps on two cores:
+Then, from the result (sha256 dd3236c52761), on canvases of the pictures' shapes, with UNISAL's maps and its own at high
+quality of the first 72 frames of each clip, 410 and 371 steps on two cores:
 
     ... OUT/c --canvases 208x352 176x384 288x176 --frozen-backbone --student-maps STUDENT --student-share 0.4 \\
         --frames 72 --minutes 40 --streams 6 --made 2 --singles 6 --whole 8 --average-decay 0.997 --gaze-weight 0.15
     ... OUT/d --start-from OUT/c/sam-lite-video.safetensors --anchor sam-lite --minutes 30 --whole 10 --seed 1 \\
         --learning-rate 3e-4 --gaze-weight 0.25 --anchor-weight 1.5 (and the rest as before)
-    ... OUT --join sam-lite OUT/d/sam-lite-video.safetensors --shares 0.45 0.55 --power 0.97 --builds-on sam-lite \\
+    ... OUT --join sam-lite OUT/d/sam-lite-video.safetensors --shares 0.45 0.55 --power 0.97 \\
         --canvases 208x352 --student-maps STUDENT --student-share 0.4 --frames 48
 
 The first of them drew clips by how much the start disagreed about all 72 frames.
 
-`sam-lite-fast` was made from the default, with the same maps of the first 48 frames of each clip:
+`sam-lite-fast` was made from the result of the first part, with the same maps of the first 48 frames of each clip:
 
     ... OUT --size 176x240 --canvases 144x256 --frozen-backbone --student-maps STUDENT --student-share 0.4 \\
         --frames 48 --minutes 11 --precision bf16 --streams 6 --made 2 --singles 12 --learning-rate 3e-4 \\

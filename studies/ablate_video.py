@@ -8,8 +8,9 @@
 Real clips are those of the sources that `configs/train_sam_lite_video.py` holds out. They have no recorded gaze: scored
 is the agreement with the teacher, the geometric mean of UNISAL's branches with and without its recurrence. The rows of
 UNISAL itself are members of that mean, and so are ahead by construction; and a teacher without viewers cannot show what
-the stage of viewers brings, only how far it leads away from what is shown. Made clips are those of `ablate_state.py`;
-their gaze, too, follows what is shown at once, since nobody watched them as video.
+the stage of viewers brings, only how far it leads away from what is shown. How concentrated maps are is told in bits
+below the entropy of the uniform map. Made clips are those of `ablate_state.py`; their gaze, too, follows what is shown
+at once, since nobody watched them as video.
 
 Maps go through the stages of the pipe itself: model with the state carried, cuts found, smoothing, viewers. Numbers are
 a mean over clips of the mean over a clip's frames; the differences have 95 % intervals of a bootstrap over clips.
@@ -61,6 +62,8 @@ from vidsal.viewers import make_viewers
 PAGE = Path(__file__).parents[1] / "docs" / "reports" / "comparison.md"
 BEGIN, END = "<!-- ablate_video: begin -->", "<!-- ablate_video: end -->"
 ON_CLIPS = ("kl", "cc", "sim")
+BITS = "bits"
+"""How concentrated maps are; no score."""
 ON_MADE = ("nss", "cc", "auc_judd", "sim", "kl")
 DRAWS = 2000
 RATE = 25.0
@@ -98,6 +101,7 @@ STAYING = only(gaze_latency_seconds=DEFAULT.gaze_latency_seconds)
 OURS = (
     Way("the default before: weights, motion", "before", smooth=MOVING),
     Way("weights before, no smoothing", "before"),
+    Way("weights before, exponential, sharpness 1.1", "before", smooth=TRAILING, viewers=only(sharpness=1.1)),
     Way("new weights, no smoothing", "now"),
     Way("new weights, motion", "now", smooth=MOVING),
     Way("new weights, exponential", "now", smooth=TRAILING),
@@ -149,7 +153,14 @@ def agreement(maps: npt.NDArray[np.float32], truth: torch.Tensor) -> dict[str, f
     cells = np.stack([cv2.resize(each, (columns, rows), interpolation=cv2.INTER_AREA) for each in maps])
     meter = ScoreMeter(ON_CLIPS)
     meter.update(torch.from_numpy(cells), truth / truth.sum((1, 2), keepdim=True))
-    return meter.mean()
+    return {**meter.mean(), BITS: bits_below_uniform(cells)}
+
+
+def bits_below_uniform(maps: npt.NDArray[np.float32]) -> float:
+    """How much less the entropy of (T, h, w) maps is than that of the uniform map, mean over the frames."""
+    density = torch.from_numpy(maps).double().flatten(1)
+    density = density / density.sum(1, keepdim=True)
+    return float((math.log(density.shape[1]) - torch.special.entr(density).sum(1)).mean() / math.log(2))
 
 
 def made(clips: Sequence[Labelled]) -> Iterator[Judged]:
@@ -233,7 +244,7 @@ def interval(differences: Floats) -> tuple[float, float]:
 
 def table(scores: dict[str, dict[str, Floats]], metrics: Sequence[str]) -> str:
     """A row a way; beside each mean the difference from `BASE`."""
-    titles = {"nss": "NSS", "cc": "CC", "sim": "SIM", "kl": "KL", "auc_judd": "AUC-J"}
+    titles = {"nss": "NSS", "cc": "CC", "sim": "SIM", "kl": "KL", "auc_judd": "AUC-J", BITS: "bits"}
     lead = metrics[:2]
     heads = [*(titles[metric] for metric in metrics), *(f"{titles[metric]} less base" for metric in lead)]
     lines = [
@@ -279,7 +290,7 @@ def main() -> int:
     names, scores = measure(
         real_clips(load_taught(arguments.taught), arguments.clips, arguments.videos, arguments.most), ways, asked
     )
-    parts = [f"Agreement with the teacher on {len(names)} clips held out:", table(scores, ON_CLIPS)]
+    parts = [f"Agreement with the teacher on {len(names)} clips held out:", table(scores, (*ON_CLIPS, BITS))]
     if arguments.stills:
         clips = made_clips(
             arguments.stills, models["now"], count=arguments.made, frames=arguments.frames, rate=RATE

@@ -39,6 +39,17 @@ def test_the_teachers_own_maps_agree_with_it_wholly_and_others_less() -> None:
     assert ablate_video.agreement(large[:, ::-1], truth)["cc"] < 0.5
 
 
+def test_concentration_is_told_in_bits_below_the_uniform_map() -> None:
+    half = np.zeros((2, 4, 8), np.float32)
+    half[:, :2] = 0.3
+    assert ablate_video.bits_below_uniform(half) == pytest.approx(1)
+    half[1] = 2.0
+    assert ablate_video.bits_below_uniform(half) == pytest.approx(0.5)
+    half[0, 1:] = 0
+    half[0, 0, 1:] = 0
+    assert ablate_video.bits_below_uniform(half) == pytest.approx(2.5)
+
+
 def test_an_interval_holds_the_mean_and_vanishes_without_spread() -> None:
     assert ablate_video.interval(np.full(9, 0.25)) == (0.25, 0.25)
     low, high = ablate_video.interval(np.random.default_rng(0).normal(1.0, 0.1, 100))

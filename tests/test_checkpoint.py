@@ -161,7 +161,8 @@ def test_the_embedded_default_loads_and_its_card_is_whole() -> None:
     network, _, card = read_checkpoint(path)
     assert network.config.backbone == "mobilenet_v2"
     assert card.name == "sam-lite" and card.licence == "MIT" and card.commit and card.limits
-    assert [run["training"]["seed"] for run in json.loads(card.training)["joined"]] == [0, 0, 0]
+    before, on_canvases = (run["training"] for run in json.loads(card.training)["joined"])
+    assert [run["training"]["seed"] for run in before["joined"]] == [0, 0, 0] and on_canvases["seed"] == 1
     for name in ("osie", "eyecrowd", "scene", "traffic"):
         assert any(name in text.lower() for text in card.training_data)
         ours, centre = card.scores[name], card.scores[f"{name}/centre"]

@@ -31,7 +31,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "centre_seconds": 0.5,
         "gaze_latency_seconds": 0.18,
         "gaze_inertia_seconds": 0.0,
-        "sharpness": 1.1,
+        "sharpness": 1.15,
     },
     VideoOptions: {
         "encoder": None,

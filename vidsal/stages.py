@@ -102,7 +102,7 @@ class ViewerOptions(Checked):
     """Median time for which gaze stays after a cut where it was before, in seconds; 0 lets it jump with the picture."""
     gaze_inertia_seconds: Annotated[float, Range(at_least=0)] = 0.0
     """Lag with which gaze follows within a shot, in seconds, on top of that of the smoothing."""
-    sharpness: Annotated[float, Range(above=0, at_most=10)] = 1.1
+    sharpness: Annotated[float, Range(above=0, at_most=10)] = 1.15
     """Power to which densities are raised at the end: above 1 sharpens, 1 leaves them."""
 
 
