@@ -1,14 +1,19 @@
-"""One thread ahead: order, errors, closing and dropping."""
+"""One thread ahead: order, errors, closing and dropping; heaps of threads."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from vidsal.prefetch import prefetch
+from vidsal.prefetch import prefetch, usable_cores
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
@@ -173,3 +178,43 @@ def test_prefetching_may_be_stacked() -> None:
 def test_leaving_a_stack_early_leaves_no_thread() -> None:
     with prefetch(iter(int, 1)) as inner, prefetch(value + 1 for value in inner) as outer:
         assert next(outer) == 1
+
+
+HEAPS = """
+import ctypes, sys, threading
+from vidsal.prefetch import limit_arenas
+
+limit_arenas()
+together = threading.Barrier(24)
+
+def work():
+    kept = [bytes(5000) for _ in range(50)]
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(24)]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="heaps are counted on glibc only")
+def test_threads_share_as_many_heaps_as_there_are_cores_unless_the_user_chose(tmp_path: Path) -> None:
+    def heaps(**environment: str) -> int:
+        report = tmp_path / "heaps.xml"
+        before = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+        command = [sys.executable, "-c", HEAPS, str(report)]
+        subprocess.run(command, env={**before, **environment}, check=True)
+        return report.read_text().count("<heap nr=")
+
+    most = max(2, usable_cores())
+    assert heaps() <= most
+    assert heaps(MALLOC_ARENA_MAX="1") == 1
+    if most < 12:
+        assert heaps(MALLOC_ARENA_MAX="20") > most

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
-__all__ = ["Prefetched", "prefetch", "usable_cores"]
+__all__ = ["Prefetched", "limit_arenas", "prefetch", "usable_cores"]
 
 T = TypeVar("T")
+_M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 
 
 class Prefetched(Iterator[T], Generic[T]):
@@ -147,3 +151,15 @@ def prefetch(
 def usable_cores() -> int:
     """Cores this process may use: its affinity where the system can say so, else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_arenas() -> None:
+    """On glibc, let threads share as many heaps as there are cores, and not eight times as many.
+
+    Each keeps what its threads have freed: with frames going from thread to thread, 5 % of a run's memory. It counts
+    for threads that start later. What the user set by `MALLOC_ARENA_MAX` stays.
+    """
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        # Other C libraries have no such function, or do without arenas.
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, max(2, usable_cores()))

@@ -161,11 +161,12 @@ def import_heavy() -> None:
 
 def share_cores(*, left: int = 1) -> None:
     """`left` cores are left to decoding and encoding; what the user set is respected."""
+    from vidsal.prefetch import limit_arenas, usable_cores
+
+    limit_arenas()
     import_heavy()
     import cv2
     import torch
-
-    from vidsal.prefetch import usable_cores
 
     cv2.setNumThreads(1)
     if "OMP_NUM_THREADS" not in os.environ:

@@ -22,7 +22,7 @@ import psutil
 from vidsal.batch.engines.contract import QueueEngine, not_begun
 from vidsal.batch.work import Died, Ended, Event, Progress, Work
 from vidsal.errors import VidsalError
-from vidsal.prefetch import prefetch, usable_cores
+from vidsal.prefetch import limit_arenas, prefetch, usable_cores
 from vidsal.processes import worker_context
 
 __all__ = ["GROWTH_BYTES", "LocalEngine", "Size", "free_bytes", "how_it_ended", "warm_up"]
@@ -548,6 +548,7 @@ def _work(connection: Connection, settings: WorkerSettings) -> None:
     os.environ.clear()
     os.environ.update(settings.environment)
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    limit_arenas()
     import cv2
     import torch
 
