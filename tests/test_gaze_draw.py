@@ -265,6 +265,11 @@ def test_maps_of_an_earlier_run_stand_beside_as_well(clip: Path, table: Path, tm
     )
     made = draw_gaze(clip, table, options=options)
     assert next(drawn_frames(made.files[0]))[1].shape == (HEIGHT, 2 * WIDTH, 3)
+    assert not [said for said in made.messages if "was made of" in said]
+    other = tmp_path / "other.mp4"
+    other.write_bytes(clip.read_bytes() + bytes(8))
+    said = draw_gaze(other, table, options=options).messages
+    assert "clip.vidsal.maps.npz says that it was made of clip.mp4, not of other.mp4" in said
 
 
 def test_what_cannot_be_drawn_is_refused_before_anything_is_written(clip: Path, table: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -421,9 +422,10 @@ def test_maps_that_follow_viewers_are_told_by_their_record(
     with MapsSink(path) as sink:
         sink.provenance = json.dumps({"options": options, "input": {"kind": kind}, "model": {"task": task}})
         sink.write(make(np.ones((2, 4, 4)), times=[0.0, 0.04], height=36, width=64))
-    assert [("made with viewers on" in said, "--viewers off" in said) for said in remarks_on_maps(path)] == (
+    assert [("made with viewers on" in said, "--viewers off" in said) for said in remarks_on_maps(path, path)] == (
         [(True, True)] if warned else []
     )
+    assert remarks_on_maps(path, path, follow_gaze=True) == []
 
 
 def test_maps_of_a_run_that_followed_viewers_are_taken_with_a_warning(clip: Made, tmp_path: Path) -> None:
@@ -434,6 +436,22 @@ def test_maps_of_a_run_that_followed_viewers_are_taken_with_a_warning(clip: Made
         maps = folder / "clip.vidsal.maps.npz"
         report = Made(clip.video, maps).reframe(tmp_path / f"{viewers}-cut", output={"video": False})
         assert sum("made with viewers on" in said for said in report.messages) == warned
+
+
+def test_maps_that_were_made_of_another_video_of_the_same_frames_are_told(clip: Made, tmp_path: Path) -> None:
+    # A copy is the same video, and so is another encoding under the same name.
+    output = OutputOptions(output=tmp_path / "made", video=False, table="none", maps="npz")
+    run(clip.video, options=RunOptions(output=output, viewers=ViewerOptions(viewers="off")), model=make_model())
+    maps = tmp_path / "made" / "clip.vidsal.maps.npz"
+    copy, other, again = tmp_path / "copy.mp4", tmp_path / "other.mp4", tmp_path / "again" / clip.video.name
+    shutil.copyfile(clip.video, copy)
+    again.parent.mkdir()
+    for path in (other, again):
+        path.write_bytes(clip.video.read_bytes() + bytes(8))
+    assert [remarks_on_maps(maps, path) for path in (clip.video, copy, again)] == [[], [], []]
+    told = f"{maps.name} says that it was made of {clip.video.name}, not of other.mp4"
+    assert remarks_on_maps(maps, other) == [told] == remarks_on_maps(maps, other, follow_gaze=True)
+    assert told in Made(other, maps).reframe(tmp_path / "out", output={"video": False}).messages
 
 
 def test_maps_of_another_video_are_refused_and_nothing_is_left(tmp_path: Path, clip: Made) -> None:

@@ -343,7 +343,7 @@ def _densities(
         total = None if part else reader.info.frame_count
         with prefetch(reader, name="vidsal-decode") as frames:
             if options.maps is not None:
-                messages += remarks_on_maps(options.maps)
+                messages += remarks_on_maps(options.maps, path)
                 made = saved_densities(options.maps, frames, options.cuts)
             elif loaded is not None:
                 made = predict(frames, loaded, options.prediction)

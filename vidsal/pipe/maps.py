@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,7 @@ from av.error import FFmpegError
 from vidsal.decode.local import open_file
 from vidsal.errors import DecodeError
 from vidsal.frames import FrameBatch, SaliencyBatch
+from vidsal.pipe.record import InputRecord
 from vidsal.shots import CutDetector
 from vidsal.sinks.contract import PROVENANCE_KEY
 from vidsal.stages import CutOptions
@@ -110,23 +111,38 @@ def check_maps(path: Path) -> None:
         next(saved)
 
 
-def remarks_on_maps(path: Path) -> list[str]:
-    """What is to be said to somebody who asks what a video shows by its maps: that these follow viewers, where they do.
+def remarks_on_maps(path: Path, video: Path, *, follow_gaze: bool = False) -> list[str]:
+    """What is to be said of maps before they are used for a video: that they are of another one, by name and content.
 
     Args:
         path: what `vidsal run --maps` wrote: .mkv or .npz. Without a record in it nothing is known, and nothing said.
+        video: what they are used for. A copy under another name, or another encoding under the same one, is the same.
+        follow_gaze: maps may follow viewers. False where they are to tell what is shown: it is said if they do.
     """
     try:
         record = json.loads(_provenance_in(path))
-        wanted, kind, task = record["options"]["viewers"]["viewers"], record["input"]["kind"], record["model"]["task"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, FFmpegError, zipfile.BadZipFile, DecodeError):
+    except (OSError, ValueError, KeyError, EOFError, FFmpegError, zipfile.BadZipFile, DecodeError):
         return []
-    if wanted == "off" or (wanted == "auto" and (kind in ("image", "images") or task == "driving")):
-        return []
-    return [
-        f"{path.name} was made with viewers on: after each cut its maps show where eyes still are, not what is shown; "
-        "make them with vidsal run --maps --viewers off"
-    ]
+    said = []
+    # A record may be damaged, or of an earlier version.
+    with suppress(OSError, KeyError, TypeError, AttributeError):
+        kept = ("name", "kind", "bytes", "modified", "sample_sha256")
+        made_from = InputRecord(**{name: record["input"].get(name) for name in kept})
+        here = InputRecord.of(str(video), video)
+        if made_from.name and made_from.name != here.name and not here.is_content_of(made_from):
+            said.append(f"{path.name} says that it was made of {made_from.name}, not of {here.name}")
+    with suppress(KeyError, TypeError):
+        if not follow_gaze and _follow_viewers(record):
+            said.append(
+                f"{path.name} was made with viewers on: after each cut its maps show where eyes still are, not what is "
+                "shown; make them with vidsal run --maps --viewers off"
+            )
+    return said
+
+
+def _follow_viewers(record: Any) -> bool:
+    wanted, kind, task = record["options"]["viewers"]["viewers"], record["input"]["kind"], record["model"]["task"]
+    return not (wanted == "off" or (wanted == "auto" and (kind in ("image", "images") or task == "driving")))
 
 
 def _provenance_in(path: Path) -> str:

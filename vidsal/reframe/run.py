@@ -287,7 +287,7 @@ class _Job:
         size = _SMALL if self.model is None else self.model.preprocessor.frame_size
         with open_video(self.path, options=self.options.decode, size=size) as reader:
             self._open(reader, entered)
-            self._messages += [] if self.options.maps is None else remarks_on_maps(self.options.maps)
+            self._messages += [] if self.options.maps is None else remarks_on_maps(self.options.maps, self.path)
             axes: list[Axis] = sorted({window.axis for window in self._windows.values()})
             collector = MarginalCollector(axes)
             frames, begin = 0, time.perf_counter()

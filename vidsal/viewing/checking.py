@@ -12,7 +12,7 @@ from vidsal.decode import open_video
 from vidsal.errors import ConfigError, DatasetError, Stopped
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.maps import check_maps, saved_densities
+from vidsal.pipe.maps import check_maps, remarks_on_maps, saved_densities
 from vidsal.pipe.places import local_path
 from vidsal.pipe.predict import predict
 from vidsal.prefetch import prefetch
@@ -90,7 +90,8 @@ def check_gaze(
                 if should_stop and should_stop():
                     raise Stopped
     found = scorer.flush()
-    return replace(found, notes=(*of_it, *found.notes))
+    of_maps = [] if options.maps is None else remarks_on_maps(options.maps, path, follow_gaze=True)
+    return replace(found, notes=(*of_it, *of_maps, *found.notes))
 
 
 def write_variants(found: GazeVariants, path: Path) -> None:

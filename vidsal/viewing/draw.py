@@ -20,7 +20,7 @@ from vidsal.files import making_folder
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.gaze.table import Gaze, check_fits, read_gaze
 from vidsal.model.checkpoint import SaliencyModel
-from vidsal.pipe.maps import check_maps, saved_densities
+from vidsal.pipe.maps import check_maps, remarks_on_maps, saved_densities
 from vidsal.pipe.options import OutputOptions
 from vidsal.pipe.outputs import shared_video_options
 from vidsal.pipe.places import local_path, places_of
@@ -160,6 +160,8 @@ def draw_gaze(
         said = [*of_it, *tally.messages(), *reader.report.messages, *(text for sink in sinks for text in sink.messages)]
         if loaded is not None:
             said += loaded.notes
+        elif shown.maps is not None:
+            said = [*remarks_on_maps(shown.maps, path, follow_gaze=True), *said]
     return GazeDrawn(
         source=str(video),
         files=tuple(sink.path for sink in sinks),
