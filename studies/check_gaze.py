@@ -40,7 +40,7 @@ def shown(
             if found is None or found.viewers is None:
                 continue
             picture = frame.picture()[None]
-            batch = FrameBatch(np.arange(1), np.zeros(1), picture, *picture.shape[1:3])
+            batch = FrameBatch(np.arange(1), np.zeros(1), picture, *picture.shape[1:3], stills=True)
             (made,) = predict([batch], model)
             yield made.log_density, found.points / [found.width, found.height], found.viewers
 
