@@ -351,6 +351,27 @@ def test_the_time_to_the_first_fixation_counts_from_when_the_area_appears() -> N
     assert row.tracked_seconds == pytest.approx(0.4)
 
 
+def test_without_a_row_when_the_area_appeared_the_time_still_counts_from_then() -> None:
+    # Nothing is known of the viewing before its first fixation: it began with the video.
+    (row,) = measure_aois(fixations([(1.15, 0.3, 25), (2.0, 0.2, 75)]), Aois((LEFT,)), in_shot_0)
+    assert row.first_seconds == pytest.approx(1.15)
+    late = replace(LEFT, start_seconds=2.0)
+    (row,) = measure_aois(fixations([(0.0, 0.4, 75), (2.7, 0.25, 25)]), Aois((late,)), in_shot_0)
+    assert row.first_seconds == pytest.approx(0.7)
+    # One that was under way when the area came.
+    (row,) = measure_aois(fixations([(1.9, 0.4, 25)]), Aois((late,)), in_shot_0)
+    assert row.first_seconds == 0
+    # Samples tell when a viewing began.
+    seconds = 5 + np.arange(100) / 50
+    x = np.where(np.arange(100) < 60, 75.0, 25.0)
+    gaze = Gaze.of(participant="a", trial="t", pts_seconds=seconds, x=x, y=25.0)
+    (row,) = measure_aois(gaze, Aois((LEFT,)), in_shot_0)
+    assert row.first_seconds == pytest.approx(1.2)
+    by_frames = replace(LEFT, parts=(Part("frames", (Key(0, None), Key(50, LEFT.parts[0].keys[0].points))),))
+    (row,) = measure_aois(fixations([(0.0, 0.4, 75), (2.7, 0.25, 25)]), Aois((by_frames,)), in_shot_0)
+    assert row.first_seconds == pytest.approx(0.7)
+
+
 def made_study(shares: npt.NDArray[np.float64], effect: npt.NDArray[np.float64], *, seed: int) -> Gaze:
     """12 participants, 6 clips of 20 s: gaze is left with the clip's share and the participant's effect on its odds."""
     rng = np.random.default_rng(seed)

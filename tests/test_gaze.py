@@ -18,7 +18,7 @@ from media import make_video
 from vidsal.cli import main
 from vidsal.errors import ConfigError, DatasetError, ExistsError, VidsalError
 from vidsal.gaze import Gaze, GazeOptions, import_gaze, read_gaze, write_gaze
-from vidsal.gaze.events import find_fixations
+from vidsal.gaze.events import by_dispersion, find_fixations
 from vidsal.gaze.makers import maker_of
 from vidsal.gaze.place import fitted
 
@@ -163,6 +163,47 @@ def test_each_trial_of_an_eyelink_file_begins_at_its_own_message(clip: Path, tmp
         np.testing.assert_allclose(gaze.pts_seconds[rows][: len(truth.x)], truth.seconds, atol=1e-3)
 
 
+@needs_pymovements
+def test_of_both_eyes_of_an_eyelink_file_the_mean_is_taken(clip: Path, tmp_path: Path) -> None:
+    """The right eye looks 8 pixels of the screen further to the right, and blinks at the end."""
+    path = gaze_files.eyelink(tmp_path / "ann.asc", Truth.make(30))
+    lines, made, fixed = path.read_text().splitlines(), [], 0
+    for line in lines:
+        parts = line.split("\t")
+        if line[:1].isdigit():
+            number, x, y, pupil = (part.strip() for part in parts[:4])
+            other = "." if x == "." else f"{float(x) + 8:.2f}"
+            size = f"{float(pupil) + 100:.1f}" if x != "." else "0.0"
+            parts = [number, f"  {x}", f"  {y}", f"  {pupil}", f"  {other}", f"  {y}", f"  {size}", "....."]
+            fixed = int(number)
+        if parts[0] == "END":
+            begin = fixed - 300
+            for eye, late in (("L", 0), ("R", 2)):
+                made.append(f"SFIX {eye}   {begin + late}")
+                made.append(f"EFIX {eye}   {begin + late}\t{begin + 200 + late}\t201\t  1.0\t  1.0\t   784")
+        made.append("\t".join(parts).replace("LEFT", "LEFT\tRIGHT"))
+    path.write_text("\n".join(made) + "\n")
+    truth = Truth.make(30)
+    gaze = import_gaze([path], clip, options=SCREENED).gaze
+    shift = 4 * SIZE[0] / BOX[2]
+    np.testing.assert_allclose(gaze.x[: len(truth.x)], truth.x + shift, atol=0.1)
+    np.testing.assert_allclose(gaze.pupil[: len(truth.x)], 834)
+    found = import_gaze([path], clip, options=replace(SCREENED, take="fixations"))
+    assert len(found.gaze) == 1 and found.gaze.duration_seconds[0] == pytest.approx(0.2, abs=0.02)
+    assert any("of the right eye, at the mean of the samples of both" in note for note in found.notes)
+
+
+def test_where_lids_are_closed_neon_has_no_gaze(clip: Path, tmp_path: Path) -> None:
+    path = gaze_files.neon(tmp_path / "ann", Truth.make(30))
+    lines = path.read_text().splitlines()
+    for number in range(11, 16):
+        lines[number] = lines[number].rstrip(",") + ",,7"
+    assert all(line.count(",") == lines[0].count(",") for line in lines[11:16])
+    path.write_text("\n".join(lines))
+    valid = import_gaze([path], clip).gaze.valid
+    assert not valid[10:15].any() and valid[:10].all() and valid[15:29].all()
+
+
 def test_fixations_of_pupil_player_keep_start_and_duration(clip: Path, tmp_path: Path) -> None:
     truth = Truth.make(5)
     gaze = import_gaze([gaze_files.pupil_fixations(tmp_path / "ann", truth)], clip).gaze
@@ -206,6 +247,62 @@ def test_the_fixations_of_tobii_are_taken_once_each(clip: Path, tmp_path: Path) 
     np.testing.assert_allclose(gaze.duration_seconds, 0.05)
     np.testing.assert_allclose(gaze.x, [50, 100])
     np.testing.assert_allclose(gaze.y, 45)
+
+
+EVENTS_HEAD = [
+    *("Participant name", "Recording name", "Recording timestamp [ms]", "Sensor", "Event", "Presented Stimulus name"),
+    *("Gaze point X [MCS px]", "Gaze point Y [MCS px]", "Fixation point X [MCS px]", "Fixation point Y [MCS px]"),
+    *("Eye movement type", "Eye movement type index", "Gaze event duration [ms]"),
+]
+
+
+def with_events(path: Path, *, before: int = 0, keys_are_named: bool = False) -> Path:
+    """Fixations of 200 ms each, one behind the other, 100 samples a second, and a key in the middle of one.
+
+    `before` samples come before the video, and so the first fixation does not end with a whole number of them.
+    """
+    rows: list[list[object]] = []
+    for number in range(120):
+        shown, which = "clip.mp4" if number >= before else "Instruction", number // 20
+        if number == 70:
+            rows.append(["P", "Rec1", 10 * number - 4, "", "KeyboardEvent", shown if keys_are_named else ""] + [""] * 7)
+        x = 20 + 10 * which
+        eyes = ["P", "Rec1", 10 * number, "Eye Tracker", "", shown, x, 45, x, 45, "Fixation", which + 1, 200]
+        rows.append(eyes)
+    return gaze_files.write_table(path, EVENTS_HEAD, rows, delimiter="\t")
+
+
+@pytest.mark.parametrize("keys_are_named", [False, True])
+def test_a_key_among_the_samples_of_tobii_ends_no_viewing_and_no_fixation(
+    keys_are_named: bool, clip: Path, tmp_path: Path
+) -> None:
+    path = with_events(tmp_path / "a.tsv", keys_are_named=keys_are_named)
+    samples = import_gaze([path], clip).gaze
+    assert len(samples) == 120 and [trial for _, trial, _ in samples.viewings()] == ["Rec1"]
+    np.testing.assert_allclose(samples.pts_seconds, np.arange(120) / 100)
+    fixations = import_gaze([path], clip, options=GazeOptions(take="fixations")).gaze
+    np.testing.assert_allclose(fixations.pts_seconds, np.arange(6) / 5)
+    np.testing.assert_allclose(fixations.duration_seconds, 0.2)
+
+
+def test_of_a_fixation_of_tobii_that_was_under_way_only_the_part_in_the_video_counts(
+    clip: Path, tmp_path: Path
+) -> None:
+    path = with_events(tmp_path / "a.tsv", before=15)
+    fixations = import_gaze([path], clip, options=GazeOptions(take="fixations")).gaze
+    np.testing.assert_allclose(fixations.pts_seconds, [0, 0.05, 0.25, 0.45, 0.65, 0.85])
+    np.testing.assert_allclose(fixations.duration_seconds, [0.05, 0.2, 0.2, 0.2, 0.2, 0.2])
+
+
+def test_what_begins_with_an_event_of_tobii_begins_there(clip: Path, tmp_path: Path) -> None:
+    path = with_events(tmp_path / "a.tsv", before=15)
+    lines = path.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if "clip.mp4" in line)
+    lines.insert(at, "\t".join(["P", "Rec1", "146", "", "VideoStimulusStart", "clip.mp4"] + [""] * 7))
+    path.write_text("\n".join(lines))
+    samples = import_gaze([path], clip).gaze
+    # The row of the event has no eyes, and is the video's first frame.
+    assert samples.pts_seconds[samples.valid][0] == pytest.approx(0.004)
 
 
 def test_glasses_of_tobii_have_pixels_of_the_scene_and_rows_of_other_sensors(clip: Path, tmp_path: Path) -> None:
@@ -257,6 +354,66 @@ def test_an_offset_moves_all_times_and_a_clock_of_its_own_needs_one(clip: Path, 
     by_table = import_gaze([path], clip, options=GazeOptions(world_timestamps=tmp_path / "other.csv", offset=0.5)).gaze
     np.testing.assert_allclose(by_offset.pts_seconds, truth.seconds, atol=1e-6)
     np.testing.assert_allclose(by_table.pts_seconds, truth.seconds + 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [0.0, 100.0])
+def test_the_offset_that_an_error_names_brings_the_first_row_to_the_first_frame(
+    given: float, clip: Path, tmp_path: Path
+) -> None:
+    truth = Truth.make(20)
+    for begin in (123_456.789, 1_709_283_600.123):
+        path = gaze_files.plain(tmp_path / "own.csv", truth, t=(truth.seconds + begin) * 1000)
+        told = refusal(path, clip, offset=given)
+        named = re.search(r"offset=(-[\d.]+)", told)
+        assert named is not None, told
+        gaze = import_gaze([path], clip, options=GazeOptions(offset=float(named[1]))).gaze
+        assert gaze.pts_seconds[0] == pytest.approx(0, abs=1e-5)
+
+
+def test_names_and_pupils_are_those_of_the_column_called_so_and_it_is_said(clip: Path, tmp_path: Path) -> None:
+    head = [
+        "subject_age",
+        "subject",
+        "trial_condition",
+        "trial",
+        "pupil_valid",
+        "pupil",
+        "valid",
+        "time_ms",
+        "x_px",
+        "y_px",
+    ]
+    rows = [[23, "S1", "rain", "t4", 1, 3.5, "1.0", 20 * number, 50, 40] for number in range(5)]
+    made = import_gaze([gaze_files.write_table(tmp_path / "a.csv", head, rows)], clip)
+    assert [(who, trial) for who, trial, _ in made.gaze.viewings()] == [("S1", "t4")]
+    assert made.gaze.valid.all() and (made.gaze.pupil == 3.5).all()
+    said = " ".join(made.notes)
+    assert "'subject' names the participants" in said and "'trial' names the trials" in said
+    only = gaze_files.write_table(tmp_path / "b.csv", head[:1] + head[7:], [row[:1] + row[7:] for row in rows])
+    assert [who for who, *_ in import_gaze([only], clip).gaze.viewings()] == ["b"]
+
+
+def test_what_a_format_cannot_tell_is_refused_and_not_left_out(clip: Path, tmp_path: Path) -> None:
+    path = own(tmp_path)
+    assert "does not say what was shown; leave out stimulus=nope" in refusal(path, clip, stimulus="nope")
+    told = refusal(path, clip, take="fixations")
+    assert "holds samples, and no fixations to take; find them with events=idt" in told
+    ends = own(tmp_path, names=["participant", "time_ms", "x_px", "y_px", "duration_ms"], d=[10] * 60)
+    assert "holds fixations, and no samples to take" in refusal(ends, clip, take="samples")
+    (tmp_path / "smi.txt").write_text("## [BeGaze]\n## Date:\t1.1.2020\nTime\tType\n1\tSMP\n")
+    assert "SMI's programs" in refusal(tmp_path / "smi.txt", clip)
+    path.write_text("time_ms,x_px,y_px,valid\n0,1,1,ok\n20,2,2,ok\n")
+    assert "'valid' calls no row valid" in refusal(path, clip)
+
+
+def test_a_decimal_comma_may_come_late(clip: Path, tmp_path: Path) -> None:
+    truth = Truth.make(60)
+    x = [f"{value:.0f}" for value in truth.x[:-1]] + ["80,25"]
+    rows = list(zip(["ann"] * 60, [f"{t * 1000:.0f}" for t in truth.seconds], x, ["40"] * 60, strict=True))
+    path = gaze_files.write_table(
+        tmp_path / "a.csv", ["participant", "time_ms", "x_px", "y_px"], [list(row) for row in rows], delimiter=";"
+    )
+    assert import_gaze([path], clip).gaze.x[-1] == 80.25
 
 
 def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -505,7 +662,13 @@ def test_what_is_doubtful_names_options_as_the_caller_has_them(
 
 
 def test_options_that_cannot_be_are_refused() -> None:
-    for options in ({"screen": "big"}, {"recorded_size": "0x10"}, {"video_at": "1,2,3"}, {"events": "idt"}):
+    for options in (
+        {"participant": ""},
+        {"screen": "big"},
+        {"recorded_size": "0x10"},
+        {"video_at": "1,2,3"},
+        {"events": "idt"},
+    ):
         with pytest.raises(ConfigError):
             GazeOptions(**options)  # type: ignore[arg-type]
 
@@ -522,9 +685,49 @@ def test_times_that_are_rounded_to_milliseconds_and_drift_hold_the_same_fixation
     x = np.where(np.arange(2 * rate) < rate, 100.0, 300.0) + rng.normal(0, 0.02, 2 * rate)
     samples = Gaze.of(participant="a", trial="t", pts_seconds=seconds, x=x, y=100.0)
     found = find_fixations(samples, GazeOptions(events=events, pixels_per_degree=40.0))  # type: ignore[arg-type]
-    # The first sample beyond the dispersion still counts: one of 60 that lies 200 px away.
-    assert found.x.tolist() == pytest.approx([100, 300], abs=4)
+    assert found.x.tolist() == pytest.approx([100, 300], abs=0.1)
     np.testing.assert_allclose(found.duration_seconds, 1, atol=0.08)
+
+
+def test_no_fixation_holds_a_sample_of_the_next_one_nor_lacks_its_first() -> None:
+    """Two places by turns, each for 0.2 s at 25 samples a second."""
+    x = np.where(np.arange(70) % 10 < 5, 100.0, 900.0)
+    samples = Gaze.of(participant="a", trial="t", pts_seconds=np.arange(70) / 25, x=x, y=270.0)
+    found = find_fixations(samples, GazeOptions(events="idt", pixels_per_degree=38.0))
+    np.testing.assert_array_equal(found.x, [100, 900] * 7)
+    np.testing.assert_allclose(found.pts_seconds, np.arange(14) / 5)
+    np.testing.assert_allclose(found.duration_seconds, 0.2)
+
+
+def test_fixations_by_dispersion_are_those_of_the_definition() -> None:
+    """Beside a plain reading of Salvucci and Goldberg: grow while narrow enough, else move on by one."""
+    rng = np.random.default_rng(3)
+    place = np.cumsum(rng.normal(0, 0.2, (600, 2)) * (1 + 8 * (rng.random((600, 1)) < 0.05)), axis=0)
+
+    def spread(begin: int, end: int) -> float:
+        return float(np.ptp(place[begin:end], axis=0).sum())
+
+    wanted, begin = [], 0
+    while begin + 6 <= len(place):
+        end = begin + 6
+        if spread(begin, end) > 1.0:
+            begin += 1
+            continue
+        while end < len(place) and spread(begin, end + 1) <= 1.0:
+            end += 1
+        wanted.append((begin, end))
+        begin = end
+    assert by_dispersion(place, least=6, largest=1.0) == wanted and len(wanted) > 10
+    assert by_dispersion(place[:5], least=6, largest=1e9) == []
+
+
+@needs_pymovements
+def test_the_shortest_fixation_counts_its_last_sample_with_both_algorithms() -> None:
+    x = np.concatenate([np.linspace(0, 400, 5), np.full(3, 400.0), np.linspace(400, 0, 5), np.full(2, 0.0)])
+    samples = Gaze.of(participant="a", trial="t", pts_seconds=np.arange(len(x)) / 25, x=x, y=100.0)
+    for events, wanted in (("idt", [0.2, 0.12]), ("ivt", [0.12])):
+        options = GazeOptions(events=events, pixels_per_degree=40.0, min_fixation=0.12)  # type: ignore[arg-type]
+        assert find_fixations(samples, options).duration_seconds.tolist() == pytest.approx(wanted)
 
 
 @needs_pymovements

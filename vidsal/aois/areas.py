@@ -119,6 +119,10 @@ class Aoi:
             and (self.shots is None or moment.shot in self.shots)
         )
 
+    def appears(self, moment: Moment) -> bool:
+        """Whether it has a place then; what lies above it does not count."""
+        return self.is_there(moment) and any(part.at(moment) is not None for part in self.parts)
+
 
 @dataclass(frozen=True, eq=False)
 class Aois:

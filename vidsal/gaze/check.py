@@ -154,13 +154,16 @@ def _outside(x: _Floats, y: _Floats, height: float, width: float) -> npt.NDArray
     return (x < 0) | (x > width) | (y < 0) | (y > height)
 
 
-def check_times(recording: Recording, seconds: _Floats, *, video_seconds: float | None) -> Iterator[Finding]:
+def check_times(
+    recording: Recording, seconds: _Floats, *, video_seconds: float | None, offset: float = 0.0
+) -> Iterator[Finding]:
     """Looks at clocks and units of time.
 
     Args:
         recording: as its maker has it.
         seconds: (N,) its times on the video's clock.
         video_seconds: how long the video is; None where not known.
+        offset: what was added to the times already, in seconds.
     """
     where = _where(recording)
     bad = np.flatnonzero(~np.isfinite(seconds))
@@ -199,7 +202,7 @@ def check_times(recording: Recording, seconds: _Floats, *, video_seconds: float 
             f"{last:.6g} s, and it lasts {video_seconds:.6g} s: the clock begins elsewhere; so the first row "
             "would be on the first frame",
             True,
-            (Setting("offset", f"{-first:.6g}"),),
+            (Setting("offset", f"{offset - first:.6f}".rstrip("0").rstrip(".")),),
         )
     else:
         late = timed & (seconds > video_seconds + 1.0)

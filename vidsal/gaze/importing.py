@@ -15,7 +15,7 @@ from vidsal.decode import VideoInfo, open_video
 from vidsal.errors import ConfigError, DatasetError, Setting
 from vidsal.gaze.check import Finding, check_names, check_positions, check_table, check_times
 from vidsal.gaze.events import find_fixations
-from vidsal.gaze.makers import maker_of, reader_of
+from vidsal.gaze.makers import STIMULUS_MAKERS, maker_of, reader_of
 from vidsal.gaze.makers.contract import Recording, open_sheet
 from vidsal.gaze.options import GazeOptions
 from vidsal.gaze.place import place
@@ -66,6 +66,7 @@ def import_gaze(
     for path in paths:
         kind = maker_of(path) if maker == "auto" else maker
         recordings.append(reader_of(kind)(path, chosen, name))
+        _check_asked(recordings[-1], chosen)
     if len({each.kind for each in recordings}) > 1:
         kinds = ", ".join(f"{each.path}: {each.kind}" for each in recordings)
         raise DatasetError(f"samples and fixations do not go into one table: {kinds}; import them apart")
@@ -75,7 +76,7 @@ def import_gaze(
     for number, recording in enumerate(recordings):
         seconds, clock_note = _on_the_video(recording, chosen)
         placed = place(recording, chosen, height=info.height, width=info.width, pixel_shape=info.sample_aspect_ratio)
-        findings += check_times(recording, seconds, video_seconds=info.duration_seconds)
+        findings += check_times(recording, seconds, video_seconds=info.duration_seconds, offset=chosen.offset)
         findings += check_names(recording)
         findings += check_positions(recording, height=info.height, width=info.width, x=placed.x, y=placed.y)
         if placed.is_guessed:
@@ -120,6 +121,18 @@ def import_gaze(
     if chosen.events != "none":
         gaze = find_fixations(gaze, chosen)
     return Imported(gaze, tuple(findings), tuple(notes))
+
+
+def _check_asked(recording: Recording, options: GazeOptions) -> None:
+    """What cannot be taken from a file is not left out without a word."""
+    if options.stimulus is not None and recording.maker not in STIMULUS_MAKERS:
+        text = f"{recording.path}: a file of {recording.maker} does not say what was shown; leave out "
+        raise DatasetError(text, Setting("stimulus", options.stimulus))
+    if options.take == "fixations" and recording.kind != "fixations":
+        text = f"{recording.path} holds samples, and no fixations to take; find them with "
+        raise DatasetError(text, Setting("events", "idt"), " or ", Setting("events", "ivt"))
+    if options.take == "samples" and recording.kind != "samples":
+        raise DatasetError(f"{recording.path} holds fixations, and no samples to take")
 
 
 _SHOWN = 5

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.aois.areas import Aois, Moment, load_shapely
+from vidsal.aois.areas import Aoi, Aois, Moment, load_shapely
 from vidsal.gaze.table import Gaze
 from vidsal.tracks import column_field
 
@@ -40,6 +40,9 @@ Where = Callable[[float], tuple[float, int]]
 
 ELSEWHERE = ""
 """What is looked at outside all areas."""
+
+_PRECISION = 1e-9
+"""Seconds, of when an area appears."""
 
 Looked = tuple[_Names, npt.NDArray[np.bool_]]
 """What `areas_looked_at` gives."""
@@ -68,7 +71,9 @@ class AoiVisits:
     mean_fixation_seconds: float | None = column_field("s", "Mean duration of these.")
     """Above 0, or None."""
     first_seconds: float | None = column_field(
-        "s", "Time to first fixation (with samples: first gaze) after the area appeared; empty where there was none."
+        "s",
+        "Time to first fixation (with samples: first gaze) after the area appeared; of one that was there before, "
+        "after the viewing began, which with fixations is the video's start; empty where there was none.",
     )
     """0 or more, or None."""
     visits: int = column_field("", "How often gaze came into the area.")
@@ -188,6 +193,9 @@ def measure_aois(
     made = []
     for participant, trial, rows in gaze.viewings():
         lasting, valid = lasting_seconds(gaze, rows, end_seconds=end_seconds), gaze.valid[rows]
+        # A table of fixations does not tell when a viewing began: it is the video's start then.
+        begin = 0.0 if gaze.kind == "fixations" else float(gaze.pts_seconds[rows][0])
+        moments = gaze.pts_seconds[rows] + np.nan_to_num(gaze.duration_seconds[rows]) / 2
         seconds, names = gaze.pts_seconds[rows], _without_single(looked[rows], valid, gaze.kind == "samples")
         for place, aoi in enumerate(aois.names):
             present = there[rows, place]
@@ -195,7 +203,9 @@ def measure_aois(
             entered = _entries(names[valid], aoi)
             dwell, tracked = float(lasting[inside].sum()), float(lasting[valid & present].sum())
             count = int(inside.sum()) if gaze.kind == "fixations" else None
-            first = float(seconds[inside][0] - seconds[present][0]) if inside.any() else None
+            first = None
+            if inside.any():
+                first = float(seconds[inside][0]) - _appearance(aois.aois[place], where, moments, present, begin)
             made.append(
                 AoiVisits(
                     participant=participant,
@@ -213,6 +223,35 @@ def measure_aois(
                 )
             )
     return made
+
+
+def _appearance(
+    aoi: Aoi, where: Where, moments: npt.NDArray[np.float64], present: npt.NDArray[np.bool_], begin: float
+) -> float:
+    """When an area is there for the first time in a viewing, in seconds.
+
+    Args:
+        aoi: the area.
+        where: which frame is shown when.
+        moments: (n,) when each row of the viewing sees the areas.
+        present: (n,) whether the area is there then; at least once.
+        begin: when the viewing begins.
+    """
+
+    def is_there(at: float) -> bool:
+        frame, shot = where(at)
+        return aoi.appears(Moment(seconds=at, frame=frame, shot=shot))
+
+    row = int(np.flatnonzero(present)[0])
+    after = float(moments[row])
+    before = float(moments[row - 1]) if row else min(begin, after)
+    if is_there(before):
+        # After another row it was there, but below other areas.
+        return after if row else before
+    while after - before > _PRECISION:
+        middle = (before + after) / 2
+        before, after = (before, middle) if is_there(middle) else (middle, after)
+    return after
 
 
 def _entries(names: _Names, aoi: str) -> int:

@@ -43,7 +43,7 @@ class GazeOptions(Checked):
     says (Tobii: the recording's name), else the video's name."""
     stimulus: str | None = None
     """Take only rows that were recorded while this was shown, as the file calls it; default: the video's name, with any
-    ending or none; all rows of a file that names nothing."""
+    ending or none; all rows of a file that names nothing. Only Tobii's files and Gazepoint's name what was shown."""
     take: Literal["auto", "samples", "fixations"] = "auto"
     """Of files that hold both: samples, or the fixations that the maker's program found; auto is samples."""
     time_unit: TimeUnit = "auto"
@@ -76,7 +76,7 @@ class GazeOptions(Checked):
     min_confidence: Annotated[float, Range(at_least=0, at_most=1)] = 0.6
     """Pupil Core: gaze below this confidence is not valid."""
     events: EventKind = "none"
-    """Find fixations among samples: idt by dispersion, ivt by velocity (pymovements)."""
+    """Find fixations among samples: idt by dispersion, ivt by velocity."""
     pixels_per_degree: Annotated[float, Range(above=0, otherwise=(NONE, " for no events"))] | None = None
     """Pixels of the video a degree of visual angle; the events need it."""
     max_dispersion: Annotated[float, Range(above=0)] = 1.0
@@ -91,6 +91,9 @@ class GazeOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.screen_size(), self.recorded(), self.video_box()
+        for name in ("participant", "trial", "stimulus"):
+            if getattr(self, name) == "":
+                raise ConfigError(Setting(name, "''"), " must not be empty")
         if self.events != "none" and self.pixels_per_degree is None:
             what = " finds fixations by degrees of visual angle: say how many pixels of the video a degree has with "
             raise ConfigError(Setting("events", self.events), what, Setting("pixels_per_degree"))

@@ -8,7 +8,10 @@ from pathlib import Path
 from vidsal.errors import DatasetError
 from vidsal.gaze.makers.contract import Reader, Recording, open_sheet
 
-__all__ = ["Recording", "maker_of", "reader_of"]
+__all__ = ["STIMULUS_MAKERS", "Recording", "maker_of", "reader_of"]
+
+STIMULUS_MAKERS = ("tobii", "gazepoint")
+"""Whose files may say what was shown."""
 
 _FILES = {name: name.replace("-", "_") for name in ("tobii", "pupil", "pupil-cloud", "eyelink", "gazepoint")}
 _FILES |= {"neon": "pupil_cloud", "csv": "plain"}

@@ -173,6 +173,11 @@ def open_sheet(path: Path, *, rows: int | None = None) -> Sheet:
     if "\0" in text[:4096]:
         raise DatasetError(f"{path} is no table of text; export it from the maker's program as .csv or .tsv")
     head = text.lstrip("\n\r").split("\n", 1)[0]
+    if head.startswith("##"):
+        raise DatasetError(
+            f"{path} begins like a text of SMI's programs ({head[:40].strip()!r}), which is not read: save its samples "
+            "or events as a table that begins with the names of its columns: participant, time_ms, x_px, y_px, ..."
+        )
     delimiter = max("\t;,", key=head.count)
     if not head.count(delimiter):
         delimiter = ","
@@ -208,13 +213,14 @@ def open_sheet(path: Path, *, rows: int | None = None) -> Sheet:
     twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if twice:
         raise DatasetError(f"{path}: two columns are called {twice[0]!r}")
-    comma = delimiter != "," and any(_COMMA.fullmatch(value.strip()) for row in found[:50] for value in row)
+    comma = delimiter != "," and _COMMA.search(text) is not None
     return Sheet(path, names, found, np.array(lines, np.int64), comma)
 
 
 _BEGINNING = 2**20
 """Bytes that surely hold the names of the columns and a row."""
-_COMMA = re.compile(r"-?\d+,\d+")
+_COMMA = re.compile(r"(?:^|[\t;\n\"]) *-?\d+,\d+ *(?:[\t;\r\n\"]|$)")
+"""A value, one of those that tabs or semicolons part."""
 
 
 def _decoded(content: bytes) -> str:

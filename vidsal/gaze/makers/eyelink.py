@@ -46,9 +46,10 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
     size, pupil = _size(texts), _pupil(samples)
     duration = np.full(len(stamps), np.nan)
     if options.take == "fixations":
-        kept, stamps, duration, x, y, trial_of = _fixations(gaze, stamps, x, y, starts)
-        pupil, line = np.full(len(stamps), np.nan), np.zeros(len(stamps), np.int64)
-        notes.append("fixations are those of the tracker (EFIX), at the mean of their samples")
+        kept, stamps, duration, x, y, trial_of, eye = _fixations(gaze, stamps, x, y, starts)
+        pupil, line = np.full(len(stamps), np.nan), _event_lines(path, stamps, eye)
+        whose = f" of the {eye} eye, at the mean of the samples of both" if eye else ", at the mean of their samples"
+        notes.append(f"fixations are those of the tracker (EFIX){whose}")
     return Recording(
         path=path,
         maker="eyelink",
@@ -98,7 +99,9 @@ def _mean(values: npt.NDArray[np.float64], there: npt.NDArray[np.bool_]) -> npt.
 
 def _pupil(samples: Any) -> npt.NDArray[np.float64]:
     names = [name for name in samples.columns if name.startswith("pupil")]
-    values = np.stack([np.array(samples[name].to_list(), np.float64) for name in names], axis=1)
+    # Of both eyes, a column holds a pair in each row.
+    columns = [np.array(samples[name].to_list(), np.float64).reshape(len(samples), -1) for name in names]
+    values = np.concatenate(columns, axis=1) if columns else np.full((len(samples), 1), np.nan)
     return _mean(values, np.isfinite(values) & (values > 0))
 
 
@@ -159,11 +162,16 @@ def _fixations(
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64],
     starts: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[Any], ...]:
+) -> tuple[Any, ...]:
+    """Places, times, durations, positions and trials of the tracker's fixations, and whose they are of two eyes."""
     table = gaze.events.frame if hasattr(gaze.events, "frame") else gaze.events
     rows = [row for row in table.to_dicts() if row["name"].startswith("fixation") and row["onset"] >= starts[0]]
     if not rows:
         raise DatasetError("no fixation (EFIX) is in the file; take ", Setting("take", "samples"))
+    # Both eyes fixate the same, begun and ended some samples apart: the fixations of one are taken.
+    eyes = [str(row.get("eye") or "") for row in rows]
+    eye = max(("right", "left"), key=eyes.count) if {"right", "left"} <= set(eyes) else ""
+    rows = [row for row, whose in zip(rows, eyes, strict=True) if eye in ("", whose)]
     onset = np.array([row["onset"] for row in rows], np.float64)
     offset = np.array([row["offset"] for row in rows], np.float64)
     order = np.argsort(onset, kind="stable")
@@ -174,4 +182,15 @@ def _fixations(
         np.array([values[there].mean() if there.any() else np.nan for there in places], np.float64) for values in (x, y)
     )
     trial = np.searchsorted(starts, onset, side="right") - 1
-    return np.arange(len(onset)), onset, (offset - onset + step) * 1e-3, across, down, trial
+    return np.arange(len(onset)), onset, (offset - onset + step) * 1e-3, across, down, trial, eye
+
+
+def _event_lines(path: Path, onset: npt.NDArray[np.float64], eye: str) -> npt.NDArray[np.int64]:
+    """(fixations,) the lines of the file in which they end; 0 where that is not found."""
+    found: dict[float, int] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            match = re.match(rb"EFIX\s+([LR])\s+(\d+(?:\.\d+)?)", line)
+            if match and eye[:1].upper() in ("", match[1].decode()):
+                found[float(match[2])] = number
+    return np.array([found.get(one, 0) for one in onset.tolist()], np.int64)

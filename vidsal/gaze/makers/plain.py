@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from vidsal.errors import ConfigError, Setting
-from vidsal.gaze.makers.contract import Recording, Sheet, open_sheet, seconds_of_unit
+from vidsal.errors import ConfigError, DatasetError, Setting
+from vidsal.gaze.makers.contract import Recording, Sheet, mean_of_eyes, open_sheet, seconds_of_unit
 from vidsal.gaze.options import GazeOptions
 
 __all__ = ["read"]
@@ -22,6 +22,9 @@ _TIMES = r"(?:pts|start|onset|time|timestamp|t|start_time|starttime|gaze_time|vi
 _ENDS = r"(?:end|offset|stop|end_time|endtime)"
 _UNIT = r"(?:[ _]?[\[(]?(s|sec|seconds|ms|us|µs|μs|ns)[\])]?)"
 _PIXEL, _SHARE = r"[ _]?[\[(]?(?:px|pixels?)[\])]?", r"[ _]?[\[(]?(?:norm|normalised|normalized|share|rel)[\])]?"
+_NAME = r"(?:[ _-]?(?:id|name|nr|no|num|number|code|key|label|index|idx))?"
+"""What may follow on participant or trial; other words say something about them, such as an age or a condition."""
+_PUPIL = r"(?:[ _]?(?:size|diameter|area|width))?(?:[ _]?[\[(]?(?:mm|px|pixels?|au|a\.u\.)[\])]?)?"
 _WORDS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 
 
@@ -44,9 +47,16 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
     if options.zero_is_lost:
         valid &= (x != 0) | (y != 0)
     if (good := sheet.find("valid", "validity")) is not None:
-        valid &= np.array([value.lower() in ("true", "1", "yes", "valid") for value in sheet.text(good)], bool)
-    who, which = sheet.find("participant.*", "subject.*", "viewer.*", "observer.*"), sheet.find("trial.*")
-    size = sheet.find("pupil.*")
+        said = np.array([_says_yes(value.lower()) for value in sheet.text(good)], bool)
+        if len(said) and not said.any():
+            raise DatasetError(f"{path}: {good!r} calls no row valid: true, yes, valid or 1 does")
+        valid &= said
+    who = sheet.find(*(f"{word}{_NAME}" for word in ("participant", "subject", "viewer", "observer")))
+    which = sheet.find(f"trial{_NAME}")
+    pupils = [sheet.find(rf"pupil{_PUPIL}")]
+    if pupils == [None]:
+        pupils = [sheet.find(rf"pupil[ _]?{eye}{_PUPIL}", rf"{eye}[ _]?pupil{_PUPIL}") for eye in ("left", "right")]
+    sizes = [sheet.numbers(name) for name in pupils if name is not None]
     columns = {"time": timed, "x": x_name, "y": y_name} | ({} if lasting is None else {"duration": lasting})
     return Recording(
         path=path,
@@ -59,17 +69,30 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
         x=x,
         y=y,
         valid=valid,
-        pupil=np.full(len(seconds), np.nan) if size is None else sheet.numbers(size),
+        pupil=mean_of_eyes(*sizes) if sizes else np.full(len(seconds), np.nan),
         participant=None if who is None else sheet.text(who),
         trial=None if which is None else sheet.text(which),
         unit=unit,
         origin="bottom" if options.origin == "bottom" else "top",
         space="screen" if options.space == "screen" else "video",
         zero="world" if options.world_timestamps is not None else "video",
-        notes=[]
-        if options.world_timestamps is not None
-        else [f"{timed!r} is taken to count from the video's first frame"],
+        notes=[
+            *(
+                []
+                if options.world_timestamps is not None
+                else [f"{timed!r} is taken to count from the video's first frame"]
+            ),
+            *(f"{name!r} names the {what}s" for what, name in (("participant", who), ("trial", which)) if name),
+        ],
     )
+
+
+def _says_yes(value: str) -> bool:
+    """A word for it, or 1, which columns of numbers write as 1.0."""
+    try:
+        return float(value) == 1
+    except ValueError:
+        return value in ("true", "yes", "valid")
 
 
 def _scale(sheet: Sheet, name: str, asked: str) -> float:

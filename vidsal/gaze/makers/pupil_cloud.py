@@ -1,6 +1,7 @@
 """Gaze or fixations of Pupil Invisible and Neon in, as Pupil Cloud and Neon Player export them, a `Recording` out.
 
-Columns as in Pupil Labs' documentation: gaze.csv (`timestamp [ns]`, `gaze x [px]`, `gaze y [px]`, `worn`) and
+Columns as in Pupil Labs' documentation: gaze.csv (`timestamp [ns]`, `gaze x [px]`, `gaze y [px]`, `worn`,
+`blink id`) and
 fixations.csv (`start timestamp [ns]`, `duration [ms]`, `fixation x [px]`, `fixation y [px]`). Times are nanoseconds in
 UTC, which the frames of the scene camera have too (world_timestamps.csv). Positions are pixels of the scene camera's
 picture from its upper left corner.
@@ -33,6 +34,9 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
     if (worn := sheet.find("worn")) is not None:
         # 0 is not worn; newer files leave it empty where nobody looked.
         valid &= ~(sheet.numbers(worn) <= 0)
+    if not fixations and (blink := sheet.find("blink id")) is not None:
+        # Behind closed lids there is no gaze, though the file has positions.
+        valid &= np.array([value == "" for value in sheet.text(blink)], bool)
     unknown = np.full(len(seconds), np.nan)
     columns = {"time": timed, "x": x_name, "y": y_name}
     duration = unknown

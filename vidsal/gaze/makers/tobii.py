@@ -37,6 +37,8 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
         # Glasses have rows of their gyroscope and accelerometer among those of the eyes.
         sheet = sheet.only(np.array([value.lower() in ("", "eye tracker") for value in sheet.text(sensor)], bool))
     timed = sheet.need("the time", rf"recording ?timestamp(?:{_UNIT})?")
+    shown = sheet.find(r"presented ?(stimulus|media) ?name", r"media ?name")
+    sheet = sheet.only(~_only_events(sheet, shown))
     clock = sheet.numbers(timed)
     scale = _scale(sheet, timed, clock, notes)
     fixations = options.take == "fixations"
@@ -45,7 +47,6 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
     if space == "screen" and options.screen is None and sheet.find(r"recording ?resolution.*", r".*DACS ?px.*") is None:
         space = "video"
         notes.append("the file speaks of no screen: positions are taken for pixels of the scene camera's picture")
-    shown = sheet.find(r"presented ?(stimulus|media) ?name", r"media ?name")
     who, which = sheet.find(r"participant ?name"), sheet.find(r"recording ?name")
     none = np.full(len(sheet.rows), "", object)
     within = [none if name is None else sheet.text(name) for name in (who, which)]
@@ -61,7 +62,7 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
     participant = None if who is None else within[0][rows]
     trial = viewings.trial
     if fixations:
-        kept, duration, columns["duration"] = _fixations(sheet, rows)
+        kept, duration, columns["duration"] = _fixations(sheet, rows, clock * scale, within)
         x, y, seconds, pupil = (each[kept] for each in (x, y, seconds, pupil))
         valid, trial = valid[kept], trial[kept]
         participant = None if participant is None else participant[kept]
@@ -139,21 +140,48 @@ def _valid(sheet: Sheet) -> npt.NDArray[np.bool_]:
     return made
 
 
-def _fixations(sheet: Sheet, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], str]:
-    """Which of the rows begin a fixation, and how long each lasts in seconds."""
+def _only_events(sheet: Sheet, shown: str | None) -> npt.NDArray[np.bool_]:
+    """Rows of a key, a mouse and the like among those of the eyes; one that begins to show something stays."""
+    of_events = re.compile(r"(studio|key ?press|mouse)? ?event", re.IGNORECASE)
+    of_eyes = re.compile(r"(gaze|fixation) ?point|(eye ?movement|gaze ?event) ?type", re.IGNORECASE)
+    events = [name for name in sheet.names if of_events.fullmatch(name.strip())]
+    eyes = [name for name in sheet.names if of_eyes.match(name.strip())]
+    if not events:
+        return np.zeros(len(sheet.rows), bool)
+    filled = {name: sheet.text(name) != "" for name in (*events, *eyes)}
+    made: npt.NDArray[np.bool_]
+    made = np.any([filled[name] for name in events], axis=0) & ~np.any([filled[name] for name in eyes], axis=0)
+    if shown is not None:
+        names = sheet.text(shown)
+        made &= (names == "") | np.append(False, names[1:] == names[:-1])
+    return made
+
+
+def _fixations(
+    sheet: Sheet, rows: npt.NDArray[np.int64], seconds: npt.NDArray[np.float64], within: list[npt.NDArray[np.object_]]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], str]:
+    """Which of the rows begin a fixation, and how long each goes on from there in seconds.
+
+    One that was under way before its first row among these, when something else was shown, lasts as long as is left.
+    """
     kind = sheet.need("the kind of event", r"eye ?movement ?type", r"gaze ?event ?type")
     number = sheet.need("the number of the event", r"eye ?movement ?type ?index", r"fixation ?index")
     lasting = sheet.need("the duration of the event", rf"gaze ?event ?duration(?:{_UNIT})?")
     named = re.search(_UNIT, lasting)
     scale = (None if named is None else seconds_of_unit(named[1])) or 1e-3
-    kinds, numbers, durations = sheet.text(kind)[rows], sheet.text(number)[rows], sheet.numbers(lasting)[rows] * scale
-    is_fixation = np.array([value.lower() == "fixation" for value in kinds], bool)
-    same = np.zeros(len(rows), bool)
-    same[1:] = is_fixation[1:] & is_fixation[:-1] & (numbers[1:] == numbers[:-1])
-    kept = np.flatnonzero(is_fixation & ~same)
+    durations = sheet.numbers(lasting) * scale
+    is_fixation = np.array([value.lower() == "fixation" for value in sheet.text(kind)], bool)
+    goes_on = np.zeros(len(is_fixation), bool)
+    goes_on[1:] = is_fixation[1:] & is_fixation[:-1]
+    for names in (sheet.text(number), *within):
+        goes_on[1:] &= names[1:] == names[:-1]
+    begin = np.maximum.accumulate(np.where(goes_on, 0, np.arange(len(is_fixation))))
+    same = np.append(False, begin[rows[1:]] == begin[rows[:-1]]) if len(rows) else np.zeros(0, bool)
+    kept = np.flatnonzero(is_fixation[rows] & ~same)
     if not len(kept):
         raise DatasetError(f"{sheet.path}: no fixation is in it; take ", Setting("take", "samples"))
-    return kept, durations[kept], lasting
+    left = durations[rows[kept]] - (seconds[rows[kept]] - seconds[begin[rows[kept]]])
+    return kept, np.maximum(left, 0.0), lasting
 
 
 def _screen(sheet: Sheet, rows: npt.NDArray[np.int64]) -> tuple[tuple[int, int] | None, Box | None]:
