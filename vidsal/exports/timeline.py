@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vidsal.exports.contract import Columns, Export, Fact, Footage
 from vidsal.exports.shots import SHOT_SOURCES, ShotNumbers, shot_list
 from vidsal.timecode import STANDARD_RATES, Timecodes, timecode_rate
+from vidsal.words import in_utf8
 
 __all__ = [
     "FrameGrid",
@@ -305,7 +306,7 @@ def readable(text: str) -> str:
         'a  b?'
     """
     kept = "".join(c if c >= " " and c not in "\ufffe\uffff" else " " for c in text)
-    return kept.encode("utf-8", "replace").decode()
+    return in_utf8(kept)
 
 
 def title_of(shot: ShotNumbers) -> str:

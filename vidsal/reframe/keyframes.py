@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.exports.contract import Footage
+from vidsal.exports.timeline import readable
 from vidsal.reframe.path import WindowPath, slid
 from vidsal.timecode import Timecodes
 
@@ -110,7 +111,7 @@ def as_fcpxml(path: WindowPath, footage: Footage, *, name: str) -> str:
         resources,
         "asset",
         id="r3",
-        name=footage.name,
+        name=readable(footage.name),
         src=footage.url,
         start=_seconds(codes.first, rate),
         duration=_seconds(end, rate),
@@ -124,7 +125,7 @@ def as_fcpxml(path: WindowPath, footage: Footage, *, name: str) -> str:
         asset.set("audioRate", str(footage.audio_rate or 48000))
     library = ElementTree.SubElement(root, "library")
     event = ElementTree.SubElement(library, "event", name="vidsal")
-    project = ElementTree.SubElement(event, "project", name=name)
+    project = ElementTree.SubElement(event, "project", name=readable(name))
     sequence = ElementTree.SubElement(
         project,
         "sequence",
