@@ -65,7 +65,7 @@ class RunReport(CountsDamage):
     """The input."""
     status: Literal["done", "skipped", "interrupted"]
     """done; skipped, where all results were there already and are what would have been made (`existing="skip"`): then
-    the counts are those of the run that made them; or interrupted, ended early by Ctrl-C."""
+    counts and messages are those of the run that made them; or interrupted, ended early by Ctrl-C."""
     files: tuple[Path, ...]
     """Results written, or found where it was skipped, under their final names (partial names where interrupted)."""
     record_file: Path | None
@@ -564,7 +564,7 @@ class Job:
             record_file=self.place.record,
             frames_per_second=0.0,
             stage_frames_per_second={},
-            messages=(),
+            messages=record.messages,
             device=record.provenance.model.device,
             **kept | {"seconds": 0.0, "truncated": bool(kept["truncated"])},
             **self._planned,

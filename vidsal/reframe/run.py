@@ -158,7 +158,7 @@ def reframe(
     done = job.find_done()
     if done is not None:
         files = tuple(done.paths(place.folder).values())
-        return ReframeReport(str(path), "skipped", files, job.record_file, 0, 0.0, (), ())
+        return ReframeReport(str(path), "skipped", files, job.record_file, 0, 0.0, (), done.messages)
     job.work()
     return job.report(time.perf_counter() - begin)
 
