@@ -296,7 +296,7 @@ class _InputRows:
         self._spool: Any = None
         self.frames = 0
         try:
-            self.shots = self._read(entry.table, shot_list(made_by.input.footage(None)), folder)
+            self.shots = self._read(entry.table, shot_list(made_by.footage(None)), folder)
             if self.frames != record.counts.get("frames", self.frames):
                 told = record.counts["frames"]
                 raise DatasetError(f"{entry.table} has {self.frames} rows, but its record tells of {told} frames")

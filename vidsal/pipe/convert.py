@@ -150,7 +150,8 @@ def _footage(
     if source is not None:
         with open_video(source) as reader:
             _check_source(table, found, source, reader.info)
-            return Footage.of(reader.info)
+            read = None if found is None else found[1].provenance.footage(None).end_seconds
+            return Footage.of(reader.info, end_seconds=read)
     if found is None:
         return Footage(name=table.stem.removesuffix(".vidsal"), known=frozenset())
     path, record, result = found
@@ -158,18 +159,18 @@ def _footage(
         messages.append(f"{table.name} has been changed since the run that {path.name} tells of")
     made_from = record.provenance.input
     if made_from.bytes is None:
-        return made_from.footage(None)
+        return record.provenance.footage(None)
     beside = whole_path(table.parent / made_from.name)
     others = []
     for candidate in (record.source_in(path.parent), beside):
         if candidate is None or not candidate.exists():
             continue
         if _is_content(made_from, candidate):
-            return made_from.footage(candidate)
+            return record.provenance.footage(candidate)
         others.append("beside the table" if candidate == beside else "where its record says that it lay")
     if others:
         messages.append(f"{made_from.name} {others[0]} is another one than {table.name} was made from: left out")
-    return made_from.footage(None)
+    return record.provenance.footage(None)
 
 
 def _is_content(made_from: InputRecord, path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from vidsal.aois import AoiFrame
 from vidsal.aois.measured import find_measured
 from vidsal.errors import ConfigError, DatasetError, Setting
-from vidsal.exports.contract import whole_path
+from vidsal.exports.contract import Footage, whole_path
 from vidsal.exports.tables import read_columns, read_table
 from vidsal.files import check_free, replacing
 from vidsal.pipe.options import IMAGE_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES
@@ -139,12 +139,7 @@ def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: boo
     check_free(run.page, overwrite=overwrite)
     messages: list[str] = []
     found, without = _source(run, source, messages)
-    made_from = None if run.record is None else run.record.provenance.input
-    gathered = Gathered(
-        height=None if made_from is None else made_from.height,
-        width=None if made_from is None else made_from.width,
-        duration_seconds=None if made_from is None else made_from.duration_seconds,
-    )
+    gathered = Gathered(Footage(name=run.name) if run.record is None else run.record.provenance.footage(None))
     try:
         for columns in read_columns(run.table, Gathered.sources):
             gathered.update(columns)
