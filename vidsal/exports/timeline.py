@@ -155,6 +155,20 @@ those are counted')
             f"{500 / float(rate):.0f} ms from their times"
         )
 
+    def settle_on_timecodes(self) -> tuple[Fraction, list[str]]:
+        """The rate of time codes that frames are counted by, and what is to be said about it."""
+        own, message = self.settle()
+        messages = [] if message is None else [message]
+        rate = timecode_rate(own)
+        if rate != own:
+            how, counts = f"{shown_rate(own)} frames a second are no rate of time codes", rate / own
+            messages.append(
+                f"{how}: each counts as {counts} at {shown_rate(rate)} a second"
+                if counts.denominator == 1
+                else f"{how}: cuts lie at the nearest frame of {shown_rate(rate)} a second"
+            )
+        return rate, messages
+
 
 _GUESSED_RATES = tuple(rate for rate in STANDARD_RATES if rate <= 60)
 """On the grids of higher ones lies nearly anything."""
@@ -209,17 +223,8 @@ class TimelineExport(ShotsOf):
         """The file of a timeline with at least one shot."""
 
     def _timeline(self, shots: list[ShotNumbers]) -> Timeline:
-        own, message = self._grid.settle()
-        if message is not None:
-            self.messages.append(message)
-        rate = timecode_rate(own)
-        if rate != own:
-            how, counts = f"{shown_rate(own)} frames a second are no rate of time codes", rate / own
-            self.messages.append(
-                f"{how}: each counts as {counts} at {shown_rate(rate)} a second"
-                if counts.denominator == 1
-                else f"{how}: cuts lie at the nearest frame of {shown_rate(rate)} a second"
-            )
+        rate, messages = self._grid.settle_on_timecodes()
+        self.messages += messages
         timecodes = self._timecodes(rate)
         number = functools.partial(_number, rate=rate)
         placed = []
