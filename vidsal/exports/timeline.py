@@ -11,11 +11,13 @@ import functools
 from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.decode.images import PICTURE_SUFFIXES
 from vidsal.exports.contract import Columns, Export, Fact, Footage
 from vidsal.exports.shots import SHOT_SOURCES, ShotNumbers, shot_list
 from vidsal.timecode import STANDARD_RATES, Timecodes, timecode_rate
@@ -243,12 +245,19 @@ class TimelineExport(ShotsOf):
 
     @property
     def _is_media(self) -> bool:
-        """Whether the source is something that editing programs open; a folder of pictures is not."""
+        """Whether the source is something that editing programs open; several pictures are not."""
         return self.footage.kind != "images"
+
+    @property
+    def _pictures(self) -> str:
+        """Several pictures in words: a folder of them, or one file."""
+        path, name = self.footage.path, Path(self.footage.name)
+        is_file = name.suffix.lower() in PICTURE_SUFFIXES if path is None or not path.exists() else path.is_file()
+        return "file of several pictures" if is_file else "folder of pictures"
 
     def _say_no_media(self, instead: str) -> None:
         self.messages.append(
-            f"{readable(self.footage.name)} is a folder of pictures, which these programs open as no media: {instead}; "
+            f"{readable(self.footage.name)} is a {self._pictures}, which these programs open as no media: {instead}; "
             "make a video of it to cut it"
         )
 
