@@ -81,7 +81,7 @@ def make_sinks(
                 raise ConfigError(Setting(name, file), " is for the report of a drive: add ", _REPORT_DRIVING)
     sinks: list[FileSink] = []
     tracker = Shared(Tracker(options.tracks))
-    footage = Footage.of(info, end_seconds=options.decode.end_seconds)
+    footage = _footage(info, options)
     # What is wrong with a file of areas is said before anything is made, and whatever results are there.
     areas = None if wanted.aois is None else _areas(info, options, tracker)
     given = _files_of_drive(info, options) if wanted.report_driving else (None, None)
@@ -143,6 +143,10 @@ def make_sinks(
     return sinks
 
 
+def _footage(info: VideoInfo, options: RunOptions) -> Footage:
+    return Footage.of(info, end_seconds=options.decode.end_seconds)
+
+
 def _ending(info: VideoInfo, end_seconds: float | None) -> VideoInfo:
     """A source as its video's chapters take it: as long as the part of it that is read."""
     if end_seconds is None or end_seconds >= (info.duration_seconds or math.inf):
@@ -162,7 +166,7 @@ def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
     said += found.outside(height=info.height, width=info.width)
     if info.path is not None:
         said += note_other_video(options.output.aois, str(info.path))
-    return SharedAois(AoiTracker(found, **how), tracker, messages=said)
+    return SharedAois(AoiTracker(found, **how), tracker, messages=said, footage=_footage(info, options))
 
 
 def _times_of_frames(
@@ -220,7 +224,7 @@ def _drive(info: VideoInfo, options: RunOptions, tracker: Shared, camera: Aois |
     points = find_vanishing_points(info.path, decode=options.decode, cuts=options.cuts, outside=camera)
     areas = road_areas(points, **size, half_width=asked.road_half_width, camera=camera, users=users)
     said += not_found(points)
-    shared = SharedAois(AoiTracker(areas, **how), tracker, messages=said)
+    shared = SharedAois(AoiTracker(areas, **how), tracker, messages=said, footage=_footage(info, options))
     return Drive(shared, tracker, points, asked.road_half_width)
 
 

@@ -139,7 +139,7 @@ def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: boo
     check_free(run.page, overwrite=overwrite)
     messages: list[str] = []
     found, without = _source(run, source, messages)
-    gathered = Gathered(Footage(name=run.name) if run.record is None else run.record.provenance.footage(None))
+    gathered = Gathered(_footage(run))
     try:
         for columns in read_columns(run.table, Gathered.sources):
             gathered.update(columns)
@@ -171,7 +171,8 @@ def _areas(run: FinishedRun, path: Path, messages: list[str]) -> GatheredAreas:
         rows += [AoiFrame(**values) for values in batch.to_pylist()]
         if gathered is None:
             # The first frame names all areas.
-            gathered = GatheredAreas([row.aoi for row in rows if row.index == rows[0].index])
+            names = [row.aoi for row in rows if row.index == rows[0].index]
+            gathered = GatheredAreas(names, footage=_footage(run))
         count = len(gathered.names)
         frames = [rows[first : first + count] for first in range(0, len(rows) - count + 1, count)]
         rows = rows[len(frames) * count :]
@@ -184,6 +185,10 @@ def _areas(run: FinishedRun, path: Path, messages: list[str]) -> GatheredAreas:
     gathered.measured, message = find_measured(run.page.parent, video=run.name, names=gathered.names)
     messages += [message] if message else []
     return gathered
+
+
+def _footage(run: FinishedRun) -> Footage:
+    return Footage(name=run.name) if run.record is None else run.record.provenance.footage(None)
 
 
 def _values_of(record: RunRecord | None) -> Mapping[str, Any]:

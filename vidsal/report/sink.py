@@ -64,7 +64,7 @@ class ReportSink(FileSink):
         self._tracker = tracker or Tracker()
         self._drawn = drawn
         self._aois = aois
-        self._areas = None if aois is None else GatheredAreas(aois.areas.aois.names)
+        self._areas = None if aois is None else GatheredAreas(aois.areas.aois.names, footage=aois.footage)
         self._gathered: Gathered | None = None
 
     def _write(self, batch: SaliencyBatch) -> None:
