@@ -19,7 +19,7 @@ def in_utf8(text: str) -> str:
     """A text that UTF-8 can write: the bytes of a file's name that are none of it become question marks.
 
     Example:
-        >>> in_utf8("latin\udce9.mp4")
+        >>> in_utf8("latin\\udce9.mp4")
         'latin?.mp4'
     """
     return text.encode("utf-8", "replace").decode()
