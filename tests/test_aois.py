@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -502,6 +503,16 @@ def test_areas_that_go_by_frames_lie_where_those_frames_are_in_a_part_of_a_varia
     seconds = [round(30 * float(row["pts_seconds"])) for row in table]
     assert [places[47 + n] for n in range(len(table))] == seconds and len(table) > 8
     assert [float(row["area_share"]) * 64 for row in table] == pytest.approx([7 + n for n in range(len(table))])
+
+
+@pytest.mark.parametrize("pts", [[0, 40, 80, 200, 320, 440], [0]], ids=["variable rate", "one frame"])
+def test_an_area_is_present_for_as_long_as_the_run_says_that_the_video_lasts(tmp_path: Path, pts: list[int]) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=len(pts), pts=pts, time_base=Fraction(1, 1000))
+    aois = written(tmp_path, {"format": "vidsal-aois-1", "aois": [{"name": "a", "box": [0, 0, 9, 9]}]})
+    output = OutputOptions(output=tmp_path / "out", video=False, aois=aois, report=True)
+    report = run(clip, options=RunOptions(output=output), model=make_model())
+    (row,) = rows_of(tmp_path / "out" / "clip.vidsal.aois-summary.csv")
+    assert float(row["present_seconds"]) == pytest.approx(report.video_seconds) == pytest.approx((pts[-1] + 40) / 1000)
 
 
 def test_areas_that_never_lie_in_the_picture_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -198,6 +198,54 @@ def test_the_shots_are_those_that_a_run_writes(tmp_path: Path) -> None:
         assert row["box_width"] > 0 and row["tags"] is None
 
 
+def timed_results(folder: Path, suffix: Any) -> list[Finished]:
+    """The results of a tape with time codes and of a clip without."""
+    made = []
+    for name, tags in (("tape.mov", {"timecode": "10:00:00:23"}), ("clip.mp4", {})):
+        video = make_video(folder / name, frames=4, metadata=tags)
+        run(
+            video,
+            options=RunOptions(output=OutputOptions(video=False, table=suffix, overwrite=True)),
+            model=make_model(),
+        )
+        stem = video.stem
+        made.append(Finished(str(video), stem, folder / f"{stem}.vidsal.{suffix}", folder / f"{stem}.vidsal.json"))
+    return made
+
+
+CODES = ["10:00:00:23", "10:00:00:24", "10:00:01:00", "10:00:01:01"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_frames_have_their_time_codes_where_a_source_has_them(tmp_path: Path, suffix: Any) -> None:
+    report = write_dataset(tmp_path / "dataset", timed_results(tmp_path, suffix))
+    assert not report.failures
+    codes = {(row["place"], row["index"]): row["timecode"] for row in rows_of(tmp_path / "dataset", "frames")}
+    assert [codes["tape", n] for n in range(4)] == CODES
+    assert [codes["clip", n] for n in range(4)] == [None] * 4
+    (shot,) = [row for row in rows_of(tmp_path / "dataset", "shots") if row["place"] == "tape"]
+    assert (shot["start_timecode"], shot["end_timecode"]) == (CODES[0], "10:00:01:02")
+
+
+def test_a_data_set_of_an_earlier_version_gets_time_codes_and_can_be_read_beside_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = timed_results(tmp_path, "parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_module, "_FrameRow", FrameNumbers)
+        patch.setitem(dataset_module._ROWS, "frames", FrameNumbers)
+        write_dataset(tmp_path / "old", inputs)
+    assert "timecode" not in rows_of(tmp_path / "old", "frames")[0]
+    write_dataset(tmp_path / "new", inputs)
+    both = [str(path) for name in ("old", "new") for path in sorted(tmp_path.glob(f"{name}/frames/*/*.parquet"))]
+    query = "SELECT timecode FROM read_parquet($files, union_by_name = true) ORDER BY timecode NULLS LAST"
+    assert [code for (code,) in duckdb.execute(query, {"files": both}).fetchall()] == CODES + [None] * 12
+    # What is resumed is made again as a whole, with them.
+    assert write_dataset(tmp_path / "old", inputs).written == 2
+    assert contents(tmp_path / "old") == contents(tmp_path / "new")
+    assert write_dataset(tmp_path / "old", inputs).written == 0
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_table_of_an_earlier_version_is_taken_in_without_boxes(
     archive: Callable[..., Finished], tmp_path: Path, suffix: str
@@ -303,7 +351,7 @@ def test_a_long_input_waits_on_the_disk_and_comes_out_the_same(
     inputs = [archive("long", frames=300, suffix="parquet"), archive("short")]
     expected = fresh(tmp_path / "other", inputs)
     monkeypatch.setattr(dataset_module, "_ROWS_IN_MEMORY", 40)
-    monkeypatch.setattr(dataset_module, "read_table", lambda path: tables.read_table(path, rows=15))
+    monkeypatch.setattr(dataset_module, "read_table", lambda *given, **more: tables.read_table(*given, rows=15, **more))
     assert fresh(tmp_path / "dataset", inputs) == expected
     assert sorted(path.name for path in (tmp_path / "dataset").iterdir()) == ["_index.sqlite", "frames", "shots"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from made import make_checkpoint
-from media import make_video
+from media import make_video, truncate
 
 from vidsal.batch import task
 from vidsal.batch.task import Worker, clear_partials, reason_of
@@ -139,6 +139,16 @@ def test_what_is_there_is_found_and_not_made_again(work: Callable[..., Work], tm
     assert (again.outcome, again.found, again.frames) == ("done", True, 5)
     assert again.files == first.files
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_what_is_found_of_a_damaged_input_says_why_it_is(work: Callable[..., Work], folder: Path) -> None:
+    make_video(folder / "cut.ts", frames=30)
+    truncate(folder / "cut.ts", 0.6)
+    one = dataclasses.replace(work(place="cut"), source=str(folder / "cut.ts"))
+    (first,) = ends(run(one))
+    (again,) = ends(run(one))
+    assert (first.outcome, again.outcome, again.found) == ("damaged", "damaged", True)
+    assert first.message and (again.message, again.messages) == (first.message, first.messages)
 
 
 def test_the_results_of_a_copy_in_another_folder_are_not_taken_for_its_own(

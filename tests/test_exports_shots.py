@@ -6,9 +6,11 @@ import csv
 import dataclasses
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,15 +18,19 @@ from made import make_model
 from media import make_video
 from test_tracks import CELLS, HEIGHT, ROWS, WIDTH, blob, make
 
+from vidsal.decode import DecodeOptions
 from vidsal.errors import ConfigError, EncodeError
 from vidsal.exports import shots as shots_module
 from vidsal.exports.contract import Footage
 from vidsal.exports.shots import SHOT_COLUMNS, SHOT_SOURCES, ShotList, ShotNumbers
 from vidsal.frames import SaliencyBatch
+from vidsal.pipe.convert import convert
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.record import is_result, read_records
+from vidsal.pipe.reports import finished_runs, write_report
 from vidsal.pipe.run import run
-from vidsal.sinks import ExportSink, TableSink
+from vidsal.report import read_summary
+from vidsal.sinks import ExportSink, TableSink, VideoOptions
 from vidsal.stages import TrackOptions
 from vidsal.tracks import FrameNumbers, Shared, Tracker
 
@@ -115,6 +121,49 @@ def test_the_last_frame_lasts_as_long_as_the_others_on_average(groups: int) -> N
     assert (last.start_seconds, last.end_seconds) == (3.5, 4.25)
     backwards = [frame(0, 5.0, 0), frame(1, 4.0, 1)]
     assert [(shot.end_seconds, shot.length_seconds) for shot in shots_of(backwards)] == [(4.0, 0.0), (4.0, 0.0)]
+
+
+VARIED = [0, 40, 80, 120, 240, 360, 480, 600, 720, 840, 960]
+"""Times in milliseconds, whose mean step is 96 ms; the next frame comes 40 ms after the last one."""
+
+
+@pytest.mark.parametrize(
+    ("pts", "decode", "length"),
+    [
+        (VARIED, {}, 1.0),
+        ([0], {}, 0.04),
+        (list(range(0, 1000, 40)), {"start_seconds": 0.2, "end_seconds": 0.57}, 0.37),
+        (list(range(0, 1000, 40)), {"start_seconds": 0.2, "end_seconds": 0.24}, 0.04),
+        (list(range(0, 1000, 40)), {"start_seconds": 0.2, "end_seconds": 5.0}, 0.8),
+    ],
+    ids=["variable rate", "one frame", "part", "one frame of a part", "end beyond the source's"],
+)
+def test_one_rule_says_how_long_the_last_frame_lasts_whoever_asks(
+    tmp_path: Path, pts: list[int], decode: dict[str, float], length: float
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=len(pts), pts=pts, time_base=Fraction(1, 1000))
+    kinds = ("shots", "chapters", "vtt", "edl")
+    output = OutputOptions(export=kinds, report=True)
+    options = RunOptions(output=output, decode=DecodeOptions(**decode), video=VideoOptions(chapters=True))
+    report = run(clip, options=options, model=make_model())
+    assert report.video_seconds == pytest.approx(length)
+    begin = decode.get("start_seconds", 0.0)
+    (row,) = rows_in(tmp_path / "clip.vidsal.shots.csv")
+    assert float(row["length_seconds"]) == pytest.approx(length)
+    assert float(row["end_seconds"]) == pytest.approx(begin + length)
+    assert f"END={round((begin + length) * 1e6)}\n" in (tmp_path / "clip.vidsal.chapters.txt").read_text()
+    assert f"--> 00:00:0{begin + length:.3f}\n" in (tmp_path / "clip.vidsal.vtt").read_text()
+    with av.open(str(tmp_path / "clip.vidsal.mp4")) as written:
+        (chapter,) = written.chapters()
+        assert (chapter["end"] - chapter["start"]) * chapter["time_base"] == pytest.approx(length)
+    assert read_summary(tmp_path / "clip.vidsal.html").length_seconds == pytest.approx(length)  # type: ignore[union-attr]
+    # Made of the table and its record it is the same; so is the report.
+    convert(tmp_path / "clip.vidsal.csv", kinds, output=tmp_path / "again")
+    for kind in ("shots.csv", "chapters.txt", "vtt", "edl"):
+        one, other = (folder / f"clip.vidsal.{kind}" for folder in (tmp_path, tmp_path / "again"))
+        assert one.read_bytes() == other.read_bytes()
+    write_report(finished_runs(tmp_path / "clip.vidsal.json")[0], overwrite=True)
+    assert read_summary(tmp_path / "clip.vidsal.html").length_seconds == pytest.approx(length)  # type: ignore[union-attr]
 
 
 def test_time_that_steps_back_counts_as_none() -> None:

@@ -625,6 +625,17 @@ def test_a_folder_of_pictures_is_named_as_no_media(tmp_path: Path) -> None:
     assert str(tmp_path) not in text and [said for said in export.messages if "gaps with markers" in said]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_of_several_pictures_is_called_no_folder(tmp_path: Path, is_there: bool) -> None:
+    path = tmp_path / "scans.tif" if is_there else None
+    (tmp_path / "scans.tif").touch()
+    footage = Footage(name="scans.tif", path=path, kind="images", height=48, width=64, rate=Fraction(25))
+    for kind in ("otio", "fcpxml"):
+        export, _ = exported(kind, footage, columns(np.arange(4) / 25, [2]))
+        (said,) = [said for said in export.messages if "no media" in said]
+        assert said.startswith("scans.tif is a file of several pictures, which these programs open as no media")
+
+
 @pytest.mark.parametrize("kind", ["edl", "otio", "fcpxml", "chapters", "vtt", "shots"])
 def test_the_last_shot_of_a_variable_rate_ends_with_the_media(kind: str) -> None:
     # Long steps first: by the mean step the last frame would be shown far beyond the end.
@@ -899,6 +910,21 @@ def test_another_video_of_that_name_beside_the_table_is_not_taken_for_its_source
     made = convert(tmp_path / table.name, ["fcpxml"])
     assert any("clip.mov beside the table is another one" in said for said in made.messages)
     assert 'src="clip.mov"' in made.files[0].read_text()
+
+
+def test_another_result_of_a_run_is_told_from_its_table(clip: Path, tmp_path: Path) -> None:
+    output = OutputOptions(output=tmp_path, video=False, export=("shots", "jsonl"))
+    run(clip, options=RunOptions(output=output), model=make_model())
+    for suffix, what in ((".csv", "the shot list"), (".jsonl", "the result jsonl")):
+        there = next(path for path in tmp_path.iterdir() if path.suffix == suffix and path.name != TABLE)
+        with pytest.raises(DatasetError, match=rf"{there.name} is {what} of a run, and not its table: give .*{TABLE}$"):
+            convert(there, ["edl"])
+    (tmp_path / "clip.vidsal.json").unlink()
+    with pytest.raises(DatasetError, match=r"shots\.csv is a shot list, and not the table that it was made of"):
+        convert(tmp_path / "clip.vidsal.shots.csv", ["edl"])
+
+
+TABLE = "clip.vidsal.csv"
 
 
 def test_a_record_of_an_earlier_version_is_read_and_lacks_the_time(table: Path, tmp_path: Path) -> None:

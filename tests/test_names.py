@@ -13,14 +13,17 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import av
 import cv2
 import numpy as np
 import pytest
+from batches import work_here
 from made import make_checkpoint, make_model
 from media import make_video
 from test_cli import status_of
@@ -29,9 +32,12 @@ from vidsal.decode import DecodeOptions, VideoInfo, open_video
 from vidsal.decode.local import open_file
 from vidsal.decode.source import source_of
 from vidsal.errors import DecodeError, EncodeError
+from vidsal.exports.options import EXPORTS
+from vidsal.exports.timeline import readable
 from vidsal.model.checkpoint import SaliencyModel
 from vidsal.pipe.options import OutputOptions, RunOptions
 from vidsal.pipe.run import run
+from vidsal.reframe import ReframeOptions, ReframeOutputOptions, reframe
 from vidsal.sinks import MapsSink, TableSink, VideoSink
 from vidsal.sinks.contract import FileSink
 
@@ -178,6 +184,41 @@ def test_a_video_of_any_name_comes_out_whole_with_its_sound(
     stem = os.fsencode(report.files[1].name).removesuffix(b".parquet")
     ends = (b".mp4", b".csv", b".parquet", b".maps.mkv", b".json")
     assert left == {os.fsencode(name), *(stem + end for end in ends)}
+
+
+@needs_posix
+@pytest.mark.parametrize("name", [os.fsdecode(b"l\xf6x"), "two\nlines\x1b"], ids=ascii)
+def test_pages_and_documents_of_a_video_of_any_name_can_be_read(
+    folder: Path,
+    clip_once: Path,
+    model: SaliencyModel,
+    checkpoint: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The report of a run, of results that are there and of a batch, the page over all, and documents of all kinds."""
+    (folder / "in").mkdir()
+    source = shutil.copy(clip_once, f"in/{name}.mp4")
+    exports = tuple(kind for kind, one in EXPORTS.items() if kind != "otio" or find_spec("opentimelineio"))
+    output = OutputOptions(output=Path("out"), video=False, report=True, export=exports)
+    run(source, model=model, options=RunOptions(output=output))
+    page = folder / "out" / f"{name}.vidsal.html"
+    made = page.read_text(encoding="utf-8")
+    assert f"<h1>{name.replace(chr(0xDCF6), '?')}.mp4</h1>" in made
+    assert status_of("report", "out", "--overwrite") == 0 and page.read_text(encoding="utf-8") != ""
+    before = (folder / "out" / "all.vidsal.index.html").read_text(encoding="utf-8")
+    # What has not changed is known again under its name.
+    assert status_of("report", "out") == 0
+    assert (folder / "out" / "all.vidsal.index.html").read_text(encoding="utf-8") == before
+    work_here(monkeypatch)
+    assert status_of("batch", "in", "-o", "batch", "-m", checkpoint, "--no-video", "--report") == 0
+    assert (folder / "batch" / f"{name}.vidsal.html").read_text(encoding="utf-8")
+    shape = ReframeOptions(output=ReframeOutputOptions(output=Path("cut"), keyframes=("fcpxml", "aftereffects")))
+    files = reframe(source, model=model, options=shape).files
+    assert [file.suffix for file in files] == [".mp4", ".csv", ".json", ".fcpxml", ".txt"]
+    tree = ElementTree.parse(files[3])
+    (asset,), (project,) = tree.iter("asset"), tree.iter("project")
+    assert asset.get("name") == f"{readable(name)}.mp4" and project.get("name") == f"{readable(name)} 9:16"
 
 
 @needs_posix

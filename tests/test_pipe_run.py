@@ -529,6 +529,7 @@ def test_what_is_done_is_reported_as_the_run_that_made_it_counted(
     first = job_of(monkeypatch, model, source, output=in_out(tmp_path))
     assert not first.is_done()
     source.report.concealed, source.report.truncated = 3, True
+    source.report.say("the file is cut off")
     made = done(first)
     job = job_of(monkeypatch, model, source, output=in_out(tmp_path))
     assert job.is_done() and not job.is_open
@@ -536,9 +537,10 @@ def test_what_is_done_is_reported_as_the_run_that_made_it_counted(
         pass
     report = job.report()
     assert report == dataclasses.replace(
-        made, status="skipped", seconds=0.0, frames_per_second=0.0, stage_frames_per_second={}, messages=()
+        made, status="skipped", seconds=0.0, frames_per_second=0.0, stage_frames_per_second={}
     )
     assert (report.frames, report.concealed, report.truncated, report.cuts) == (2, 3, True, 0)
+    assert report.messages == ("the file is cut off",)
     again = run(source.info.path or "", options=RunOptions(output=in_out(tmp_path)), model=model)
     assert again == report
     # An earlier version counted fewer things.

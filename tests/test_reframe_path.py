@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from test_exports_shots import frame as row
 
 from vidsal.errors import ConfigError
-from vidsal.exports.contract import Footage
+from vidsal.exports.contract import Footage, columns_of
+from vidsal.exports.fcpxml import FcpxmlExport
 from vidsal.reframe.keyframes import as_after_effects, as_fcpxml, is_uneven, thinned
 from vidsal.reframe.marginals import Marginals
 from vidsal.reframe.options import CameraOptions, ReframeOutputOptions, WindowOptions, parse_aspect
@@ -359,8 +361,42 @@ def test_frames_at_an_uneven_rate_fall_on_the_nearest_frame() -> None:
     path = find_path(marginals_at([0.5] * 21, seconds=seconds), window(), camera=CameraOptions())
     assert is_uneven(path, Fraction(50, 3)) and not is_uneven(moving_path(Fraction(25)), Fraction(25))
     assert not is_uneven(moving_path(NTSC), NTSC) and is_uneven(moving_path(NTSC), Fraction(30))
-    text = as_fcpxml(path, Footage(name="a.mov", rate=Fraction(50, 3)), name="made")
-    ElementTree.fromstring(text)
+    assert not is_uneven(path, Fraction(25))
+    odd = find_path(marginals_at([0.5] * 21, seconds=seconds**1.1), window(), camera=CameraOptions())
+    for rate in (None, Fraction(50, 3), Fraction(240)):
+        ElementTree.fromstring(as_fcpxml(odd, Footage(name="a.mov", rate=rate), name="made"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said", "rate"),
+    [
+        (np.delete(np.arange(50) / 25, [13, 14, 16, 17, 19]), Fraction(31, 2), Fraction(25)),
+        (np.arange(20) / 12.5, Fraction(25, 2), Fraction(25)),
+        (np.cumsum([0.0] + [0.013, 0.031, 0.052] * 9), Fraction(625, 20), Fraction(30)),
+        (np.arange(20) / 240, Fraction(240), Fraction(120)),
+        (np.arange(20) * 1001 / 30000, Fraction(30000, 1001), Fraction(30000, 1001)),
+    ],
+    ids=["frames left out", "half", "varies", "fast", "even"],
+)
+def test_keyframes_count_by_the_rate_of_the_exports(
+    seconds: npt.NDArray[np.float64], said: Fraction, rate: Fraction
+) -> None:
+    path = find_path(marginals_at([0.5] * len(seconds), seconds=seconds), window(), camera=CameraOptions())
+    footage = Footage(name="a.mov", height=180, width=320, rate=said, duration_seconds=float(seconds[-1]) + 0.04)
+    text = as_fcpxml(path, footage, name="made")
+    step = f"{rate.denominator}/{rate.numerator}s"
+    assert {one.get("frameDuration") for one in ElementTree.fromstring(text).iter("format")} == {step}
+    assert f"\tUnits Per Second\t{float(rate):.6g}" in as_after_effects(path, footage).splitlines()
+    export = FcpxmlExport(footage)
+    export.update(columns_of([row(n, each) for n, each in enumerate(seconds.tolist())], export.sources))
+    theirs = ElementTree.fromstring(export.flush())
+    (own,) = theirs.iter("format")
+    assert Fraction(str(own.get("frameDuration")).removesuffix("s")) == 1 / rate
+    lengths = [
+        Fraction(str(next(root.iter("sequence")).get("duration")).removesuffix("s"))
+        for root in (theirs, ElementTree.fromstring(text))
+    ]
+    assert lengths[0] == lengths[1]
 
 
 def test_lines_between_the_points_that_are_kept_meet_all_others() -> None:

@@ -273,7 +273,9 @@ def test_times_of_a_variable_rate_and_of_a_part_are_kept(tmp_path: Path) -> None
     report = made.reframe(tmp_path / "out", "1:1")
     result = tmp_path / "out" / "a.vidsal.1x1.mp4"
     assert times(result) == times(video) == [Fraction(time, 90000) for time in pts]
-    assert any("do not come at an even rate" in message for message in report.messages)
+    assert any("frames lie at 60 a second: those are counted" in message for message in report.messages)
+    again = made.reframe(tmp_path / "out", "1:1", output={"existing": "skip"})
+    assert (again.status, again.messages) == ("skipped", report.messages)
     assert [row["pts_seconds"] for row in rows_of(result.with_suffix(".csv"))] == pytest.approx(
         [time / 90000 for time in pts], abs=1e-6
     )

@@ -28,6 +28,7 @@ from vidsal.batch.task import Worker
 from vidsal.batch.work import Ended, Work
 from vidsal.cli import main
 from vidsal.errors import ConfigError, DatasetError, ExistsError
+from vidsal.exports.contract import Footage
 from vidsal.exports.shots import SHOT_SOURCES
 from vidsal.index import INDEX_NAME
 from vidsal.pipe.options import ModelOptions, OutputOptions, RecurrenceOptions, RunOptions
@@ -104,7 +105,7 @@ def test_times_are_kept_to_the_microsecond_and_a_steady_rate_takes_no_room() -> 
 
 
 def gathered_of(frames: int, *, shots: int = 1) -> Gathered:
-    gathered = Gathered(height=20, width=40)
+    gathered = Gathered(Footage(name="a.mp4", height=20, width=40))
     for first in range(0, frames, 50_000):
         index = np.arange(first, min(first + 50_000, frames))
         rows = {name: np.full(len(index), 0.25) for name in (*SHOT_SOURCES, *CURVES)}

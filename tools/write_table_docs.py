@@ -68,8 +68,9 @@ the same rows from Python.
 
 SHOTS_FOOT = """
 **Means** are over time. A frame counts for as long as it is shown, so a variable frame rate needs no care. The last
-frame of a source is taken to be shown as long as the others are on average, so the lengths of all shots add up to the
-`video_seconds` of [the record](results.md#the-record).
+frame is taken to be shown as long as the others are on average, but not after the end of the source, nor after `--end`.
+The lengths of all shots add up to the `video_seconds` of [the record](results.md#the-record), which goes by the same
+rule.
 
 **Where eyes still rest.** Rows of the table just after a cut are those of the map before it, as
 [viewers' gaze](../how-to/smoothing.md#viewers) stays for a moment. They count in their new shot: its `max_peak_density`

@@ -9,6 +9,7 @@ is the change: 0 for a copy, below 0.35 for nearly all motion, 0.4 to 1 for unre
 from __future__ import annotations
 
 from collections import deque
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -203,7 +204,15 @@ _ROUNDED_SECONDS = 0.002
 """By so much an end that a container says may be rounded."""
 
 
-def last_frame_lasts(first_seconds: float, last_seconds: float, *, steps: int, duration_seconds: float | None) -> float:
+def last_frame_lasts(
+    first_seconds: float,
+    last_seconds: float,
+    *,
+    steps: int,
+    duration_seconds: float | None,
+    rate: Fraction | None = None,
+    end_seconds: float | None = None,
+) -> float:
     """Seconds that the last frame of a source is shown: as long as the others on average, but not after its end.
 
     Args:
@@ -211,13 +220,27 @@ def last_frame_lasts(first_seconds: float, last_seconds: float, *, steps: int, d
         last_seconds: that of its last one.
         steps: how many frames come after the first.
         duration_seconds: how long the source says it is; None where it does not.
+        rate: frames a second of the source, by which a single frame is shown; None where nothing is said, and of a
+            single picture: it has no length.
+        end_seconds: where the part ends that is read of the source; None: at its own end.
 
     Example:
         >>> [round(last_frame_lasts(0.0, 3.96, steps=99, duration_seconds=end), 3) for end in (None, 4.0, 3.98)]
         [0.04, 0.04, 0.02]
+        >>> last_frame_lasts(0.0, 0.0, steps=0, duration_seconds=None, rate=Fraction(25))
+        0.04
+        >>> last_frame_lasts(0.5, 1.5, steps=2, duration_seconds=9.0, end_seconds=1.75)
+        0.25
     """
-    step = max((last_seconds - first_seconds) / steps, 0.0) if steps else 0.0
-    if duration_seconds is not None and last_seconds < duration_seconds < last_seconds + step - _ROUNDED_SECONDS:
-        # As the cells of a table are rounded, so that a list made of one is that of the run.
-        return float(format(duration_seconds, ".9g")) - last_seconds
+    # All as the cells of a table are rounded, so that a list made of one is that of the run.
+    first, last = _as_cell(first_seconds), _as_cell(last_seconds)
+    step = max((last - first) / steps, 0.0) if steps else float(1 / rate) if rate else 0.0
+    if duration_seconds is not None and last < duration_seconds < last + step - _ROUNDED_SECONDS:
+        step = _as_cell(duration_seconds) - last
+    if end_seconds is not None and last < end_seconds < last + step:
+        step = _as_cell(end_seconds) - last
     return step
+
+
+def _as_cell(value: float) -> float:
+    return float(format(value, ".9g"))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from vidsal.aois.areas import Aois, Moment, load_shapely
 from vidsal.aois.coverage import Coverage
+from vidsal.exports.contract import Footage
 from vidsal.frames import SaliencyBatch
 from vidsal.tracks import FrameNumbers, column_field, column_meanings
 
@@ -133,13 +134,15 @@ class AoiTracker:
 class AoiSums:
     """Adds up the frames of each area; memory does not grow with their number.
 
-    A frame counts for as long as it is shown: until the next one; the last as long as the others on average.
+    A frame counts for as long as it is shown: until the next one; the last as `vidsal.shots.last_frame_lasts` says.
 
     Args:
         names: of the areas.
+        footage: what is known of the source; None: nothing is.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], *, footage: Footage | None = None) -> None:
+        self._footage = footage or Footage(name="")
         self._sums = {name: _Sum() for name in names}
         self._held: list[AoiFrame] | None = None
         self._first = 0.0
@@ -158,8 +161,8 @@ class AoiSums:
     def flush(self) -> list[AoiSum]:
         """Ends the source: a row for each area, in order."""
         if self._held is not None:
-            elapsed = self._held[0].pts_seconds - self._first
-            self._add(self._held, max(elapsed / self._steps, 0.0) if self._steps else 0.0)
+            last = self._held[0].pts_seconds
+            self._add(self._held, self._footage.last_frame_lasts(self._first, last, steps=self._steps))
             self._held = None
         firsts = sorted({one.first for one in self._sums.values() if one.first is not None})
         return [

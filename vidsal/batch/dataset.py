@@ -32,6 +32,7 @@ from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers, shot_list
 from vidsal.exports.tables import arrow_schema, load_pyarrow, read_table, values_of
 from vidsal.files import claim, clear, fresh, put_all_in_place, release, writing
 from vidsal.pipe.record import ResultRecord, RunRecord, read_records
+from vidsal.sinks.timecodes import TIMECODE_COLUMNS
 from vidsal.tracks import FrameNumbers
 
 __all__ = ["DatasetFailure", "DatasetProgress", "DatasetReport", "Finished", "write_dataset"]
@@ -48,7 +49,6 @@ _FAILURES = 1000
 _NO_DATE = "__HIVE_DEFAULT_PARTITION__"
 """What those who read hive partitions take for null."""
 _PART = re.compile(r"part-\d{6,}\.parquet(\.\d+\.partial)?")
-_KINDS = ("frames", "shots")
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,17 @@ def write_dataset(
 
 
 # What goes into it.
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FrameRow(FrameNumbers):
+    """The numbers of a frame, and what a table has besides where the source has it."""
+
+    timecode: str | None = None
+
+
+_ROWS = {"frames": _FrameRow, "shots": ShotNumbers}
+"""What the rows of each kind are."""
 
 
 @dataclass(frozen=True)
@@ -278,14 +289,14 @@ class _InputRows:
             options=json.dumps(made_by.options, sort_keys=True),
         )
         self._arrow = load_pyarrow("the data set")
-        self._schema = arrow_schema(FrameNumbers)
+        self._schema = arrow_schema(_FrameRow)
         self._batches: list[Any] = []
         self._held = 0
         self._file: Any = None
         self._spool: Any = None
         self.frames = 0
         try:
-            self.shots = self._read(entry.table, shot_list(made_by.input.footage(None)), folder)
+            self.shots = self._read(entry.table, shot_list(made_by.footage(None)), folder)
             if self.frames != record.counts.get("frames", self.frames):
                 told = record.counts["frames"]
                 raise DatasetError(f"{entry.table} has {self.frames} rows, but its record tells of {told} frames")
@@ -295,7 +306,7 @@ class _InputRows:
 
     def _read(self, table: Path, shots: ShotList, folder: Path) -> list[ShotNumbers]:
         made, last = list[ShotNumbers](), -1.0
-        for batch in read_table(table):
+        for batch in read_table(table, _FrameRow, optional=tuple(TIMECODE_COLUMNS)):
             columns = {name: values_of(batch.column(name)) for name in SHOT_SOURCES}
             steps = np.diff(columns["index"], prepend=last)
             if not (steps > 0).all():
@@ -512,7 +523,7 @@ class _Index:
     def _open(self) -> None:
         self._database = sqlite3.connect(self._path, isolation_level=None)
         self._database.executescript(_TABLES)
-        columns = repr((_FORMAT, _ORIGIN, str(arrow_schema(FrameNumbers)), str(arrow_schema(ShotNumbers))))
+        columns = repr((_FORMAT, _ORIGIN, *(str(arrow_schema(row)) for row in _ROWS.values())))
         with self.transaction():
             if self._database.execute("SELECT columns FROM made").fetchall() != [(columns,)]:
                 # Of another version: all is made again.
@@ -586,7 +597,7 @@ class _Update:
 
     def _paths(self, number: int, date: str) -> dict[str, Path]:
         name = f"part-{number:06d}.parquet"
-        return {kind: self._folder / kind / f"input_date={date}" / name for kind in _KINDS}
+        return {kind: self._folder / kind / f"input_date={date}" / name for kind in _ROWS}
 
     # What a killed update, or somebody else, has left.
 
@@ -605,7 +616,7 @@ class _Update:
             with self._index.transaction():
                 self._index("DELETE FROM inputs WHERE part = ?", number)
                 self._index("DELETE FROM parts WHERE id = ?", number)
-        for kind in _KINDS:
+        for kind in _ROWS:
             for path in self._folder.glob(f"{kind}/input_date=*/part-*.parquet*"):
                 if _PART.fullmatch(path.name) and path not in known:
                     _remove(path)
@@ -676,7 +687,7 @@ class _Update:
         self._index("DELETE FROM added")
         with contextlib.ExitStack() as opened:
             files: dict[str, _PartFile] = {}
-            for kind, row in zip(_KINDS, (FrameNumbers, ShotNumbers), strict=True):
+            for kind, row in _ROWS.items():
                 files[kind] = opened.enter_context(contextlib.closing(_PartFile(paths[kind], row, generation)))
                 if not is_new:
                     files[kind].copy(self._arrow.array(dropped, self._arrow.string()))
@@ -748,7 +759,7 @@ class _Update:
 
     def report(self) -> DatasetReport:
         """What was done."""
-        frames, shots = (self._index.number(f"SELECT coalesce(sum({kind}), 0) FROM parts") for kind in _KINDS)
+        frames, shots = (self._index.number(f"SELECT coalesce(sum({kind}), 0) FROM parts") for kind in _ROWS)
         return DatasetReport(
             inputs=self._index.number("SELECT count(*) FROM inputs"),
             frames=frames,

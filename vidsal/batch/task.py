@@ -420,7 +420,7 @@ def _ended(work: Work, outcome: RunOutcome, seconds: float) -> Ended:
         cuts=report.cuts,
         video_seconds=report.video_seconds,
         seconds=seconds,
-        messages=report.messages or record.messages,
+        messages=report.messages,
         peak_bytes=_peak_bytes(),
     )
 

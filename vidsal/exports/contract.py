@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidsal.decode.contract import VideoInfo
+from vidsal.shots import last_frame_lasts
 from vidsal.tracks import FrameNumbers, column_types
 
 __all__ = ["Columns", "Export", "Fact", "Footage", "columns_of", "nine_digits", "whole_path"]
@@ -61,6 +62,8 @@ class Footage:
     """Time code of the source's first frame, see `VideoInfo.timecode`; None without one."""
     duration_seconds: float | None = None
     """How long the source says it is; None where it does not say."""
+    end_seconds: float | None = None
+    """Where the part of it ends that is read; None: at its own end."""
     audio_channels: int | None = None
     """Channels of its first sound track; 0 without sound, None where not known."""
     audio_rate: int | None = None
@@ -71,8 +74,8 @@ class Footage:
     """Which facts are known; of others, the fields above say nothing."""
 
     @classmethod
-    def of(cls, info: VideoInfo) -> Footage:
-        """That of an open source."""
+    def of(cls, info: VideoInfo, *, end_seconds: float | None = None) -> Footage:
+        """That of an open source, of which the part is read that ends there; None: all of it."""
         name = info.source if info.path is None else whole_path(info.path).name
         modified = None
         with contextlib.suppress(OSError):
@@ -88,9 +91,26 @@ class Footage:
             rate=info.nominal_rate,
             timecode=info.timecode,
             duration_seconds=info.duration_seconds,
+            end_seconds=end_seconds,
             audio_channels=info.audio_channels,
             audio_rate=info.audio_rate,
             modified=modified,
+        )
+
+    @property
+    def shown_rate(self) -> Fraction | None:
+        """Frames a second by which a single frame is shown; None where nothing is said, and of a picture."""
+        return None if self.kind == "image" else self.rate
+
+    def last_frame_lasts(self, first_seconds: float, last_seconds: float, *, steps: int) -> float:
+        """Seconds that its last frame is shown, see `vidsal.shots.last_frame_lasts`."""
+        return last_frame_lasts(
+            first_seconds,
+            last_seconds,
+            steps=steps,
+            duration_seconds=self.duration_seconds,
+            rate=self.shown_rate,
+            end_seconds=self.end_seconds,
         )
 
     @property

@@ -21,6 +21,7 @@ from vidsal.decode.ordinals import Ordinal, ordinal_at
 from vidsal.exports.contract import Columns, Export, Fact, Footage
 from vidsal.exports.timeline import FrameGrid, shown_rate
 from vidsal.tracks import BOX_COLUMNS
+from vidsal.words import in_utf8
 
 __all__ = [
     "LABEL",
@@ -268,8 +269,7 @@ def plain_name(text: str) -> str:
         >>> plain_name("a\\udcff\\x01.mp4")
         'a?_.mp4'
     """
-    known = text.encode("utf-8", "replace").decode()
-    return "".join(character if character.isprintable() else "_" for character in known)
+    return "".join(character if character.isprintable() else "_" for character in in_utf8(text))
 
 
 def made_on(footage: Footage) -> datetime:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import itertools
 import math
@@ -50,8 +51,9 @@ class ShotNumbers:
     """0 or more but for a source that steps back in time."""
     end_seconds: float = column_field(
         "s",
-        "Presentation time of the first frame of the next shot; at the end of the source that of the last frame and "
-        "the mean time between frames, but not after the end that the source says it has.",
+        "Presentation time of the first frame of the next shot; at the end of what is read of the source that of "
+        "the last frame and the mean time between frames (of a single frame that of its rate), but not after the end "
+        "that the source says it has, nor after `--end`.",
     )
     """start_seconds or more but for a source that steps back in time."""
     length_seconds: float = column_field("s", "From start to end; 0 for a single picture.")
@@ -148,8 +150,10 @@ class ShotList:
         height: rows of the upright picture at full size; None where they are not known: then there are no boxes.
         width: columns of it.
         timecode: of the source's first frame, HH:MM:SS:FF; None without one. One that cannot be read counts as none.
-        rate: frames a second that the time code counts by, see `vidsal.timecode.nominal_rate`.
+        rate: frames a second that the time code counts by, see `vidsal.timecode.nominal_rate`, and by which a single
+            frame is shown; None for a picture, which has no length.
         duration_seconds: how long the source says it is, from its first frame on; None where it does not say.
+        end_seconds: where the part of the source ends that is read; None: at its own end.
 
     Example:
         >>> row = dict.fromkeys(SHOT_SOURCES, 0.5)
@@ -168,9 +172,12 @@ class ShotList:
         timecode: str | None = None,
         rate: Fraction | None = None,
         duration_seconds: float | None = None,
+        end_seconds: float | None = None,
     ) -> None:
         self._height, self._width = height, width
-        self._duration = duration_seconds
+        self._lasts = functools.partial(
+            last_frame_lasts, duration_seconds=duration_seconds, rate=rate, end_seconds=end_seconds
+        )
         self._rate = rate or Fraction(0)
         self._timecodes: Timecodes | None = None
         if timecode is not None and rate is not None:
@@ -227,7 +234,7 @@ class ShotList:
         ended = list[ShotNumbers]()
         if len(self._held):
             last = float(self._held[0, _SECONDS])
-            step = last_frame_lasts(self._begin, last, steps=self._steps, duration_seconds=self._duration)
+            step = self._lasts(self._begin, last, steps=self._steps)
             ended.append(self._end(self._held, np.array([step]), seconds=last + step))
         self.reset()
         return ended
@@ -351,8 +358,9 @@ def shot_list(footage: Footage) -> ShotList:
         height=footage.height,
         width=footage.width,
         timecode=footage.timecode,
-        rate=footage.rate,
+        rate=footage.shown_rate,
         duration_seconds=footage.duration_seconds,
+        end_seconds=footage.end_seconds,
     )
 
 

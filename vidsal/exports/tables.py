@@ -63,7 +63,12 @@ def _schema_of(row: type[Any]) -> Any:
 
 
 def read_table(
-    path: Path, row: type[Any] = FrameNumbers, *, names: Sequence[str] | None = None, rows: int = 65536
+    path: Path,
+    row: type[Any] = FrameNumbers,
+    *,
+    names: Sequence[str] | None = None,
+    optional: Sequence[str] = (),
+    rows: int = 65536,
 ) -> Iterator[Any]:
     """The rows of a table that `vidsal.sinks.TableSink` wrote, in order.
 
@@ -72,6 +77,7 @@ def read_table(
         row: a dataclass, whose columns are read; others are left out.
         names: those of them that are read, and must be there; None: all, of which `BOX_COLUMNS` are null where a table
             of an earlier version lacks them.
+        optional: further columns that are null where a table lacks them, if all are read.
         rows: most rows a piece; pieces of text files have fewer.
 
     Yields:
@@ -83,7 +89,7 @@ def read_table(
     """
     arrow = load_pyarrow("reading a table")
     schema = arrow_schema(row)
-    needed = set(names or schema.names) - set(() if names else BOX_COLUMNS)
+    needed = set(names or schema.names) - set(() if names else (*BOX_COLUMNS, *optional))
     if names is not None:
         schema = arrow.schema([schema.field(name) for name in names])
     readers = {".csv": _read_csv, ".jsonl": _read_lines, ".parquet": _read_parquet}

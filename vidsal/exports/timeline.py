@@ -11,14 +11,17 @@ import functools
 from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from vidsal.decode.images import PICTURE_SUFFIXES
 from vidsal.exports.contract import Columns, Export, Fact, Footage
 from vidsal.exports.shots import SHOT_SOURCES, ShotNumbers, shot_list
 from vidsal.timecode import STANDARD_RATES, Timecodes, timecode_rate
+from vidsal.words import in_utf8
 
 __all__ = [
     "FrameGrid",
@@ -154,6 +157,20 @@ those are counted')
             f"{500 / float(rate):.0f} ms from their times"
         )
 
+    def settle_on_timecodes(self) -> tuple[Fraction, list[str]]:
+        """The rate of time codes that frames are counted by, and what is to be said about it."""
+        own, message = self.settle()
+        messages = [] if message is None else [message]
+        rate = timecode_rate(own)
+        if rate != own:
+            how, counts = f"{shown_rate(own)} frames a second are no rate of time codes", rate / own
+            messages.append(
+                f"{how}: each counts as {counts} at {shown_rate(rate)} a second"
+                if counts.denominator == 1
+                else f"{how}: cuts lie at the nearest frame of {shown_rate(rate)} a second"
+            )
+        return rate, messages
+
 
 _GUESSED_RATES = tuple(rate for rate in STANDARD_RATES if rate <= 60)
 """On the grids of higher ones lies nearly anything."""
@@ -208,17 +225,8 @@ class TimelineExport(ShotsOf):
         """The file of a timeline with at least one shot."""
 
     def _timeline(self, shots: list[ShotNumbers]) -> Timeline:
-        own, message = self._grid.settle()
-        if message is not None:
-            self.messages.append(message)
-        rate = timecode_rate(own)
-        if rate != own:
-            how, counts = f"{shown_rate(own)} frames a second are no rate of time codes", rate / own
-            self.messages.append(
-                f"{how}: each counts as {counts} at {shown_rate(rate)} a second"
-                if counts.denominator == 1
-                else f"{how}: cuts lie at the nearest frame of {shown_rate(rate)} a second"
-            )
+        rate, messages = self._grid.settle_on_timecodes()
+        self.messages += messages
         timecodes = self._timecodes(rate)
         number = functools.partial(_number, rate=rate)
         placed = []
@@ -237,12 +245,19 @@ class TimelineExport(ShotsOf):
 
     @property
     def _is_media(self) -> bool:
-        """Whether the source is something that editing programs open; a folder of pictures is not."""
+        """Whether the source is something that editing programs open; several pictures are not."""
         return self.footage.kind != "images"
+
+    @property
+    def _pictures(self) -> str:
+        """Several pictures in words: a folder of them, or one file."""
+        path, name = self.footage.path, Path(self.footage.name)
+        is_file = name.suffix.lower() in PICTURE_SUFFIXES if path is None or not path.exists() else path.is_file()
+        return "file of several pictures" if is_file else "folder of pictures"
 
     def _say_no_media(self, instead: str) -> None:
         self.messages.append(
-            f"{readable(self.footage.name)} is a folder of pictures, which these programs open as no media: {instead}; "
+            f"{readable(self.footage.name)} is a {self._pictures}, which these programs open as no media: {instead}; "
             "make a video of it to cut it"
         )
 
@@ -305,7 +320,7 @@ def readable(text: str) -> str:
         'a  b?'
     """
     kept = "".join(c if c >= " " and c not in "\ufffe\uffff" else " " for c in text)
-    return kept.encode("utf-8", "replace").decode()
+    return in_utf8(kept)
 
 
 def title_of(shot: ShotNumbers) -> str:

@@ -12,7 +12,8 @@ from vidsal.errors import ConfigError, DatasetError, Setting
 from vidsal.exports.belongs import differences_of
 from vidsal.exports.contract import Export, Footage, whole_path
 from vidsal.exports.options import EXPORT_FILES, EXPORTS, ExportName, export_files
-from vidsal.exports.tables import read_columns
+from vidsal.exports.shots import ShotNumbers
+from vidsal.exports.tables import read_columns, read_table
 from vidsal.files import check_free, replacing
 from vidsal.pipe.options import TABLE_SUFFIXES
 from vidsal.pipe.places import export_file
@@ -76,6 +77,7 @@ def convert(
         raise ConfigError("nothing to convert to: name one or several of ", ", ".join(EXPORTS))
     messages: list[str] = []
     found = _record_of(table)
+    _check_is_table(table, found)
     footage = _footage(table, found, source, messages)
     stem = table.stem.removesuffix(".vidsal") if found is None else found[0].name.removesuffix(_RECORD)
     targets = _targets([kind.name for kind in wanted], stem, table, output)
@@ -133,15 +135,40 @@ def _targets(kinds: Sequence[str], stem: str, table: Path, output: Path | None) 
 
 
 def _record_of(table: Path) -> tuple[Path, RunRecord, ResultRecord] | None:
-    """The record that tells of a table, with what it says of it."""
+    """The record that tells of a result, with what it says of it."""
     named = table.with_name(f"{table.stem.removesuffix('.vidsal')}{_RECORD}")
     others = [path for path in sorted(table.parent.glob(f"*{_RECORD}")) if path != named]
     for path in (named, *others):
         for record in read_records(path):
             for result in record.results:
-                if result.stage == "table" and (path.parent / result.file).absolute() == table.absolute():
+                if (path.parent / result.file).absolute() == table.absolute():
                     return path, record, result
     return None
+
+
+def _check_is_table(table: Path, found: tuple[Path, RunRecord, ResultRecord] | None) -> None:
+    """See that a file is no other result of a run than its table.
+
+    Raises:
+        DatasetError: its record, or its columns, say that it is another one.
+    """
+    if found is None:
+        if _is_shot_list(table):
+            raise DatasetError(f"{table} is a shot list, and not the table that it was made of: give that one")
+        return
+    path, record, result = found
+    if result.stage == "table":
+        return
+    what = "the shot list" if result.stage == "shots" else f"the result {result.stage}"
+    own = next((path.parent / one.file for one in record.results if one.stage == "table"), None)
+    instead = "that run wrote no table" if own is None else f"give {own}"
+    raise DatasetError(f"{table} is {what} of a run, and not its table: {instead}")
+
+
+def _is_shot_list(table: Path) -> bool:
+    with contextlib.suppress(DatasetError):
+        return next(read_table(table, ShotNumbers), None) is not None
+    return False
 
 
 def _footage(
@@ -150,7 +177,8 @@ def _footage(
     if source is not None:
         with open_video(source) as reader:
             _check_source(table, found, source, reader.info)
-            return Footage.of(reader.info)
+            read = None if found is None else found[1].provenance.footage(None).end_seconds
+            return Footage.of(reader.info, end_seconds=read)
     if found is None:
         return Footage(name=table.stem.removesuffix(".vidsal"), known=frozenset())
     path, record, result = found
@@ -158,18 +186,18 @@ def _footage(
         messages.append(f"{table.name} has been changed since the run that {path.name} tells of")
     made_from = record.provenance.input
     if made_from.bytes is None:
-        return made_from.footage(None)
+        return record.provenance.footage(None)
     beside = whole_path(table.parent / made_from.name)
     others = []
     for candidate in (record.source_in(path.parent), beside):
         if candidate is None or not candidate.exists():
             continue
         if _is_content(made_from, candidate):
-            return made_from.footage(candidate)
+            return record.provenance.footage(candidate)
         others.append("beside the table" if candidate == beside else "where its record says that it lay")
     if others:
         messages.append(f"{made_from.name} {others[0]} is another one than {table.name} was made from: left out")
-    return made_from.footage(None)
+    return record.provenance.footage(None)
 
 
 def _is_content(made_from: InputRecord, path: Path) -> bool:

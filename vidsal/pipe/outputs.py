@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ def make_sinks(
                 raise ConfigError(Setting(name, file), " is for the report of a drive: add ", _REPORT_DRIVING)
     sinks: list[FileSink] = []
     tracker = Shared(Tracker(options.tracks))
-    footage = Footage.of(info)
+    footage = _footage(info, options)
     # What is wrong with a file of areas is said before anything is made, and whatever results are there.
     areas = None if wanted.aois is None else _areas(info, options, tracker)
     given = _files_of_drive(info, options) if wanted.report_driving else (None, None)
@@ -97,7 +98,7 @@ def make_sinks(
                 case "video":
                     sink = (OverlaySink if options.render.overlay_only else VideoSink)(
                         target,
-                        info,
+                        _ending(info, options.decode.end_seconds),
                         video=shared_video_options(options.video, device, side_by_side=side_by_side),
                         render=options.render,
                         overwrite=overwrite,
@@ -127,11 +128,30 @@ def make_sinks(
                     from vidsal.report.sink import ReportSink  # with pages and their scripts: only where asked for
 
                     shown = areas if drive is None or areas is not None else drive.aois
-                    sink = ReportSink(target, info, tracker, drawn=drawn, aois=shown, overwrite=overwrite)
+                    sink = ReportSink(
+                        target,
+                        info,
+                        tracker,
+                        drawn=drawn,
+                        aois=shown,
+                        overwrite=overwrite,
+                        end_seconds=options.decode.end_seconds,
+                    )
                 case _:
                     sink = ExportSink(target, stage, footage, tracker, overwrite=overwrite)
             sinks.append(sink)
     return sinks
+
+
+def _footage(info: VideoInfo, options: RunOptions) -> Footage:
+    return Footage.of(info, end_seconds=options.decode.end_seconds)
+
+
+def _ending(info: VideoInfo, end_seconds: float | None) -> VideoInfo:
+    """A source as its video's chapters take it: as long as the part of it that is read."""
+    if end_seconds is None or end_seconds >= (info.duration_seconds or math.inf):
+        return info
+    return dataclasses.replace(info, duration_seconds=end_seconds)
 
 
 def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
@@ -146,7 +166,7 @@ def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:
     said += found.outside(height=info.height, width=info.width)
     if info.path is not None:
         said += note_other_video(options.output.aois, str(info.path))
-    return SharedAois(AoiTracker(found, **how), tracker, messages=said)
+    return SharedAois(AoiTracker(found, **how), tracker, messages=said, footage=_footage(info, options))
 
 
 def _times_of_frames(
@@ -204,7 +224,7 @@ def _drive(info: VideoInfo, options: RunOptions, tracker: Shared, camera: Aois |
     points = find_vanishing_points(info.path, decode=options.decode, cuts=options.cuts, outside=camera)
     areas = road_areas(points, **size, half_width=asked.road_half_width, camera=camera, users=users)
     said += not_found(points)
-    shared = SharedAois(AoiTracker(areas, **how), tracker, messages=said)
+    shared = SharedAois(AoiTracker(areas, **how), tracker, messages=said, footage=_footage(info, options))
     return Drive(shared, tracker, points, asked.road_half_width)
 
 

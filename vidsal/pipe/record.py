@@ -251,6 +251,12 @@ class Provenance:
         by = model if isinstance(model, ModelRecord) else ModelRecord.of(model)
         return cls(package_version(), _commit(), by, source, kept)
 
+    def footage(self, path: Path | None) -> Footage:
+        """What exports are told of the source, and of the part of it that was read; as `InputRecord.footage`."""
+        decode = self.options.get("decode")
+        end = decode.get("end_seconds") if isinstance(decode, Mapping) else None
+        return dataclasses.replace(self.input.footage(path), end_seconds=end if isinstance(end, int | float) else None)
+
     def as_text(self) -> str:
         """As JSON in one line."""
         return json.dumps(dataclasses.asdict(self))

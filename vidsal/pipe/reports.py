@@ -10,7 +10,7 @@ from typing import Any
 from vidsal.aois import AoiFrame
 from vidsal.aois.measured import find_measured
 from vidsal.errors import ConfigError, DatasetError, Setting
-from vidsal.exports.contract import whole_path
+from vidsal.exports.contract import Footage, whole_path
 from vidsal.exports.tables import read_columns, read_table
 from vidsal.files import check_free, replacing
 from vidsal.pipe.options import IMAGE_SUFFIXES, TABLE_SUFFIXES, VIDEO_SUFFIXES
@@ -139,12 +139,7 @@ def write_report(run: FinishedRun, *, source: Path | None = None, overwrite: boo
     check_free(run.page, overwrite=overwrite)
     messages: list[str] = []
     found, without = _source(run, source, messages)
-    made_from = None if run.record is None else run.record.provenance.input
-    gathered = Gathered(
-        height=None if made_from is None else made_from.height,
-        width=None if made_from is None else made_from.width,
-        duration_seconds=None if made_from is None else made_from.duration_seconds,
-    )
+    gathered = Gathered(_footage(run))
     try:
         for columns in read_columns(run.table, Gathered.sources):
             gathered.update(columns)
@@ -176,7 +171,8 @@ def _areas(run: FinishedRun, path: Path, messages: list[str]) -> GatheredAreas:
         rows += [AoiFrame(**values) for values in batch.to_pylist()]
         if gathered is None:
             # The first frame names all areas.
-            gathered = GatheredAreas([row.aoi for row in rows if row.index == rows[0].index])
+            names = [row.aoi for row in rows if row.index == rows[0].index]
+            gathered = GatheredAreas(names, footage=_footage(run))
         count = len(gathered.names)
         frames = [rows[first : first + count] for first in range(0, len(rows) - count + 1, count)]
         rows = rows[len(frames) * count :]
@@ -189,6 +185,10 @@ def _areas(run: FinishedRun, path: Path, messages: list[str]) -> GatheredAreas:
     gathered.measured, message = find_measured(run.page.parent, video=run.name, names=gathered.names)
     messages += [message] if message else []
     return gathered
+
+
+def _footage(run: FinishedRun) -> Footage:
+    return Footage(name=run.name) if run.record is None else run.record.provenance.footage(None)
 
 
 def _values_of(record: RunRecord | None) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from vidsal.addresses import hide_secrets
 from vidsal.decode import DecodeOptions, DecodeReport, Reader, VideoInfo, open_video
 from vidsal.decode.contract import CountsDamage
 from vidsal.errors import ConfigError, DecodeError, ExistsError, Stopped
+from vidsal.exports.contract import Footage
 from vidsal.files import claim, clear, release
 from vidsal.frames import FrameBatch, SaliencyBatch
 from vidsal.model.checkpoint import SaliencyModel
@@ -65,7 +66,7 @@ class RunReport(CountsDamage):
     """The input."""
     status: Literal["done", "skipped", "interrupted"]
     """done; skipped, where all results were there already and are what would have been made (`existing="skip"`): then
-    the counts are those of the run that made them; or interrupted, ended early by Ctrl-C."""
+    counts and messages are those of the run that made them; or interrupted, ended early by Ctrl-C."""
     files: tuple[Path, ...]
     """Results written, or found where it was skipped, under their final names (partial names where interrupted)."""
     record_file: Path | None
@@ -82,7 +83,8 @@ class RunReport(CountsDamage):
     """Frames over the seconds that each stage was at work: decode, cuts, preprocess, model, smooth, video (drawing
     and encoding), table, maps, exports by name. The stages work side by side."""
     video_seconds: float
-    """Length of what was written: the frames over their mean rate; 0 of a single one."""
+    """Length of what was written, that of all shots in the shot list: until the last frame has been shown, for as long
+    as the others on average, but not after the end of the source, nor after `end_seconds`; 0 of a picture."""
     cuts: int
     """Cuts found."""
     skipped_corrupt: int
@@ -477,8 +479,11 @@ class Job:
 
     @property
     def _video_seconds(self) -> float:
-        shown = self._last_seconds - (self._first_seconds or 0.0)
-        return shown * self.frames / (self.frames - 1) if self.frames > 1 else 0.0
+        if self._reader is None or self._first_seconds is None:
+            return 0.0
+        first, last = self._first_seconds, self._last_seconds
+        footage = Footage.of(self._reader.info, end_seconds=self.options.decode.end_seconds)
+        return max(last - first, 0.0) + footage.last_frame_lasts(first, last, steps=self.frames - 1)
 
     def report(self) -> RunReport:
         """What was done; `writing` has to be left before.
@@ -564,7 +569,7 @@ class Job:
             record_file=self.place.record,
             frames_per_second=0.0,
             stage_frames_per_second={},
-            messages=(),
+            messages=record.messages,
             device=record.provenance.model.device,
             **kept | {"seconds": 0.0, "truncated": bool(kept["truncated"])},
             **self._planned,

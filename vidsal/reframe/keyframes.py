@@ -1,7 +1,8 @@
 """A path in, keyframes for editing programs out: FCPXML, and After Effects' own keyframe text.
 
 A straight line between two keyframes stands for the frames between them where it stays within `TOLERANCE_PIXELS` of
-their places. Programs count frames at an even rate: at a variable one each frame falls on the nearest of the mean rate.
+their places. Programs count frames at an even rate, which is found as `vidsal.exports.timeline` finds it; at a variable
+one each frame falls on the nearest.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.exports.contract import Footage
+from vidsal.exports.contract import Footage, nine_digits
+from vidsal.exports.timeline import FrameGrid, exact, readable
 from vidsal.reframe.path import WindowPath, slid
 from vidsal.timecode import Timecodes
 
@@ -24,9 +26,17 @@ TOLERANCE_PIXELS = 0.25
 _Floats = npt.NDArray[np.float64]
 
 
-def rate_of(footage: Footage) -> Fraction:
-    """Frames a second of the timeline: those of the source; 25 where it does not say."""
-    return footage.rate if footage.rate is not None and 0 < footage.rate <= 1000 else Fraction(25)
+def rate_of(path: WindowPath, footage: Footage) -> tuple[Fraction, list[str]]:
+    """Frames a second of the timeline, as exports of the same frames have it, and what is to be said about it."""
+    grid = FrameGrid(footage.rate)
+    grid.update(nine_digits(path.pts_seconds))
+    return grid.settle_on_timecodes()
+
+
+def _end_of(path: WindowPath, footage: Footage) -> Fraction:
+    """When the last frame has been shown."""
+    first, last = path.pts_seconds[[0, -1]].tolist()
+    return exact(last + footage.last_frame_lasts(first, last, steps=len(path) - 1))
 
 
 def _timecodes(footage: Footage, rate: Fraction) -> Timecodes:
@@ -42,13 +52,13 @@ def frames_of(path: WindowPath, rate: Fraction) -> npt.NDArray[np.int64]:
 
 
 def is_uneven(path: WindowPath, rate: Fraction) -> bool:
-    """Whether the frames are not one after the other at an even rate."""
+    """Whether frames do not fall on places of an even rate, each on one of its own."""
     frames = frames_of(path, rate)
     off = np.abs(path.pts_seconds * float(rate) - frames)
-    return bool((np.diff(frames) != 1).any() or off.max() > _UNEVEN_FRAMES)
+    return bool((np.diff(frames) < 1).any() or off.max() > _UNEVEN_FRAMES)
 
 
-_UNEVEN_FRAMES = 0.1
+_UNEVEN_FRAMES = 0.15
 
 
 def thinned(times: npt.NDArray[np.int64], places: _Floats, *, tolerance: float = TOLERANCE_PIXELS) -> list[int]:
@@ -89,11 +99,12 @@ def as_fcpxml(path: WindowPath, footage: Footage, *, name: str) -> str:
         footage: the source.
         name: of the project.
     """
-    window, rate = path.window, rate_of(footage)
+    window, (rate, _) = path.window, rate_of(path, footage)
     codes = _timecodes(footage, rate)
     frames = frames_of(path, rate)
-    # After the last frame as long as a frame lasts.
-    begin, end = int(frames[0]), int(frames[-1]) + 1
+    firsts = [path.place_of(shot.first_index) for shot in path.shots]
+    # A last shot that is shorter than a frame still has one.
+    begin, end = int(frames[0]), max(int(frames[firsts[-1]]) + 1, round(_end_of(path, footage) * rate))
     shown_width = round(window.result_width * window.sample_aspect_ratio)
     source_width = round(window.picture_width * window.picture_aspect_ratio)
     root = ElementTree.Element("fcpxml", version="1.8")
@@ -110,7 +121,7 @@ def as_fcpxml(path: WindowPath, footage: Footage, *, name: str) -> str:
         resources,
         "asset",
         id="r3",
-        name=footage.name,
+        name=readable(footage.name),
         src=footage.url,
         start=_seconds(codes.first, rate),
         duration=_seconds(end, rate),
@@ -124,7 +135,7 @@ def as_fcpxml(path: WindowPath, footage: Footage, *, name: str) -> str:
         asset.set("audioRate", str(footage.audio_rate or 48000))
     library = ElementTree.SubElement(root, "library")
     event = ElementTree.SubElement(library, "event", name="vidsal")
-    project = ElementTree.SubElement(event, "project", name=name)
+    project = ElementTree.SubElement(event, "project", name=readable(name))
     sequence = ElementTree.SubElement(
         project,
         "sequence",
@@ -134,7 +145,6 @@ def as_fcpxml(path: WindowPath, footage: Footage, *, name: str) -> str:
         tcFormat="DF" if codes.is_drop else "NDF",
     )
     spine = ElementTree.SubElement(sequence, "spine")
-    firsts = [path.place_of(shot.first_index) for shot in path.shots]
     for shot, first, after in zip(path.shots, firsts, [*firsts[1:], len(path)], strict=True):
         until = int(frames[after]) if after < len(path) else end
         start = int(frames[first])
@@ -193,7 +203,7 @@ def as_after_effects(path: WindowPath, footage: Footage) -> str:
         footage: the source.
     """
     window = path.window
-    rate = rate_of(footage)
+    rate, _ = rate_of(path, footage)
     frames = frames_of(path, rate)
     middle = (window.result_width * float(window.sample_aspect_ratio) / 2, window.result_height / 2)
     positions, scales = [], []

@@ -158,7 +158,7 @@ def reframe(
     done = job.find_done()
     if done is not None:
         files = tuple(done.paths(place.folder).values())
-        return ReframeReport(str(path), "skipped", files, job.record_file, 0, 0.0, (), ())
+        return ReframeReport(str(path), "skipped", files, job.record_file, 0, 0.0, (), done.messages)
     job.work()
     return job.report(time.perf_counter() - begin)
 
@@ -367,9 +367,12 @@ class _Job:
         path = self._paths[name]
         if kind == "json":
             return as_json(path, source=self.path.name, provenance=self._provenance.as_text())
-        footage = Footage.of(self._info)
-        rate = rate_of(footage)
-        if is_uneven(path, rate):
+        footage = Footage.of(self._info, end_seconds=self.options.decode.end_seconds)
+        rate, messages = rate_of(path, footage)
+        if not is_uneven(path, rate):
+            for message in messages:
+                self._say(message)
+        else:
             even = "the frames do not come at an even rate: in the keyframes each falls on the nearest frame at "
             self._say(f"{even}{float(rate):.6g} a second")
         if kind == "fcpxml":

@@ -8,6 +8,7 @@ from typing import Any
 
 from vidsal.aois import AOI_SUMMARY_COLUMNS, AoiFrame, AoiSum, AoiSums
 from vidsal.aois.measured import Measured
+from vidsal.exports.contract import Footage
 from vidsal.report.gather import Curves
 from vidsal.report.html import escaped
 
@@ -19,16 +20,17 @@ class GatheredAreas:
 
     Args:
         names: of the areas.
+        footage: what is known of the source; None: nothing is.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], *, footage: Footage | None = None) -> None:
         self.names = list(names)
         self.curves = Curves(self.names)
         """The predicted share of each; not a number where it is not there."""
         self.sums: list[AoiSum] = []
         self.measured: Measured | None = None
         """What people did, where that is known."""
-        self._sums = AoiSums(self.names)
+        self._sums = AoiSums(self.names, footage=footage)
 
     def update(self, frames: Sequence[Sequence[AoiFrame]]) -> None:
         """Takes the next frames, each a row for each area."""

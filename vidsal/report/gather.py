@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vidsal.exports.contract import Columns
-from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
+from vidsal.exports.contract import Columns, Footage
+from vidsal.exports.shots import SHOT_SOURCES, ShotNumbers, shot_list
 
 __all__ = ["CURVES", "CURVE_BUCKETS", "Curves", "FrameTimes", "Gathered"]
 
@@ -124,22 +124,20 @@ class Gathered:
     """What a report shows of the frames of one video.
 
     Args:
-        height: rows of the upright picture; None where they are not known.
-        width: columns of it.
-        duration_seconds: how long the source says it is; None where it does not say.
+        footage: what is known of the source.
     """
 
     sources = tuple(dict.fromkeys((*SHOT_SOURCES, *CURVES)))
     """The columns of `vidsal.tracks.FrameNumbers` that are read."""
 
-    def __init__(self, *, height: int | None, width: int | None, duration_seconds: float | None = None) -> None:
-        self.height, self.width = height, width
+    def __init__(self, footage: Footage) -> None:
+        self.height, self.width = footage.height, footage.width
         self.shots: list[ShotNumbers] = []
         self.curves = Curves()
         self.times = FrameTimes()
         self.first_index = 0
         """Ordinal of the first frame."""
-        self._list = ShotList(height=height, width=width, duration_seconds=duration_seconds)
+        self._list = shot_list(footage)
 
     def update(self, columns: Columns) -> None:
         """Takes the next frames: the columns `Gathered.sources` of the table.

@@ -20,6 +20,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from vidsal.words import in_utf8
+
 __all__ = ["asset", "data_block", "escaped", "link_to", "make_page", "picture_address"]
 
 escaped = html.escape
@@ -46,7 +48,7 @@ def make_page(
     blocks: Sequence[str] = (),
     connects: bool = False,
 ) -> str:
-    """One page as text.
+    """One page as text; what UTF-8 cannot write in it, as in the name of a file, becomes question marks.
 
     Args:
         title: plain text.
@@ -87,7 +89,7 @@ def make_page(
     ]
     tail = [f"<script>{script}</script>" for script in scripts]
     lines = ['<!DOCTYPE html>\n<html lang="en">\n<head>', *head, "</head>\n<body>", body, *tail, "</body>\n</html>\n"]
-    return "\n".join(lines)
+    return in_utf8("\n".join(lines))
 
 
 def _hashes(texts: Sequence[str]) -> str:

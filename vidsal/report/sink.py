@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vidsal.aois.measured import find_measured
 from vidsal.decode import VideoInfo
-from vidsal.exports.contract import columns_of
+from vidsal.exports.contract import Footage, columns_of
 from vidsal.frames import SaliencyBatch
 from vidsal.report.areas import GatheredAreas
 from vidsal.report.gather import Gathered
@@ -32,6 +33,7 @@ class ReportSink(FileSink):
         drawn: the sink of the video or picture with the heat; None where none is written.
         aois: what measures areas of interest; None where there are none.
         overwrite: replaces a target that exists.
+        end_seconds: where the part of the source ends that is read; None: at its own end.
 
     Raises:
         ConfigError: the target's ending is another one.
@@ -54,20 +56,20 @@ class ReportSink(FileSink):
         drawn: FileSink | None = None,
         aois: SharedAois | None = None,
         overwrite: bool = False,
+        end_seconds: float | None = None,
     ) -> None:
         super().__init__(target, overwrite=overwrite)
         self._info = info
+        self._footage = Footage.of(info, end_seconds=end_seconds)
         self._tracker = tracker or Tracker()
         self._drawn = drawn
         self._aois = aois
-        self._areas = None if aois is None else GatheredAreas(aois.areas.aois.names)
+        self._areas = None if aois is None else GatheredAreas(aois.areas.aois.names, footage=aois.footage)
         self._gathered: Gathered | None = None
 
     def _write(self, batch: SaliencyBatch) -> None:
         if self._gathered is None:
-            self._gathered = Gathered(
-                height=batch.height, width=batch.width, duration_seconds=self._info.duration_seconds
-            )
+            self._gathered = Gathered(dataclasses.replace(self._footage, height=batch.height, width=batch.width))
         self._gathered.update(columns_of(self._tracker.update(batch), Gathered.sources))
         if self._aois is not None and self._areas is not None:
             self._areas.update(self._aois.update(batch))

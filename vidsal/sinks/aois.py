@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vidsal.aois import AoiFrame, AoiSum, AoiSums, AoiTracker
+from vidsal.exports.contract import Footage
 from vidsal.frames import SaliencyBatch
 from vidsal.sinks.contract import FileSink
 from vidsal.sinks.tables import TextTable
@@ -22,10 +23,19 @@ class SharedAois:
         areas: measures them.
         tracker: makes the numbers of the frames, of `vidsal.tracks.FrameNumbers`; None makes a new one.
         messages: sentences for a person about what was assumed of them.
+        footage: what is known of the source; None: nothing is.
     """
 
-    def __init__(self, areas: AoiTracker, tracker: ColumnSource | None = None, *, messages: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        areas: AoiTracker,
+        tracker: ColumnSource | None = None,
+        *,
+        messages: Sequence[str] = (),
+        footage: Footage | None = None,
+    ) -> None:
         self.messages = tuple(messages)
+        self.footage = footage
         self.areas = areas
         self._tracker = tracker or Tracker()
         self._rows: list[list[AoiFrame]] = []
@@ -82,7 +92,7 @@ class AoiSumSink(FileSink):
     def __init__(self, target: str | Path, aois: SharedAois, *, overwrite: bool = False) -> None:
         super().__init__(target, overwrite=overwrite)
         self._aois = aois
-        self._sums = AoiSums(aois.areas.aois.names)
+        self._sums = AoiSums(aois.areas.aois.names, footage=aois.footage)
         self._types = column_types(AoiSum)
         self._table = TextTable(self.partial_path, self._types)
 

@@ -79,7 +79,7 @@ class _DrivingSums(_AtTheEnd):
 
     def __init__(self, target: str | Path, drive: Drive, *, overwrite: bool = False) -> None:
         super().__init__(target, drive, overwrite=overwrite)
-        self._sums = AoiSums(drive.aois.areas.aois.names)
+        self._sums = AoiSums(drive.aois.areas.aois.names, footage=drive.aois.footage)
 
     def _take(self, batch: SaliencyBatch) -> None:
         self._sums.update(self._drive.aois.update(batch))
