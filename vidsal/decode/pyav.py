@@ -510,7 +510,7 @@ class PyavReader(Reader):
     def _new_ledger(self) -> Ledger:
         return Ledger(max(1, round(1 / ((self._rate or FALLBACK_RATE) * self._base))))
 
-    def _decoded(self, frame: VideoFrame, ticks: int, was_interlaced: bool) -> DecodedFrame:
+    def _decoded(self, frame: VideoFrame, ticks: int, was_interlaced: bool, came: VideoFrame) -> DecodedFrame:
         def full() -> npt.NDArray[np.uint8]:
             return self._full(frame, orientation_of(frame, self.report))
 
@@ -523,7 +523,7 @@ class PyavReader(Reader):
             lambda: self._planes_of(frame),
             pts=ticks,
             time_base=self._base,
-            duration=self._duration_of(frame),
+            duration=self._duration_of(came),
             captions=self._captions_of(frame),
         )
         return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame, was_interlaced), picture)
@@ -549,7 +549,6 @@ class PyavReader(Reader):
         )
 
     def _duration_of(self, frame: VideoFrame) -> int | None:
-        # A filter counts in a clock of its own.
         base = frame.time_base or self._base
         return round(frame.duration * Fraction(base.numerator, base.denominator) / self._base) or None
 
