@@ -338,7 +338,9 @@ class VideoSink(FileSink):
         )
 
     def _stamped(self, frame: av.VideoFrame, pts: int, time_base: Fraction, duration: int = 0) -> av.VideoFrame:
+        # Some encoders, as those of ProRes, go by the marks of the frames, others by those of the context.
         frame.colorspace, frame.color_range = self._matrix, self._range
+        frame.color_primaries, frame.color_trc = self._info.color_primaries, self._info.color_trc
         frame.pts, frame.time_base, frame.duration = pts, time_base, duration
         return frame
 
