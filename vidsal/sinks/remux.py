@@ -352,14 +352,18 @@ class Copier:
 
     def _name_timecode(self, out: Any, encoded: Any, *, is_copy: bool) -> None:
         timecode = self.timecode
-        if out.format.name != "matroska":
-            # From here an mp4 would make one more track for every cover.
-            for key in [key for key in out.metadata if key.lower() == "timecode"]:
-                del out.metadata[key]
         if timecode is not None and self._window.start is not None:
             timecode = later_timecode(timecode, self._window.start - self.video_start, self._rate)
             if timecode is None:
                 self._messages.append("the time code is left out: it cannot be read, so it cannot be moved to the part")
+        # The file has it too where the source's had, but no .mp4: from there it would make one more track for every
+        # cover.
+        keeps = out.format.name == "matroska" and timecode is not None
+        for key in [key for key in out.metadata if key.lower() == "timecode"]:
+            if not keeps:
+                del out.metadata[key]
+            elif self._window.start is not None:
+                out.metadata[key] = timecode
         for tags in (encoded.metadata, *(track.stream.metadata for track in self._tracks.values())):
             for key in [key for key in tags if key.lower() == "timecode"]:
                 del tags[key]
