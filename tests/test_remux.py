@@ -484,6 +484,31 @@ def test_the_last_picture_is_shown_where_decoding_times_go_beyond_it(tmp_path: P
         assert after.duration * after.time_base == before.duration * before.time_base > pts[-1] / 90000 + 0.03
 
 
+@pytest.mark.parametrize("last", [1001, 2002])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_time_code_with_numbers_dropped_stays_beside_chapters(tmp_path: Path, suffix: str, last: int) -> None:
+    """It needs the rate that is meant: the average of the file is lower where the last picture is shown for longer."""
+    rate = Fraction(30000, 1001)
+    plain = make_video(tmp_path / "plain.mov", frames=60, rate=rate, time_base=1 / rate)
+    with av.open(str(plain)) as given, av.open(str(tmp_path / "in.mov"), "w") as out:
+        copy = out.add_stream_from_template(given.streams[0], opaque=True)
+        copy.codec_context.framerate, copy.metadata["timecode"] = rate, "00:00:59;10"
+        packets = [packet for packet in given.demux() if packet.size]
+        packets[-1].duration = last
+        for packet in packets:
+            packet.stream = copy
+            out.mux(packet)
+    for chapters in (False, True):
+        options = VideoOptions(preset="fast", chapters=chapters)
+        sink = overlaid(tmp_path / "in.mov", tmp_path / f"{chapters}{suffix}", video=options)
+        assert sink.messages == []
+        with av.open(str(sink.path)) as result:
+            assert result.streams.video[0].metadata["timecode"] == "00:00:59;10"
+    part = overlaid(tmp_path / "in.mov", tmp_path / f"part{suffix}", start=1.0, video=options)
+    with av.open(str(part.path)) as result:
+        assert result.streams.video[0].metadata["timecode"] == "00:01:00;12"
+
+
 @pytest.mark.parametrize(
     ("given", "lasts"),
     [(250, 250), (1, 1), (None, 40), (0, 40), (25 * 3600 * 1000, 40), (24 * 3600 * 1000, 24 * 3600 * 1000)],

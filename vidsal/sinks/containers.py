@@ -115,8 +115,13 @@ IS_PYAV_18 = int(av.__version__.partition(".")[0]) >= 18
 """Before, PyAV crashes where parameters are copied to a stream that is not coded or decoded, and copies no rate."""
 
 
-def add_copy(out: Any, stream: Any) -> Any:
+def add_copy(out: Any, stream: Any, *, rate: Fraction | None = None) -> Any:
     """Adds a stream to `out` that takes the packets of another as they are.
+
+    Args:
+        out: the file; its header is not written yet.
+        stream: the other.
+        rate: frames a second of a video; None: as its file says.
 
     Raises:
         ValueError: the container does not take it, or nothing is known of it.
@@ -132,8 +137,9 @@ def add_copy(out: Any, stream: Any) -> Any:
         if out.format.name != "matroska" or stream.codec_context is None or not IS_PYAV_18:
             raise
         copy = _add_by_parameters(out, stream)
-    if stream.type == "video" and copy.codec_context is not None and stream.average_rate:
-        copy.codec_context.framerate = stream.average_rate  # without it a time code cannot be counted
+    rate = rate or (stream.average_rate if stream.type == "video" else None)
+    if rate and copy.codec_context is not None:
+        copy.codec_context.framerate = rate  # without it a time code cannot be counted
     copy.metadata.update(named_as_in(out.format.name, kept_tags(stream.metadata)))
     if not IS_PYAV_18:
         copy.metadata.pop("timecode", None)

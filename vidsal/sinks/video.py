@@ -154,6 +154,11 @@ class VideoSink(FileSink):
         return self._info.height, self._info.width * (2 if self._render.side_by_side else 1)
 
     @property
+    def _rate(self) -> Fraction | None:
+        """Frames a second that the source is meant to have: by its average a time code cannot always be counted."""
+        return self._info.nominal_rate or self._info.rate
+
+    @property
     def _is_deep(self) -> bool:
         """Whether more than 8 bits are written."""
         return av.VideoFormat(self._pix_fmt).components[0].bits > 8
@@ -218,7 +223,7 @@ class VideoSink(FileSink):
         return copier
 
     def _copier_of(self, source: Path) -> Copier:
-        rate = usable_rate(self._info.rate)
+        rate = usable_rate(self._rate)
         return Copier(source, skip=self._info.stream_index, messages=self.messages, rate=rate)
 
     def _choose_encoder(self) -> None:
@@ -297,7 +302,7 @@ class VideoSink(FileSink):
     def _add_video(self, out: Any, time_base: Fraction) -> Any:
         if self._encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only; it knows no other way to be quiet
-        rate = usable_rate(self._info.rate)
+        rate = usable_rate(self._rate)
         self._pix_fmt = self._pixel_format(av.Codec(self._encoder, "w"))
         options = self._encoder_options()
         stream = out.add_stream(self._encoder, rate=rate, options=options)
@@ -378,8 +383,8 @@ class VideoSink(FileSink):
         if self._time_base.denominator > _FINEST_CLOCK:
             self._time_base = Fraction(1, _FINEST_CLOCK)
             self.messages.append("times are rounded to microseconds")
-        if self._info.rate:
-            self._step = max(1, round(1 / (self._info.rate * self._time_base)))
+        if self._rate:
+            self._step = max(1, round(1 / (self._rate * self._time_base)))
         begin = self._ticks(picture, pts_seconds)
         # Seconds of the source's first frame on the source's own clock.
         origin = begin * self._time_base - Fraction(pts_seconds).limit_denominator(10**7)
@@ -697,7 +702,10 @@ class VideoSink(FileSink):
                 ) as out,
             ):
                 streams = [written.streams[i] for i in kept]
-                copies = {stream.index: add_copy(out, stream) for stream in streams}
+                rate = self._rate and usable_rate(self._rate)
+                copies = {
+                    stream.index: add_copy(out, stream, rate=None if stream.index else rate) for stream in streams
+                }
                 if late is not None and self._window is not None:
                     chapters = None if self._chapters is None else self._chapters.made()
                     late.attach(out, copies[0], window=self._window, forms=self._forms, chapters=chapters, is_copy=True)
