@@ -484,6 +484,33 @@ def test_the_last_picture_is_shown_where_decoding_times_go_beyond_it(tmp_path: P
         assert after.duration * after.time_base == before.duration * before.time_base > pts[-1] / 90000 + 0.03
 
 
+@pytest.mark.parametrize("chapters", [False, True], ids=["once", "written once more"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize("frames", [12, 26, 27, 28, 29, 30])
+def test_a_constant_rate_stays_one_to_the_last_packet(tmp_path: Path, frames: int, suffix: str, chapters: bool) -> None:
+    """FFmpeg writes pieces of 13 pictures here, so that the last picture may be in another one than the last packet."""
+    source = make_video(tmp_path / "in.mp4", frames=frames)
+    sink = overlaid(source, tmp_path / f"out{suffix}", video=VideoOptions(preset="fast", chapters=chapters))
+    assert shown_times(sink.path) == [Fraction(i, 25) for i in range(frames)]
+    with av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        assert (stream.average_rate, stream.duration * stream.time_base) == (25, Fraction(frames, 25))
+        assert result.duration == frames * 40_000
+    assert times(sink.path) != [packet.pts for packet in stream_packets(sink.path)]  # coded in another order
+    assert sink.messages == []
+
+
+@pytest.mark.parametrize("chapters", [False, True], ids=["once", "written once more"])
+def test_a_picture_that_is_held_last_is_held_whatever_is_coded_after_it(tmp_path: Path, chapters: bool) -> None:
+    source = make_video(tmp_path / "in.mkv", frames=27, pts=[*(3600 * i for i in range(26)), 3600 * 40])
+    sink = overlaid(source, tmp_path / "out.mp4", video=VideoOptions(preset="fast", chapters=chapters))
+    with av.open(str(source)) as given, av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        (last,) = (packet.duration for packet in given.demux() if packet.pts == 1600)
+        assert stream.duration * stream.time_base == Fraction(1600 + last, 1000)
+    assert shown_times(sink.path) == shown_times(source)
+
+
 @pytest.mark.parametrize("last", [1001, 2002])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_a_time_code_with_numbers_dropped_stays_beside_chapters(tmp_path: Path, suffix: str, last: int) -> None:

@@ -28,6 +28,7 @@ from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, Planes, SaliencyBatch
 from vidsal.render import DisplayScale, Recent, RenderOptions, draw, draw_planes
+from vidsal.sinks.boxes import set_last_duration
 from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
@@ -129,6 +130,7 @@ class VideoSink(FileSink):
         self._end = 0
         self._first: tuple[int, int] | None = None
         self._durations: dict[int, int] = {}
+        self._last_durations: dict[int, int] = {}
         self._bumped = 0
         self._packets = 0
         self._refusal: Exception | None = None
@@ -585,8 +587,8 @@ class VideoSink(FileSink):
         if packets and self._last_pts is not None:
             # An mp4 lasts as long as its packets in coding order, and players show nothing after that: the last of
             # them, which need not be the last picture, lasts until all are shown, but no picture for longer than all.
-            # Where decoding times alone go beyond that, as at an uneven rate, the edit list ends it; but in a file of
-            # several fragments that ends where this packet does, so that it lasts too long by a picture.
+            # Where decoding times alone go beyond that, as at an uneven rate, the edit list ends it; but FFmpeg ends
+            # that in a file of several fragments where this packet does, so that it gets until then at first.
             last = packets[-1]
             if self._target.suffix.lower() != ".mkv" and None not in (last.dts, packets[0].dts):
                 first_pts, first_dts = self._first or (packets[0].pts, packets[0].dts)
@@ -594,9 +596,18 @@ class VideoSink(FileSink):
                 late = max(0, min(rest - (self._end - last.pts), last.pts - last.dts))
                 last.dts += late
                 is_cut = (self._end - first_pts) * self._time_base > _FRAGMENT_SECONDS
-                least = self._end - last.pts if is_cut else 1
-                self._durations[last.pts] = max(rest - late, least, self._durations.get(last.pts, 0))
+                lasts = max(rest - late, 1, self._durations.get(last.pts, 0))
+                # Of the last picture and, as the last entry, of the last packet.
+                self._last_durations = {self._last_pts: self._end - self._last_pts} | {last.pts: lasts}
+                self._durations[last.pts] = max(lasts, self._end - last.pts) if is_cut else lasts
         return packets
+
+    def _end_file(self) -> None:
+        """Writes the header, and sets how long the last packet lasts."""
+        ticks = [round(lasts * self._time_base / self._stream.time_base) for lasts in self._last_durations.values()]
+        self._out.close()
+        if ticks:
+            set_last_duration(self.partial_path, ticks[-1])
 
     def _scratch_paths(self) -> tuple[Path, ...]:
         return (self.partial_path.with_suffix(f".2{self._target.suffix}"),)
@@ -606,12 +617,12 @@ class VideoSink(FileSink):
         if self._chapters is not None and self._target.suffix.lower() == ".mkv":
             self._out.set_chapters(self._chapters.made())
         if self._copier is None:
-            self._out.close()
+            self._end_file()
             self._finish_chapters(1)
             return
         failure = self._refusal
         try:
-            self._out.close()
+            self._end_file()
         except (FFmpegError, ValueError) as error:
             if not is_refusal(error):
                 raise
@@ -717,7 +728,9 @@ class VideoSink(FileSink):
                         continue
                     if late is not None:
                         late.copy_until(packet.dts * Fraction(packet.time_base))
-                    pictures += packet.stream.index == 0
+                    if packet.stream.index == 0:
+                        pictures += 1
+                        self._set_last_duration(packet)
                     packet.stream = copies[packet.stream.index]
                     out.mux(packet)
                 if late is not None:
@@ -727,6 +740,12 @@ class VideoSink(FileSink):
             return pictures
         finally:
             whole.unlink(missing_ok=True)
+
+    def _set_last_duration(self, packet: Any) -> None:
+        """Sets how long a packet of the file lasts, if it is the last one or the last picture."""
+        ratio = Fraction(packet.time_base) / self._time_base
+        if packet.pts is not None and (lasts := self._last_durations.get(round(packet.pts * ratio))):
+            packet.duration = round(lasts / ratio)
 
     def _close(self, *, complete: bool) -> None:
         try:
@@ -745,7 +764,7 @@ class VideoSink(FileSink):
                     self._finish_copies()
                     self._keep_tags()
                 else:
-                    self._out.close()
+                    self._end_file()
         finally:
             self._out = None
             if self._copier is not None:
