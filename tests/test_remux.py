@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pytest
 from av.error import InvalidDataError
 from media import add_cover, concatenate, jpeg_of, make_video, rotate_mp4, stream_packets, with_captions, with_pts
-from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, sound, times
+from test_sinks import QUICK, made_batch, made_info, overlaid, saliency, shown_times, sound, times
 
+from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import EncodeError
 from vidsal.sinks import VideoOptions, VideoSink, remux, video
 from vidsal.sinks.containers import IS_PYAV_18, Sample, takes
@@ -306,6 +307,30 @@ def test_packets_closer_than_the_clock_of_the_sound_are_moved_and_counted(tmp_pa
     assert sink.messages == [
         "1 packet of sound or a further stream was not later than the one before: moved just after it"
     ]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_a_further_video_keeps_its_times_whatever_the_order_it_is_coded_in(tmp_path: Path, suffix: str) -> None:
+    """FFmpeg knows no time of decoding of the first packets in Matroska."""
+    parts = [make_video(tmp_path / f"{i}.mp4", frames=20, audio_tracks=i, bframes=3) for i in range(2)]
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        opened = [av.open(str(part)) for part in parts]
+        copies = [[out.add_stream_from_template(stream, opaque=True) for stream in each.streams] for each in opened]
+        for each, streams in zip(opened, copies, strict=True):
+            for packet in each.demux():
+                if packet.size:
+                    packet.stream = streams[packet.stream.index]
+                    out.mux(packet)
+            each.close()
+    with open_video(tmp_path / "in.mkv", options=DecodeOptions(video_stream=0), keep_pictures=True) as reader:
+        sink = VideoSink(tmp_path / f"out{suffix}", reader.info, video=QUICK)
+        with sink:
+            for batch in reader:
+                sink.write(saliency(batch))
+    before, after = (stream_packets(path, 1) for path in (tmp_path / "in.mkv", sink.path))
+    assert [packet.data for packet in before] == [packet.data for packet in after]
+    assert [packet.pts for packet in before] == [packet.pts for packet in after]
+    assert sink.messages == []
 
 
 def headers_of_sound(path: Path) -> list[int]:

@@ -29,7 +29,7 @@ from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, Planes, SaliencyBatch
 from vidsal.render import DisplayScale, Recent, RenderOptions, draw, draw_planes
 from vidsal.sinks.boxes import set_last_duration
-from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
+from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, dated, describe, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.marks import hdr_parameters, lost_marks
@@ -723,8 +723,8 @@ class VideoSink(FileSink):
                 else:
                     out.metadata.update(written.metadata)
                     out.set_chapters(written.chapters() if self._chapters is None else self._chapters.made())
-                for packet in written.demux(*streams):
-                    if packet.size == 0 or packet.dts is None:
+                for packet in dated(packet for packet in written.demux(*streams) if packet.size):
+                    if packet.dts is None:
                         continue
                     if late is not None:
                         late.copy_until(packet.dts * Fraction(packet.time_base))
