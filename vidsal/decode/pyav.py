@@ -28,7 +28,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidsal.decode.clock import FALLBACK_RATE, LONGEST_GAP_SECONDS, Clock
+from vidsal.decode.clock import CLOCK_STARTS_ANYWHERE, FALLBACK_RATE, LONGEST_GAP_SECONDS, Clock
 from vidsal.decode.contract import (
     UNSPECIFIED,
     DecodedFrame,
@@ -329,6 +329,7 @@ class PyavReader(Reader):
             audio_channels=sound.channels,
             audio_rate=sound.rate,
             other_programmes=choice.other_programmes,
+            clock_starts_anywhere=bool(container.format.flags & CLOCK_STARTS_ANYWHERE),
         )
         super().__init__(info, request, report)
         # FFmpeg's formats of bare pictures, as they come through a pipe: png_pipe, jpeg_pipe, ...

@@ -43,7 +43,8 @@ from vidsal.urgency import kept_urgency
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
 LATEST_START_SECONDS = 60.0
-"""Sources that begin later than this (recordings of broadcasts) are moved to begin at 0; others keep their times."""
+"""Sources that begin later than this are moved to begin at 0, as are those whose clock starts anywhere (transport
+streams), from which players count their beginning; others keep their times."""
 
 
 class VideoSink(FileSink):
@@ -399,8 +400,9 @@ class VideoSink(FileSink):
             start = begin * self._time_base
             if copier is not None and copier.start is not None:
                 start = min(start, copier.start)
-            if start > LATEST_START_SECONDS:
+            if start > LATEST_START_SECONDS or (start > 0 and self._info.clock_starts_anywhere):
                 self._shift = int(start / self._time_base)
+            if start > LATEST_START_SECONDS:
                 self.messages.append(f"the source's times begin at {float(start):.3f} seconds; the result begins at 0")
         if self._chapters is not None:
             self._chapters.shift = self._shift * self._time_base - origin
