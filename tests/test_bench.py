@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from made import TINY, make_checkpoint
+from media import make_video
 from torch import nn
 
 from vidsal.bench import (
@@ -337,6 +338,16 @@ def test_a_repeated_clip_shows_the_same_pictures_again_at_times_that_go_on(tmp_p
     times = np.concatenate([batch.pts_seconds for batch in batches])
     assert len(frames) == 30 and np.array_equal(frames[:10], frames[20:])
     np.testing.assert_allclose(np.diff(times), 0.04, atol=2e-3)
+
+
+def test_no_picture_of_a_clip_is_lost_whatever_the_order_it_is_coded_in(tmp_path: Path) -> None:
+    from vidsal.decode import open_video
+
+    clip = make_video(tmp_path / "clip.mkv", frames=10, bframes=3)
+    with open_video(repeat_clip(clip, tmp_path / "long.mkv", seconds=1.2)) as reader:
+        batches = list(reader)
+    assert reader.report.messages == []
+    assert sum(len(batch.frames) for batch in batches) == 30
 
 
 @pytest.mark.parametrize("wrong", [{"streams": 0}, {"batch": 0}, {"steps": 0}, {"state": "keep"}])

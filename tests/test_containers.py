@@ -24,6 +24,7 @@ from vidsal.sinks.containers import (
     Sample,
     add_copy,
     codec_name,
+    dated,
     describe,
     is_cover,
     is_refusal,
@@ -150,6 +151,59 @@ def test_times_rise_by_the_least_that_a_container_tells_apart() -> None:
 def test_a_packet_is_not_shown_before_it_is_decoded() -> None:
     packets = packet_at(0, 80), packet_at(40, 40), packet_at(30, 35), packet_at(80)
     assert [(dts, pts) for dts, pts, *_ in fitted(*packets)] == [(0, 80), (40, 40), (41, 41), (80, 80)]
+
+
+def coming(*times: tuple[str, int | None, int | None]) -> list[Any]:
+    """Packets of streams of these kinds, with their times to be decoded and to be shown; 40 long."""
+    packets = []
+    for kind, dts, pts in times:
+        disposition = Disposition.attached_pic if kind == "cover" else Disposition(0)
+        index = ("video", "audio", "cover").index(kind)
+        stream = SimpleNamespace(index=index, type="audio" if kind == "audio" else "video", disposition=disposition)
+        packets.append(SimpleNamespace(dts=dts, pts=pts, duration=40, stream=stream))
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("times", "become"),
+    [
+        # As FFmpeg reads B-frames from Matroska: the first two come before the first that is shown in order.
+        (
+            [("video", dts, pts) for dts, pts in ((None, 21), (None, 181), (21, 101), (61, 61), (101, 141))],
+            [(-59, 21), (-19, 181), (21, 101), (61, 61), (101, 141)],
+        ),
+        # They wait, but not for other streams, and others not for them.
+        (
+            [("video", None, 0), ("audio", None, 0), ("video", None, 80), ("audio", 20, 20), ("video", 0, 40)],
+            [(0, 0), (20, 20), (-80, 0), (-40, 80), (0, 40)],
+        ),
+        # None is decoded after it is shown, whatever the steps.
+        ([("video", None, 0), ("video", None, 200), ("video", 150, 160)], [(0, 0), (110, 200), (150, 160)]),
+        # None comes that has a time.
+        ([("video", None, 0), ("video", None, 80), ("video", None, 40)], [(-40, 0), (0, 80), (40, 40)]),
+        ([("cover", None, 500), ("cover", None, None), ("audio", None, None)], [(0, 500), (0, None), (None, None)]),
+        ([("video", None, None), ("video", 5, None)], [(None, None), (5, None)]),
+        # No more wait than a codec may hold back.
+        ([("video", None, 40 * i) for i in range(20)], [(40 * i, 40 * i) for i in range(20)]),
+    ],
+)
+def test_a_packet_gets_a_time_of_decoding_and_stays_where_it_is_shown(
+    times: list[tuple[str, int | None, int | None]], become: list[tuple[int | None, int | None]]
+) -> None:
+    assert [(packet.dts, packet.pts) for packet in dated(coming(*times))] == become
+
+
+def test_no_more_pictures_wait_than_a_codec_holds_back() -> None:
+    packets, read = coming(*(("video", None, 40 * i) for i in range(100))), 0
+
+    def reading() -> Iterator[Any]:
+        nonlocal read
+        for packet in packets:
+            read += 1
+            yield packet
+
+    next(dated(reading()))
+    assert read == 18
 
 
 @pytest.mark.parametrize(

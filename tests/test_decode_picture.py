@@ -269,6 +269,20 @@ def test_interlaced_frames_become_whole_pictures_with_their_own_times(tmp_path: 
     assert np.abs(batch.frames[:, 8 + first : -8 : 2].astype(int) - combed.frames[:, 8 + first : -8 : 2]).mean() < 1.5
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_a_deinterlaced_frame_lasts_as_long_as_it_did_in_any_clock(tmp_path: Path, name: str) -> None:
+    path = make_interlaced(tmp_path / name, bframes=2)
+    lasting = {
+        mode: [
+            picture.duration * picture.time_base
+            for batch in read(path, pictures=True, deinterlace=mode)[0]
+            for picture in batch.pictures
+        ]
+        for mode in ("off", "auto", "bwdif")
+    }
+    assert lasting["off"] == lasting["auto"] == lasting["bwdif"] == 8 * [Fraction(1, 25)]
+
+
 @pytest.mark.parametrize("start, end", [(0.04, None), (0.16, None), (0.2, 0.28), (0.0, 0.12)])
 def test_where_reading_starts_and_ends_changes_no_deinterlaced_frame(
     tmp_path: Path, start: float, end: float | None

@@ -793,6 +793,18 @@ def test_the_video_gets_the_chapters_of_its_shots(tmp_path: Path, container: str
     assert begins[1:] == pytest.approx(shown[1:], abs=2e-3)
 
 
+def test_chapters_of_a_mkv_are_in_place_where_pictures_are_coded_in_another_order(tmp_path: Path) -> None:
+    """Sound begins before 0 here, which moves all streams; the file is written once more, with all pictures."""
+    clip = make_video(tmp_path / "in.mp4", frames=COUNT, picture=shots_picture(STARTS), audio_tracks=1)
+    video = VideoOptions(chapters=True, preset="fast")
+    report = run(clip, options=RunOptions(output=OutputOptions(container="mkv"), video=video), model=make_model())
+    with av.open(str(report.files[0])) as made:
+        begins = [float(one["start"] * one["time_base"]) for one in made.chapters()]
+        times = [float(frame.time or 0) for frame in made.decode(video=0)]
+    assert len(times) == COUNT and times[0] > 0.01
+    assert begins[1:] == pytest.approx([times[start] for start in STARTS], abs=2e-3)
+
+
 @pytest.mark.parametrize(("container", "early"), [("mp4", 0), ("mkv", 21)])
 def test_a_cover_is_kept_beside_the_chapters(tmp_path: Path, container: str, early: int) -> None:
     plain = make_video(tmp_path / "plain.mp4", frames=8, picture=shots_picture([4]), audio_tracks=1)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pytest
 from av.error import InvalidDataError
 from media import add_cover, concatenate, jpeg_of, make_video, rotate_mp4, stream_packets, with_captions, with_pts
-from test_sinks import QUICK, made_batch, made_info, overlaid, shown_times, sound, times
+from test_sinks import QUICK, made_batch, made_info, overlaid, saliency, shown_times, sound, times
 
+from vidsal.decode import DecodeOptions, open_video
 from vidsal.errors import EncodeError
 from vidsal.sinks import VideoOptions, VideoSink, remux, video
 from vidsal.sinks.containers import IS_PYAV_18, Sample, takes
@@ -308,6 +309,30 @@ def test_packets_closer_than_the_clock_of_the_sound_are_moved_and_counted(tmp_pa
     ]
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_a_further_video_keeps_its_times_whatever_the_order_it_is_coded_in(tmp_path: Path, suffix: str) -> None:
+    """FFmpeg knows no time of decoding of the first packets in Matroska."""
+    parts = [make_video(tmp_path / f"{i}.mp4", frames=20, audio_tracks=i, bframes=3) for i in range(2)]
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        opened = [av.open(str(part)) for part in parts]
+        copies = [[out.add_stream_from_template(stream, opaque=True) for stream in each.streams] for each in opened]
+        for each, streams in zip(opened, copies, strict=True):
+            for packet in each.demux():
+                if packet.size:
+                    packet.stream = streams[packet.stream.index]
+                    out.mux(packet)
+            each.close()
+    with open_video(tmp_path / "in.mkv", options=DecodeOptions(video_stream=0), keep_pictures=True) as reader:
+        sink = VideoSink(tmp_path / f"out{suffix}", reader.info, video=QUICK)
+        with sink:
+            for batch in reader:
+                sink.write(saliency(batch))
+    before, after = (stream_packets(path, 1) for path in (tmp_path / "in.mkv", sink.path))
+    assert [packet.data for packet in before] == [packet.data for packet in after]
+    assert [packet.pts for packet in before] == [packet.pts for packet in after]
+    assert sink.messages == []
+
+
 def headers_of_sound(path: Path) -> list[int]:
     """The stamps that stand in a transport stream for its first sound track, in 1/90000 s."""
     data, stamps, at = path.read_bytes(), [], -1
@@ -482,6 +507,58 @@ def test_the_last_picture_is_shown_where_decoding_times_go_beyond_it(tmp_path: P
     with av.open(str(source)) as given, av.open(str(sink.path)) as result:
         before, after = given.streams.video[0], result.streams.video[0]
         assert after.duration * after.time_base == before.duration * before.time_base > pts[-1] / 90000 + 0.03
+
+
+@pytest.mark.parametrize("chapters", [False, True], ids=["once", "written once more"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize("frames", [12, 26, 27, 28, 29, 30])
+def test_a_constant_rate_stays_one_to_the_last_packet(tmp_path: Path, frames: int, suffix: str, chapters: bool) -> None:
+    """FFmpeg writes pieces of 13 pictures here, so that the last picture may be in another one than the last packet."""
+    source = make_video(tmp_path / "in.mp4", frames=frames)
+    sink = overlaid(source, tmp_path / f"out{suffix}", video=VideoOptions(preset="fast", chapters=chapters))
+    assert shown_times(sink.path) == [Fraction(i, 25) for i in range(frames)]
+    with av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        assert (stream.average_rate, stream.duration * stream.time_base) == (25, Fraction(frames, 25))
+        assert result.duration == frames * 40_000
+    assert times(sink.path) != [packet.pts for packet in stream_packets(sink.path)]  # coded in another order
+    assert sink.messages == []
+
+
+@pytest.mark.parametrize("chapters", [False, True], ids=["once", "written once more"])
+def test_a_picture_that_is_held_last_is_held_whatever_is_coded_after_it(tmp_path: Path, chapters: bool) -> None:
+    source = make_video(tmp_path / "in.mkv", frames=27, pts=[*(3600 * i for i in range(26)), 3600 * 40])
+    sink = overlaid(source, tmp_path / "out.mp4", video=VideoOptions(preset="fast", chapters=chapters))
+    with av.open(str(source)) as given, av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        (last,) = (packet.duration for packet in given.demux() if packet.pts == 1600)
+        assert stream.duration * stream.time_base == Fraction(1600 + last, 1000)
+    assert shown_times(sink.path) == shown_times(source)
+
+
+@pytest.mark.parametrize("last", [1001, 2002])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_time_code_with_numbers_dropped_stays_beside_chapters(tmp_path: Path, suffix: str, last: int) -> None:
+    """It needs the rate that is meant: the average of the file is lower where the last picture is shown for longer."""
+    rate = Fraction(30000, 1001)
+    plain = make_video(tmp_path / "plain.mov", frames=60, rate=rate, time_base=1 / rate)
+    with av.open(str(plain)) as given, av.open(str(tmp_path / "in.mov"), "w") as out:
+        copy = out.add_stream_from_template(given.streams[0], opaque=True)
+        copy.codec_context.framerate, copy.metadata["timecode"] = rate, "00:00:59;10"
+        packets = [packet for packet in given.demux() if packet.size]
+        packets[-1].duration = last
+        for packet in packets:
+            packet.stream = copy
+            out.mux(packet)
+    for chapters in (False, True):
+        options = VideoOptions(preset="fast", chapters=chapters)
+        sink = overlaid(tmp_path / "in.mov", tmp_path / f"{chapters}{suffix}", video=options)
+        assert sink.messages == []
+        with av.open(str(sink.path)) as result:
+            assert result.streams.video[0].metadata["timecode"] == "00:00:59;10"
+    part = overlaid(tmp_path / "in.mov", tmp_path / f"part{suffix}", start=1.0, video=options)
+    with av.open(str(part.path)) as result:
+        assert result.streams.video[0].metadata["timecode"] == "00:01:00;12"
 
 
 @pytest.mark.parametrize(

@@ -654,6 +654,25 @@ def test_a_time_code_is_counted_from_the_first_picture_or_left_out_with_a_word(t
     assert copier.told == ["the time code is left out: it cannot be read, so it cannot be moved to the part"]
 
 
+@pytest.mark.parametrize(
+    ("code", "begin", "name", "codes"),
+    [
+        ("01:00:00:00", 0, "out.mkv", ["01:00:00:00"]),
+        ("01:00:00:00", 1, "out.mkv", ["01:00:00:08"]),
+        ("noon", 0, "out.mkv", ["noon"]),
+        ("noon", 1, "out.mkv", []),
+        ("01:00:00:00", 1, "out.mp4", []),
+    ],
+)
+def test_the_time_code_at_the_file_is_that_at_the_video(
+    tmp_path: Path, code: str, begin: int, name: str, codes: list[str]
+) -> None:
+    copier = opened(tagged(tmp_path / "in.mkv", file=code))
+    with begun(copier, tmp_path / name, shift=begin, start=begin or None) as out:
+        assert [value for key, value in out.metadata.items() if key.lower() == "timecode"] == codes
+        assert out.streams[0].metadata.get("timecode") == (codes or ["01:00:00:08" if code != "noon" else None])[0]
+
+
 def test_a_file_without_video_is_copied_whole(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "sound.mkv"
     with av.open(str(source)) as given, av.open(str(path), "w") as out:

@@ -186,11 +186,34 @@ def test_other_containers_become_an_mp4_with_the_same_times_and_sound(
     assert max(gaps) < 0.001
 
 
-def test_sound_of_a_transport_stream_is_unwrapped_and_keeps_its_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", ["1.4", "10"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("name", ["in.ts", "in.mpg"])
+def test_a_transport_stream_is_counted_from_its_first_packet_as_players_do(
+    tmp_path: Path, name: str, suffix: str, later: str
+) -> None:
+    codec = {"in.ts": "libx264", "in.mpg": "mpeg2video"}[name]
+    options = {"output_ts_offset": later}
+    source = make_video(tmp_path / name, codec=codec, audio_tracks=name == "in.ts", container_options=options)
+    with av.open(str(source)) as given:
+        start = Fraction(given.start_time, 1_000_000)
+    begins = [float(time - start) for time in times(source)]
+    assert 0 <= begins[0] < 0.1 < start
+    for keep in (True, False):
+        video = dataclasses.replace(QUICK, keep_streams=keep)
+        sink = overlaid(source, tmp_path / f"{keep}{suffix}", video=video)
+        found = np.array(times(sink.path), float)
+        assert found == pytest.approx(np.array(begins) - (0 if keep else begins[0]), abs=2e-3)
+        assert sink.messages == []
+
+
+def test_sound_of_a_transport_stream_is_unwrapped_and_stays_in_step(tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.ts", audio_tracks=1, bframes=2)
     sink = overlaid(source, tmp_path / "out.mp4")
-    assert times(sink.path) == times(source)
-    ours, theirs = sound(sink.path), sound(source)
+    begin = times(source)[0] - times(sink.path)[0]
+    assert begin > 0
+    assert times(sink.path) == [time - begin for time in times(source)]
+    ours, theirs = sound(sink.path), [(time if time is None else time - begin, data) for time, data in sound(source)]
     # An mp4 holds AAC without the 7-byte header that each packet of a transport stream has.
     assert [data for _, data in ours] == [data[7:] for _, data in theirs]
     assert max(abs(float(a - b)) for (a, _), (b, _) in zip(ours, theirs, strict=True) if a and b) < 2e-5

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from media import make_video
+from test_sinks import made_batch, made_info
 
 from vidsal.decode import VideoInfo, open_video
 from vidsal.errors import EncodeError
@@ -107,6 +108,34 @@ def test_an_editors_codec_takes_8_bits_too(tmp_path: Path, encoder: str, pix_fmt
     assert (
         np.abs(frame.to_ndarray(format="rgb24").astype(int) - first_frame(source).to_ndarray(format="rgb24")).mean() < 4
     )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "name"),
+    [
+        ("prores_ks", "out.mov"),
+        ("prores_ks", "out.mkv"),
+        ("prores_aw", "out.mov"),
+        ("dnxhd", "out.mov"),
+        ("libx264", "out.mp4"),
+        ("libx265", "out.mkv"),
+        ("ffv1", "out.mkv"),
+    ],
+)
+def test_pictures_say_themselves_which_primaries_and_curve_they_have(tmp_path: Path, encoder: str, name: str) -> None:
+    """Some editors go by the header of a ProRes frame, and not by the container."""
+    if encoder not in av.codecs_available:
+        pytest.skip(f"this build of FFmpeg has no {encoder}")
+    marks = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
+    info = made_info(width=256, height=128, pix_fmt="yuv420p10le", rate=Fraction(25), **marks)
+    with VideoSink(tmp_path / name, info, video=VideoOptions(encoder=encoder)) as sink:
+        sink.write(made_batch([0.0], pts=[0], size=(128, 256)))
+    with av.open(str(sink.path)) as result:
+        stream = result.streams.video[0]
+        frame = next(result.decode(stream))
+        context = stream.codec_context
+    assert (int(context.color_primaries), int(context.color_trc)) == (9, 16)
+    assert (int(frame.color_primaries), int(frame.color_trc)) == (9, 16)
 
 
 @pytest.mark.parametrize("encoder, containers", [("prores_ks", ".mov|.mkv"), ("dnxhd", ".mov")])

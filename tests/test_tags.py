@@ -100,6 +100,6 @@ def test_a_header_does_not_grow_beyond_what_its_size_can_say(tmp_path: Path, mon
     most = 2**32 - 1 - added
     for size, fits in ((most + 1, False), (most, True)):
         path.write_bytes(box(b"moov"))
-        monkeypatch.setattr(tags, "_last_box", lambda file, kind, size=size: (0, size))
+        monkeypatch.setattr(tags, "last_box", lambda file, kind, size=size: (0, size))
         assert append_keys(path, {"a": "b"}) is fits
         assert path.read_bytes()[:4] == (b"\xff\xff\xff\xff" if fits else struct.pack(">I", 8))

@@ -89,6 +89,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "vidsal/pipe/predict.py": ("test_pipe_predict.py", "test_pipe_every.py"),
     "vidsal/pipe/record.py": ("test_pipe_standing.py",),
     "vidsal/pipe/run.py": ("test_pipe_run.py",),
+    "vidsal/sinks/boxes.py": ("test_boxes.py", "test_tags.py"),
     "vidsal/sinks/containers.py": ("test_containers.py", "test_remux.py"),
     "vidsal/sinks/contract.py": ("test_sinks_scratch.py", "test_sinks_small.py", "test_sinks.py"),
     "vidsal/sinks/device.py": ("test_sinks_device.py", "test_cuda_order.py", "test_gpu_edges.py"),

@@ -24,6 +24,7 @@ from vidsal.pipe.outputs import shared_video_options
 from vidsal.pipe.predict import StageClock, predict
 from vidsal.pipe.run import run
 from vidsal.sinks import FileSink, TableSink, VideoOptions, VideoSink
+from vidsal.sinks.containers import dated
 from vidsal.sinks.options import DEFAULT_ENCODER
 from vidsal.tracks import Tracker
 from vidsal.urgency import kept_urgency
@@ -191,7 +192,7 @@ def repeat_clip(clip: Path, target: Path, *, seconds: float) -> Path:
     with open_file(clip) as reader, av.open(local_name(target), "w") as writer:
         stream = reader.streams.video[0]
         out = writer.add_stream_from_template(stream)
-        packets: list[Any] = [packet for packet in reader.demux(stream) if packet.dts is not None]
+        packets = [packet for packet in dated(p for p in reader.demux(stream) if p.size) if packet.dts is not None]
         length = max(p.pts + p.duration for p in packets) - min(p.pts for p in packets)
         for lap in range(max(1, round(Fraction(seconds) / (length * packets[0].time_base)))):
             for packet in packets:

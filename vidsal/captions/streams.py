@@ -18,6 +18,7 @@ from vidsal.captions.substation import StreamEvents, Substation
 from vidsal.captions.text import as_vtt, runs_of_timed_text
 from vidsal.captions.values import Cue
 from vidsal.captions.webvtt import vtt_cue
+from vidsal.decode.clock import CLOCK_STARTS_ANYWHERE
 from vidsal.decode.local import open_file
 from vidsal.errors import ConfigError, DecodeError, Setting
 from vidsal.words import counted
@@ -25,9 +26,6 @@ from vidsal.words import counted
 __all__ = ["StreamCaptions", "read_stream", "start_of_timeline"]
 
 _TEXT_CODECS = ("ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt")
-
-_CLOCK_STARTS_ANYWHERE = 0x0200
-"""FFmpeg's flag of a format, AVFMT_TS_DISCONT."""
 
 
 class StreamCaptions(Document):
@@ -50,7 +48,7 @@ def start_of_timeline(path: Path) -> Fraction:
     """
     try:
         with open_file(path) as container:
-            starts_anywhere = container.format.flags & _CLOCK_STARTS_ANYWHERE
+            starts_anywhere = container.format.flags & CLOCK_STARTS_ANYWHERE
             start = container.start_time
             return Fraction(start, 1_000_000) if starts_anywhere and start is not None else Fraction(0)
     except (FFmpegError, OSError) as error:

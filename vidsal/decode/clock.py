@@ -13,7 +13,18 @@ from typing import Protocol, TypeVar
 from vidsal.decode.contract import MAX_CORRUPT_TOTAL, DecodeReport
 from vidsal.errors import DecodeError
 
-__all__ = ["FALLBACK_RATE", "LONGEST_GAP_SECONDS", "REORDER_FRAMES", "SUSPICIOUS_FRAMES", "Clock", "Timed"]
+__all__ = [
+    "CLOCK_STARTS_ANYWHERE",
+    "FALLBACK_RATE",
+    "LONGEST_GAP_SECONDS",
+    "REORDER_FRAMES",
+    "SUSPICIOUS_FRAMES",
+    "Clock",
+    "Timed",
+]
+
+CLOCK_STARTS_ANYWHERE = 0x0200
+"""FFmpeg's flag of a format, AVFMT_TS_DISCONT: players count its times from the first packet."""
 
 FALLBACK_RATE = Fraction(25)
 """Frames a second assumed where neither times nor a rate are known."""

@@ -132,6 +132,8 @@ class VideoInfo:
     """Samples a second of that track; None without one."""
     other_programmes: tuple[int, ...] = ()
     """Positions of the streams that belong to other programmes of a transport stream than the video does."""
+    clock_starts_anywhere: bool = False
+    """Whether players count from the first packet, whatever its time, as in transport streams."""
 
 
 class CountsDamage:

@@ -28,6 +28,8 @@ class Whole(NamedTuple):
     """Its time, as it came."""
     was_interlaced: bool
     """Whether it came with two fields."""
+    came: VideoFrame
+    """The frame as it came: what the filter says of its duration is in another clock."""
 
 
 class Deinterlacer:
@@ -46,7 +48,7 @@ class Deinterlacer:
         self._by_field = codec in _CODED_BY_FIELD
         self._graph: Graph | None = None
         self._shape: tuple[int, int, str, int, int] | None = None
-        self._waiting: deque[tuple[int | None, bool]] = deque()
+        self._waiting: deque[tuple[VideoFrame, int | None, bool]] = deque()
         self._before: VideoFrame | None = None
 
     def is_interlaced(self, frame: VideoFrame) -> bool:
@@ -85,7 +87,7 @@ class Deinterlacer:
             self._shape = shape
         if self._graph is None and (self._mode == "off" or not interlaced):
             self._before = frame
-            yield Whole(frame, ticks, interlaced)
+            yield Whole(frame, ticks, interlaced, frame)
             return
         if self._graph is None:
             self._graph = self._make_graph(frame)
@@ -98,16 +100,16 @@ class Deinterlacer:
         if self._graph is None:
             return
         if frame is not None:
-            self._waiting.append((ticks, interlaced))
+            self._waiting.append((frame, ticks, interlaced))
         self._graph.vpush(frame)
         while self._waiting:
             try:
                 whole = self._graph.vpull()
             except (NothingReadyError, EndOfStreamError):
                 return
-            came_at, was_interlaced = self._waiting.popleft()
+            came, came_at, was_interlaced = self._waiting.popleft()
             if came_at is not None:
-                yield Whole(whole, came_at, was_interlaced)
+                yield Whole(whole, came_at, was_interlaced, came)
 
     def _drain(self) -> Iterator[Whole]:
         """What is held back; the next frame starts afresh."""

@@ -28,7 +28,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidsal.decode.clock import FALLBACK_RATE, LONGEST_GAP_SECONDS, Clock
+from vidsal.decode.clock import CLOCK_STARTS_ANYWHERE, FALLBACK_RATE, LONGEST_GAP_SECONDS, Clock
 from vidsal.decode.contract import (
     UNSPECIFIED,
     DecodedFrame,
@@ -329,6 +329,7 @@ class PyavReader(Reader):
             audio_channels=sound.channels,
             audio_rate=sound.rate,
             other_programmes=choice.other_programmes,
+            clock_starts_anywhere=bool(container.format.flags & CLOCK_STARTS_ANYWHERE),
         )
         super().__init__(info, request, report)
         # FFmpeg's formats of bare pictures, as they come through a pipe: png_pipe, jpeg_pipe, ...
@@ -510,7 +511,7 @@ class PyavReader(Reader):
     def _new_ledger(self) -> Ledger:
         return Ledger(max(1, round(1 / ((self._rate or FALLBACK_RATE) * self._base))))
 
-    def _decoded(self, frame: VideoFrame, ticks: int, was_interlaced: bool) -> DecodedFrame:
+    def _decoded(self, frame: VideoFrame, ticks: int, was_interlaced: bool, came: VideoFrame) -> DecodedFrame:
         def full() -> npt.NDArray[np.uint8]:
             return self._full(frame, orientation_of(frame, self.report))
 
@@ -523,7 +524,7 @@ class PyavReader(Reader):
             lambda: self._planes_of(frame),
             pts=ticks,
             time_base=self._base,
-            duration=self._duration_of(frame),
+            duration=self._duration_of(came),
             captions=self._captions_of(frame),
         )
         return DecodedFrame(self._seconds(ticks), lambda: self._convert(frame, was_interlaced), picture)
@@ -549,7 +550,6 @@ class PyavReader(Reader):
         )
 
     def _duration_of(self, frame: VideoFrame) -> int | None:
-        # A filter counts in a clock of its own.
         base = frame.time_base or self._base
         return round(frame.duration * Fraction(base.numerator, base.denominator) / self._base) or None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -25,6 +25,7 @@ __all__ = [
     "Sample",
     "add_copy",
     "codec_name",
+    "dated",
     "describe",
     "is_cover",
     "is_refusal",
@@ -46,11 +47,15 @@ class Sample:
     stream: Any
     """The stream, of the opened source."""
     packets: list[Any] = field(default_factory=list)
-    """Its first packets, with a decoding time each; never changed, and none for a stream that begins later."""
+    """Its first packets, with a time each; never changed, and none for a stream that begins later."""
 
     def clones(self) -> list[Any]:
-        """Packets that may be changed."""
-        return [_clone(packet) for packet in self.packets]
+        """Packets that may be changed, with a decoding time each."""
+        clones = [_clone(packet) for packet in self.packets]
+        for clone in clones:
+            if clone.dts is None:
+                clone.dts = clone.pts or 0
+        return clones
 
 
 def is_cover(stream: Any) -> bool:
@@ -115,8 +120,13 @@ IS_PYAV_18 = int(av.__version__.partition(".")[0]) >= 18
 """Before, PyAV crashes where parameters are copied to a stream that is not coded or decoded, and copies no rate."""
 
 
-def add_copy(out: Any, stream: Any) -> Any:
+def add_copy(out: Any, stream: Any, *, rate: Fraction | None = None) -> Any:
     """Adds a stream to `out` that takes the packets of another as they are.
+
+    Args:
+        out: the file; its header is not written yet.
+        stream: the other.
+        rate: frames a second of a video; None: as its file says.
 
     Raises:
         ValueError: the container does not take it, or nothing is known of it.
@@ -132,8 +142,9 @@ def add_copy(out: Any, stream: Any) -> Any:
         if out.format.name != "matroska" or stream.codec_context is None or not IS_PYAV_18:
             raise
         copy = _add_by_parameters(out, stream)
-    if stream.type == "video" and copy.codec_context is not None and stream.average_rate:
-        copy.codec_context.framerate = stream.average_rate  # without it a time code cannot be counted
+    rate = rate or (stream.average_rate if stream.type == "video" else None)
+    if rate and copy.codec_context is not None:
+        copy.codec_context.framerate = rate  # without it a time code cannot be counted
     copy.metadata.update(named_as_in(out.format.name, kept_tags(stream.metadata)))
     if not IS_PYAV_18:
         copy.metadata.pop("timecode", None)
@@ -149,6 +160,43 @@ def _add_by_parameters(out: Any, stream: Any) -> Any:
         av.bitstream.BitStreamFilterContext("null", in_stream=template, out_stream=copy)
     copy.time_base = stream.time_base
     return copy
+
+
+_MOST_HELD = 17
+"""Pictures that wait for a decoding time; no codec decodes more than 16 before they are shown."""
+
+
+def dated(packets: Iterable[Any]) -> Iterator[Any]:
+    """Gives every packet a decoding time, if it has any time.
+
+    Matroska stores none. FFmpeg works them out but for the first pictures where they are coded in another order than
+    they are shown: these wait for the next one that has one.
+
+    Args:
+        packets: those of one file, in its order.
+    """
+    waiting: dict[int, list[Any]] = {}
+    for packet in packets:
+        stream = packet.stream
+        held = waiting.setdefault(stream.index, [])
+        if packet.dts is None:
+            is_picture = stream.type == "video" and not is_cover(stream)
+            if is_picture and packet.pts is not None and len(held) < _MOST_HELD:
+                held.append(packet)
+                continue
+            packet.dts = 0 if is_cover(stream) else packet.pts
+        yield from _decoded_before(held, packet.dts)
+        held.clear()
+        yield packet
+    for held in waiting.values():
+        yield from _decoded_before(held, None)
+
+
+def _decoded_before(held: Sequence[Any], dts: int | None) -> Sequence[Any]:
+    """Gives pictures the times before that of the next one (None: there is none), and none after it is shown."""
+    for packet in reversed(held):
+        packet.dts = dts = packet.pts if dts is None else min(packet.pts, dts - (packet.duration or 1))
+    return held
 
 
 class RisingClock:

@@ -21,6 +21,7 @@ from vidsal.sinks.containers import (
     RisingClock,
     Sample,
     add_copy,
+    dated,
     describe,
     is_cover,
     is_refusal,
@@ -221,8 +222,8 @@ class Copier:
             if packet.size == 0 or index not in self._samples:
                 continue
             self._ahead.append(packet)
-            _give_dts(packet)
-            if packet.dts is None or _is_gap(packet):
+            timeless = packet.dts is None and packet.pts is None and not is_cover(packet.stream)
+            if timeless or _is_gap(packet):
                 continue
             taken = self._samples[index].packets
             if len(taken) < _SAMPLE_PACKETS:
@@ -352,14 +353,18 @@ class Copier:
 
     def _name_timecode(self, out: Any, encoded: Any, *, is_copy: bool) -> None:
         timecode = self.timecode
-        if out.format.name != "matroska":
-            # From here an mp4 would make one more track for every cover.
-            for key in [key for key in out.metadata if key.lower() == "timecode"]:
-                del out.metadata[key]
         if timecode is not None and self._window.start is not None:
             timecode = later_timecode(timecode, self._window.start - self.video_start, self._rate)
             if timecode is None:
                 self._messages.append("the time code is left out: it cannot be read, so it cannot be moved to the part")
+        # The file has it too where the source's had, but no .mp4: from there it would make one more track for every
+        # cover.
+        keeps = out.format.name == "matroska" and timecode is not None
+        for key in [key for key in out.metadata if key.lower() == "timecode"]:
+            if not keeps:
+                del out.metadata[key]
+            elif self._window.start is not None:
+                out.metadata[key] = timecode
         for tags in (encoded.metadata, *(track.stream.metadata for track in self._tracks.values())):
             for key in [key for key in tags if key.lower() == "timecode"]:
                 del tags[key]
@@ -412,17 +417,20 @@ class Copier:
 
     def _read(self) -> Iterator[Any]:
         """The packets in file order, with a decoding time each; bad data is skipped, counted and bounded."""
+        for packet in dated(self._readable()):
+            if packet.dts is not None and self._on_clock(packet):
+                yield packet
+            elif not self._fault():
+                return
+
+    def _readable(self) -> Iterator[Any]:
+        """The packets that can be read, as they come."""
         wanted = [stream for stream in self.streams if stream.index in self._tracks and stream.type != "attachment"]
         while wanted:
             try:
                 for packet in self._demuxed(wanted):
-                    if packet.size == 0 or _is_gap(packet):
-                        continue
-                    _give_dts(packet)
-                    if packet.dts is not None and self._on_clock(packet):
+                    if packet.size and not _is_gap(packet):
                         yield packet
-                    elif not self._fault():
-                        return
                 return
             except IndexError:
                 return  # PyAV trips at the end over streams that turned up while reading
@@ -547,12 +555,6 @@ def _follows(gap: Fraction) -> bool:
 
 _LONGEST_LAG_SECONDS = 10
 """How far streams of one file may run apart before a packet past the end means that all have passed it."""
-
-
-def _give_dts(packet: Any) -> None:
-    """Sets a decoding time where there is none, if there is any time."""
-    if packet.dts is None:
-        packet.dts = 0 if is_cover(packet.stream) else packet.pts
 
 
 def _is_gap(packet: Any) -> bool:

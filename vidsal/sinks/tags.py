@@ -6,7 +6,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+
+from vidsal.sinks.boxes import box, last_box
 
 __all__ = ["StreamTags", "append_keys", "kept_tags", "lost_stream_tags", "missing_tags", "named_as_in"]
 
@@ -102,17 +103,17 @@ def append_keys(path: Path, tags: Mapping[str, str]) -> bool:
     Returns:
         False where the file is built in another way, and stays as it is.
     """
-    keys = b"".join(_box(b"mdta", key.encode()) for key in tags)
+    keys = b"".join(box(b"mdta", key.encode()) for key in tags)
     values = b"".join(
         # 1: UTF-8; 0: no country, no language.
-        _box(struct.pack(">I", i), _box(b"data", struct.pack(">II", 1, 0) + value.encode("utf-8", "replace")))
+        box(struct.pack(">I", i), box(b"data", struct.pack(">II", 1, 0) + value.encode("utf-8", "replace")))
         for i, value in enumerate(tags.values(), start=1)
     )
-    handler = _box(b"hdlr", struct.pack(">II4s12xx", 0, 0, b"mdta"))
-    table = _box(b"keys", struct.pack(">II", 0, len(tags)) + keys)
-    meta = _box(b"meta", handler + table + _box(b"ilst", values))
+    handler = box(b"hdlr", struct.pack(">II4s12xx", 0, 0, b"mdta"))
+    table = box(b"keys", struct.pack(">II", 0, len(tags)) + keys)
+    meta = box(b"meta", handler + table + box(b"ilst", values))
     with path.open("r+b") as file:
-        header = _last_box(file, b"moov")
+        header = last_box(file, b"moov")
         if header is None or header[1] + len(meta) >= 1 << 32:
             return False
         at, size = header
@@ -121,24 +122,3 @@ def append_keys(path: Path, tags: Mapping[str, str]) -> bool:
         file.seek(at)
         file.write(struct.pack(">I", size + len(meta)))
     return True
-
-
-def _box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", len(content) + 8, kind) + content
-
-
-def _last_box(file: BinaryIO, kind: bytes) -> tuple[int, int] | None:
-    """Where the last box of a file begins, and its size, if it is of this kind and has a size of 4 bytes."""
-    end = file.seek(0, 2)
-    at = 0
-    while at + 8 <= end:
-        file.seek(at)
-        size, found = struct.unpack(">I4s", file.read(8))
-        if at + size == end:
-            return (at, size) if found == kind else None
-        if size == 1:
-            (size,) = struct.unpack(">Q", file.read(8))
-        if size < 8:
-            break
-        at += size
-    return None

@@ -28,7 +28,8 @@ from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, Planes, SaliencyBatch
 from vidsal.render import DisplayScale, Recent, RenderOptions, draw, draw_planes
-from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, describe, is_refusal, is_understood
+from vidsal.sinks.boxes import set_last_duration
+from vidsal.sinks.containers import CHOICES, FORMATS, add_copy, dated, describe, is_refusal, is_understood
 from vidsal.sinks.contract import PROVENANCE_KEY, FileSink, usable_rate
 from vidsal.sinks.device import DeviceDrawer
 from vidsal.sinks.marks import hdr_parameters, lost_marks
@@ -42,7 +43,8 @@ from vidsal.urgency import kept_urgency
 __all__ = ["LATEST_START_SECONDS", "VideoOptions", "VideoSink"]
 
 LATEST_START_SECONDS = 60.0
-"""Sources that begin later than this (recordings of broadcasts) are moved to begin at 0; others keep their times."""
+"""Sources that begin later than this are moved to begin at 0, as are those whose clock starts anywhere (transport
+streams), from which players count their beginning; others keep their times."""
 
 
 class VideoSink(FileSink):
@@ -129,6 +131,7 @@ class VideoSink(FileSink):
         self._end = 0
         self._first: tuple[int, int] | None = None
         self._durations: dict[int, int] = {}
+        self._last_durations: dict[int, int] = {}
         self._bumped = 0
         self._packets = 0
         self._refusal: Exception | None = None
@@ -152,6 +155,11 @@ class VideoSink(FileSink):
     def _drawn_size(self) -> tuple[int, int]:
         """(height, width) of the pictures that are drawn."""
         return self._info.height, self._info.width * (2 if self._render.side_by_side else 1)
+
+    @property
+    def _rate(self) -> Fraction | None:
+        """Frames a second that the source is meant to have: by its average a time code cannot always be counted."""
+        return self._info.nominal_rate or self._info.rate
 
     @property
     def _is_deep(self) -> bool:
@@ -218,7 +226,7 @@ class VideoSink(FileSink):
         return copier
 
     def _copier_of(self, source: Path) -> Copier:
-        rate = usable_rate(self._info.rate)
+        rate = usable_rate(self._rate)
         return Copier(source, skip=self._info.stream_index, messages=self.messages, rate=rate)
 
     def _choose_encoder(self) -> None:
@@ -297,7 +305,7 @@ class VideoSink(FileSink):
     def _add_video(self, out: Any, time_base: Fraction) -> Any:
         if self._encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only; it knows no other way to be quiet
-        rate = usable_rate(self._info.rate)
+        rate = usable_rate(self._rate)
         self._pix_fmt = self._pixel_format(av.Codec(self._encoder, "w"))
         options = self._encoder_options()
         stream = out.add_stream(self._encoder, rate=rate, options=options)
@@ -338,7 +346,9 @@ class VideoSink(FileSink):
         )
 
     def _stamped(self, frame: av.VideoFrame, pts: int, time_base: Fraction, duration: int = 0) -> av.VideoFrame:
+        # Some encoders, as those of ProRes, go by the marks of the frames, others by those of the context.
         frame.colorspace, frame.color_range = self._matrix, self._range
+        frame.color_primaries, frame.color_trc = self._info.color_primaries, self._info.color_trc
         frame.pts, frame.time_base, frame.duration = pts, time_base, duration
         return frame
 
@@ -376,8 +386,8 @@ class VideoSink(FileSink):
         if self._time_base.denominator > _FINEST_CLOCK:
             self._time_base = Fraction(1, _FINEST_CLOCK)
             self.messages.append("times are rounded to microseconds")
-        if self._info.rate:
-            self._step = max(1, round(1 / (self._info.rate * self._time_base)))
+        if self._rate:
+            self._step = max(1, round(1 / (self._rate * self._time_base)))
         begin = self._ticks(picture, pts_seconds)
         # Seconds of the source's first frame on the source's own clock.
         origin = begin * self._time_base - Fraction(pts_seconds).limit_denominator(10**7)
@@ -390,8 +400,9 @@ class VideoSink(FileSink):
             start = begin * self._time_base
             if copier is not None and copier.start is not None:
                 start = min(start, copier.start)
-            if start > LATEST_START_SECONDS:
+            if start > LATEST_START_SECONDS or (start > 0 and self._info.clock_starts_anywhere):
                 self._shift = int(start / self._time_base)
+            if start > LATEST_START_SECONDS:
                 self.messages.append(f"the source's times begin at {float(start):.3f} seconds; the result begins at 0")
         if self._chapters is not None:
             self._chapters.shift = self._shift * self._time_base - origin
@@ -578,8 +589,8 @@ class VideoSink(FileSink):
         if packets and self._last_pts is not None:
             # An mp4 lasts as long as its packets in coding order, and players show nothing after that: the last of
             # them, which need not be the last picture, lasts until all are shown, but no picture for longer than all.
-            # Where decoding times alone go beyond that, as at an uneven rate, the edit list ends it; but in a file of
-            # several fragments that ends where this packet does, so that it lasts too long by a picture.
+            # Where decoding times alone go beyond that, as at an uneven rate, the edit list ends it; but FFmpeg ends
+            # that in a file of several fragments where this packet does, so that it gets until then at first.
             last = packets[-1]
             if self._target.suffix.lower() != ".mkv" and None not in (last.dts, packets[0].dts):
                 first_pts, first_dts = self._first or (packets[0].pts, packets[0].dts)
@@ -587,9 +598,18 @@ class VideoSink(FileSink):
                 late = max(0, min(rest - (self._end - last.pts), last.pts - last.dts))
                 last.dts += late
                 is_cut = (self._end - first_pts) * self._time_base > _FRAGMENT_SECONDS
-                least = self._end - last.pts if is_cut else 1
-                self._durations[last.pts] = max(rest - late, least, self._durations.get(last.pts, 0))
+                lasts = max(rest - late, 1, self._durations.get(last.pts, 0))
+                # Of the last picture and, as the last entry, of the last packet.
+                self._last_durations = {self._last_pts: self._end - self._last_pts} | {last.pts: lasts}
+                self._durations[last.pts] = max(lasts, self._end - last.pts) if is_cut else lasts
         return packets
+
+    def _end_file(self) -> None:
+        """Writes the header, and sets how long the last packet lasts."""
+        ticks = [round(lasts * self._time_base / self._stream.time_base) for lasts in self._last_durations.values()]
+        self._out.close()
+        if ticks:
+            set_last_duration(self.partial_path, ticks[-1])
 
     def _scratch_paths(self) -> tuple[Path, ...]:
         return (self.partial_path.with_suffix(f".2{self._target.suffix}"),)
@@ -599,12 +619,12 @@ class VideoSink(FileSink):
         if self._chapters is not None and self._target.suffix.lower() == ".mkv":
             self._out.set_chapters(self._chapters.made())
         if self._copier is None:
-            self._out.close()
+            self._end_file()
             self._finish_chapters(1)
             return
         failure = self._refusal
         try:
-            self._out.close()
+            self._end_file()
         except (FFmpegError, ValueError) as error:
             if not is_refusal(error):
                 raise
@@ -695,19 +715,24 @@ class VideoSink(FileSink):
                 ) as out,
             ):
                 streams = [written.streams[i] for i in kept]
-                copies = {stream.index: add_copy(out, stream) for stream in streams}
+                rate = self._rate and usable_rate(self._rate)
+                copies = {
+                    stream.index: add_copy(out, stream, rate=None if stream.index else rate) for stream in streams
+                }
                 if late is not None and self._window is not None:
                     chapters = None if self._chapters is None else self._chapters.made()
                     late.attach(out, copies[0], window=self._window, forms=self._forms, chapters=chapters, is_copy=True)
                 else:
                     out.metadata.update(written.metadata)
                     out.set_chapters(written.chapters() if self._chapters is None else self._chapters.made())
-                for packet in written.demux(*streams):
-                    if packet.size == 0 or packet.dts is None:
+                for packet in dated(packet for packet in written.demux(*streams) if packet.size):
+                    if packet.dts is None:
                         continue
                     if late is not None:
                         late.copy_until(packet.dts * Fraction(packet.time_base))
-                    pictures += packet.stream.index == 0
+                    if packet.stream.index == 0:
+                        pictures += 1
+                        self._set_last_duration(packet)
                     packet.stream = copies[packet.stream.index]
                     out.mux(packet)
                 if late is not None:
@@ -717,6 +742,12 @@ class VideoSink(FileSink):
             return pictures
         finally:
             whole.unlink(missing_ok=True)
+
+    def _set_last_duration(self, packet: Any) -> None:
+        """Sets how long a packet of the file lasts, if it is the last one or the last picture."""
+        ratio = Fraction(packet.time_base) / self._time_base
+        if packet.pts is not None and (lasts := self._last_durations.get(round(packet.pts * ratio))):
+            packet.duration = round(lasts / ratio)
 
     def _close(self, *, complete: bool) -> None:
         try:
@@ -735,7 +766,7 @@ class VideoSink(FileSink):
                     self._finish_copies()
                     self._keep_tags()
                 else:
-                    self._out.close()
+                    self._end_file()
         finally:
             self._out = None
             if self._copier is not None:
