@@ -127,6 +127,16 @@ VARIED = [0, 40, 80, 120, 240, 360, 480, 600, 720, 840, 960]
 """Times in milliseconds, whose mean step is 96 ms; the next frame comes 40 ms after the last one."""
 
 
+def test_a_lone_frame_lasts_as_long_as_its_rate_says(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=1, rate=10)
+    options = RunOptions(output=OutputOptions(export=("shots",)), video=VideoOptions(chapters=True))
+    assert run(clip, options=options, model=make_model()).video_seconds == pytest.approx(0.1)
+    assert [float(row["length_seconds"]) for row in rows_in(tmp_path / "clip.vidsal.shots.csv")] == [0.1]
+    with av.open(str(tmp_path / "clip.vidsal.mp4")) as written:
+        (chapter,) = written.chapters()
+        assert (chapter["end"] - chapter["start"]) * chapter["time_base"] == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("pts", "decode", "length"),
     [

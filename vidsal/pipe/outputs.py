@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +97,7 @@ def make_sinks(
                 case "video":
                     sink = (OverlaySink if options.render.overlay_only else VideoSink)(
                         target,
-                        _ending(info, options.decode.end_seconds),
+                        info,
                         video=shared_video_options(options.video, device, side_by_side=side_by_side),
                         render=options.render,
                         overwrite=overwrite,
@@ -145,13 +144,6 @@ def make_sinks(
 
 def _footage(info: VideoInfo, options: RunOptions) -> Footage:
     return Footage.of(info, end_seconds=options.decode.end_seconds)
-
-
-def _ending(info: VideoInfo, end_seconds: float | None) -> VideoInfo:
-    """A source as its video's chapters take it: as long as the part of it that is read."""
-    if end_seconds is None or end_seconds >= (info.duration_seconds or math.inf):
-        return info
-    return dataclasses.replace(info, duration_seconds=end_seconds)
 
 
 def _areas(info: VideoInfo, options: RunOptions, tracker: Shared) -> SharedAois:

@@ -23,8 +23,8 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from vidsal.decode import VideoInfo
 from vidsal.errors import ConfigError, EncodeError, Setting
 from vidsal.exports.chapters import chapters_of
-from vidsal.exports.contract import columns_of
-from vidsal.exports.shots import SHOT_SOURCES, ShotList, ShotNumbers
+from vidsal.exports.contract import Footage, columns_of
+from vidsal.exports.shots import SHOT_SOURCES, ShotNumbers, shot_list
 from vidsal.files import fresh, local_name, put_in_place
 from vidsal.frames import Picture, Planes, SaliencyBatch
 from vidsal.render import DisplayScale, Recent, RenderOptions, draw, draw_planes
@@ -138,7 +138,7 @@ class VideoSink(FileSink):
         self._copier: Copier | None = None
         self._forms: dict[int, SoundForm] = {}
         self._window: Span | None = None
-        self._chapters = _Chapters(numbers, info) if self._video.chapters else None
+        self._chapters = _Chapters(numbers, info, end_seconds) if self._video.chapters else None
         self._late: list[int] = []
         self._late_tags: list[StreamTags] = []
         if self._video.keep_streams and info.kind == "video" and info.path is not None and info.path.is_file():
@@ -804,11 +804,11 @@ class VideoSink(FileSink):
 class _Chapters:
     """The shots of the frames that are written, as chapters of the video."""
 
-    def __init__(self, tracker: ColumnSource, info: VideoInfo) -> None:
+    def __init__(self, tracker: ColumnSource, info: VideoInfo, end_seconds: float | None) -> None:
         self.shift = Fraction(0)
         """What is taken off the times of the table to get those of the video."""
         self._tracker = tracker
-        self._list = ShotList(duration_seconds=info.duration_seconds)
+        self._list = shot_list(Footage.of(info, end_seconds=end_seconds))
         self._shots: list[ShotNumbers] = []
 
     def update(self, batch: SaliencyBatch) -> None:
