@@ -371,18 +371,8 @@ def test_the_offset_that_an_error_names_brings_the_first_row_to_the_first_frame(
 
 
 def test_names_and_pupils_are_those_of_the_column_called_so_and_it_is_said(clip: Path, tmp_path: Path) -> None:
-    head = [
-        "subject_age",
-        "subject",
-        "trial_condition",
-        "trial",
-        "pupil_valid",
-        "pupil",
-        "valid",
-        "time_ms",
-        "x_px",
-        "y_px",
-    ]
+    named = ["subject_age", "subject", "trial_condition", "trial", "pupil_valid", "pupil", "valid"]
+    head = [*named, "time_ms", "x_px", "y_px"]
     rows = [[23, "S1", "rain", "t4", 1, 3.5, "1.0", 20 * number, 50, 40] for number in range(5)]
     made = import_gaze([gaze_files.write_table(tmp_path / "a.csv", head, rows)], clip)
     assert [(who, trial) for who, trial, _ in made.gaze.viewings()] == [("S1", "t4")]

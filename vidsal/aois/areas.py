@@ -119,9 +119,11 @@ class Aoi:
             and (self.shots is None or moment.shot in self.shots)
         )
 
-    def appears(self, moment: Moment) -> bool:
-        """Whether it has a place then; what lies above it does not count."""
-        return self.is_there(moment) and any(part.at(moment) is not None for part in self.parts)
+    def corners(self, moment: Moment) -> list[_Points]:
+        """(n, 2) corners of each part that is there; what lies above it does not count. Empty: it is not there."""
+        if not self.is_there(moment):
+            return []
+        return [points for part in self.parts if (points := part.at(moment)) is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,10 +193,8 @@ class Aois:
         shapely = load_shapely()
         whole: dict[str, Any] = {}
         for aoi in self.aois:
-            if aoi.is_there(moment):
-                corners = [points for part in aoi.parts if (points := part.at(moment)) is not None]
-                if corners:
-                    whole[aoi.name] = _union(shapely, corners)
+            if corners := aoi.corners(moment):
+                whole[aoi.name] = _union(shapely, corners)
         if len(whole) < 2:
             return whole
         order = sorted(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ import numpy.typing as npt
 
 from vidsal.aois.areas import Aois, Moment, load_shapely
 from vidsal.decode import DecodeOptions, open_video
+from vidsal.exports.contract import Footage
 from vidsal.frames import FrameBatch
-from vidsal.shots import CutDetector, last_frame_lasts
+from vidsal.shots import CutDetector
 from vidsal.stages import CutOptions
 from vidsal.tracks import column_field, column_meanings
 
@@ -183,24 +183,14 @@ class VanishingFinder:
                 self._look(self._first[1], self._picture(batch, row))
                 self._first = None
 
-    def flush(
-        self,
-        *,
-        duration_seconds: float | None = None,
-        rate: Fraction | None = None,
-        end_seconds: float | None = None,
-    ) -> list[VanishingPoint]:
+    def flush(self, footage: Footage | None = None) -> list[VanishingPoint]:
         """Ends the video: what was found, a point for each shot, in order.
 
         Args:
-            duration_seconds: how long the video says it is; None where it does not.
-            rate: frames a second of it; None where it does not say.
-            end_seconds: where the part of it ends that is read; None: at its own end.
+            footage: what is known of the video; None: nothing is.
         """
-        steps = self._frames - 1
-        known: Any = {"duration_seconds": duration_seconds, "rate": rate, "end_seconds": end_seconds}
-        lasts = last_frame_lasts(self._begin, self._last, steps=steps, **known)
-        self._end_shot(self._last + lasts)
+        known = footage or Footage(name="")
+        self._end_shot(self._last + known.last_frame_lasts(self._begin, self._last, steps=self._frames - 1))
         found, self._found, self._frames = self._found, [], 0
         return found
 
@@ -426,12 +416,8 @@ def find_vanishing_points(
             shots = shot + np.cumsum(detector.update(batch.frames, batch.pts_seconds), dtype=np.int64)
             shot = int(shots[-1])
             finder.update(batch, shots)
-        info = reader.info
-    return finder.flush(
-        duration_seconds=info.duration_seconds,
-        rate=info.nominal_rate,
-        end_seconds=None if decode is None else decode.end_seconds,
-    )
+        footage = Footage.of(reader.info, end_seconds=None if decode is None else decode.end_seconds)
+    return finder.flush(footage)
 
 
 def _small(height: int, width: int) -> tuple[int, int]:

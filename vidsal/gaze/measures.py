@@ -240,7 +240,7 @@ def _appearance(
 
     def is_there(at: float) -> bool:
         frame, shot = where(at)
-        return aoi.appears(Moment(seconds=at, frame=frame, shot=shot))
+        return bool(aoi.corners(Moment(seconds=at, frame=frame, shot=shot)))
 
     row = int(np.flatnonzero(present)[0])
     after = float(moments[row])

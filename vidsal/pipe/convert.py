@@ -177,8 +177,7 @@ def _footage(
     if source is not None:
         with open_video(source) as reader:
             _check_source(table, found, source, reader.info)
-            read = None if found is None else found[1].provenance.footage(None).end_seconds
-            return Footage.of(reader.info, end_seconds=read)
+            return Footage.of(reader.info, end_seconds=None if found is None else found[1].provenance.end_seconds)
     if found is None:
         return Footage(name=table.stem.removesuffix(".vidsal"), known=frozenset())
     path, record, result = found

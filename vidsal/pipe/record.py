@@ -253,9 +253,14 @@ class Provenance:
 
     def footage(self, path: Path | None) -> Footage:
         """What exports are told of the source, and of the part of it that was read; as `InputRecord.footage`."""
+        return dataclasses.replace(self.input.footage(path), end_seconds=self.end_seconds)
+
+    @property
+    def end_seconds(self) -> float | None:
+        """Where the part of the source ends that was read; None: at its own end."""
         decode = self.options.get("decode")
         end = decode.get("end_seconds") if isinstance(decode, Mapping) else None
-        return dataclasses.replace(self.input.footage(path), end_seconds=end if isinstance(end, int | float) else None)
+        return end if isinstance(end, int | float) else None
 
     def as_text(self) -> str:
         """As JSON in one line."""

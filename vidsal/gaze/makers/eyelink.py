@@ -40,16 +40,16 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
     trial_of = np.searchsorted(starts, stamps, side="right") - 1
     names = _names(texts, times, starts)
     kept = np.flatnonzero(trial_of >= 0)
-    lines = _sample_lines(path)
-    line = lines if len(lines) == len(stamps) else np.zeros(len(stamps), np.int64)
     notes = [note]
-    size, pupil = _size(texts), _pupil(samples)
-    duration = np.full(len(stamps), np.nan)
     if options.take == "fixations":
         kept, stamps, duration, x, y, trial_of, eye = _fixations(gaze, stamps, x, y, starts)
         pupil, line = np.full(len(stamps), np.nan), _event_lines(path, stamps, eye)
         whose = f" of the {eye} eye, at the mean of the samples of both" if eye else ", at the mean of their samples"
         notes.append(f"fixations are those of the tracker (EFIX){whose}")
+    else:
+        lines = _sample_lines(path)
+        line = lines if len(lines) == len(stamps) else np.zeros(len(stamps), np.int64)
+        pupil, duration = _pupil(samples), np.full(len(stamps), np.nan)
     return Recording(
         path=path,
         maker="eyelink",
@@ -65,7 +65,7 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
         trial=None if names is None else np.array([names[number] for number in trial_of[kept]], object),
         unit="pixel",
         space="screen",
-        size=size,
+        size=_size(texts),
         zero="video",
         notes=notes,
     )

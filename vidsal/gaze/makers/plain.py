@@ -57,6 +57,9 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
     if pupils == [None]:
         pupils = [sheet.find(rf"pupil[ _]?{eye}{_PUPIL}", rf"{eye}[ _]?pupil{_PUPIL}") for eye in ("left", "right")]
     sizes = [sheet.numbers(name) for name in pupils if name is not None]
+    notes = [f"{name!r} names the {what}" for what, name in (("participants", who), ("trials", which)) if name]
+    if options.world_timestamps is None:
+        notes.insert(0, f"{timed!r} is taken to count from the video's first frame")
     columns = {"time": timed, "x": x_name, "y": y_name} | ({} if lasting is None else {"duration": lasting})
     return Recording(
         path=path,
@@ -76,14 +79,7 @@ def read(path: Path, options: GazeOptions, video: str) -> Recording:
         origin="bottom" if options.origin == "bottom" else "top",
         space="screen" if options.space == "screen" else "video",
         zero="world" if options.world_timestamps is not None else "video",
-        notes=[
-            *(
-                []
-                if options.world_timestamps is not None
-                else [f"{timed!r} is taken to count from the video's first frame"]
-            ),
-            *(f"{name!r} names the {what}s" for what, name in (("participant", who), ("trial", which)) if name),
-        ],
+        notes=notes,
     )
 
 

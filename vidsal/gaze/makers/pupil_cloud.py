@@ -1,9 +1,8 @@
 """Gaze or fixations of Pupil Invisible and Neon in, as Pupil Cloud and Neon Player export them, a `Recording` out.
 
-Columns as in Pupil Labs' documentation: gaze.csv (`timestamp [ns]`, `gaze x [px]`, `gaze y [px]`, `worn`,
-`blink id`) and
-fixations.csv (`start timestamp [ns]`, `duration [ms]`, `fixation x [px]`, `fixation y [px]`). Times are nanoseconds in
-UTC, which the frames of the scene camera have too (world_timestamps.csv). Positions are pixels of the scene camera's
+Columns as in Pupil Labs' documentation: gaze.csv (`timestamp [ns]`, `gaze x [px]`, `gaze y [px]`, `worn`, `blink id`)
+and fixations.csv (`start timestamp [ns]`, `duration [ms]`, `fixation x [px]`, `fixation y [px]`). Times are nanoseconds
+in UTC, which the frames of the scene camera have too (world_timestamps.csv). Positions are pixels of the scene camera's
 picture from its upper left corner.
 """
 

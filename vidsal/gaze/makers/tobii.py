@@ -144,13 +144,14 @@ def _only_events(sheet: Sheet, shown: str | None) -> npt.NDArray[np.bool_]:
     """Rows of a key, a mouse and the like among those of the eyes; one that begins to show something stays."""
     of_events = re.compile(r"(studio|key ?press|mouse)? ?event", re.IGNORECASE)
     of_eyes = re.compile(r"(gaze|fixation) ?point|(eye ?movement|gaze ?event) ?type", re.IGNORECASE)
-    events = [name for name in sheet.names if of_events.fullmatch(name.strip())]
-    eyes = [name for name in sheet.names if of_eyes.match(name.strip())]
-    if not events:
-        return np.zeros(len(sheet.rows), bool)
-    filled = {name: sheet.text(name) != "" for name in (*events, *eyes)}
-    made: npt.NDArray[np.bool_]
-    made = np.any([filled[name] for name in events], axis=0) & ~np.any([filled[name] for name in eyes], axis=0)
+    made = np.zeros(len(sheet.rows), bool)
+    for name in filter(of_events.fullmatch, sheet.names):
+        made |= sheet.text(name) != ""
+    # There are few: only they are looked at for eyes.
+    at = np.flatnonzero(made)
+    alone = sheet.only(made)
+    for name in filter(of_eyes.match, sheet.names):
+        made[at] &= alone.text(name) == ""
     if shown is not None:
         names = sheet.text(shown)
         made &= (names == "") | np.append(False, names[1:] == names[:-1])
